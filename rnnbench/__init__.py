@@ -3,13 +3,20 @@
 - `measure`, `sweep`, `explain`, `fastest`: time modules of this process, at one size or many, say why one is slower,
   find the fastest way to run it;
 - `unroll`, `with_head`, `same_weights`: make modules comparable;
-- `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames.
+- `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames;
+- `plot`: the figures of reports, on axes of your own.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.api.live import explain, fastest, measure, sweep
 from rnnbench.api.modules import same_weights, unroll, with_head
 from rnnbench.api.stored import compare, load, predict, summarize
 from rnnbench.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from rnnbench import plot
 
 __all__ = [
     "compare",
@@ -17,6 +24,7 @@ __all__ = [
     "fastest",
     "load",
     "measure",
+    "plot",
     "predict",
     "same_weights",
     "summarize",
@@ -28,3 +36,10 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import matplotlib only when a figure is drawn."""
+    if name == "plot":
+        return import_module("rnnbench.plot")
+    raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")

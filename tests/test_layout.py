@@ -148,12 +148,17 @@ def test_a_type_name_stands_for_one_thing() -> None:
     assert {name: definitions for name, definitions in owners.items() if len(definitions) > 1} == {}
 
 
+def overloads(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Whether a definition is only a signature of the function that follows."""
+    return any(isinstance(part, ast.Name) and part.id == "overload" for part in node.decorator_list)
+
+
 def test_no_name_of_a_module_is_defined_twice() -> None:
     """The first definition would be lost, unnoticed."""
     twice = {}
     for name, file in modules().items():
         body = ast.parse(file.read_text()).body
-        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not overloads(node)]
         assigned = [node for node in body if isinstance(node, ast.Assign)]
         names += [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
         if repeated := {each for each in names if names.count(each) > 1}:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench import load, summarize
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -38,4 +39,4 @@ def summary(parent: Path, *, period: float | None = PERIOD, steps: int = 4_000) 
     run = RunFolder(path)
     run.write_info(replace(read_info(path), resolved={"measure": {"period_seconds": period}}))
     run.close()
-    return summarize(load(path))
+    return summarize(read(path))

@@ -1,31 +1,34 @@
 """All figures of a report, in order. Figures that make no sense for a run are left out."""
 
-from collections.abc import Container
+import math
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.report.figures import (
-    canvas,
     figure_latency,
+    figure_parameters,
     figure_ratio,
     figure_ratio_by_size,
     figure_regions,
     figure_roofline,
     figure_scaling,
 )
+from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.words.reference import words
 
-FIGURES = (
+FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
     (
         "ratio",
         figure_ratio.render,
         "How far each cell is from {reference}",
-        "Each mark is one workload with its 95% interval; an interval that reaches the edge continues beyond it. "
-        "If there are very many workloads, a box shows the middle half of them and a line the whole range. A bar "
-        "is the median of three or more. The dashed line is {reference}: marks to its right are slower. Hollow "
-        "marks are other implementations of the same cell.",
+        "Each mark is one workload. The line over it is its 95% interval; one that reaches the edge continues beyond "
+        "it. The colour is the size that explains most of the differences within the rows. The dashed line is "
+        "{reference}: marks to its right are slower. The grey band is the noise floor, how far a case differs from "
+        "itself. A bar is the median of three or more workloads. If there are very many workloads, a box shows the "
+        "middle half of those of one size and a line their whole range.",
     ),
     (
         "ratio_by_size",
@@ -39,18 +42,20 @@ FIGURES = (
         "latency",
         figure_latency.render,
         "How long a step of a stream takes",
-        "Each row is one case. Half of its steps take at most p50, 95% at most p95, and so on. The number is the "
-        "highest of these quantiles that is known; the thin line is its 95% interval, which continues beyond the "
-        "edge if it reaches it. Steps to the right of a dashed line take longer than the period.",
+        "Each row is one case. Half of its steps take at most p50, the mark; the line gets thinner beyond p95 and "
+        "p99. The number is the highest of these quantiles that is known; the black line is its 95% interval, which "
+        "continues beyond the edge if it reaches it. Steps to the right of a dashed line take longer than the period.",
     ),
     (
         "scaling",
         figure_scaling.render,
-        "Time per call by batch, length and hidden size",
-        "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel varies one size; "
-        "its title gives the values of the others. Whiskers are 95% intervals. If enough sizes were measured, "
-        "lines are fits and bands are the 95% intervals of predictions; the grey background lies beyond the "
-        "measured sizes.",
+        "How the ratio to {reference} grows with batch, length and hidden size",
+        "All panels have the same scale; without a reference it is the time per call. Each panel varies one size. "
+        "Small marks and solid lines: the other sizes are at their smallest. Large marks and dotted lines: they are at "
+        "their largest. Fine dots join two points, which show no law. Filled marks are a cell's plainest "
+        "implementation, hollow marks its fastest; if these are more than eight, only the fastest are drawn. "
+        "Whiskers are 95% intervals. If enough sizes were measured, lines are fits and bands are the 95% intervals of "
+        "predictions; the grey background lies beyond the measured sizes.",
     ),
     (
         "regions",
@@ -59,6 +64,15 @@ FIGURES = (
         "The colour shows what takes most of the fitted time. The frame encloses the measured sizes; the numbers "
         "at its corners are fitted ratios to {reference}, and pale parts outside it are predicted. Along a black "
         "line a cell takes as long as {reference}; without such a line, the two do not cross.",
+    ),
+    (
+        "parameters",
+        figure_parameters.render,
+        "Time and peak memory against parameters",
+        "Both axes are logarithmic. Small marks are at the smallest batch and length at which most cells were "
+        "measured, large marks at the largest. Filled marks are a cell's plainest implementation, hollow marks its "
+        "fastest; if these are more than ten, only the fastest are drawn. Black is torch.nn. Fine dots join two "
+        "points, which show no law.",
     ),
     (
         "roofline",
@@ -83,11 +97,17 @@ class Picture:
     png: bytes
 
 
-def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None = None) -> dict[str, Picture]:
-    """Draw all figures, or only those named in `only`, by name. `label` is written above each if it is not empty."""
+def render(
+    summary: pd.DataFrame, label: str = "", only: Container[str] | None = None, noise_floor: float = math.nan
+) -> dict[str, Picture]:
+    """Draw all figures, or only those named in `only`, by name.
+
+    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.noise`, if it is known.
+    """
     pictures, name_of = {}, words(summary).name
+    more: dict[str, dict[str, float]] = {"ratio": {"noise_floor": noise_floor}}
     for name, draw, title, caption in FIGURES:
-        figure = draw(summary) if only is None or name in only else None
+        figure = draw(summary, **more.get(name, {})) if only is None or name in only else None
         if figure is not None:
             if label:
                 figure.suptitle(label, fontsize=9)

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.report.figures.canvas import beside, log_axis, look, quiet, short
+from rnnbench.report.colors import INKS
+from rnnbench.report.figures.drawing.canvas import beside, log_axis, look, quiet, short
+from rnnbench.report.figures.drawing.marks import OF_TORCH
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.benchmark_names import by_group
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration, duration_tick, ratio
 from rnnbench.store.pytest_benchmark import Saved
 
@@ -19,7 +20,7 @@ MAX_ROWS = 60  # more do not fit a figure; the table has them
 NAME_LENGTH = 48
 ROW_INCHES = 0.24
 PADDING = 0.05  # of the axis, at both ends
-SPREAD = "#9a9a9a"
+PLAIN, SPREAD = INKS["soft"].light, INKS["line"].light
 TIME_AT, RATIO_AT = 58, 118  # points from the axes to where a column of text ends
 
 
@@ -35,7 +36,7 @@ def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
             if isinstance(line, str):
                 axes.annotate(
                     line, (0, y), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                    va="center", fontsize=8, color="#555555",
+                    va="center", fontsize=8, color=PLAIN,
                 )  # fmt: skip
             else:
                 _row(axes, y, line)
@@ -58,14 +59,14 @@ def _lines(frame: pd.DataFrame) -> list[str | dict[Any, Any]]:
 
 
 def _row(axes: Axes, y: int, row: dict[Any, Any]) -> None:
-    color = "black" if row["is_reference"] else COLORS[0]
+    color = "black" if row["is_reference"] else PLAIN
     if math.isfinite(row["rounds_high_seconds"]):
         ends = [row["rounds_low_seconds"], row["rounds_high_seconds"]]
-        axes.plot(ends, [y, y], color=SPREAD, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
+        axes.plot(ends, [y, y], color=SPREAD, linewidth=5, solid_capstyle="butt", zorder=2)
     if math.isfinite(row["seconds_low"]):
         ends = [row["seconds_low"], row["seconds_high"]]
         axes.plot(ends, [y, y], color=color, linewidth=1.4, marker="|", markersize=7, zorder=3)
-    axes.plot(row["seconds"], y, "d" if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
+    axes.plot(row["seconds"], y, OF_TORCH if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
     beside(axes, y, TIME_AT, duration(row["seconds"]), ha="right", fontsize=8.5)
     if not math.isnan(row["ratio"]):
         is_reference = row["is_reference"]
@@ -78,7 +79,7 @@ def _across(axes: Axes, summary: pd.DataFrame) -> None:
     low, high = float(summary[columns].min().min()), float(summary[columns].max().max())
     pad = max(high / low, 1.1) ** PADDING
     for points, text in ((TIME_AT, "time"), (RATIO_AT, "ratio" if summary["ratio"].notna().any() else "")):
-        beside(axes, -1, points, text, ha="right", fontsize=8, color="#555555")
+        beside(axes, -1, points, text, ha="right", fontsize=8, color=PLAIN)
     axes.set_xscale("log")
     axes.set_xlim(low / pad, high * pad)
     log_axis(axes.xaxis, low / pad, high * pad, duration_tick)
@@ -91,9 +92,9 @@ def _legend(summary: pd.DataFrame, saved: Saved) -> list[Line2D]:
     spread = "quartiles of its rounds (one process)" if len(saved.sessions) == 1 else "quartiles of a process's rounds"
     units = "replicates" if saved.is_exported else "processes"  # one has no interval
     interval = f"95% interval over {len(saved.sessions):,} {units}"
-    handles = [Line2D([], [], color=COLORS[0], marker="o", markersize=4.5, linestyle="", label="time")]
+    handles = [Line2D([], [], color=PLAIN, marker="o", markersize=4.5, linestyle="", label="time")]
     if summary["rounds_high_seconds"].notna().any():
-        handles.append(Line2D([], [], color=SPREAD, linewidth=4, alpha=0.5, label=spread))
+        handles.append(Line2D([], [], color=SPREAD, linewidth=5, label=spread))
     if summary["seconds_low"].notna().any():
-        handles.append(Line2D([], [], color=COLORS[0], linewidth=1.4, marker="|", markersize=7, label=interval))
+        handles.append(Line2D([], [], color=PLAIN, linewidth=1.4, marker="|", markersize=7, label=interval))
     return handles

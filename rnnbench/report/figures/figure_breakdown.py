@@ -1,67 +1,96 @@
 """Figure: where a call's time goes, with a bar for each way to run a cell and one for the reference."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
+from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.gaps.breakdown import NAMES, Share, What, breakdown
-from rnnbench.report.figures.canvas import look, short
+from rnnbench.report.colors import ON_AREAS, WORK, Shade
+from rnnbench.report.figures.drawing.canvas import short
+from rnnbench.report.figures.drawing.ink import Ink
+from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, sheet
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration, duration_tick, whole_percent
-from rnnbench.store.profiles import PARTS, Profile
+from rnnbench.store.profiles import Profile
 
-COLOR: dict[What, str] = {
-    "products": COLORS[0],
-    "pointwise": COLORS[2],
-    "copies": COLORS[4],
-    "layer": COLORS[5],
-    "other": COLORS[3],
-    "views": COLORS[1],
-    "overhead": "#bbbbbb",
-    "gaps": "#bbbbbb",
-    "whole": "#777777",
+SHADES: dict[What, Shade] = {
+    "products": WORK["products"],
+    "pointwise": WORK["pointwise"],
+    "copies": WORK["copies"],
+    "layer": WORK["layer"],
+    "other": WORK["other"],
+    "views": WORK["other"],
+    "overhead": WORK["overhead"],
+    "gaps": WORK["overhead"],
+    "whole": WORK["whole"],
 }
-HATCH = {"forward": "", "backward": "///", "optimizer": "..."}
-MIN_WIDTH = 0.06  # of the axis; narrower pieces have no number
+BAR = 0.5  # height of a bar, in rows
+PARTS_AT = 0.33  # rows below the middle of a bar: the lines below its parts
+MIN_WIDTH = 0.045  # of the axis; narrower pieces have no number
+MIN_PART = 0.09  # of the axis; narrower parts have no name
 
 
-def render(profiles: Mapping[str, Profile]) -> Figure | None:
+def render(profiles: Mapping[str, Profile], *, ax: Axes | None = None) -> Figure | None:
     """The figure, or None if no profile worked. The keys of `profiles` are the names beside the bars."""
-    taken = {one_line(name): breakdown(profile) for name, profile in profiles.items() if profile.works}
-    if not taken:
+    works = {one_line(name): profile for name, profile in profiles.items() if profile.works}
+    if not works:
         return None
+    taken = {name: breakdown(profile) for name, profile in works.items()}
+    calls = {name: estimate(list(profile.times["call"])) for name, profile in works.items()}
     longest = max(sum(max(0.0, share.seconds.value) for share in shares) for shares in taken.values())
-    with look():
-        figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(taken)), layout="constrained")
-        axes = figure.subplots()
-        for y, shares in enumerate(taken.values()):
-            left = 0.0
-            for share in shares:
-                width = max(0.0, share.seconds.value)
-                axes.barh(
-                    y, width, 0.66, left, color=COLOR[share.what], hatch=HATCH[share.part], edgecolor="white", lw=0.4
-                )
-                if width > MIN_WIDTH * longest:
-                    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-                    axes.text(left + width / 2, y, whole_percent(share.share), ha="center", va="center", bbox=box)
-                left += width
-            call = sum(share.seconds.value for share in shares)  # less than the pieces if one is below 0 by noise
-            axes.text(left + 0.008 * longest, y, duration(call), va="center", weight="bold")
+    with sheet(ax, (7.6, 0.9 + 0.5 * len(taken))) as drawn:
+        axes = drawn.axes
+        for y, (name, shares) in enumerate(taken.items()):
+            _bar(drawn, y, shares, longest)
+            _total(drawn, y, shares, calls[name], longest)
         axes.set_yticks(range(len(taken)), list(map(short, taken)))
-        axes.invert_yaxis()
-        axes.set_xlim(0, longest * 1.13)
+        axes.set_ylim(len(taken) - 0.4, -0.5)
+        axes.set_xlim(0, longest * 1.16)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration_tick(round(seconds, 12))))
         axes.set_xlabel("time per call")
-        figure.legend(handles=_legend(taken), loc="outside lower center", ncols=4, fontsize=8)
-    return figure
+        drawn.legend(_legend(taken, drawn.ink), 4, "above")
+    return drawn.figure
 
 
-def _legend(taken: Mapping[str, list[Share]]) -> list[Patch]:
+def _bar(drawn: Sheet, y: int, shares: Sequence[Share], longest: float) -> None:
+    """Draw the pieces of one call, and a line with a name below each of its parts if there are several."""
+    axes, ink = drawn.axes, drawn.ink
+    left = 0.0
+    are_several = len({share.part for share in shares}) > 1
+    for part, of_part in groupby(shares, lambda share: share.part):
+        start = left
+        for share in of_part:
+            width = max(0.0, share.seconds.value)
+            axes.barh(y, width, BAR, left, color=ink.of(SHADES[share.what]), edgecolor=ink.paper, linewidth=0.6)
+            if width > MIN_WIDTH * longest:
+                text = whole_percent(share.share)
+                axes.text(left + width / 2, y, text, ha="center", va="center", color=ON_AREAS, fontsize=drawn.small)
+            left += width
+        if are_several and left > start:
+            below, gap = y + PARTS_AT, 0.002 * longest
+            axes.plot([start + gap, left - gap], [below, below], color=ink.soft, linewidth=0.9, solid_capstyle="butt")
+            if left - start > MIN_PART * longest:
+                axes.text(start + gap, below + 0.03, part, fontsize=MIN_LETTERS, va="top", color=ink.soft)
+
+
+def _total(drawn: Sheet, y: int, shares: Sequence[Share], call: Estimate, longest: float) -> None:
+    """Write the time of the call at the end of its bar, beyond the whisker of its interval."""
+    axes, end = drawn.axes, sum(max(0.0, share.seconds.value) for share in shares)
+    seconds = sum(share.seconds.value for share in shares)  # less than the pieces if one is below 0 by noise
+    right = end
+    if math.isfinite(call.lower) and math.isfinite(call.upper):
+        reach = [[max(0.0, call.value - call.lower)], [max(0.0, call.upper - call.value)]]
+        axes.errorbar(end, y, xerr=reach, color=drawn.ink.text, elinewidth=0.9, capsize=2.5, capthick=0.9)
+        right = end + reach[1][0]
+    axes.text(right + 0.012 * longest, y, duration(seconds), va="center", weight="bold")
+
+
+def _legend(taken: Mapping[str, Sequence[Share]], ink: Ink) -> list[Patch]:
     shown = {share.what for shares in taken.values() for share in shares}
-    parts = {share.part for shares in taken.values() for share in shares}
-    kinds = [Patch(color=color, label=NAMES[what]) for what, color in COLOR.items() if what in shown]
-    hatches = [Patch(facecolor="white", edgecolor="#555555", hatch=HATCH[part], label=part) for part in PARTS[1:]]
-    return [*kinds, *(patch for patch in hatches if patch.get_label() in parts)]
+    return [Patch(color=ink.of(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in shown]

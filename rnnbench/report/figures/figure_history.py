@@ -11,17 +11,18 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.history import CaseHistory, History
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.figures.canvas import log_axis, look, short
+from rnnbench.report import colors
+from rnnbench.report.figures.drawing.canvas import log_axis, look, short
 from rnnbench.report.words.case_names import Names
 from rnnbench.report.words.changes import change
 from rnnbench.report.words.run_names import when
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import ratio_tick, round_percent
 from rnnbench.store.records import Case
 
 MAX_PANELS = 12
 COLUMNS = 3
-SLOWER, FASTER, PLAIN = COLORS[1], COLORS[0], "#666666"
+SLOWER, FASTER = colors.SLOWER.light, colors.FASTER.light
+PLAIN, BAND = colors.INKS["soft"].light, colors.INKS["line"].light
 TITLE_WIDTH = 44  # characters
 REACH = 1.5  # times the farthest mark: intervals are cut there, since longer ones would push all marks together
 MIN_SPAN = 1.1  # least ratio between the ends of the axis, so that 1% looks small
@@ -92,7 +93,6 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
                 (2, -2),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
-                color=color,
                 weight="bold",
                 fontsize=8,
                 va="top",
@@ -114,7 +114,7 @@ def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
         level, span = line.levels[start], [runs[start] - 0.4, runs[end - 1] + 0.4]
         axes.plot(span, [level.value, level.value], color="black", linewidth=1.3, zorder=2)
         if math.isfinite(level.lower):
-            axes.fill_between(span, level.lower, level.upper, color="#bbbbbb", alpha=0.5, linewidth=0, zorder=1)
+            axes.fill_between(span, level.lower, level.upper, color=BAND, alpha=0.5, linewidth=0, zorder=1)
 
 
 def _eras(axes: Axes, history: History) -> None:
@@ -122,13 +122,13 @@ def _eras(axes: Axes, history: History) -> None:
     era_of = {run: number for number, era in enumerate(history.eras) for run in era.runs}
     for run in range(1, len(history.runs)):
         if era_of[run] != era_of[run - 1]:
-            axes.axvline(run - 0.5, color="#999999", linewidth=1, linestyle=":", zorder=1)
+            axes.axvline(run - 0.5, color=PLAIN, linewidth=1, linestyle=":", zorder=1)
 
 
 def _legend(history: History) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=PLAIN, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
-        Patch(facecolor="#cccccc", label="level and its 95% interval"),
+        Patch(facecolor=BAND, alpha=0.5, label="level and its 95% interval"),
     ]
     if any(line.significant for line in history.lines):
         handles.append(
@@ -142,7 +142,7 @@ def _legend(history: History) -> list[Line2D | Patch]:
             )
         )
     if len(history.eras) > 1:
-        handles.append(Line2D([], [], color="#999999", linestyle=":", label="another machine or software"))
+        handles.append(Line2D([], [], color=PLAIN, linestyle=":", label="another machine or software"))
     return handles
 
 

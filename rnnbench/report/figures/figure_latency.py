@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,28 +11,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.runs.latency import QUANTILES, measured_streams, quantile_name
-from rnnbench.report.figures.canvas import beside, log_axis, look, mark, quiet, short
+from rnnbench.report.figures.drawing.canvas import MAX_NAME_LENGTH, beside, log_axis, mark, short
+from rnnbench.report.figures.drawing.marks import CellMark, marks
+from rnnbench.report.figures.drawing.sheet import Sheet, sheet
 from rnnbench.report.words.axes import SETTINGS, SIZES, say, several
-from rnnbench.report.words.series import Style, by_workload, styles
+from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.units import duration, duration_tick
 
-MARKERS = dict(zip(QUANTILES, ("o", "|", "D", ">"), strict=True))  # the same for all cells; the colour tells the cell
+WIDTHS = dict(zip(QUANTILES, (0.0, 7.0, 3.5, 1.5), strict=True))  # points: of the line that ends at a quantile
 MAX_ROWS = 60  # more do not fit a page; the table has all
 PADDING = 1.15  # of the axis at both ends, as a factor
-NUMBERS_AT = 62  # points from the axes to the end of the numbers
+NUMBERS_AT = 46  # points from the axes to the end of the numbers
+TICK = 0.55  # inches of a number below the axes
+SHORT = 18  # letters of a name where there is little room
 
 
-def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure, or None if no quantile is known of any stream."""
+def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None = None) -> Figure | None:
+    """The figure, or None if no quantile is known of any stream. `width` in inches."""
     frame = by_workload(summary)
-    look_of = styles(frame)
+    look_of = marks(frame)
     streams = measured_streams(frame)
     if streams.empty or (streams := streams[streams["latency_p50"].notna()].head(MAX_ROWS)).empty:
         return None
     varied = several(streams, (*SETTINGS, *SIZES))
-    with look():
-        figure = Figure(figsize=(8.6, 0.23 * (len(streams) + streams["group"].nunique()) + 1.3), layout="constrained")
-        axes, names, heading = figure.subplots(), list[str](), ""
+    wide = width or 8.6
+    letters = SHORT if wide < 5 else MAX_NAME_LENGTH
+    size = (wide, 0.23 * (len(streams) + streams["group"].nunique()) + 1.3 + (0.4 if wide < 5 else 0))
+    with sheet(ax, size) as drawn:
+        axes, names, heading = drawn.axes, list[str](), ""
         for _, cases in streams.groupby("group", sort=False):
             before, heading = heading, ", ".join(say(axis, cases[axis].iloc[0]) for axis in varied)
             if heading != before:
@@ -38,40 +46,46 @@ def render(summary: pd.DataFrame) -> Figure | None:
                 axes.text(0, len(names) + 0.15, heading, transform=where, weight="bold", va="center")
             names.append("")
             for index, case in cases.iterrows():
-                _row(axes, len(names), case, look_of[case["series"]], int(str(index)))
-                names.append(short(case["series"]))
+                _row(drawn, len(names), case, look_of[case["series"]], index)
+                names.append(short(case["series"], letters))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -1.1)
-        _across(axes, streams)
-        figure.legend(handles=_legend(streams), loc="outside lower center", ncols=6, fontsize=8)
-    return figure
+        _across(drawn, streams, max(2, min(7, int((wide - 2.2) / TICK))))
+        drawn.legend(_legend(drawn, streams), max(1, min(6, int(wide / 1.2))))
+    return drawn.figure
 
 
-def _row(axes: Axes, y: int, case: "pd.Series[float]", style: Style, index: int) -> None:
+def _row(drawn: Sheet, y: int, case: "pd.Series[float]", look: CellMark, index: Any) -> None:
+    """Draw a line that is thinner beyond each quantile, the mark of the cell at its median, and the last interval."""
     known = [(name, float(case[name])) for name in QUANTILES if math.isfinite(case[name])]
-    (line,) = axes.plot([value for _, value in known], [y] * len(known), color=style.color, linewidth=4, alpha=0.25)
-    mark(line, [index])
-    for name, value in known:
-        (drawn,) = axes.plot(
-            value, y, MARKERS[name], color=style.color, markersize=8 if name == "latency_p95" else 5,
-            markerfacecolor=style.color if name == "latency_p50" else "white",
-        )  # fmt: skip
-        mark(drawn, [index])
+    color = drawn.ink.of(look.shade)
+    for (_, low), (name, high) in pairwise(known):
+        (line,) = drawn.axes.plot(
+            [low, high], [y, y], color=color, linewidth=WIDTHS[name], alpha=0.45, solid_capstyle="butt", zorder=2
+        )
+        mark(line, [index])
+    (median,) = drawn.axes.plot(
+        known[0][1], y, look.marker, color=color, markersize=5.5, zorder=4,
+        markerfacecolor=color if look.filled else drawn.ink.paper,
+    )  # fmt: skip
+    mark(median, [index])
     name, value = known[-1]
-    (interval,) = axes.plot([case[f"{name}_low"], case[f"{name}_high"]], [y, y], color=style.color, linewidth=1)
+    ends = [case[f"{name}_low"], case[f"{name}_high"]]
+    (interval,) = drawn.axes.plot(ends, [y, y], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, zorder=3)
     mark(interval, [index])
-    beside(axes, y, NUMBERS_AT, duration(value), ha="right", fontsize=8.5, weight="bold")
-    beside(axes, y, NUMBERS_AT + 6, quantile_name(name), ha="left", fontsize=8, color="#555555")
+    beside(drawn.axes, y, NUMBERS_AT, duration(value), ha="right", fontsize=drawn.small, weight="bold")
+    beside(drawn.axes, y, NUMBERS_AT + 6, quantile_name(name), ha="left", fontsize=drawn.small, color=drawn.ink.soft)
 
 
-def _across(axes: Axes, streams: pd.DataFrame) -> None:
-    """The axis of time, and the periods."""
+def _across(drawn: Sheet, streams: pd.DataFrame, most: int) -> None:
+    """The axis of time with at most so many numbers, and the periods."""
+    axes = drawn.axes
     values = streams[list(QUANTILES)]
     periods = sorted(streams["period_seconds"].dropna().unique())
     low = min(float(values.min().min()), *periods, math.inf) / PADDING
     high = max(float(values.max().max()), *periods, 0.0) * PADDING
     for period in periods:
-        axes.axvline(period, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+        axes.axvline(period, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
         axes.annotate(
             f"period {duration(period)}",
             (period, 1),
@@ -79,20 +93,32 @@ def _across(axes: Axes, streams: pd.DataFrame) -> None:
             xycoords=axes.get_xaxis_transform(),
             textcoords="offset points",
             ha="right",
-            fontsize=8,
+            fontsize=drawn.small,
         )
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    log_axis(axes.xaxis, low, high, duration_tick)
+    log_axis(axes.xaxis, low, high, duration_tick, most=most)
     axes.set_xlabel("time of a step (log scale)")
     axes.grid(axis="x")
-    quiet(axes)
+    drawn.quiet(axes)
 
 
-def _legend(streams: pd.DataFrame) -> Sequence[Line2D]:
-    return [
-        Line2D([], [], linestyle="", marker=MARKERS[name], color="#555555", label=quantile_name(name), markersize=6,
-               markerfacecolor="#555555" if name == "latency_p50" else "white")
-        for name in QUANTILES
-        if streams[name].notna().any()
-    ]  # fmt: skip
+def _legend(drawn: Sheet, streams: pd.DataFrame) -> Sequence[Line2D]:
+    soft: dict[str, Any] = {"color": drawn.ink.soft}
+    known = [name for name in QUANTILES if streams[name].notna().any()]
+    lines = [
+        Line2D(
+            [],
+            [],
+            **soft,
+            linewidth=WIDTHS[name],
+            alpha=0.45,
+            label=f"{quantile_name(before)} to {quantile_name(name)}",
+        )
+        for before, name in pairwise(known)
+    ]
+    median = Line2D([], [], **soft, linestyle="", marker="o", markersize=5.5, label=quantile_name(known[0]))
+    interval = Line2D(
+        [], [], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, label="95% interval of the last"
+    )
+    return [median, *lines, interval]

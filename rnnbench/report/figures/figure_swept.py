@@ -6,21 +6,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from rnnbench.report.figures.canvas import fixed_ticks, legible, log_axis, look, short
-from rnnbench.report.figures.figure_measured import Shown
+from rnnbench.report.colors import HUES
+from rnnbench.report.figures.drawing.canvas import fixed_ticks, legible, log_axis, short
+from rnnbench.report.figures.drawing.marks import MARKERS, hues_of
+from rnnbench.report.figures.drawing.sheet import Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import word
-from rnnbench.report.words.series import COLORS, MARKERS
 from rnnbench.report.words.units import ratio_tick
 
+PANEL_INCHES, HEIGHT = 3.8, 3.4
 MAX_NUMBERS = 10  # below the axis
-MAX_LINES = 12
+MAX_LINES = 24  # of a panel
 
 
-def render(frame: pd.DataFrame, axes: Sequence[str]) -> Figure:
-    """The figure of a sweep's frame, `axes` being its sizes. Raises ValueError if nothing was measured.
+def render(frame: pd.DataFrame, axes: Sequence[str], *, ax: Axes | None = None) -> Figure:
+    """The figure of a sweep's frame, `axes` being its sizes.
 
-    One panel for each phase; a line for each module at each combination of the other sizes.
+    One panel for each phase; a line for each module at each combination of the other sizes. The colour tells the
+    module, the marker the other sizes. Raises ValueError if nothing was measured, if no size is a number, if a panel
+    would have more than `MAX_LINES` lines, or if there are several panels and one `ax`.
     """
     measured = frame[frame["seconds"].notna() & frame["parity"].ne("is the reference")]
     if measured.empty:
@@ -30,43 +35,81 @@ def render(frame: pd.DataFrame, axes: Sequence[str]) -> Figure:
     if along is None:
         raise ValueError("no size is a number, so there is no axis to draw along; rnnbench.measure compares modules")
     phases = list(dict.fromkeys(measured["phase"]))
+    refuse_several(ax, measured, ["phase"], len(phases))
     others = [axis for axis in axes if axis not in (along, "phase") and measured[axis].nunique() > 1]
-    with look():
-        figure = Shown(figsize=(1.6 + 3.8 * len(phases), 3.4), layout="constrained")
-        panels = figure.subplots(1, len(phases), sharey=True, squeeze=False)[0]
-        for panel, phase in zip(panels, phases, strict=True):
-            _panel(panel, measured[measured["phase"] == phase], along, others)
-            panel.set_title(str(phase), loc="left")
-        _across(panels[0], measured)
-        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
-    return figure
+    _check_lines(measured, others)
+    hues = hues_of(measured["module"].astype(str))
+    settings = list(measured[others].drop_duplicates().itertuples(index=False, name=None)) if others else [()]
+    size = (1.6 + PANEL_INCHES * len(phases), HEIGHT)
+    with sheet(ax, size, (1, len(phases)), sharey=True) as drawn:
+        for panel, phase in zip(drawn.grid[0], phases, strict=True):
+            cases = measured[measured["phase"] == phase]
+            for number, values in enumerate(settings):
+                chosen = cases[cases[others].eq(list(values)).all(axis=1)] if others else cases
+                for module, line in chosen.groupby("module", sort=False, observed=True):
+                    hue, marker = hues[str(module)]
+                    color = drawn.ink.of(HUES[hue])
+                    _line(panel, line.sort_values(along), along, color, _marker(marker, number, len(settings)))
+            _across(drawn, panel, cases, along)
+            drawn.title(panel, str(phase))
+        low, high = _limits(measured)
+        drawn.axes.set_yscale("log")
+        drawn.axes.set_ylim(low, high)
+        log_axis(drawn.axes.yaxis, low, high, ratio_tick)
+        drawn.axes.set_ylabel("time over that of the reference")
+        drawn.legend(_legend(drawn, hues, others, settings), 3)
+    return drawn.figure
 
 
-def _panel(panel: Axes, cases: pd.DataFrame, along: str, others: Sequence[str]) -> None:
-    lines = list(cases.groupby(["module", *others], sort=False, observed=True))
-    for number, (key, line) in enumerate(lines[:MAX_LINES]):
-        module, *settings = key if isinstance(key, tuple) else (key,)
-        ordered = line.sort_values(along)
-        values = ordered["ratio"].to_numpy(dtype=float)
-        reach = np.abs(ordered[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
-        sizes = (f"{word(axis)} {value}" for axis, value in zip(others, settings, strict=True))
-        label = ", ".join([short(str(module)), *sizes])
-        panel.errorbar(
-            ordered[along], values, yerr=np.nan_to_num(reach), label=label, color=COLORS[number % len(COLORS)],
-            marker=MARKERS[number % len(MARKERS)], markersize=4.5, linewidth=1, linestyle=":", elinewidth=1.2,
-            capsize=2,
-        )  # fmt: skip
-    panel.axhline(1, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+def _check_lines(measured: pd.DataFrame, others: Sequence[str]) -> None:
+    lines = measured[["module", *others]].drop_duplicates()
+    if len(lines) > MAX_LINES:
+        widest = max(others, key=lambda axis: measured[axis].nunique(), default="module")
+        value = measured[widest].iloc[0]
+        raise ValueError(
+            f"{len(lines)} lines are too many for one figure (at most {MAX_LINES}): select some, such as "
+            f"frame[frame[{widest!r}] == {value.item() if isinstance(value, np.generic) else value!r}], and draw them"
+        )
+
+
+def _marker(of_module: str, number: int, settings: int) -> str:
+    """The module's own marker; if there are several combinations of the other sizes, the one of the combination."""
+    return of_module if settings == 1 else MARKERS[number % len(MARKERS)]
+
+
+def _line(panel: Axes, cases: pd.DataFrame, along: str, color: str, marker: str) -> None:
+    values = cases["ratio"].to_numpy(dtype=float)
+    reach = np.abs(cases[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
+    panel.errorbar(
+        cases[along], values, yerr=np.nan_to_num(reach), color=color, marker=marker, markersize=4.5, linewidth=1,
+        linestyle=":", elinewidth=1.2, capsize=2,
+    )  # fmt: skip
+
+
+def _across(drawn: Sheet, panel: Axes, cases: pd.DataFrame, along: str) -> None:
+    panel.axhline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     panel.set_xscale("log")
     fixed_ticks(panel.xaxis, legible(sorted(cases[along].unique()), MAX_NUMBERS), lambda size: f"{size:g}")
     panel.set_xlabel(word(along))
     panel.grid(visible=True)
 
 
-def _across(panel: Axes, measured: pd.DataFrame) -> None:
+def _limits(measured: pd.DataFrame) -> tuple[float, float]:
     ends = measured[["ratio", "ratio_low", "ratio_high"]]
-    low, high = min(1.0, float(ends.min().min())) / 1.1, max(1.0, float(ends.max().max())) * 1.1
-    panel.set_yscale("log")
-    panel.set_ylim(low, high)
-    log_axis(panel.yaxis, low, high, ratio_tick)
-    panel.set_ylabel("time over that of the reference")
+    return min(1.0, float(ends.min().min())) / 1.1, max(1.0, float(ends.max().max())) * 1.1
+
+
+def _legend(
+    drawn: Sheet, hues: dict[str, tuple[str, str]], others: Sequence[str], settings: Sequence[tuple[object, ...]]
+) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=drawn.ink.of(HUES[hue]), linestyle=":", marker=marker if len(settings) == 1 else "",
+               label=short(module))
+        for module, (hue, marker) in hues.items()
+    ]  # fmt: skip
+    for number, values in enumerate(settings if len(settings) > 1 else []):
+        label = ", ".join(f"{word(axis)} {value}" for axis, value in zip(others, values, strict=True))
+        handles.append(
+            Line2D([], [], color=drawn.ink.soft, linestyle="", marker=_marker("", number, len(settings)), label=label)
+        )
+    return handles

@@ -1,5 +1,7 @@
 """Figure: how far each cell is from the reference in several runs: one row per series, a mark per run, same cases."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,13 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.together import Together
-from rnnbench.report.figures.canvas import log_axis, look, quiet, short
-from rnnbench.report.words.series import COLORS, MARKERS, series_name
+from rnnbench.report.colors import INKS
+from rnnbench.report.figures.drawing.canvas import log_axis, look, quiet, short
+from rnnbench.report.figures.drawing.marks import letter
+from rnnbench.report.words.series import series_name
 from rnnbench.report.words.units import ratio_tick
 
 MARGIN = 1.1  # room at the ends of the axis
 SHORT_NAME, MAX_NAME = 30, 60  # letters of a run's name: three fit in a row of the legend; at most drawn
 STEP = 0.62  # share of a row's height that its runs fill
+INK, SOFT, LINE = (INKS[name].light for name in ("ink", "soft", "line"))
 
 
 def render(found: Together, runs: list[str]) -> Figure | None:
@@ -69,13 +74,16 @@ def _panel(axes: Axes, frame: pd.DataFrame, rows: list[str], runs: int) -> None:
     offsets = np.linspace(-STEP / 2, STEP / 2, runs) if runs > 1 else [0.0]
     for row in frame.to_dict("records"):
         y = rows.index(row["series"]) + offsets[row["run"]]
-        color = COLORS[row["run"] % len(COLORS)]
-        axes.plot([row["lower"], row["upper"]], [y, y], color=color, linewidth=1.4, alpha=0.7)
-        axes.plot(row["median"], y, MARKERS[row["run"] % len(MARKERS)], color=color, markersize=4.5, zorder=3)
+        axes.plot([row["lower"], row["upper"]], [y, y], color=LINE, linewidth=3, solid_capstyle="butt")
+        axes.plot(row["median"], y, linestyle="", zorder=3, **_mark(row["run"]))
     for edge in range(len(rows) - 1):
-        axes.axhline(edge + 0.5, color="#dddddd", linewidth=0.6)
+        axes.axhline(edge + 0.5, color=LINE, linewidth=0.6)
+
+
+def _mark(run: int) -> dict[str, Any]:
+    """The mark of a run is its number; the first, with which the others are compared, is black."""
+    return {"marker": letter(str(run + 1)), "color": SOFT if run else INK, "markersize": 8.5, "markeredgewidth": 0}
 
 
 def _handle(index: int, run: str) -> Line2D:
-    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
-    return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=short(run, MAX_NAME))
+    return Line2D([], [], linestyle="", label=short(run, MAX_NAME), **_mark(index))

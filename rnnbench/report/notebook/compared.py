@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.estimate import UNKNOWN
+from rnnbench.report.figures import figure_changes
+from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.notebook.measured import written
+from rnnbench.report.verdicts import stored
 from rnnbench.report.verdicts.answer import answer
-from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.case_names import names
 
-ENDS = ("", "_low", "_high")
 OF_LIVE = (
     "Each ratio is that of two ratios to the reference, measured apart: what differs from session to session, such "
     "as the layout of memory, is not in the intervals. rnnbench check compares in turns."
@@ -25,14 +27,26 @@ OF_LIVE = (
 class Compared(FrameResult):
     """Two results against each other: what `rnnbench.compare` returns.
 
-    `frame` has a row for each case of stored runs, the worst first: `case`, `verdict` (missing if it was not compared),
-    `ratio` of the head's time to the base's with its 95% interval (`_low`, `_high`), `mean_ratio` for the mean of the
-    calls, `margin`, `replicates` and `why`. For live results it has a row for each module (and combination of sizes)
-    that both have: `ratio` is the head's ratio to its reference over the base's.
+    `frame` has a row for each case of stored runs, the worst first: `case` and its short `name`; `verdict` (missing if
+    it was not compared) and `margin`; `ratio` of the head's time to the base's with its 95% interval (`_low`, `_high`),
+    and `mean_ratio` for the mean of the calls; `decided_by`, what gave the verdict, and `described_by`, which of the
+    two ratios says how much; `replicates` and `why`. For live results it has a row for each module (and combination of
+    sizes) that both have: `ratio` is the head's ratio to its reference over the base's.
     """
 
     frame: pd.DataFrame
     note: str  # the answer in words
+
+    def plot(self, ax: Axes | None = None) -> Any:
+        """The change of every case of two stored runs with its interval, margin and verdict.
+
+        Draws on `ax`, if given, in the style in force, and returns it. Raises ValueError if no time was compared, or
+        for live results, which have no verdicts.
+        """
+        figure = figure_changes.render(self.frame, ax=ax) if "verdict" in self.frame else None
+        if figure is None:
+            raise ValueError("nothing to show: no time of two stored runs was compared")
+        return returned(figure, ax)
 
     def __repr__(self) -> str:
         return f"{written(self.frame).to_string(index=False)}\n\n{folded(self.note)}"
@@ -43,20 +57,8 @@ class Compared(FrameResult):
 
 def of_runs(comparison: Comparison) -> Compared:
     """Two stored runs."""
-    rows = [
-        {
-            "case": row.finding.case.key,
-            "verdict": row.finding.verdict,
-            **_ends("ratio", row.finding.low),
-            **_ends("mean_ratio", row.finding.mean),
-            "margin": row.finding.margin,
-            "replicates": row.finding.replicates,
-            "why": row.why,
-        }
-        for row in all_rows(comparison)
-    ]
     called = names(finding.case for finding in comparison.findings)
-    return Compared(pd.DataFrame(rows), answer(comparison, called))
+    return Compared(stored.frame(comparison), answer(comparison, called))
 
 
 def of_live(base: pd.DataFrame, head: pd.DataFrame, keys: Sequence[str]) -> Compared:
@@ -79,8 +81,3 @@ def _log_ratio(both: pd.DataFrame) -> "tuple[pd.Series[float], pd.Series[float]]
     halves = [(both[f"ratio_high_{side}"] / both[f"ratio_low_{side}"]).map(math.log) / 2 for side in ("base", "head")]
     value = (both["ratio_head"] / both["ratio_base"]).map(math.log)
     return value, (halves[0] ** 2 + halves[1] ** 2) ** 0.5
-
-
-def _ends(name: str, estimate: object) -> dict[str, float]:
-    values = astuple(UNKNOWN if estimate is None else estimate)  # type: ignore[call-overload]
-    return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}

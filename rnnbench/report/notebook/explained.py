@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.gaps.breakdown import frame
 from rnnbench.analysis.gaps.gap import Gap, cause_frame
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, paragraphs
 from rnnbench.report.notebook.measured import Measured
 from rnnbench.report.tables import table_operators
@@ -80,15 +83,21 @@ class Explained(FrameResult):
         table = table_operators.render(self.profiles[name], name)
         return pd.DataFrame() if table is None else table.frame
 
-    def plot(self, name: str | None = None) -> Figure | None:
-        """The waterfall from one module down to the reference; without a name, the breakdowns of all modules."""
-        if name is None:
-            return figure_breakdown.render(self.profiles)
-        return figure_waterfall.render(self.gaps[name], name, self.reference)
+    def plot(self, name: str | None = None, ax: Axes | None = None) -> Any:
+        """The waterfall from one module down to the reference; without a name, the breakdowns of all modules.
 
-    def plot_memory(self, name: str) -> Figure | None:
-        """The bytes that a call of one module holds, from its start to its end."""
-        return figure_memory.render(self.profiles[name])
+        Draws on `ax`, if given, in the style in force, and returns it. Raises ValueError if no module was profiled.
+        """
+        if name is not None:
+            return returned(figure_waterfall.render(self.gaps[name], name, self.reference, ax=ax), ax)
+        return _drawn(figure_breakdown.render(self.profiles, ax=ax), ax, "no module could be profiled")
+
+    def plot_memory(self, name: str, ax: Axes | None = None) -> Any:
+        """The bytes that a call of one module holds, from its start to its end.
+
+        Draws on `ax` if given, and returns it. Raises ValueError if the profiler saw no block of memory.
+        """
+        return _drawn(figure_memory.render(self.profiles[name], ax=ax), ax, "the profiler saw no block of memory")
 
     def flame_graph(self, name: str) -> str | None:
         """An SVG of the stacks of one module; None without a folder or without stacks."""
@@ -104,3 +113,9 @@ class Explained(FrameResult):
 
     def _repr_html_(self) -> str:
         return paragraphs(repr(self))
+
+
+def _drawn(figure: Figure | None, ax: Axes | None, why: str) -> Figure | Axes:
+    if figure is None:
+        raise ValueError(f"nothing to show: {why}")
+    return returned(figure, ax)

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from rnnbench.harness.fastest.module import RunInWays, row
 from rnnbench.report.figures import figure_ways
+from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.words.fastest import described
 
 
@@ -22,12 +23,13 @@ class FastestModule(RunInWays):
         """What was measured: a row for each shape and way, times in seconds per call."""
         return pd.DataFrame([row(timed) for timed in self.timed])
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Any:
         """The time of each way at each shape as a figure, which a notebook shows; `savefig(path)` keeps it.
 
-        Raises ValueError if nothing was timed, because the ways were given.
+        Draws on `ax`, if given, in the style in force, and returns it. Raises ValueError if nothing was timed, because
+        the ways were given.
         """
-        return figure_ways.render(self.frame, self._given_text())
+        return returned(figure_ways.render(self.frame, self._given_text(), ax=ax), ax)
 
     def __getattr__(self, name: str) -> Any:
         """As torch's modules; names what has taken the place of `table`."""

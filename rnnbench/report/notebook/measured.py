@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
 from rnnbench.harness.live import Found
@@ -15,6 +15,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.report.figures import figure_measured
+from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.words.processors import identity
 from rnnbench.report.words.units import MISSING, count, duration, ratio, round_percent
@@ -68,9 +69,12 @@ class Measured(FrameResult):
     threads: int
     note: str  # what to know about the numbers
 
-    def plot(self) -> Figure:
-        """The ratios with their intervals as a figure, which a notebook shows; `savefig(path)` keeps it."""
-        return figure_measured.render(self.frame)
+    def plot(self, ax: Axes | None = None) -> Any:
+        """The ratios with their intervals as a figure, which a notebook shows; `savefig(path)` keeps it.
+
+        Draws on `ax`, if given, in the style in force, and returns it.
+        """
+        return returned(figure_measured.render(self.frame, ax=ax), ax)
 
     def __repr__(self) -> str:
         width = shutil.get_terminal_size((120, 24)).columns

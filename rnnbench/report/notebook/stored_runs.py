@@ -1,12 +1,16 @@
 """What `rnnbench.load(...)` returns."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
+from rnnbench import plot
+from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import RunTimes, joined, read_with_lines
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
 from rnnbench.errors import UserError
@@ -92,6 +96,22 @@ class StoredRuns(FrameResult):
             for name, info in zip(self.names, self._infos, strict=True)
         ]
         return pd.concat(facts, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
+
+    def plot(self, name: str = "ratio", ax: Axes | None = None, **how: Any) -> Any:
+        """One of the figures of reports: `run.plot("scaling")` draws `rnnbench.plot.scaling(run.cases)`.
+
+        `ratio` of one run has the band of its noise floor. `ax` and `how` are those of the function. Raises ValueError
+        if no figure has this name, or if there is nothing to show.
+        """
+        if name not in plot.__all__ or name == "changes":
+            of_runs = [figure for figure in plot.__all__ if figure != "changes"]
+            raise ValueError(f"no figure has the name {name!r}: expected one of {', '.join(of_runs)}")
+        draw: Callable[..., Any] = getattr(plot, name)
+        if name == "replicates":
+            return draw(self.replicates, ax, **how)
+        if name == "ratio" and len(self.paths) == 1:
+            how = {"noise_floor": noise(self._times).floor} | how
+        return draw(self.cases, ax, **how)
 
     def _parts(self, columns: Collection[str]) -> Iterable[WindowPart]:
         before = 0

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.figures import figure_swept
+from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.notebook.measured import Measured, measured, written
 from rnnbench.store.frames.categories import category
@@ -34,12 +35,14 @@ class SweptModules(FrameResult):
     reference: str
     note: str
 
-    def plot(self) -> Figure:
+    def plot(self, frame: pd.DataFrame | None = None, ax: Axes | None = None) -> Any:
         """The ratio of each module over the sizes as a figure, which a notebook shows; `savefig(path)` keeps it.
 
-        Raises ValueError if nothing was measured.
+        `frame`: the rows of `.frame` to draw, by default all. Draws on `ax`, if given, in the style in force, and
+        returns it. Raises ValueError if nothing was measured, if no size is a number, or if there are too many lines or
+        panels; the message says what to select.
         """
-        return figure_swept.render(self.frame, self.axes)
+        return returned(figure_swept.render(self.frame if frame is None else frame, self.axes, ax=ax), ax)
 
     def __repr__(self) -> str:
         return f"{written(self._shown()).to_string(index=False)}\n\n{folded(self.note)}"

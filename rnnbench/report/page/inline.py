@@ -8,30 +8,13 @@ from xml.etree import ElementTree as Xml
 
 from markupsafe import Markup
 
+from rnnbench.report.colors import variables
 from rnnbench.report.page.compact import ranges
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 CASES, EACH = "data-cases", "data-each"
-# Colours of figures and their marks, as variables of the page; boxes of heat maps keep their colours.
-VARIABLES = {
-    "#000000": "ink",
-    "#ffffff": "card",
-    "#333333": "ink",
-    "#555555": "soft",
-    "#666666": "soft",
-    "#8a8a8a": "soft",
-    "#bbbbbb": "line",
-    "#c4c4c4": "line",
-    "#c8c8c8": "line",
-    "#e3e3e3": "grid",
-    "#eeeeee": "faint",
-    "#0072b2": "blue",
-    "#d55e00": "vermillion",
-    "#009e73": "green",
-    "#cc79a7": "purple",
-    "#e69f00": "orange",
-    "#56b4e9": "sky",
-}
+# Colours of figures and the variables of the page that hold them; what is coloured alike in light and dark stays.
+VARIABLES = {shade.light: name for name, shade in variables().items()}
 COLOR = re.compile("|".join(VARIABLES))
 POINTS = re.compile(r"[\d.]+")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d{2})\d+")  # more decimals than anybody sees

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnbench.report.colors import INKS, variables
 from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.page import compact
 from rnnbench.report.page.files import beside
@@ -70,6 +71,7 @@ def html(page: Page) -> str:
             static_rows=compact.static_rows,
             later_rows=compact.later_rows,
             value_behind=compact.value_behind,
+            shades={name: shade for name, shade in variables().items() if name not in INKS},
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )

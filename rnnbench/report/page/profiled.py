@@ -24,10 +24,13 @@ WATERFALL = (
 )
 BREAKDOWN = (
     "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
-    "the dispatcher, autograd, the allocator. Hatched parts are backward or the optimizer."
+    "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
 )
 SummaryRow = dict[Any, Any]
-MEMORY = "Blocks of torch's allocator that the call holds. Blocks from before the call do not count."
+MEMORY = (
+    "Blocks of torch's allocator that a call holds. Blocks from before the call do not count. Both calls have the same "
+    "scale of bytes and each its own of time."
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,11 @@ def _section(
         tables += [table_breakdown.render(profiles, names), table_breakdown.counts(profiles, names)]
     if base is not None and base.works:
         tables.append(table_operators.render(base, first))
-        line = figure_memory.render(base)
+        both = {names[case]: profiles[case] for case in (gap.case, gap.reference) if case in profiles}
+        line = figure_memory.render(both, str(gap.axes["cell"]))
         if line is not None:
-            pictures.append(picture(f"{name}-memory", f"Memory of one call: {first}, {setting}", MEMORY, line))
+            title = f"Memory of one call of {first} and {reference}, {setting}"
+            pictures.append(picture(f"{name}-memory", title, MEMORY, line))
     return ProfiledCell(
         name,
         str(gap.axes["cell"]),

@@ -45,7 +45,7 @@ def render(
         summary,
         noise,
         info,
-        all_figures.render(summary, flushed(summary)) | waterfalls | _in_order(replicates),
+        all_figures.render(summary, flushed(summary), noise_floor=noise.floor) | waterfalls | _in_order(replicates),
         all_tables.render(summary, info, asked),
         profiled,
         {page.cell: page.path for page in pages},

@@ -57,14 +57,13 @@ def of(content: Content) -> list[Section]:
 
 
 def far(content: Content) -> Section:
-    """How far from the reference, from the medians down to each case."""
+    """How far from the reference: each case as a number, then tables from the medians down to each case."""
     reference = words(content.summary)
     significance = headline.significance(content.summary)
     parts = [
         *([Paragraph(significance)] if significance else []),
-        *_tables(content, "medians", "fastest"),
         *_figures(content, "ratio_by_size"),
-        *_tables(content, "epochs", "ratios"),
+        *_tables(content, "medians", "fastest", "epochs", "ratios"),
     ]
     return Section("far", reference.heading, "How far", parts)
 
@@ -76,7 +75,7 @@ def latency(content: Content) -> Section | None:
 
 
 def grows(content: Content) -> Section:
-    """How time grows with each size."""
+    """How the ratio, or the time, grows with each size."""
     nothing = Paragraph("No batch, length or hidden size was measured at two values with all others equal.")
     parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
     return Section("grows", "How does it grow?", "How it grows", [*parts, *_tables(content, *FITTED)])
@@ -87,7 +86,12 @@ def costs(content: Content) -> Section:
     columns = known(with_metrics(content.summary), of_calls())
     about = tuple((one_line(metric.label), one_line(metric.about)) for metric in columns)
     terms = [Terms("What the columns are", about)] if about else []
-    parts = [*_tables(content, "relative_costs", "costs"), *terms, *_tables(content, "parameters")]
+    parts = [
+        *_figures(content, "parameters"),
+        *_tables(content, "relative_costs", "costs"),
+        *terms,
+        *_tables(content, "parameters"),
+    ]
     return Section("costs", "What does it cost beside time?", "What it costs", parts)
 
 

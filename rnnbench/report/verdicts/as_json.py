@@ -36,14 +36,19 @@ def render(comparison: Comparison) -> str:
             **{verdict: comparison.count(verdict) for verdict in get_args(Verdict)},
             "not_compared": comparison.count(None),
         },
-        "findings": [_finding(row) for row in all_rows(comparison)],
+        "findings": findings(comparison),
     }
     return json.dumps(content, allow_nan=False, indent=2) + "\n"
 
 
 def lines(comparison: Comparison) -> str:
     """The findings, one object a line."""
-    return "".join(json.dumps(_finding(row), allow_nan=False) + "\n" for row in all_rows(comparison))
+    return "".join(json.dumps(finding, allow_nan=False) + "\n" for finding in findings(comparison))
+
+
+def findings(comparison: Comparison) -> list[dict[str, Any]]:
+    """Each finding as an object, the worst first."""
+    return [_finding(row) for row in all_rows(comparison)]
 
 
 def _finding(row: VerdictRow) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts import answer
+from rnnbench.report.verdicts import answer, as_json
 from rnnbench.report.verdicts.as_json import SCHEMA_VERSION
+from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import names
+from rnnbench.report.words.case_names import Names, names
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from rnnbench.store.regular_files import read_text
@@ -68,8 +69,6 @@ def read(folder: Path) -> StoredCheck | None:
 def _check(content: Mapping[str, Any]) -> StoredCheck:
     findings = [_finding(line) for line in content["findings"]]
     case_names = names(finding.case for finding in findings)
-    pairs = zip(findings, content["findings"], strict=True)
-    rows = [_row(finding, line, case_names.name(finding.case)) for finding, line in pairs]
     seconds, way = content["seconds"], content["way"]
     suite, base, head = (one_line(content[key]) for key in ("suite", "base", "head"))
     notes = tuple(map(one_line, content["notes"]))
@@ -84,7 +83,7 @@ def _check(content: Mapping[str, Any]) -> StoredCheck:
         one_line(content.get("details", rest)),
         one_line(content.get("method", answer.method(comparison, case_names))),
         notes,
-        pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys([*NUMBERS, "margin"], float)),
+        _frame(findings, content["findings"], case_names),
     )
 
 
@@ -117,6 +116,18 @@ def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
     if value is None:
         return None
     return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
+
+
+def frame(comparison: Comparison) -> pd.DataFrame:
+    """The findings of a comparison, with a row of COLUMNS for each case, the worst first."""
+    found = [row.finding for row in all_rows(comparison)]
+    return _frame(found, as_json.findings(comparison), names(finding.case for finding in found))
+
+
+def _frame(findings: Sequence[Finding], lines: Sequence[Mapping[str, Any]], called: Names) -> pd.DataFrame:
+    pairs = zip(findings, lines, strict=True)
+    rows = [_row(finding, line, called.name(finding.case)) for finding, line in pairs]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys([*NUMBERS, "margin"], float))
 
 
 def _row(finding: Finding, line: Mapping[str, Any], name: str) -> dict[str, Any]:

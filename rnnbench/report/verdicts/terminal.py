@@ -13,11 +13,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.colors import VERDICTS
 from rnnbench.report.verdicts import answer, sentence
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.series import COLORS
 
 GAP = 2  # between columns
 INDENT = 4  # of the line that says why
@@ -27,10 +27,10 @@ MAX_UNCHANGED = 10  # more are counted, not listed, where there is something els
 MAX_LISTED = 200  # of any verdict, the worst first; `--json` has all
 NAMED = 3  # cases that are named for one reason not to compare; more are counted
 STYLES = {  # colours that stay apart under every common colour blindness, and the word beside them
-    "regressed": f"bold {COLORS[1]}",
-    "incomparable": COLORS[3],
-    "inconclusive": COLORS[4],
-    "improved": f"bold {COLORS[0]}",
+    "regressed": f"bold {VERDICTS['regressed'].light}",
+    "incomparable": VERDICTS["incomparable"].light,
+    "inconclusive": VERDICTS["inconclusive"].light,
+    "improved": f"bold {VERDICTS['improved'].light}",
     "unchanged": "dim",
 }
 

@@ -11,7 +11,7 @@ from rnnbench.store.records import TORCH_OWN
 
 
 @dataclass(frozen=True)
-class Compared:
+class CountedCases:
     """The measured cases of a run: the references, the cases that the answer counts, and the others."""
 
     measured: int
@@ -23,7 +23,7 @@ class Compared:
     left_out: Mapping[str, int]  # why cases are not counted -> how many
 
 
-def compared(summary: pd.DataFrame) -> Compared:
+def compared(summary: pd.DataFrame) -> CountedCases:
     """Sort the cases of a run by what the answer does with them.
 
     The answer is not about torch's own cells and padded layers, which are rungs beside the hand-written cells. Cells
@@ -44,7 +44,7 @@ def compared(summary: pd.DataFrame) -> Compared:
         "not checked to do the same work": len(trusted) - len(counted),
         "without a ratio": len(own) - len(with_ratio),
     }
-    return Compared(
+    return CountedCases(
         len(measured),
         int(references.sum()),
         own,

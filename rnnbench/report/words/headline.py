@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, flushed, one_line, say, say_all, several
-from rnnbench.report.words.counts import Compared, Tally, compared, tally
+from rnnbench.report.words.counts import CountedCases, Tally, compared, tally
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, FASTEST, words
 from rnnbench.report.words.series import with_series
@@ -189,7 +189,7 @@ def _by_interval(counted: pd.DataFrame) -> Iterable[str]:
         yield f"{known.without_interval:,} of {total} {'has' if known.without_interval == 1 else 'have'} no interval."
 
 
-def _unchecked(found: Compared) -> Iterable[str]:
+def _unchecked(found: CountedCases) -> Iterable[str]:
     """The cells that may not do the same work as torch.nn."""
     cells = {
         one_line(cell): span(digits(cases["ratio"].min()), digits(cases["ratio"].max()), "–")

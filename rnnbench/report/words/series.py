@@ -1,8 +1,7 @@
-"""A series is a cell run in one way: its name, its place in the order, and how figures draw it."""
+"""A series is a cell run in one way: its name and its place in the order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,24 +9,6 @@ import pandas as pd
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several, swept
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.records import reference_cell
-
-# Okabe and Ito's palette, which stays apart under every common colour blindness; black is kept for references.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than there are colours: 42 cells before a pair repeats
-
-# As matplotlib takes them: words, or an offset and the lengths of dashes and gaps.
-LineStyle = Literal["-", "--", ":", "-."] | tuple[int, tuple[int, ...]]
-LINES: tuple[LineStyle, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
-
-
-@dataclass(frozen=True)
-class Style:
-    """Colour and marker tell the cell; filling and line tell the implementation."""
-
-    color: str
-    marker: str
-    filled: bool
-    line: LineStyle
 
 
 def series_name(cell: str, implementation: str) -> str:
@@ -88,22 +69,3 @@ def _group_numbers(frame: pd.DataFrame) -> Any:
     keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
     order = [*("phase", *SETTINGS), *SIZES, "family"]
     return keys.groupby(order, sort=True).ngroup()
-
-
-def styles(frame: pd.DataFrame) -> dict[str, Style]:
-    """How to draw each series of a frame from `with_series`."""
-    own = frame[~is_reference(frame)]
-    cells = {cell: index for index, cell in enumerate(own["cell"].unique())}
-    implementations = {implementation: index for index, implementation in enumerate(own["implementation"].unique())}
-    drawn = {series: Style("black", "d", filled=True, line="-") for series in frame.loc[is_reference(frame), "series"]}
-    for series, cell, implementation in (
-        own[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False)
-    ):
-        index = cells[cell]
-        drawn[series] = Style(
-            COLORS[index % len(COLORS)],
-            MARKERS[index % len(MARKERS)],
-            filled=implementations[implementation] == 0,
-            line=LINES[implementations[implementation] % len(LINES)],
-        )
-    return drawn

@@ -155,10 +155,16 @@ def rate(value: float, what: str = "") -> str:
     return _scaled(value, size, f"{prefix}{what}/s")
 
 
-def rate_tick(value: float) -> str:
-    """`200 M`, `1 G`: a round number per second, for axes."""
+def number_tick(value: float) -> str:
+    """`200 M`, `1 G`: a round number, for axes of counts and of counts per second."""
     size, prefix = _unit(value, PREFIXES)
     return f"{value / size:g} {prefix}".rstrip()
+
+
+def memory_tick(size: float) -> str:
+    """`50 kB`: a round number of bytes, for axes."""
+    scale, unit = _unit(size, SIZES)
+    return f"{size / scale:g} {unit}"
 
 
 def quantity(value: float, unit: Unit) -> str:

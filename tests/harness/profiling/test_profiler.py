@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch._C._profiler import _EventType
 
+from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.machine import scratch
 from rnnbench.harness.profiling import profiler
-from rnnbench.harness.profiling.profiler import cut, frame, held, kernels, see, thinned
+from rnnbench.harness.profiling.profiler import OWN_FRAME, cut, folded, frame, held, kernels, see, thinned
+from rnnbench.workloads.model import OutputHead
 from rnnbench.workloads.phases import TimedCall
 
 SIZES = st.lists(st.tuples(st.integers(0, 5), st.integers(-100, 100)), max_size=50)
@@ -29,6 +33,14 @@ class Kernel:
 class Event:
     name: str
     kernels: list[Kernel] = field(default_factory=list)
+
+
+@dataclass
+class TreeEvent:
+    name: str
+    duration_time_ns: int
+    tag: Any
+    children: list[Any] = field(default_factory=list)
 
 
 @given(SIZES)
@@ -82,9 +94,35 @@ def test_one_call_gives_a_trace_stacks_and_the_memory_of_both_parts(tmp_path: Pa
     assert found.kernels is None
     stacks = [";".join(stack) for stack in found.stacks]
     assert any("call;" in stack and stack.endswith("aten::addmm") for stack in stacks)
+    assert any(stack.startswith("test_profiler.py") for stack in stacks)
     assert not any(stack.startswith("profiler.py") for stack in stacks)
     with gzip.open(tmp_path / "t.gz", "rt") as file:
         assert any(event.get("name") == "aten::addmm" for event in json.load(file)["traceEvents"])
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_frames_of_this_package_are_left_out_but_not_those_of_the_cells_that_it_measures() -> None:
+    cell, head, states = LSTMCell(4, 4), OutputHead(4, 2, "linear"), (torch.zeros(2, 4), torch.zeros(2, 4))
+    timed = TimedCall(partial(_step, cell, head, torch.ones(2, 4), states), torch.inference_mode)
+    stacks = see(timed, lambda: None, lambda: None, None).stacks
+    frames = {name for stack in stacks for name in stack}
+    assert any(name.startswith("lstm.py(") for name in frames)
+    assert "nn.Module: LSTMCell_0" in frames
+    assert "nn.Module: OutputHead_0" not in frames
+    assert not any(name.startswith("model.py(") for name in frames)
+    assert any(stack[-2:] == ("aten::linear", "aten::addmm") for stack in stacks)  # of the head too
+
+
+def _step(cell: LSTMCell, head: OutputHead, input: torch.Tensor, states: tuple[torch.Tensor, torch.Tensor]) -> None:
+    head(cell(input, states)[0])
+
+
+def test_the_time_of_frames_that_are_left_out_is_kept() -> None:
+    operator = TreeEvent("aten::mm", 40, _EventType.TorchOp)
+    shown = TreeEvent("nn.Module: Model_0", 90, _EventType.PyCall, [operator])
+    own = TreeEvent("rnnbench/workloads/model.py(67): forward", 100, _EventType.PyCall, [shown])
+    module = TreeEvent("nn.Module: Outer_0", 120, _EventType.PyCall, [own])
+    assert folded([module]) == {(OWN_FRAME,): 30, ("nn.Module: Model_0",): 50, ("nn.Module: Model_0", "aten::mm"): 40}
 
 
 @pytest.mark.usefixtures("one_thread")

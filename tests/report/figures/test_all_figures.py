@@ -3,18 +3,18 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from rnnbench.report.figures import (
     all_figures,
-    canvas,
+    figure_parameters,
     figure_ratio,
     figure_ratio_by_size,
     figure_regions,
     figure_roofline,
     figure_scaling,
 )
+from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.words.units import ratio_box
 from tests.report.conftest import Summaries, renamed, with_none_measured, with_one_replicate, without_reference
 
@@ -120,17 +120,8 @@ def test_every_measured_case_has_its_mark(quick: pd.DataFrame, monkeypatch: pyte
     }
     assert marked["ratio"] == marked["ratio_by_size"] == own
     assert marked["roofline"] == set(measured.index)
-    assert marked["scaling"] & own  # only the lines through one common point are drawn
-
-
-def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:
-    shown = set(texts(figure_scaling.render(quick)))
-    assert {
-        "inference\nat length 64, hidden 256",
-        "training\nat batch 32, hidden 256",
-        "training\nat batch 32, length 64",
-    } <= shown
-    assert {"torch.nn.RNN", "vanilla loop", "lstm hoisted"} <= shown
+    assert marked["scaling"] & own  # only the lines through two common points are drawn
+    assert marked["parameters"] & own
 
 
 def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
@@ -146,21 +137,8 @@ def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_ha
     shown = {axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()}
     assert shown == {"step", "epoch, 0 workers", "epoch, 2 workers"}
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["one workload, 95% interval"]  # no bar is drawn
-
-
-def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_says_so(grid: pd.DataFrame) -> None:
-    figure = figure_scaling.render(grid)
-    assert figure is not None
-    for axes in figure.axes:
-        bands = [collection for collection in axes.collections if isinstance(collection, PolyCollection)]
-        assert len(bands) == 3
-        low, high = axes.get_xlim()
-        sizes = axes.get_xticks()
-        assert low < sizes.min() or sizes.min() == 1
-        assert high > 1.9 * sizes.max()
-        assert "predicted" in {text.get_text() for text in axes.texts}
-    assert "predicted" not in texts(figure_scaling.render(grid.query("batch_size < 64 and seq_len < 256")))
+    # Workers have panels, so the colour is another size; of so few cases no bar is drawn.
+    assert [text.get_text() for text in legend.get_texts()] == ["hidden 64", "hidden 256", "95% interval"]
 
 
 def test_regions_name_each_series_and_its_ratios_at_the_corners_of_what_was_measured(grid: pd.DataFrame) -> None:
@@ -193,6 +171,7 @@ def test_of_several_settings_the_first_is_mapped_and_named(made_up: Summaries) -
         figure_ratio_by_size.render,
         figure_scaling.render,
         figure_regions.render,
+        figure_parameters.render,
         figure_roofline.render,
     ],
 )
@@ -203,15 +182,16 @@ def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> No
 
 def test_figures_that_need_several_sizes_are_left_out_for_one(quick: pd.DataFrame) -> None:
     single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
-    assert list(all_figures.render(single)) == ["ratio", "roofline"]
+    assert list(all_figures.render(single)) == ["ratio", "parameters", "roofline"]
 
 
 def test_without_reference_only_times_are_drawn(notebook: pd.DataFrame) -> None:
-    assert list(all_figures.render(without_reference(notebook))) == ["scaling", "roofline"]
+    assert list(all_figures.render(without_reference(notebook))) == ["scaling", "parameters", "roofline"]
 
 
 def test_one_replicate_is_drawn_without_intervals(notebook: pd.DataFrame) -> None:
-    assert list(all_figures.render(with_one_replicate(notebook))) == ["ratio", "ratio_by_size", "scaling", "roofline"]
+    shown = ["ratio", "ratio_by_size", "scaling", "parameters", "roofline"]
+    assert list(all_figures.render(with_one_replicate(notebook))) == shown
 
 
 @pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
@@ -233,20 +213,6 @@ def test_long_names_leave_the_figures_their_room(grid: pd.DataFrame, made_up: Su
             shown = texts(figure) + [text.get_text() for legend in figure.legends for text in legend.get_texts()]
             assert any("cells:First loop" in text for text in shown)
             assert max(len(line) for text in shown for line in text.splitlines()) < 60
-
-
-def test_a_title_of_many_axes_stays_above_its_panel(made_up: Summaries) -> None:
-    figure = figure_scaling.render(made_up("published-full").query("reference == 'lstm'"))
-    titles = [title for title in texts(figure) if "\nat " in title]
-    assert any("hidden" in title for title in titles)
-    assert max(len(line) for title in titles for line in title.splitlines()) <= 40
-
-
-def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Summaries) -> None:
-    figure = figure_scaling.render(made_up("published-full").query("reference == 'gru'"))
-    assert figure is not None
-    shown = [list(axes.get_xticks()) for axes in figure.axes if axes.get_xlabel() == "length"]
-    assert shown == [[187.0, 1500.0]] * 2
 
 
 def test_no_region_is_coloured_where_the_arithmetic_is_not_known(made_up: Summaries) -> None:

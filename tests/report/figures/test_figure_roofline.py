@@ -92,4 +92,4 @@ def test_rungs_whose_marks_look_alike_share_a_line_of_the_legend(made_up: Summar
     assert figure is not None
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:3] == ["torch.nn", "vanilla loop", "vanilla hoisted,\ntransposed, compiled,\nprepacked"]
-    assert "torch.nn.RNNCell" in labels
+    assert "torch.nn.RNNCell,\ntorch.nn.LSTMCell,\ntorch.nn.GRUCell" in labels

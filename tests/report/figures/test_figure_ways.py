@@ -32,8 +32,7 @@ def test_the_way_of_each_shape_stands_beside_its_row(ratios: tuple[float, ...], 
     assert texts.count(chosen) == 2
     assert [label.get_text() for label in axes.get_yticklabels()] == ["batch 1, length 16", "batch 32, length 16"]
     assert axes.get_title(loc="left") == "Fastest way to run GRU(64, 256): inference and training on cpu, 1 thread"
-    legend = axes.get_legend()
-    assert legend is not None
+    [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["hoisted", "compiled", "prepacked"][: len(ratios)]
 
 

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.report.figures.figure_measured import ALIKE, FASTER, SLOWER
+from rnnbench.report.colors import FASTER, INKS, SLOWER
 from rnnbench.report.notebook.measured import Measured, note
 from rnnbench.suite_file import Settings
 
@@ -86,10 +86,10 @@ def test_the_figure_says_each_ratio_its_interval_and_its_time() -> None:
 
 def test_colours_say_slower_faster_or_neither_and_a_hollow_mark_says_times_only() -> None:
     lines = measured().plot().axes[0].lines
-    marks = {float(line.get_ydata()[0]): line for line in lines if line.get_marker() in ("o", "D")}  # type: ignore[index,arg-type]
+    marks = {float(line.get_ydata()[0]): line for line in lines if line.get_marker() in ("o", "d")}
     colours = [marks[row].get_color() for row in range(5)]
-    assert colours == ["black", SLOWER, FASTER, ALIKE, ALIKE]
-    assert [marks[row].get_markerfacecolor() == "white" for row in range(5)] == [False, False, True, False, False]
+    assert colours == [shade.light for shade in (INKS["ink"], SLOWER, FASTER, INKS["soft"], INKS["soft"])]
+    assert [row for row in range(5) if marks[row].get_markerfacecolor() == INKS["card"].light] == [2]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from rnnbench.report.figures import canvas
+from rnnbench.report.colors import FASTER
+from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.page.inline import MAX_TITLED, inline
 
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
@@ -14,7 +15,7 @@ def svg() -> str:
     with canvas.look():
         figure = Figure(figsize=(4, 3))
         axes = figure.subplots()
-        drawn = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color="#0072B2", capsize=2)
+        drawn = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color=FASTER.light, capsize=2)
         canvas.mark(drawn, [7, 8, 9])
         canvas.mark(axes.text(1, 1, "12"), [8])
     return canvas.svg(figure, "name")
@@ -32,7 +33,7 @@ def test_each_mark_tells_its_case_and_a_line_all_of_its_cases(svg: str) -> None:
 
 def test_colours_become_the_pages_own(svg: str) -> None:
     page = inline(svg, "name", "label", TITLES)
-    assert "var(--blue)" in page
+    assert "var(--faster)" in page
     assert "var(--card)" in page
     assert "#0072b2" not in page
     assert "#ffffff" not in page

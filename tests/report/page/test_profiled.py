@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from matplotlib.collections import LineCollection
+from rnnbench.report.figures.drawing.canvas import svg
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gaps.between import Libraries, Step, between
@@ -18,7 +20,7 @@ from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
-from rnnbench.report.figures.canvas import svg
+from rnnbench.report.figures.drawing.marks import of_cell
 from rnnbench.report.page import profiled
 from rnnbench.report.page import run_folder as report
 from rnnbench.report.tables import table_breakdown, table_operators
@@ -227,6 +229,37 @@ def test_the_memory_of_a_call_is_a_line_with_its_peak() -> None:
     assert figure_memory.render(Profile("mine")) is None
 
 
+def test_the_memory_of_a_cell_stands_beside_that_of_its_reference_on_one_scale() -> None:
+    larger = replace(profile(), memory=((0.0, 0), (1e-4, 4096), (2e-4, 0)))
+    figure = figure_memory.render({"gru loop": profile(), "torch.nn.GRU": larger}, "gru")
+    assert figure is not None
+    cell, reference = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["gru loop", "torch.nn.GRU"]
+    assert cell.get_ylim() == reference.get_ylim()
+    assert cell.get_xlim() != reference.get_xlim()
+    assert {"512 B at most", "4.10 kB at most"} <= set(texts(figure).splitlines())
+    colors = [axes.lines[0].get_color() for axes in figure.axes]
+    assert colors == [of_cell("gru").light, "#000000"]
+    alone = figure_memory.render({"gru loop": profile(), "torch.nn.GRU": Profile("seen", memory=())}, "gru")
+    assert alone is not None
+    assert len(alone.axes) == 1
+
+
+def test_the_call_of_a_breakdown_has_its_interval_and_names_its_parts() -> None:
+    noisy = replace(
+        profile(backward=40 * MICRO), times={**profile(backward=40 * MICRO).times, "call": (9e-5, 1e-4, 11e-5)}
+    )
+    single = replace(profile(), times={arm: seconds[:1] for arm, seconds in profile().times.items()})
+    single = replace(single, opaque="compiled", operators=())
+    figure = figure_breakdown.render({"gru loop": noisy, "once": single})
+    assert figure is not None
+    assert {"forward", "backward"} <= set(texts(figure).splitlines())
+    whiskers = [collection for collection in figure.axes[0].collections if isinstance(collection, LineCollection)]
+    assert len(whiskers) == 1  # one round has no interval
+    ((left, _), (right, _)) = whiskers[0].get_segments()[0]
+    assert left < right
+
+
 def test_operators_are_listed_from_the_hottest() -> None:
     table = table_operators.render(profile(), "mine")
     assert table is not None
@@ -251,7 +284,8 @@ def test_a_flame_graph_is_an_svg_in_which_names_are_only_text(tmp_path: Path) ->
     assert stacks == {("mine.py(1): f", "aten::mm"): 750, ("mine.py(1): f",): 200, (EVIL,): 50}
     text = flame.render(stacks, EVIL)
     assert text is not None
-    assert "<script>" not in text
+    assert EVIL not in text
+    assert text.count("<script>") == 1  # the file's own
     root = ET.fromstring(text)
     titles = [element.text for element in root.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == ["mine.py(1): f: 950 ns, 95.0%", "aten::mm: 750 ns, 75.0%", f"{EVIL}: 50.0 ns, 5.0%"]
@@ -261,7 +295,7 @@ def test_a_flame_graph_is_an_svg_in_which_names_are_only_text(tmp_path: Path) ->
 def test_frames_that_can_not_be_seen_are_left_out() -> None:
     text = flame.render({("a", f"deep {number}"): 1 for number in range(2000)} | {("a",): 10}, "mine")
     assert text is not None
-    assert text.count("<g>") == 1
+    assert text.count("<g ") == 1
 
 
 # A whole run

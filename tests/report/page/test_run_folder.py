@@ -23,7 +23,7 @@ from tests.report.conftest import (
 )
 from tests.report.pages import written
 
-FIGURES = ("ratio", "ratio_by_size", "scaling", "roofline")
+FIGURES = ("ratio", "ratio_by_size", "scaling", "parameters", "roofline")
 NOISE = Noise(0.01, 0.02, 1, 20, 0.003)
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}
 

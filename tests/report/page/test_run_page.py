@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from rnnbench.analysis.runs.noise import Noise, noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
-from rnnbench.report.figures import canvas
 from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.page.compact import FIRST_ROWS
 from rnnbench.report.page.page import PAGE, html
 from rnnbench.report.page.page import Page as Content

@@ -6,9 +6,10 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -17,23 +18,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
+from rnnbench.report.colors import INKS
+
 LOOK: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
+    "axes.edgecolor": INKS["soft"].light,
     "axes.axisbelow": True,
-    "grid.color": "#e3e3e3",
+    "grid.color": INKS["grid"].light,
     "grid.linewidth": 0.7,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
     "legend.frameon": False,
     "text.parse_math": False,  # a name may contain a $
     "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
+    "svg.hashsalt": "rnnbench",  # the same ids every time
+    "pdf.fonttype": 42,  # letters that can be searched and edited
 }
-NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, so that files have the same bytes
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "png": {"Software": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+}
 DOTS_PER_INCH = 160
 EDGE = 0.03  # inches around what is drawn beyond the figure
 MAX_NAME_LENGTH = 40  # letters of a name beside a figure
@@ -49,11 +56,33 @@ ROUND_STEPS = (
 
 
 @contextmanager
-def look(salt: str = "rnnbench") -> Iterator[None]:
-    """Apply the look of all figures. The ids in an SVG depend only on `salt`."""
-    with matplotlib.rc_context({**LOOK, "svg.hashsalt": salt}), warnings.catch_warnings():
+def look() -> Iterator[None]:
+    """Apply the look of all figures, whatever the style in force is."""
+    with style.context(["default", LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
+
+
+class Shown(Figure):
+    """A figure that keeps the look of reports in a notebook and in every file, whatever the caller's style is.
+
+    The same figure gives the same bytes as PNG, SVG and PDF.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        """Draw it with the look of reports."""
+        with look():
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **how: Any) -> None:
+        """Save it with the look of reports, as `matplotlib.figure.Figure.savefig` does."""
+        kind = how.get("format") or Path(str(fname)).suffix.removeprefix(".") or "png"
+        with look():
+            super().savefig(fname, **{"metadata": METADATA.get(kind)} | how)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return png(self)
 
 
 def settle(figure: Figure) -> None:
@@ -69,8 +98,8 @@ def svg(figure: Figure, name: str) -> str:
     The rows that `mark` noted are in attributes `data-cases`.
     """
     out = io.StringIO()
-    with look(name):
-        figure.savefig(out, format="svg", metadata=NO_METADATA, bbox_inches=_paper(figure))
+    with look():
+        figure.savefig(out, format="svg", metadata=METADATA["svg"], bbox_inches=_paper(figure))
     marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', out.getvalue())
     return ANCHORS.sub(rf"\g<0>{name}-", marked)
 
@@ -79,7 +108,15 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG."""
     out = io.BytesIO()
     with look():
-        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, bbox_inches=_paper(figure))
+        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata=METADATA["png"], bbox_inches=_paper(figure))
+    return out.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF."""
+    out = io.BytesIO()
+    with look():
+        figure.savefig(out, format="pdf", metadata=METADATA["pdf"], bbox_inches=_paper(figure))
     return out.getvalue()
 
 
@@ -139,8 +176,9 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
         within = [number for number in numbers if low <= number <= high]
         if len(within) <= most or not best:
             best = within
-    if len(best) < 3:  # a span too short for these steps
-        best = [float(f"{tick:.6g}") for tick in MaxNLocator(most - 2).tick_values(low, high) if low <= tick <= high]
+    if len(best) < min(3, most):  # a span too short for these steps
+        even = MaxNLocator(max(1, most - 2)).tick_values(low, high)
+        best = [float(f"{tick:.6g}") for tick in even if low <= tick <= high]
     return best
 
 

@@ -1,4 +1,4 @@
-from rnnbench.report.figures.canvas import legible, short
+from rnnbench.report.figures.drawing.canvas import legible, short
 
 
 def test_numbers_below_an_axis_keep_both_ends_and_do_not_touch() -> None:

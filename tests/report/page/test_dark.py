@@ -1,0 +1,193 @@
+"""Every colour of every figure of a page, as it is in light and in dark, and the contrast of every letter."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.artist import Artist
+from matplotlib.collections import Collection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+
+from rnnbench import suites
+from rnnbench.analysis.gaps.gap import take_apart
+from rnnbench.analysis.saved import summarize
+from rnnbench.analysis.together import together
+from rnnbench.report.colors import INKS, ON_AREAS, variables
+from rnnbench.report.figures import (
+    all_figures,
+    figure_benchmarks,
+    figure_breakdown,
+    figure_history,
+    figure_memory,
+    figure_ratio_by_size,
+    figure_together,
+    figure_waterfall,
+)
+from rnnbench.report.figures.drawing import canvas
+from rnnbench.report.figures.drawing.ink import contrast, mixed
+from rnnbench.report.page.inline import inline
+from rnnbench.report.words.case_names import names
+from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
+from rnnbench.store.pytest_benchmark import read
+from tests.analysis.profiles import cause, profile
+from tests.report import streams
+from tests.report.conftest import summary_of
+from tests.report.page.test_together import CASES, run
+from tests.saved_files import side
+from tests.validation.history_simulated import simulated
+
+Color = tuple[float, float, float]
+MICRO = 1e-6
+LETTERS = 4.5  # contrast that WCAG 2.2 asks of letters
+SAME_IN_BOTH = {ON_AREAS, *(to_hex(figure_ratio_by_size.SCALE(place)) for place in np.linspace(0, 1, 256))}
+DARK = {shade.light: shade.dark for shade in variables().values()}
+
+
+def waterfall() -> Figure:
+    rungs = {name: {n: size * (1 + n / 1000) for n in range(3)} for name, size in (("loop", 1e-4), ("hoisted", 7e-5))}
+    gap = take_apart(rungs, {n: 2e-5 * (1 + n / 1000) for n in range(3)}, (cause("copy", -3 * MICRO),))
+    gap.axes["cell"] = "gru"
+    return figure_waterfall.render(gap, "gru loop", "torch.nn.GRU")
+
+
+def profiles() -> dict[str, Profile]:
+    every = Profile(**{**profile(3e-4).__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 4e-5))})
+    return {"gru loop": profile(backward=40 * MICRO), "all": every, "compiled": profile(opaque="compiled"),
+            "torch.nn.GRU": profile(20 * MICRO, 8 * MICRO, 4 * MICRO)}  # fmt: skip
+
+
+def history() -> Figure | None:
+    true = np.zeros((8, 12))
+    true[3, 6:] += 0.1
+    true[5, 4:] -= 0.08
+    found = simulated(np.random.default_rng(5), true)
+    return figure_history.render(found, names([line.case for line in found.lines]))
+
+
+def benchmarks(folder: Path) -> Figure | None:
+    saved = read(side(folder / "saved", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}))
+    return figure_benchmarks.render(summarize(saved, "test_b"), saved)
+
+
+OTHERS: dict[str, Callable[[], Figure | None]] = {
+    "waterfall": waterfall,
+    "breakdown": lambda: figure_breakdown.render(profiles()),
+    "memory": lambda: figure_memory.render({name: profiles()[name] for name in ("gru loop", "torch.nn.GRU")}, "gru"),
+    "history": history,
+    "together": lambda: figure_together.render(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
+}
+OF_RUNS = tuple(name for name, *_ in all_figures.FIGURES)
+assert CASES
+
+
+@cache
+def drawn(name: str, folder: Path) -> Figure:
+    """One of the figures that pages show."""
+    if name in OTHERS:
+        figure = OTHERS[name]()
+    elif name == "benchmarks":
+        figure = benchmarks(folder)
+    else:
+        draw = next(draw for other, draw, *_ in all_figures.FIGURES if other == name)
+        suite = "cpu" if name in ("regions", "scaling") else "ladder"
+        summary = summary_of(suites.read(suite).groups({}, None, most=20_000)) if name != "latency" else None
+        figure = draw(streams.summary(folder) if summary is None else summary)
+    assert figure is not None
+    canvas.settle(figure)
+    return figure
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("figures")
+
+
+ALL = (*OF_RUNS, *OTHERS, "benchmarks")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_colour_is_one_of_the_pages_or_the_same_in_light_and_dark(name: str, folder: Path) -> None:
+    figure = drawn(name, folder)
+    page = inline(canvas.svg(figure, name), name, "label", dict.fromkeys(range(5_000), ""))
+    left = set(re.findall(r"#[0-9a-f]{6}\b", page))
+    assert left <= SAME_IN_BOTH, f"{left - SAME_IN_BOTH} are the same in light and dark"
+    assert "var(--" in page
+
+
+@dataclass(frozen=True)
+class Area:
+    """Something that has a fill."""
+
+    path: Any  # on paper
+    color: np.ndarray  # with its opacity
+    within: Any  # the box beyond which it is not seen
+
+    def covers(self, point: tuple[float, float]) -> bool:
+        return bool(self.color[3] > 0 and self.within.contains(*point) and self.path.contains_point(point))
+
+
+def areas(figure: Figure) -> list[Area]:
+    """All that has a fill, the lowest first."""
+    found: list[Area] = []
+    for axes in figure.axes:
+        drawn_on = sorted((part for part in axes.get_children() if part is not axes.patch), key=Artist.get_zorder)
+        for part in [axes.patch, *drawn_on]:
+            if not part.get_visible() or isinstance(part, Text):
+                continue
+            if isinstance(part, Patch) and part.get_fill():
+                path = part.get_transform().transform_path(part.get_path())
+                found.append(Area(path, np.array(part.get_facecolor()), axes.bbox))
+            elif isinstance(part, Collection):
+                colors = np.asarray(part.get_facecolor())
+                paths = [part.get_transform().transform_path(path) for path in part.get_paths()]
+                found += [Area(path, colors[n % len(colors)], axes.bbox) for n, path in enumerate(paths) if len(colors)]
+    return found
+
+
+def in_mode(color: str, *, is_dark: bool) -> Color:
+    return to_rgb(DARK.get(color, color) if is_dark else color)
+
+
+def behind(text: Text, filled: list[Area], *, is_dark: bool) -> str:
+    """The colour behind the middle of a text."""
+    box = text.get_window_extent()
+    middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+    color = to_hex(in_mode(INKS["card"].light, is_dark=is_dark))
+    for area in filled:
+        if area.covers(middle):
+            red, green, blue, opacity = map(float, area.color)
+            color = mixed(color, to_hex(in_mode(to_hex((red, green, blue)), is_dark=is_dark)), opacity)
+    return color
+
+
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ALL)
+def test_every_letter_stands_out_from_what_is_behind_it(name: str, is_dark: bool, folder: Path) -> None:
+    figure = drawn(name, folder)
+    filled = areas(figure)
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert texts
+    measured = {
+        f"{text.get_text()!r} in {text.get_color()}": contrast(
+            to_hex(in_mode(to_hex(text.get_color()), is_dark=is_dark)), behind(text, filled, is_dark=is_dark)
+        )
+        for text in texts
+    }
+    worst = min(measured, key=measured.__getitem__)
+    assert measured[worst] >= LETTERS, worst
+
+
+def test_the_measure_sees_what_lies_behind_a_letter(folder: Path) -> None:
+    figure = drawn("breakdown", folder)
+    filled = areas(figure)
+    on_bar = next(text for text in figure.axes[0].texts if text.get_text().endswith("%"))
+    assert behind(on_bar, filled, is_dark=False) in {shade.light for shade in variables().values()} - {"#ffffff"}
+    assert behind(on_bar, filled, is_dark=True) in {shade.dark for shade in variables().values()}

@@ -1,0 +1,271 @@
+"""Every figure of a report from Python, on axes of its own and on the caller's."""
+
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import rnnbench
+from rnnbench import plot, suites
+from rnnbench.report.figures import all_figures
+from rnnbench.report.figures.drawing.ink import contrast
+from rnnbench.report.verdicts import stored
+from tests.report import streams
+from tests.report.conftest import summary_of
+from tests.report.verdicts import samples
+
+MIN_LETTERS = 7.0
+ONE_PANEL: dict[str, dict[str, Any]] = {
+    "scaling": {"along": "hidden_size"},
+    "regions": {"series": "lstm loop"},
+    "parameters": {"value": "peak_bytes"},
+}
+
+
+@cache
+def _grid() -> pd.DataFrame:
+    """LSTMs in inference on one thread, at three sizes of each axis."""
+    cases = summary_of(suites.read("cpu").groups({}, None, most=20_000))
+    return cases.query("reference == 'lstm' and threads == 1 and phase == 'inference'")
+
+
+@pytest.fixture
+def grid() -> pd.DataFrame:
+    return _grid().copy()
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return streams.summary(tmp_path_factory.mktemp("streams"))
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    yield axes
+    plt.close(figure)
+
+
+def frame_of(name: str, grid: pd.DataFrame, streamed: pd.DataFrame) -> pd.DataFrame:
+    if name == "changes":
+        return stored.frame(samples.realistic())
+    if name == "replicates":
+        noise = np.random.default_rng(3).lognormal(0, 0.01, 12)
+        rows = pd.DataFrame({"run": "run", "case": "a", "replicate": range(12), "seconds": noise, "ratio": 1.0})
+        return rows.assign(case=grid["case"].iloc[0])
+    return streamed if name == "latency" else grid
+
+
+def function(name: str) -> Callable[..., Any]:
+    return getattr(plot, name)  # type: ignore[no-any-return]
+
+
+def letters(figure: Figure) -> list[Text]:
+    """All texts that are seen."""
+    figure.draw_without_rendering()
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def test_every_figure_of_a_report_is_a_function() -> None:
+    assert set(plot.__all__) == {name for name, *_ in all_figures.FIGURES} | {"changes", "replicates"}
+    assert all(function(name).__doc__ for name in plot.__all__)
+
+
+@pytest.mark.parametrize("width", [3.35, 7])
+@pytest.mark.parametrize("name", plot.__all__)
+def test_letters_are_legible_and_all_is_within_the_figure_at_the_widths_of_papers(
+    name: str, width: float, grid: pd.DataFrame, streamed: pd.DataFrame
+) -> None:
+    figure = function(name)(frame_of(name, grid, streamed), width=width)
+    assert figure.get_figwidth() == width
+    texts = letters(figure)  # pytest turns the warning of a layout without room into an error
+    assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 > -0.1
+    assert drawn.x1 < width + 0.1
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+def test_a_figure_of_its_own_is_that_of_a_report_in_every_style(
+    name: str, grid: pd.DataFrame, streamed: pd.DataFrame
+) -> None:
+    frame = frame_of(name, grid, streamed)
+    plain = saved(function(name)(frame), "png")
+    with plt.style.context("dark_background"):
+        assert saved(function(name)(frame), "png") == plain
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot"])
+def test_axes_of_the_caller_are_drawn_on_in_the_callers_style(
+    name: str, style: str, grid: pd.DataFrame, streamed: pd.DataFrame
+) -> None:
+    with plt.style.context(style):
+        figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+        frame = frame_of(name, grid, streamed)
+        before = axes.get_facecolor()
+        assert function(name)(frame, axes, **ONE_PANEL.get(name, {})) is axes
+        assert axes.has_data() or axes.collections
+        assert axes.get_title(loc="left") == ""
+        if name != "regions":  # whose background is one of its areas
+            assert axes.get_facecolor() == before
+        on_paper = [text for text in letters(figure) if is_on_paper(text, name)]
+        paper = to_hex(axes.get_facecolor() if name != "regions" else figure.get_facecolor())
+        assert min((contrast(to_hex(text.get_color()), paper) for text in on_paper), default=21) >= 4.4
+        plt.close(figure)
+
+
+def is_on_paper(text: Text, name: str) -> bool:
+    """Whether a text of a figure's own lies on the plain background; ticks and labels are the style's."""
+    if name in ("ratio_by_size", "regions"):  # numbers on coloured boxes and areas
+        return False
+    return text.axes is not None and text in text.axes.texts
+
+
+def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select(ax: Axes) -> None:
+    quick = summary_of(suites.read("quick").groups({}, None, most=None))
+    expected = {
+        "ratio": r"2 values of phase make 2 panels: select one, such as frame\[frame\['phase'\] == 'inference'\]",
+        "ratio_by_size": "2 values of phase make 2 panels",
+        "roofline": "2 values of phase make 2 panels",
+        "scaling": r"select one, such as frame\[\(frame\['phase'\] == 'inference'\) & \(frame\['reference'\] == 'rnn'",
+        "parameters": "2 values of phase make 2 panels",
+    }
+    for name, message in expected.items():
+        with pytest.raises(ValueError, match=message):
+            function(name)(quick, ax)
+    assert not ax.has_data()
+    one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
+    with pytest.raises(ValueError, match="3 sizes grow: choose one, such as along='batch_size', or leave ax out"):
+        plot.scaling(one, ax)
+    with pytest.raises(ValueError, match="time and memory make 2 panels: choose one, such as value='seconds'"):
+        plot.parameters(one, ax)
+    with pytest.raises(ValueError, match="3 series make 3 panels: choose one, such as series='lstm hoisted'"):
+        plot.regions(_grid(), ax)
+    assert plot.ratio(quick[quick["phase"] == "inference"], ax) is ax
+
+
+def test_wrong_arguments_are_named(ax: Axes, grid: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"frame: expected the frame .cases of rnnbench.load, got list"):
+        plot.ratio([])  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match=r"frame has no column 'ratio': expected the frame .cases of rnnbench.load"):
+        plot.ratio(grid.drop(columns="ratio"))
+    several = plt.figure()
+    with pytest.raises(
+        ValueError, match=r"ax: expected one rectilinear .* got ndarray: pick one, such as ax.flat\[0\]"
+    ):
+        plot.ratio(grid, several.subplots(1, 2))
+    for projection in ("polar", "3d"):
+        with pytest.raises(ValueError, match=f"ax: expected one rectilinear matplotlib Axes, got {projection} axes"):
+            plot.ratio(grid, several.add_subplot(projection=projection))
+    plt.close(several)
+    with pytest.raises(ValueError, match="width: expected 3 inches or more, got 1"):
+        plot.ratio(grid, width=1)
+    with pytest.raises(ValueError, match="width is for a figure of its own"):
+        plot.ratio(grid, ax, width=7)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="value: expected 'ratio' or 'seconds', got 'time'"):
+        plot.scaling(grid, value="time")  # type: ignore[call-overload]
+    sizes = pd.concat([grid.assign(hidden_size=grid["hidden_size"] + more) for more in range(12)])
+    with pytest.raises(
+        ValueError, match=r"columns need .* inches, and there are 3: select fewer values of hidden_size"
+    ):
+        plot.ratio_by_size(sizes, width=3)
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+def test_nothing_to_show_is_an_error_that_says_what_is_missing(
+    name: str, grid: pd.DataFrame, streamed: pd.DataFrame
+) -> None:
+    with pytest.raises(ValueError, match=r"^nothing to show: \w"):
+        function(name)(frame_of(name, grid, streamed).head(0))
+
+
+def test_rows_may_have_any_index_and_the_frame_stays_as_it_is(grid: pd.DataFrame) -> None:
+    before = grid.copy(deep=True)
+    plot.ratio(grid.set_index("case", drop=False))
+    plot.parameters(grid.iloc[::-1])
+    pd.testing.assert_frame_equal(grid, before)
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=kind)
+    return out.getvalue()
+
+
+def test_no_note_for_pages_is_left_in_a_file(grid: pd.DataFrame, ax: Axes) -> None:
+    for figure in (plot.ratio(grid), plot.ratio(grid, ax).figure):
+        ids = re.findall(r'\bid="([^"]+)"', saved(figure, "svg").decode())  # type: ignore[arg-type]
+        assert not [name for name in ids if name.startswith("cases")]
+        assert len(set(ids)) == len(ids)
+
+
+DRAW = """
+import hashlib, io
+from rnnbench import plot, suites
+from tests.report.conftest import summary_of
+from tests.report.verdicts import samples
+cases = summary_of(suites.read("quick").groups({}, None, most=None)).query("phase == 'training'")
+for name in ("ratio", "ratio_by_size", "parameters"):
+    for kind in ("png", "svg", "pdf"):
+        out = io.BytesIO()
+        getattr(plot, name)(cases, width=7).savefig(out, format=kind)
+        print(name, kind, hashlib.sha256(out.getvalue()).hexdigest())
+"""
+
+
+def test_two_processes_write_the_same_bytes_also_as_pdf() -> None:
+    root = Path(__file__).parents[1]
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", DRAW], cwd=root, env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert printed[0] == printed[1]
+    assert len(printed[0].splitlines()) == 9
+
+
+def test_a_pdf_of_another_day_has_the_same_bytes(grid: pd.DataFrame, tmp_path: Path) -> None:
+    figure = plot.ratio(grid)
+    figure.savefig(tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"CreationDate" not in content
+    assert hashlib.sha256(saved(figure, "pdf")).digest() == hashlib.sha256(content).digest()
+
+
+def test_importing_rnnbench_loads_neither_pandas_nor_matplotlib_for_it() -> None:
+    code = """
+import sys, rnnbench
+rnnbench.plot.ratio
+sys.exit(", ".join({"pandas", "matplotlib", "numpy", "torch"} & sys.modules.keys()) or None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rnnbench.plot is plot
+
+
+def test_the_noise_floor_is_drawn_on_the_callers_axes_too(grid: pd.DataFrame, ax: Axes) -> None:
+    plot.ratio(grid, ax, noise_floor=0.03)
+    legend = ax.get_legend()
+    assert legend is not None
+    assert "noise floor ±3.0%" in {text.get_text() for text in legend.get_texts()}
+    low, high = ax.get_xlim()
+    assert np.isfinite([low, high]).all()
