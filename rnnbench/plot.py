@@ -174,7 +174,8 @@ def changes(frame: "pd.DataFrame", ax: "Axes") -> "Axes": ...
 def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None) -> "Figure | Axes":
     """The change of every case with its interval, the margin as a band, and the verdict; the worst case on top.
 
-    `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the first 40 are drawn.
+    `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the worst 40 are drawn. It has one
+    panel.
     """
     columns = ("name", "verdict", "margin", *RATIOS, *(f"mean_{column}" for column in RATIOS), "described_by")
     source = "the frame of rnnbench.compare for stored runs"

@@ -11,11 +11,15 @@ import rnnbench
 
 PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench": rnnbench.__all__,
+    "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": [],  # only its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
     "rnnbench.report.notebook.measured": ["Measured"],
     "rnnbench.report.notebook.explained": ["Explained"],
     "rnnbench.report.notebook.fastest_module": ["FastestModule"],
+    "rnnbench.report.notebook.swept": ["SweptModules"],
+    "rnnbench.report.notebook.stored_runs": ["StoredRuns"],
+    "rnnbench.report.notebook.compared": ["Compared"],
     "rnnbench.errors": ["UserError"],
 }
 
@@ -30,7 +34,7 @@ def write(folder: Path) -> Path:
         specs += [name, f"!{name}\\..*"]
     pdoc.render.configure(show_source=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # from annotations in pandas, which `Measured` inherits
+        warnings.simplefilter("ignore")  # from annotations that are imported for types only
         pdoc.pdoc(*specs, output_directory=folder)
     return folder / "rnnbench.html"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ def grid() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def ladder() -> pd.DataFrame:
+    """Many implementations in two phases."""
+    return summary_of(suites.read("ladder").groups({}, None, most=20_000))
+
+
+@pytest.fixture(scope="module")
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return streams.summary(tmp_path_factory.mktemp("streams"))
 
@@ -86,18 +93,27 @@ def test_every_figure_of_a_report_is_a_function() -> None:
     assert all(function(name).__doc__ for name in plot.__all__)
 
 
+def is_within(part: Any, figure: Figure) -> bool:
+    """Whether something lies within the figure, to a few points."""
+    box, edge, whole = part.get_window_extent(), figure.dpi * 0.06, figure.bbox
+    return bool(min(box.x0, box.y0) >= -edge and box.x1 <= whole.x1 + edge and box.y1 <= whole.y1 + edge)
+
+
 @pytest.mark.parametrize("width", [3.35, 7])
 @pytest.mark.parametrize("name", plot.__all__)
 def test_letters_are_legible_and_all_is_within_the_figure_at_the_widths_of_papers(
-    name: str, width: float, grid: pd.DataFrame, streamed: pd.DataFrame
+    name: str, width: float, grid: pd.DataFrame, ladder: pd.DataFrame, streamed: pd.DataFrame
 ) -> None:
-    figure = function(name)(frame_of(name, grid, streamed), width=width)
-    assert figure.get_figwidth() == width
-    texts = letters(figure)  # pytest turns the warning of a layout without room into an error
-    assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
-    drawn = figure.get_tightbbox()
-    assert drawn.x0 > -0.1
-    assert drawn.x1 < width + 0.1
+    for frame in [streamed] if name == "latency" else [grid] if name == "regions" else [grid, ladder]:
+        figure = function(name)(frame, width=width)
+        assert figure.get_figwidth() == width
+        texts = letters(figure)  # pytest turns the warning of a layout without room into an error
+        assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
+        outside = [text.get_text() for text in texts if not is_within(text, figure)]
+        assert not outside
+        labels = [axes.xaxis.label for axes in figure.axes if axes.get_xlabel() and axes.get_visible()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 @pytest.mark.parametrize("name", plot.__all__)

@@ -10,11 +10,16 @@ import pytest
 
 import rnnbench
 from rnnbench.pytest_plugin.assertions import Assertions
+from rnnbench.report.notebook.compared import Compared
 from rnnbench.report.notebook.explained import Explained
 from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.report.notebook.measured import Measured
+from rnnbench.report.notebook.stored_runs import StoredRuns
+from rnnbench.report.notebook.swept import SweptModules
 
-PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in rnnbench.__all__}
+PUBLIC: dict[str, Callable[..., object]] = {
+    name: getattr(rnnbench, name) for name in rnnbench.__all__ if name != "plot"
+}
 PUBLIC["assert_not_slower"] = Assertions.assert_not_slower
 
 
@@ -28,7 +33,19 @@ def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: 
     assert "second" in text
 
 
-@pytest.mark.parametrize("result", [Measured, Explained, FastestModule])
+@pytest.mark.parametrize("name", rnnbench.plot.__all__)
+def test_a_figures_docstring_says_what_its_panels_are_and_names_its_own_arguments(name: str) -> None:
+    draw = getattr(rnnbench.plot, name)
+    text = inspect.getdoc(draw) or ""
+    shared = inspect.getdoc(rnnbench.plot) or ""
+    assert {argument for argument in inspect.signature(draw).parameters if f"`{argument}`" not in text + shared} == {
+        "frame"
+    }
+    assert "panel" in text
+    assert "ValueError" in shared
+
+
+@pytest.mark.parametrize("result", [Measured, Explained, FastestModule, SweptModules, StoredRuns, Compared])
 def test_every_part_of_a_result_has_a_docstring(result: type) -> None:
     for name, member in vars(result).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):
@@ -47,9 +64,13 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "index.html",
         "rnnbench.html",
         "rnnbench/errors.html",
+        "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
         "rnnbench/pytest_plugin/assertions.html",
+        "rnnbench/report/notebook/compared.html",
         "rnnbench/report/notebook/explained.html",
         "rnnbench/report/notebook/fastest_module.html",
         "rnnbench/report/notebook/measured.html",
+        "rnnbench/report/notebook/stored_runs.html",
+        "rnnbench/report/notebook/swept.html",
     }

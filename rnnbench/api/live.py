@@ -120,8 +120,8 @@ def sweep(
     parameters are all names of sizes; a module that is built gets the weights of the reference where its parameters
     fit (`same_weights`). `inputs`: a function that makes the inputs from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
-    measured, the modules in turns. `budget_seconds` is for all combinations together. The other arguments are those of
-    `measure`.
+    measured, the modules in turns. `budget_seconds` is for all combinations together. `reference`, `precision`,
+    `replicates`, `most_replicates`, `window_seconds` and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError

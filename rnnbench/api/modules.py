@@ -38,7 +38,7 @@ def with_head(layer: "nn.Module", output_size: int, *, features: int | None = No
 
         model = rnnbench.with_head(nn.LSTM(64, 128), 10)
 
-    `layer`: (input, state=None) -> (outputs, state). `features`: the last size of its outputs, by default its
+    `layer`: (input, state=None) -> (outputs, state). `output_size`: of the linear layer. `features`: the last size of its outputs, by default its
     `hidden_size` (of both directions). Returns a module with the submodules `layer` and `head`. Raises ValueError if
     the number of features is not known.
     """

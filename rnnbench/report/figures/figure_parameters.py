@@ -35,6 +35,7 @@ MAX_SHOWN = 10  # series, without the references
 PANEL = 3.0, 2.6  # inches of a panel's axes
 NARROWEST = 2.0  # inches of a panel
 AXIS_WIDE, LEGEND_WIDE = 0.75, 1.7  # inches: the numbers of the first panel, and the names beside the panels
+LINE_HIGH = 0.19  # inches of a line of the legend
 MAX_NAME = 30  # letters in the legend
 BESIDE = {"LSTM": "bottom", "GRU": "top"}  # where the name of a layer stands: their lines often end together
 
@@ -56,26 +57,22 @@ def render(
     refuse_several(ax, cases, ["phase"], len(phases))
     if ax is not None and len(quantities) > 1:
         raise ValueError(f"time and memory make 2 panels: choose one, such as value={quantities[0]!r}, or leave ax out")
-    look_of, ends = marks(cases), _ends(cases)
+    ends = _ends(cases)
+    cases = cases[pd.concat([_at(cases, held) for held in ends], axis=1).any(axis=1)]
+    look_of = marks(cases)
     is_beside = width is None or width >= AXIS_WIDE + NARROWEST * len(phases) + LEGEND_WIDE
     beside = AXIS_WIDE + (LEGEND_WIDE if is_beside else 0)
     wide = width or beside + PANEL[0] * len(phases)
     columns = len(phases) if wide >= beside + NARROWEST * len(phases) else 1
     keys = [(quantity, phase) for quantity in quantities for phase in phases]
-    below = 0.0 if is_beside else 0.19 * -(-(len(look_of) + len(ends)) // max(1, int(wide / 1.7)))
-    height = (PANEL[1] + 0.35) * len(keys) / columns + 0.4 + below
+    lines = len(look_of) + len(ends)
+    below = 0.0 if is_beside else LINE_HIGH * -(-lines // max(1, int(wide / 1.7)))
+    height = max((PANEL[1] + 0.35) * len(keys) / columns + 0.4 + below, LINE_HIGH * lines if is_beside else 0.0)
     with sheet(ax, (wide, height), (len(keys) // columns, columns), sharex=True) as drawn:
         for axes, (quantity, phase) in zip(drawn.grid.flat, keys, strict=True):
             of_phase = cases[cases["phase"] == phase]
             for is_large, held in enumerate(ends):
-                _lines(
-                    drawn,
-                    axes,
-                    of_phase[of_phase[list(OF_CALL)].eq(list(held)).all(axis=1)],
-                    quantity,
-                    look_of,
-                    bool(is_large),
-                )
+                _lines(drawn, axes, of_phase[_at(of_phase, held)], quantity, look_of, bool(is_large))
             _logarithmic(axes)
             drawn.title(axes, phase if quantity == quantities[0] or columns == 1 else "")
         for quantity, line in zip([quantity for quantity, _ in keys[::columns]], drawn.grid, strict=True):
@@ -112,6 +109,11 @@ def _ends(cases: pd.DataFrame) -> list[tuple[int, ...]]:
     counts = cases.groupby(list(OF_CALL), sort=True)["series"].nunique()
     usual = [tuple(map(int, held)) for held in counts.index[counts >= USUAL * counts.max()]]
     return [usual[0], usual[-1]] if len(usual) > 1 else usual
+
+
+def _at(cases: pd.DataFrame, held: Sequence[int]) -> "pd.Series[bool]":
+    """Boolean mask of the cases with this batch and length."""
+    return cases[list(OF_CALL)].eq(list(held)).all(axis=1)
 
 
 def _lines(

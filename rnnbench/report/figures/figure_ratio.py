@@ -185,7 +185,7 @@ def _dots(drawn: Sheet, axes: Axes, y: float, spread: float, cases: pd.DataFrame
     for value, own in cases.groupby(rows.by, sort=True) if rows.by else [(None, cases)]:
         color = drawn.ink.of(rows.shade(value))
         (marks,) = axes.plot(
-            own["ratio"], of_row[own.index], "o", color=color, markerfacecolor=(color, 0.45), markersize=5, zorder=3
+            own["ratio"], of_row[own.index], "o", color=color, markerfacecolor=(color, 0.6), markersize=5, zorder=3
         )
         mark(marks, own.index)
     reach = np.abs(cases[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - cases["ratio"].to_numpy(dtype=float))
@@ -210,7 +210,7 @@ def _mark_reference(
     drawn: Sheet, axes: Axes, name: str, limits: tuple[float, float], noise_floor: float = math.nan
 ) -> None:
     if math.isfinite(noise_floor):
-        axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, color=drawn.ink.line, alpha=0.5, linewidth=0, zorder=0)
+        axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, color=drawn.ink.line, alpha=0.6, linewidth=0, zorder=0)
     axes.axvline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     axes.annotate(
         name,
@@ -244,7 +244,7 @@ def _legend(drawn: Sheet, panels: Mapping[Any, pd.DataFrame], rows: Rows, noise_
     for value in [rows.values[index] for index in picked] if rows.by else []:
         color = drawn.ink.of(rows.shade(value))
         yield Line2D(
-            [], [], color=color, marker="o", markersize=5.5, markerfacecolor=(color, 0.45), linestyle="",
+            [], [], color=color, marker="o", markersize=5.5, markerfacecolor=(color, 0.6), linestyle="",
             label=say(str(rows.by), value),
         )  # fmt: skip
     if (sizes <= MANY).any():
@@ -257,4 +257,4 @@ def _legend(drawn: Sheet, panels: Mapping[Any, pd.DataFrame], rows: Rows, noise_
             [], [], color=drawn.ink.text, marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median"
         )
     if math.isfinite(noise_floor):
-        yield Patch(facecolor=drawn.ink.line, alpha=0.5, label=f"noise floor {half_width(noise_floor)}")
+        yield Patch(facecolor=drawn.ink.line, alpha=0.6, label=f"noise floor {half_width(noise_floor)}")

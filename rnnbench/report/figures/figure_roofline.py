@@ -36,8 +36,9 @@ GUIDES = (10, 100, 1_000, 10_000)  # times below the roof, as faint lines
 MANY = 60  # marks in a panel; more are drawn small and pale
 GRID = 250  # cells along each side of a panel; of several marks of a series in one cell, the first is drawn
 MAX_LETTERS = 24  # of a line of the legend
-PANEL = 3.6, 2.2  # inches of a panel: as wide as it should be, and the least
+PANEL = 3.6, 2.7  # inches of a panel: as wide as it should be, and the least
 AXIS_WIDE, LEGEND_WIDE = 0.6, 1.7  # inches: the numbers of the first panel, and the names beside the panels
+LINE_HIGH = 0.18  # inches of a line of the legend
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
     order = [(phase, *place) for place in places for phase in phases]
     legend = _legend_lines(cases, look_of)
     lines = sum(name.count("\n") + 1 for name, _ in legend)
-    below = 0.0 if is_beside else 0.17 * -(-lines // max(1, int(wide / 1.7)))
+    below = 0.0 if is_beside else LINE_HIGH * -(-lines // max(1, int(wide / 1.7)))
     high = ((wide - beside) / columns * SHAPE + 0.3) * len(order) / columns + 0.5 + below
+    high = max(high, 0.2 + LINE_HIGH * lines if is_beside else 0.0)
     with sheet(ax, (wide, high), (len(order) // columns, columns), sharex=True, sharey=True) as drawn:
         for axes, key in zip(drawn.grid.flat, order, strict=True):
             group = panels.get(key, cases.head(0))

@@ -11,7 +11,6 @@ from typing import get_args
 
 import pytest
 from matplotlib.collections import LineCollection
-from rnnbench.report.figures.drawing.canvas import svg
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gaps.between import Libraries, Step, between
@@ -20,6 +19,7 @@ from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.report.figures.drawing.canvas import svg
 from rnnbench.report.figures.drawing.marks import of_cell
 from rnnbench.report.page import profiled
 from rnnbench.report.page import run_folder as report

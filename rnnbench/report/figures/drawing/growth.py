@@ -107,12 +107,16 @@ def _growths(series: str, cases: pd.DataFrame, axis: str, others: list[str]) -> 
 
     Both are among the sizes at which the axis has the most values; there is one line if these are one combination.
     """
-    groups = cases.groupby(others, sort=True) if others else [((), cases)]
-    held = [(dict(zip(others, sizes, strict=True)), own.sort_values(axis)) for sizes, own in groups]
-    most = max(own[axis].nunique() for _, own in held)
-    longest = [(sizes, own) for sizes, own in held if own[axis].nunique() == most > 1]
-    for is_large, (sizes, own) in enumerate([longest[0], longest[-1]] if len(longest) > 1 else longest):
-        yield Growth(series, bool(is_large), sizes, own)
+    if not others:
+        ends: list[tuple[Any, ...]] = [()] if cases[axis].nunique() > 1 else []
+    else:
+        counts = cases.groupby(others, sort=True)[axis].nunique()
+        longest = counts.index[(counts == counts.max()) & (counts > 1)]
+        keys = [key if isinstance(key, tuple) else (key,) for key in longest]
+        ends = [keys[0], keys[-1]] if len(keys) > 1 else keys
+    for is_large, sizes in enumerate(ends):
+        own = cases[cases[others].eq(list(sizes)).all(axis=1)] if others else cases
+        yield Growth(series, bool(is_large), dict(zip(others, sizes, strict=True)), own.sort_values(axis))
 
 
 def _with_curve(growth: Growth, axis: str, fitted: Fits, value: GrowthValue) -> Growth:

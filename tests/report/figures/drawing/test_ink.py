@@ -1,8 +1,8 @@
 import matplotlib.pyplot as plt
 import pytest
-from rnnbench.report.figures.drawing.canvas import Shown, look
 
 from rnnbench.report.colors import FASTER, INKS
+from rnnbench.report.figures.drawing.canvas import Shown, look
 from rnnbench.report.figures.drawing.ink import Ink, contrast, ink, luminance, mixed
 
 
