@@ -10,7 +10,7 @@ import pdoc
 import rnnbench
 
 PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
-    "rnnbench": rnnbench.__all__,
+    "rnnbench": [name for name in rnnbench.__all__ if name != "plot"],
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": [],  # only its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],

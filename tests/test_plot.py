@@ -104,7 +104,10 @@ def is_within(part: Any, figure: Figure) -> bool:
 def test_letters_are_legible_and_all_is_within_the_figure_at_the_widths_of_papers(
     name: str, width: float, grid: pd.DataFrame, ladder: pd.DataFrame, streamed: pd.DataFrame
 ) -> None:
-    for frame in [streamed] if name == "latency" else [grid] if name == "regions" else [grid, ladder]:
+    frames = [frame_of(name, grid, streamed)]
+    if name not in ("latency", "regions", "changes", "replicates"):
+        frames.append(ladder)
+    for frame in frames:
         figure = function(name)(frame, width=width)
         assert figure.get_figwidth() == width
         texts = letters(figure)  # pytest turns the warning of a layout without room into an error

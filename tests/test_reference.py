@@ -17,9 +17,9 @@ from rnnbench.report.notebook.measured import Measured
 from rnnbench.report.notebook.stored_runs import StoredRuns
 from rnnbench.report.notebook.swept import SweptModules
 
-PUBLIC: dict[str, Callable[..., object]] = {
-    name: getattr(rnnbench, name) for name in rnnbench.__all__ if name != "plot"
-}
+FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
+WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
+PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
 PUBLIC["assert_not_slower"] = Assertions.assert_not_slower
 
 
@@ -30,7 +30,7 @@ def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: 
     assert {argument for argument in arguments if f"`{argument}`" not in text} == set()
     assert f"    rnnbench.{name}(" in text or f" = rnnbench.{name}(" in text
     assert "Error" in text
-    assert "second" in text
+    assert "second" in text or name in WITHOUT_TIMES
 
 
 @pytest.mark.parametrize("name", rnnbench.plot.__all__)
@@ -38,9 +38,8 @@ def test_a_figures_docstring_says_what_its_panels_are_and_names_its_own_argument
     draw = getattr(rnnbench.plot, name)
     text = inspect.getdoc(draw) or ""
     shared = inspect.getdoc(rnnbench.plot) or ""
-    assert {argument for argument in inspect.signature(draw).parameters if f"`{argument}`" not in text + shared} == {
-        "frame"
-    }
+    arguments = set(inspect.signature(draw).parameters) - {"frame"}
+    assert {argument for argument in arguments if f"`{argument}`" not in text + shared} == set()
     assert "panel" in text
     assert "ValueError" in shared
 
@@ -58,7 +57,7 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     page = Path(done.stdout.strip())
     text = page.read_text()
-    assert [name for name in rnnbench.__all__ if f'id="{name}"' not in text] == []
+    assert [name for name in FUNCTIONS if f'id="{name}"' not in text] == []
     pages = {str(file.relative_to(page.parent)) for file in page.parent.rglob("*.html")}
     assert pages == {
         "index.html",

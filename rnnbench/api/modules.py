@@ -38,9 +38,9 @@ def with_head(layer: "nn.Module", output_size: int, *, features: int | None = No
 
         model = rnnbench.with_head(nn.LSTM(64, 128), 10)
 
-    `layer`: (input, state=None) -> (outputs, state). `output_size`: of the linear layer. `features`: the last size of its outputs, by default its
-    `hidden_size` (of both directions). Returns a module with the submodules `layer` and `head`. Raises ValueError if
-    the number of features is not known.
+    `layer`: (input, state=None) -> (outputs, state). `output_size`: how many values the linear layer gives.
+    `features`: the last size of the layer's outputs, by default its `hidden_size` (of both directions). Returns a
+    module with the submodules `layer` and `head`. Raises ValueError if the number of features is not known.
     """
     from rnnbench.cells.headed import with_head as headed
 

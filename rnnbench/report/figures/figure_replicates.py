@@ -81,7 +81,8 @@ def _panel(axes: Axes, ink: Ink, points: pd.DataFrame, limit: float, *, is_many:
     share = max(share for share in ROUND if _lower(share) * limit >= 1)
     fixed_ticks(axes.yaxis, [_lower(share), 1, 1 + share], change)
     if points["at"].dtype.kind == "i":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        first, last = points["at"].min(), points["at"].max()
+        axes.set_xticks([tick for tick in MaxNLocator(integer=True).tick_values(first, last) if first <= tick <= last])
     axes.grid(axis="y")
 
 
