@@ -35,7 +35,7 @@ VARIABLES = {
 COLOR = re.compile("|".join(VARIABLES))
 POINTS = re.compile(r"[\d.]+")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d{2})\d+")  # more decimals than anybody sees
-TARGET = re.compile(r"#([^\s)]+)")  # in a link or in `url(#...)`
+TARGET = re.compile(r"(?<=url\(#)[^)]+")
 OPACITY = re.compile(r"(?<!-)\bopacity:")  # of an element as a whole, which is not inherited
 PLACES = ("d", "x", "y")  # attributes with points on the paper
 MIN_ALIKE = 4  # elements with the same style, for a class of their own
@@ -134,15 +134,15 @@ def _shorten(root: Xml.Element, name: str) -> None:
     """Give what the figure refers to a short id, and refer to it in the short form of SVG 2."""
     short: dict[str, str] = {}
 
-    def target(match: re.Match[str]) -> str:
-        return f"#{short.setdefault(match[1], f'{name}-{len(short)}')}"
+    def shortened(target: str) -> str:
+        return short.setdefault(target, f"{name}-{len(short)}")
 
     for element in root.iter():
         if link := element.attrib.pop(f"{{{XLINK}}}href", None):
-            element.set("href", TARGET.sub(target, link))
+            element.set("href", f"#{shortened(link.removeprefix('#'))}")
         for attribute in ("clip-path", "style"):
             if value := element.get(attribute):
-                element.set(attribute, TARGET.sub(target, value))
+                element.set(attribute, TARGET.sub(lambda match: shortened(match[0]), value))
     for element in root.iter():
         if (own := element.get("id")) in short:
             element.set("id", short[own])
