@@ -138,8 +138,8 @@ def _shorten(root: Xml.Element, name: str) -> None:
         return short.setdefault(target, f"{name}-{len(short)}")
 
     for element in root.iter():
-        if link := element.attrib.pop(f"{{{XLINK}}}href", None):
-            element.set("href", f"#{shortened(link.removeprefix('#'))}")
+        if link := element.attrib.pop(f"{{{XLINK}}}href", None):  # to a part of the figure, or an image's data
+            element.set("href", f"#{shortened(link[1:])}" if link.startswith("#") else link)
         for attribute in ("clip-path", "style"):
             if value := element.get(attribute):
                 element.set(attribute, TARGET.sub(lambda match: shortened(match[0]), value))
