@@ -18,7 +18,7 @@ VARIABLES = {shade.light: name for name, shade in variables().items()}
 COLOR = re.compile("|".join(VARIABLES))
 POINTS = re.compile(r"[\d.]+")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d{2})\d+")  # more decimals than anybody sees
-TARGET = re.compile(r"#([^\s)]+)")  # in a link or in `url(#...)`
+TARGET = re.compile(r"(?<=url\(#)[^)]+")
 OPACITY = re.compile(r"(?<!-)\bopacity:")  # of an element as a whole, which is not inherited
 PLACES = ("d", "x", "y")  # attributes with points on the paper
 MIN_ALIKE = 4  # elements with the same style, for a class of their own
@@ -117,15 +117,15 @@ def _shorten(root: Xml.Element, name: str) -> None:
     """Give what the figure refers to a short id, and refer to it in the short form of SVG 2."""
     short: dict[str, str] = {}
 
-    def target(match: re.Match[str]) -> str:
-        return f"#{short.setdefault(match[1], f'{name}-{len(short)}')}"
+    def shortened(target: str) -> str:
+        return short.setdefault(target, f"{name}-{len(short)}")
 
     for element in root.iter():
-        if link := element.attrib.pop(f"{{{XLINK}}}href", None):
-            element.set("href", TARGET.sub(target, link))
+        if link := element.attrib.pop(f"{{{XLINK}}}href", None):  # to a part of the figure, or an image's data
+            element.set("href", f"#{shortened(link[1:])}" if link.startswith("#") else link)
         for attribute in ("clip-path", "style"):
             if value := element.get(attribute):
-                element.set(attribute, TARGET.sub(target, value))
+                element.set(attribute, TARGET.sub(lambda match: shortened(match[0]), value))
     for element in root.iter():
         if (own := element.get("id")) in short:
             element.set("id", short[own])

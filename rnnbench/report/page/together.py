@@ -40,7 +40,10 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
         if differences:
             apart.setdefault(differences, []).append(run)
     for differences, others in apart.items():
-        yield one_line(f"{listed(others)} can't be compared with {runs[0]}: {'; '.join(differences)}.")
+        which = f"{listed(others)} can't"
+        if len(others) == len(runs) - 1 > 2:
+            which = f"None of the {len(others)} later runs can"
+        yield one_line(f"{which} be compared with {runs[0]}: {'; '.join(differences)}.")
     for index, run in enumerate(runs[1:]):
         if together.machines[index]:
             continue

@@ -1,11 +1,15 @@
 import re
+from xml.etree import ElementTree as Xml
 
 import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.report.colors import FASTER
+from rnnbench.report.figures import all_figures
 from rnnbench.report.figures.drawing import canvas
-from rnnbench.report.page.inline import MAX_TITLED, inline
+from rnnbench.report.page import selection
+from rnnbench.report.page.inline import COLOR, MAX_TITLED, SVG, VARIABLES, inline
+from tests.report.conftest import Summaries
 
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
 
@@ -59,3 +63,32 @@ def test_a_figure_of_very_many_marks_names_their_cases_once_and_has_no_tooltips(
     assert "a title" not in page
     assert page.count("<use") > len(rows)
     assert len(page) < 70 * len(rows)  # bytes of a mark
+
+
+def styles(svg: str) -> list[str]:
+    """The style of each mark, its own or the one that it inherits, in the order of drawing."""
+    root = Xml.fromstring(svg)
+    sheet = dict(
+        re.findall(r"\.([\w-]+)\{([^}]*)\}", "".join(part.text or "" for part in root.iter(f"{{{SVG}}}style")))
+    )
+    found = []
+
+    def walk(element: Xml.Element, inherited: str) -> None:
+        own = element.get("style") or sheet.get(element.get("class", ""), "")
+        if element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path"):
+            found.append(COLOR.sub(lambda match: f"var(--{VARIABLES[match[0]]})", own or inherited))
+        for child in element:
+            walk(child, own or inherited)
+
+    for part in root:  # the root's own style is the page's
+        walk(part, "")
+    return [re.sub(r"url\(#[^)]*\)", "url()", style) for style in found]
+
+
+def test_every_mark_of_a_figure_in_a_page_looks_as_in_its_file(made_up: Summaries) -> None:
+    summary = made_up("quick").reset_index(drop=True)
+    for name, picture in all_figures.render(summary).items():
+        page = inline(picture.svg, name, "label", selection.titles(summary))
+        assert styles(page) == styles(picture.svg), name
+        targets = set(re.findall(r"url\(#([^)]*)\)|href=\"#([^\"]*)\"", page))
+        assert {url or link for url, link in targets} <= set(re.findall(r'\bid="([^"]*)"', page)), name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -23,8 +24,9 @@ from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.page.compact import FIRST_ROWS
 from rnnbench.report.page.page import PAGE, html
 from rnnbench.report.page.page import Page as Content
-from rnnbench.report.page.section import MAX_OPEN_ROWS, Drawn, Section
+from rnnbench.report.page.section import MAX_OPEN_ROWS, Drawn, Listed, Section
 from rnnbench.report.page.serve import Server
+from rnnbench.report.tables.table import Column, of, table
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo
@@ -217,6 +219,19 @@ def test_a_figure_that_does_not_follow_the_filter_is_pale_and_says_so(browser: B
     expect(opened.page.locator("#figure-marked:not(.unfiltered) .whole")).to_contain_text("are over all cases")
     opened.page.get_by_role("button", name="Show all").click()
     assert opened.page.locator(".whole:visible, .unfiltered").count() == 0
+    opened.close()
+
+
+def test_a_table_that_is_cut_says_how_many_rows_are_not_searched(browser: Browser, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"name": ["a", "b"]})
+    cut = replace(table("cut", "Cut", "", [Column("name", of("name"))], frame, machine=frame), total=9_000)
+    section = Section("far", "How far?", "How far", [Listed(cut)])
+    file = tmp_path / PAGE
+    file.write_text(html(replace(EMPTY, sections=[section], tables={"cut": cut})), encoding="utf-8")
+    opened = Opened(browser, file.as_uri())
+    expect(opened.page.locator(".count")).to_have_text("the first 2 of 9000 rows")
+    opened.page.get_by_role("searchbox").fill("a")
+    expect(opened.page.locator(".count")).to_have_text("1 of the first 2 of 9000 rows")
     opened.close()
 
 

@@ -112,3 +112,7 @@ def test_runs_that_cannot_be_compared_for_one_reason_are_named_in_one_sentence()
     paragraphs = section(together([run(0), *others], 0.025)).paragraphs
     assert paragraphs[0].startswith("2026-01-01 01:00 (0000000) and 2026-01-01 02:00 (0000000) can't be compared with")
     assert "can't be compared" not in " ".join(paragraphs[1:])
+    many = [run(0), *others, run(3)]
+    many[3].info.environment["machine"] = others[0].info.environment["machine"]
+    (first, *_) = section(together(many, 0.025)).paragraphs
+    assert first.startswith("None of the 3 later runs can be compared with 2026-01-01 00:00 (0000000): processor")

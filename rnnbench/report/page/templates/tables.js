@@ -118,7 +118,8 @@ function enhance(table) {
       row.hidden = !(isChosen && isFound(row));
       seen += !row.hidden;
     }
-    const all = `${original.length} ${original.length === 1 ? "row" : "rows"}`;
+    const cut = table.dataset.total; // of a table that the page does not have as a whole
+    const all = `${cut ? "the first " : ""}${original.length}${cut ? ` of ${cut}` : ""} ${original.length === 1 ? "row" : "rows"}`;
     count.textContent = seen === original.length ? all : `${seen} of ${all}`;
     pooled.hidden = !(isPooled && selected);
   }
