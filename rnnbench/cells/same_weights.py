@@ -62,12 +62,20 @@ def _plain_names(parameters: Mapping[str, Tensor]) -> NamedWeights:
 
 
 def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
-    """The parameters by the module's own `weights_from`, or by that of the only module in it; None if there is none."""
+    """The parameters by the module's own `weights_from`, or by that of a module in it; None if there is none.
+
+    The module must be the only one with a mapping, besides those within it.
+    """
     layer = LAYERS.get(type(like))
-    owners = [(name, module) for name, module in mine.named_modules() if hasattr(module, "weights_from")]
-    if layer is None or len(owners) != 1:
+    owners = {name: module for name, module in mine.named_modules() if hasattr(module, "weights_from")}
+    prefix = next(iter(owners), None)  # modules come before those within them
+    if (
+        layer is None
+        or prefix is None
+        or any(not f"{name}.".startswith(f"{prefix}." if prefix else "") for name in owners)
+    ):
         return None
-    prefix, owner = owners[0]
+    owner = owners[prefix]
     is_cell = isinstance(like, nn.RNNCellBase)
     reference = {f"{name}{FIRST_LAYER}" if is_cell else name: weight for name, weight in like.named_parameters()}
     try:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
+from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
 
@@ -44,6 +45,15 @@ def test_an_unrolled_cell_with_a_layers_weights_computes_what_the_layer_does(
     again, _ = mine(input, state)
     torch.testing.assert_close(again, layer(input, final)[0])
     assert list(mine.state_dict()) == [f"cell.{name}" for name in cell.state_dict()]
+
+
+def test_a_stack_of_cells_gets_the_weights_of_all_layers() -> None:
+    layer = nn.RNN(3, 5, num_layers=3)
+    mine = rnnbench.same_weights(rnnbench.unroll(DeepCell(3, 5, 3)), like=layer)  # its cells have mappings of their own
+    outputs, state = mine(INPUT)
+    expected, final = layer(INPUT)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close([part[0] for part in state], [final[2], final[0], final[1]])
 
 
 def test_a_cell_that_gives_output_and_state_is_unrolled_with_its_state_given() -> None:

@@ -49,8 +49,12 @@ class Gap:
     @property
     def named(self) -> list[Step]:
         """The steps that explain it beyond chance, the largest first."""
-        certain = [step for step in self.steps if step.is_certain]
-        return sorted(certain, key=lambda step: -abs(step.seconds.value))
+        return [step for step in self.by_size[:-1] if step.is_certain]
+
+    @property
+    def by_size(self) -> list[Step]:
+        """All steps, the largest first, and at the end what nothing explains."""
+        return [*sorted(self.steps, key=lambda step: -abs(step.seconds.value)), self.rest]
 
 
 def take_apart(
@@ -188,7 +192,7 @@ def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
             "is_certain": step.is_certain,
         }
         for name, gap in all_gaps.items()
-        for step in (*sorted(gap.steps, key=lambda step: -abs(step.seconds.value)), gap.rest)
+        for step in gap.by_size
     ]
     ends = [f"{name}{end}" for name in ("seconds", "share") for end in ENDS]
     return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "calls", "is_certain"])

@@ -7,7 +7,7 @@ Beside the usual form, a cell may
 - keep a state of any structure and any sizes.
 
 The state comes from the cell's own `initial_state`, `init_hidden` and the like, from its `state_size`, or from a first
-step without a state.
+step without a state. Of several calls that work, the one that depends on most parameters is chosen.
 """
 
 import inspect
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.first_states import first_states, own_first_states
+from rnnbench.cells.foreign.reach import Reach, in_all, reach
 from rnnbench.cells.foreign.structures import copied, is_alike, on_trial, rebuilt, tensors_of
 
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
@@ -130,16 +131,23 @@ def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tu
     """How a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
     if isinstance(cell, torch.jit.ScriptModule):
         return None
+    count = len(list(cell.parameters()))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if _is_usual(on_trial(cell), input, usual):
+        reached = -1 if _says_otherwise(cell, input, usual) else _usual_reach(on_trial(cell), input, usual)
+        if reached == count:
             return None
         # In a small batch, a sequence without a batch would look like a step.
         rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-        found = next(_ways(on_trial(cell), rows, tensors_of(usual)[0]), None)
-    if found is None:
+        best = None
+        for call, first, more in _ways(on_trial(cell), rows, tensors_of(usual)[0]):
+            if more > reached:
+                reached, best = more, (call, first)
+            if reached == count:
+                break
+    if best is None:
         return None
-    call, first = found
-    return call, tuple(tensor[: len(input)].clone() for tensor in first)
+    call, first = best
+    return call, tuple(tensor[: len(input)].detach().clone() for tensor in first)
 
 
 def begins_with_zeros(cell: nn.Module, call: CellCall, input: Tensor, first: Sequence[Tensor]) -> bool:
@@ -186,15 +194,46 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
-def _is_usual(cell: nn.Module, input: Tensor, usual: Any) -> bool:
+def _says_otherwise(cell: nn.Module, input: Tensor, usual: Any) -> bool:
+    """Whether the cell itself gives a first state of another form than the usual one."""
+    own = list(own_first_states(cell, len(input), tensors_of(usual)[0]))
+    return bool(own) and not any(is_alike(state, usual) for state in own)
+
+
+def _usual_reach(cell: nn.Module, input: Tensor, usual: Any) -> int:
+    """How many parameters a step of the usual form depends on; -1 if the cell has another form."""
     try:
-        return is_alike(cell(input.clone(), copied(usual)), usual)
+        if not is_alike(cell(input.clone(), copied(usual)), usual):
+            return -1
+        reached = _reach_of_steps(cell, input, lambda x, state: (None, cell(x, state)), usual)
     except Exception:  # whatever a stranger's code raises: another way may fit
-        return False
+        return -1
+    is_output_first = len(reached[0]) == max(map(len, reached))
+    return in_all(reached) if is_output_first else -1
 
 
-def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...]]]:
-    """The ways of calling a cell that work twice in a row, each with the first state."""
+def _reach_of_steps(
+    cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any
+) -> Reach:
+    """What the tensors of the state after two steps depend on, and at the end the output if there is one.
+
+    With other inputs than zeros, which would hide a dependence. All parameters for a state of one tensor, in which
+    nothing can be left out.
+    """
+    if isinstance(state, Tensor):
+        return [frozenset(range(len(list(cell.parameters()))))]
+    x = torch.randn_like(input) if input.is_floating_point() else input
+
+    def call() -> list[Tensor]:
+        output, new = step(x.clone(), copied(state))
+        output, new = step(x.clone(), new)
+        return [*tensors_of(new), *([] if output is None else tensors_of(output))]
+
+    return reach(cell, call)
+
+
+def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
+    """The ways of calling a cell that work twice in a row, each with the first state and the parameters it reaches."""
     names, is_keyword_only, has_default = _state_parameters(cell)
     if not names:
         return
@@ -210,32 +249,41 @@ def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall,
 
 def _tried(
     cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving
-) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """The call and the first state in this way, if the state after a step has the form of the one before it."""
+) -> tuple[CellCall, tuple[Tensor, ...], int] | None:
+    """This way as `_ways` tells it, if the state after a step has the form of the one before it."""
     if taking == "apart" and not isinstance(state, tuple | list):
         return None
+
+    def step(x: Tensor, of: Any) -> tuple[Any, Any]:
+        return split(called(cell, x, of, taking, keyword), giving)
+
     try:
         for _ in range(2):
-            output, new = split(called(cell, input.clone(), copied(state), taking, keyword), giving)
+            output, new = step(input.clone(), copied(state))
             if not is_alike(new, state):
                 return None
         tensors = tensors_of(new)
+        reached = _reach_of_steps(cell, input, step, state)
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
-    shown = _shown(output, tensors, len(input))
+    shown = _shown(output, tensors, len(input), reached)
     if shown is UNKNOWN:
         return None
     output = tensors[shown] if output is None and shown is not None else output
     call = CellCall(copied(state), taking, keyword, giving, shown)
-    return call, call.flat(torch.zeros_like(output), state)
+    return call, call.flat(torch.zeros_like(output), state), in_all(reached)
 
 
-def _shown(output: Any, tensors: Sequence[Tensor], batch: int) -> int | None:
-    """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable."""
+def _shown(output: Any, tensors: Sequence[Tensor], batch: int, reached: Reach) -> int | None:
+    """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable.
+
+    Of a cell that returns only its state, it is the first tensor that depends on most parameters.
+    """
     if not all(tensor.dim() and len(tensor) == batch for tensor in tensors):
         return UNKNOWN
     if output is None:
-        return next((index for index, tensor in enumerate(tensors) if tensor.dim() == 2), UNKNOWN)
+        flat = [index for index, tensor in enumerate(tensors) if tensor.dim() == 2]
+        return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)
     if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
         return UNKNOWN
     alike = (index for index, tensor in enumerate(tensors) if tensor.shape == output.shape)

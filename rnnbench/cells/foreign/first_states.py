@@ -10,11 +10,14 @@ from rnnbench.cells import CellError
 from rnnbench.cells.foreign.structures import copied, rebuilt, tensors_of
 
 INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
-USUAL = (1, 2)  # tensors of a state: h, or h and c
+COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
 
 
 def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
-    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones."""
+    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones.
+
+    The usual ones are a tensor, then tuples and lists of some.
+    """
     own = list(own_first_states(cell, len(input), h))
     yield from own
     if own:
@@ -29,9 +32,9 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
             yield copied(result[1])
             yield copied(tuple(result[1:]))
     count = getattr(cell, "states", None)
-    for tensors in [count] if isinstance(count, int) and count > 0 else USUAL:
+    for tensors in [count] if isinstance(count, int) and count > 0 else COUNTS:
         state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
-        yield state[0] if tensors == 1 else state
+        yield from [state[0]] if tensors == 1 else [state, list(state)]
 
 
 def own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:

@@ -57,18 +57,25 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     """
     if type(module) in CELLS:
         return RunModule(module, "layer", _zero_state(module, "layer", input, state))
-    if isinstance(module, nn.RNNCellBase) or can_hoist(module) or state_sizes(module, input):
+    if isinstance(module, nn.RNNCellBase) or can_hoist(module):
         return RunModule(module, "cell", _zero_state(module, "cell", input, state))
-    return _adapted(module, input, state) or RunModule(
-        module, "sequence", _zero_state(module, "sequence", input, state)
-    )
+    usual = state_sizes(module, input)
+    if adapted := _adapted(module, input, state, usual):
+        return adapted
+    kind: Kind = "cell" if usual else "sequence"
+    return RunModule(module, kind, _zero_state(module, kind, input, state))
 
 
-def _adapted(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
-    """A cell of another form in the usual one; None if the module is none. Raises ValueError as `run_module` does."""
+def _adapted(module: nn.Module, input: Tensor, state: State, usual: tuple[int, ...]) -> RunModule | None:
+    """A cell of another form in the usual one; None if it is usual or no cell. Raises ValueError as `run_module` does.
+
+    `usual`: the size of each tensor of a state of the usual form, with which the module runs; empty if it does not.
+    """
     x = input[0, :1].detach().expand(PROBED, -1)
+    forms = [usual] if usual else [(size,) for size in _sizes(module)]
+    states = [tuple(x.new_zeros(PROBED, size) for size in sizes) for sizes in forms]
     try:
-        calls = (found_call(module, x, x.new_zeros(PROBED, size)) for size in _sizes(module))
+        calls = (found_call(module, x, given[0] if len(given) == 1 else given) for given in states)
         call, first = next(filter(None, calls), (None, ()))
         if call is None or (state is not None and len(leaves(state)) != len(first)):
             return None

@@ -19,7 +19,7 @@ from rnnbench.report.words.units import duration, duration_tick
 from rnnbench.report.words.why import MINUS, label, share_text
 
 WIDTH = 0.62
-MAX_LETTERS = 16  # of a line below a bar
+MAX_LETTERS, MAX_LINES = 16, 4  # below a bar: of a line, and of what tells where a step is
 
 
 def render(gap: Gap, name: str, reference_name: str, *, ax: Axes | None = None) -> Figure:
@@ -93,7 +93,7 @@ def _write(drawn: Sheet, x: int, height: float, text: str) -> None:
 
 def _named(step: Step) -> str:
     where = step.what[step.what.find("(") :] if "(" in step.what else ""
-    return "\n".join(filter(None, [_wrapped(label(step)), _wrapped(one_line(where))]))
+    return "\n".join(filter(None, [_wrapped(label(step)), _wrapped(short(one_line(where), MAX_LETTERS * MAX_LINES))]))
 
 
 def _wrapped(text: str) -> str:

@@ -64,10 +64,13 @@ class Explained(FrameResult):
     def causes(self) -> pd.DataFrame:
         """A row for each step from a module's time to the reference's, the last for what nothing explains.
 
-        `module`; `kind` and `what` of the step; `seconds` that it takes of the difference and `share` of it, each with
-        a 95% interval (`_low`, `_high`); `calls` in which it happens; `is_certain`: whether it is beyond chance.
+        `module`; `label` of the step as in figures, its `kind`, and `what` it is; `seconds` that it takes of the
+        difference and `share` of it, each with a 95% interval (`_low`, `_high`); `calls` in which it happens;
+        `is_certain`: whether it is beyond chance.
         """
-        return cause_frame(self.gaps)
+        causes = cause_frame(self.gaps)
+        causes.insert(1, "label", [why.label(step) for gap in self.gaps.values() for step in gap.by_size])
+        return causes
 
     @property
     def breakdown(self) -> pd.DataFrame:

@@ -122,6 +122,8 @@ def pdf(figure: Figure) -> bytes:
 
 def _paper(figure: Figure) -> Bbox | None:
     """What to save: the figure, and around it what does not fit; None if all fits. A label is never cut."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()  # the layout makes room for most
     drawn, size = figure.get_tightbbox(), figure.bbox_inches
     whole = Bbox.union([size, drawn.padded(EDGE)])
     is_inside = drawn.x0 >= size.x0 and drawn.y0 >= size.y0 and drawn.x1 <= size.x1 and drawn.y1 <= size.y1

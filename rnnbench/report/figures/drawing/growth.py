@@ -19,6 +19,7 @@ from rnnbench.report.words.reference import is_reference
 GrowthValue = Literal["ratio", "seconds"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
+MAX_SPREAD = 2.25  # upper over lower end of a fit's interval: about 1.5 times as much or as little
 # How figures draw these lines, by whether the other sizes are at their largest.
 MARK_POINTS = {False: 3.2, True: 6.0}
 LINE: dict[bool, Any] = {False: "-", True: (0, (1, 1.2))}
@@ -120,7 +121,10 @@ def _growths(series: str, cases: pd.DataFrame, axis: str, others: list[str]) -> 
 
 
 def _with_curve(growth: Growth, axis: str, fitted: Fits, value: GrowthValue) -> Growth:
-    """The line with its fit, if the series has one and enough values of the axis."""
+    """The line with its fit, if the series has one that says something, and enough values of the axis.
+
+    Beyond the measured sizes, the fit ends where its interval becomes too wide.
+    """
     first = growth.cases.iloc[0]
     key = tuple(first[SERIES])
     fit = next((fit for fit in fitted.found if tuple(fit.axes.values()) == key), None)
@@ -132,7 +136,10 @@ def _with_curve(growth: Growth, axis: str, fitted: Fits, value: GrowthValue) -> 
     else:
         values, half = ratios(fit, fitted.reference_of(fit), sizes)
         low, high = values * from_logs(-half), values * from_logs(half)
-    if not np.isfinite(values).all():
+    places = sizes[axis].to_numpy(dtype=float)
+    is_known = np.isfinite(values) & (high <= MAX_SPREAD * low)
+    is_measured = (places >= fit.levels[axis][0]) & (places <= fit.levels[axis][-1])
+    if not is_known[is_measured].all():
         return growth
-    curve = Curve(fit, sizes[axis].to_numpy(dtype=float), values, low, high)
+    curve = Curve(fit, places, *(np.where(is_known, line, np.nan) for line in (values, low, high)))
     return Growth(growth.series, growth.is_large, growth.held, growth.cases, curve)
