@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -87,8 +88,10 @@ class Shown(Figure):
 
 def settle(figure: Figure) -> None:
     """Lay the figure out once for all formats: they differ by under a point, and layout takes as long as drawing."""
-    with look():
-        figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        with look():
+            engine.execute(figure)
     figure.set_layout_engine("none")
 
 
@@ -122,8 +125,8 @@ def pdf(figure: Figure) -> bytes:
 
 def _paper(figure: Figure) -> Bbox | None:
     """What to save: the figure, and around it what does not fit; None if all fits. A label is never cut."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()  # the layout makes room for most
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # not yet settled
+        figure.draw_without_rendering()
     drawn, size = figure.get_tightbbox(), figure.bbox_inches
     whole = Bbox.union([size, drawn.padded(EDGE)])
     is_inside = drawn.x0 >= size.x0 and drawn.y0 >= size.y0 and drawn.x1 <= size.x1 and drawn.y1 <= size.y1
