@@ -109,7 +109,7 @@ def _row(axes: Axes, y: int, row: dict[Any, Any], limits: tuple[float, float]) -
         text += [change(deciding.value), change_interval(deciding) or "no interval"]
     else:
         text += ["without a time"]
-    beside(axes, y, 8, GLYPHS[verdict], color=color, fontsize=9)
+    beside(axes, y, 8, GLYPHS[verdict], color="#333333", fontsize=9)
     weight = "bold" if verdict in ("regressed", "improved") else "normal"
     beside(axes, y, 22, "  ".join(filter(None, text)), color="#333333", fontsize=8.5, weight=weight)
 
