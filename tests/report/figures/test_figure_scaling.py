@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.figures import figure_scaling
+from rnnbench.report.figures.drawing import growth
 from rnnbench.report.figures.drawing.growth import LINE, MARK_POINTS
 from tests.report.conftest import Summaries, without_reference
 
@@ -74,6 +76,18 @@ def test_two_points_are_joined_by_dots_and_three_by_lines(quick: pd.DataFrame, g
     assert not lines & dots
 
 
+@pytest.fixture
+def any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw fits with intervals of any width, as those of the made-up cases are."""
+    monkeypatch.setattr(growth, "MAX_SPREAD", math.inf)
+
+
+def test_a_fit_with_a_very_wide_interval_is_not_drawn(grid: pd.DataFrame) -> None:
+    for axes in panels(drawn(grid)):
+        assert not [collection for collection in axes.collections if isinstance(collection, PolyCollection)]
+
+
+@pytest.mark.usefixtures("any_width")
 def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_says_so(grid: pd.DataFrame) -> None:
     figure = drawn(grid)
     for axes in panels(figure):
@@ -87,6 +101,7 @@ def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_
     assert "predicted" not in words(drawn(grid.query("batch_size < 64 and seq_len < 256")))
 
 
+@pytest.mark.usefixtures("any_width")
 def test_a_prediction_that_runs_off_takes_no_room_from_the_marks(grid: pd.DataFrame) -> None:
     own = grid.loc[grid["implementation"] != "torch.nn", "ratio"]
     low, high = panels(drawn(grid))[0].get_ylim()
@@ -116,6 +131,7 @@ def test_a_note_of_many_axes_stays_above_its_panel(made_up: Summaries) -> None:
     assert max(len(line) for note in notes for line in note.splitlines()) <= 40
 
 
+@pytest.mark.usefixtures("any_width")
 def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Summaries) -> None:
     figure = drawn(made_up("published-full").query("reference == 'gru'"))
     shown = [list(axes.get_xticks()) for axes in panels(figure) if axes.get_xlabel() == "length"]
