@@ -112,6 +112,7 @@ BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "gaps": gaps.unexplained,
     "limits": limits.limits,
     "against-r": against_r.against_r,
+    "report-scale-huge": report_scale.huge,
     "strangers": strangers.strangers,
     "strangers-fastest": strangers.fastest_ways,
 }

@@ -61,7 +61,8 @@ def titles(summary: pd.DataFrame) -> dict[int, str]:
     """One line for each row of the summary: the case and its time."""
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     frame = with_series(summary)
-    cases: Iterable[dict[Any, Any]] = frame.to_dict("records")
+    shown = frame[["series", *axes, "ratio", "ratio_low", "ratio_high", "seconds"]]
+    cases: Iterable[dict[Any, Any]] = shown.to_dict("records")
     return {int(row): _title(case, axes) for row, case in zip(frame.index, cases, strict=True)}
 
 

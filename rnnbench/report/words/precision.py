@@ -20,14 +20,15 @@ def suspect(row: Mapping[Any, Any]) -> str:
 
 def is_suspect(summary: pd.DataFrame) -> "pd.Series[bool]":
     """Which rows of a summary are suspect."""
-    return pd.Series([bool(suspect(row)) for row in summary.to_dict("records")], index=summary.index, dtype=bool)
+    if "suspicion" not in summary:
+        return pd.Series(False, index=summary.index)
+    return summary["status"].eq("measured") & summary["suspicion"].fillna("").ne("")
 
 
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
     precision = _asked(info)
-    # On a log scale, as in the planner; false if there is no interval.
-    if precision is None or not row["ratio_high"] > row["ratio_low"] * (1 + precision) ** 2:
+    if precision is None or not _is_wider(row["ratio_low"], row["ratio_high"], precision):
         return ""
     return f"interval wider than ±{round_percent(precision)}"
 
@@ -49,10 +50,15 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     if precision is None:
         intervals = f"The intervals of {len(cases):,} ratios are" if len(cases) > 1 else "The interval of 1 ratio is"
         return f"{intervals} {spread}; no precision was asked for."
-    met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
+    met = len(cases) - int(_is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
     target = f"The target was ±{round_percent(precision)} for every ratio"
     they = "They are" if len(cases) > 1 else "It is"
     return f"{target}; {met:,} of all {len(cases):,} reached it. {they} {spread}."
+
+
+def _is_wider(low: Any, high: Any, precision: float) -> Any:
+    """Whether an interval is wider than a precision, on a log scale, as in the planner; false without an interval."""
+    return high > low * (1 + precision) ** 2
 
 
 def _asked(info: RunInfo) -> float | None:

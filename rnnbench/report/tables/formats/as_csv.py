@@ -20,7 +20,8 @@ def of_frame(frame: pd.DataFrame) -> str:
     frame = frame.copy()
     for column in frame.columns:
         if frame[column].dtype.kind not in "biufc":
-            frame[column] = frame[column].map(_cell).astype(object)
+            places, values = pd.factorize(frame[column].astype(object), use_na_sentinel=False)
+            frame[column] = pd.Series([_cell(value) for value in values], dtype=object).to_numpy()[places]
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
 
