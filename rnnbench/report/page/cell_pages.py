@@ -26,18 +26,20 @@ class CellPage:
     contents: dict[str, bytes]
 
 
-def render(summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str) -> list[CellPage]:
+def render(summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str, noise_floor: float) -> list[CellPage]:
     """A page for each cell in `found`, in order; `label` stands above its figures."""
     cells = dict.fromkeys(workload.cell for workload in found)
     return [
-        _cell(f"cells/{number:02d}", cell, summary, [workload for workload in found if workload.cell == cell], label)
+        _cell(f"cells/{number:02d}", cell, summary, [own for own in found if own.cell == cell], label, noise_floor)
         for number, cell in enumerate(cells, start=1)
     ]
 
 
-def _cell(folder: str, cell: str, summary: pd.DataFrame, workloads: Sequence[ProfiledCell], label: str) -> CellPage:
+def _cell(
+    folder: str, cell: str, summary: pd.DataFrame, workloads: Sequence[ProfiledCell], label: str, noise_floor: float
+) -> CellPage:
     own = _with_references(summary, cell)
-    drawn = all_figures.render(own, label, only=(LADDER, GROWS))
+    drawn = all_figures.render(own, label, only=(LADDER, GROWS), noise_floor=noise_floor)
     pictures = drawn | {picture.name: picture for workload in workloads for picture in workload.pictures}
     tables = {table.name: table for workload in workloads for table in workload.tables}
     flames = {

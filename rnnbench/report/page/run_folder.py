@@ -40,7 +40,7 @@ def render(
     """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     waterfalls = {picture.name: picture for section in profiled[:MAX_SHOWN] for picture in section.pictures[:1]}
-    pages = cell_pages.render(summary, profiled, flushed(summary))
+    pages = cell_pages.render(summary, profiled, flushed(summary), noise.floor)
     content = Content(
         summary,
         noise,
