@@ -3,6 +3,7 @@
 A line that is a duplicate, or is another worker's or run's, is refused: it would be counted as a measurement.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ RUN = "run"  # key of the run's id in each line
 def window_files(path: Path, part: str | None = None) -> list[Path]:
     """The files of windows that count, one for each worker, of one part or of all parts."""
     return sorted(path.glob(f"windows-{of_workers(part)}"))
+
+
+def facts_of(file: Path) -> os.stat_result:
+    """The size and times of a file of windows; raises UserError if it can't be reached, as a link to nothing."""
+    try:
+        return file.stat()
+    except OSError as fault:
+        raise UserError(f"{file}: can't be read: {fault.strerror}") from None
 
 
 def worker_of(file: Path) -> str:

@@ -41,7 +41,7 @@ def pair(name: str) -> dict[str, Any]:
 )
 def test_a_cheat_is_flagged_and_the_inputs_are_as_before(name: str, parity: str) -> None:
     before = [part.clone() for part in INPUTS]
-    mine, reference = rnnbench.measure(pair(name), INPUTS, **QUICK)["parity"]
+    mine, reference = rnnbench.measure(pair(name), INPUTS, **QUICK).frame["parity"]
     assert mine.startswith(parity)
     assert ("times only" in mine) == (name != "Honest")
     assert reference == "is the reference"
@@ -72,14 +72,14 @@ def test_inputs_that_the_arms_do_not_share_keep_their_values() -> None:
         return output.transpose(0, 1)
 
     found = rnnbench.measure({"mine": transposed, "torch": layer}, turned, **QUICK)
-    assert found.loc["mine", "parity"] == "agrees"
+    assert found.frame.loc["mine", "parity"] == "agrees"
 
 
 def test_an_input_of_a_graph_can_still_be_differentiated() -> None:
     input = torch.randn(4, 6, 3, requires_grad=True)
     loss = (input * input).sum()
     found = rnnbench.measure(pair("Honest"), input, **QUICK)
-    assert found.loc["mine", "parity"] == "agrees"
+    assert found.frame.loc["mine", "parity"] == "agrees"
     loss.backward()
     assert torch.equal(input.grad, 2 * input.detach())  # type: ignore[arg-type]
 
@@ -94,5 +94,5 @@ def test_an_arm_that_takes_no_other_values_keeps_its_time() -> None:
         return given + 1
 
     found = rnnbench.measure({"mine": picky, "other": lambda given: given + 1}, input, **QUICK)
-    assert found.loc["mine", "parity"] == "is the reference"
-    assert "Outputs could not be compared again after timing: ValueError: mine: only this input." in found.attrs["note"]
+    assert found.frame.loc["mine", "parity"] == "is the reference"
+    assert "Outputs could not be compared again after timing: ValueError: mine: only this input." in found.note

@@ -96,7 +96,7 @@ def compared_outputs(output: Tensor, expected: Tensor) -> str:
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
     apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
-    error = _relative_error(output, expected)
+    error = relative_error(output, expected)
     if error <= max(_tolerance(output), _tolerance(expected)):
         return f"agrees{apart}"
     return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
@@ -117,7 +117,8 @@ def _tolerance(output: Tensor) -> float:
     return tolerances.get(str(dtype).removeprefix("torch."), 0.0)
 
 
-def _relative_error(output: Tensor, expected: Tensor) -> float:
+def relative_error(output: Tensor, expected: Tensor) -> float:
+    """The largest absolute difference of two tensors of equal shape, as a share of the largest expected value."""
     if not expected.numel():
         return 0.0
     wide = torch.complex128 if expected.is_complex() or output.is_complex() else torch.float64

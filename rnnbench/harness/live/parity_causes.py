@@ -8,17 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.harness.live.arms import Arm
-from rnnbench.harness.live.outputs import compared_outputs, first_tensor
+from rnnbench.harness.live.outputs import compared_outputs, first_tensor, relative_error
 
 SATURATED = 0.99  # of a tanh: nearly its end, where its slope is 2%
 MANY = 0.1  # share of values
+MAX_SHARE = 10  # a difference that rounding explains is at most so many times the reference's own error of rounding
 DIFFERS = "differs by "
+IN_FLOAT64 = "agrees in float64"  # begins the parity of an arm that differs by its rounding alone
 
 
 def with_causes(
     parity: Mapping[str, str], arms: Mapping[str, Arm], found: Mapping[str, Tensor], reference: str
 ) -> dict[str, str]:
-    """The parity of each arm, with the cause of a difference; where float64 agrees, so do the modules."""
+    """The parity of each arm, with the cause of a difference.
+
+    Where copies in float64 agree, and the reference's own error of rounding is of the same size, so do the modules.
+    """
     expected = found[reference]
     return {
         name: _with_cause(text, arms[name], found[name], arms[reference], expected)
@@ -36,9 +41,11 @@ def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: T
     first, second = _in_float64(arm), _in_float64(reference)
     if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
         return text
+    if relative_error(output, expected) > MAX_SHARE * relative_error(expected, second):
+        return text  # the reference rounds far less: this is coarser work
     size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
     kind = str(output.dtype).removeprefix("torch.")
-    return f"agrees in float64; rounding in {kind} makes {size} of the largest value, {_why(expected)}"
+    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, {_why(expected)}"
 
 
 def _is_turned(output: Tensor, expected: Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
-from rnnbench.harness.live.parity_causes import with_causes
+from rnnbench.harness.live.parity_causes import IN_FLOAT64, with_causes
 from rnnbench.harness.live.put_back import Kept
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import operator_calls
@@ -29,7 +29,11 @@ def compared_again(
         with new_values(arms) as renew:
             renew(1)
             by_arm = outputs(arms)
-            for name, after in with_causes(parity(by_arm, reference), arms, by_arm, reference).items():
+            found = parity(by_arm, reference)
+            # A copy in float64 keeps no results of earlier calls, so that of a cheat agrees: it clears no arm that
+            # agreed without it before.
+            rounded = {name: after for name, after in found.items() if before[name].startswith(IN_FLOAT64)}
+            for name, after in (found | with_causes(rounded, arms, by_arm, reference)).items():
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
             for name, arm in arms.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from rnnbench.store.windows import window_files
+from rnnbench.store.windows import facts_of, window_files
 from rnnbench.store.writing import replace
 
 NAME = "visits.parquet"
@@ -23,15 +23,19 @@ MIN_BYTES = 32 << 20  # of windows: fewer are reduced in about a third of a seco
 
 
 def fingerprint(path: Path, cases: Iterable[str]) -> bytes:
-    """What a table of this run is made from: its files of windows, and its cases in their order."""
-    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in window_files(path)]
+    """What a table of this run is made from: its files of windows, and its cases in their order.
+
+    Raises UserError if a file of windows can't be reached.
+    """
+    facts = {file.name: facts_of(file) for file in window_files(path)}
+    files = [(name, known.st_size, known.st_mtime_ns) for name, known in facts.items()]
     keys = hashlib.sha256("\n".join(cases).encode(errors="surrogatepass")).hexdigest()
     return json.dumps({"format": FORMAT, "cases": keys, "files": files}).encode()
 
 
 def is_worth_keeping(path: Path) -> bool:
-    """Whether the run's windows take long to read."""
-    return sum(file.stat().st_size for file in window_files(path)) >= MIN_BYTES
+    """Whether the run's windows take long to read; raises UserError if a file of them can't be reached."""
+    return sum(facts_of(file).st_size for file in window_files(path)) >= MIN_BYTES
 
 
 def read(path: Path, made_from: bytes) -> pa.Table | None:

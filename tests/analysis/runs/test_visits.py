@@ -119,6 +119,14 @@ def test_a_table_of_other_windows_or_cases_is_made_again(kept: Path) -> None:
         read(kept)
 
 
+@pytest.mark.parametrize("least", [1, kept_table.MIN_BYTES], ids=["large", "small"])
+def test_a_file_of_windows_that_leads_nowhere_is_named(kept: Path, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_table, "MIN_BYTES", least)
+    (kept / "windows-9999.jsonl").symlink_to(kept / "gone")
+    with pytest.raises(UserError, match="windows-9999.jsonl: can't be read: No such file"):
+        read(kept)
+
+
 @pytest.mark.parametrize("spoil", ["cut", "flip", "empty", "other"])
 def test_a_torn_table_is_made_again_and_a_strangers_file_stays(kept: Path, spoil: str) -> None:
     before, table = read(kept).replicates, kept / kept_table.NAME

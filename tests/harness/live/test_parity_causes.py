@@ -70,7 +70,17 @@ class Coarse(Summed):
         return super().forward(x, h.bfloat16().to(x.dtype))
 
 
-def test_a_module_that_computes_less_precisely_is_not_excused() -> None:
-    mine, layer = saturating(0.7)
-    coarse = unroll(Coarse(mine.cell.cell))  # type: ignore[union-attr, arg-type]
+class CoarseInFloat32(Summed):
+    """The same in float32 alone, so that a copy in float64 agrees."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().forward(x, h.bfloat16().to(x.dtype) if x.dtype == torch.float32 else h)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"), [(Coarse, 0.1), (Coarse, 0.7), (CoarseInFloat32, 0.1), (CoarseInFloat32, 0.2)]
+)
+def test_a_module_that_computes_less_precisely_is_not_excused(kind: type[Summed], scale: float) -> None:
+    mine, layer = saturating(scale)
+    coarse = unroll(kind(mine.cell.cell))  # type: ignore[union-attr, arg-type]
     assert parity(coarse, layer, torch.randn(12, 4, 8)).startswith("differs by ")
