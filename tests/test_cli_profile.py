@@ -74,7 +74,7 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     with gzip.open(folder / profiles["cell=mine.py:Mine"].files["trace"], "rt") as trace:
         assert json.load(trace)["traceEvents"]
     assert page == tmp_path / "reports" / folder.name / "index.html"
-    assert (page.parent / "cells/01/flames/01-mine-py-Mine-flame-mine-py-Mine-loop.svg").is_file()
+    assert len([*page.parent.glob("cells/*/flames/*-mine-py-Mine-flame-mine-py-Mine-loop.svg")]) == 1
     assert "Why, and what would close the gap?" in page.read_text()
 
 
