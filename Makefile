@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit axe validate wheels check
+.PHONY: bench test docs lowest coverage mutants audit axe validate wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -55,9 +55,25 @@ WHEEL = $(PYTHON) -m pip download --quiet --disable-pip-version-check --dest whe
 	--python-version $(WHEELS_PYTHON) --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64
 WHEELS_PYTHON ?= 3.12
 wheels:  ## What a GPU machine without network lacks, as wheels for tests/gpu/acceptance.sh: all small, no torch.
-	$(WHEEL) 'click>=8.5' torchinfo pydantic
+	$(WHEEL) 'click>=8.3' torchinfo pydantic
 	$(WHEEL) --no-deps ruptures
 	@ls wheels
+
+release-check:  ## The sdist and the wheel as a package index takes them; the wheel in an environment that has nothing else.
+	rm -rf .release
+	$(PYTHON) -m venv .release/tools
+	.release/tools/bin/python -m pip install --quiet --disable-pip-version-check build twine check-wheel-contents
+	.release/tools/bin/python -m build --quiet --outdir .release/dist .
+	.release/tools/bin/twine check --strict .release/dist/*
+	.release/tools/bin/check-wheel-contents .release/dist/*.whl
+	$(PYTHON) -m venv .release/installed
+	.release/installed/bin/python -m pip install --quiet --disable-pip-version-check .release/dist/*.whl
+	mkdir .release/empty
+	cd .release/empty && $(INSTALLED) --help
+	cd .release/empty && $(INSTALLED) list suites
+	cd .release/empty && $(INSTALLED) list cases quick
+	@! grep -n OWNER pyproject.toml || echo "pyproject.toml still says OWNER: put the account that has the repository there before the upload"
+INSTALLED = env -u PYTHONPATH ../installed/bin/rnnbench
 
 check: .venv/.installed  ## Style and types.
 	.venv/bin/ruff check .

@@ -17,16 +17,23 @@ MACHINE = {
 
 
 def benchmark(
-    name: str, rounds: Sequence[float], *, group: str | None = None, extra: Mapping[str, Any] | None = None
+    name: str,
+    rounds: Sequence[float],
+    *,
+    group: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One benchmark without its data, as `--benchmark-autosave` saves it."""
+    """One benchmark without its data, as `--benchmark-autosave` saves it; its name ends with its parameters."""
+    param = "-".join(map(str, params.values())) if params else None
+    name = f"{name}[{param}]" if param else name
     figures = {key: value for key, value in stats(rounds).items() if key != "data"}
     return {
         "group": group,
         "name": name,
         "fullname": f"bench.py::{name}",
-        "params": None,
-        "param": None,
+        "params": dict(params) if params else None,
+        "param": param,
         "extra_info": dict(extra or {}),
         "options": {"disable_gc": False, "timer": "perf_counter"},
         "stats": figures | {"iterations": 1},

@@ -18,7 +18,7 @@ WAIT_SECONDS = 120.0  # for a daemon or a job, on a busy machine
 CPUS = 4  # of a node, whatever this machine has, so that jobs of one core run at the same time
 # Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
 NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
-PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "short": "a MaxTime=1"}
+PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "mixed": "a,far", "short": "a MaxTime=1"}
 
 
 class Unavailable(Exception):

@@ -77,6 +77,10 @@ def test_the_action_and_the_workflow_name_what_exists() -> None:
         # What a pull request can choose must reach the shell as a variable, never as text of the script.
         assert "${{" not in step.get("run", "")
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
+    triggers = workflow[True]  # `on`, which YAML reads as a truth value
+    assert triggers["pull_request"]["paths"] == triggers["push"]["paths"]
+    for pattern in triggers["push"]["paths"]:
+        assert (ROOT / pattern.removesuffix("/**")).exists()
     [*_, step] = workflow["jobs"]["check"]["steps"]
     assert (ROOT / step["uses"]).is_dir()
     assert set(step["with"]) <= inputs

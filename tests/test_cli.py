@@ -121,7 +121,8 @@ def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
 def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     (folder / "tiny.toml").write_text(SUITE.replace("[defaults]", "deadline_seconds = 5\n[defaults]") + OWN)
     done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
+    assert re.search(r": \d+ of \d+ cases could not be measured; the first: .*; --allow-missing accepts that$", done.stderr)
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
     assert rows["mine.py:Good"]["parity"] == "agrees"
@@ -140,7 +141,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
     (folder / "tiny.toml").write_text('name = "tiny"\n' + alone)
     done = rnnbench("run", "tiny.toml", cwd=folder)
     (path,) = (folder / "results").iterdir()
-    message = "no case was measured, and 2 of 2 failed; the first: ValueError: on purpose (mine.py:12)"
+    message = "no case was measured: 2 of 2 could not be measured; the first: ValueError: on purpose (mine.py:12)"
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"rnnbench: results/{path.name}: {message}"
     assert "none measured, none skipped, 2 failed" in done.stdout
@@ -320,16 +321,20 @@ def test_a_fault_of_our_own_is_no_regression(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_suite_for_a_device_that_is_not_there_is_skipped_in_one_line(folder: Path) -> None:
+def test_a_suite_for_a_device_that_is_not_there_is_an_error_unless_its_cases_may_be_missing(folder: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     done = rnnbench("run", "cuda", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rnnbench: cuda: torch ")
+    assert done.stderr.endswith("; --allow-missing accepts that\n")
+    done = rnnbench("run", "cuda", "--allow-missing", cwd=folder)
     assert done.returncode == 0
     assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")
     assert len(done.stdout.splitlines()) == 1
-    as_json = rnnbench("run", "cuda", "--json", cwd=folder)
+    as_json = rnnbench("run", "cuda", "--allow-missing", "--json", cwd=folder)
     assert (as_json.returncode, as_json.stdout, as_json.stderr) == (0, "", done.stdout)
     assert not (folder / "results").exists()
 

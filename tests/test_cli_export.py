@@ -3,6 +3,8 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -75,7 +77,11 @@ def test_parquet_has_a_file_of_its_own(
         (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: {run}: can't be written: "),
         (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: .: can't be written: Is a directory"),
         (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
+        (["report", "{run}", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
         (["compare", "{run}", "{run}", "--reference", "x"], "are runs, which have their own references"),
+        (["compare", "{run}", "{run}", "--group-by", "func"], "are runs, which have their own groups"),
+        (["report", "saved.json", "--group-by", "function"], "group by 'function': expected group, name, func,"),
+        (["report", "saved.json", "--group-by", "param:impl"], "no benchmark of saved.json has a parameter 'impl'"),
         (
             ["compare", "{run}", "saved.json"],
             "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
@@ -113,6 +119,67 @@ def test_a_file_of_pytest_benchmark_is_reported(
     assert capsys.readouterr().out == "reports/mine/index.html\n"
     text = Path("reports/mine/index.html").read_text(encoding="utf-8")
     assert "test_a takes 2.00 times as long as test_b." in text
+
+
+def sizes_of_two_implementations(seconds: float) -> list[dict[str, Any]]:
+    """Benchmarks in no group, as pytest-benchmark writes a parametrized test; the own one takes twice as long at 32."""
+    times = {("mine", 32): 2 * seconds, ("mine", 64): 3 * seconds, ("torch", 32): 1.0, ("torch", 64): 1.0}
+    return [benchmark("test_cell", [time], params={"impl": impl, "size": size}) for (impl, size), time in times.items()]
+
+
+def test_a_parametrized_test_has_ratios_to_a_parameters_value_within_each_size(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("mine.json"), sizes_of_two_implementations(1.0))
+    for reference in ("impl=torch", "*torch*"):
+        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference) == 2
+        assert f"reference {reference}: fits 2 benchmarks of group ''" in capsys.readouterr().err
+        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference, "--group-by", "param:size") == 0
+        text = Path("reports/mine/index.html").read_text(encoding="utf-8")
+        assert "2 benchmarks take 2.00 (test_cell[mine-32]) to 3.00 (test_cell[mine-64]) times as long as" in text
+        assert "size=64" in text
+
+
+def test_a_comparison_takes_the_same_groups_and_references(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, noise in enumerate(STEADY):
+        write(Path(f"before/{number}.json"), sizes_of_two_implementations(noise))
+        write(Path(f"after/{number}.json"), sizes_of_two_implementations(1.3 * noise))
+    command = ["compare", "before", "after", "--reference", "impl=torch", "--group-by", "func,param:size"]
+    assert rnnbench(monkeypatch, *command) == 1
+    assert "2 of 2 cases regressed" in capsys.readouterr().out
+
+
+def test_a_comparison_writes_the_files_of_a_check_where_it_is_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
+    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
+    command = ["compare", "before", "after", "--reference", "test_b"]
+    assert rnnbench(monkeypatch, *command, "--out", "verdicts") == 1
+    [folder] = Path("verdicts").iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert folder.name.startswith("compare-")
+    assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml", "badge.json"}
+    assert json.loads((folder / "badge.json").read_text())["message"] == "1 regressed"
+    assert rnnbench(monkeypatch, *command, "--out", "before/0.json") == 2
+    assert "before/0.json: can't be written: " in capsys.readouterr().err
+
+
+def test_an_error_is_also_an_annotation_where_github_reads_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["compare", "gone", "gone"], ["compare"], ["run", "nowhere"]):
+        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        assert rnnbench(monkeypatch, *arguments) == 2
+        plain = capsys.readouterr().err
+        assert "::error" not in plain
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        assert rnnbench(monkeypatch, *arguments) == 2
+        [line] = set(capsys.readouterr().err.splitlines()) - set(plain.splitlines())
+        assert line.startswith("::error title=rnnbench::")
+        assert unquote(line).endswith(plain.splitlines()[0].removeprefix("rnnbench: "))
 
 
 def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(

@@ -1,5 +1,6 @@
 """A command that measured nothing fails and names the budget that it needs."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.cli.outcome import in_words, refuse_no_profile, refuse_nothing
+from rnnbench.cli.outcome import in_words, refuse_missing, refuse_no_profile, refuse_nothing
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.profile_run import NOT_REACHED
+from rnnbench.harness.coordinator.runner import NOT_REACHED as BUDGET
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import Profile
 from tests.test_cli import SUITE, rnnbench
@@ -53,26 +55,33 @@ def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("cases", "words"),
+    ("cases", "nothing", "missing"),
     [
-        ([("measured", ""), ("failed", "why"), ("pending", "not reached")], ""),
-        ([("skipped", "why")], ""),
-        ([], ""),
+        ([("measured", ""), ("skipped", "why"), ("pending", BUDGET)], "", ""),
+        ([], "", ""),
         (
-            [("pending", "why"), ("failed", "broken"), ("skipped", "")],
-            "no case was measured, and 1 of 3 failed; the first: broken",
+            [("measured", ""), ("failed", "broken"), ("pending", "the job was lost")],
+            "",
+            "2 of 3 cases could not be measured; the first: broken; --allow-missing accepts that",
         ),
-        ([("pending", "the job was lost")], "and 1 of 1 were not reached; the first: the job was lost"),
+        ([("skipped", "no GPU")] * 2, *["no case was measured: 2 of 2 were skipped; the first: no GPU"] * 2),
+        (
+            [("pending", BUDGET), ("failed", "broken"), ("skipped", "")],
+            *["no case was measured: 1 of 3 could not be measured; the first: broken"] * 2,
+        ),
+        (
+            [("pending", "the job was lost")],
+            *["no case was measured: 1 of 1 could not be measured; the first: the job was lost"] * 2,
+        ),
     ],
 )
-def test_only_what_was_skipped_is_no_fault(tmp_path: Path, cases: list[tuple[str, str]], words: str) -> None:
+def test_what_could_not_be_measured_is_an_error(
+    tmp_path: Path, cases: list[tuple[str, str]], nothing: str, missing: str
+) -> None:
     summary = pd.DataFrame(cases, columns=["status", "reason"])
-    if not words:
-        refuse_nothing(tmp_path, summary)
-        return
-    with pytest.raises(UserError) as raised:
-        refuse_nothing(tmp_path, summary)
-    assert words in str(raised.value)
+    for refuse, words in ((refuse_nothing, nothing), (refuse_missing, missing)):
+        with pytest.raises(UserError, match=f": {re.escape(words)}$") if words else contextlib.nullcontext():
+            refuse(tmp_path, summary)
 
 
 def test_a_budget_that_ends_before_the_first_profile_is_an_error(tmp_path: Path) -> None:

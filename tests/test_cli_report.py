@@ -72,6 +72,7 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
         (("--serve",), "--serve shows a run while it is measured; .* is a check; leave --serve out"),
         (("--predict", "batch_size=64"), "--predict is for runs and files; .* is a check"),
         (("--reference", "test_a"), "--reference is for runs and files; .* is a check"),
+        (("--group-by", "func"), "--group-by is for runs and files; .* is a check"),
     ],
 )
 def test_what_only_a_run_can_show_is_refused_for_a_check(check: Path, option: tuple[str, ...], words: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.stored import read
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from tests import workload as small
@@ -81,9 +82,25 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
     assert "--suite c: a history needs at least two runs" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
-    assert "neither a run nor a folder of runs" in refused("--history", tmp_path / "empty")
+    assert "neither a run or a check nor a folder of them" in refused("--history", tmp_path / "empty")
     assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
     assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
+
+
+def test_checks_count_in_a_history_with_their_head(tmp_path: Path) -> None:
+    checks = [tmp_path / "results" / f"test-check-2026010{number}T000000Z-ab12" for number in range(1, 5)]
+    for number, check in enumerate(checks):
+        for side, seconds in {"base": 9.0, "head": 2.0 if number < 2 else 3.0}.items():
+            made = run(tmp_path, seconds)
+            check.mkdir(parents=True, exist_ok=True)
+            made.rename(check / side)
+    made = run(tmp_path, 3.0).rename(tmp_path / "results" / "test-run")
+    for paths in ([tmp_path / "results"], [*checks, made]):
+        page = Path(call("--history", *paths, "--out", tmp_path / "out"))
+        text = page.read_text(encoding="utf-8")
+        assert "5 runs" in text
+        assert "+50%" in text
+    assert read(checks[0] / "head").name == "test-check-20260101T000000Z-ab12/head"
 
 
 def test_without_a_run_there_is_no_report() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.shell_completion import ShellComplete
 
 from rnnbench.cli import cli
 
@@ -15,11 +15,11 @@ MAIN = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main;
 
 
 def complete(words: str) -> list[str]:
-    """The completions that fish would offer, without their kinds."""
+    """The completions of the last word, which may be marked with | where it is not typed to its end."""
     typed = words.rsplit("|", maxsplit=1)[-1] if "|" in words else ""
-    variables = {"_RNNBENCH_COMPLETE": "fish_complete", "COMP_WORDS": words.replace("|", ""), "COMP_CWORD": typed}
-    done = CliRunner().invoke(cli, [], env=variables, prog_name="rnnbench")
-    return [line.partition(",")[2].split("\t")[0] for line in done.output.splitlines()]
+    known = words.replace("|", "").removesuffix(typed).split()[1:]
+    completer = ShellComplete(cli, {}, "rnnbench", "_RNNBENCH_COMPLETE")
+    return [item.value for item in completer.get_completions(known, typed)]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -47,6 +47,7 @@ class Finding:
     time_verdict: Verdict | None = None  # of the time alone, without the counts
     decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
     instructions: InstructionChange | None = None  # None: not counted
+    is_of_check: bool = True  # measured live, so that a longer budget gives more pairs; stored runs have no budget
 
     @property
     def deciding(self) -> Estimate | None:

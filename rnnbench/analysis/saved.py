@@ -6,6 +6,7 @@ no interval of their own: it is over processes, and there is none for a single f
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,7 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
     - `mean_seconds`: mean over rounds, and over processes;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, taken within each process.
 
-    Raises UserError if `reference` is in no group, or twice in one.
+    `reference` is as in `chosen`, which raises UserError if it fits no benchmark, or two of one group.
     """
     references = chosen(saved, reference)
     bases = {key: references.get(benchmark.group) for key, benchmark in saved.benchmarks.items()}
@@ -67,24 +68,47 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
 
 
 def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
-    """The key of each group's reference, if it has one: the benchmark of that name, or by default torch.nn's case."""
-    keys: dict[str, str] = {}
-    for key, benchmark in saved.benchmarks.items():
-        group, case = benchmark.group, benchmark.case
-        is_reference = reference in (benchmark.name, key) if reference is not None else bool(case and case.is_reference)
-        if is_reference and group in keys:
+    """The key of each group's reference, if it has one.
+
+    `reference` is the name or the fullname of a benchmark, `PARAMETER=VALUE`, or a pattern of any of them, in which `*`
+    stands for any text. Without it, the reference of a group is torch.nn's case, if the group has exactly one.
+    Raises UserError if `reference` fits no benchmark, or two of one group.
+    """
+    fits = _fits(saved, reference) if reference is not None else _torch_cases(saved)
+    keys: dict[str, list[str]] = {}
+    for key in fits:
+        keys.setdefault(saved.benchmarks[key].group, []).append(key)
+    for group, own in keys.items():
+        if reference is not None and len(own) > 1:
+            more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""
             raise UserError(
-                f"reference {reference}: group {group!r} has two benchmarks of that name: {keys[group]}, {key}"
+                f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
+                f"{', '.join(own[:NAMED])}{more}; name one of them, or make groups that have one each"
             )
-        if is_reference:
-            keys[group] = key
-    if reference is not None and not keys:
-        names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        raise UserError(
-            f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
-        )
-    return keys
+    return {group: own[0] for group, own in keys.items() if len(own) == 1}
+
+
+def _torch_cases(saved: Saved) -> list[str]:
+    """The keys of the cases of torch.nn's own layers."""
+    return [key for key, benchmark in saved.benchmarks.items() if benchmark.case and benchmark.case.is_reference]
+
+
+def _fits(saved: Saved, reference: str) -> list[str]:
+    """The keys of the benchmarks that `reference` names: exactly, or if it names none so, as a pattern."""
+    words = {
+        key: {benchmark.name, key, *(f"{name}={value}" for name, value in benchmark.params.items())}
+        for key, benchmark in saved.benchmarks.items()
+    }
+    if exact := [key for key, own in words.items() if reference in own]:
+        return exact
+    pattern = re.compile(".*".join(map(re.escape, reference.split("*"))), re.DOTALL)
+    if fits := [key for key, own in words.items() if any(map(pattern.fullmatch, own))]:
+        return fits
+    names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    raise UserError(
+        f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
+    )
 
 
 def sample(saved: Saved, key: str, reference: str | None) -> Sample:

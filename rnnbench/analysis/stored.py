@@ -21,6 +21,7 @@ from rnnbench.analysis.runs.run_times import read_with_lines
 from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
+from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
@@ -47,9 +48,9 @@ def read(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
     info, lines, times = read_with_lines(path)
     ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]]
-    return StoredRun(
-        writable(path.resolve().name), info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios
-    )
+    resolved = path.resolve()
+    name = f"{resolved.parent.name}/{resolved.name}" if is_check(resolved.parent) else resolved.name
+    return StoredRun(writable(name), info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios)
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
@@ -96,8 +97,9 @@ def _findings(
             min(side.get(case.key, 0) for side in counts),
             "not timed beside torch.nn in both runs",
         )
-        is_unjudged = result.verdict == "inconclusive" and result.low is not None and not result.has_interval
-        findings.append(replace(result, reason=TOO_FEW) if is_unjudged else result)
+        if result.verdict == "inconclusive" and result.low is not None:
+            result = replace(result, reason="" if result.has_interval else TOO_FEW, is_of_check=False)
+        findings.append(result)
     return findings, more_replicates(findings, *shifts)
 
 

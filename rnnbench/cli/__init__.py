@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Heavy imports stand inside the commands, so that `--help` is quick."""
 
+import os
 import signal
 import sys
 import traceback
@@ -58,7 +59,7 @@ def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to en
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        output.tell(" ".join(error.format_message().split()))
+        _tell(" ".join(error.format_message().split()))
         if isinstance(error, click.UsageError) and error.ctx is not None:
             output.note(f"Try '{error.ctx.command_path} --help' for help.")
         return error.exit_code
@@ -71,19 +72,35 @@ def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to en
     except output.OutputLost as lost:
         if lost.is_unread:  # as for a program that the signal kills
             return 128 + signal.SIGPIPE
-        output.tell(str(lost))
+        _tell(str(lost))
         return 2
     except (UserError, OSError) as error:  # OSError: a file that can't be read, a full disk
         if debug:
             traceback.print_exc()
+            _annotate(_words(error))
         else:
-            for line in _words(error).splitlines():
-                output.tell(line)
+            _tell(_words(error))
         return 2
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        _annotate(f"internal error: {type(error).__name__}: {error}")
         return 2
     return code or 0
+
+
+def _tell(words: str) -> None:
+    """Say on standard error why the command fails, line by line."""
+    for line in words.splitlines():
+        output.tell(line)
+    _annotate(words)
+
+
+def _annotate(words: str) -> None:
+    """Say it also on the page of GitHub's job, which shows no output."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from rnnbench.report.verdicts import github
+
+        output.note(github.failure(words))
 
 
 def _words(error: UserError | OSError) -> str:

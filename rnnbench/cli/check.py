@@ -15,6 +15,7 @@ from rnnbench.cli.options import (
     Percent,
     Text,
     adding,
+    benchmark_groups_option,
     benchmark_reference_option,
     device_option,
     only_option,
@@ -118,7 +119,7 @@ def check(
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if strict else 0)
-    _tell(comparison, folder, as_json=as_json)
+    _tell(comparison, folder, suite=chosen.file, as_json=as_json)
     context.exit(comparison.exit_code(strict=strict))
 
 
@@ -127,6 +128,8 @@ def check(
 @click.argument("head", metavar="HEAD_RUN", type=File())
 @margin_option
 @benchmark_reference_option
+@benchmark_groups_option
+@click.option("--out", type=File(), metavar="DIR", help="Write the verdicts as files into a new folder below this one.")
 @strict_option
 @json_option
 @click.pass_context
@@ -136,6 +139,8 @@ def compare(
     head: Path,
     margin: float | None,
     reference: str | None,
+    group_by: str | None,
+    out: Path | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -148,15 +153,18 @@ def compare(
     Examples:
       rnnbench compare results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench compare saved/before/ saved/after/ --reference test_lstm
+      rnnbench compare nightly/ results/quick-20260102T120000Z-cd34 --out results
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
     3 something is undecided and --strict was given.
     """
     from rnnbench.harness.check.stored import compare_files
+    from rnnbench.store.folder import dated_folder
 
-    comparison = compare_files(base, head, margin=margin, reference=reference)
-    _tell(comparison, None, as_json=as_json)
+    comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
+    folder = None if out is None else dated_folder(out, "compare")
+    _tell(comparison, folder, suite=None, as_json=as_json)
     context.exit(comparison.exit_code(strict=strict))
 
 
@@ -219,8 +227,8 @@ def _against_run(
         return check_against_run(suite, groups, settings, baseline, out=out, command=typed(), on_progress=on_progress)
 
 
-def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
-    """Write the verdicts into the check's folder and GitHub's summary, and only then print them.
+def _tell(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:
+    """Write the verdicts into a folder, if there is one, and into GitHub's summary, and only then print them.
 
     So the files exist even if nobody reads standard output any more.
     """
@@ -231,7 +239,7 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
             write_verdicts(comparison, folder)
         _summarize(comparison)
     finally:  # if the files can't be written, the verdicts are shown before the error
-        _print(comparison, folder, as_json=as_json)
+        _print(comparison, folder, suite=suite, as_json=as_json)
 
 
 def _summarize(comparison: "Comparison") -> None:
@@ -245,9 +253,10 @@ def _summarize(comparison: "Comparison") -> None:
             output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {summary}: {fault.strerror or fault}")
 
 
-def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
+def _print(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:
     from rnnbench.report.verdicts import github, terminal
     from rnnbench.report.verdicts.as_json import lines
+    from rnnbench.report.verdicts.places import CodePlaces
 
     if as_json:
         output.write(lines(comparison).encode())
@@ -256,6 +265,7 @@ def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> N
             output.show(terminal.render(comparison))
     if folder is not None:
         output.say_path(folder, err=as_json)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+    if github.is_at_work():
+        places = None if suite is None else CodePlaces(suite, Path(os.environ.get("GITHUB_WORKSPACE", ".")))
         # GitHub reads them from standard output; if that holds JSON, they go to standard error.
-        (output.note if as_json else output.say)("\n".join(github.annotations(comparison)))
+        (output.note if as_json else output.say)("\n".join(github.annotations(comparison, places=places)))

@@ -14,14 +14,25 @@ from rnnbench.errors import UserError
 from rnnbench.text import seconds_of
 
 if TYPE_CHECKING:
+    from click import ParamType
+
     from rnnbench.store.records import Group
     from rnnbench.suites import Suite
+else:
+
+    class ParamType(click.ParamType):
+        """click's class. `ParamType[str]` is valid in click from 8.4 on, here in older versions too."""
+
+        def __class_getitem__(cls, value: Any) -> type:
+            """The class itself: the type of its values is for mypy alone."""
+            return cls
+
 
 CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
 EMPTY = "it is empty; is the variable set that it comes from?"
 
 
-class Text(click.ParamType[str]):
+class Text(ParamType[str]):
     """Text that is not empty: an empty one would mean a default, or the current folder."""
 
     name = "text"
@@ -162,12 +173,18 @@ benchmark_reference_option = click.option(
     "--reference",
     type=Text(),
     metavar="NAME",
-    help="pytest-benchmark's files: ratios to the benchmark of this name in each group.",
+    help="pytest-benchmark's files: ratios to this benchmark of each group: a name, PARAM=VALUE, or a pattern with *.",
+)
+benchmark_groups_option = click.option(
+    "--group-by",
+    type=Text(),
+    metavar="LABEL",
+    help="pytest-benchmark's files: what makes a group: group, name, func, fullname, fullfunc, param, param:NAME.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
 
 
-class OneOf(click.ParamType[str]):
+class OneOf(ParamType[str]):
     """One of a few words, of an option that may also stand without a value."""
 
     name = "word"
@@ -184,7 +201,7 @@ class OneOf(click.ParamType[str]):
         return str(value)
 
 
-class Percent(click.ParamType[float]):
+class Percent(ParamType[float]):
     """A share: `2%` or `0.02`."""
 
     name = "percentage"
@@ -198,7 +215,7 @@ class Percent(click.ParamType[float]):
         return share
 
 
-class Duration(click.ParamType[float]):
+class Duration(ParamType[float]):
     """A duration: `90`, `90s`, `5m` or `1h`."""
 
     name = "duration"

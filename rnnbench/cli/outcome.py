@@ -1,35 +1,55 @@
-"""Whether a run or its profiles have results: a command that measured nothing has failed."""
+"""Whether a run or its profiles have results: a command that could not measure what it was asked for has failed."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
-from rnnbench.text import rounded_up
+from rnnbench.text import plural, rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rnnbench.store.profiles import Profile
 
+ACCEPT = "--allow-missing accepts that"
+
+def refuse_missing(folder: Path, summary: "pd.DataFrame") -> None:
+    """Raise UserError if no case was measured, or if one failed or was given up.
+
+    Beside measured cases, those that were skipped are no error, since they can't be measured, and neither are those that
+    were not reached within the budget, which the user has chosen.
+    """
+    refuse_nothing(folder, summary)
+    if len(faulty := _faulty(summary)):
+        raise UserError(
+            f"{folder}: {len(faulty)} of {plural(len(summary), 'case')} could not be measured; the first: "
+            f"{faulty['reason'].iloc[0]}; {ACCEPT}"
+        )
+
 
 def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) -> None:
-    """Raise UserError if no case was measured, unless all were skipped: a skipped case is not an error.
+    """Raise UserError if no case was measured.
 
     `share`: the share of the command's budget that the run was given.
     """
+    if summary.empty or (summary["status"] == "measured").any():
+        return
+    faulty, skipped = _faulty(summary), summary[summary["status"] == "skipped"]
+    if faulty.empty and len(skipped) < len(summary):
+        raise UserError(_too_small(folder, share))
+    rows, what = (faulty, "could not be measured") if len(faulty) else (skipped, "were skipped")
+    raise UserError(
+        f"{folder}: no case was measured: {len(rows):,} of {len(summary):,} {what}; the first: {rows['reason'].iloc[0]}"
+    )
+
+
+def _faulty(summary: "pd.DataFrame") -> "pd.DataFrame":
+    """The cases that failed, or that were not reached for another reason than the budget."""
     from rnnbench.harness.coordinator.runner import NOT_REACHED
 
-    missing = summary[summary["status"].isin(["failed", "pending"])]
-    if missing.empty or (summary["status"] == "measured").any():
-        return
-    failed = missing[missing["status"] == "failed"]
-    if failed.empty and (missing["reason"] == NOT_REACHED).all():
-        raise UserError(_too_small(folder, share))
-    rows, what = (failed, "failed") if len(failed) else (missing, "were not reached")
-    raise UserError(
-        f"{folder}: no case was measured, and {len(rows)} of {len(summary)} {what}; the first: {rows['reason'].iloc[0]}"
-    )
+    is_pending = (summary["status"] == "pending") & (summary["reason"] != NOT_REACHED)
+    return summary[(summary["status"] == "failed") | is_pending]
 
 
 def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None, took: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text, benchmark_reference_option
+from rnnbench.cli.options import File, Text, benchmark_groups_option, benchmark_reference_option
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=File())
 @benchmark_reference_option
+@benchmark_groups_option
 @click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
 @click.option(
     "--predict",
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
-    "--history", is_flag=True, help="One report of how ratios changed over all runs in RUN.  [default: results]"
+    "--history", is_flag=True, help="One report of how ratios changed over all runs and checks in RUN. [default: results]"
 )
 @click.option(
     "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 def report(
     runs: tuple[Path, ...],
     reference: str | None,
+    group_by: str | None,
     out: Path | None,
     asked: tuple[str, ...],
     opens: bool,
@@ -61,6 +63,7 @@ def report(
       rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report results/ci-check-20260101T120000Z-ab12
       rnnbench report saved.json --reference test_lstm
+      rnnbench report saved.json --reference impl=torch --group-by func,param:size
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
@@ -84,7 +87,7 @@ def report(
         return
     for path in runs:
         place = _place(path, out)  # fails before the work is done
-        page = put(_files(path, reference, asked), place)
+        page = put(_files(path, reference, group_by, asked), place)
         output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
@@ -106,7 +109,7 @@ def _place(run: Path, out: Path | None) -> "ReportFolder":
     return place.place(place.of_one(run), out)
 
 
-def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[str, bytes]:
+def _files(path: Path, reference: str | None, group_by: str | None, sizes: tuple[str, ...]) -> dict[str, bytes]:
     """The files of the report of a run, of a check, or of files of pytest-benchmark."""
     from rnnbench.store import pytest_benchmark
     from rnnbench.store.folder import is_check
@@ -114,18 +117,21 @@ def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[st
     if is_check(path):
         from rnnbench.report.page import check_page
 
-        if sizes or reference is not None:
-            option = "--predict" if sizes else "--reference"
-            raise click.UsageError(f"{option} is for runs and files; {path} is a check")
+        for option, value in {"--predict": sizes, "--reference": reference, "--group-by": group_by}.items():
+            if value:
+                raise click.UsageError(f"{option} is for runs and files; {path} is a check")
         return check_page.render(path)
     if pytest_benchmark.is_saved(path):
+        from rnnbench.analysis.saved_groups import grouped
         from rnnbench.report.page import benchmarks
 
         if sizes:
             raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
-        return benchmarks.render(pytest_benchmark.read(path), reference)
+        return benchmarks.render(grouped(pytest_benchmark.read(path), group_by), reference)
     if reference is not None:
         raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
+    if group_by is not None:
+        raise click.UsageError(f"--group-by is for pytest-benchmark's files; {path} has its own groups")
     return files_of_run(path, sizes)
 
 

@@ -23,7 +23,7 @@ from rnnbench.cli.options import (
     suite_names,
     yes_option,
 )
-from rnnbench.cli.outcome import refuse_nothing
+from rnnbench.cli.outcome import ACCEPT, refuse_missing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.text import printable
@@ -71,6 +71,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
     help="Groups that a job measures, within a budget of its own. [default: 16]",
 )
 @click.option("--resume", type=File(), metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--allow-missing", is_flag=True, help="Exit with 0 also if cases failed, or if none was measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 def run(
@@ -87,6 +88,7 @@ def run(
     slurm_options: tuple[str, ...],
     groups_per_job: int | None,
     resume: Path | None,
+    allow_missing: bool,
     as_json: bool,
     yes: bool,
 ) -> None:
@@ -102,6 +104,9 @@ def run(
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
       rnnbench run lmu.py:LMUCell --reference lstm
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
+
+    \b
+    Exit codes: 0 measured, 2 a case failed, or none was measured; --allow-missing makes that 0.
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.harness.slurm.watch import TooManyJobs
@@ -120,7 +125,7 @@ def run(
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
         with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
             folder = _by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job)
-        _print_run(folder, as_json=as_json)
+        _print_run(folder, allow_missing=allow_missing, as_json=as_json)
         return
     try:
         with shown_progress() as on_progress, adding(RESUME, Interrupted):
@@ -130,9 +135,11 @@ def run(
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
+        if not allow_missing:
+            raise UserError(f"{chosen.name}: {missing}; {ACCEPT}") from None
         (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
-    _print_run(folder, as_json=as_json)
+    _print_run(folder, allow_missing=allow_missing, as_json=as_json)
 
 
 def _by_slurm(
@@ -163,8 +170,11 @@ def _by_slurm(
         )
 
 
-def _print_run(folder: Path, *, as_json: bool) -> None:
-    """Print a run's table, or its cases as JSON, and then its path; raises UserError if it measured nothing."""
+def _print_run(folder: Path, *, allow_missing: bool, as_json: bool) -> None:
+    """Print a run's table, or its cases as JSON, and then its path.
+
+    Raises UserError if cases are missing, unless they may be.
+    """
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.store.folder import read_info
@@ -174,7 +184,8 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     if as_json:
         output.write(summary.to_json(orient="records", lines=True).encode())
         output.say_path(folder, err=True)
-        refuse_nothing(folder, summary)
+        if not allow_missing:
+            refuse_missing(folder, summary)
         return
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.report.screen import terminal
@@ -186,4 +197,5 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
         output.show(terminal.render(summary, info))
         output.say("\n".join([noise_sentence(noise(times)), *map(printable, info.notes)]))
     output.say_path(folder)
-    refuse_nothing(folder, summary)
+    if not allow_missing:
+        refuse_missing(folder, summary)

@@ -36,7 +36,10 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
 def history_report(
     paths: Sequence[Path], suite: str | None, out: Path | None
 ) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files and the folder of a report of a suite's runs over time; `paths` are runs, or folders of runs."""
+    """The files and the folder of a report of a suite's runs over time.
+
+    `paths` are runs, checks, of which the head counts, or folders of them.
+    """
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
     from rnnbench.report.page import several_runs
@@ -67,13 +70,18 @@ def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]
 
 
 def _runs(path: Path) -> list[Path]:
-    """The run at a path, or the runs in a folder; raises UserError if there are none."""
+    """The run at a path, or those in a folder; of a check it is the head's. Raises UserError if there are none."""
+    from rnnbench.store.folder import is_check
+
     if (path / "run.json").exists():
         return [path]
+    if is_check(path):
+        return [path / "head"]
     runs = sorted(file.parent for file in path.glob("*/run.json"))
+    runs += sorted(file.parent for file in path.glob("*/head/run.json") if is_check(file.parents[1]))
     if not runs:
         raise UserError(
-            f"--history {path}: neither a run nor a folder of runs; `rnnbench run` makes runs below results/"
+            f"--history {path}: neither a run or a check nor a folder of them; `rnnbench run` makes runs below results/"
         )
     return runs
 

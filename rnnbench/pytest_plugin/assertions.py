@@ -107,7 +107,7 @@ def _factor(value: object) -> float:
     return float(value)
 
 
-def _converted(name: str, kind: click.ParamType[float], most: float, value: object) -> Any:
+def _converted(name: str, kind: "click.ParamType[float]", most: float, value: object) -> Any:
     """A number below `most`, or a text that the command line accepts, as a number; None stays None."""
     __tracebackhide__ = True
     if value is None or (isinstance(value, int | float) and 0 < value < most):

@@ -52,6 +52,8 @@ class Benchmark:
     group: str  # empty if it is in none
     case: Case | None  # if `extra_info` has every axis, as from rnnbench's own pytest plugin
     metrics: Mapping[str, float]  # of such a case: the known ones of `rnnbench.store.metrics.METRICS`
+    params: Mapping[str, str]  # the values of `@pytest.mark.parametrize` by their names
+    param: str  # all of them as pytest names them, such as `torch-32`; empty if there are none
 
     def axes(self) -> dict[str, str | float]:
         """What is known about it besides its key."""
@@ -197,6 +199,8 @@ def _benchmark(entry: Any, where: str) -> Benchmark:
         "" if group is None else writable(str(group)),
         case,
         _metrics(extra) if case is not None else {},
+        {writable(name): writable(str(value)) for name, value in _dictionary(entry.get("params")).items()},
+        "" if entry.get("param") is None else writable(str(entry["param"])),
     )
 
 

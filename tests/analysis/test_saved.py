@@ -8,7 +8,7 @@ import pytest
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.saved import chosen, summarize
 from rnnbench.errors import UserError
-from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.pytest_benchmark import Saved, read
 from tests.saved_files import benchmark, side, write
 from tests.workload import case, reference_case
 
@@ -77,5 +77,44 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
 def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
     entry = benchmark("test_a", [1.0])
     saved = read(write(tmp_path / "a.json", [entry, entry | {"fullname": "other.py::test_a"}]))
-    with pytest.raises(UserError, match=r"has two benchmarks of that name: bench\.py::test_a, other\.py::test_a"):
+    with pytest.raises(
+        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a, other\.py::test_a; name one"
+    ):
         chosen(saved, "test_a")
+    many = [benchmark("test_a", [1.0], group="one", params={"size": size}) for size in range(9)]
+    with pytest.raises(
+        UserError, match=r"reference \*: fits 9 benchmarks of group 'one': .*\[4\] and 4 more; name one"
+    ):
+        chosen(read(write(tmp_path / "b.json", many)), "*")
+
+
+def parametrized(tmp_path: Path) -> Saved:
+    """Two sizes of two implementations, each size in its own group, and a benchmark that has no parameter."""
+    benchmarks = [
+        benchmark("test_cell", [seconds], group=str(size), params={"impl": impl, "size": size})
+        for size in (32, 64)
+        for impl, seconds in (("mine", 2.0), ("torch.nn", 1.0))
+    ]
+    return read(write(tmp_path / "a.json", [*benchmarks, benchmark("test_a*b", [1.0])]))
+
+
+@pytest.mark.parametrize("reference", ["impl=torch.nn", "impl=torch*", "*torch*", "test_cell[torch.nn-*]", "*.nn-*"])
+def test_a_reference_may_be_a_parameters_value_or_a_pattern(tmp_path: Path, reference: str) -> None:
+    saved = parametrized(tmp_path)
+    keys = {size: f"bench.py::test_cell[torch.nn-{size}]" for size in ("32", "64")}
+    assert chosen(saved, reference) == keys
+    rows = summarize(saved, reference).set_index("benchmark")
+    assert rows.loc["bench.py::test_cell[mine-64]", "ratio"] == pytest.approx(2)
+
+
+def test_an_exact_name_comes_before_a_pattern_and_only_a_star_is_one(tmp_path: Path) -> None:
+    saved = parametrized(tmp_path)
+    assert chosen(saved, "test_a*b") == {"": "bench.py::test_a*b"}
+    for nothing in ("torch", "test_cell[torch?nn-*]", "*torch", "impl=[mt]*"):
+        with pytest.raises(UserError, match="no such benchmark"):
+            chosen(saved, nothing)
+
+
+def test_two_cases_of_torch_nn_in_one_group_are_no_default_reference(tmp_path: Path) -> None:
+    benchmarks = [benchmark(name, [1.0], extra=reference_case().axes()) for name in ("test_a", "test_b")]
+    assert chosen(read(write(tmp_path / "a.json", benchmarks)), None) == {}

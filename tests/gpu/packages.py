@@ -16,7 +16,7 @@ Row = tuple[str, str, str]  # package, installed version, what is wrong
 def requirements() -> dict[str, str]:
     """The minimum version of each package that rnnbench depends on."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    return dict(requirement.split(">=") for requirement in project["dependencies"])
+    return dict(requirement.partition(",")[0].split(">=") for requirement in project["dependencies"])
 
 
 def rows(required: dict[str, str]) -> Iterable[Row]:

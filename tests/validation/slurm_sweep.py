@@ -84,7 +84,7 @@ def _found(path: Path) -> dict[str, object]:
     return {
         "cases": len(expected),
         "jobs": len(infos),
-        "jobs killed": read_info(path).environment["slurm"]["sent again"],
+        "jobs killed": sum(read_info(path).environment["slurm"]["jobs lost"].values()),
         "cases measured": measured,
         "of them in all replicates, once": int((visits == REPLICATES).sum()),
         "windows twice": int(load(path).windows.duplicated(["case", "worker", "order"]).sum()),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rnnbench.analysis import saved_comparison, stored
 from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.saved_groups import grouped
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.session import run_suite
@@ -16,16 +17,19 @@ from rnnbench.suite_file import CheckSettings, Settings
 from rnnbench.suites import Suite, check_settings, margins
 
 
-def compare_files(base: Path, head: Path, *, margin: float | None, reference: str | None) -> Comparison:
+def compare_files(
+    base: Path, head: Path, *, margin: float | None, reference: str | None, group_by: str | None = None
+) -> Comparison:
     """Compare two stored runs, or two sides of pytest-benchmark's files.
 
     `margin` is a share of the time, by default that of the head's suite; `reference` names the benchmark that
-    pytest-benchmark's others are compared with. Raises UserError if a side can't be read, or if the sides are of
+    pytest-benchmark's others of its group are compared with, and `group_by` says what makes a group, as in
+    `rnnbench.analysis.saved_groups.grouped`. Raises UserError if a side can't be read, or if the sides are of
     different kinds or have nothing in common.
     """
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
     if all(kinds.values()):
-        before, after = (pytest_benchmark.read(path) for path in (base, head))
+        before, after = (grouped(pytest_benchmark.read(path), group_by) for path in (base, head))
         return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)
     if any(kinds.values()):
         files, run = sorted(kinds, key=lambda path: not kinds[path])
@@ -33,6 +37,8 @@ def compare_files(base: Path, head: Path, *, margin: float | None, reference: st
         raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
     if reference is not None:
         raise UserError(f"reference {reference}: {base} and {head} are runs, which have their own references")
+    if group_by is not None:
+        raise UserError(f"group by {group_by}: {base} and {head} are runs, which have their own groups")
     return _compare_runs(base, head, margin)
 
 

@@ -62,11 +62,13 @@ def ask(function: str, *arguments: Any) -> Any:
     call = getattr(pynvml, function, None)
     if call is None:
         raise NvmlError(FUNCTION_NOT_FOUND, f"the installed nvidia-ml-py has no {function}")
+    # pynvml's error for a missing version of a function, from 12.550 on.
+    mismatch = getattr(pynvml, "NVMLLibraryMismatchError", pynvml.NVMLError)
     try:
         return call(*arguments)
     except pynvml.NVMLError as error:
         raise NvmlError(error.value) from error
-    except pynvml.NVMLLibraryMismatchError as error:  # pynvml's error for a missing version of a function
+    except mismatch as error:
         raise NvmlError(FUNCTION_NOT_FOUND) from error
     except UnicodeError as error:
         raise Unavailable("NVML: garbage in place of text") from error

@@ -1,5 +1,6 @@
 """What a job does: a local run of its part, into files of its own."""
 
+import math
 import os
 import secrets
 import signal
@@ -20,9 +21,11 @@ from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
 from rnnbench.store.run_info import RunInfo, now
+from rnnbench.store.windows import window_files, worker_of
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job
+JOBS = "jobs"  # key of a part's environment: its jobs, and the number of the first worker that each started
 MACHINE = "machine.json"  # describes the node of the first job
 
 
@@ -57,10 +60,28 @@ def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
     return info.status == "finished" and info.resolved["measure"] == settings
 
 
+def nodes(path: Path, part: str) -> set[str]:
+    """The nodes on which the windows of a part were measured, by its last job or by one before it."""
+    taken = [int(worker_of(file).rpartition("-")[2]) for file in window_files(path, part) if file.stat().st_size]
+    jobs = _jobs(path, part)
+    ends = [*(job["first_worker"] for job in jobs[1:]), math.inf]
+    return {
+        str(job["node"])
+        for job, end in zip(jobs, ends, strict=False)
+        if any(job["first_worker"] <= worker < end for worker in taken)
+    }
+
+
 def first_machine(path: Path) -> RunInfo | None:
     """What the run's first job recorded about its node; None if no job has started yet."""
     file = path / MACHINE
     return read_info_file(file) if file.exists() else None
+
+
+def _jobs(path: Path, part: str) -> list[dict[str, Any]]:
+    """The jobs that have had a part, in their order."""
+    has_begun = (path / f"run-{part}.json").exists()
+    return read_info(path, part).environment.get(JOBS, []) if has_begun else []
 
 
 def _measure(path: Path, part: str, root: Path) -> None:
@@ -71,12 +92,13 @@ def _measure(path: Path, part: str, root: Path) -> None:
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
         # Cards of one model replace each other: a job that is sent again may get a different one.
+        jobs = [*_jobs(path, part), _about_job() | {"first_worker": state.workers}]
         with started(state.groups, settings) as start:
             job_info = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
-                environment=environment.describe(root) | {"worker": start.software, "job": _about_job()},
+                environment=environment.describe(root) | {"worker": start.software, JOBS: jobs},
                 notes=_unbound(),
             )
             refuse_unlike(path, job_info)

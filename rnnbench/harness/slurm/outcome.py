@@ -9,7 +9,7 @@ from typing import Any
 from rnnbench.analysis.replicate import log_seconds
 from rnnbench.harness.coordinator.budget import wider_than_asked
 from rnnbench.harness.coordinator.resume import RunState, read_state
-from rnnbench.harness.slurm.job import first_machine
+from rnnbench.harness.slurm.job import JOBS, first_machine, nodes
 from rnnbench.harness.slurm.watch import Watch
 from rnnbench.harness.turns.needed import TimeNeeded, longest
 from rnnbench.harness.turns.planner import Planner
@@ -18,6 +18,8 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
+
+SLURM = "slurm"  # key of the environment
 
 
 def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
@@ -28,7 +30,7 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
     # The machines are alike, so the best that any of them reached is the limit of all.
     ceilings = best_of(ceiling for part_info in part_infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
     stages = {stage for part_info in part_infos for stage in part_info.stage_seconds}
-    notes = [*info.notes, *_notes(part_infos, watch)]
+    notes = [*info.notes, *_notes(info, part_infos, watch)]
     if finished:
         notes += _imprecise(path, names, settings)
     return replace(
@@ -41,33 +43,38 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
             stage: max(part_info.stage_seconds.get(stage, 0.0) for part_info in part_infos) for stage in sorted(stages)
         },
         notes=list(dict.fromkeys(notes)),
-        environment=_environment(info, first, part_infos, watch),
+        environment=_environment(path, info, first, watch),
     )
 
 
-def _environment(info: RunInfo, first: RunInfo | None, part_infos: list[RunInfo], watch: Watch) -> dict[str, Any]:
-    """The environment of the first job, which all others share, and the nodes that the jobs ran on."""
-    if first is None:
-        return info.environment
-    environment = {name: value for name, value in first.environment.items() if name != "job"}
-    nodes = sorted({str(part_info.environment["job"]["node"]) for part_info in part_infos})
-    jobs = {
+def _environment(path: Path, info: RunInfo, first: RunInfo | None, watch: Watch) -> dict[str, Any]:
+    """The environment of the first job, which all others share, and what Slurm did for the whole run."""
+    shared = info.environment if first is None else first.environment
+    environment = {name: value for name, value in shared.items() if name != JOBS}
+    slurm = {
+        "options": info.environment[SLURM]["options"],
         "jobs": len(watch.standings),
-        "nodes": nodes,
+        "nodes": sorted(set().union(*(nodes(path, standing.part.name) for standing in watch.standings))),
         "nodes left out": sorted(watch.left_out),
-        "sent again": sum(len(standing.lost) for standing in watch.standings),
+        "jobs lost": _lost(info, watch),
     }
-    return environment | {"slurm": jobs}
+    return environment | {SLURM: slurm}
 
 
-def _notes(part_infos: list[RunInfo], watch: Watch) -> list[str]:
+def _lost(info: RunInfo, watch: Watch) -> dict[str, int]:
+    """The number of lost jobs by what was the matter, also before the run was resumed."""
+    lost = Counter(info.environment[SLURM].get("jobs lost", {}))
+    lost.update(why for standing in watch.standings for why in standing.lost)
+    return dict(lost)
+
+
+def _notes(info: RunInfo, part_infos: list[RunInfo], watch: Watch) -> list[str]:
     """Each note of the parts once; nodes that were left out; jobs that were lost."""
     notes = Counter(note for part_info in part_infos for note in part_info.notes)
-    lost = Counter(why for standing in watch.standings for why in standing.lost)
     return [
         *(note if count == 1 else f"{note} ({count} jobs)" for note, count in notes.items()),
-        *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
-        *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
+        *(f"node {node} was left out, since {why}" for node, why in watch.left_out.items()),
+        *(f"{plural(count, 'job')} lost, since {why}" for why, count in _lost(info, watch).items()),
     ]
 
 

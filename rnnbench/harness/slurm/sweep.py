@@ -10,7 +10,7 @@ from rnnbench.harness.coordinator.session import filling, resolved
 from rnnbench.harness.machine import git
 from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.options import asked, parse
-from rnnbench.harness.slurm.outcome import summed_up
+from rnnbench.harness.slurm.outcome import SLURM, summed_up
 from rnnbench.harness.slurm.parts import read_parts, split, write_parts
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.watch import NotTaken, Watch
@@ -21,6 +21,7 @@ from rnnbench.suite_file import Settings
 from rnnbench.suites import Suite
 
 GROUPS_PER_JOB = 16
+RESUMED = "resumed by: "  # begins the notes that stay; the others are about the end of the run, and are made anew
 OnProgress = Callable[[JobsProgress], None]
 
 
@@ -49,7 +50,7 @@ def run_by_slurm(
         description=suite.content.description,
         resolved=resolved(suite, settings),
         command=command,
-        environment={"git": git.state(suite.file.parent)},
+        environment={"git": git.state(suite.file.parent), SLURM: {"options": given}},
     )
     with filling(folder, out):
         folder.write_info(info)
@@ -67,7 +68,7 @@ def resume_by_slurm(
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Raises what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
+    Jobs get the options that the run began with; `options` replace and add. Raises what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
     given = parse(options)
@@ -78,8 +79,15 @@ def resume_by_slurm(
     stored = (case for part in read_parts(path) for case in part.cases)
     refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
     folder = RunFolder(path)
-    notes = [*info.notes, f"resumed by: {command}"]
-    info = replace(info, resolved=resolved(suite, settings), notes=notes, status="running")
+    before = info.environment.get(SLURM, {})  # runs of older versions do not know their options
+    given = before.get("options", {}) | given
+    info = replace(
+        info,
+        resolved=resolved(suite, settings),
+        notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
+        environment=info.environment | {SLURM: before | {"options": given}},
+        status="running",
+    )
     folder.write_info(info)
     _go_on(folder, info, settings, suite.file.parent, given, on_progress)
 

@@ -66,10 +66,7 @@ class Watch:
         self._in_array = min(MAX_IN_ARRAY, queue.max_in_array() or MAX_IN_ARRAY)
 
     def until_done(self) -> None:
-        """Wait for all parts; passes KeyboardInterrupt on.
-
-        Raises UserError if no job can be submitted, or a job can't see the run's folder.
-        """
+        """Wait for all parts; passes KeyboardInterrupt on, and raises UserError if no job can be submitted."""
         while True:
             self._trouble = ""
             try:
@@ -134,6 +131,7 @@ class Watch:
             if state is not None:
                 standing.in_doubt = False
                 if self._is_unseen(standing, state):
+                    self._leave_out_if_late(standing, state)
                     continue
             if state is not None and state.alive:
                 self._taken = True
@@ -146,25 +144,31 @@ class Watch:
         self._is_first_look = False
 
     def _is_unseen(self, standing: Standing, state: JobState) -> bool:
-        """Whether a job has started, but its log is not here yet; raises UserError if it stays missing."""
-        started = state.runs or state.state in ("FAILED", "COMPLETED")
+        """Whether a job has started, but its log is not here yet."""
+        started = state.runs or (state.state in ("FAILED", "COMPLETED") and not self._is_first_look)
         if not started or queue.log(self._path / LOGS, state.job).exists():
             standing.unseen_since = None
             return False
         if standing.unseen_since is None:
             standing.unseen_since = time.monotonic()
-        if time.monotonic() - standing.unseen_since > UNSEEN_SECONDS:
-            raise UserError(
-                f"job {state.job} on node {state.node} can't see {self._path}: give a folder that all nodes share"
-            )
         return True
+
+    def _leave_out_if_late(self, standing: Standing, state: JobState) -> None:
+        """Leave out the node of a job whose log stays missing; the part needs another job, and the job is not lost."""
+        assert standing.unseen_since is not None
+        if time.monotonic() - standing.unseen_since <= UNSEEN_SECONDS:
+            return
+        self.left_out[state.node] = f"it can't write into {self._path}: give a folder that all nodes share"
+        if state.alive:
+            queue.cancel([state.job])
+        standing.ticket = standing.running_since = standing.unseen_since = None
 
     def _note_ended(self, standing: Standing, state: JobState | None) -> None:
         """Note that a job has ended though its part is not finished."""
         never_was = state is None and standing.in_doubt
         standing.ticket = standing.running_since = None
         if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
-            self.left_out[state.node] = self._last_words(state)
+            self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
         elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
             if state is not None and state.state == "CANCELLED":  # by somebody who does not want it to run
@@ -238,9 +242,9 @@ class Watch:
             return
         if not self._taken:
             raise (TooManyJobs if queue.is_of_a_limit(words) else NotTaken)(f"Slurm: {fault}")
-        unlike = "; ".join(f"node {node} is unlike the first: {why}" for node, why in self.left_out.items())
+        left_out = "; ".join(f"node {node} was left out, since {why}" for node, why in self.left_out.items())
         for standing in array:
-            self._give_up(standing, f"{LOST}: {unlike or fault}")
+            self._give_up(standing, f"{LOST}: {left_out or fault}")
 
     def _reset_failed(self, names: Sequence[str]) -> None:
         """Make cases pending again that failed because jobs were lost in an earlier part of the run."""

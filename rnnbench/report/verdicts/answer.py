@@ -1,13 +1,15 @@
 """What was compared, and the answer in words."""
 
 import math
+from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import sentence
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
-from rnnbench.report.words.changes import IN_THE_MEAN, between, change_span, slower
+from rnnbench.report.words.changes import IN_THE_MEAN, change_span, slower
 from rnnbench.report.words.units import duration, percent, round_percent, span
 from rnnbench.text import plural
 
@@ -20,9 +22,10 @@ WAYS = {
 LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first verdict that a case has gives the answer
     ("regressed", "", "regressed", "the worst is"),
     ("incomparable", "", "can't be compared", "the first is"),
-    ("inconclusive", "No regression was found, but ", "are not decided", "the widest is"),
+    ("inconclusive", "", "are inconclusive", "the largest undecided change is"),
     ("improved", "Nothing regressed; ", "improved", "the most improved is"),
 )
+NO_REGRESSION = "No regression was found, but "  # before undecided cases, unless one is slower than its margin
 
 
 def answer(comparison: Comparison, names: Names) -> str:
@@ -59,10 +62,14 @@ def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
     if not comparison.compares and not comparison.count("regressed") and not comparison.count("incomparable"):
         undecided = (sentence.render(finding) for finding in judged if finding.verdict == "inconclusive")
         why = next(undecided, "there is no interval")
-        first = sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}.")
-        return first, _rest(comparison, "inconclusive")
+        largest = _chosen([finding for finding in judged if finding.verdict == "inconclusive"] or judged)
+        known = _is_known(largest.deciding)
+        what = "No change could be decided" if known else "No time was compared"
+        more = f" The largest is {names.name(largest.case)}: {_change(largest)}." if known else ""
+        return f"{sentence.shortened(f'{what}: {why[:1].lower()}{why[1:]}.')}{more}", _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
+            before = NO_REGRESSION if verdict == "inconclusive" and _are_harmless(judged) else before
             return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
     count = f"{comparison.count('unchanged'):,} of {plural(len(judged), 'case')}"
     first = f"Nothing regressed: {count} unchanged within {margins(comparison)}."
@@ -98,14 +105,29 @@ def told(finding: Finding) -> str:
     """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence if the time does not decide."""
     estimate = finding.deciding
     is_by_counts = finding.is_by_counts or finding.is_by_instructions
-    if estimate is None or finding.reason or is_by_counts or not math.isfinite(estimate.value):
+    if estimate is None or finding.reason or is_by_counts or not _is_known(estimate):
         return sentence.render(finding)
+    return _change(finding)
+
+
+def _change(finding: Finding) -> str:
+    """The change of a case whose time was compared, whatever decides: `5.1% slower (+4.2% to +6.0%)`."""
+    estimate = finding.deciding
+    assert estimate is not None
+    which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
     if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"
-    which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
-    if finding.verdict == "inconclusive":
-        return f"{between(estimate)}{which}"
     return f"{slower(estimate.value)}{which} ({change_span(estimate)})"
+
+
+def _is_known(estimate: Estimate | None) -> bool:
+    return estimate is not None and math.isfinite(estimate.value) and estimate.value > 0
+
+
+def _are_harmless(judged: Sequence[Finding]) -> bool:
+    """Whether no undecided case is slower by more than its margin, as far as it was measured."""
+    undecided = [finding for finding in judged if finding.verdict == "inconclusive"]
+    return all(not _is_known(each.deciding) or _value(each) <= 1 + each.margin for each in undecided)
 
 
 def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:
@@ -114,24 +136,29 @@ def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, lead
     judged = sum(finding.verdict is not None for finding in comparison.findings)
     chosen = _chosen(findings)
     verb = word.replace("are ", "is ") if len(findings) == 1 else word
-    why = told(chosen)
+    is_undecided = verdict == "inconclusive" and _is_known(chosen.deciding)
+    why = _change(chosen) if is_undecided else told(chosen)
     text = f"{len(findings):,} of {plural(judged, 'case')} {verb}"
-    if len(findings) == 1 or not chosen.reason or any(finding.reason != chosen.reason for finding in findings):
+    if (
+        len(findings) == 1
+        or is_undecided
+        or not chosen.reason
+        or any(finding.reason != chosen.reason for finding in findings)
+    ):
         text += f"{f'; {leader} ' if len(findings) > 1 else ': '}{names.name(chosen.case)}"
     return sentence.shortened(f"{text}: {why}" if why else text) + "."
 
 
 def _chosen(findings: list[Finding]) -> Finding:
-    """The case to name: the worst, the least certain or the best."""
+    """The case to name: the worst, the largest undecided change or the best."""
     if findings[0].verdict == "inconclusive":
-        return max(findings, key=_width)
+        return max(findings, key=_distance)
     return min(findings, key=_value) if findings[0].verdict == "improved" else findings[0]
 
 
-def _width(finding: Finding) -> float:
-    estimate = finding.deciding
-    is_known = estimate is not None and estimate.lower > 0  # not NaN, and not so wide that the lower end is 0
-    return estimate.upper / estimate.lower if estimate is not None and is_known else math.inf
+def _distance(finding: Finding) -> float:
+    """How far a change is from none, in either direction; less than that of any other if it is not known."""
+    return abs(math.log(_value(finding))) if _is_known(finding.deciding) else -1.0
 
 
 def _value(finding: Finding) -> float:

@@ -9,34 +9,51 @@ from pathlib import Path
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import markdown
+from rnnbench.report.verdicts.places import CodePlaces
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.text import plural
 
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
+NOT_COMPARED = 2  # the exit code
 NAMED = 3  # cases that one line names; more are counted
 
 
-def annotations(comparison: Comparison, most: int = 9) -> list[str]:
-    """Workflow commands: an error for each of the `most` worst regressions, one for the rest, warnings for doubts.
+def annotations(comparison: Comparison, most: int = 9, places: CodePlaces | None = None) -> list[str]:
+    """Workflow commands: an error for each of the `most` worst regressions, and one line for each other matter.
 
-    GitHub shows ten errors of a step and drops the others, so by default the line for the rest is the tenth.
+    A regression stands beside its cell's code, if `places` finds it. GitHub shows ten errors of a step and drops the
+    others, so by default the line for the rest is the tenth. What makes the command end with 2 is an error too.
     """
     rows = all_rows(comparison)
     regressed = _having(rows, "regressed")
-    lines = [_command("error", f"Regressed: {row.case}", _message(row)) for row in regressed[:most]]
+    lines = [
+        _command("error", f"Regressed: {row.case}", _message(row), places.find(row.finding.case) if places else None)
+        for row in regressed[:most]
+    ]
     if rest := regressed[most:]:
         lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest)))
+    level = "error" if comparison.exit_code(strict=False) == NOT_COMPARED else "warning"
     doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("inconclusive", "not decided"))
     for verdict, words in doubts:
         if doubtful := _having(rows, verdict):
-            lines.append(_command("warning", f"{plural(len(doubtful), 'case')} {words}", _listed(doubtful)))
+            lines.append(_command(level, f"{plural(len(doubtful), 'case')} {words}", _listed(doubtful)))
     return lines
+
+
+def failure(message: str) -> str:
+    """The workflow command for a command that ends with 2."""
+    return _command("error", "rnnbench", message)
+
+
+def is_at_work() -> bool:
+    """Whether this is a job of GitHub Actions, which reads what is printed."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 @contextmanager
 def without_commands(say: Callable[[str], None]) -> Iterator[None]:
     """Keep GitHub from reading lines printed meanwhile as commands, whatever is in them; does nothing elsewhere."""
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+    if not is_at_work():
         yield
         return
     token = secrets.token_hex(16)  # no printed name can contain it
@@ -78,8 +95,9 @@ def _listed(rows: Sequence[VerdictRow]) -> str:
     return "; ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])])
 
 
-def _command(level: str, title: str, message: str) -> str:
-    return f"::{level} title={_property(title)}::{_data(message)}"
+def _command(level: str, title: str, message: str, place: tuple[str, int] | None = None) -> str:
+    at = f"file={_property(place[0])},line={place[1]}," if place else ""
+    return f"::{level} {at}title={_property(title)}::{_data(message)}"
 
 
 def _data(text: str) -> str:

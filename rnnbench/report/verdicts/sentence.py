@@ -113,12 +113,17 @@ def _unchanged(changes: tuple[Change, ...]) -> str:
 def _undecided(finding: Finding) -> str:
     estimate = finding.deciding
     if estimate is None or not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
-        return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval: {MORE_TIME}"
+        return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval{_more_time(finding)}"
     edge = 1 + finding.margin
     is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
     size = f"{between(estimate)}{UNSURE if is_beyond else ''}"
-    text = f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{size}: {MORE_TIME}"
+    text = f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{size}{_more_time(finding)}"
     return text[0].upper() + text[1:]
+
+
+def _more_time(finding: Finding) -> str:
+    """What would decide a case; empty if it is of stored runs, which have no budget."""
+    return f": {MORE_TIME}" if finding.is_of_check else ""
 
 
 def no_interval(finding: Finding) -> str:

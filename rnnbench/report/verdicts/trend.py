@@ -30,7 +30,8 @@ def earlier_checks(folder: Path, suite: str) -> list[EarlierCheck]:
 
     What can't be read, since somebody else wrote it or it was cut off, has a line that says so.
     """
-    others = [other for other in folder.parent.glob(f"{suite}-check-*") if other.name < folder.name]
+    beside = [other for other in folder.parent.iterdir() if other.name.startswith(f"{suite}-check-")]
+    others = [other for other in beside if other.name < folder.name]
     return [_read(other) for other in sorted(others, reverse=True)[:MAX_EARLIER] if (other / "verdicts.json").exists()]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
+from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, nodes, refuse_unlike
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.run_info import RunInfo
 from tests.stored import INFO, PROCESSOR
@@ -65,6 +65,17 @@ def test_of_many_jobs_at_once_one_is_the_first(tmp_path: Path) -> None:
     first = first_machine(tmp_path)
     assert first is not None
     assert accepted[int(first.environment["machine"]["cpu"].split()[1])]
+
+
+def test_the_nodes_of_a_part_are_those_whose_windows_count(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "p00000")
+    jobs = [{"node": node, "first_worker": first} for node, first in (("a", 0), ("lost", 2), ("b", 2), ("idle", 3))]
+    folder.write_info(replace(INFO, environment={"jobs": jobs}))
+    folder.close()
+    for worker, text in {"p00000-0000": "{}", "p00000-0001": "", "p00000-0002": "{}", "p00001-0003": "{}"}.items():
+        (tmp_path / f"windows-{worker}.jsonl").write_text(text)
+    assert nodes(tmp_path, "p00000") == {"a", "b"}
+    assert nodes(tmp_path, "p00001") == set()  # which no job has begun
 
 
 def test_a_part_is_finished_by_the_settings_of_now_or_not_at_all(tmp_path: Path) -> None:

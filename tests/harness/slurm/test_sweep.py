@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench import suites
+from rnnbench import load, suites
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import resume_run
@@ -74,7 +74,13 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     assert frame["worker"].str.match(r"p0000[01]-000\d$").all()
     info = read_info(path)
     assert info.status == "finished"
-    assert info.environment["slurm"] == {"jobs": 2, "nodes": ["a"], "nodes left out": [], "sent again": 1}
+    assert info.environment["slurm"] == {
+        "options": {},
+        "jobs": 2,
+        "nodes": ["a"],
+        "nodes left out": [],
+        "jobs lost": {"it was killed by signal 9": 1},
+    }
     assert "1 job lost, since it was killed by signal 9" in info.notes
 
 
@@ -112,7 +118,7 @@ def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(slurm: Cluster,
     info = read_info(path)
     facts = info.environment["slurm"]
     assert sorted([*facts["nodes"], *facts["nodes left out"]]) == ["a", "small"]
-    assert facts["sent again"] == 0  # a lost job that was not at fault is not counted
+    assert facts["jobs lost"] == {}  # a job that was not at fault is not counted
     assert (len(info.environment["machine"]["cores_allowed"]) == 1) == (facts["nodes"] == ["small"])
     assert any("is unlike the first: cores was" in note for note in info.notes)
 
@@ -129,13 +135,17 @@ def test_jobs_that_somebody_cancelled_are_given_up_at_once_and_tried_again_by_re
         assert set(frame["status"]) == {"failed"}
         assert set(frame["reason"]) == {"its job was lost: it was cancelled"}
         assert len(frame) == 4
-        assert "2 jobs lost, since it was cancelled" in read_info(path).notes
+        info = read_info(path)
+        assert [note for note in info.notes if "lost" in note] == [f"{2 * submitted} jobs lost, since it was cancelled"]
+        slurm_facts = info.environment["slurm"]
+        assert slurm_facts["jobs lost"] == {"it was cancelled": 2 * submitted}
+        assert slurm_facts["options"] == {"begin": "now+1hour"}
 
     path = run(NEVER, only="batch_size=1,2", on_progress=lose)
     is_given_up(submitted=1)
     chosen = suites.read(str(suite))
-    resume_by_slurm(path, chosen, chosen.settings, command="again", options=[NEVER], on_progress=lose)
-    is_given_up(submitted=2)
+    resume_by_slurm(path, chosen, chosen.settings, command="again", options=[], on_progress=lose)
+    is_given_up(submitted=2)  # with the option of the first time, or its jobs would have started
 
 
 def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, suite: Path) -> None:
@@ -154,15 +164,33 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert set(rows(path)["reason"]) == {"no job came to it"}
 
 
-def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(
-    slurm: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("partition", ["far", "mixed"])
+def test_a_node_that_can_not_write_the_folder_is_left_out(
+    slurm: Cluster, run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, partition: str
 ) -> None:
     if not slurm.has_far:
         pytest.skip("no mounts of one's own here")
+    places = ["NodeList=far"]  # of the first job; the second may run anywhere
+
+    def begin(progress: JobsProgress) -> None:
+        for job in slurm.tell("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split():
+            slurm.tell("scontrol", "update", f"JobId={job}", *([places.pop()] if places else []))
+            slurm.tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+
     monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
-    with pytest.raises(UserError, match=r"job \d+ on node far can't see .*: give a folder that all nodes"):
-        run("partition=far", only="batch_size=1", out=slurm.hidden)
-    wait_until(lambda: slurm.tell("squeue", "-h", "-p", "far") == "", "the job's end")
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    path = run(f"partition={partition}", NEVER, only="batch_size=1", out=slurm.hidden, on_progress=begin)
+    why = f"node far was left out, since it can't write into {path.resolve()}: give a folder that all nodes share"
+    info, frame = read_info(path), load(path).cases
+    assert why in info.notes
+    assert info.environment["slurm"]["jobs lost"] == {}
+    if partition == "mixed":
+        assert info.environment["slurm"]["nodes"] == ["a"]
+        assert set(frame["status"]) == {"measured"}
+    else:
+        assert info.environment["slurm"]["nodes"] == []
+        assert set(frame["reason"]) == {f"its job was lost: {why}"}
+    wait_until(lambda: slurm.tell("squeue", "-h", "-p", partition) == "", "the job's end")
 
 
 def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
@@ -197,7 +225,7 @@ def test_where_slurm_does_not_say_whether_it_has_the_jobs_no_part_gets_two(
     path = run(ONE_CORE, only="batch_size=1,2")
     measured_once(path, replicates=1)
     assert len((path / "jobs.jsonl").read_text().splitlines()) == len(submitted) == arrays
-    assert read_info(path).environment["slurm"]["sent again"] == 0
+    assert read_info(path).environment["slurm"]["jobs lost"] == {}
 
 
 def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:

@@ -26,7 +26,11 @@ from .samples import (
     unchanged,
 )
 
-NOTHING = "No time was compared: one replicate gives no interval: a longer budget would tell."
+NOTHING = (
+    "No change could be decided: one replicate gives no interval: a longer budget would tell. The largest is lstm loop "
+    "training: 2.0% slower, from one replicate: no interval."
+)
+FAR_OFF = finding("inconclusive", estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))
 MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 
@@ -63,8 +67,22 @@ def answer_to(compared: Comparison) -> str:
         ([APART] * 3, "3 of 3 cases can't be compared: torch 2.8.0 in the base, 2.9.1 in the head."),
         (
             [OPEN],
-            "No regression was found, but 1 of 1 case is not decided: lstm hoisted inference: "
-            "between 1.2% faster and 3.9% slower.",
+            "No regression was found, but 1 of 1 case is inconclusive: lstm hoisted inference: "
+            "1.3% slower (-1.2% to +3.9%).",
+        ),
+        (
+            [FAR_OFF, OPEN, SAME],  # what could not be decided may be a large change
+            "2 of 3 cases are inconclusive; the largest undecided change is gru hoisted inference: "
+            "103% slower (-54% to +802%). Also 1 unchanged.",
+        ),
+        (
+            [replace(FAR_OFF, reason="more processes of each side would tell"), replace(OPEN, low=estimate(0.9))],
+            "2 of 2 cases are inconclusive; the largest undecided change is gru hoisted inference: "
+            "103% slower (-54% to +802%).",
+        ),
+        (
+            [finding("inconclusive", reason="not reached")],
+            "No time was compared: not reached.",
         ),
         ([LONE, ONE_SIDED], f"{NOTHING} Also 1 not compared."),
         ([LONE, MENDED], f"{NOTHING} Also 1 improved."),
@@ -75,7 +93,7 @@ def answer_to(compared: Comparison) -> str:
         ([MENDED], "Nothing regressed; 1 of 1 case improved: gru loop inference: failed in the base: NaN."),
         (
             [OPEN, LONE, SAME],
-            "No regression was found, but 2 of 3 cases are not decided; the widest is lstm loop training: "
+            "No regression was found, but 2 of 3 cases are inconclusive; the largest undecided change is lstm loop training: "
             "2.0% slower, from one replicate: no interval. Also 1 unchanged.",
         ),
         (

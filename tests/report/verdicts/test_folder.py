@@ -1,4 +1,4 @@
-"""The three files of a check."""
+"""The files of a check."""
 
 import json
 from dataclasses import replace
@@ -25,11 +25,19 @@ def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> 
     assert heading.startswith("## Nothing regressed")
     assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == "quick"
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
+    assert json.loads((tmp_path / "badge.json").read_text())["message"] == "1 unchanged"
+    assert {file.name for file in tmp_path.iterdir()} == {"verdicts.md", *folder.FILES}
 
 
 def test_a_folder_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be written: No such file or directory"):
         folder.write_verdicts(COMPARISON, tmp_path / "gone")
+
+
+@pytest.mark.parametrize("suite", ["../x", "/x", "*", ""])
+def test_a_suite_of_any_name_has_its_files(tmp_path: Path, suite: str) -> None:
+    folder.write_verdicts(replace(COMPARISON, suite=suite), tmp_path)
+    assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == suite
 
 
 def test_the_comment_has_the_checks_before_it_and_fits(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rnnbench.report.verdicts import github, markdown
+from rnnbench.report.verdicts.places import CodePlaces
 
-from .samples import OPEN, SAME, SLOWER, comparison, every_verdict, large, nasty
+from .samples import APART, OPEN, SAME, SLOWER, comparison, every_verdict, large, nasty
 
 COMMAND = re.compile(r"::(error|warning) title=([^:,\r\n]*)::([^\r\n]*)")
 
@@ -29,6 +30,18 @@ def test_what_is_open_is_summed_up_in_one_warning_each() -> None:
     assert levels == ["::error"] * 4 + ["::warning"] * 2
     assert github.annotations(comparison(*[OPEN] * 5))[0].startswith("::warning title=5 cases not decided::")
     assert github.annotations(comparison(*[OPEN] * 5))[0].endswith("; and 2 more")
+
+
+def test_a_regression_stands_beside_its_code(tmp_path: Path) -> None:
+    (tmp_path / "a,b.toml").write_text("")
+    [line] = github.annotations(comparison(SLOWER), places=CodePlaces(tmp_path / "a,b.toml", tmp_path))
+    assert line.startswith("::error file=a%2Cb.toml,line=1,title=Regressed%3A lstm loop training::")
+
+
+def test_what_ends_with_2_is_an_error() -> None:
+    [line] = github.annotations(comparison(APART, SAME))
+    assert line.startswith("::error title=1 case not comparable::")
+    assert github.failure("a: b\nc") == "::error title=rnnbench::a: b%0Ac"
 
 
 def test_no_news_is_no_annotation() -> None:

@@ -121,6 +121,11 @@ def test_each_verdict_has_its_sentence(sample: Finding, text: str) -> None:
             "Between 3.1% and 4.9% slower, which is not sure enough among all cases: a longer budget would tell",
         ),
         ({"verdict": "inconclusive"}, "There is no interval: a longer budget would tell"),
+        (  # stored runs have no budget
+            {"verdict": "inconclusive", "low": estimate(1.013, 0.988, 1.039), "is_of_check": False},
+            "Between 1.2% faster and 3.9% slower",
+        ),
+        ({"verdict": "inconclusive", "is_of_check": False}, "There is no interval"),
     ],
 )
 def test_what_is_known_is_said(known: dict[str, Any], text: str) -> None:

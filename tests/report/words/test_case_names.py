@@ -37,7 +37,7 @@ def test_no_case_needs_no_name() -> None:
 
 
 def test_a_benchmark_of_somebody_else_has_the_name_of_its_author_on_one_line() -> None:
-    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", None, {})
+    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", None, {}, {}, "")
     called = names([other, case("lstm")])
     assert called.name(other) == "bench.py::test_sum[1� 2]"
     assert called.name(case("lstm")) == "lstm loop inference"
