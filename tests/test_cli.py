@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,7 +123,9 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     (folder / "tiny.toml").write_text(SUITE.replace("[defaults]", "deadline_seconds = 5\n[defaults]") + OWN)
     done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
     assert done.returncode == 2, done.stderr
-    assert re.search(r": \d+ of \d+ cases could not be measured; the first: .*; --allow-missing accepts that$", done.stderr)
+    assert re.search(
+        r": \d+ of \d+ cases could not be measured; the first: .*; --allow-missing accepts that$", done.stderr
+    )
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
     assert rows["mine.py:Good"]["parity"] == "agrees"

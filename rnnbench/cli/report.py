@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
-    "--history", is_flag=True, help="One report of how ratios changed over all runs and checks in RUN. [default: results]"
+    "--history",
+    is_flag=True,
+    help="One report of how ratios changed over all runs and checks in RUN. [default: results]",
 )
 @click.option(
     "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."

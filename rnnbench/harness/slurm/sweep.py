@@ -21,7 +21,7 @@ from rnnbench.suite_file import Settings
 from rnnbench.suites import Suite
 
 GROUPS_PER_JOB = 16
-RESUMED = "resumed by: "  # begins the notes that stay; the others are about the end of the run, and are made anew
+RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew at each end
 OnProgress = Callable[[JobsProgress], None]
 
 
@@ -68,7 +68,8 @@ def resume_by_slurm(
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Jobs get the options that the run began with; `options` replace and add. Raises what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
+    Jobs get the options that the run began with; `options` replace and add. Raises what
+    `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
     given = parse(options)

@@ -69,8 +69,10 @@ def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
         return f"{sentence.shortened(f'{what}: {why[:1].lower()}{why[1:]}.')}{more}", _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
-            before = NO_REGRESSION if verdict == "inconclusive" and _are_harmless(judged) else before
-            return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
+            is_harmless = verdict == "inconclusive" and _are_harmless(judged)
+            return f"{NO_REGRESSION if is_harmless else before}{_led(comparison, names, verdict, word, leader)}", _rest(
+                comparison, verdict
+            )
     count = f"{comparison.count('unchanged'):,} of {plural(len(judged), 'case')}"
     first = f"Nothing regressed: {count} unchanged within {margins(comparison)}."
     return first, _rest(comparison, "unchanged")

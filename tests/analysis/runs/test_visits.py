@@ -123,7 +123,7 @@ def test_a_table_of_other_windows_or_cases_is_made_again(kept: Path) -> None:
 def test_a_file_of_windows_that_leads_nowhere_is_named(kept: Path, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_table, "MIN_BYTES", least)
     (kept / "windows-9999.jsonl").symlink_to(kept / "gone")
-    with pytest.raises(UserError, match="windows-9999.jsonl: can't be read: No such file"):
+    with pytest.raises(UserError, match=r"windows-9999\.jsonl: can't be read: No such file"):
         read(kept)
 
 

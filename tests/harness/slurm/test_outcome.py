@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rnnbench.harness.slurm.jobs import Standing
-from rnnbench.harness.slurm.outcome import summed_up
+from rnnbench.harness.slurm.outcome import SLURM, summed_up
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
@@ -37,11 +37,12 @@ def part(path: Path, name: str, size: int, ratios: list[float]) -> Standing:
 def test_the_jobs_that_were_less_precise_than_asked_say_how_much_time_each_needs(tmp_path: Path) -> None:
     standings = [part(tmp_path, "p00000", 1, [2.0, 2.0, 2.0]), part(tmp_path, "p00001", 2, [2.0, 2.1, 2.2, 2.0])]
     watch: Any = SimpleNamespace(standings=standings, left_out={}, seconds=1.0)
-    [note] = summed_up(tmp_path, stored.INFO, watch, SETTINGS, finished=True).notes
+    info = replace(stored.INFO, environment={SLURM: {"options": {}}})
+    [note] = summed_up(tmp_path, info, watch, SETTINGS, finished=True).notes
     found = re.fullmatch(
         r"precision: 1 of 2 groups has a ratio that is not known within ±2%; about (.*) more would be enough "
         r"in each job, for the replicates that are still wanted, at most 20 in all",
         note,
     )
     assert found, note
-    assert summed_up(tmp_path, stored.INFO, watch, SETTINGS, finished=False).notes == []
+    assert summed_up(tmp_path, info, watch, SETTINGS, finished=False).notes == []

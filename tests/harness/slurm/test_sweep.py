@@ -75,7 +75,7 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     info = read_info(path)
     assert info.status == "finished"
     assert info.environment["slurm"] == {
-        "options": {},
+        "options": {"cpus_per_task": "1"},
         "jobs": 2,
         "nodes": ["a"],
         "nodes left out": [],

@@ -146,5 +146,5 @@ def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_
         waiting.until_done()
     waiting.close()
     assert excluded == [None, "odd"]
-    assert waiting.left_out == {"odd": "cpu was A and is B"}
+    assert waiting.left_out == {"odd": "it is unlike the first: cpu was A and is B"}
     assert [standing.lost for standing in waiting.standings] == [[], [], []]

@@ -93,8 +93,8 @@ def answer_to(compared: Comparison) -> str:
         ([MENDED], "Nothing regressed; 1 of 1 case improved: gru loop inference: failed in the base: NaN."),
         (
             [OPEN, LONE, SAME],
-            "No regression was found, but 2 of 3 cases are inconclusive; the largest undecided change is lstm loop training: "
-            "2.0% slower, from one replicate: no interval. Also 1 unchanged.",
+            "No regression was found, but 2 of 3 cases are inconclusive; the largest undecided change is lstm loop "
+            "training: 2.0% slower, from one replicate: no interval. Also 1 unchanged.",
         ),
         (
             [FASTER, SAME, ONE_SIDED],
