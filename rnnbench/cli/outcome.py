@@ -18,8 +18,8 @@ ACCEPT = "--allow-missing accepts that"
 def refuse_missing(folder: Path, summary: "pd.DataFrame") -> None:
     """Raise UserError if no case was measured, or if one failed or was given up.
 
-    Beside measured cases, those that were skipped are no error, since they can't be measured. Neither are those that were
-    not reached within the budget, which the user has chosen.
+    Beside measured cases, those that were skipped are no error, since they can't be measured. Neither are those that
+    were not reached within the budget, which the user has chosen.
     """
     refuse_nothing(folder, summary)
     if len(faulty := _faulty(summary)):
