@@ -2,12 +2,16 @@
 
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import pytest
 import torch
+
+from tests.once import made_once
 
 # On a shared machine one example may take any time.
 hypothesis.settings.register_profile("shared machine", deadline=None)
@@ -25,13 +29,22 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 @pytest.fixture
-def quick_compiler() -> Iterator[None]:
-    """A compiler without cached code, in one process; nothing stays in this process afterwards."""
+def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A compiler that knows no graph yet, in one process; nothing stays in this process afterwards.
+
+    Only its machine code is that of the whole test run: a header of torch alone takes it 15 seconds.
+    """
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache
 
+    machine_code = made_once(tmp_path_factory, "machine-code", lambda folder: None)
     # By torch's own `patch`: pytest's monkeypatch would leave a setting of torch's without a value.
-    with fresh_cache(), config.patch(compile_threads=1):
+    with (
+        fresh_cache(),
+        mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=str(machine_code)),
+        torch.compiler.config.patch(cache_key_tag=uuid.uuid4().hex),
+        config.patch(compile_threads=1),
+    ):
         yield
     torch._dynamo.reset()
 

@@ -1,6 +1,8 @@
 """What is published: the metadata that a package index shows, and the files of the sdist and the wheel."""
 
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 from email import message_from_bytes, policy
@@ -83,3 +85,24 @@ def test_an_sdist_has_what_the_wheel_is_built_from_and_no_more(tmp_path: Path, m
         parts = {name.split("/")[1] for name in archive.getnames()}
     needed = {"rnnbench", "suites", "pyproject.toml", "README.md", "LICENSE", "PKG-INFO"}
     assert needed <= parts <= needed | {".gitignore"}
+
+
+IMPORT = "import sys; sys.path.insert(0, sys.argv.pop(1))"
+
+
+def test_what_is_in_the_wheel_works_by_itself_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    empty.mkdir()
+
+    def run(code: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", f"{IMPORT}; {code}", str(installed), *arguments]
+        return subprocess.run(command, cwd=empty, capture_output=True, text=True, check=True).stdout
+
+    main = "from rnnbench.__main__ import main; main()"
+    assert "rnnbench run quick" in run(main, "--help")
+    assert "cell=lstm" in run(main, "list", "cases", "quick")
+    suite = run("from rnnbench.suites import find; print(find('quick'))").strip()
+    assert suite == str(installed / "rnnbench/shipped_suites/quick.toml")
+    assert not list(empty.iterdir())

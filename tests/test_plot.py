@@ -129,8 +129,10 @@ def test_a_figure_of_its_own_is_that_of_a_report_in_every_style(
         assert saved(function(name)(frame), "png") == plain
 
 
-@pytest.mark.parametrize("name", plot.__all__)
-@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot"])
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [("ratio", "default"), ("ratio", "ggplot"), *((name, "dark_background") for name in plot.__all__)],
+)
 def test_axes_of_the_caller_are_drawn_on_in_the_callers_style(
     name: str, style: str, grid: pd.DataFrame, streamed: pd.DataFrame
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rnnbench.analysis.history import History
 from rnnbench.analysis.runs.drift import of_run
@@ -25,16 +26,18 @@ from rnnbench.store.records import Case
 from tests import checks, stored
 from tests import workload as small
 from tests.analysis.profiles import profile
+from tests.once import made_once
 from tests.report.verdicts.samples import every_verdict
 from tests.saved_files import side
 from tests.validation.history_simulated import simulated, stored_run
 
 SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
+REPORTS = "reports"
 QUICK = Path(__file__).parents[2] / "results" / "quick-20261125T021740Z-99e6"
 
 
-def write_all(folder: Path) -> dict[str, Path]:
-    """Write a report of each kind below `folder`; returns their pages, those of cells included, by a name."""
+def write_all(folder: Path) -> None:
+    """Write a report of each kind below `folder`."""
     saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
     reports = {
         "run": files_of(QUICK),
@@ -47,13 +50,13 @@ def write_all(folder: Path) -> dict[str, Path]:
         "benchmarks": benchmarks.render(read(saved), "test_b"),
     }
     for name, files in reports.items():
-        write(folder / name, files)
-    return {
-        f"{name}/{path.removesuffix(PAGE)}".rstrip("/"): folder / name / path
-        for name, files in reports.items()
-        for path in files
-        if path.endswith(PAGE)
-    }
+        write(folder / REPORTS / name, files)
+
+
+def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of a report of each kind, those of cells included, by a name; made once in a test run."""
+    reports = made_once(factory, "every-page", write_all) / REPORTS
+    return {page.parent.relative_to(reports).as_posix(): page for page in sorted(reports.rglob(PAGE))}
 
 
 def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[str, bytes]:

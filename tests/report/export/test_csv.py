@@ -43,6 +43,24 @@ def test_columns_have_the_names_of_frames_and_values_keep_all_digits(run: Run) -
     assert json.loads(str(row["missing"])) == {"macs": "=why"}
 
 
+def test_each_row_says_where_it_comes_from(run: Run) -> None:
+    environment = {
+        "git": {"commit": "0123456789abcdef", "dirty": True},
+        "machine": {"cpu": "AMD EPYC 7B13"},
+        "worker": {"torch": "2.13.0"},
+        "slurm": {"nodes": ["n1", "n2"]},
+    }
+    known = replace(run.exported, info=replace(run.exported.info, environment=environment))
+    for exported in (known, replace(run.of_windows, info=known.info)):
+        frame = table(exported)
+        assert set(frame["commit"]) == {"0123456789abcdef+"}
+        assert set(frame["processor"]) == {"AMD EPYC 7B13"}
+        assert set(frame["node"]) == {"n1, n2"}
+        assert set(frame["torch"]) == {"2.13.0"}
+    unknown = replace(run.exported, info=replace(run.exported.info, environment={}))
+    assert table(unknown)[["commit", "processor", "node", "torch"]].isna().all(axis=None)
+
+
 def test_a_row_for_each_window_where_they_are_asked_for(run: Run) -> None:
     frame = table(run.of_windows)
     assert len(frame) == len(load(run.path).windows)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.report.browser import CHROMIUM, Opened
-from tests.report.every_page import write_all
+from tests.report import every_page
 from tests.report.page.test_every_page import NAMES
 
 AXE = Path(__file__).parents[3] / ".axe/node_modules/axe-core/axe.min.js"
@@ -26,7 +26,7 @@ FAULTS = """async () => {
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_all(tmp_path_factory.mktemp("pages"))
+    return every_page.pages(tmp_path_factory)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -106,6 +106,8 @@ def drawn(name: str, folder: Path) -> Figure:
         figure = draw(streams.summary(folder) if summary is None else summary)
     assert figure is not None
     canvas.settle(figure)
+    with canvas.look():
+        figure.draw_without_rendering()  # which moves the labels of axes to where they are drawn
     return figure
 
 

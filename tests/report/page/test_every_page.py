@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.report.browser import CHROMIUM, Opened
-from tests.report.every_page import write_all
+from tests.report import every_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
 
@@ -37,7 +37,7 @@ CUT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_all(tmp_path_factory.mktemp("pages"))
+    return every_page.pages(tmp_path_factory)
 
 
 @pytest.fixture(params=NAMES)
