@@ -42,7 +42,7 @@ def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with (
         fresh_cache(),
         mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=str(machine_code)),
-        torch.compiler.config.patch(cache_key_tag=uuid.uuid4().hex),
+        torch.compiler.config.patch(cache_key_tag=uuid.uuid4().hex),  # type: ignore[attr-defined]
         config.patch(compile_threads=1),
     ):
         yield

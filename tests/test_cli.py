@@ -158,7 +158,13 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
-    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 2)],
+    [
+        (["measured", "skipped"], 0),
+        (["skipped", "skipped"], 2),
+        (["skipped", "failed"], 2),
+        (["measured", "failed"], 2),
+        (["pending"], 2),
+    ],
 )
 def test_what_slurms_jobs_have_measured_is_judged_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
@@ -169,10 +175,12 @@ def test_what_slurms_jobs_have_measured_is_judged_alike(
         return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
 
     monkeypatch.setattr("rnnbench.harness.slurm.sweep.run_by_slurm", by_slurm)
-    monkeypatch.setattr(sys, "argv", ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert (ended.value.code or 0) == code
+    for options, expected in (([], code), (["--allow-missing"], 0)):
+        command = ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path / str(expected)), *options]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert (ended.value.code or 0) == expected
 
 
 @pytest.mark.parametrize(

@@ -254,9 +254,9 @@ def _summarize(comparison: "Comparison") -> None:
 
 
 def _print(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:
+    from rnnbench.cli.places import CodePlaces
     from rnnbench.report.verdicts import github, terminal
     from rnnbench.report.verdicts.as_json import lines
-    from rnnbench.report.verdicts.places import CodePlaces
 
     if as_json:
         output.write(lines(comparison).encode())
@@ -266,6 +266,7 @@ def _print(comparison: "Comparison", folder: Path | None, *, suite: Path | None,
     if folder is not None:
         output.say_path(folder, err=as_json)
     if github.is_at_work():
-        places = None if suite is None else CodePlaces(suite, Path(os.environ.get("GITHUB_WORKSPACE", ".")))
+        root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
+        place_of = (lambda case: None) if suite is None else CodePlaces(suite, root).find
         # GitHub reads them from standard output; if that holds JSON, they go to standard error.
-        (output.note if as_json else output.say)("\n".join(github.annotations(comparison, places=places)))
+        (output.note if as_json else output.say)("\n".join(github.annotations(comparison, place_of=place_of)))

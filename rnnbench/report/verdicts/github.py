@@ -6,28 +6,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Comparison, Subject
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import markdown
-from rnnbench.report.verdicts.places import CodePlaces
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.text import plural
 
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
+PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line of a case
 NOT_COMPARED = 2  # the exit code
 NAMED = 3  # cases that one line names; more are counted
 
 
-def annotations(comparison: Comparison, most: int = 9, places: CodePlaces | None = None) -> list[str]:
+def annotations(comparison: Comparison, most: int = 9, place_of: PlaceOf = lambda case: None) -> list[str]:
     """Workflow commands: an error for each of the `most` worst regressions, and one line for each other matter.
 
-    A regression stands beside its cell's code, if `places` finds it. GitHub shows ten errors of a step and drops the
+    A regression stands beside its cell's code, if `place_of` knows it. GitHub shows ten errors of a step and drops the
     others, so by default the line for the rest is the tenth. What makes the command end with 2 is an error too.
     """
     rows = all_rows(comparison)
     regressed = _having(rows, "regressed")
     lines = [
-        _command("error", f"Regressed: {row.case}", _message(row), places.find(row.finding.case) if places else None)
+        _command("error", f"Regressed: {row.case}", _message(row), place_of(row.finding.case))
         for row in regressed[:most]
     ]
     if rest := regressed[most:]:

@@ -89,6 +89,7 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     process = start(suite, "--only", "batch_size=1")
     path = the_run(suite)
     wait_until(lambda: any(path.glob("slurm/*_log.err")), "the job")
+    process.send_signal(signal.SIGSTOP)  # or the run might end before the other one begins
     other = start(suite, "--resume", str(path))
     assert "another rnnbench is writing to this run" in other.communicate()[1]
     process.kill()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.report.verdicts.places import CodePlaces
+from rnnbench.cli.places import CodePlaces
 from rnnbench.store.records import Case
 from tests.workload import workload
 
