@@ -58,7 +58,7 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path, environment: dict[s
     assert str(page.relative_to(folder)) in output
 
     # With so short a budget, noise may leave nothing to take apart: then the words say so, and it is repeated.
-    explanations = (run(why) for _ in range(TRIES))
+    explanations = (" ".join(run(why).split()) for _ in range(TRIES))
     explanation = next((words for words in explanations if TOO_LONG not in words), TOO_LONG)
     assert " of its call is dispatch and Python" in explanation  # how many operators is said unless noise hides them
     profiles = max(folder.glob("results/*/profiles.jsonl"))
