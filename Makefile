@@ -69,9 +69,9 @@ release-check:  ## The sdist and the wheel as a package index takes them; the wh
 	$(PYTHON) -m venv .release/installed
 	.release/installed/bin/python -m pip install --quiet --disable-pip-version-check .release/dist/*.whl
 	mkdir .release/empty
-	cd .release/empty && $(INSTALLED) --help
-	cd .release/empty && $(INSTALLED) list suites
-	cd .release/empty && $(INSTALLED) list cases quick
+	cd .release/empty && $(INSTALLED) --help > help.txt
+	cd .release/empty && $(INSTALLED) list suites > suites.txt
+	cd .release/empty && $(INSTALLED) list cases quick > cases.txt
 	@! grep -n OWNER pyproject.toml || echo "pyproject.toml still says OWNER: put the account that has the repository there before the upload"
 INSTALLED = env -u PYTHONPATH ../installed/bin/rnnbench
 
