@@ -9,12 +9,13 @@ import pytest
 from tests import notebook
 
 BUDGET = re.compile(r'budget(_seconds=\d+|="\d+s")')
+FEW = "budget_seconds=1, window_seconds=0.002"
 TABLES = 3  # cells that print data sets and torchinfo's tables, which are the same everywhere
 
 
 def shortened(source: str) -> str:
     """The same code with less time to measure."""
-    return BUDGET.sub(lambda match: 'budget="4s"' if '"' in match[0] else "budget_seconds=1", source)
+    return BUDGET.sub(lambda match: 'budget="4s"' if '"' in match[0] else FEW, source)
 
 
 def printed_tables(kept: Any) -> list[str]:

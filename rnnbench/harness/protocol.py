@@ -158,9 +158,11 @@ class Building:
         """Count the instructions of one call of a case."""
         return Request({"op": "count", **self._of(case), "counter": counter}, CountReply)
 
-    def profile(self, case: Case, folder: str) -> Request[ProfileReply]:
+    def profile(self, case: Case, folder: str, window_seconds: float) -> Request[ProfileReply]:
         """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""
-        return Request({"op": "profile", **self._of(case), "folder": folder}, ProfileReply)
+        return Request(
+            {"op": "profile", **self._of(case), "folder": folder, "window_seconds": window_seconds}, ProfileReply
+        )
 
     def prepare(self, case: Case, window_seconds: float, plan: PlanFields | None) -> Request[PrepareReply]:
         """Prepare a case for timing; the worker calibrates it unless a plan is given."""

@@ -55,7 +55,7 @@ def profile_run(
                 if now() >= until:
                     profile = Profile(case.key, "failed", NOT_REACHED)
                 else:
-                    request = building.profile(case, str(path.resolve()))
+                    request = building.profile(case, str(path.resolve()), settings.window_seconds)
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                     profile = _profile(case, reply)
                 profiles[case.key] = folder.add_profile(profile)

@@ -218,7 +218,8 @@ class Operations:
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model to profile")
         device = devices.open_device(built.case.workload.device)
-        return ProfileReply(ok=True, profile=profile(of_built(built, device), Path(request["folder"])).to_json())
+        found = profile(of_built(built, device), Path(request["folder"]), window_seconds=request["window_seconds"])
+        return ProfileReply(ok=True, profile=found.to_json())
 
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work

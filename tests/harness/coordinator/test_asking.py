@@ -21,7 +21,7 @@ def deadlines(implementation: Implementation, **settings: float) -> set[float]:
     requests: list[Request[Any]] = [
         building.observe(case),
         building.energy(case, 0.01),
-        building.profile(case, ""),
+        building.profile(case, "", 0.01),
         building.prepare(case, 0.01, None),
     ]
     return {deadline_seconds(request, Settings.model_validate(settings)) for request in requests}
