@@ -7,13 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from rnnbench.analysis.run_to_run import MIN_CASES
-from rnnbench.analysis.stored import read
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
+from tests import checks
 from tests import workload as small
+from tests.report.verdicts.samples import comparison, finding
 from tests.stored import folder, several
 
-LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+LOOP, SECOND, REFERENCE = small.case("vanilla"), small.case("vanilla", batch_size=2), small.reference_case()
 
 
 def run(parent: Path, seconds: float, suite: str = "test") -> Path:
@@ -80,27 +81,31 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     assert "--together needs at least two runs" in refused("--together", first)
     assert "give only one of them" in refused("--together", "--history", first, second)
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
-    assert "--suite c: a history needs at least two runs" in refused("--history", tmp_path, "--suite", "c")
+    assert "--suite c: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
     assert "neither a run or a check nor a folder of them" in refused("--history", tmp_path / "empty")
     assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
     assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
 
 
-def test_checks_count_in_a_history_with_their_head(tmp_path: Path) -> None:
-    checks = [tmp_path / "results" / f"test-check-2026010{number}T000000Z-ab12" for number in range(1, 5)]
-    for number, check in enumerate(checks):
-        for side, seconds in {"base": 9.0, "head": 2.0 if number < 2 else 3.0}.items():
-            made = run(tmp_path, seconds)
-            check.mkdir(parents=True, exist_ok=True)
-            made.rename(check / side)
-    made = run(tmp_path, 3.0).rename(tmp_path / "results" / "test-run")
-    for paths in ([tmp_path / "results"], [*checks, made]):
-        page = Path(call("--history", *paths, "--out", tmp_path / "out"))
-        text = page.read_text(encoding="utf-8")
-        assert "5 runs" in text
-        assert "+50%" in text
-    assert read(checks[0] / "head").name == "test-check-20260101T000000Z-ab12/head"
+def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> None:
+    for number, slower in enumerate((1.0, 1.05, 1.0)):
+        findings = [finding("unchanged", 1.0, case=LOOP), finding("regressed", slower, case=SECOND)]
+        check = checks.write(
+            tmp_path / str(number), comparison(*findings[: 1 + (slower > 1)]), {LOOP: 1.0, SECOND: slower}
+        )
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "Of 2 cases in 3 checks on 2026-01-01, 1 regressed." in text
+    assert "The largest slowdown: vanilla loop inference, batch 2, 5.0% slower, in the check of 2026-01-01" in text
+    assert {file.stem for file in (page.parent / "tables").iterdir()} == {"checks", "checks_changes"}
+    both = [run(tmp_path, 2.0), run(tmp_path, 2.1), *tmp_path.glob("test-check-*")]
+    assert "Of 2 cases in 3 checks" in Path(call("--history", *both, "--out", tmp_path / "both")).read_text()
+    assert "1 run and 1 check of test; at least two are needed" in refused("--history", both[0], both[-1])
+    for left in tmp_path.glob("test-check-*/verdicts.json"):
+        left.unlink()
+    assert "none of the 3 checks of test ended with verdicts" in refused("--history", *tmp_path.glob("test-check-*"))
 
 
 def test_without_a_run_there_is_no_report() -> None:

@@ -24,6 +24,7 @@ from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
 from rnnbench.analysis.location import Location, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
+CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
 RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals, over all looks

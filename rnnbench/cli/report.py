@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--history",
     is_flag=True,
-    help="One report of how ratios changed over all runs and checks in RUN. [default: results]",
+    help="One report of all runs and checks of a suite over time, in the folders RUN.  [default: results]",
 )
 @click.option(
     "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
-from rnnbench.text import listed
+from rnnbench.text import listed, plural
 
 if TYPE_CHECKING:
     from rnnbench.report.page.place import ReportFolder
@@ -36,57 +36,70 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
 def history_report(
     paths: Sequence[Path], suite: str | None, out: Path | None
 ) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files and the folder of a report of a suite's runs over time.
+    """The files and the folder of a report of a suite's runs and checks over time.
 
-    `paths` are runs, checks, of which the head counts, or folders of them.
+    `paths` are runs, checks, or folders of them.
     """
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
-    from rnnbench.report.page import several_runs
+    from rnnbench.report.page import checks_history, several_runs
     from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
+    from rnnbench.report.verdicts.over_time import read_checks
 
-    suite, runs = _of_suite(paths or [RESULTS], suite)
-    folder = place(of_history(suite, runs), out)
-    run_history = history([stored.read(path) for path in runs])
-    return several_runs.render(f"{suite}: history", [section(run_history)]), folder
+    suite, runs, checks = _of_suite(paths or [RESULTS], suite)
+    folder = place(of_history(suite, [*runs, *checks]), out)
+    sections = [section(history([stored.read(path) for path in runs]))] if len(runs) > 1 else []
+    if len(checks) > 1 and (dated := read_checks(checks)):
+        sections.append(checks_history.section(dated))
+    if not sections:
+        raise UserError(f"--history: none of the {len(checks)} checks of {suite} ended with verdicts")
+    return several_runs.render(f"{suite}: history", sections), folder
 
 
-def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:
-    """The suite, and the folders of its runs; raises UserError if there are fewer than two."""
-    from rnnbench.store.folder import read_info
+def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path], list[Path]]:
+    """The suite, and the folders of its runs and of its checks.
 
-    folders = [run for path in paths for run in _runs(path)]
-    suites = {run: read_info(run).suite for run in dict.fromkeys(run.resolve() for run in folders)}
-    counts = Counter(suites.values())
-    several = [name for name, count in counts.items() if count > 1]
+    Raises UserError if there are fewer than two of either kind.
+    """
+    from rnnbench.store.folder import is_check, read_info
+
+    folders = dict.fromkeys(folder.resolve() for path in paths for folder in _runs_and_checks(path))
+    suites = {folder: read_info(folder / "head" if is_check(folder) else folder).suite for folder in folders}
+    counts = {
+        name: Counter("check" if is_check(folder) else "run" for folder, of in suites.items() if of == name)
+        for name in sorted(set(suites.values()))
+    }
+    several = [name for name, of_kind in counts.items() if max(of_kind.values()) > 1]
     if suite is None and len(several) != 1:
         where, remedy = " and ".join(map(str, paths)), "name one with --suite" if several else "at least two are needed"
         raise UserError(f"--history {where}: {_counted(counts)}; {remedy}")
     chosen = suite or several[0]
-    if counts[chosen] < 2:
-        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_counted(counts)}")
-    return chosen, [run for run, name in suites.items() if name == chosen]
+    if chosen not in several:
+        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks; there are {_counted(counts)}")
+    own = [folder for folder, name in suites.items() if name == chosen]
+    return chosen, [path for path in own if not is_check(path)], [path for path in own if is_check(path)]
 
 
-def _runs(path: Path) -> list[Path]:
-    """The run at a path, or those in a folder; of a check it is the head's. Raises UserError if there are none."""
+def _runs_and_checks(path: Path) -> list[Path]:
+    """The run or the check at a path, or those in a folder; raises UserError if there are none."""
     from rnnbench.store.folder import is_check
 
-    if (path / "run.json").exists():
+    if (path / "run.json").exists() or is_check(path):
         return [path]
-    if is_check(path):
-        return [path / "head"]
-    runs = sorted(file.parent for file in path.glob("*/run.json"))
-    runs += sorted(file.parent for file in path.glob("*/head/run.json") if is_check(file.parents[1]))
-    if not runs:
+    found = {file.parent for file in path.glob("*/run.json")}
+    found |= {file.parents[1] for file in path.glob("*/head/run.json") if is_check(file.parents[1])}
+    if not found:
         raise UserError(
             f"--history {path}: neither a run or a check nor a folder of them; `rnnbench run` makes runs below results/"
         )
-    return runs
+    return sorted(found)
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    """`3 runs of quick and 1 run of ladder`."""
-    parts = [f"{count} {'run' if count == 1 else 'runs'} of {name}" for name, count in sorted(counts.items())]
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """`3 runs and 2 checks of quick and 1 run of ladder`."""
+    parts = [
+        f"{listed([plural(count, kind) for kind, count in sorted(of_kind.items(), reverse=True)])} of {name}"
+        for name, of_kind in counts.items()
+    ]
     return " and ".join(parts)

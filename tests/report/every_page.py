@@ -15,10 +15,12 @@ from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
+from rnnbench.report.page.checks_history import section as checks_section
 from rnnbench.report.page.files import write
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.together import section as together_section
+from rnnbench.report.verdicts.over_time import DatedCheck, read_checks
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.pytest_benchmark import read
@@ -46,7 +48,7 @@ def write_all(folder: Path) -> None:
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
-        "history": several_runs.render("quick: history", [history_section(_history())]),
+        "history": several_runs.render("history", [history_section(_history()), checks_section(_checks(folder))]),
         "benchmarks": benchmarks.render(read(saved), "test_b"),
     }
     for name, files in reports.items():
@@ -93,6 +95,10 @@ def _together() -> dict[str, bytes]:
     rng = np.random.default_rng(1)
     runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
     return several_runs.render("three runs", [together_section(together(runs, 0.025))])
+
+
+def _checks(folder: Path) -> list[DatedCheck]:
+    return read_checks([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
 
 
 def _history() -> History:

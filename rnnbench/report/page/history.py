@@ -7,8 +7,8 @@ from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import History
 from rnnbench.analysis.history.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.figures import figure_history
 from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.figures.several_runs import figure_history
 from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_history
 from rnnbench.report.words.axes import one_line

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from rnnbench.analysis.run_to_run import TOO_FEW
 from rnnbench.analysis.together import Together
-from rnnbench.report.figures import figure_together
 from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.figures.several_runs import figure_together
 from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line

@@ -61,7 +61,7 @@ FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
 FITTING: list[tuple[Request[Any], dict[str, Any]]] = [
     (BUILDING.observe(CASE), {"ok": True, "measurement": {}, "imported": {}}),
     (BUILDING.energy(CASE, 0.01), {"ok": True, "values": {}, "missing": {}}),
-    (BUILDING.profile(CASE, ""), {"ok": True, "profile": {}}),
+    (BUILDING.profile(CASE, "", 0.01), {"ok": True, "profile": {}}),
     (BUILDING.prepare(CASE, 0.01, None), {"ok": True, "plan": {**PLAN}, "warmup_windows": 1}),
     (protocol.release(), {"ok": True}),
 ]

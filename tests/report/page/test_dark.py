@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection
@@ -25,15 +26,15 @@ from rnnbench.report.figures import (
     all_figures,
     figure_benchmarks,
     figure_breakdown,
-    figure_history,
     figure_memory,
     figure_ratio_by_size,
-    figure_together,
     figure_waterfall,
 )
 from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.figures.drawing.ink import contrast, mixed
+from rnnbench.report.figures.several_runs import figure_checks, figure_history, figure_together
 from rnnbench.report.page.inline import inline
+from rnnbench.report.verdicts import stored
 from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
@@ -41,6 +42,7 @@ from tests.analysis.profiles import cause, profile
 from tests.report import streams
 from tests.report.conftest import summary_of
 from tests.report.page.test_together import CASES, run
+from tests.report.verdicts.samples import every_verdict
 from tests.saved_files import side
 from tests.validation.history_simulated import simulated
 
@@ -76,6 +78,13 @@ def history() -> Figure | None:
     return figure_history.render(found, names([line.case for line in found.lines]))
 
 
+def checks_over_time() -> Figure | None:
+    verdicts = stored.frame(every_verdict())
+    ends = {f"change{end}": verdicts[f"ratio{end}"] for end in ("", "_low", "_high")}
+    found = pd.concat([verdicts.assign(check=check, **ends) for check in range(2)], ignore_index=True)
+    return figure_checks.render(found, ["a", "b"])
+
+
 def benchmarks(folder: Path) -> Figure | None:
     saved = read(side(folder / "saved", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}))
     return figure_benchmarks.render(summarize(saved, "test_b"), saved)
@@ -86,6 +95,7 @@ OTHERS: dict[str, Callable[[], Figure | None]] = {
     "breakdown": lambda: figure_breakdown.render(profiles()),
     "memory": lambda: figure_memory.render({"gru loop": in_parts(), "torch.nn.GRU": profile()}, "gru"),
     "history": history,
+    "checks": checks_over_time,
     "together": lambda: figure_together.render(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
 }
 OF_RUNS = tuple(name for name, *_ in all_figures.FIGURES)

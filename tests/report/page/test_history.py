@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
-from rnnbench.report.figures import figure_history
+from rnnbench.report.figures.several_runs import figure_history
 from rnnbench.report.page.history import section
 from rnnbench.report.page.section import Section
 from rnnbench.report.words.case_names import names

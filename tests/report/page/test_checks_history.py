@@ -1,0 +1,61 @@
+"""What a history of checks says, shows and writes."""
+
+from pathlib import Path
+
+import pytest
+
+from rnnbench.report.figures.several_runs import figure_checks
+from rnnbench.report.page.checks_history import section
+from rnnbench.report.verdicts.over_time import DatedCheck, frame, read_checks
+from tests import checks
+from tests import workload as small
+from tests.report.verdicts.samples import comparison, finding
+
+CASES = [small.case("gru", batch_size=size) for size in range(1, 16)]
+
+
+def of(tmp_path: Path, *changes: dict[int, float]) -> list[DatedCheck]:
+    """A check for each entry, which says by what factor some cases, by their index, became slower."""
+    folders = []
+    for number, slower in enumerate(changes):
+        ratios = [slower.get(index, 1.001) for index in range(len(CASES))]
+        verdicts = ["regressed" if ratio > 1.02 else "improved" if ratio < 0.98 else "unchanged" for ratio in ratios]
+        found = [
+            finding(verdict, ratio, case=case)  # type: ignore[arg-type]
+            for verdict, ratio, case in zip(verdicts, ratios, CASES, strict=True)
+        ]
+        folders.append(checks.write(tmp_path / str(number), comparison(*found), {CASES[0]: 1.0}))
+    return read_checks(folders)
+
+
+def test_the_words_count_cases_and_name_the_largest_changes(tmp_path: Path) -> None:
+    found = section(of(tmp_path, {3: 1.1, 4: 1.3}, {3: 1.2, 5: 0.7}, {}))
+    first, slowest, fastest = found.paragraphs
+    assert first == "Of 15 cases in 3 checks on 2026-01-01, 2 regressed and 1 improved."
+    assert slowest.startswith("The largest slowdown: gru loop inference, batch 5, 30% slower, in the check of 2026")
+    assert fastest.startswith("The largest gain: gru loop inference, batch 6, 30% faster, in the check of ")
+    changes, every = found.tables
+    assert [row[2] for row in changes.rows] == ["-30%", "+30%", "+20%", "+10%"]
+    assert len(every.rows) == 3
+
+
+def test_without_a_change_it_says_so_and_shows_what_varies_most(tmp_path: Path) -> None:
+    found = section(of(tmp_path, {}, {7: 1.01}))
+    assert found.paragraphs == ["Of 15 cases in 2 checks on 2026-01-01, none regressed and none improved."]
+    assert len(found.pictures) == 1
+    assert not found.tables[0].rows
+
+
+def test_the_cases_that_changed_most_are_drawn_first_and_no_more_than_have_room(tmp_path: Path) -> None:
+    found = frame(of(tmp_path, {3: 1.1}, {9: 0.5}))
+    chosen = figure_checks.telling(found)
+    assert chosen[:2] == [CASES[9].key, CASES[3].key]
+    assert len(chosen) == figure_checks.MAX_PANELS
+    figure = figure_checks.render(found, ["one", "two"])
+    assert figure is not None
+    assert "+10%" in {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_one_check_without_a_change_has_no_figure(tmp_path: Path, rows: int) -> None:
+    assert figure_checks.render(frame(of(tmp_path, {})).head(rows), ["one"]) is None
