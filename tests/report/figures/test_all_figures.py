@@ -189,7 +189,11 @@ def test_figures_that_need_several_sizes_are_left_out_for_one(quick: pd.DataFram
 
 @pytest.mark.usefixtures("svg_alone")
 def test_without_reference_only_times_are_drawn(notebook: pd.DataFrame) -> None:
-    assert list(all_figures.render(without_reference(notebook[notebook["phase"] == "training"]))) == ["scaling", "parameters", "roofline"]
+    assert list(all_figures.render(without_reference(notebook[notebook["phase"] == "training"]))) == [
+        "scaling",
+        "parameters",
+        "roofline",
+    ]
 
 
 @pytest.mark.usefixtures("svg_alone")

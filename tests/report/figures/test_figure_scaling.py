@@ -57,7 +57,9 @@ def test_the_other_sizes_are_at_their_smallest_and_at_their_largest_and_it_says_
     assert "small: length 16, hidden 64\nlarge: length 64, hidden 256" in words(figure)
     lstm = quick.query("cell == 'lstm' and implementation == 'loop' and phase == 'inference' and batch_size == 1")
     ends = [lstm.query(f"seq_len == {size}").sort_values("hidden_size")["ratio"] for size in (16,)]
-    hidden = next(axes for axes in drawn(quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size").axes)
+    hidden = next(
+        axes for axes in drawn(quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size").axes
+    )
     assert any(np.allclose(np.asarray(line.get_ydata(), dtype=float), ends[0]) for line in marked(hidden))
     assert {line.get_markersize() for line in marked(hidden)} == set(MARK_POINTS.values())
 
