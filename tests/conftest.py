@@ -21,6 +21,9 @@ hypothesis.settings.load_profile("shared machine")
 # Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
+# On a shared machine two threads wait for each other longer than a test's calls take.
+torch.set_num_threads(1)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts pytest in the background ignores SIGINT, and programs that a test interrupts inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
