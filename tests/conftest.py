@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import signal
 import uuid
@@ -20,12 +21,22 @@ hypothesis.settings.load_profile("shared machine")
 # Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
+# On a shared machine two threads wait for each other longer than a test's calls take.
+torch.set_num_threads(1)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts pytest in the background ignores SIGINT, and programs that a test interrupts inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # `nohup` ignores SIGHUP in the same way.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Keep Python's search for unreachable objects from walking through all modules and tests a thousand times."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture

@@ -29,12 +29,15 @@ PRELOADED = (
     "rnnbench.harness.check.check",
     "rnnbench.harness.check.sides",
     "rnnbench.harness.coordinator.session",
-    "rnnbench.report.page",
+    "rnnbench.report.page.run_folder",
     "rnnbench.report.export",
     "rnnbench.report.screen.progress",
     "rnnbench.report.screen.terminal",
     "rnnbench.report.verdicts.folder",
     "rnnbench.report.verdicts.terminal",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "jinja2",
     "scipy.stats",
 )
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE")  # variables that Python, or coverage, reads only when it starts

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -157,13 +158,20 @@ def test_an_error_that_can_not_be_told_still_ends_with_2(folder: Path, arguments
     assert printed_into(folder, arguments, err=fault).code == 2
 
 
-@pytest.mark.parametrize("name", ["compare", "export"])
-def test_a_process_that_python_starts_itself_does_the_same(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stream", "fault"),
+    [
+        ("compare", "out", "closed"),
+        ("compare", "out", "unread"),
+        ("export", "out", "full"),
+        ("export", "err", "closed"),
+    ],
+)
+def test_a_process_that_python_starts_itself_does_the_same(folder: Path, name: str, stream: str, fault: str) -> None:
     """`tests.forks` stands in for Python's own start everywhere else."""
-    for stream, fault in (("out", "full"), ("out", "closed"), ("out", "unread"), ("err", "closed")):
-        with mock.patch.object(forks, "_differs_at_start", return_value=True):
-            anew = printed_into(folder, COMMANDS[name], **{stream: fault})
-        assert printed_into(folder, COMMANDS[name], **{stream: fault}) == anew
+    with mock.patch.object(forks, "_differs_at_start", return_value=True):
+        anew = printed_into(folder, COMMANDS[name], **{stream: fault})
+    assert printed_into(folder, COMMANDS[name], **{stream: fault}) == anew
 
 
 def test_errors_that_nobody_reads_change_nothing(folder: Path) -> None:
@@ -171,6 +179,8 @@ def test_errors_that_nobody_reads_change_nothing(folder: Path) -> None:
 
 
 def test_no_file_takes_the_place_of_a_stream_that_is_closed(folder: Path) -> None:
+    suite = folder / "tiny.toml"
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
     done = in_shell(folder, "0<&- 1>&- 2>&-", ["run", "tiny.toml", "--only", "implementation=loop"])
     assert done.returncode == 2
     (run,) = folder.glob("results/*")
@@ -216,36 +226,51 @@ def test_what_an_encoding_lacks_is_replaced_by_what_looks_like_it(text: str, pla
 
 def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Path) -> None:
     out = os.fsdecode(b"caf\xc3\xa9 \xff:\x80\tx")
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    command = [*PROGRAM, "report", "base", "--out", out]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert os.fsdecode(done.stdout) == f"{out}/index.html\n"
-    command = [*PROGRAM, "report", f"no {out}"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.decode("ascii").startswith("rnnbench: no caf")
+    code, printed, _ = in_bytes(folder, "report", "base", "--out", out, PYTHONIOENCODING="ascii")
+    assert code == 0
+    assert os.fsdecode(printed) == f"{out}/index.html\n"
+    code, _, complaints = in_bytes(folder, "report", f"no {out}", PYTHONIOENCODING="ascii")
+    assert code == 2
+    assert complaints.decode("ascii").startswith("rnnbench: no caf")
+
+
+def in_bytes(folder: Path, *arguments: str, **variables: str) -> tuple[int, bytes, bytes]:
+    """The exit code of a command, and the bytes that it writes to pipes or files."""
+    with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
+        code = forks.exit_code(arguments, folder, os.environ | variables, out, err)
+        for file in (out, err):
+            file.seek(0)
+        return code, out.read(), err.read()
 
 
 def on_terminal(folder: Path, *arguments: str) -> bytes:
     """The bytes that a command writes to a terminal."""
     main, other = pty.openpty()
-    process = subprocess.Popen([*PROGRAM, *arguments], cwd=folder, stdout=other, stderr=subprocess.DEVNULL)
-    os.close(other)
-    written = b""
-    with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
-        while part := os.read(main, 1 << 16):
-            written += part
-    os.close(main)
-    assert process.wait(timeout=60) == 0
-    return written
+    written: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
+            while part := os.read(main, 1 << 16):
+                written.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with open(os.devnull, "wb") as null:  # noqa: PTH123
+            assert forks.exit_code(arguments, folder, os.environ, other, null) == 0
+    finally:
+        os.close(other)
+        reader.join()
+        os.close(main)
+    return b"".join(written)
 
 
 def test_an_export_to_a_terminal_moves_no_cursor_and_to_a_pipe_is_exact(tmp_path: Path) -> None:
     own = Case("mine.py:A\x1b[31m\x9b2J", "loop", LAYER.workload)
     stored.folder(tmp_path / "made", {own: [[2.0]] * 3, LAYER: [[1.0]] * 3}).rename(tmp_path / "run")
     command = ["export", "run", "--format", "csv"]
-    piped = subprocess.run([*PROGRAM, *command], cwd=tmp_path, capture_output=True, check=True).stdout
+    code, piped, _ = in_bytes(tmp_path, *command)
+    assert code == 0
     assert "A\x1b[31m\x9b2J".encode() in piped
     shown = on_terminal(tmp_path, *command)
     assert "A\ufffd[31m\ufffd2J".encode() in shown

@@ -17,7 +17,7 @@ from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Workload
-from tests import checks, stored
+from tests import checks, forks, stored
 from tests.analysis.scaling import made_up
 from tests.report.verdicts import samples
 
@@ -100,9 +100,10 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
     browser, shown = tmp_path / "browser", tmp_path / "shown"
     browser.write_text(f'#!/bin/sh\necho "$1" > {shown}\n')
     browser.chmod(browser.stat().st_mode | stat.S_IEXEC)
-    with rnnbench("report", run, "--out", "page", "--open", cwd=tmp_path, BROWSER=f"{browser} %s") as process:
-        printed, complaints = process.communicate(timeout=120)
-    assert (printed, complaints) == ("page/index.html\n", "")
+    done = forks.run(
+        ["report", str(run), "--out", "page", "--open"], tmp_path, os.environ | {"BROWSER": f"{browser} %s"}
+    )
+    assert (done.stdout, done.stderr) == ("page/index.html\n", "")
     assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
 
 

@@ -5,6 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,15 +51,21 @@ def modules() -> dict[str, Path]:
     return {name.removesuffix(".__init__"): file for name, file in files.items()}
 
 
-def imports(file: Path) -> set[str]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
+def imports(file: Path) -> frozenset[str]:
     """Every module and every name that a file imports, at its top or inside a function."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def test_every_folder_of_the_package_is_a_room_with_a_rule() -> None:
@@ -98,7 +105,7 @@ def test_only_the_classes_of_devices_ask_which_device_it_is(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):
         if "devices" in file.parts:
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Compare | ast.Match | ast.Subscript):
                 constants = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
                 assert not constants & {"cpu", "cuda"}, f"{file}:{node.lineno}"
@@ -138,7 +145,7 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
 def test_a_type_name_stands_for_one_thing() -> None:
     owners: dict[str, set[str]] = {}
     for name, file in modules().items():
-        for node in ast.parse(file.read_text()).body:
+        for node in parsed(file).body:
             if isinstance(node, ast.ClassDef):
                 owners.setdefault(node.name, set()).add(name)
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -157,7 +164,7 @@ def test_no_name_of_a_module_is_defined_twice() -> None:
     """The first definition would be lost, unnoticed."""
     twice = {}
     for name, file in modules().items():
-        body = ast.parse(file.read_text()).body
+        body = parsed(file).body
         names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not overloads(node)]
         assigned = [node for node in body if isinstance(node, ast.Assign)]
         names += [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
@@ -168,7 +175,7 @@ def test_no_name_of_a_module_is_defined_twice() -> None:
 
 def messages(file: Path) -> list[str]:
     """All strings in the `raise` statements of a file."""
-    raised = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Raise) and node.exc)
+    raised = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Raise) and node.exc)
     parts = (part for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant))
     return [part.value for part in parts if isinstance(part.value, str)]
 

@@ -4,7 +4,7 @@ import ast
 import csv as spreadsheet
 import io
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 from xml.etree import ElementTree as ET
@@ -55,10 +55,11 @@ EXCEPTIONS = {"submitit": "harness/slurm", "exec_module": "cells", "import_modul
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
 
 
-def nodes() -> Iterator[tuple[Path, ast.AST]]:
-    for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            yield file.relative_to(PACKAGE), node
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """All that the package's code consists of, each with its file."""
+    files = {file.relative_to(PACKAGE): ast.parse(file.read_text()) for file in PACKAGE.rglob("*.py")}
+    return [(file, node) for file, tree in files.items() for node in ast.walk(tree)]
 
 
 def called(node: ast.Call) -> str:

@@ -10,6 +10,8 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.report.figures import all_figures
+from rnnbench.report.figures.drawing import canvas
 from rnnbench.store.frames.cases import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
@@ -157,6 +159,18 @@ def quick(made_up: Summaries) -> pd.DataFrame:
 @pytest.fixture
 def notebook(made_up: Summaries) -> pd.DataFrame:
     return made_up("notebook")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of runs have no figures, for tests of what else is in them."""
+    monkeypatch.setattr(all_figures, "FIGURES", ())
+
+
+@pytest.fixture
+def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn as SVG, which pages hold, and the files beside them as PNG are empty."""
+    monkeypatch.setattr(canvas, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def make_run(parent: Path) -> RunFolder:
     return folder
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(measurements)
 def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, known: Measurement) -> None:
     folder = make_run(tmp_path_factory.getbasetemp())
@@ -97,7 +97,7 @@ def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPat
     assert load(folder.path).cases["status"].tolist() == [known.status]
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(windows)
 def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, taken: Window) -> None:
     folder = make_run(tmp_path_factory.getbasetemp())

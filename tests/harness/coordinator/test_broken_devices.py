@@ -160,7 +160,7 @@ def test_real_workers_are_replaced_after_an_illegal_access(tmp_path: Path, most_
     workload = small.workload(dtype="float32")
     bad, good = (Case(f"cells.py:{name}", "loop", workload) for name in ("Bad", "Good"))
     groups = [Group(workload, (bad, good, small.reference_case(dtype="float32")))]
-    settings = Settings(replicates=2, windows=2, window_seconds=0.05, precision=None)
+    settings = Settings(replicates=1, windows=2, window_seconds=0.05, precision=None)
     folder = RunFolder.create(tmp_path, "test")
     try:
         run_into(folder, groups, settings)

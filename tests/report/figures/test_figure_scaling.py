@@ -57,7 +57,9 @@ def test_the_other_sizes_are_at_their_smallest_and_at_their_largest_and_it_says_
     assert "small: length 16, hidden 64\nlarge: length 64, hidden 256" in words(figure)
     lstm = quick.query("cell == 'lstm' and implementation == 'loop' and phase == 'inference' and batch_size == 1")
     ends = [lstm.query(f"seq_len == {size}").sort_values("hidden_size")["ratio"] for size in (16,)]
-    hidden = next(axes for axes in drawn(quick.query("reference == 'lstm'"), along="hidden_size").axes)
+    hidden = next(
+        axes for axes in drawn(quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size").axes
+    )
     assert any(np.allclose(np.asarray(line.get_ydata(), dtype=float), ends[0]) for line in marked(hidden))
     assert {line.get_markersize() for line in marked(hidden)} == set(MARK_POINTS.values())
 
@@ -117,6 +119,7 @@ def test_each_series_is_drawn_where_it_was_measured(made_up: Summaries) -> None:
 
 
 def test_without_ratios_it_is_the_time_per_call_which_can_also_be_asked_for(quick: pd.DataFrame) -> None:
+    quick = quick[quick["phase"] == "training"]
     assert drawn(without_reference(quick)).get_supylabel() == "time per call (log scale)"
     figure = drawn(quick, value="seconds", along="hidden_size")
     names = {text.get_text() for axes in figure.axes if (box := axes.get_legend()) for text in box.get_texts()}
@@ -141,7 +144,7 @@ def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Su
 
 @pytest.mark.parametrize("width", [3.35, 7, 12])
 def test_it_fits_the_width_that_is_asked_for(quick: pd.DataFrame, width: float) -> None:
-    figure = drawn(quick, width=width)
+    figure = drawn(quick[quick["phase"] == "training"], width=width)
     assert figure.get_figwidth() == width
     figure.draw_without_rendering()  # pytest turns the warning of a layout without room into an error
     assert min(axes.get_window_extent().width / figure.dpi for axes in panels(figure)) > 0.5

@@ -112,7 +112,8 @@ def drawn(name: str, folder: Path) -> Figure:
     else:
         draw = next(draw for other, draw, *_ in all_figures.FIGURES if other == name)
         suite = "cpu" if name in ("regions", "scaling") else "ladder"
-        summary = summary_of(suites.read(suite).groups({}, None, most=20_000)) if name != "latency" else None
+        groups = suites.read(suite).groups({}, None, most=20_000)
+        summary = summary_of(groups).query("threads == 1") if name != "latency" else None
         figure = draw(streams.summary(folder) if summary is None else summary)
     assert figure is not None
     canvas.settle(figure)

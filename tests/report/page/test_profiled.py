@@ -336,6 +336,7 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
         assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
 
 
+@pytest.mark.usefixtures("svg_alone")
 @pytest.mark.parametrize("file", ["../elsewhere.txt", "{absolute}", "link.txt", ".", "zero\x00byte", "x" * 3000])
 def test_a_record_that_names_a_file_outside_the_run_or_none_has_it_not_read(
     run: Path, tmp_path: Path, file: str

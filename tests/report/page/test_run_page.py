@@ -31,6 +31,7 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo
 from tests import stored
+from tests.once import made_once
 from tests.report.browser import CHROMIUM, Opened
 from tests.report.conftest import Summaries
 from tests.report.pages import written
@@ -64,9 +65,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = cases()
     workload = next(iter(measured)).workload
     skipped = Measurement(Case("combined", "hoisted", workload), "skipped", reason="=nothing, to hoist")
-    run = stored.folder(tmp_path_factory.mktemp("results"), measured, [skipped])
-    times = read(run)
-    return written(summarize(times), noise(times), read_info(run), tmp_path_factory.mktemp("report"))
+
+    def make(folder: Path) -> None:
+        run = stored.folder(folder / "results", measured, [skipped])
+        times = read(run)
+        written(summarize(times), noise(times), read_info(run), folder / "report")
+
+    return made_once(tmp_path_factory, "report-in-a-browser", make) / "report" / PAGE
 
 
 @pytest.fixture
@@ -368,6 +373,7 @@ def test_a_served_page_loads_itself_again_when_there_is_more(browser: Browser, r
     assert all(url.startswith((server.url, "data:")) for url in opened.requests)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_long_table_is_complete_as_soon_as_it_is_opened(
     browser: Browser, made_up: Summaries, info: RunInfo, tmp_path: Path
 ) -> None:

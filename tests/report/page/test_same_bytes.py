@@ -8,8 +8,9 @@ from pathlib import Path
 
 DRAW = """
 import hashlib
+import io
 import numpy as np
-from rnnbench import suites
+from rnnbench import plot, suites
 from rnnbench.analysis.history import history
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.together import together
@@ -23,13 +24,17 @@ from tests.validation.history_simulated import stored_run
 
 summary = summary_of(suites.read("quick").groups({}, None, most=None))
 info = RunInfo("quick", "", {"name": "quick"}, "", "2026-01-01T00:00:00+00:00", {})
-own = summary[(summary["phase"] == "training") & summary["reference"].eq("gru")]
+own = summary.query("phase == 'training' and reference == 'gru'")
 files = run_folder.render(own, Noise(0.01, 0.02, 1, 20, 0.003), info)
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
 runs = [stored_run(index, cases, logs[index]) for index in range(6)]
 sections = [history_section(history(runs)), together_section(together(runs[:3], 0.025))]
 files |= {f"runs/{name}": content for name, content in several_runs.render("runs", sections).items()}
+for kind in ("png", "svg", "pdf"):
+    out = io.BytesIO()
+    plot.ratio(own, width=7).savefig(out, format=kind)
+    files[f"plot.{kind}"] = out.getvalue()
 for name, content in sorted(files.items()):
     print(name, hashlib.sha256(content).hexdigest())
 """
@@ -53,4 +58,4 @@ def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
     figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size", "scaling", "roofline")]
     figures += [f"runs/figures/{name}" for name in ("history", "together")]
     assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= names
-    assert {"index.html", "runs/index.html"} <= names
+    assert {"index.html", "runs/index.html", "plot.png", "plot.svg", "plot.pdf"} <= names

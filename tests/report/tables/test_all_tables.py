@@ -13,9 +13,11 @@ from rnnbench.report.tables import all_tables, table_environment
 from rnnbench.report.tables.formats import as_csv, as_markdown
 from rnnbench.report.tables.formats.as_csv import guarded
 from rnnbench.report.tables.formats.as_markdown import escape
+from rnnbench.report.tables.table import Table
 from rnnbench.report.words.axes import one_line
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (
+    Summaries,
     info_with,
     of_an_older_version,
     renamed,
@@ -29,34 +31,42 @@ from tests.stored import PROCESSOR
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
 
+@pytest.fixture(scope="module")
+def of_quick(made_up: Summaries, info: RunInfo) -> dict[str, Table]:
+    """The tables of the run that `quick` is the summary of."""
+    return all_tables.render(made_up("quick"), info)
+
+
 def read(text: str) -> list[dict[str, str]]:
     return list(reader.DictReader(io.StringIO(text)))
 
 
-def test_every_case_keeps_its_row_with_its_reason(quick: pd.DataFrame, info: RunInfo) -> None:
-    ratios = all_tables.render(quick, info)["ratios"]
+def test_every_case_keeps_its_row_with_its_reason(quick: pd.DataFrame, of_quick: dict[str, Table]) -> None:
+    ratios = of_quick["ratios"]
     assert len(ratios.rows) == len(quick)
     skipped = [row for row in ratios.rows if row[0] == "combined hoisted"]
     assert len(skipped) == 16
     assert all(row[-1].startswith("skipped: combined has one product") for row in skipped)
 
 
-def test_each_workload_starts_with_its_torch_layer(quick: pd.DataFrame, info: RunInfo) -> None:
-    ratios = all_tables.render(quick, info)["ratios"]
+def test_each_workload_starts_with_its_torch_layer(of_quick: dict[str, Table]) -> None:
+    ratios = of_quick["ratios"]
     assert len(ratios.breaks) == 50  # the groups of the suite
     assert all(ratios.rows[start][0].startswith("torch.nn.") for start in ratios.breaks)
 
 
-def test_csv_of_ratios_has_every_number_in_full_and_its_unit_in_the_name(quick: pd.DataFrame, info: RunInfo) -> None:
-    rows = read(as_csv.render(all_tables.render(quick, info)["ratios"]))
+def test_csv_of_ratios_has_every_number_in_full_and_its_unit_in_the_name(
+    quick: pd.DataFrame, of_quick: dict[str, Table]
+) -> None:
+    rows = read(as_csv.render(of_quick["ratios"]))
     assert [float(row["seconds_per_call"] or "nan") for row in rows] == pytest.approx(
         quick["seconds"].to_list(), rel=1e-12, nan_ok=True
     )
     assert {"ratio_to_torch_nn", "ratio_to_torch_nn_low", "parity_relative_error", "batch_size"} <= set(rows[0])
 
 
-def test_medians_are_those_of_the_cases(quick: pd.DataFrame, info: RunInfo) -> None:
-    rows = read(as_csv.render(all_tables.render(quick, info)["medians"]))
+def test_medians_are_those_of_the_cases(quick: pd.DataFrame, of_quick: dict[str, Table]) -> None:
+    rows = read(as_csv.render(of_quick["medians"]))
     row = next(row for row in rows if (row["cell"], row["implementation"], row["phase"]) == ("gru", "loop", "training"))
     ratios = quick.query("cell == 'gru' and implementation == 'loop' and phase == 'training'")["ratio"]
     assert float(row["median_ratio_to_torch_nn"]) == pytest.approx(ratios.median())
@@ -90,10 +100,12 @@ def test_failures_come_first_and_say_which_cases(quick: pd.DataFrame, info: RunI
     assert ("combined hoisted", "skipped", "all 16") in [row[:3] for row in table.rows]
 
 
-def test_every_table_says_that_caches_were_flushed(quick: pd.DataFrame, info: RunInfo) -> None:
+def test_every_table_says_that_caches_were_flushed(
+    quick: pd.DataFrame, of_quick: dict[str, Table], info: RunInfo
+) -> None:
     cold = all_tables.render(quick.assign(caches="cold"), info)
     assert all(table.note.endswith("Caches flushed before every call.") for table in cold.values())
-    assert not any("flushed" in table.note for table in all_tables.render(quick, info).values())
+    assert not any("flushed" in table.note for table in of_quick.values())
 
 
 def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
@@ -141,9 +153,9 @@ def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]", escaped)
 
 
-def test_a_title_with_a_cells_name_holds_no_markup_in_markdown(quick: pd.DataFrame, info: RunInfo) -> None:
+def test_a_title_with_a_cells_name_holds_no_markup_in_markdown(of_quick: dict[str, Table]) -> None:
     title = "The operators of <img src=x>|`a`"
-    titled = replace(all_tables.render(quick, info)["ratios"], title=title)
+    titled = replace(of_quick["ratios"], title=title)
     assert as_markdown.render(titled).splitlines()[0] == f"## {escape(title)}"
     assert "<img" not in as_markdown.render(titled)
 
@@ -206,15 +218,16 @@ def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: t
 
 def test_a_long_table_ends_for_readers_and_not_for_programs(quick: pd.DataFrame, info: RunInfo, monkeypatch) -> None:
     monkeypatch.setattr("rnnbench.report.tables.table.MAX_ROWS", 10)
-    ratios = all_tables.render(quick, info)["ratios"]
+    tables = all_tables.render(quick, info)
+    ratios = tables["ratios"]
     assert (len(ratios.rows), ratios.total) == (10, len(quick))
     assert ratios.note.endswith(f"Here are the first 10 of {len(quick)} rows; tables/ratios.csv has all.")
     assert len(read(as_csv.render(ratios))) == len(quick)
-    assert len(all_tables.render(quick, info)["medians"].rows) == 10
+    assert len(tables["medians"].rows) == 10
 
 
-def test_a_table_that_is_not_long_says_nothing_of_it(quick: pd.DataFrame, info: RunInfo) -> None:
-    ratios = all_tables.render(quick, info)["ratios"]
+def test_a_table_that_is_not_long_says_nothing_of_it(quick: pd.DataFrame, of_quick: dict[str, Table]) -> None:
+    ratios = of_quick["ratios"]
     assert ratios.total == len(ratios.rows) == len(quick)
     assert "first" not in ratios.note
 

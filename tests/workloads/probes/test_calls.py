@@ -134,7 +134,7 @@ def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
-        env=environment | {"PYTHONHASHSEED": seed},
+        env=environment | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps([case.axes() for case in cases]))

@@ -89,10 +89,10 @@ class Shown(Figure):
 def settle(figure: Figure) -> None:
     """Lay the figure out once for all formats: they differ by under a point, and layout takes as long as drawing."""
     engine = figure.get_layout_engine()
-    if engine is not None:
-        with look():
+    with look():
+        if engine is not None:
             engine.execute(figure)
-    figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave a placeholder, for which every file is drawn twice
 
 
 def svg(figure: Figure, name: str) -> str:
