@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rnnbench import load, summarize
@@ -99,6 +99,7 @@ def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPat
 
 @settings(max_examples=20)
 @given(windows)
+@example(Window(CASE.key, 0, "0000", 0, 1, 0.0, 2**63 - 1, 1, 1.0, 1.0, 0.0, (1.0,), (), None))
 def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, taken: Window) -> None:
     folder = make_run(tmp_path_factory.getbasetemp())
     folder.add_measurement(Measurement(CASE, "measured"))
