@@ -9,10 +9,11 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
 # Two processes more than cores: many tests wait for a command that they have started. One thread each: torch's threads
-# wait for each other by spinning, on cores that other tests need.
+# wait for each other by spinning, on cores that other tests need. Compiled modules are kept, whatever the environment
+# says: tests start hundreds of processes.
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
-	.venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.reference .docs
@@ -78,7 +79,7 @@ INSTALLED = env -u PYTHONPATH ../installed/bin/rnnbench
 check: .venv/.installed  ## Style and types.
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	MYPY_NUM_WORKERS=$$(nproc) .venv/bin/mypy
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
