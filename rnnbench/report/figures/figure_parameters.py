@@ -17,7 +17,7 @@ from rnnbench.report.figures.drawing.canvas import log_axis, mark, short
 from rnnbench.report.figures.drawing.chosen import plain_and_fastest
 from rnnbench.report.figures.drawing.growth import DOTS, LINE, MARK_POINTS
 from rnnbench.report.figures.drawing.marks import OF_TORCH, CellMark, marks
-from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
+from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, legend_columns, refuse_several, sheet
 from rnnbench.report.words.axes import SETTINGS, say_all, several
 from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.series import with_series
@@ -66,7 +66,7 @@ def render(
     columns = len(phases) if wide >= beside + NARROWEST * len(phases) else 1
     keys = [(quantity, phase) for quantity in quantities for phase in phases]
     lines = len(look_of) + len(ends)
-    below = 0.0 if is_beside else LINE_HIGH * -(-lines // max(1, int(wide / 1.7)))
+    below = 0.0 if is_beside else LINE_HIGH * -(-lines // legend_columns(wide))
     height = max((PANEL[1] + 0.35) * len(keys) / columns + 0.4 + below, LINE_HIGH * lines if is_beside else 0.0)
     with sheet(ax, (wide, height), (len(keys) // columns, columns), sharex=True) as drawn:
         for axes, (quantity, phase) in zip(drawn.grid.flat, keys, strict=True):
@@ -84,10 +84,7 @@ def render(
         lowest, highest = drawn.axes.get_xlim()
         log_axis(drawn.axes.xaxis, lowest, highest, number_tick, most=5)
         handles = list(_legend(drawn, look_of, ends))
-        if is_beside and drawn.is_own:
-            drawn.figure.legend(handles=handles, loc="outside right upper", fontsize=drawn.small)
-        else:
-            drawn.legend(handles, max(1, int(wide / 1.7)), place="right")
+        drawn.long_legend(handles, wide, is_beside=is_beside)
     return drawn.figure
 
 

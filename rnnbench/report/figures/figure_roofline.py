@@ -20,7 +20,7 @@ from matplotlib.text import Annotation
 from rnnbench.analysis.runs.derived import moved_bytes_of
 from rnnbench.report.figures.drawing.canvas import log_axis, mark, short
 from rnnbench.report.figures.drawing.marks import CellMark, marks
-from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
+from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, legend_columns, refuse_several, sheet
 from rnnbench.report.words.axes import say_all, several
 from rnnbench.report.words.metrics import with_metrics
 from rnnbench.report.words.series import with_series
@@ -72,7 +72,7 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
     order = [(phase, *place) for place in places for phase in phases]
     legend = _legend_lines(cases, look_of)
     lines = sum(name.count("\n") + 1 for name, _ in legend)
-    below = 0.0 if is_beside else LINE_HIGH * -(-lines // max(1, int(wide / 1.7)))
+    below = 0.0 if is_beside else LINE_HIGH * -(-lines // legend_columns(wide))
     high = ((wide - beside) / columns * SHAPE + 0.3) * len(order) / columns + 0.5 + below
     high = max(high, 0.2 + LINE_HIGH * lines if is_beside else 0.0)
     with sheet(ax, (wide, high), (len(order) // columns, columns), sharex=True, sharey=True) as drawn:
@@ -85,10 +85,7 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
         for axes in drawn.grid[-1]:
             axes.set_xlabel("MACs for each byte that must be moved")
         handles = [_handle(drawn, look, name) for name, look in legend]
-        if is_beside and drawn.is_own:
-            drawn.figure.legend(handles=handles, loc="outside right upper", fontsize=drawn.small)
-        else:
-            drawn.legend(handles, max(1, int(wide / 1.7)), place="right")
+        drawn.long_legend(handles, wide, is_beside=is_beside)
     return drawn.figure
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.figures.several_runs import figure_checks
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.verdicts import over_time_tables
 from rnnbench.report.verdicts.over_time import DatedCheck, frame
@@ -25,8 +26,8 @@ CAPTION = (
 def section(checks: Sequence[DatedCheck]) -> Section:
     """Words, figure and tables of checks, the oldest first."""
     found = frame(checks)
-    figure = figure_checks.render(found, _dates(checks))
-    caption = CAPTION.format(panels=figure_checks.MAX_PANELS)
+    figure = figure_checks.render(found, [when(check.head) for check in checks])
+    caption = CAPTION.format(panels=MAX_PANELS)
     pictures = () if figure is None else (picture("checks", "Changes over the checks", caption, figure),)
     tables = (over_time_tables.changes(found, checks), over_time_tables.every(found, checks))
     return of_runs("checks", "What the checks found", tuple(_words(found, checks)), (), pictures, tables)
@@ -47,10 +48,3 @@ def _words(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:
             check = checks[int(largest["check"])]
             where = " ".join(filter(None, [when(check.head), commit(check.head)]))
             yield f"The largest {word}: {largest['name']}, {slower(float(largest['change']))}, in the check of {where}."
-
-
-def _dates(checks: Sequence[DatedCheck]) -> list[str]:
-    """The day of each check, or its time of day if all are of the same day."""
-    times = [when(check.head) for check in checks]
-    days = [time[:10] for time in times]
-    return days if len(set(days)) > 1 else [time[11:] for time in times]

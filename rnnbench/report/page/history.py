@@ -9,6 +9,7 @@ from rnnbench.analysis.history.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.figures.several_runs import figure_history
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_history
 from rnnbench.report.words.axes import one_line
@@ -29,7 +30,7 @@ CAPTION = (
 def section(history: History) -> Section:
     """Words, figure and tables of a history."""
     case_names = names(dict.fromkeys(line.case for line in history.lines))
-    caption = CAPTION.format(panels=figure_history.MAX_PANELS)
+    caption = CAPTION.format(panels=MAX_PANELS)
     figure = figure_history.render(history, case_names)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
     tables = (

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.report.figures.several_runs import figure_checks
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.checks_history import section
 from rnnbench.report.verdicts.over_time import DatedCheck, frame, read_checks
 from tests import checks
@@ -50,12 +51,12 @@ def test_the_cases_that_changed_most_are_drawn_first_and_no_more_than_have_room(
     found = frame(of(tmp_path, {3: 1.1}, {9: 0.5}))
     chosen = figure_checks.telling(found)
     assert chosen[:2] == [CASES[9].key, CASES[3].key]
-    assert len(chosen) == figure_checks.MAX_PANELS
-    figure = figure_checks.render(found, ["one", "two"])
+    assert len(chosen) == MAX_PANELS
+    figure = figure_checks.render(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
     assert figure is not None
     assert "+10%" in {text.get_text() for axes in figure.axes for text in axes.texts}
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_one_check_without_a_change_has_no_figure(tmp_path: Path, rows: int) -> None:
-    assert figure_checks.render(frame(of(tmp_path, {})).head(rows), ["one"]) is None
+    assert figure_checks.render(frame(of(tmp_path, {})).head(rows), ["2026-01-01 08:00"]) is None

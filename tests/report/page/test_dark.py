@@ -82,7 +82,7 @@ def checks_over_time() -> Figure | None:
     verdicts = stored.frame(every_verdict())
     ends = {f"change{end}": verdicts[f"ratio{end}"] for end in ("", "_low", "_high")}
     found = pd.concat([verdicts.assign(check=check, **ends) for check in range(2)], ignore_index=True)
-    return figure_checks.render(found, ["a", "b"])
+    return figure_checks.render(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
 
 
 def benchmarks(folder: Path) -> Figure | None:

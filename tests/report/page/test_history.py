@@ -8,6 +8,7 @@ import pytest
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.report.figures.several_runs import figure_history
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.history import section
 from rnnbench.report.page.section import Section
 from rnnbench.report.words.case_names import names
@@ -53,7 +54,7 @@ def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(c
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
     drawn = [case.workload.batch_size for case in figure_history.telling(changed)]
     assert drawn[:2] == [4, 8]
-    assert len(drawn) == figure_history.MAX_PANELS
+    assert len(drawn) == MAX_PANELS
 
 
 def test_nothing_that_changed_is_said_too() -> None:

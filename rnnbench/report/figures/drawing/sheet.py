@@ -22,6 +22,7 @@ OUTSIDE: dict[LegendPlace, dict[str, Any]] = {
     "right": {"loc": "upper left", "bbox_to_anchor": (1, 1)},
 }
 MIN_LETTERS = 7.0  # points, for letters that can still be read in print
+LINE_WIDTH = 1.7  # inches, of a line of a legend
 SMALL = 8 / 9  # of the style's size
 
 
@@ -58,6 +59,16 @@ class Sheet:
         else:
             self.axes.legend(handles=handles, fontsize=self.small, **OUTSIDE[place])
 
+    def long_legend(self, handles: Sequence[Artist], width: float, *, is_beside: bool) -> None:
+        """A legend of many lines: right of a figure of our own if `is_beside`, else below it; right of other axes.
+
+        `width`: of the figure, in inches.
+        """
+        if is_beside and self.is_own:
+            self.figure.legend(handles=handles, loc="outside right upper", fontsize=self.small)
+        else:
+            self.legend(handles, legend_columns(width), place="right")
+
 
 @contextmanager
 def sheet(
@@ -71,6 +82,11 @@ def sheet(
         figure = Shown(figsize=size, layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, **subplots)
         yield Sheet(figure, grid, ink(grid[0, 0]), _small(), is_own=True)
+
+
+def legend_columns(width: float) -> int:
+    """The number of columns of a legend below a figure of this width in inches."""
+    return max(1, int(width / LINE_WIDTH))
 
 
 def returned(figure: Figure, ax: Axes | None) -> Figure | Axes:

@@ -12,41 +12,30 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.colors import INKS, VERDICTS
-from rnnbench.report.figures.drawing.canvas import log_axis, look, short
+from rnnbench.report.figures.drawing.canvas import log_axis, look
 from rnnbench.report.figures.figure_changes import MARKER_OF
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS, REACH, panels
 from rnnbench.report.words.changes import change
 from rnnbench.report.words.units import round_percent
 
-MAX_PANELS = 12
-COLUMNS = 3
-TITLE_WIDTH = 44  # letters
-REACH = 1.5  # times the farthest mark: longer intervals are cut there
 MIN_REACH = 2.0  # margins from the middle to the ends of the axis, at least
 
 
-def render(frame: pd.DataFrame, dates: Sequence[str]) -> Figure | None:
+def render(frame: pd.DataFrame, times: Sequence[str]) -> Figure | None:
     """The figure, or None if no case has a change in two checks.
 
-    `frame`: that of `rnnbench.report.verdicts.over_time.frame`; `dates`: a short text for each check.
+    `frame`: that of `rnnbench.report.verdicts.over_time.frame`; `times`: when each check began, as
+    `2026-11-25 02:17`.
     """
     known = frame[np.isfinite(frame["change"]) & frame["verdict"].notna()]
     chosen = telling(known)
     if not chosen:
         return None
-    columns = min(COLUMNS, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
+    by_case = [known[known["case"] == case] for case in chosen]
     with look():
-        figure = Figure(figsize=(0.6 + 3.5 * columns, 1.0 + 1.85 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        for axes in grid.flat[len(chosen) :]:
-            axes.axis("off")
-        for axes, case in zip(grid.flat, chosen, strict=False):
-            _panel(axes, known[known["case"] == case], len(dates))
-        ticks = sorted({0, (len(dates) - 1) // 2, len(dates) - 1})
-        for column in range(columns):
-            lowest = max(row for row in range(rows) if row * columns + column < len(chosen))
-            grid[lowest, column].set_xticks(ticks, [dates[tick] for tick in ticks], fontsize=7.5)
-            grid[lowest, column].tick_params(labelbottom=True)
+        figure, every_axes = panels([str(rows["name"].iloc[-1]) for rows in by_case], times)
+        for axes, rows in zip(every_axes, by_case, strict=True):
+            _panel(axes, rows, len(times))
         figure.supylabel("change from base to head: slower above", fontsize=9)
         figure.legend(
             handles=_legend(known[known["case"].isin(chosen)]), loc="outside lower center", ncols=4, fontsize=8
@@ -84,10 +73,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, checks: int) -> None:
     axes.set_xlim(-0.5, checks - 0.5)
     log_axis(axes.yaxis, low, high, lambda ratio: change(ratio) or "0%", most=5)
     axes.grid(axis="y")
-    name = str(rows["name"].iloc[-1])
-    head, _, rest = name.partition(", ")
-    folded = name if len(name) <= TITLE_WIDTH else f"{short(head, TITLE_WIDTH)}\n{short(rest, TITLE_WIDTH)}"
-    axes.set_title(folded, loc="left", fontsize=8)
 
 
 def _legend(shown: pd.DataFrame) -> list[Line2D | Patch]:

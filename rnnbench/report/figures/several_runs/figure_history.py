@@ -12,19 +12,16 @@ from matplotlib.patches import Patch
 from rnnbench.analysis.history import CaseHistory, History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report import colors
-from rnnbench.report.figures.drawing.canvas import log_axis, look, short
+from rnnbench.report.figures.drawing.canvas import log_axis, look
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS, REACH, panels
 from rnnbench.report.words.case_names import Names
 from rnnbench.report.words.changes import change
 from rnnbench.report.words.run_names import when
 from rnnbench.report.words.units import ratio_tick, round_percent
 from rnnbench.store.records import Case
 
-MAX_PANELS = 12
-COLUMNS = 3
 SLOWER, FASTER = colors.SLOWER.light, colors.FASTER.light
 PLAIN, BAND = colors.INKS["soft"].light, colors.INKS["line"].light
-TITLE_WIDTH = 44  # characters
-REACH = 1.5  # times the farthest mark: intervals are cut there, since longer ones would push all marks together
 MIN_SPAN = 1.1  # least ratio between the ends of the axis, so that 1% looks small
 
 
@@ -33,23 +30,11 @@ def render(history: History, names: Names) -> Figure | None:
     chosen = telling(history)
     if not chosen:
         return None
-    columns = min(COLUMNS, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
+    titles = [names.name(case) for case in chosen]
     with look():
-        figure = Figure(figsize=(0.6 + 3.5 * columns, 0.9 + 1.85 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        for axes in grid.flat[len(chosen) :]:
-            axes.axis("off")
-        for axes, case in zip(grid.flat, chosen, strict=False):
+        figure, every_axes = panels(titles, [when(info) for _, info in history.runs])
+        for axes, case in zip(every_axes, chosen, strict=True):
             _panel(axes, [line for line in history.lines if line.case == case], history)
-            axes.set_title(_fold(names.name(case)), loc="left", fontsize=8)
-        last = len(history.runs) - 1
-        ticks = sorted({0, last // 2, last})
-        for column in range(columns):
-            lowest = max(row for row in range(rows) if row * columns + column < len(chosen))
-            axes = grid[lowest, column]
-            axes.set_xticks(ticks, _dates([when(history.runs[tick][1]) for tick in ticks]), fontsize=7.5)
-            axes.tick_params(labelbottom=True)
         figure.supylabel("time over that of the reference", fontsize=9)
         figure.legend(handles=_legend(history), loc="outside lower center", ncols=4, fontsize=8)
     return figure
@@ -144,17 +129,3 @@ def _legend(history: History) -> list[Line2D | Patch]:
     if len(history.eras) > 1:
         handles.append(Line2D([], [], color=PLAIN, linestyle=":", label="another machine or software"))
     return handles
-
-
-def _dates(times: Sequence[str]) -> list[str]:
-    """The day of each run, or its time of day if all are of the same day."""
-    days = [time[:10] for time in times]
-    return days if len(set(days)) > 1 else [time[11:] for time in times]
-
-
-def _fold(name: str) -> str:
-    """A name in at most two lines."""
-    if len(name) <= TITLE_WIDTH:
-        return name
-    head, _, rest = name.partition(", ")
-    return f"{short(head, TITLE_WIDTH)}\n{short(rest, TITLE_WIDTH)}"
