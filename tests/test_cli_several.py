@@ -83,7 +83,7 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
     assert "--suite c: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
-    assert "neither a run or a check nor a folder of them" in refused("--history", tmp_path / "empty")
+    assert "no run or check is there" in refused("--history", tmp_path / "empty")
     assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
     assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
 

@@ -91,7 +91,7 @@ def _runs_and_checks(path: Path) -> list[Path]:
     found |= {file.parents[1] for file in path.glob("*/head/run.json") if is_check(file.parents[1])}
     if not found:
         raise UserError(
-            f"--history {path}: neither a run or a check nor a folder of them; `rnnbench run` makes runs below results/"
+            f"--history {path}: no run or check is there; expected one, or a folder of them, such as results/"
         )
     return sorted(found)
 
