@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
-from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager
+from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.products import direct
 from rnnbench.workloads.tasks import feed_back
 
 # Options of Inductor, if this torch has them: C++ that calls its kernels without Python in between, compiled apart from
@@ -36,11 +37,12 @@ MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's def
 
 
 class CompiledRun:
-    """`eager`, compiled in pieces of at most `steps` steps."""
+    """`eager` or `step_by_step`, compiled in pieces of at most `steps` steps."""
 
     def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        self._run = compiled(eager, implementation)
+        has_direct = implementation == "prepacked" and bool(direct.available())
+        self._run = compiled(step_by_step if has_direct else eager, implementation)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""

@@ -27,6 +27,7 @@ class LoopPasses(CustomGraphPass):
 
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
+        share_transposes(graph)
         stack_gradients(graph)
         copy_weights(graph)
         graph.eliminate_dead_code()
@@ -34,6 +35,16 @@ class LoopPasses(CustomGraphPass):
     def uuid(self) -> Any:
         """The key of these passes in torch's cache of compiled graphs."""
         return get_hash_for_files((__file__,))
+
+
+def share_transposes(graph: fx.Graph) -> None:
+    """Let all steps use one transpose of a weight, where each step has made its own."""
+    first: dict[Any, Any] = {}
+    for node in [node for node in graph.nodes if _is(node, aten.permute.default) and node.args[0].op == "placeholder"]:
+        known = first.setdefault((node.args[0], tuple(node.args[1])), node)
+        if known is not node:
+            node.replace_all_uses_with(known)
+            graph.erase_node(node)
 
 
 def stack_gradients(graph: fx.Graph) -> None:

@@ -29,6 +29,8 @@ class SequenceOptions:
     mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None if all have all steps
 
 
+MANY_ROWS = 16
+
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
 
 
@@ -51,6 +53,14 @@ def scan(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[
 def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
     """`hoisted` if the cell supports it, else `loop`: the base of the faster implementations."""
     return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
+
+
+def step_by_step(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+    """`eager`, but not hoisted where a step has `MANY_ROWS` sequences or more.
+
+    The products of such a step are as fast as one product for all steps, whose result is too large for the caches.
+    """
+    return (loop if input.shape[1] >= MANY_ROWS else eager)(cell, input, state, way)
 
 
 def can_hoist(cell: nn.Module) -> bool:
@@ -83,15 +93,22 @@ def _where(mask: Tensor, new: State, old: State) -> State:
     return tuple(_where(mask, *parts) for parts in zip(new, old, strict=True))
 
 
-def transpose_weights(module: nn.Module, where: Callable[[Tensor], bool] = lambda weight: True) -> None:
+def transpose_weights(
+    module: nn.Module,
+    where: Callable[[Tensor], bool] = lambda weight: True,
+    distance: Callable[[int, torch.dtype], int] = lambda rows, dtype: rows,
+) -> None:
     """Store the weights `where` is true column by column, the order in which `input @ weight.T` reads them.
 
     Values and shapes stay. A product of few rows then needs no copy of the weight in that order, which BLAS otherwise
-    makes in every step. Backward reads the weight in the other order and gains nothing.
+    makes in every step. Backward reads the weight in the other order and gains nothing. `distance`: that of two columns
+    in values, for the number of rows.
     """
     for parameter in module.parameters():
         if parameter.dim() == 2 and where(parameter):
-            parameter.data = parameter.data.t().contiguous().t()
+            rows, columns = parameter.shape
+            strides = (1, distance(rows, parameter.dtype))
+            parameter.data = parameter.new_empty_strided((rows, columns), strides).copy_(parameter.data)
 
 
 GRAPHED_ON = "cuda"  # the kind of device that can record graphs

@@ -22,6 +22,7 @@ from rnnbench.workloads.make_model import SEED, own_model, reference_model
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
+from rnnbench.workloads.products.direct import row_stride
 from rnnbench.workloads.streaming import streaming_call
 from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.training.epoch import epoch
@@ -156,7 +157,7 @@ def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
         def is_faster(weight: Tensor) -> bool:
             return is_read_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
 
-        transpose_weights(body, where=is_faster)
+        transpose_weights(body, is_faster, row_stride)
 
 
 def is_other_recurrence(cell_spec: CellSpec | None) -> bool:

@@ -5,10 +5,7 @@ faster, whichever library makes it.
 """
 
 import ctypes
-import os
 import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +17,7 @@ import torch
 from rnnbench.harness.machine.processor import processor
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
+from rnnbench.workloads import c_compiler
 
 SOURCE = Path(__file__).with_name("kernels.c")
 KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
@@ -31,8 +29,6 @@ KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
 # instructions for 16 bits, libraries convert the numbers to float32.
 OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
 IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
-OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
-BUILD_SECONDS = 60.0
 MIN_SECONDS = 1e-3  # of a call whose time counts
 TRIES = 3
 ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
@@ -98,7 +94,7 @@ def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
     name = kernel or "float"  # reading memory is the same for all types
     file = folder / f"kernels-{name}.so"
     if not file.exists():
-        _build(KERNELS[name], file)
+        c_compiler.build(SOURCE, KERNELS[name], file)
     try:
         return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
     except OSError as fault:
@@ -113,19 +109,3 @@ def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
     if not (IS_X86 and known) or known & OTHER_UNITS.get(dtype, set()):
         return None
     return "bfloat16" if dtype == "bfloat16" and "avx512_bf16" in known else "float"
-
-
-def _build(definitions: tuple[str, ...], file: Path) -> None:
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
-    if compiler is None:
-        raise Unavailable("no C compiler was found (CC, cc, gcc, clang)")
-    unfinished = file.with_suffix(f".{os.getpid()}")
-    command = [compiler, *OPTIONS, *definitions, str(SOURCE), "-o", str(unfinished)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
-        unfinished.replace(file)
-    except subprocess.CalledProcessError as fault:
-        lines = fault.stderr.strip().splitlines() or [f"exit code {fault.returncode}"]
-        raise Unavailable(f"{compiler} can't build the kernel: {lines[0][:200]}") from None
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise Unavailable(f"{compiler} can't build the kernel: {fault}") from None

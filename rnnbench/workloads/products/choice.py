@@ -1,7 +1,7 @@
 """Which library makes the products of a call fastest on this machine, measured once in a process."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 from rnnbench.store.profiles import PACKED
-from rnnbench.workloads.products import operators
+from rnnbench.store.readings import Unavailable
+from rnnbench.workloads.products import direct, operators
 from rnnbench.workloads.products.libraries import torch_library
 
 ONEDNN, ONEDNN_PACKED, MKL_PACKED = "oneDNN", "oneDNN" + PACKED, "MKL" + PACKED
-ROUNDS = 9
+DIRECT = "rnnbench"  # its own products
+ROUNDS, MAX_ROUNDS = 9, 60
+MAX_SECONDS = 0.5  # after which there are no more rounds than `ROUNDS`
+CONFIRMED = 1.01  # times the shortest block: the second shortest is at most this long
 BLOCK_SECONDS = 2e-4  # of back-to-back calls; the shortest block of a call counts
 MIN_SAVED = 0.03  # of the time in torch's own library: for less, no other one is used
+
+Calls = dict[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Matrix:
     @property
     def is_by_row(self) -> bool:
         """Whether it is stored row by row, without gaps."""
-        return self.strides == (self.shape[1], 1)
+        return self.strides[1] == 1 and self.strides[0] >= self.shape[1]
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """A matrix of random values that is stored this way."""
@@ -51,13 +57,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class SharedProducts:
-    """Products `left @ right` of one call with the same right factor, as those of a loop with its weight."""
+    """Products `left @ right (+ bias)` of one call with the same right factor, as those of a loop with its weight."""
 
     left: Matrix
     right: Matrix
     count: int
     dtype: torch.dtype
     threads: int
+    has_bias: bool = False
 
 
 def fastest_library(products: SharedProducts) -> str:
@@ -84,7 +91,7 @@ def is_read_by_column(weight: Matrix, rows: int, count: int, dtype: torch.dtype)
             dtype,
             torch.get_num_threads(),
         )
-        for strides in ((1, inputs), (outputs, 1))
+        for strides in ((1, inputs), (direct.row_stride(outputs, dtype), 1))
     )
     least = min(library_seconds(by_column).values())
     return min(library_seconds(by_row).values()) >= (1 - MIN_SAVED) * least
@@ -93,66 +100,84 @@ def is_read_by_column(weight: Matrix, rows: int, count: int, dtype: torch.dtype)
 @cache
 def library_seconds(products: SharedProducts) -> dict[str, float]:
     """Seconds of all products in each library that works here, with copies and packing."""
-    rows = products.left.shape[0]
     with torch.inference_mode():
         left, right = products.left.tensor(products.dtype), products.right.tensor(products.dtype)
-        weight, calls = right.t().contiguous(), dict[str, Callable[[], object]]()
-        copies = {"left": left.contiguous, "right": right.t().contiguous}
-        calls["own"] = partial(torch.ops.aten.mm.default, left, right)
-        calls |= {name: copy for name, copy in copies.items() if not _is_by_row(products, name)}
+        weight, calls = right.t().contiguous(), Calls()
+        bias = torch.randn(right.shape[1]).to(products.dtype) if products.has_bias else None
+        calls["own"] = partial(torch.mm, left, right) if bias is None else partial(torch.addmm, bias, left, right)
+        if not products.left.is_by_row:
+            calls["left by row"] = left.contiguous
+        if not products.right.turned.is_by_row:
+            calls["right by column"] = right.t().contiguous
         x = left.contiguous()
+        with suppress(Unavailable):
+            calls |= _direct(DIRECT, x, right, bias)
         for name, make in {ONEDNN: _onednn, ONEDNN_PACKED: _onednn_packed, MKL_PACKED: _mkl_packed}.items():
             with suppress(RuntimeError, AttributeError, TypeError):  # no such operator, dtype or argument here
-                calls |= make(name, x, weight, rows)
+                calls |= make(name, x, weight, bias)
         taken = shortest(calls)
     own = torch_library(products.dtype)
     seconds = {own: products.count * taken["own"]}
-    for name in (ONEDNN, ONEDNN_PACKED, MKL_PACKED):
+    for name in (DIRECT, ONEDNN, ONEDNN_PACKED, MKL_PACKED):
         if name in taken and name != own:
-            each = taken[name] + taken.get("left", 0.0)
-            seconds[name] = products.count * each + taken.get("right", 0.0) + taken.get(f"packing for {name}", 0.0)
+            each = taken[name] + taken.get("left by row", 0.0)
+            copy = 0.0 if name == DIRECT else taken.get("right by column", 0.0)
+            seconds[name] = products.count * each + copy + taken.get(f"packing for {name}", 0.0)
     return seconds
 
 
-def _is_by_row(products: SharedProducts, name: str) -> bool:
-    if name == "left":
-        return products.left.is_by_row
-    return products.right.turned.is_by_row
+def _direct(name: str, x: Tensor, right: Tensor, bias: Tensor | None) -> Calls:
+    functions, result = direct.load(x.dtype), x.new_empty(x.shape[0], right.shape[1])
+    if Matrix.of(right).is_by_row:
+        return {name: functions.into(result, x, right, bias)}
+    packing = partial(functions.pack, right)
+    return {name: functions.into(result, x, packing(), bias), f"packing for {name}": packing}
 
 
-def _onednn(name: str, x: Tensor, weight: Tensor, rows: int) -> dict[str, Callable[[], object]]:
-    operators.onednn_linear(x, weight, None)
-    return {name: partial(operators.onednn_linear, x, weight, None)}
+def _onednn(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Calls:
+    operators.onednn_linear(x, weight, bias)
+    return {name: partial(operators.onednn_linear, x, weight, bias)}
 
 
-def _onednn_packed(name: str, x: Tensor, weight: Tensor, rows: int) -> dict[str, Callable[[], object]]:
-    packing = partial(operators.pack_for_onednn, weight, rows)
-    multiply = partial(operators.onednn_linear, x, packing(), None)
+def _onednn_packed(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Calls:
+    packing = partial(operators.pack_for_onednn, weight, len(x))
+    multiply = partial(operators.onednn_linear, x, packing(), bias)
     multiply()
     return {name: multiply, f"packing for {name}": packing}
 
 
-def _mkl_packed(name: str, x: Tensor, weight: Tensor, rows: int) -> dict[str, Callable[[], object]]:
-    packing = partial(operators.pack_for_mkl, weight, rows)
-    multiply = partial(operators.mkl_linear, x, packing(), weight, None)
+def _mkl_packed(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Calls:
+    packing = partial(operators.pack_for_mkl, weight, len(x))
+    multiply = partial(operators.mkl_linear, x, packing(), weight, bias)
     multiply()
     return {name: multiply, f"packing for {name}": packing}
 
 
 def shortest(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """The shortest time of each call, in seconds; the calls take turns in short blocks."""
-    counts = {}
+    """The shortest time of each call, in seconds; the calls take turns in short blocks.
+
+    There are more rounds until each call was nearly as fast a second time: other work on the machine disturbs most
+    blocks of a noisy minute.
+    """
+    counts, end = {}, perf_counter() + MAX_SECONDS
     for name, call in calls.items():
         call()
         started = perf_counter()
         call()
         counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(perf_counter() - started, 1e-7)))
-    taken = dict.fromkeys(calls, math.inf)
-    for _ in range(ROUNDS):
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for done in range(MAX_ROUNDS):
+        if done >= ROUNDS and (perf_counter() > end or all(map(_is_confirmed, taken.values()))):
+            break
         for name, call in calls.items():
             call()
             started = perf_counter()
             for _ in range(counts[name]):
                 call()
-            taken[name] = min(taken[name], (perf_counter() - started) / counts[name])
-    return taken
+            taken[name].append((perf_counter() - started) / counts[name])
+    return {name: min(seconds) for name, seconds in taken.items()}
+
+
+def _is_confirmed(seconds: Sequence[float]) -> bool:
+    shortest, second, *_ = sorted(seconds)
+    return second <= CONFIRMED * shortest

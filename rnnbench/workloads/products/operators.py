@@ -1,5 +1,7 @@
 """Operators for products in other libraries than torch's own, which the C++ of compiled graphs calls without Python.
 
+`direct_product` is rnnbench's own (see `direct`).
+
 torch's compiler packs only constant weights, when it compiles. Here packing is an operator of the graph: the weights
 are packed in each call, so a packed copy can't be older than the weight.
 
@@ -7,7 +9,7 @@ Shapes: x (rows, input), weight (output, input), bias (output), result (rows, ou
 its values are in an order that only the library knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from rnnbench.workloads.products import direct
 
 NAMESPACE = "rnnbench"
 ops: Any = torch.ops
@@ -44,6 +48,28 @@ def mkl_linear(x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor | None) -
     return product
 
 
+def direct_product(
+    x: Tensor,
+    right: Tensor,
+    bias: Tensor | None,
+    added: Tensor | None,
+    outputs: int,
+    x_2: Tensor | None = None,
+    right_2: Tensor | None = None,
+) -> Tensor:
+    """rnnbench's own product with a right factor (input, output), plus a bias, a matrix (rows, output), a product."""
+    x, right, bias, added, x_2, right_2 = (
+        each if each is None or each.stride(-1) == 1 else each.contiguous()
+        for each in (x, right, bias, added, x_2, right_2)
+    )
+    return direct.load(x.dtype)(x, right, bias, added, outputs, x_2, right_2)
+
+
+def pack_into_panels(right: Tensor) -> Tensor:
+    """A right factor, stored in any order, packed for `direct_product`."""
+    return direct.load(right.dtype).pack(right)
+
+
 @dataclass(frozen=True)
 class ProductOperators:
     """The operators as nodes of a graph: `torch.ops.rnnbench....default`."""
@@ -52,6 +78,8 @@ class ProductOperators:
     onednn_linear: Any
     pack_for_mkl: Any
     mkl_linear: Any
+    direct_product: Any
+    pack_into_panels: Any
     library: Any  # torch.library.Library; the operators live as long as it does
 
 
@@ -68,6 +96,12 @@ def registered() -> ProductOperators:
         ("(Tensor x, Tensor weight, Tensor? bias) -> Tensor", onednn_linear, _like_product),
         ("(Tensor weight, int rows) -> Tensor", pack_for_mkl, _like_weight),
         ("(Tensor x, Tensor packed, Tensor weight, Tensor? bias) -> Tensor", mkl_linear, _like_packed_product),
+        (
+            "(Tensor x, Tensor right, Tensor? bias, Tensor? added, int outputs, Tensor? x_2, Tensor? right_2) -> Tensor",
+            direct_product,
+            _like_direct_product,
+        ),
+        ("(Tensor right) -> Tensor", pack_into_panels, _like_panels),
     )
     for schema, function, fake in kinds:
         library.define(f"{function.__name__}{schema}")
@@ -80,11 +114,14 @@ def registered() -> ProductOperators:
         namespace.onednn_linear.default,
         namespace.pack_for_mkl.default,
         namespace.mkl_linear.default,
+        namespace.direct_product.default,
+        namespace.pack_into_panels.default,
         library,
     )
     _lower_onednn(own)
     with suppress(AttributeError):  # torch was built without MKL
         _lower_mkl(own)
+    _lower_direct(own)
     return own
 
 
@@ -116,6 +153,52 @@ def _lower_mkl(own: ProductOperators) -> None:
         return TensorBox.create(linear_in_mkl.create(x, packed, weight, bias, x.get_size()[0]))
 
 
+def _lower_direct(own: ProductOperators) -> None:
+    from torch._inductor.ir import ExternKernel, ExternKernelOut, FixedLayout, TensorBox
+    from torch._inductor.lowering import register_lowering
+
+    class DirectCall(ExternKernelOut):
+        """A call of a function in C, into memory that Inductor plans."""
+
+        def __init__(self, function: str, layout: Any, tensors: Sequence[Any], numbers: Sequence[Any]) -> None:
+            symbol, self._declaration = direct.shim(function, layout.dtype)
+            self._given = [tensor is not None for tensor in tensors]
+            inputs = [tensor for tensor in tensors if tensor is not None]
+            super().__init__(layout, inputs, numbers, python_kernel_name=symbol, cpp_kernel_name=symbol)
+
+        def codegen(self, wrapper: Any) -> None:
+            """Write the call."""
+            wrapper.header.writeline(self._declaration)
+            super().codegen(wrapper)
+
+        def codegen_args(self) -> list[str]:
+            """The arguments in C++: a null pointer for each tensor that is missing."""
+            arguments = iter(super().codegen_args())
+            return [*(next(arguments) if given else "nullptr" for given in self._given), *arguments]
+
+    @register_lowering(own.direct_product, type_promotion_kind=None)
+    def multiply(x: Any, right: Any, bias: Any, added: Any, outputs: int, x_2: Any, right_2: Any) -> Any:
+        tensors = [None if each is None else by_row(each) for each in (x, right, bias, added, x_2, right_2)]
+        layout = FixedLayout(x.get_device(), x.get_dtype(), [x.get_size()[0], outputs])
+        given = [each and direct.Form(each.get_size(), each.get_stride()) for each in tensors]
+        numbers = direct.load(x.get_dtype()).numbers(direct.Form(layout.size, layout.stride), *given)
+        return TensorBox.create(DirectCall("multiply", layout, tensors, numbers))
+
+    @register_lowering(own.pack_into_panels, type_promotion_kind=None)
+    def pack(right: Any) -> Any:
+        right = ExternKernel.realize_input(right)
+        right.freeze_layout()
+        size = direct.load(right.get_dtype()).panels(*map(int, right.get_size()))
+        layout = FixedLayout(right.get_device(), right.get_dtype(), list(size))
+        return TensorBox.create(DirectCall("pack", layout, [right], [*right.get_size(), *right.get_stride()]))
+
+    def by_row(tensor: Any) -> Any:
+        """A tensor whose last values lie side by side: itself, or a copy."""
+        order = list(reversed(range(len(tensor.get_size()))))
+        ordered = ExternKernel.require_stride_order(ExternKernel.realize_input(tensor), order)
+        return ordered if ordered.get_stride()[-1] == 1 else ExternKernel.require_contiguous(ordered)
+
+
 def _packer(operator: Any) -> Callable[..., Any]:
     """The lowering of an operator that packs a weight."""
     from torch._inductor.ir import ExternKernel, FallbackKernel, TensorBox
@@ -143,3 +226,11 @@ def _like_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _like_packed_product(x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def _like_direct_product(x: Tensor, right: Tensor, bias: Any, added: Any, outputs: int, *second: Any) -> Tensor:
+    return x.new_empty(x.shape[0], outputs)
+
+
+def _like_panels(right: Tensor) -> Tensor:
+    return right.new_empty(direct.load(right.dtype).panels(*right.shape))

@@ -8,10 +8,19 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import get_hash_for_files
 
-from rnnbench.workloads import graph_passes
-from rnnbench.workloads.graph_passes import PRODUCTS, LoopPasses, aten, copy_weights, new_node, stack_gradients
-from rnnbench.workloads.products import choice, operators
+from rnnbench.workloads import exponentials, graph_passes
+from rnnbench.workloads.graph_passes import (
+    PRODUCTS,
+    LoopPasses,
+    aten,
+    copy_weights,
+    new_node,
+    share_transposes,
+    stack_gradients,
+)
+from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import (
+    DIRECT,
     MKL_PACKED,
     ONEDNN,
     ONEDNN_PACKED,
@@ -22,6 +31,7 @@ from rnnbench.workloads.products.choice import (
 
 Choose = Callable[[SharedProducts], str]
 VECTOR = 1  # dimensions
+BARE = 2  # arguments of a product without a bias
 
 
 class RoutedPasses(LoopPasses):
@@ -29,11 +39,14 @@ class RoutedPasses(LoopPasses):
 
     def __init__(self, choose: Choose = fastest_library, made: Counter[str] | None = None) -> None:
         """`made` counts the products in each library."""
+        self._direct = direct.available()  # loaded, since a graph from torch's cache may call them
+        exponentials.install(_is_compiling)
         self._choose = choose
         self._made = Counter() if made is None else made
 
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
+        share_transposes(graph)
         stack_gradients(graph)
         self._made.update(route_products(graph, self._choose))
         copy_weights(graph)
@@ -41,28 +54,40 @@ class RoutedPasses(LoopPasses):
 
     def uuid(self) -> Any:
         """The key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
-        files = (graph_passes.__file__, choice.__file__, operators.__file__, __file__)
-        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._choose.__qualname__}")
+        files = (graph_passes.__file__, choice.__file__, operators.__file__, direct.__file__, exponentials.__file__, __file__)
+        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._choose.__qualname__} {self._direct}")
+
+
+def _is_compiling() -> bool:
+    """Whether the graph that is compiled now is one of these passes."""
+    from torch._inductor import config
+
+    return isinstance(config.post_grad_custom_pre_pass, RoutedPasses)
 
 
 def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
     """Rewrite products in place; returns how many products each library makes.
 
     `choose` gets products with the same right factor, and a left one of the same size and order, and returns a library.
-    Products in a library that is none of `ONEDNN`, `ONEDNN_PACKED` and `MKL_PACKED` stay as they are.
+    Products in a library that is none of `ONEDNN`, `ONEDNN_PACKED`, `MKL_PACKED` and `DIRECT` stay as they are.
     """
     made: Counter[str] = Counter()
-    weights: dict[Any, Any] = {}
+    factors: dict[tuple[Any, str], Any] = {}  # right factors, and what a library reads in their place
     for (right, left), products in _shared(graph).items():
         value = right.meta["val"]
-        asked = SharedProducts(left, Matrix.of(value), len(products), value.dtype, torch.get_num_threads())
+        has_bias = any(len(product.args) > BARE for product in products)
+        threads = torch.get_num_threads()
+        asked = SharedProducts(left, Matrix.of(value), len(products), value.dtype, threads, has_bias)
         library = choose(asked)
         made[library] += len(products)
-        if library in (ONEDNN, ONEDNN_PACKED, MKL_PACKED):
-            if right not in weights:
-                with graph.inserting_before(products[0]):
-                    weights[right] = _weight(graph, right)
-            _reroute(graph, products, weights[right], library)
+        if library not in (DIRECT, ONEDNN, ONEDNN_PACKED, MKL_PACKED):
+            continue
+        with graph.inserting_before(products[0]):
+            if (right, library) not in factors:
+                factors[right, library] = _factor(graph, right, library)
+        _reroute(graph, products, factors[right, library], library)
+    if made[DIRECT]:
+        _join_sums(graph)
     return made
 
 
@@ -83,30 +108,75 @@ def _is_product(node: Any) -> bool:
     return node.target is aten.mm.default or node.args[0].meta["val"].dim() == VECTOR
 
 
-def _weight(graph: fx.Graph, right: Any) -> Any:
-    """The transpose of a right factor, stored row by row: the weight of a linear layer."""
-    turned = new_node(graph, aten.permute.default, right, [1, 0])
-    if turned.meta["val"].is_contiguous():
-        return turned
-    copy = graph.call_function(aten.clone.default, (turned,), {"memory_format": torch.contiguous_format})
-    copy.meta["val"] = turned.meta["val"].contiguous()
+def _factor(graph: fx.Graph, right: Any, library: str) -> Any:
+    """What a library reads in place of a right factor: for others than rnnbench's own products, the weight by row."""
+    if library == DIRECT:
+        return right if Matrix.of(right.meta["val"]).is_by_row else new_node(graph, operators.registered().pack_into_panels, right)
+    weight = new_node(graph, aten.permute.default, right, [1, 0])
+    if weight.meta["val"].is_contiguous():
+        return weight
+    copy = graph.call_function(aten.clone.default, (weight,), {"memory_format": torch.contiguous_format})
+    copy.meta["val"] = weight.meta["val"].contiguous()
     return copy
 
 
-def _reroute(graph: fx.Graph, products: list[Any], weight: Any, library: str) -> None:
+def _reroute(graph: fx.Graph, products: list[Any], factor: Any, library: str) -> None:
     own, rows = operators.registered(), products[0].meta["val"].shape[0]
-    packed = weight
+    packed = factor
     with graph.inserting_before(products[0]):
         if library == ONEDNN_PACKED:
-            packed = new_node(graph, own.pack_for_onednn, weight, rows)
+            packed = new_node(graph, own.pack_for_onednn, factor, rows)
         elif library == MKL_PACKED:
-            packed = new_node(graph, own.pack_for_mkl, weight, rows)
+            packed = new_node(graph, own.pack_for_mkl, factor, rows)
     for product in products:
-        bias, left = (None if len(product.args) == 2 else product.args[0]), product.args[-2]
-        with graph.inserting_before(product):
-            if library == MKL_PACKED:
-                rerouted = new_node(graph, own.mkl_linear, left, packed, weight, bias)
+        bias, left = (product.args[0] if len(product.args) > BARE else None), product.args[-2]
+        replaced, added = _sum_with_matrix(product) if library == DIRECT else (product, None)
+        with graph.inserting_before(replaced):
+            if library == DIRECT:
+                columns = product.meta["val"].shape[1]
+                rerouted = new_node(graph, own.direct_product, left, factor, bias, added, columns, None, None)
+            elif library == MKL_PACKED:
+                rerouted = new_node(graph, own.mkl_linear, left, packed, factor, bias)
             else:
                 rerouted = new_node(graph, own.onednn_linear, left, packed, bias)
-        product.replace_all_uses_with(rerouted)
-        graph.erase_node(product)
+        replaced.replace_all_uses_with(rerouted)
+        graph.erase_node(replaced)
+        if replaced is not product:
+            graph.erase_node(product)
+
+
+def _join_sums(graph: fx.Graph) -> None:
+    """Make one call of two of rnnbench's own products that are added."""
+    own = operators.registered().direct_product
+    for node in [node for node in graph.nodes if node.target is own]:
+        left, right, bias, added, columns, *second = node.args
+        if added is None or added.target is not own or len(added.users) > 1 or second != [None, None]:
+            continue
+        other_left, other_right, other_bias, other_added, _, *second = added.args
+        if other_added is not None or second != [None, None]:
+            continue
+        with graph.inserting_before(node):
+            biases = _sum_of_biases(graph, bias, other_bias)
+            joined = new_node(graph, own, other_left, other_right, biases, None, columns, left, right)
+        node.replace_all_uses_with(joined)
+        graph.erase_node(node)
+        graph.erase_node(added)
+
+
+def _sum_of_biases(graph: fx.Graph, bias: Any, other: Any) -> Any:
+    """One sum for all steps: the first step makes it."""
+    if bias is None or other is None:
+        return other if bias is None else bias
+    known = [user for user in bias.users if user.target is aten.add.Tensor and user.args == (bias, other)]
+    return known[0] if known else new_node(graph, aten.add.Tensor, bias, other)
+
+
+def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
+    """The sum of a product and another matrix, if nothing else uses the product, and that matrix; else the product."""
+    [user, *others] = product.users
+    if not others and user.target is aten.add.Tensor and not user.kwargs and user.args.count(product) == 1:
+        [added] = [argument for argument in user.args if argument is not product]
+        value = product.meta["val"]
+        if isinstance(added, fx.Node) and (added.meta["val"].shape, added.meta["val"].dtype) == (value.shape, value.dtype):
+            return user, added
+    return product, None

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench.workloads.products import choice, operators
+from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import (
+    DIRECT,
     MKL_PACKED,
     ONEDNN,
     ONEDNN_PACKED,
@@ -25,8 +26,8 @@ OWN = torch_library(torch.float32)
 BY_ROW, TURNED = Matrix((3, 4), (4, 1)), Matrix((4, 5), (1, 4))
 
 
-def products(count: int = 16, right: Matrix = TURNED) -> SharedProducts:
-    return SharedProducts(BY_ROW, right, count, torch.float32, 1)
+def products(count: int = 16, right: Matrix = TURNED, left: Matrix = BY_ROW) -> SharedProducts:
+    return SharedProducts(left, right, count, torch.float32, 1)
 
 
 @pytest.mark.parametrize(
@@ -48,19 +49,28 @@ def test_another_library_is_chosen_only_where_it_saves_time(
 def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = {
         "own": 10.0,
-        "left": 2.0,
-        "right": 30.0,
+        "left by row": 2.0,
+        "right by column": 30.0,
+        DIRECT: 5.0,
+        f"packing for {DIRECT}": 7.0,
         ONEDNN: 4.0,
         ONEDNN_PACKED: 3.0,
         f"packing for {ONEDNN_PACKED}": 8.0,
     }
     monkeypatch.setattr(choice, "shortest", lambda calls: {name: taken[name] for name in calls if name in taken})
     library_seconds.cache_clear()
-    monkeypatch.setattr(choice, "_is_by_row", lambda asked, name: name == "left")
-    assert library_seconds(products(10)) == {OWN: 100.0, ONEDNN: 10 * 4.0 + 30.0, ONEDNN_PACKED: 10 * 3.0 + 30.0 + 8.0}
-    library_seconds.cache_clear()
-    monkeypatch.setattr(choice, "_is_by_row", lambda asked, name: name == "right")
-    assert library_seconds(products(10)) == {OWN: 100.0, ONEDNN: 10 * 6.0, ONEDNN_PACKED: 10 * 5.0 + 8.0}
+    assert library_seconds(products(10)) == {  # the weight lies by row, as oneDNN and MKL read it
+        OWN: 100.0,
+        DIRECT: 10 * 5.0 + 7.0,
+        ONEDNN: 10 * 4.0,
+        ONEDNN_PACKED: 10 * 3.0 + 8.0,
+    }
+    assert library_seconds(products(10, Matrix((4, 5), (5, 1)), left=Matrix((3, 4), (1, 3)))) == {
+        OWN: 100.0,
+        DIRECT: 10 * (5.0 + 2.0),  # nothing is packed
+        ONEDNN: 10 * (4.0 + 2.0) + 30.0,
+        ONEDNN_PACKED: 10 * (3.0 + 2.0) + 30.0 + 8.0,
+    }
     library_seconds.cache_clear()
 
 
@@ -68,7 +78,7 @@ def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.Monke
 def test_every_library_that_works_here_is_measured(right: Matrix) -> None:
     available = [name for name, library in LIBRARIES.items() if library(torch.ones(3, 4), torch.ones(5, 4), None)]
     seconds = library_seconds(products(right=right))
-    assert set(seconds) == {OWN, *available}
+    assert set(seconds) == {OWN, DIRECT, *available}
     assert all(0 < taken < 1 for taken in seconds.values())
 
 
@@ -79,6 +89,7 @@ def test_a_library_that_does_not_work_here_is_left_out(monkeypatch: pytest.Monke
     library_seconds.cache_clear()
     for name in ("onednn_linear", "mkl_linear"):
         monkeypatch.setattr(operators, name, missing)
+    monkeypatch.setattr(direct, "_loaded", lambda dtype: "no C compiler was found")
     assert set(library_seconds(products())) == {OWN}
     library_seconds.cache_clear()
 
@@ -109,6 +120,35 @@ def test_the_shortest_of_several_blocks_counts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(choice, "perf_counter", lambda: now)
     taken = shortest({"slow": taking(3e-4), "fast": taking(1e-5)})
     assert taken == pytest.approx({"slow": 3e-4, "fast": 1e-5})
+
+
+@pytest.mark.parametrize(("noisy", "rounds"), [(0, 9), (20, 21)])
+def test_there_are_more_rounds_until_the_shortest_block_is_confirmed(
+    monkeypatch: pytest.MonkeyPatch, noisy: int, rounds: int
+) -> None:
+    now, blocks = 0.0, 0
+
+    def call() -> None:  # a call fills a block; two of three calls are not clocked in a block
+        nonlocal now, blocks
+        blocks += 1
+        now += 3e-4 * (1 + blocks / 10 if blocks < 2 + 2 * noisy else 1)
+
+    monkeypatch.setattr(choice, "perf_counter", lambda: now)
+    assert shortest({"call": call}) == pytest.approx({"call": 3e-4})
+    assert blocks == 2 + 2 * rounds
+
+
+def test_long_calls_are_not_repeated_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = 0.0, 0
+
+    def call() -> None:
+        nonlocal now, calls
+        calls += 1
+        now += 0.2 + calls
+
+    monkeypatch.setattr(choice, "perf_counter", lambda: now)
+    shortest({"call": call})
+    assert calls == 2 + 2 * choice.ROUNDS
 
 
 def test_the_form_of_a_matrix() -> None:

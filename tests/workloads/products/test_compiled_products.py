@@ -14,13 +14,13 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.products import choice, operators
-from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, SharedProducts
+from rnnbench.workloads.products.choice import DIRECT, MKL_PACKED, ONEDNN, ONEDNN_PACKED, SharedProducts
 from rnnbench.workloads.products.routing import RoutedPasses
 from tests import workload as small
 from tests.workloads.products.test_routing import AVAILABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
-CALLS = {ONEDNN: "linear_pointwise", ONEDNN_PACKED: "linear_pointwise", MKL_PACKED: "mkl_linear"}
+CALLS = {DIRECT: "rnnbench_multiply", ONEDNN: "linear_pointwise", ONEDNN_PACKED: "linear_pointwise", MKL_PACKED: "mkl_linear"}
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 
 from rnnbench.workloads.graph_passes import aten
-from rnnbench.workloads.products import operators
-from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, Matrix, SharedProducts
+from rnnbench.workloads.products import direct, operators
+from rnnbench.workloads.products.choice import DIRECT, MKL_PACKED, ONEDNN, ONEDNN_PACKED, Matrix, SharedProducts
 from rnnbench.workloads.products.libraries import LIBRARIES, torch_library
 from rnnbench.workloads.products.routing import RoutedPasses, route_products
 from tests.workloads.test_graph_passes import count, traced
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-AVAILABLE = [name for name, library in LIBRARIES.items() if library(torch.ones(2, 3), torch.ones(4, 3), None)]
+AVAILABLE = [
+    *([DIRECT] if direct.available() else []),
+    *(name for name, library in LIBRARIES.items() if library(torch.ones(2, 3), torch.ones(4, 3), None)),
+]
 
 
 def routed(function: Callable[..., Any], library: str, *inputs: Tensor) -> tuple[fx.GraphModule, list[SharedProducts]]:
@@ -65,9 +68,11 @@ def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidd
         ONEDNN: 0,
         ONEDNN_PACKED: count(module, own.pack_for_onednn),
         MKL_PACKED: count(module, own.pack_for_mkl),
+        DIRECT: count(module, own.pack_into_panels),
     }
-    assert packings[library] == (library != ONEDNN)
-    assert count(module, own.onednn_linear) + count(module, own.mkl_linear) == 3
+    reads_as_is = library == ONEDNN or (library == DIRECT and Matrix.of(weight.t()).is_by_row)
+    assert packings[library] == (not reads_as_is)
+    assert sum(count(module, made) for made in (own.onednn_linear, own.mkl_linear, own.direct_product)) == 3
     assert count(module, aten.addmm.default) == 0
 
 
@@ -97,6 +102,47 @@ def test_a_weight_is_packed_for_each_number_of_rows() -> None:
         (Matrix((9, 4), (4, 1)), 1),
     ]
     assert count(module, operators.registered().pack_for_onednn) == 2
+
+
+def two_products(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Tensor:
+    """Three steps of a cell as people write it: a product of the input, and one of the state."""
+    first, second = biases.unbind()
+    for x in h.split(1):
+        h = (torch.addmm(first, x.expand_as(h), weight.t()) + torch.addmm(second, h, other.t())).tanh()
+    return h
+
+
+@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+@settings(max_examples=20, deadline=None)
+@given(batch=st.integers(1, 9), hidden=st.integers(1, 20))
+def test_the_two_products_of_a_step_are_one_call(batch: int, hidden: int) -> None:
+    torch.manual_seed(0)
+    sizes = [(hidden, hidden), (hidden, hidden), (2, hidden), (batch, hidden)]
+    module, _ = routed(two_products, DIRECT, *(torch.randn(size, dtype=torch.float64) for size in sizes))
+    assert count(module, operators.registered().direct_product) == batch
+    assert count(module, aten.add.Tensor) == 1  # of the biases, once for all steps
+
+
+@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+@pytest.mark.parametrize(
+    ("function", "calls", "additions"),
+    [
+        (lambda a, b: a @ b + a, 1, 0),
+        (lambda a, b: a + a @ b, 1, 0),
+        (lambda a, b: a @ b + a[0], 1, 1),  # another shape
+        (lambda a, b: torch.add(a @ b, a, alpha=2), 1, 1),
+        (lambda a, b: [a @ b + a, a @ b], 2, 0),
+        (lambda a, b: [(p := a @ b) + a, p], 1, 1),  # the product is used elsewhere
+        (lambda a, b: (p := a @ b) + p, 1, 1),
+        (lambda a, b: a @ b + a @ a + b @ a, 2, 0),  # a call adds two products, and one matrix to it
+    ],
+)
+def test_what_is_added_to_a_product_is_a_part_of_its_call(
+    function: Callable[..., Any], calls: int, additions: int
+) -> None:
+    module, _ = routed(function, DIRECT, torch.randn(4, 4), torch.randn(4, 4))
+    assert count(module, operators.registered().direct_product) == calls
+    assert count(module, aten.add.Tensor) == additions
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+/* Products `left right`, or sums of two of them, added to a bias and to a matrix: those of a step of a recurrent cell.
+ *
+ * A tile of the result, some rows and a few vectors wide, is summed in registers, so each value of `right` is read once
+ * for all rows of the tile (Goto and van de Geijn 2008, doi:10.1145/1356052.1356053). `right` is read where it lies if it
+ * is stored row by row. Otherwise it is packed into panels: the columns of a tile, row after row.
+ *
+ * VALUE is the type of a number, `float` or `double`. Matrices are stored row by row, except where both strides are
+ * given. OpenMP's threads share the columns.
+ */
+#include <stdint.h>
+
+#if defined(__AVX512F__)
+#define WIDTH 64 /* bytes of a vector */
+#define VECTORS 4 /* of a tile: with 6 rows of them as sums, most registers */
+#elif defined(__AVX__)
+#define WIDTH 32
+#define VECTORS 2
+#elif defined(__aarch64__)
+#define WIDTH 16
+#define VECTORS 4
+#else
+#define WIDTH 16
+#define VECTORS 2
+#endif
+
+#define ROWS 6 /* of a tile, at most */
+#define LANES (WIDTH / (long)sizeof(VALUE))
+#define PANEL (VECTORS * LANES) /* columns of a tile */
+#define DEPTH 512 /* rows of `right` that are used for all rows of `left` before the next ones */
+#define BLOCK 16 /* columns that are packed together: streams of memory that a processor can follow */
+#define MIN_SHARED 131072 /* multiply-adds or packed values, below which starting the other threads takes longer than they save */
+
+typedef VALUE vector __attribute__((vector_size(WIDTH), aligned(sizeof(VALUE))));
+
+/* A matrix and the distance of its rows, in values. */
+typedef struct {
+    VALUE *values;
+    long stride;
+} matrix;
+
+static long smaller(long a, long b) { return a < b ? a : b; }
+
+/* What a product is added to: a row of `bias`, a matrix, both or none; the missing ones are null pointers. */
+typedef struct {
+    const VALUE *bias;
+    matrix rows;
+} summand;
+
+/* out = to + left right, or out += left right where `adds`. */
+#define TILE(height, width, vectors)                                                                                   \
+    static void tile_##height##_##width(matrix out, matrix left, matrix right, summand to, long depth, int adds) {     \
+        vector sums[height][vectors], factors[vectors];                                                                \
+        const matrix first = adds ? out : to.rows;                                                                     \
+        for (int row = 0; row < height; row++)                                                                         \
+            for (int v = 0; v < vectors; v++) {                                                                        \
+                sums[row][v] = (vector){0};                                                                            \
+                if (first.values) sums[row][v] = *(const vector *)(first.values + row * first.stride + v * LANES);     \
+                if (to.bias && !adds) sums[row][v] += *(const vector *)(to.bias + v * LANES);                          \
+            }                                                                                                          \
+        for (long k = 0; k < depth; k++) {                                                                             \
+            for (int v = 0; v < vectors; v++)                                                                          \
+                factors[v] = *(const vector *)(right.values + k * right.stride + v * LANES);                           \
+            for (int row = 0; row < height; row++)                                                                     \
+                for (int v = 0; v < vectors; v++) sums[row][v] += left.values[row * left.stride + k] * factors[v];     \
+        }                                                                                                              \
+        for (int row = 0; row < height; row++)                                                                         \
+            for (int v = 0; v < vectors; v++) *(vector *)(out.values + row * out.stride + v * LANES) = sums[row][v];   \
+    }
+#define TILES(width, vectors)                                                                                          \
+    TILE(1, width, vectors) TILE(2, width, vectors) TILE(3, width, vectors)                                            \
+    TILE(4, width, vectors) TILE(5, width, vectors) TILE(6, width, vectors)
+TILES(wide, VECTORS)
+TILES(narrow, 1)
+
+typedef void (*tile)(matrix, matrix, matrix, summand, long, int);
+#define BY_HEIGHT(width)                                                                                               \
+    {tile_1_##width, tile_2_##width, tile_3_##width, tile_4_##width, tile_5_##width, tile_6_##width}
+static const tile WIDE[ROWS] = BY_HEIGHT(wide), NARROW[ROWS] = BY_HEIGHT(narrow);
+
+static matrix at(matrix whole, long row, long column) {
+    const matrix part = {whole.values ? whole.values + row * whole.stride + column : 0, whole.stride};
+    return part;
+}
+
+/* The columns that one tile covers, for all rows. */
+static void tiles(const tile *by_height, matrix out, matrix left, matrix right, summand to, long rows, long inner) {
+    const long count = (rows + ROWS - 1) / ROWS;
+    for (long k = 0; k == 0 || k < inner; k += DEPTH) {
+        for (long t = 0; t < count; t++) { /* of as equal height as possible */
+            const long row = t * rows / count, height = (t + 1) * rows / count - row;
+            const summand part = {to.bias, at(to.rows, row, 0)};
+            by_height[height - 1](at(out, row, 0), at(left, row, k), at(right, k, 0), part, smaller(DEPTH, inner - k),
+                                  k > 0);
+        }
+    }
+}
+
+/* A product of left (rows, inner) and right (inner, columns), which is packed or lies by row. */
+typedef struct {
+    matrix left, right;
+    long panel_stride, inner; /* the distance of two panels, in values */
+} product;
+
+/* Fewer columns than a vector has. */
+static void few_columns(matrix out, matrix left, matrix right, summand to, long rows, long inner, long columns) {
+    for (long row = 0; row < rows; row++)
+        for (long column = 0; column < columns; column++) {
+            VALUE sum = to.bias ? to.bias[column] : 0;
+            if (to.rows.values) sum += *at(to.rows, row, column).values;
+            for (long k = 0; k < inner; k++) sum += *at(left, row, k).values * *at(right, k, column).values;
+            *at(out, row, column).values = sum;
+        }
+}
+
+/* out (rows, columns) = to + the sum of the products; bias (columns), the rows of `to` as `out`. */
+static void multiply(matrix out, const product *products, int count, summand to, long rows, long columns) {
+    long inner = 0;
+    for (int index = 0; index < count; index++) inner += products[index].inner;
+#pragma omp parallel for if (rows * inner * columns > MIN_SHARED)
+    for (long panel = 0; panel < columns; panel += PANEL) {
+        const long end = smaller(columns, panel + PANEL);
+        for (long column = panel, width; column < end; column += width) {
+            const matrix part = at(out, 0, column);
+            summand first = {to.bias ? to.bias + column : 0, at(to.rows, 0, column)};
+            width = end - column == PANEL ? PANEL : smaller(LANES, end - column);
+            for (const product *each = products; each < products + count; each++) {
+                const matrix right = {each->right.values + panel / PANEL * each->panel_stride + column - panel,
+                                      each->right.stride};
+                if (width == PANEL)
+                    tiles(WIDE, part, each->left, right, first, rows, each->inner);
+                else if (width == LANES)
+                    tiles(NARROW, part, each->left, right, first, rows, each->inner);
+                else
+                    few_columns(part, each->left, right, first, rows, each->inner, width);
+                first = (summand){0, part};
+            }
+        }
+    }
+}
+
+/* Pack a right factor (inner, columns), stored in any order, into panels (columns / PANEL, inner, PANEL). */
+static void pack(VALUE *panels, const VALUE *right, long inner, long columns, long row_stride, long column_stride) {
+#pragma omp parallel for if (inner * columns > MIN_SHARED)
+    for (long panel = 0; panel < columns; panel += PANEL) {
+        const long end = smaller(columns, panel + PANEL);
+        for (long from = panel; from < end; from += BLOCK)
+            for (long row = 0; row < inner; row++)
+                for (long column = from; column < smaller(end, from + BLOCK); column++)
+                    panels[panel * inner + row * PANEL + column - panel] =
+                        right[row * row_stride + column * column_stride];
+    }
+}
+
+#define JOINED(name, type) name##_##type
+#define NAMED(name, type) JOINED(name, type)
+#define EXPORTED(name) NAMED(name, VALUE)
+
+/* Strides are in values; those without another name are the distances of rows. The second product may be missing. */
+void EXPORTED(rnnbench_multiply)(VALUE *out, VALUE *left, VALUE *right, VALUE *bias, VALUE *added, VALUE *left_2,
+                                 VALUE *right_2, long rows, long columns, long out_stride, long added_stride,
+                                 long inner, long left_stride, long right_stride, long panel_stride, long inner_2,
+                                 long left_stride_2, long right_stride_2, long panel_stride_2) {
+    const product products[] = {{{left, left_stride}, {right, right_stride}, panel_stride, inner},
+                                {{left_2, left_stride_2}, {right_2, right_stride_2}, panel_stride_2, inner_2}};
+    const matrix result = {out, out_stride};
+    const summand to = {bias, {added, added_stride}};
+    multiply(result, products, left_2 ? 2 : 1, to, rows, columns);
+}
+
+void EXPORTED(rnnbench_pack)(VALUE *panels, VALUE *right, long inner, long columns, long row_stride,
+                             long column_stride) {
+    pack(panels, right, inner, columns, row_stride, column_stride);
+}
+
+long EXPORTED(rnnbench_panel)(void) { return PANEL; }
+
+/* The same for torch's compiled code, which passes handles of tensors and expects 0. `rnnbench_use` must have been
+ * called with torch's `aoti_torch_get_data_ptr`.
+ */
+static int32_t (*get_data_ptr)(void *tensor, void **pointer);
+void EXPORTED(rnnbench_use)(int32_t (*function)(void *, void **)) { get_data_ptr = function; }
+
+static int32_t pointers(int count, void **tensors, void **values) {
+    for (int index = 0; index < count; index++)
+        if (tensors[index] && get_data_ptr(tensors[index], &values[index])) return 1;
+    return 0;
+}
+
+int32_t EXPORTED(aoti_torch_cpu_rnnbench_multiply)(void *out, void *left, void *right, void *bias, void *added,
+                                                   void *left_2, void *right_2, int64_t rows, int64_t columns,
+                                                   int64_t out_stride, int64_t added_stride, int64_t inner,
+                                                   int64_t left_stride, int64_t right_stride, int64_t panel_stride,
+                                                   int64_t inner_2, int64_t left_stride_2, int64_t right_stride_2,
+                                                   int64_t panel_stride_2) {
+    void *tensors[] = {out, left, right, bias, added, left_2, right_2}, *values[7] = {0};
+    if (pointers(7, tensors, values)) return 1;
+    EXPORTED(rnnbench_multiply)(values[0], values[1], values[2], values[3], values[4], values[5], values[6], rows,
+                                columns, out_stride, added_stride, inner, left_stride, right_stride, panel_stride,
+                                inner_2, left_stride_2, right_stride_2, panel_stride_2);
+    return 0;
+}
+
+int32_t EXPORTED(aoti_torch_cpu_rnnbench_pack)(void *panels, void *right, int64_t inner, int64_t columns,
+                                               int64_t row_stride, int64_t column_stride) {
+    void *tensors[] = {panels, right}, *values[2] = {0};
+    if (pointers(2, tensors, values)) return 1;
+    EXPORTED(rnnbench_pack)(values[0], values[1], inner, columns, row_stride, column_stride);
+    return 0;
+}
