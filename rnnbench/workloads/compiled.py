@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State
+from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
@@ -54,11 +54,23 @@ class CompiledRun:
         masks = [None] * len(inputs) if way.mask is None else way.mask.chunk(pieces)
         order = range(len(inputs))
         outputs: dict[int, Tensor] = {}
+        state = _like_later(cell, state)
         for piece in reversed(order) if way.reverse else order:
             outputs[piece], state = self._run(
                 cell, inputs[piece], state, SequenceOptions(way.stacked, way.reverse, masks[piece])
             )
         return torch.cat([outputs[piece] for piece in order]), state
+
+
+def _like_later(cell: nn.Module, state: State) -> State:
+    """A first state that needs a gradient if the states between pieces do: then all pieces share one compiled graph."""
+    if not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in cell.parameters()):
+        return state
+    return rebuilt(state, map(_needing_gradient, leaves(state)))
+
+
+def _needing_gradient(part: Tensor) -> Tensor:
+    return part if part.requires_grad or not part.is_floating_point() else part.detach().requires_grad_()
 
 
 class CompiledFeedBack:
@@ -110,18 +122,29 @@ def why_not(device: str) -> str:
 
 @cache
 def why_not_routed() -> str:
-    """Why compiled products can't be made in another library on this machine; empty if they can."""
-    from rnnbench.workloads.products.choice import ONEDNN_PACKED
+    """Why compiled products can't be made in another library on this machine; empty if they can.
+
+    Where only rnnbench's own products don't work, they are not used.
+    """
+    if direct.available():
+        if not (reason := _why_not_routed(with_direct=True)):
+            return ""
+        direct.give_up(reason)
+    return _why_not_routed(with_direct=False)
+
+
+def _why_not_routed(*, with_direct: bool) -> str:
+    from rnnbench.workloads.products.choice import DIRECT, ONEDNN_PACKED
     from rnnbench.workloads.products.routing import RoutedPasses
 
-    def always(products: Any) -> str:
-        return ONEDNN_PACKED
+    def one_of_each(products: Any) -> str:
+        return DIRECT if with_direct and products.right.shape == (WIDE, NARROW) else ONEDNN_PACKED
 
-    x, weight = torch.ones(4, 16), torch.ones(16, 16)
+    x, weights = torch.ones(4, NARROW), (torch.ones(WIDE, NARROW), torch.ones(NARROW, WIDE))
     try:
         with torch.inference_mode():
-            result = _compile(_product, RoutedPasses(always))(x, weight)
-            if not torch.equal(result, _product(x, weight)):
+            result = _compile(_products, RoutedPasses(one_of_each))(x, *weights)
+            if not torch.equal(result, _products(x, *weights)):
                 return "products in oneDNN with packed weights are wrong on this machine"
     except Exception as error:
         traceback.print_exc()
@@ -129,6 +152,9 @@ def why_not_routed() -> str:
             f"torch {torch.__version__} does not let compiled code pack weights here: {_telling(error)}; use `compiled`"
         )
     return ""
+
+
+NARROW, WIDE = 16, 32  # sizes of trial products
 
 
 def cost(timed: TimedCall) -> Readings:
@@ -195,5 +221,5 @@ def _nothing(input: Tensor) -> Tensor:
     return input + 1
 
 
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    return x @ weight.t() + 1
+def _products(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    return (x @ first.t() + 1) @ second.t() + 1

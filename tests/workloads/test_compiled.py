@@ -44,6 +44,24 @@ def test_a_long_sequence_runs_in_pieces_with_the_same_result(pieces, steps: int,
     assert sorted(pieces, reverse=True) == expected
 
 
+@pytest.mark.usefixtures("one_thread", "quick_compiler")
+@pytest.mark.parametrize("trains", [False, True])
+def test_all_pieces_share_one_compiled_graph(trains: bool) -> None:
+    from torch._dynamo.utils import counters
+
+    torch.manual_seed(0)
+    cell, input, h = GRUCell(3, 5), torch.randn(6, 2, 3), torch.randn(2, 5)
+    with torch.set_grad_enabled(trains):
+        expected, counted = eager(cell, input, h, SequenceOptions()), counters["stats"]["unique_graphs"]
+        result = compiled.CompiledRun(2)(cell, input, h, SequenceOptions())
+        torch.testing.assert_close(result, expected)
+        assert counters["stats"]["unique_graphs"] == counted + 1
+        assert not h.requires_grad
+    if trains:
+        of = [torch.autograd.grad(outputs.square().sum(), tuple(cell.parameters())) for outputs, _ in (result, expected)]
+        torch.testing.assert_close(*of)
+
+
 @pytest.mark.parametrize(("steps", "expected"), [(9, [7]), (3, [3, 3, 1])])
 def test_a_long_feedback_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: list[int]) -> None:
     body, head = Cells([GRUCell(3, 5)], eager), torch.nn.Linear(5, 3)

@@ -94,7 +94,7 @@ class PairedRunner:
                 self._recorders[name],
                 deque(cases),
                 partial(self._pairs.start_one, "observer", side, layout),
-                workers_for(len(cases), len(allowed_cores()) // 2) if shared else 1,
+                workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
                 ready=[ready[name]] if ready else [],
                 side=name,
             )

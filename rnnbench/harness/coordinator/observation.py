@@ -42,9 +42,13 @@ class ObservedCase:
     lost: str = ""
 
 
-def workers_for(cases: int, cores: int) -> int:
-    """The number of workers for a queue of so many cases."""
-    return max(1, min(cores, MAX_WORKERS, -(-cases // CASES_PER_WORKER)))
+def workers_for(cases: Sequence[Case], cores: int) -> int:
+    """The number of workers for a queue of these cases, each with cores for all threads of a case.
+
+    `prepacked` times its products while it is compiled, which another worker on the same cores would spoil.
+    """
+    threads = max((case.workload.threads for case in cases), default=1)
+    return max(1, min(cores // threads, MAX_WORKERS, -(-len(cases) // CASES_PER_WORKER)))
 
 
 def observe(

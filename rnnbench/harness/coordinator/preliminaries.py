@@ -112,7 +112,7 @@ class Preliminaries:
         for group in sweeps_in_turn(lane.groups):
             new = [case for case in group.cases if self._recorder.unobserved(case)]
             cases.extend(sorted(new, key=lambda case: not case.is_reference))
-        workers = workers_for(len(cases), len(allowed_cores())) if is_shared(lane.device) else 1
+        workers = workers_for(cases, len(allowed_cores())) if is_shared(lane.device) else 1
         return Queue(self._recorder, cases, partial(on_card(lane, self._start_worker), OBSERVER), workers)
 
     def _measure_energy(self, until: float) -> None:

@@ -47,7 +47,7 @@ class Matrix:
 
     @property
     def is_by_row(self) -> bool:
-        """Whether it is stored row by row, without gaps."""
+        """Whether the values of a row lie side by side, row after row; there may be gaps between rows."""
         return self.strides[1] == 1 and self.strides[0] >= self.shape[1]
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
@@ -105,9 +105,9 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
         weight, calls = right.t().contiguous(), Calls()
         bias = torch.randn(right.shape[1]).to(products.dtype) if products.has_bias else None
         calls["own"] = partial(torch.mm, left, right) if bias is None else partial(torch.addmm, bias, left, right)
-        if not products.left.is_by_row:
+        if not left.is_contiguous():
             calls["left by row"] = left.contiguous
-        if not products.right.turned.is_by_row:
+        if not right.t().is_contiguous():
             calls["right by column"] = right.t().contiguous
         x = left.contiguous()
         with suppress(Unavailable):

@@ -129,15 +129,23 @@ def shim(function: str, dtype: torch.dtype) -> tuple[str, str]:
 
 def available() -> list[str]:
     """The types for which this machine has the functions, which are loaded."""
-    return [name for dtype, name in VALUES.items() if not isinstance(_loaded(dtype), str)]
+    return [name for dtype, name in VALUES.items() if not (_unusable or isinstance(_loaded(dtype), str))]
+
+
+def give_up(reason: str) -> None:
+    """Use no products of rnnbench's own in this process."""
+    _unusable.append(reason)
 
 
 def load(dtype: torch.dtype) -> DirectProducts:
     """The functions for a type, built where torch keeps compiled code unless they are there. Raises Unavailable."""
     loaded = _loaded(dtype)
-    if isinstance(loaded, str):
-        raise Unavailable(loaded)
+    if _unusable or isinstance(loaded, str):
+        raise Unavailable(_unusable[0] if _unusable else loaded)
     return loaded
+
+
+_unusable: list[str] = []  # why they are not used
 
 
 @cache

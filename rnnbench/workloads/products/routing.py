@@ -29,6 +29,7 @@ from rnnbench.workloads.products.choice import (
     fastest_library,
 )
 
+USED = (graph_passes, choice, operators, direct, exponentials)  # modules that decide what the passes make
 Choose = Callable[[SharedProducts], str]
 VECTOR = 1  # dimensions
 BARE = 2  # arguments of a product without a bias
@@ -54,7 +55,7 @@ class RoutedPasses(LoopPasses):
 
     def uuid(self) -> Any:
         """The key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
-        files = (graph_passes.__file__, choice.__file__, operators.__file__, direct.__file__, exponentials.__file__, __file__)
+        files = (*(module.__file__ for module in USED), __file__)
         return get_hash_for_files(files, f"{torch.get_num_threads()} {self._choose.__qualname__} {self._direct}")
 
 

@@ -130,6 +130,9 @@ def test_where_no_further_thread_can_be_had_the_first_ends_too(tmp_path: Path, m
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize(("cases", "cores", "workers"), [(0, 2, 1), (3, 2, 1), (100, 2, 2), (100, 64, 8), (9, 64, 2)])
-def test_more_workers_start_only_where_they_pay(cases: int, cores: int, workers: int) -> None:
-    assert workers_for(cases, cores) == workers
+@pytest.mark.parametrize(
+    ("cases", "cores", "threads", "workers"),
+    [(0, 2, 1, 1), (3, 2, 1, 1), (100, 2, 1, 2), (100, 64, 1, 8), (9, 64, 1, 2), (100, 2, 2, 1), (100, 64, 16, 4)],
+)
+def test_more_workers_start_only_where_they_pay(cases: int, cores: int, threads: int, workers: int) -> None:
+    assert workers_for([small.case("gru", threads=threads)] * cases, cores) == workers

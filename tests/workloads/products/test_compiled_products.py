@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch._inductor.utils import run_and_get_code
 
+from rnnbench.store.readings import Unavailable
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.products import choice, operators
+from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import DIRECT, MKL_PACKED, ONEDNN, ONEDNN_PACKED, SharedProducts
 from rnnbench.workloads.products.routing import RoutedPasses
 from tests import workload as small
@@ -101,5 +102,17 @@ def test_weights_are_packed_only_for_a_cpu() -> None:
 
 
 def test_wrong_products_are_noticed_before_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_compile", lambda function, passes: lambda x, weight: function(x, weight) + 1)
+    monkeypatch.setattr(compiled, "_compile", lambda function, passes: lambda *given: function(*given) + 1)
     assert compiled.why_not_routed() == "products in oneDNN with packed weights are wrong on this machine"
+
+
+@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+def test_products_of_rnnbench_s_own_are_left_out_where_this_torch_can_t_call_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(direct, "shim", lambda function, dtype: (f"no_such_{function}", "int this is no C++"))
+    monkeypatch.setattr(direct, "_unusable", [])
+    assert compiled.why_not_routed() == ""
+    assert direct.available() == []
+    with pytest.raises(Unavailable, match="does not let compiled code pack weights here"):
+        direct.load(torch.float32)
