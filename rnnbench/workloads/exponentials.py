@@ -1,8 +1,7 @@
 """Faster exponentials in the sigmoid and tanh of compiled code on a CPU.
 
 Inductor calls Sleef's exponential, which is exact to one unit in the last place of float32. torch has a shorter one for
-its attention, exact to 20, which is as good as those in oneDNN's own recurrent layers. It makes a number of NaN, so NaN
-is put back.
+its attention, exact to 20. It makes a number of NaN, so NaN is put back.
 """
 
 from collections.abc import Callable

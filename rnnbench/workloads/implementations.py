@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.store.records import Case
+from rnnbench.workloads.products import direct
 
 
 class Skip(Exception):
@@ -29,7 +30,7 @@ class SequenceOptions:
     mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None if all have all steps
 
 
-MANY_ROWS = 16
+MANY_ROWS, DIRECT_DTYPES = 16, tuple(direct.VALUES)
 
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
 
@@ -56,11 +57,12 @@ def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) ->
 
 
 def step_by_step(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
-    """`eager`, but not hoisted where a step has `MANY_ROWS` sequences or more.
+    """`eager`, but not hoisted where rnnbench's own products make a step of `MANY_ROWS` sequences or more.
 
-    The products of such a step are as fast as one product for all steps, whose result is too large for the caches.
+    They are as fast for such a step as for all steps at once, whose result is too large for the caches.
     """
-    return (loop if input.shape[1] >= MANY_ROWS else eager)(cell, input, state, way)
+    is_wide = input.shape[1] >= MANY_ROWS and input.dtype in DIRECT_DTYPES
+    return (loop if is_wide else eager)(cell, input, state, way)
 
 
 def can_hoist(cell: nn.Module) -> bool:

@@ -38,6 +38,7 @@ from tests.validation import (
     load,
     not_slower_simulated,
     pairs,
+    products,
     pytest_door,
     real,
     regret,
@@ -87,6 +88,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,
+    "products": products.products,
 }
 # These take long and are kept suite by suite: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {

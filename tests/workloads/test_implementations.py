@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
-from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop
+from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop, step_by_step
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 
@@ -59,6 +60,19 @@ def test_hoisting_calls_the_projection_once_for_the_whole_sequence() -> None:
     cell.project = counted
     built.model(built.input, built.state)
     assert calls == [built.input.shape]
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "projections"),
+    [(15, torch.float32, 1), (16, torch.float32, 4), (16, torch.bfloat16, 1), (64, torch.float64, 4)],
+)
+def test_wide_steps_are_not_hoisted_where_rnnbench_makes_their_products(
+    rows: int, dtype: torch.dtype, projections: int
+) -> None:
+    cell, calls = GRUCell(3, 5).to(dtype), []
+    cell.project = lambda input, project=cell.project: calls.append(1) or project(input)
+    step_by_step(cell, torch.randn(4, rows, 3, dtype=dtype), torch.randn(rows, 5, dtype=dtype), SequenceOptions())
+    assert len(calls) == projections
 
 
 @pytest.mark.parametrize(
