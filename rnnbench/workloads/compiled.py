@@ -195,7 +195,7 @@ _made: Counter[str] = Counter()  # products by library
 
 def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
     """A function, compiled anew for each shape, in one of the two ways."""
-    from rnnbench.workloads.graph_passes import LoopPasses
+    from rnnbench.workloads.inductor.graph_passes import LoopPasses
     from rnnbench.workloads.products.routing import RoutedPasses
 
     return _compile(function, RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())

@@ -58,7 +58,9 @@ def test_all_pieces_share_one_compiled_graph(trains: bool) -> None:
         assert counters["stats"]["unique_graphs"] == counted + 1
         assert not h.requires_grad
     if trains:
-        of = [torch.autograd.grad(outputs.square().sum(), tuple(cell.parameters())) for outputs, _ in (result, expected)]
+        of = [
+            torch.autograd.grad(outputs.square().sum(), tuple(cell.parameters())) for outputs, _ in (result, expected)
+        ]
         torch.testing.assert_close(*of)
 
 

@@ -128,11 +128,11 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
 
 def _direct(name: str, x: Tensor, right: Tensor, bias: Tensor | None) -> Calls:
     functions, result = direct.load(x.dtype), x.new_empty(x.shape[0], right.shape[1])
-    packing = {} if Matrix.of(right).is_by_row else {f"packing for {name}": partial(functions.pack, right)}
+    packing: Calls = {} if Matrix.of(right).is_by_row else {f"packing for {name}": partial(functions.pack, right)}
     factor = functions.pack(right) if packing else right
     # Python's way to C, which compiled code does not go, is that of a product without rows.
-    calling = {f"calling {name}": functions.into(result[:0], x[:0], factor, bias)}
-    return {name: functions.into(result, x, factor, bias)} | calling | packing
+    calling = functions.into(result[:0], x[:0], factor, bias)
+    return {name: functions.into(result, x, factor, bias), f"calling {name}": calling, **packing}
 
 
 def _onednn(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Calls:

@@ -1,7 +1,7 @@
 """rnnbench's own products, in C: see `direct.c`.
 
-For the few rows of a step they are faster than those of MKL and oneDNN on the processors where they were tried. Compiled
-code calls them without Python, through symbols that the loaded library offers to the whole process.
+For the few rows of a step they are faster than those of MKL and oneDNN on the processors where they were tried.
+Compiled code calls them without Python, through symbols that the loaded library offers to the whole process.
 
 Shapes: left (rows, inner), right (inner, columns), bias (columns), `added` and result (rows, columns); panels (panels,
 inner, columns of a panel).
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,24 +75,18 @@ class DirectProducts:
         """A call that multiplies into `result`."""
         tensors = (result, left, right, bias, added, left_2, right_2)
         pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-        numbers = self.numbers(*(None if each is None else Form(each.shape, each.stride()) for each in tensors))
+        numbers = self.numbers([None if each is None else Form(each.shape, each.stride()) for each in tensors])
 
         def multiply(_kept: object = tensors) -> None:  # the memory must live as long as the call
             self._multiply(*pointers, *numbers)
 
         return multiply
 
-    def numbers(
-        self,
-        result: Form,
-        left: Form,
-        right: Form,
-        bias: Form | None,
-        added: Form | None,
-        left_2: Form | None,
-        right_2: Form | None,
-    ) -> list[int]:
-        """What the function in C is told of these tensors."""
+    def numbers(self, forms: Sequence[Form | None]) -> list[int]:
+        """What the function in C is told of the tensors that `into` takes, in its order."""
+        result, left, right, _, added, left_2, right_2 = forms
+        if result is None:
+            raise ValueError("a product needs a result")
         told = [*result.shape, result.strides[0], 0 if added is None else added.strides[0]]
         for x, factor in ((left, right), (left_2, right_2)):
             if x is None or factor is None:
@@ -171,9 +166,11 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
 
 
 def _function(library: ctypes.CDLL, name: str, value: str) -> Callable[..., None]:
+    function: Any
     function, (pointers, numbers) = getattr(library, f"rnnbench_{name}_{value}"), ARGUMENTS[name]
     function.argtypes, function.restype = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers, None
-    return function
+    called: Callable[..., None] = function
+    return called
 
 
 def _folder() -> Path:

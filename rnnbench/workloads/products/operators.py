@@ -58,11 +58,13 @@ def direct_product(
     right_2: Tensor | None = None,
 ) -> Tensor:
     """rnnbench's own product with a right factor (input, output), plus a bias, a matrix (rows, output), a product."""
-    x, right, bias, added, x_2, right_2 = (
-        each if each is None or each.stride(-1) == 1 else each.contiguous()
-        for each in (x, right, bias, added, x_2, right_2)
-    )
+    x, right = _by_row(x), _by_row(right)
+    bias, added, x_2, right_2 = (None if each is None else _by_row(each) for each in (bias, added, x_2, right_2))
     return direct.load(x.dtype)(x, right, bias, added, outputs, x_2, right_2)
+
+
+def _by_row(tensor: Tensor) -> Tensor:
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def pack_into_panels(right: Tensor) -> Tensor:
@@ -97,7 +99,8 @@ def registered() -> ProductOperators:
         ("(Tensor weight, int rows) -> Tensor", pack_for_mkl, _like_weight),
         ("(Tensor x, Tensor packed, Tensor weight, Tensor? bias) -> Tensor", mkl_linear, _like_packed_product),
         (
-            "(Tensor x, Tensor right, Tensor? bias, Tensor? added, int outputs, Tensor? x_2, Tensor? right_2) -> Tensor",
+            "(Tensor x, Tensor right, Tensor? bias, Tensor? added, int outputs, Tensor? x_2, Tensor? right_2)"
+            " -> Tensor",
             direct_product,
             _like_direct_product,
         ),
@@ -181,7 +184,7 @@ def _lower_direct(own: ProductOperators) -> None:
         tensors = [None if each is None else by_row(each) for each in (x, right, bias, added, x_2, right_2)]
         layout = FixedLayout(x.get_device(), x.get_dtype(), [x.get_size()[0], outputs])
         given = [each and direct.Form(each.get_size(), each.get_stride()) for each in tensors]
-        numbers = direct.load(x.get_dtype()).numbers(direct.Form(layout.size, layout.stride), *given)
+        numbers = direct.load(x.get_dtype()).numbers([direct.Form(layout.size, layout.stride), *given])
         return TensorBox.create(DirectCall("multiply", layout, tensors, numbers))
 
     @register_lowering(own.pack_into_panels, type_promotion_kind=None)

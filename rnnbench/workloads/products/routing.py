@@ -8,8 +8,8 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import get_hash_for_files
 
-from rnnbench.workloads import exponentials, graph_passes
-from rnnbench.workloads.graph_passes import (
+from rnnbench.workloads.inductor import exponentials, graph_passes
+from rnnbench.workloads.inductor.graph_passes import (
     PRODUCTS,
     LoopPasses,
     aten,
@@ -112,7 +112,11 @@ def _is_product(node: Any) -> bool:
 def _factor(graph: fx.Graph, right: Any, library: str) -> Any:
     """What a library reads in place of a right factor: for others than rnnbench's own products, the weight by row."""
     if library == DIRECT:
-        return right if Matrix.of(right.meta["val"]).is_by_row else new_node(graph, operators.registered().pack_into_panels, right)
+        return (
+            right
+            if Matrix.of(right.meta["val"]).is_by_row
+            else new_node(graph, operators.registered().pack_into_panels, right)
+        )
     weight = new_node(graph, aten.permute.default, right, [1, 0])
     if weight.meta["val"].is_contiguous():
         return weight
@@ -178,6 +182,9 @@ def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
     if not others and user.target is aten.add.Tensor and not user.kwargs and user.args.count(product) == 1:
         [added] = [argument for argument in user.args if argument is not product]
         value = product.meta["val"]
-        if isinstance(added, fx.Node) and (added.meta["val"].shape, added.meta["val"].dtype) == (value.shape, value.dtype):
+        if isinstance(added, fx.Node) and (added.meta["val"].shape, added.meta["val"].dtype) == (
+            value.shape,
+            value.dtype,
+        ):
             return user, added
     return product, None

@@ -12,10 +12,10 @@ import torch
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings, native
-from rnnbench.workloads import c_compiler
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
+from rnnbench.workloads import c_compiler
 from tests.ceilings import ceiling as made_up_ceiling
 from tests.harness.fake_cuda import FakeLine, FakeMark, fake_cuda, kernels
 
@@ -167,7 +167,9 @@ def test_two_threads_share_what_is_read(tmp_path: Path) -> None:
     assert native.load("float32", 2, tmp_path).bytes_per_second(torch.ones(1 << 16, dtype=torch.uint8), 0.001) > 1e8
 
 
-@pytest.mark.parametrize(("compiler", "reason"), [("", "no C compiler was found"), ("false", r"can't build kernels\.c")])
+@pytest.mark.parametrize(
+    ("compiler", "reason"), [("", "no C compiler was found"), ("false", r"can't build kernels\.c")]
+)
 def test_without_a_working_compiler_the_reason_is_told(compiler: str, reason: str, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "false" else None)

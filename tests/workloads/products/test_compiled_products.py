@@ -21,7 +21,12 @@ from tests import workload as small
 from tests.workloads.products.test_routing import AVAILABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
-CALLS = {DIRECT: "rnnbench_multiply", ONEDNN: "linear_pointwise", ONEDNN_PACKED: "linear_pointwise", MKL_PACKED: "mkl_linear"}
+CALLS = {
+    DIRECT: "rnnbench_multiply",
+    ONEDNN: "linear_pointwise",
+    ONEDNN_PACKED: "linear_pointwise",
+    MKL_PACKED: "mkl_linear",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +35,7 @@ def _untried() -> Iterator[None]:
     compiled.why_not_routed.cache_clear()
     yield
     compiled.why_not_routed.cache_clear()
+    direct._unusable.clear()
 
 
 def loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
@@ -111,7 +117,6 @@ def test_products_of_rnnbench_s_own_are_left_out_where_this_torch_can_t_call_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(direct, "shim", lambda function, dtype: (f"no_such_{function}", "int this is no C++"))
-    monkeypatch.setattr(direct, "_unusable", [])
     assert compiled.why_not_routed() == ""
     assert direct.available() == []
     with pytest.raises(Unavailable, match="does not let compiled code pack weights here"):

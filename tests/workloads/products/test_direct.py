@@ -1,5 +1,6 @@
 """rnnbench's own products in C: right for every size and order, and a reason where they can't be built."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnbench.store.readings import Unavailable
-from rnnbench.workloads import c_compiler
 from rnnbench.workloads.products import direct
 from rnnbench.workloads.products.direct import row_stride
 
@@ -108,7 +108,7 @@ def test_there_are_none_for_16_bits() -> None:
 def test_without_a_working_compiler_the_reason_is_told(
     compiler: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(c_compiler.shutil, "which", lambda name: compiler or None)
+    monkeypatch.setattr(shutil, "which", lambda name: compiler or None)
     monkeypatch.setattr(direct, "_folder", lambda: tmp_path)
     direct._loaded.cache_clear()
     with pytest.raises(Unavailable, match=reason):

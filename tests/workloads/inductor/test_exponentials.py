@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch._inductor.utils import run_and_get_code
 
-from rnnbench.workloads import compiled, exponentials
+from rnnbench.workloads import compiled
+from rnnbench.workloads.inductor import exponentials
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
 ODD = [float("nan"), float("inf"), -float("inf"), 200.0, -200.0, 0.0, -0.0, 1e-30]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from rnnbench.workloads.graph_passes import LoopPasses, aten
+from rnnbench.workloads.inductor.graph_passes import LoopPasses, aten
 
 Operator = Any
 
