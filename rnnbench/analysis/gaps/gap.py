@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio, estimate
-from rnnbench.analysis.gaps.between import Step, between, minus
+from rnnbench.analysis.gaps.between import Step, between, in_fastest_library, minus
 from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
 from rnnbench.analysis.runs.run_times import RunTimes
@@ -142,7 +142,10 @@ def of_profiled(
             for profile, times in zip((profiles[-1], of_reference), measured[-2:], strict=True)
         ):
             shows_products = (profile for profile in reversed(of_rungs) if profile and _shows_products(profile))
-            below = between(of_rungs[-1], end, next(shows_products, None))
+            shown = next(shows_products, None)
+            if shown is not None and [*rungs][-1] == "prepacked":
+                shown = in_fastest_library(shown)
+            below = between(of_rungs[-1], end, shown)
         else:
             note = UNLIKE
     return replace(take_apart(rungs, reference, own_causes(of_rungs[0], end), below), note=note)

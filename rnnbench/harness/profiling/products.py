@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_iter
 from rnnbench.harness.profiling.operators import Listing
 from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.products.libraries import ProductCall, pack, product_calls, torch_library
+from rnnbench.workloads.products.direct import packed_direct
+from rnnbench.workloads.products.libraries import DIRECT, ProductCall, pack, product_calls, torch_library
 
 MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
@@ -209,7 +210,10 @@ class _Shared:
 def _calls(product: MatrixProduct, shared: _Shared) -> dict[str, ProductCall]:
     weight = shared.weight(product)
     bias = weight.new_zeros(product.weight.shape[0]) if product.has_bias else None
-    calls = product_calls(shared.x(product), weight, bias)
+    x = shared.x(product)
+    calls = product_calls(x, weight, bias)
+    if x.is_cpu and (own := packed_direct(x, weight, bias)) is not None:
+        calls[DIRECT] = own
     # Only a weight that exists before the call can be packed before it; other products are made without.
     return {name: call for name, call in calls.items() if product.weight_id or not name.endswith(PACKED)}
 

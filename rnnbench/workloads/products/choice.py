@@ -14,10 +14,9 @@ from torch import Tensor
 from rnnbench.store.profiles import PACKED
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.products import direct, operators
-from rnnbench.workloads.products.libraries import torch_library
+from rnnbench.workloads.products.libraries import DIRECT, torch_library
 
 ONEDNN, ONEDNN_PACKED, MKL_PACKED = "oneDNN", "oneDNN" + PACKED, "MKL" + PACKED
-DIRECT = "rnnbench"  # its own products
 ROUNDS, MAX_ROUNDS = 9, 60
 MAX_SECONDS = 0.5  # after which there are no more rounds than `ROUNDS`
 CONFIRMED = 1.01  # times the shortest block: the second shortest is at most this long

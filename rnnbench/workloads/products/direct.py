@@ -107,6 +107,19 @@ class DirectProducts:
         return panels
 
 
+def packed_direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Callable[[], Tensor] | None:
+    """A call that computes `linear(x, weight, bias)` with a weight that is packed now; None if it can't be built.
+
+    Shapes: x (rows, input), weight (output, input), bias (output).
+    """
+    try:
+        functions = load(x.dtype)
+    except Unavailable:
+        return None
+    x, packed, outputs = x.contiguous(), functions.pack(weight.detach().t()), len(weight)
+    return lambda: functions(x, packed, bias, None, outputs)
+
+
 def row_stride(columns: int, dtype: torch.dtype) -> int:
     """The distance, in values, at which the rows of a right factor are read fastest where they lie."""
     is_crowded = columns * dtype.itemsize % CROWDED_BYTES == 0

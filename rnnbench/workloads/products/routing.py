@@ -20,7 +20,6 @@ from rnnbench.workloads.inductor.graph_passes import (
 )
 from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import (
-    DIRECT,
     MKL_PACKED,
     ONEDNN,
     ONEDNN_PACKED,
@@ -28,6 +27,7 @@ from rnnbench.workloads.products.choice import (
     SharedProducts,
     fastest_library,
 )
+from rnnbench.workloads.products.libraries import DIRECT
 
 USED = (graph_passes, choice, operators, direct, exponentials)  # modules that decide what the passes make
 Choose = Callable[[SharedProducts], str]

@@ -5,7 +5,7 @@ from dataclasses import astuple, replace
 import pytest
 
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.gaps.between import between, faster_library
+from rnnbench.analysis.gaps.between import between, faster_library, in_fastest_library
 from rnnbench.analysis.gaps.gap import own_causes, take_apart
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 from tests.analysis.profiles import cause, profile
@@ -43,6 +43,19 @@ def test_of_compiled_code_the_library_is_known_by_another_rung_and_all_else_is_o
     assert (library.kind, besides.kind) == ("library", "besides")
     assert besides.seconds.value == pytest.approx(30 * MICRO)
     assert not between(compiled, layer())
+
+
+def test_prepacked_products_are_in_the_fastest_library_that_was_measured() -> None:
+    direct, idle = (25 * MICRO,) * 3, (5 * MICRO,) * 3
+    several = replace(PRODUCTS, seconds=SECONDS | {"rnnbench": direct}, idle_seconds=IDLE | {"rnnbench": idle})
+    fastest = in_fastest_library(replace(mine(), products=several))
+    assert fastest.products is not None
+    assert fastest.products.library == "rnnbench"
+    library, besides = between(replace(mine(opaque="compiled"), products=None), layer(), fastest)
+    assert library.libraries is not None
+    assert (library.libraries.own, library.libraries.other, besides.kind) == ("rnnbench", DNNL, "besides")
+    assert in_fastest_library(layer()) == layer()  # nothing was measured
+    assert in_fastest_library(profile(100 * MICRO, 60 * MICRO)).products is None
 
 
 def test_other_products_in_the_same_library_are_a_step() -> None:

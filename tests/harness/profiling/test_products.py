@@ -159,6 +159,7 @@ def test_a_product_that_a_library_lacks_leaves_the_library_out(monkeypatch: pyte
         return {"torch": x.sum, "other": x.sum} if bias is None else {"torch": x.sum}
 
     monkeypatch.setattr(products, "product_calls", some)
+    monkeypatch.setattr(products, "packed_direct", lambda x, weight, bias: None)
     layout = Layout((2, 2), (2, 1))
     plain = MatrixProduct(layout, layout, torch.float32, has_bias=False, weight_id=1)
     assert set(products.replays([plain])) == {"torch", "other"}

@@ -8,7 +8,6 @@ import torch
 
 from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import (
-    DIRECT,
     MKL_PACKED,
     ONEDNN,
     ONEDNN_PACKED,
@@ -19,7 +18,7 @@ from rnnbench.workloads.products.choice import (
     library_seconds,
     shortest,
 )
-from rnnbench.workloads.products.libraries import LIBRARIES, torch_library
+from rnnbench.workloads.products.libraries import DIRECT, LIBRARIES, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OWN = torch_library(torch.float32)

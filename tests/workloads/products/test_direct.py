@@ -99,6 +99,15 @@ def test_rows_do_not_compete_for_the_same_cache_lines(columns: int, stride: int)
     assert row_stride(columns, torch.float32) == stride
 
 
+def test_a_packed_product_is_that_of_a_linear_layer() -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(3, 5), torch.nn.Parameter(torch.randn(4, 5)), torch.randn(4)
+    call = direct.packed_direct(x, weight, bias)
+    assert call is not None
+    torch.testing.assert_close(call(), torch.nn.functional.linear(x, weight, bias).detach())
+    assert direct.packed_direct(x.bfloat16(), weight.bfloat16(), None) is None
+
+
 def test_there_are_none_for_16_bits() -> None:
     with pytest.raises(Unavailable, match="rnnbench has no products of its own in bfloat16"):
         direct.load(torch.bfloat16)
