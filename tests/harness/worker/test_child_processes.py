@@ -51,7 +51,10 @@ import subprocess, sys, time
 from rnnbench.harness.worker import child_processes
 child_processes.adopt_orphans()
 subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"])
-print(*child_processes.running().values(), flush=True)
+until = time.monotonic() + 10
+while "sleep 60" not in (names := " ".join(child_processes.running().values())) and time.monotonic() < until:
+    time.sleep(0.01)  # `setsid` becomes `sleep` a moment later
+print(names, flush=True)
 """
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "sleep 60" in output
