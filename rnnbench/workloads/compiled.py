@@ -146,7 +146,8 @@ def _why_not_routed(*, with_direct: bool) -> str:
         with torch.inference_mode():
             result = _compile(_products, RoutedPasses(one_of_each))(x, *weights)
             if not torch.equal(result, _products(x, *weights)):
-                return "products in oneDNN with packed weights are wrong on this machine"
+                made_in = "rnnbench's own code" if with_direct else ONEDNN_PACKED
+                return f"products in {made_in} are wrong on this machine"
     except Exception as error:
         traceback.print_exc()
         return (

@@ -28,9 +28,9 @@
 #define PANEL (VECTORS * LANES) /* columns of a tile */
 #define DEPTH 512 /* rows of `right` that are used for all rows of `left` before the next ones */
 #define BLOCK 16 /* columns that are packed together: streams of memory that a processor can follow */
-#define MIN_SHARED 131072 /* multiply-adds or packed values, below which starting the other threads takes longer than they save */
+#define MIN_SHARED 131072 /* multiply-adds or packed values; for fewer, starting threads takes longer than it saves */
 
-typedef VALUE vector __attribute__((vector_size(WIDTH), aligned(sizeof(VALUE))));
+typedef VALUE vector __attribute__((vector_size(WIDTH), aligned(sizeof(VALUE)), may_alias));
 
 /* A matrix and the distance of its rows, in values. */
 typedef struct {

@@ -9,6 +9,7 @@ inner, columns of a panel).
 
 import ctypes
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,9 +58,13 @@ class DirectProducts:
         left_2: Tensor | None = None,
         right_2: Tensor | None = None,
     ) -> Tensor:
-        """`left right + left_2 right_2 + bias + added`, in a new tensor. Matrices must lie by row, or be packed."""
+        """`left right + left_2 right_2 + bias + added`, in a new tensor. `right` and `right_2` may be packed.
+
+        A matrix that does not lie by row is copied.
+        """
         result = left.new_empty(left.shape[0], columns)
-        self.into(result, left, right, bias, added, left_2, right_2)()
+        others = (None if each is None else _by_row(each) for each in (bias, added, left_2, right_2))
+        self.into(result, _by_row(left), _by_row(right), *others)()
         return result
 
     def into(
@@ -72,7 +77,7 @@ class DirectProducts:
         left_2: Tensor | None = None,
         right_2: Tensor | None = None,
     ) -> Callable[[], None]:
-        """A call that multiplies into `result`."""
+        """A call that multiplies into `result`. All matrices must lie by row, or be packed."""
         tensors = (result, left, right, bias, added, left_2, right_2)
         pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
         numbers = self.numbers([None if each is None else Form(each.shape, each.stride()) for each in tensors])
@@ -116,8 +121,12 @@ def packed_direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Callable[[]
         functions = load(x.dtype)
     except Unavailable:
         return None
-    x, packed, outputs = x.contiguous(), functions.pack(weight.detach().t()), len(weight)
+    packed, outputs = functions.pack(weight.detach().t()), len(weight)
     return lambda: functions(x, packed, bias, None, outputs)
+
+
+def _by_row(tensor: Tensor) -> Tensor:
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def row_stride(columns: int, dtype: torch.dtype) -> int:
@@ -133,6 +142,9 @@ def shim(function: str, dtype: torch.dtype) -> tuple[str, str]:
     symbol = f"aoti_torch_cpu_rnnbench_{function}_{VALUES[dtype]}"
     arguments = ", ".join(["AtenTensorHandle"] * pointers + ["int64_t"] * numbers)
     return symbol, f'extern "C" AOTITorchError {symbol}({arguments});'
+
+
+_unusable: list[str] = []  # why they are not used in this process
 
 
 def available() -> list[str]:
@@ -151,9 +163,6 @@ def load(dtype: torch.dtype) -> DirectProducts:
     if _unusable or isinstance(loaded, str):
         raise Unavailable(_unusable[0] if _unusable else loaded)
     return loaded
-
-
-_unusable: list[str] = []  # why they are not used
 
 
 @cache
@@ -187,9 +196,12 @@ def _function(library: ctypes.CDLL, name: str, value: str) -> Callable[..., None
 
 
 def _folder() -> Path:
-    from torch._inductor.runtime.cache_dir_utils import cache_dir
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if not named:
+        from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
 
-    folder = Path(cache_dir())
+        named = cache_dir()
+    folder = Path(named)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -48,23 +48,9 @@ def mkl_linear(x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor | None) -
     return product
 
 
-def direct_product(
-    x: Tensor,
-    right: Tensor,
-    bias: Tensor | None,
-    added: Tensor | None,
-    outputs: int,
-    x_2: Tensor | None = None,
-    right_2: Tensor | None = None,
-) -> Tensor:
-    """rnnbench's own product with a right factor (input, output), plus a bias, a matrix (rows, output), a product."""
-    x, right = _by_row(x), _by_row(right)
-    bias, added, x_2, right_2 = (None if each is None else _by_row(each) for each in (bias, added, x_2, right_2))
-    return direct.load(x.dtype)(x, right, bias, added, outputs, x_2, right_2)
-
-
-def _by_row(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+def direct_product(x: Tensor, *others: Any) -> Tensor:
+    """rnnbench's own product, or the sum of two, plus a bias and a matrix: see `direct.DirectProducts`."""
+    return direct.load(x.dtype)(x, *others)
 
 
 def pack_into_panels(right: Tensor) -> Tensor:
@@ -231,7 +217,7 @@ def _like_packed_product(x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
-def _like_direct_product(x: Tensor, right: Tensor, bias: Any, added: Any, outputs: int, *second: Any) -> Tensor:
+def _like_direct_product(x: Tensor, right: Tensor, bias: Any, added: Any, outputs: int, *_second: Any) -> Tensor:
     return x.new_empty(x.shape[0], outputs)
 
 

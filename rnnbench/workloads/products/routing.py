@@ -111,12 +111,10 @@ def _is_product(node: Any) -> bool:
 
 def _factor(graph: fx.Graph, right: Any, library: str) -> Any:
     """What a library reads in place of a right factor: for others than rnnbench's own products, the weight by row."""
+    if library == DIRECT and Matrix.of(right.meta["val"]).is_by_row:
+        return right
     if library == DIRECT:
-        return (
-            right
-            if Matrix.of(right.meta["val"]).is_by_row
-            else new_node(graph, operators.registered().pack_into_panels, right)
-        )
+        return new_node(graph, operators.registered().pack_into_panels, right)
     weight = new_node(graph, aten.permute.default, right, [1, 0])
     if weight.meta["val"].is_contiguous():
         return weight
@@ -151,8 +149,8 @@ def _reroute(graph: fx.Graph, products: list[Any], factor: Any, library: str) ->
 
 
 def _join_sums(graph: fx.Graph) -> None:
-    """Make one call of two of rnnbench's own products that are added."""
-    own = operators.registered().direct_product
+    """Make one call of two of rnnbench's own products that are added; their biases are added once for all steps."""
+    own, sums = operators.registered().direct_product, dict[tuple[Any, Any], Any]()
     for node in [node for node in graph.nodes if node.target is own]:
         left, right, bias, added, columns, *second = node.args
         if added is None or added.target is not own or len(added.users) > 1 or second != [None, None]:
@@ -161,30 +159,22 @@ def _join_sums(graph: fx.Graph) -> None:
         if other_added is not None or second != [None, None]:
             continue
         with graph.inserting_before(node):
-            biases = _sum_of_biases(graph, bias, other_bias)
+            if bias is not None and other_bias is not None and (bias, other_bias) not in sums:
+                sums[bias, other_bias] = new_node(graph, aten.add.Tensor, bias, other_bias)
+            biases = sums.get((bias, other_bias), other_bias if bias is None else bias)
             joined = new_node(graph, own, other_left, other_right, biases, None, columns, left, right)
         node.replace_all_uses_with(joined)
         graph.erase_node(node)
         graph.erase_node(added)
 
 
-def _sum_of_biases(graph: fx.Graph, bias: Any, other: Any) -> Any:
-    """One sum for all steps: the first step makes it."""
-    if bias is None or other is None:
-        return other if bias is None else bias
-    known = [user for user in bias.users if user.target is aten.add.Tensor and user.args == (bias, other)]
-    return known[0] if known else new_node(graph, aten.add.Tensor, bias, other)
-
-
 def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
     """The sum of a product and another matrix, if nothing else uses the product, and that matrix; else the product."""
-    [user, *others] = product.users
-    if not others and user.target is aten.add.Tensor and not user.kwargs and user.args.count(product) == 1:
-        [added] = [argument for argument in user.args if argument is not product]
-        value = product.meta["val"]
-        if isinstance(added, fx.Node) and (added.meta["val"].shape, added.meta["val"].dtype) == (
-            value.shape,
-            value.dtype,
-        ):
-            return user, added
-    return product, None
+    users = list(product.users)
+    if [user.target for user in users] != [aten.add.Tensor] or users[0].kwargs or users[0].args.count(product) > 1:
+        return product, None
+    [added] = [argument for argument in users[0].args if argument is not product]
+    value, other = product.meta["val"], added.meta["val"] if isinstance(added, fx.Node) else None
+    if other is None or (other.shape, other.dtype) != (value.shape, value.dtype):
+        return product, None
+    return users[0], added

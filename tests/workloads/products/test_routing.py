@@ -124,6 +124,20 @@ def test_the_two_products_of_a_step_are_one_call(batch: int, hidden: int) -> Non
 
 
 @pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+def test_biases_that_the_code_adds_itself_later_are_not_used_before() -> None:
+    def steps(a: Tensor, b: Tensor) -> list[Tensor]:
+        return [torch.addmm(a[0], a, b) + torch.addmm(b[0], b, a), a[0] + b[0]]
+
+    def first(a: Tensor, b: Tensor) -> list[Tensor]:
+        x, y = a[0], b[0]
+        return [torch.addmm(x, a, b) + torch.addmm(y, b, a), y + x, x + y]
+
+    for function in (steps, first):
+        module, _ = routed(function, DIRECT, torch.randn(4, 4), torch.randn(4, 4))  # the graph's order is checked
+        assert count(module, operators.registered().direct_product) == 1
+
+
+@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
 @pytest.mark.parametrize(
     ("function", "calls", "additions"),
     [
@@ -135,6 +149,7 @@ def test_the_two_products_of_a_step_are_one_call(batch: int, hidden: int) -> Non
         (lambda a, b: [(p := a @ b) + a, p], 1, 1),  # the product is used elsewhere
         (lambda a, b: (p := a @ b) + p, 1, 1),
         (lambda a, b: a @ b + a @ a + b @ a, 2, 0),  # a call adds two products, and one matrix to it
+        (lambda a, b: [a @ b, b][1], 0, 0),  # nothing uses the product
     ],
 )
 def test_what_is_added_to_a_product_is_a_part_of_its_call(
