@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_o
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 # Errors of making a record from a reply that a case has forged.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
@@ -197,9 +197,9 @@ def ceiling(
     return Request({"op": "ceiling", **where, "folder": folder, "passes": passes, "again": again}, CeilingReply)
 
 
-def window(case: Case, plan: PlanFields) -> Request[WindowReply]:
-    """Take one window of a prepared case."""
-    return Request({"op": "window", "case": case.key, "plan": plan}, WindowReply)
+def window(case: Case, plan: PlanFields, *, is_warm: bool = False) -> Request[WindowReply]:
+    """Take one window of a prepared case; `is_warm`: directly after another one of it in the same worker."""
+    return Request({"op": "window", "case": case.key, "plan": plan, "is_warm": is_warm}, WindowReply)
 
 
 def release() -> Request[FineReply]:

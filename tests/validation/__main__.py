@@ -14,10 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from rnnbench.harness.machine.processor import processor
+from rnnbench.report.words.processors import identity
 from tests.validation import (
     against_r,
     agreement,
@@ -56,6 +59,7 @@ from tests.validation import (
 )
 
 FOLDER = Path("results/validation")
+Summary = Callable[[pd.DataFrame], pd.DataFrame]
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
 SIMULATED_CASES = 1200  # of each kind
@@ -97,11 +101,13 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-hog": [verdicts.unchanged(2, 120, hog=True), verdicts.slowed(2, 120, hog=True)],
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
+# The rows that were made on other processors stay in these tables.
+OF_PROCESSORS = {"cost", "gaps", "limits", "products", "regret", *TRIALS}
 PEERS = "verdicts-peers"
 PAIRS = "pairs"  # made only when named: each time adds the machine of that day
 PAIRS_SECONDS = 150
 # All rows are kept as CSV, and a summary is shown.
-SUMMARIZED: dict[str, tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], pd.DataFrame]]] = {
+SUMMARIZED: dict[str, tuple[Callable[[], pd.DataFrame], Summary]] = {
     "regret": (regret.regrets, regret.summary),
     "instructions": (instructions.counted, instructions.summary),
     "bisect-real": (bisect_real.histories, bisect_real.summary),
@@ -139,12 +145,12 @@ def main(arguments: list[str]) -> None:
         if name in HARDENING:
             _keep_rows(name, HARDENING[name](args.share, args.only))
         elif name == PAIRS:
-            _keep(name, started, table := pairs.pairs(PAIRS_SECONDS), pairs.summary(table))
+            _keep(name, started, pairs.pairs(PAIRS_SECONDS), pairs.summary)
         elif name in SUMMARIZED:
-            make, summarized = SUMMARIZED[name]
-            _keep(name, started, table := make(), summarized(table))
+            make, summary = SUMMARIZED[name]
+            _keep(name, started, make(), summary)
         elif name in TABLES or name in BY_NAME:
-            _keep(name, started, table := (TABLES | BY_NAME)[name](), table)
+            _keep(name, started, (TABLES | BY_NAME)[name]())
         else:
             suites, rates = (
                 (verdict_peers.peers(), verdict_peers.rates)
@@ -154,15 +160,36 @@ def main(arguments: list[str]) -> None:
             rows = pd.DataFrame()
             for suite in suites:
                 rows = pd.concat([rows, suite])
-                _keep(name, started, rows, rates(rows))
+                _keep(name, started, rows, rates)
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """Write a whole table as CSV, and its readable part as Markdown."""
-    table.to_csv(FOLDER / f"{name}.csv", index=False)
+def _keep(name: str, started: float, table: pd.DataFrame, summary: Summary = lambda table: table) -> None:
+    """Write a whole table as CSV, and its summary as Markdown."""
+    file = FOLDER / f"{name}.csv"
+    if name in OF_PROCESSORS:
+        table = beside_other_processors(table, pd.read_csv(file) if file.exists() else None, _processor())
+        summary = partial(of_each_processor, summary)
+    table.to_csv(file, index=False)
+    shown = summary(table)
     text = f"`python -m tests.validation {name}`, {time.monotonic() - started:.0f} s\n\n{markdown(shown)}"
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def beside_other_processors(table: pd.DataFrame, kept: pd.DataFrame | None, processor: str) -> pd.DataFrame:
+    """A table of this processor below the kept rows of others."""
+    here = table.assign(processor=processor)
+    return here if kept is None else pd.concat([kept[kept["processor"] != processor], here], ignore_index=True)
+
+
+def of_each_processor(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
+    """The summary of each processor's rows, one below the other."""
+    parts = table.groupby("processor", sort=False)
+    return pd.concat([summary(part.drop(columns="processor")).assign(processor=name) for name, part in parts])
+
+
+def _processor() -> str:
+    return identity(processor()).split(";")[0]
 
 
 def _keep_rows(name: str, rows: pd.DataFrame) -> None:

@@ -121,9 +121,15 @@ class Recorder:
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
         return calibrated
 
-    def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
-        """Time a window; `started`: seconds since the run began. Raises VisitCut."""
-        reply = self.ask(worker, window(case, plan_fields(plan)))
+    def window(
+        self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float, *, is_warm: bool
+    ) -> Window:
+        """Time a window. Raises VisitCut.
+
+        `started`: seconds since the run began; `is_warm`: the worker's last window was of this case, and nothing was
+        timed since.
+        """
+        reply = self.ask(worker, window(case, plan_fields(plan), is_warm=is_warm))
         if not reply["ok"]:
             self._cut_if_paused(worker)
             self._note_fault(case, reply)

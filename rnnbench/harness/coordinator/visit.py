@@ -105,11 +105,14 @@ class Visitor:
         turns = self._turns(cases, list(sides), windows)
         turn_counts = Counter(name for name, _, _ in turns)
         waits: dict[str, list[Wait]] = {name: [] for name in sides}
+        before: tuple[str, Case] | None = None
         for name, case, plan in turns:
             worker, recorder = sides[name].worker, sides[name].recorder
             place = WindowPlace(replicate, len(waits[name]), turn_counts[name])
             with _lost_at(name, case):
-                window = recorder.window(worker, case, plan, place, self._seconds())
+                is_warm = before == (name, case)
+                window = recorder.window(worker, case, plan, place, self._seconds(), is_warm=is_warm)
+            before = (name, case)
             self.remember([window])
             waits[name].append(Wait(window, worker.waited_seconds))
             if len(waits[name]) < turn_counts[name]:

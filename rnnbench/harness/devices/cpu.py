@@ -77,12 +77,18 @@ class Cpu:
     def monitor(uuid: str) -> None:
         """None: the processor is not sampled around replicates."""
 
-    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
-        """Call `batches * batch` times after one unclocked call; `lead_seconds` is ignored, as a CPU has no queue."""
+    def clock(
+        self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
+    ) -> Clocked:
+        """Call `batches * batch` times, after one unclocked call unless `is_warm`.
+
+        `lead_seconds` is ignored, as a CPU has no queue.
+        """
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        call()
+        if not is_warm:
+            call()
         first = end = now()
         for index in range(batches):
             start = end
@@ -90,7 +96,7 @@ class Cpu:
                 call()
             end = now()
             seconds[index] = end - start
-        return Clocked(seconds, end - first, end - first, end - first, 1 + batches * batch)
+        return Clocked(seconds, end - first, end - first, end - first, (not is_warm) + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""

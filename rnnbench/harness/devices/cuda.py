@@ -111,12 +111,14 @@ class Cuda:
         except Unavailable as reason:
             return nvml.Gpu(None, str(reason))
 
-    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
+    def clock(
+        self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
+    ) -> Clocked:
         """Call `batches * batch` times without a pause, timing each batch by the marks around it.
 
-        The unclocked call keeps the device busy while the first clocked call is queued. The time between two marks is
-        then the device's time, as long as the host stays ahead of the device. If it does not, the device waits between
-        kernels, as it does for a user; `submit_seconds` shows this.
+        The unclocked call is made even if `is_warm`: it keeps the device busy while the first clocked call is queued.
+        The time between two marks is then the device's time, as long as the host stays ahead of the device. If it does
+        not, the device waits between kernels, as it does for a user; `submit_seconds` shows this.
         """
         line, inner = self._line, range(batch)
         marks = self._marks(batches + 1)

@@ -52,13 +52,16 @@ class Device(Protocol):
     blocks: Blocks
     runs_host_code: bool  # whether machine code of the host runs on it
 
-    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
+    def clock(
+        self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
+    ) -> Clocked:
         """Call `batches * batch` times without a pause, timing each batch.
 
         An unclocked call comes first: the caches still hold other data, and filling them makes a call slower, by more
-        than a tenth if it works on megabytes. Callers don't need to make such a call themselves. `lead_seconds`: keep a
-        device that has a queue busy for that long before the calls, so that they wait in its queue and the device never
-        waits for the host.
+        than a tenth if it works on megabytes. Callers don't need to make such a call themselves. `is_warm`: the caches
+        hold the data of this call, which was made just before, so a processor needs no unclocked call. `lead_seconds`:
+        keep a device that has a queue busy for that long before the calls, so that they wait in its queue and the
+        device never waits for the host.
         """
         ...
 

@@ -125,8 +125,9 @@ class LiveRounds:
         order = balanced_order(list(self._arms), self._windows, self._rng)
         for turn, arm in enumerate(order):
             self._tell(turn, len(order), self._now() - started)
+            is_warm = turn > 0 and order[turn - 1] == arm
             with self._turn(arm) as call:
-                readings[arm].append(take_window(self._device, call, self._plans[arm]))
+                readings[arm].append(take_window(self._device, call, self._plans[arm], is_warm=is_warm))
         pooled = {
             arm: pooled_times(
                 [reading.quantiles for reading in taken],
@@ -153,7 +154,7 @@ class LiveRounds:
                 raise RuntimeError(fault)
 
     def _cost(self) -> float:
-        """Expected seconds of a round; a window begins with an unclocked call."""
+        """Expected seconds of a round; at most one unclocked call is made in a window."""
         if self._record.visits:
             return self._record.cost
         return self._windows * sum(plan.seconds * (1 + 1 / plan.calls) for plan in self._plans.values())

@@ -148,9 +148,14 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
     return MAX_WARMUP_WINDOWS
 
 
-def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, keeps_calls: bool = False) -> Reading:
-    """Time one window of back-to-back calls; `keeps_calls`: its quantiles are the times of all blocks."""
-    clocked = clock_window(device, call, plan, cold=cold)
+def take_window(
+    device: Device, call: Call, plan: Plan, *, cold: bool = False, keeps_calls: bool = False, is_warm: bool = False
+) -> Reading:
+    """Time one window of back-to-back calls.
+
+    `keeps_calls`: its quantiles are the times of all blocks; `is_warm`: the same calls were made just before.
+    """
+    clocked = clock_window(device, call, plan, cold=cold, is_warm=is_warm)
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
     if keeps_calls:  # whole nanoseconds are shorter to store
         quantiles = tuple(max(NANOSECOND, round(seconds, 9)) for seconds in per_call)
@@ -159,6 +164,8 @@ def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, k
     return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, quantiles)
 
 
-def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> Clocked:
+def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Clocked:
     """Time one window, block by block; `cold`: with a flush of the caches before each call."""
-    return device.clock_cold(call, plan.batches) if cold else device.clock(call, plan.batches, plan.batch)
+    if cold:
+        return device.clock_cold(call, plan.batches)
+    return device.clock(call, plan.batches, plan.batch, is_warm=is_warm)

@@ -261,7 +261,9 @@ class Operations:
         ready.timed.renew(f"window {next(ready.numbers)}")
         cold, keeps_calls = workload.is_cold, workload.is_streamed
         with ready.timed.mode(), threads.none_left(ready.case):
-            reading = take_window(ready.device, ready.timed.call, plan, cold=cold, keeps_calls=keeps_calls)
+            reading = take_window(
+                ready.device, ready.timed.call, plan, cold=cold, keeps_calls=keeps_calls, is_warm=request["is_warm"]
+            )
         return WindowReply(
             ok=True,
             calls=plan.calls,

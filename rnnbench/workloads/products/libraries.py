@@ -19,7 +19,8 @@ ProductCall = Callable[[], Tensor]
 # Shapes: x (rows, input), weight (output, input), bias (output).
 Library = Callable[[Tensor, Tensor, Tensor | None], ProductCall | None]
 
-DIRECT = "rnnbench"  # its own products, which are not torch's
+# rnnbench's own products, which are not torch's; the first reads a right factor where it lies by row
+OWN = DIRECT, DIRECT_PACKED = "rnnbench", "rnnbench" + PACKED
 
 REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}

@@ -27,10 +27,11 @@ from rnnbench.workloads.products.choice import (
     SharedProducts,
     fastest_library,
 )
-from rnnbench.workloads.products.libraries import DIRECT
+from rnnbench.workloads.products.libraries import DIRECT, OWN
 
 USED = (graph_passes, choice, operators, direct, exponentials)  # modules that decide what the passes make
 Choose = Callable[[SharedProducts], str]
+Shared = tuple[Any, Matrix]  # what products have in common: their right factor, and the form of the left one
 VECTOR = 1  # dimensions
 BARE = 2  # arguments of a product without a bias
 
@@ -70,36 +71,61 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
     """Rewrite products in place; returns how many products each library makes.
 
     `choose` gets products with the same right factor, and a left one of the same size and order, and returns a library.
-    Products in a library that is none of `ONEDNN`, `ONEDNN_PACKED`, `MKL_PACKED` and `DIRECT` stay as they are.
+    Products in a library that is none of `ONEDNN`, `ONEDNN_PACKED`, `MKL_PACKED` and `OWN` stay as they are.
     """
     made: Counter[str] = Counter()
     factors: dict[tuple[Any, str], Any] = {}  # right factors, and what a library reads in their place
-    for (right, left), products in _shared(graph).items():
-        value = right.meta["val"]
-        has_bias = any(len(product.args) > BARE for product in products)
-        threads = torch.get_num_threads()
-        asked = SharedProducts(left, Matrix.of(value), len(products), value.dtype, threads, has_bias)
-        library = choose(asked)
+    shared = _shared(graph)
+    for (right, left), library in _libraries(shared, choose).items():
+        products = shared[right, left]
         made[library] += len(products)
-        if library not in (DIRECT, ONEDNN, ONEDNN_PACKED, MKL_PACKED):
+        if library not in (*OWN, ONEDNN, ONEDNN_PACKED, MKL_PACKED):
             continue
         with graph.inserting_before(products[0]):
             if (right, library) not in factors:
                 factors[right, library] = _factor(graph, right, library)
         _reroute(graph, products, factors[right, library], library)
-    if made[DIRECT]:
+    if any(made[library] for library in OWN):
         _join_sums(graph)
     return made
 
 
-def _shared(graph: fx.Graph) -> dict[tuple[Any, Matrix], list[Any]]:
+def _shared(graph: fx.Graph) -> dict[Shared, list[Any]]:
     """Products by their right factor and the form of their left one, in the graph's order."""
-    shared: dict[tuple[Any, Matrix], list[Any]] = {}
+    shared: dict[Shared, list[Any]] = {}
     for node in graph.nodes:
         if _is_product(node):
             left, right = node.args[-2:]
             shared.setdefault((right, Matrix.of(left.meta["val"])), []).append(node)
     return shared
+
+
+def _libraries(shared: Mapping[Shared, list[Any]], choose: Choose) -> dict[Shared, str]:
+    """The library for each set of products.
+
+    If products are added to others that rnnbench makes and that are at least as large, it makes both in one call.
+    """
+    sets = {product: key for key, products in shared.items() for product in products}
+    libraries, others = {}, {}
+    for key, products in shared.items():
+        right, left = key
+        value = right.meta["val"]
+        has_bias = any(len(product.args) > BARE for product in products)
+        added = [_sum_with_matrix(product)[1] for product in products]
+        threads, has_added = torch.get_num_threads(), all(matrix is not None for matrix in added)
+        libraries[key] = choose(
+            SharedProducts(left, Matrix.of(value), len(products), value.dtype, threads, has_bias, has_added)
+        )
+        others[key] = {sets.get(matrix) for matrix in added}
+    for key, (other, *more) in others.items():
+        if other is not None and not more and libraries[other] in OWN and _inner(other) >= _inner(key):
+            libraries[key] = libraries[key] if libraries[key] in OWN else DIRECT
+    return libraries
+
+
+def _inner(products: Shared) -> int:
+    """The length of the sums that products are made of."""
+    return products[1].shape[1]
 
 
 def _is_product(node: Any) -> bool:
@@ -113,7 +139,7 @@ def _factor(graph: fx.Graph, right: Any, library: str) -> Any:
     """What a library reads in place of a right factor: for others than rnnbench's own products, the weight by row."""
     if library == DIRECT and Matrix.of(right.meta["val"]).is_by_row:
         return right
-    if library == DIRECT:
+    if library in OWN:
         return new_node(graph, operators.registered().pack_into_panels, right)
     weight = new_node(graph, aten.permute.default, right, [1, 0])
     if weight.meta["val"].is_contiguous():
@@ -133,9 +159,9 @@ def _reroute(graph: fx.Graph, products: list[Any], factor: Any, library: str) ->
             packed = new_node(graph, own.pack_for_mkl, factor, rows)
     for product in products:
         bias, left = (product.args[0] if len(product.args) > BARE else None), product.args[-2]
-        replaced, added = _sum_with_matrix(product) if library == DIRECT else (product, None)
+        replaced, added = _sum_with_matrix(product) if library in OWN else (product, None)
         with graph.inserting_before(replaced):
-            if library == DIRECT:
+            if library in OWN:
                 columns = product.meta["val"].shape[1]
                 rerouted = new_node(graph, own.direct_product, left, factor, bias, added, columns, None, None)
             elif library == MKL_PACKED:

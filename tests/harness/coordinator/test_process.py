@@ -61,7 +61,7 @@ def case_of(name: str) -> Case:
 
 
 def window(worker: WorkerProcess, prepared: dict[str, Any], name: str = "Mine") -> dict[str, Any]:
-    return worker.request({"op": "window", "case": case_of(name).key, "plan": prepared["plan"]}, 60)
+    return worker.request({"op": "window", "case": case_of(name).key, "plan": prepared["plan"], "is_warm": False}, 60)
 
 
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:

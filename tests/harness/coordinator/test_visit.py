@@ -1,5 +1,6 @@
 """A visit with one side, as in a run, and with two, as in a check."""
 
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ class Visits:
         self.untimed_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
         self.folders: list[RunFolder] = []
         self.turns: list[tuple[str, str]] = []
+        self.warm: list[bool] = []  # whether the worker was told so, for each window
         self.sides = {name: self._side(parent, name, fault) for name in sides}
         self.visitor = Visitor(SETTINGS, random.Random(1), self.clock)
 
@@ -44,6 +46,7 @@ class Visits:
             fault(name, message)
             if message["op"] == "window":
                 self.turns.append((name, message["case"]))
+                self.warm.append(message["is_warm"])
 
         folder = RunFolder.create(parent, name)
         self.folders.append(folder)
@@ -99,6 +102,15 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
+
+
+def test_a_window_is_warm_only_after_one_of_the_same_case_in_the_same_worker(
+    begin: Callable[..., Visits], sides: tuple[str, ...]
+) -> None:
+    visits = begin(sides)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=8)
+    assert visits.warm == [False, *(before == now for before, now in itertools.pairwise(visits.turns))]
+    assert any(visits.warm)
 
 
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:

@@ -26,6 +26,12 @@ def test_a_batch_is_clocked_as_a_whole() -> None:
     assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
 
 
+def test_warm_calls_are_all_clocked() -> None:
+    calls = []
+    clocked = Cpu().clock(lambda: calls.append(1), batches=3, batch=5, is_warm=True)
+    assert len(calls) == clocked.calls == 15
+
+
 @pytest.mark.parametrize(
     ("content", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
 )

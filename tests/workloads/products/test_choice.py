@@ -18,15 +18,17 @@ from rnnbench.workloads.products.choice import (
     library_seconds,
     shortest,
 )
-from rnnbench.workloads.products.libraries import DIRECT, LIBRARIES, torch_library
+from rnnbench.workloads.products.libraries import DIRECT, DIRECT_PACKED, LIBRARIES, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OWN = torch_library(torch.float32)
 BY_ROW, TURNED = Matrix((3, 4), (4, 1)), Matrix((4, 5), (1, 4))
 
 
-def products(count: int = 16, right: Matrix = TURNED, left: Matrix = BY_ROW) -> SharedProducts:
-    return SharedProducts(left, right, count, torch.float32, 1)
+def products(
+    count: int = 16, right: Matrix = TURNED, left: Matrix = BY_ROW, *, has_added: bool = False
+) -> SharedProducts:
+    return SharedProducts(left, right, count, torch.float32, 1, has_added=has_added)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,22 @@ def test_another_library_is_chosen_only_where_it_saves_time(
     assert fastest_library(products()) == chosen
 
 
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({OWN: 1.0, DIRECT: 1.1, DIRECT_PACKED: 1.15}, DIRECT),
+        ({OWN: 1.0, DIRECT: 1.2, DIRECT_PACKED: 1.1}, DIRECT_PACKED),
+        ({OWN: 1.0, DIRECT: 1.3, ONEDNN: 1.1}, OWN),  # so much that a matrix more is worth it
+        ({OWN: 1.0, ONEDNN: 0.9}, ONEDNN),  # there are no products of rnnbench's own
+    ],
+)
+def test_a_sum_is_left_to_one_call_unless_products_apart_save_much(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], chosen: str
+) -> None:
+    monkeypatch.setattr(choice, "library_seconds", lambda asked: seconds)
+    assert fastest_library(products(has_added=True)) == chosen
+
+
 def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = {
         "own": 10.0,
@@ -52,7 +70,9 @@ def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.Monke
         "right by column": 30.0,
         DIRECT: 5.5,
         f"calling {DIRECT}": 0.5,
-        f"packing for {DIRECT}": 7.0,
+        DIRECT_PACKED: 4.5,
+        f"calling {DIRECT_PACKED}": 0.5,
+        f"packing for {DIRECT_PACKED}": 7.0,
         ONEDNN: 4.0,
         ONEDNN_PACKED: 3.0,
         f"packing for {ONEDNN_PACKED}": 8.0,
@@ -61,13 +81,14 @@ def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.Monke
     library_seconds.cache_clear()
     assert library_seconds(products(10)) == {  # the weight lies by row, as oneDNN and MKL read it
         OWN: 100.0,
-        DIRECT: 10 * 5.0 + 7.0,
+        DIRECT_PACKED: 10 * 4.0 + 7.0,
         ONEDNN: 10 * 4.0,
         ONEDNN_PACKED: 10 * 3.0 + 8.0,
     }
     assert library_seconds(products(10, Matrix((4, 5), (5, 1)), left=Matrix((3, 4), (1, 3)))) == {
         OWN: 100.0,
-        DIRECT: 10 * (5.0 + 2.0),  # nothing is packed
+        DIRECT: 10 * (5.0 + 2.0),  # read where it lies
+        DIRECT_PACKED: 10 * (4.0 + 2.0) + 7.0,
         ONEDNN: 10 * (4.0 + 2.0) + 30.0,
         ONEDNN_PACKED: 10 * (3.0 + 2.0) + 30.0 + 8.0,
     }
@@ -78,7 +99,7 @@ def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.Monke
 def test_every_library_that_works_here_is_measured(right: Matrix) -> None:
     available = [name for name, library in LIBRARIES.items() if library(torch.ones(3, 4), torch.ones(5, 4), None)]
     seconds = library_seconds(products(right=right))
-    assert set(seconds) == {OWN, DIRECT, *available}
+    assert set(seconds) == {OWN, DIRECT_PACKED, *available} | ({DIRECT} if right.is_by_row else set())
     assert all(0 < taken < 1 for taken in seconds.values())
 
 

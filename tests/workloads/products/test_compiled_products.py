@@ -16,14 +16,14 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, SharedProducts
-from rnnbench.workloads.products.libraries import DIRECT
+from rnnbench.workloads.products.libraries import OWN
 from rnnbench.workloads.products.routing import RoutedPasses
 from tests import workload as small
 from tests.workloads.products.test_routing import AVAILABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
 CALLS = {
-    DIRECT: "rnnbench_multiply",
+    **dict.fromkeys(OWN, "rnnbench_multiply"),
     ONEDNN: "linear_pointwise",
     ONEDNN_PACKED: "linear_pointwise",
     MKL_PACKED: "mkl_linear",

@@ -34,7 +34,7 @@ def by_column(matrix: Tensor) -> Tensor:
 @settings(max_examples=150, deadline=None)
 @given(
     dtype=st.sampled_from(list(TOLERANCES)),
-    rows=st.integers(1, 14),
+    rows=st.integers(1, 31),
     sizes=st.tuples(SIZES, SIZES, st.sampled_from([1, 15, 16, 17, 63, 64, 65, 80, 130, 256])),
     has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     packs=st.tuples(st.booleans(), st.booleans()),

@@ -13,13 +13,13 @@ from torch import Tensor, fx
 from rnnbench.workloads.inductor.graph_passes import aten
 from rnnbench.workloads.products import direct, operators
 from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, Matrix, SharedProducts
-from rnnbench.workloads.products.libraries import DIRECT, LIBRARIES, torch_library
+from rnnbench.workloads.products.libraries import DIRECT, LIBRARIES, OWN, torch_library
 from rnnbench.workloads.products.routing import RoutedPasses, route_products
 from tests.workloads.inductor.test_graph_passes import count, traced
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 AVAILABLE = [
-    *([DIRECT] if direct.available() else []),
+    *(OWN if direct.available() else []),
     *(name for name, library in LIBRARIES.items() if library(torch.ones(2, 3), torch.ones(4, 3), None)),
 ]
 
@@ -68,7 +68,7 @@ def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidd
         ONEDNN: 0,
         ONEDNN_PACKED: count(module, own.pack_for_onednn),
         MKL_PACKED: count(module, own.pack_for_mkl),
-        DIRECT: count(module, own.pack_into_panels),
+        **dict.fromkeys(OWN, count(module, own.pack_into_panels)),
     }
     reads_as_is = library == ONEDNN or (library == DIRECT and Matrix.of(weight.t()).is_by_row)
     assert packings[library] == (not reads_as_is)
@@ -121,6 +121,28 @@ def test_the_two_products_of_a_step_are_one_call(batch: int, hidden: int) -> Non
     module, _ = routed(two_products, DIRECT, *(torch.randn(size, dtype=torch.float64) for size in sizes))
     assert count(module, operators.registered().direct_product) == batch
     assert count(module, aten.add.Tensor) == 1  # of the biases, once for all steps
+
+
+@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+@pytest.mark.parametrize(
+    ("own", "made"), [("larger", {DIRECT: 2}), ("smaller", {DIRECT: 1, ONEDNN: 1}), ("none", {ONEDNN: 2})]
+)
+def test_the_larger_of_two_added_products_decides_where_both_are_made(own: str, made: dict[str, int]) -> None:
+    def step(x: Tensor, weight: Tensor, h: Tensor, other: Tensor) -> Tensor:
+        return x @ weight + h @ other
+
+    def choose(products: SharedProducts) -> str:
+        size = "larger" if products.left.shape[1] == 8 else "smaller"
+        return DIRECT if own == size else ONEDNN
+
+    x, weight, h, other = torch.randn(2, 3), torch.randn(3, 16), torch.randn(2, 8), torch.randn(8, 16)
+    module = traced(step, x, weight, h, other)
+    assert route_products(module.graph, choose) == made
+    module.recompile()
+    torch.testing.assert_close(module(x, weight, h, other), step(x, weight, h, other))
+    functions = operators.registered()
+    assert count(module, functions.direct_product) == (DIRECT in made)
+    assert count(module, functions.onednn_linear) == made.get(ONEDNN, 0)
 
 
 @pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
