@@ -1,7 +1,7 @@
 """Folders of checks made for tests, with known times and without starting a process."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts.folder import write_verdicts
+from rnnbench.report.verdicts.over_time import DatedCheck, in_order, read_check
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -50,6 +51,11 @@ def write(
     if comparison is not None:
         write_verdicts(comparison, folder)
     return folder
+
+
+def read_all(folders: Iterable[Path]) -> list[DatedCheck]:
+    """The checks in these folders that ended with verdicts, the oldest first."""
+    return in_order(check for check in map(read_check, folders) if check is not None)
 
 
 def _info(side: str, pairs: int, *, is_finished: bool) -> RunInfo:

@@ -108,6 +108,31 @@ def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> N
     assert "none of the 3 checks of test ended with verdicts" in refused("--history", *tmp_path.glob("test-check-*"))
 
 
+def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_path: Path) -> None:
+    for number in range(3):
+        same = comparison(finding("unchanged", 1.0, case=LOOP))
+        check = checks.write(tmp_path / str(number), same, {LOOP: 1.0})
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    runs = [run(tmp_path, 2.0 + number / 100) for number in range(4)]
+    torn = [
+        tmp_path / "test-check-20260102T000000Z-ab12" / "verdicts.json",
+        runs[1] / "run.json",
+        runs[2] / "measurements.jsonl",
+    ]
+    for file in torn[:2]:
+        file.write_bytes(file.read_bytes()[:100])
+    torn[2].write_bytes(b"[]\n" + torn[2].read_bytes())
+    text = Path(call("--history", tmp_path, "--out", tmp_path / "out")).read_text(encoding="utf-8")
+    assert "over 2 runs" in text
+    assert "in 2 checks" in text
+    for file in torn:
+        assert f"left out: {file}" in text
+    assert f"left out: {torn[1]}" in refused("--history", runs[0], runs[1])
+    for file in tmp_path.glob("test-check-*/verdicts.json"):
+        file.write_text("{")
+    assert f"left out: {torn[0]}" in refused("--history", *tmp_path.glob("test-check-*"))
+
+
 def test_without_a_run_there_is_no_report() -> None:
     done = CliRunner().invoke(cli, ["report"])
     assert done.exit_code == 2

@@ -1,9 +1,9 @@
 """`rnnbench report --together` and `--history`: several runs in one report."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rnnbench.errors import UserError
 from rnnbench.text import listed, plural
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rnnbench.report.page.place import ReportFolder
 
 RESULTS = Path("results")
+Read = TypeVar("Read")
 
 
 def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
@@ -38,45 +39,64 @@ def history_report(
 ) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files and the folder of a report of a suite's runs and checks over time.
 
-    `paths` are runs, checks, or folders of them.
+    `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
     """
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
     from rnnbench.report.page import checks_history, several_runs
     from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
-    from rnnbench.report.verdicts.over_time import read_checks
+    from rnnbench.report.verdicts.over_time import in_order, read_check
 
-    suite, runs, checks = _of_suite(paths or [RESULTS], suite)
-    folder = place(of_history(suite, [*runs, *checks]), out)
-    sections = [section(history([stored.read(path) for path in runs]))] if len(runs) > 1 else []
-    if len(checks) > 1 and (dated := read_checks(checks)):
-        sections.append(checks_history.section(dated))
+    left_out: list[str] = []
+    suite, run_folders, check_folders = _of_suite(paths or [RESULTS], suite, left_out)
+    folder = place(of_history(suite, [*run_folders, *check_folders]), out)
+    runs = _readable(stored.read, run_folders, left_out)
+    checks = in_order(check for check in _readable(read_check, check_folders, left_out) if check is not None)
+    sections = [section(history(runs), left_out)] if len(runs) > 1 else []
+    if checks and len(check_folders) > 1:
+        sections.append(checks_history.section(checks, () if sections else left_out))
     if not sections:
-        raise UserError(f"--history: none of the {len(checks)} checks of {suite} ended with verdicts")
+        why = left_out or [f"none of the {len(check_folders)} checks of {suite} ended with verdicts"]
+        raise UserError(f"--history: {'; '.join(why)}")
     return several_runs.render(f"{suite}: history", sections), folder
 
 
-def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path], list[Path]]:
+def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: list[str]) -> list[Read]:
+    """What can be read; for the rest, the reason is added to `left_out`."""
+    found = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except UserError as fault:
+            left_out.append(f"left out: {fault}")
+    return found
+
+
+def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path], list[Path]]:
     """The suite, and the folders of its runs and of its checks.
 
-    Raises UserError if there are fewer than two of either kind.
+    Why a folder can't be read is added to `left_out`. Raises UserError if there are fewer than two of either kind.
     """
     from rnnbench.store.folder import is_check, read_info
 
+    def suite_of(folder: Path) -> tuple[Path, str]:
+        return folder, read_info(folder / "head" if is_check(folder) else folder).suite
+
     folders = dict.fromkeys(folder.resolve() for path in paths for folder in _runs_and_checks(path))
-    suites = {folder: read_info(folder / "head" if is_check(folder) else folder).suite for folder in folders}
+    suites = dict(_readable(suite_of, list(folders), left_out))
     counts = {
         name: Counter("check" if is_check(folder) else "run" for folder, of in suites.items() if of == name)
         for name in sorted(set(suites.values()))
     }
     several = [name for name, of_kind in counts.items() if max(of_kind.values()) > 1]
+    found = "; ".join([_counted(counts), *left_out] if counts else left_out)
     if suite is None and len(several) != 1:
         where, remedy = " and ".join(map(str, paths)), "name one with --suite" if several else "at least two are needed"
-        raise UserError(f"--history {where}: {_counted(counts)}; {remedy}")
+        raise UserError(f"--history {where}: {found}; {remedy}")
     chosen = suite or several[0]
     if chosen not in several:
-        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks; there are {_counted(counts)}")
+        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks; there are {found}")
     own = [folder for folder, name in suites.items() if name == chosen]
     return chosen, [path for path in own if not is_check(path)], [path for path in own if is_check(path)]
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rnnbench.analysis.location import Location
-from rnnbench.analysis.verdict import Q, Trial, Verdict, located
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Q, Trial, Verdict, located
 
 MARGIN = 0.025
 
@@ -96,13 +96,21 @@ def test_what_an_earlier_look_has_shown_is_not_lost() -> None:
     assert trial.verdicts()["case"].verdict == "regressed"
 
 
-def test_intervals_are_values_and_wider_at_early_looks() -> None:
-    early, late = Trial({"case": MARGIN}), Trial({"case": MARGIN})
-    early.look("case", at(5), at(5), spent=0.1)
-    late.look("case", at(5), at(5), spent=1.0)
-    first, second = early.verdicts()["case"].low, late.verdicts()["case"].low
+def test_intervals_are_values_with_the_confidence_of_their_look() -> None:
+    wide, narrow = Trial({"case": MARGIN}), Trial({"case": MARGIN})
+    wide.look("case", at(5), at(5), confidence=LOOK_CONFIDENCE)
+    narrow.look("case", at(5), at(5))
+    first, second = wide.verdicts()["case"].low, narrow.verdicts()["case"].low
     assert first.value == second.value == pytest.approx(1.05)
     assert first.lower < second.lower < 1.05 < second.upper < first.upper
+
+
+@pytest.mark.parametrize(("confidence", "expected"), [(0.95, "unchanged"), (0.99, "inconclusive")])
+def test_unchanged_rests_on_the_intervals_of_the_look_whatever_it_spends(confidence: float, expected: Verdict) -> None:
+    for spent in (1.0, 0.01):
+        trial = Trial({"case": MARGIN})
+        trial.look("case", at(2.0), at(0), spent, confidence=confidence)  # 2.5 errors from the margin
+        assert trial.verdicts()["case"].verdict == expected
 
 
 def test_a_single_replicate_decides_nothing() -> None:

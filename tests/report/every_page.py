@@ -22,7 +22,7 @@ from rnnbench.report.page.files import write
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.together import section as together_section
-from rnnbench.report.verdicts.over_time import DatedCheck, read_checks
+from rnnbench.report.verdicts.over_time import DatedCheck
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.pytest_benchmark import read
@@ -106,7 +106,7 @@ def _together() -> dict[str, bytes]:
 
 
 def _checks(folder: Path) -> list[DatedCheck]:
-    return read_checks([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
+    return checks.read_all([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
 
 
 def _history() -> History:

@@ -178,6 +178,15 @@ class Truth:
         return low, mean
 
 
+@dataclass(frozen=True)
+class Suite:
+    """How the check of a suite ended."""
+
+    verdicts: list[Verdict]  # of each case
+    seconds: float
+    held: float  # share of the shown intervals that hold the true ratio
+
+
 TRUTHS = {
     "nothing differs": Truth(0.0),
     "all at the margin": Truth(MARGIN, others=MARGIN),
@@ -189,17 +198,21 @@ TRUTHS = {
 MORE_TRUTHS = {"half 50% in one call of ten": Truth(0.0, 0.05)}  # with the usual noise alone
 
 
-def verdicts(
-    rng: np.random.Generator, truth: Truth, budget_seconds: float, noise: Noise
-) -> tuple[list[Verdict], float]:
-    """The verdict of each case in one suite, and the seconds of the check."""
+def verdicts(rng: np.random.Generator, truth: Truth, budget_seconds: float, noise: Noise) -> Suite:
+    """One simulated suite."""
     cases = [small.case("vanilla", batch_size=number + 1) for number in range(CASES)]
     groups = [Group(case.workload, (case,)) for case in cases]
     runner: Any = SimulatedRunner(rng, *truth.log_ratios(), groups, noise)
     trial = Trial({case.key: MARGIN for case in cases})
     measure(runner, groups, trial, budget_seconds, lambda step: None)
-    judged = trial.verdicts()
-    return [judged[case.key].verdict for case in cases], runner.seconds
+    judged = [trial.verdicts()[case.key] for case in cases]
+    pairs = [
+        (estimate, true)
+        for one, *trues in zip(judged, *truth.log_ratios(), strict=True)
+        for estimate, true in zip((one.low, one.mean), trues, strict=True)
+    ]
+    held = np.mean([estimate.lower <= math.exp(true) <= estimate.upper for estimate, true in pairs])
+    return Suite([one.verdict for one in judged], runner.seconds, float(held))
 
 
 def error_rates(suites: int, budgets: Sequence[float] = (60.0,)) -> pd.DataFrame:
@@ -218,8 +231,8 @@ def _row(suites: int, noise: str, name: str, budget: float) -> dict[str, Any]:
     return {"noise": noise, "truth": name, "budget (s)": budget, **_summary(runs, truth)}
 
 
-def _summary(runs: Sequence[tuple[list[Verdict], float]], truth: Truth) -> dict[str, Any]:
-    judged = np.array([run[0] for run in runs])  # (suite, case)
+def _summary(runs: Sequence[Suite], truth: Truth) -> dict[str, Any]:
+    judged = np.array([run.verdicts for run in runs])  # (suite, case)
     size = np.expm1(np.maximum(*truth.log_ratios()))
     same, at_the_margin, slower = (
         judged[:, which] for which in (size == 0, np.isclose(size, MARGIN), size > 1.001 * MARGIN)
@@ -227,7 +240,8 @@ def _summary(runs: Sequence[tuple[list[Verdict], float]], truth: Truth) -> dict[
     called = np.isin(at_the_margin, ["regressed", "improved"])
     return {
         "suites": len(runs),
-        "median seconds": float(np.median([run[1] for run in runs])),
+        "median seconds": float(np.median([run.seconds for run in runs])),
+        "intervals that hold": float(np.mean([run.held for run in runs])),
         "unchanged: suites with a false alarm": _share(np.isin(same, ["regressed", "improved"]).any(axis=1), same),
         "unchanged: called unchanged": _share(same == "unchanged", same),
         "at the margin: most often called case": float(called.mean(axis=0).max()) if called.size else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
-from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
@@ -218,8 +218,9 @@ def measure(
         low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
         spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
+        confidence = 1 - (1 - LOOK_CONFIDENCE) * share
         for case in _cases(groups):
-            trial.look(case.key, low[case.key], mean[case.key], spent)
+            trial.look(case.key, low[case.key], mean[case.key], spent, confidence=confidence)
         groups = _without(groups, trial.decided())
 
 

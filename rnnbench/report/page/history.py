@@ -1,7 +1,7 @@
 """The section on history: what changed for good over many runs, in words, a figure and tables."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import History
@@ -27,8 +27,8 @@ CAPTION = (
 )
 
 
-def section(history: History) -> Section:
-    """Words, figure and tables of a history."""
+def section(history: History, left_out: Sequence[str] = ()) -> Section:
+    """Words, figure and tables of a history; `left_out`: why other runs are not in it."""
     case_names = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=MAX_PANELS)
     figure = figure_history.render(history, case_names)
@@ -42,7 +42,7 @@ def section(history: History) -> Section:
         "history",
         "How it changed over the runs",
         tuple(_words(history, case_names)),
-        notes(history),
+        [*left_out, *notes(history)],
         pictures,
         tables,
     )

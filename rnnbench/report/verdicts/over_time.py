@@ -1,6 +1,6 @@
 """The checks of a suite over time: what each of them said about each case."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,16 @@ class DatedCheck:
     verdicts: StoredCheck
 
 
-def read_checks(folders: Sequence[Path]) -> list[DatedCheck]:
-    """The checks that ended with verdicts, the oldest first; raises UserError if one can't be read."""
-    checks = []
-    for folder in folders:
-        if verdicts := stored.read(folder):
-            base, head = (read_info(folder / side) for side in ("base", "head"))
-            checks.append(DatedCheck(folder.resolve().name, base, head, verdicts))
+def read_check(folder: Path) -> DatedCheck | None:
+    """Read a check; None if it ended without verdicts. Raises UserError if it can't be read."""
+    if (verdicts := stored.read(folder)) is None:
+        return None
+    base, head = (read_info(folder / side) for side in ("base", "head"))
+    return DatedCheck(folder.resolve().name, base, head, verdicts)
+
+
+def in_order(checks: Iterable[DatedCheck]) -> list[DatedCheck]:
+    """Checks in the order in which they began."""
     return sorted(checks, key=lambda check: (check.head.started, check.name))
 
 

@@ -7,7 +7,7 @@ import pytest
 from rnnbench.report.figures.several_runs import figure_checks
 from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.checks_history import section
-from rnnbench.report.verdicts.over_time import DatedCheck, frame, read_checks
+from rnnbench.report.verdicts.over_time import DatedCheck, frame
 from tests import checks
 from tests import workload as small
 from tests.report.verdicts.samples import comparison, finding
@@ -26,7 +26,7 @@ def of(tmp_path: Path, *changes: dict[int, float]) -> list[DatedCheck]:
             for verdict, ratio, case in zip(verdicts, ratios, CASES, strict=True)
         ]
         folders.append(checks.write(tmp_path / str(number), comparison(*found), {CASES[0]: 1.0}))
-    return read_checks(folders)
+    return checks.read_all(folders)
 
 
 def test_the_words_count_cases_and_name_the_largest_changes(tmp_path: Path) -> None:

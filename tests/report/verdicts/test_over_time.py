@@ -15,17 +15,17 @@ def test_checks_come_in_the_order_in_which_they_began_and_those_without_verdicts
     same = comparison(finding("unchanged", 1.0, case=LOOP))
     made = [checks.write(tmp_path / name, same, {LOOP: 1.0}) for name in "ab"]
     interrupted = checks.write(tmp_path / "c", None, {LOOP: 1.0})
-    found = over_time.read_checks([*made[::-1], interrupted])
+    found = checks.read_all([*made[::-1], interrupted])
     assert [check.verdicts.suite for check in found] == ["quick", "quick"]
     assert found[0].head.started <= found[1].head.started
-    assert over_time.read_checks([]) == []
+    assert checks.read_all([]) == []
     assert over_time.frame([]).empty
 
 
 def test_a_change_is_that_of_the_ratio_which_describes_the_time(tmp_path: Path) -> None:
     by_mean = finding("regressed", near(1.001, 0.002), case=LOOP, mean=estimate(1.2, 1.1, 1.3))
     folder = checks.write(tmp_path, comparison(by_mean, finding("unchanged", 1.004)), {LOOP: 1.0})
-    frame = over_time.frame(over_time.read_checks([folder]))
+    frame = over_time.frame(checks.read_all([folder]))
     slower, same = (frame[frame["verdict"] == verdict] for verdict in ("regressed", "unchanged"))
     assert slower[["change", "change_low", "change_high"]].to_numpy().tolist() == [pytest.approx([1.2, 1.1, 1.3])]
     assert same["change"].tolist() == [pytest.approx(1.004)]
