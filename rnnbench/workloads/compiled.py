@@ -33,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "cpp.use_decompose_tanh": True,
     "size_asserts": False,
 }
+PARTITIONER = "custom_partitioner_fn"  # another option, which not every torch has
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
@@ -210,6 +211,10 @@ def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in OPTIONS.items() if name in known}
+    if PARTITIONER in known:
+        from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
+
+        options[PARTITIONER] = StackedSavedTensors()
     return torch.compile(function, dynamic=False, options={**options, "post_grad_custom_pre_pass": passes})
 
 

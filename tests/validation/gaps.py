@@ -16,7 +16,7 @@ from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.folder import read_profiles
 
 AXES = ("cell", "phase", "batch_size", "hidden_size")
-COMMAND = ("profile", "ladder", "--only", "seq_len=16", "--budget", "25m")
+COMMAND = ("profile", "ladder", "--only", "seq_len=16", "--budget", "20m")
 
 
 def unexplained() -> pd.DataFrame:

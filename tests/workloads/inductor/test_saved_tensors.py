@@ -1,0 +1,93 @@
+"""What compiled forward code keeps for backward: few tensors, and the same gradients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._inductor.utils import fresh_cache
+
+from rnnbench.workloads import compiled
+from rnnbench.workloads.inductor import saved_tensors
+from rnnbench.workloads.inductor.graph_passes import LoopPasses
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread", "quick_compiler"),
+    pytest.mark.skipif(
+        compiled.PARTITIONER not in torch._inductor.list_options(), reason="this torch has no such option"
+    ),
+]
+STEPS = 6
+
+
+def gated(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    """A loop that keeps several tensors of one shape in each step."""
+    for _ in range(STEPS):
+        gate, new = torch.addmm(bias, h, weight.t()).chunk(2, 1)
+        h = torch.sigmoid(gate) * torch.tanh(new) + h
+    return h
+
+
+def gradients(run: Callable[..., Any], *inputs: Tensor) -> tuple[int, Sequence[Tensor]]:
+    """The number of tensors that forward keeps for backward, and the gradients of all inputs."""
+    outputs = run(*inputs)
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    kept = len(getattr(outputs[0].grad_fn, "saved_tensors", ()))
+    total = torch.stack([output.square().sum() for output in outputs]).sum()
+    return kept, torch.autograd.grad(total, inputs)
+
+
+def leaves(*shapes: tuple[int, ...]) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def assert_equal_gradients(function: Callable[..., Any], inputs: list[Tensor]) -> int:
+    """Compile a function and compare its gradients; returns how many tensors it keeps."""
+    torch._dynamo.reset()
+    kept, found = gradients(compiled._compile(function, LoopPasses()), *inputs)
+    _, expected = gradients(function, *inputs)
+    torch.testing.assert_close(found, expected)
+    return kept
+
+
+def test_what_all_steps_keep_is_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = leaves((8, 4), (8,), (3, 4))
+    stacked = assert_equal_gradients(gated, inputs)
+    monkeypatch.setattr(saved_tensors, "MIN_STACKED", 1000)
+    with fresh_cache():  # else the same graph is found there
+        apart = assert_equal_gradients(gated, inputs)
+    assert stacked <= apart - (STEPS - 2)  # the products' results stay apart
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 5)])
+def test_gradients_agree_if_what_is_kept_is_also_returned(sizes: tuple[int, int]) -> None:
+    def function(weight: Tensor, h: Tensor) -> list[Tensor]:
+        steps = []
+        for _ in range(STEPS):
+            h = torch.tanh(h @ weight)
+            steps.append(h)
+        return steps
+
+    assert_equal_gradients(function, leaves((sizes[1], sizes[1]), sizes))
+
+
+def test_large_tensors_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = leaves((8, 4), (8,), (3, 4))
+    stacked = assert_equal_gradients(gated, inputs)
+    monkeypatch.setattr(saved_tensors, "MAX_BYTES", 3 * 4 * 8 - 1)
+    with fresh_cache():
+        assert assert_equal_gradients(gated, inputs) > stacked
+
+
+def test_few_tensors_views_and_products_stay_as_they_are() -> None:
+    def few(x: Tensor, y: Tensor) -> Tensor:
+        return torch.sigmoid(x) * torch.tanh(y)
+
+    def views(x: Tensor, y: Tensor) -> Tensor:
+        parts = [part * part.sin() for part in x.unbind()]  # sixteen views of one input
+        return torch.stack(parts).sum(0) * y
+
+    assert assert_equal_gradients(few, leaves((3, 4), (3, 4))) >= 2
+    assert_equal_gradients(views, leaves((16, 3, 4), (3, 4)))
