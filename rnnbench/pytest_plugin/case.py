@@ -14,7 +14,7 @@ from rnnbench.harness.live.put_back import keep_process
 from rnnbench.harness.live.undisturbed import undisturbed
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
-from rnnbench.harness.worker.operations import build_case, settings_of
+from rnnbench.harness.worker.building import build_case, settings_of
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Workload
 from rnnbench.suite_file import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.protocol import Building
+from rnnbench.harness.protocol import Building, window
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -28,7 +28,7 @@ def outcome(case: Case, windows: int = WINDOWS) -> tuple[str, str]:
     if not observed["ok"]:
         return observed["reason"], ""
     requests = [BUILDING.prepare(case, 0.001, PLAN).content]
-    requests += [{"op": "window", "case": case.key, "plan": PLAN}] * windows
+    requests += [{**window(case, PLAN).content}] * windows
     requests += [BUILDING.verify(case, repeats=True).content]
     replies: list[Any] = []
     for request in requests:

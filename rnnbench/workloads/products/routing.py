@@ -31,7 +31,7 @@ from rnnbench.workloads.products.libraries import DIRECT, OWN
 
 USED = (graph_passes, choice, operators, direct, exponentials)  # modules that decide what the passes make
 Choose = Callable[[SharedProducts], str]
-Shared = tuple[Any, Matrix]  # what products have in common: their right factor, and the form of the left one
+ProductSet = tuple[Any, Matrix]  # what products have in common: their right factor, and the form of the left one
 VECTOR = 1  # dimensions
 BARE = 2  # arguments of a product without a bias
 
@@ -90,9 +90,9 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
     return made
 
 
-def _shared(graph: fx.Graph) -> dict[Shared, list[Any]]:
+def _shared(graph: fx.Graph) -> dict[ProductSet, list[Any]]:
     """Products by their right factor and the form of their left one, in the graph's order."""
-    shared: dict[Shared, list[Any]] = {}
+    shared: dict[ProductSet, list[Any]] = {}
     for node in graph.nodes:
         if _is_product(node):
             left, right = node.args[-2:]
@@ -100,7 +100,7 @@ def _shared(graph: fx.Graph) -> dict[Shared, list[Any]]:
     return shared
 
 
-def _libraries(shared: Mapping[Shared, list[Any]], choose: Choose) -> dict[Shared, str]:
+def _libraries(shared: Mapping[ProductSet, list[Any]], choose: Choose) -> dict[ProductSet, str]:
     """The library for each set of products.
 
     If products are added to others that rnnbench makes and that are at least as large, it makes both in one call.
@@ -123,7 +123,7 @@ def _libraries(shared: Mapping[Shared, list[Any]], choose: Choose) -> dict[Share
     return libraries
 
 
-def _inner(products: Shared) -> int:
+def _inner(products: ProductSet) -> int:
     """The length of the sums that products are made of."""
     return products[1].shape[1]
 

@@ -30,7 +30,8 @@ from rnnbench.harness.profiling import profile, profiler
 from rnnbench.harness.profiling.subject import of_built
 from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.harness.worker import ceilings, energy
-from rnnbench.harness.worker.operations import Operations, settings_of
+from rnnbench.harness.worker.building import settings_of
+from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings

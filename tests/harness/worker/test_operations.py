@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices import Cpu, caches
+from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import torch_state
+from rnnbench.harness.protocol import window
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
@@ -30,38 +31,14 @@ def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) 
     return worker.handle(request | {"plan": None} | changes)
 
 
+def take_window(worker: Operations, case: Case, plan: Any = PLAN, *, is_warm: bool = False) -> dict[str, Any]:
+    return worker.handle({**window(case, plan, is_warm=is_warm).content})
+
+
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
     request = {"op": "observe", "case": case.axes(), "root": str(root), "compiled_steps": 64}
     measurement: dict[str, Any] = worker.handle(request)["measurement"]
     return measurement
-
-
-def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
-    worker, case = operations(), small.case("gru")
-    reply = prepare(worker, case)
-    assert reply["ok"]
-    assert reply["warmup_windows"] >= 1
-    window = worker.handle({"op": "window", "case": case.key, "plan": reply["plan"]})
-    assert window["ok"]
-    assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]
-    assert worker.handle({"op": "release"})["ok"]
-    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
-
-
-def test_a_plan_that_is_given_is_kept() -> None:
-    assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
-
-
-def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    flushes: list[int] = []
-    monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
-    worker, case = operations(), small.case("gru", caches="cold")
-    plan = prepare(worker, case)["plan"]
-    assert plan["batch"] == 1
-    before = len(flushes)
-    window = worker.handle({"op": "window", "case": case.key, "plan": plan})
-    assert window["calls"] == plan["batches"]
-    assert len(flushes) - before == 1 + plan["batches"]  # one flush is for the call that is not clocked
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
@@ -70,7 +47,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
     assert measurement["parity"] == "agrees"
     assert measurement["status"] == "pending"
     assert measurement["resident_bytes"] >= 0
-    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+    assert not take_window(worker, case)["ok"]
 
 
 @pytest.mark.parametrize(
@@ -272,8 +249,8 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
         assert prepare(worker, other)["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
-        assert worker.handle({"op": "window", "case": hostile.key, "plan": PLAN})["ok"]
-        assert worker.handle({"op": "window", "case": other.key, "plan": PLAN})["ok"]
+        assert take_window(worker, hostile)["ok"]
+        assert take_window(worker, other)["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
     finally:
         torch_state.restore(before)
@@ -323,7 +300,7 @@ def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
     reply = prepare(worker, case)
     assert reply["ok"], reply
     [loader] = set(psutil.Process().children()) - before
-    assert worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+    assert take_window(worker, case)["ok"]
     worker.handle({"op": "release"})
     gone, _ = psutil.wait_procs([loader], timeout=5)
     assert gone

@@ -1,0 +1,59 @@
+"""Builds the cases that requests name, under torch's settings for each of them."""
+
+from pathlib import Path
+from typing import Any
+
+from rnnbench.cells import CellError
+from rnnbench.harness import devices
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.worker.fits import check_fits
+from rnnbench.harness.worker.user_modules import UserModules
+from rnnbench.store.records import AXES, Case, DType
+from rnnbench.workloads import loading
+from rnnbench.workloads.prepare import Built, build
+
+
+class Builder:
+    """Builds cases; what they need of torch's settings is put back before each of them."""
+
+    def __init__(self, modules: UserModules | None) -> None:
+        """`modules` keeps the modules of users' cells apart, in a process that does nothing else."""
+        self._modules = modules
+        self._state = self._wanted = torch_state.capture()
+
+    def build(self, request: dict[str, Any]) -> Built | loading.Loading:
+        """The case of a request; raises Skip, CellError and any error of its cell."""
+        if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
+            raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
+        case = Case.from_axes(request["case"])
+        check_fits(case)
+        self.restore_for(case)
+        if self._modules is not None:
+            for own in (case.cell, case.workload.reference, case.workload.optimizer, case.workload.loss):
+                self._modules.add(own, Path(request["root"]))
+        built = build_case(case, Path(request["root"]), request["compiled_steps"])
+        self.restore_for(case)  # the import of a user's file may have changed them
+        return built
+
+    def restore_for(self, case: Case) -> None:
+        """Set torch's settings for a case, whatever the case before it did."""
+        self.restore(case.workload.device, case.workload.dtype, case.workload.threads)
+
+    def restore(self, device: str, dtype: DType, threads: int) -> None:
+        """Set torch's settings for work of this kind."""
+        self._wanted = settings_of(device, dtype, threads, self._state)
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Set torch's settings as they were last wanted; raises NotRestoredError."""
+        torch_state.restore(self._wanted)
+
+
+def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
+    """Build the case without calling it; raises Skip, CellError and any error of its cell."""
+    return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
+
+
+def settings_of(device: str, dtype: DType, threads: int, before: torch_state.TorchState) -> torch_state.TorchState:
+    """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
+    return before | devices.backend(device).settings(dtype) | {"threads": threads}
