@@ -62,6 +62,7 @@ FOLDER = Path("results/validation")
 Summary = Callable[[pd.DataFrame], pd.DataFrame]
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
+SIMULATED_CHECKS = 400  # of each kind
 SIMULATED_CASES = 1200  # of each kind
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
@@ -84,7 +85,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "slurm-sweep": slurm_sweep.sweeps,
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,
-    "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+    "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_CHECKS),
     "stopping-simulated": lambda: stopping_simulated.coverage(SIMULATED_CASES),
     "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
     "latency-simulated": lambda: latency_simulated.coverage(SIMULATED_STREAMS),

@@ -23,6 +23,7 @@ LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed
 UNLIKE = (
     "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
 )
+NOT_PROFILED = "not profiled, so what lies between the two is not explained"
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
 ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
@@ -44,7 +45,7 @@ class Gap:
     axes: dict[str, Any] = field(default_factory=dict)  # cell and workload; empty for modules of a user's process
     case: str = ""  # key of the first rung's case
     reference: str = ""  # key of the reference's
-    note: str = ""  # why the part below the last rung is not taken apart, although both ends were profiled
+    note: str = ""  # why the part below the last rung is not taken apart, although something was profiled
 
     @property
     def named(self) -> list[Step]:
@@ -148,6 +149,11 @@ def of_profiled(
             below = between(of_rungs[-1], end, shown)
         else:
             note = UNLIKE
+    elif any((*profiles, of_reference)):
+        ends = {list(rungs)[-1]: profiles[-1], "its reference": of_reference}
+        missing = [name for name, profile in ends.items() if profile is None]
+        were = "was" if len(missing) == 1 else "were"
+        note = f"{' and '.join(missing)} {were} {NOT_PROFILED}" if missing else ""
     return replace(take_apart(rungs, reference, own_causes(of_rungs[0], end), below), note=note)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.gaps.between import Step, between
-from rnnbench.analysis.gaps.gap import UNLIKE, Gap, gaps, take_apart, worth_saying
+from rnnbench.analysis.gaps.gap import NOT_PROFILED, UNLIKE, Gap, gaps, take_apart, worth_saying
 from rnnbench.analysis.gaps.rescaled import rescaled
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.profiles import Profile
@@ -213,7 +213,11 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     ):
         (gap,) = gaps(times, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
-        assert gap.note == ("" if known is unseen else UNLIKE)
+        assert gap.note == (f"its reference was {NOT_PROFILED}" if known is unseen else UNLIKE)
+    (gap,) = gaps(times, {loop.key: profiles[loop.key]})
+    assert gap.note == f"compiled and its reference were {NOT_PROFILED}"
+    (gap,) = gaps(times, {})
+    assert gap.note == ""
 
 
 def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
