@@ -9,8 +9,8 @@ How the error rate is split. Each of the two ratios gets half of a case's. Over 
 the shares `spent` of `Trial.look`: a p-value is divided by its look's share, and the smallest so far counts, which
 keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
 `unchanged` spends nothing: what counts is that a case beyond the margin is not called so at any look. With intervals
-at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases (`tests/validation`), and the last
-intervals, which are shown, hold the true ratios in at least 95% of cases.
+at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases, and the last intervals, which are shown,
+hold the true ratios in 95% of cases (`tests/validation/verdicts_simulated.py`).
 
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred has
@@ -33,7 +33,7 @@ CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that th
 RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals of a single look
-LOOK_CONFIDENCE = 0.985  # of those of each look, if there are several
+LOOK_CONFIDENCE = 0.99  # of those of each look, if there are several
 
 
 @dataclass(frozen=True)
