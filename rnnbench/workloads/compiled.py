@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -212,9 +213,10 @@ def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in OPTIONS.items() if name in known}
     if PARTITIONER in known:
-        from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
+        with suppress(ImportError):  # a torch whose own partitioner has moved keeps each tensor by itself
+            from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
 
-        options[PARTITIONER] = StackedSavedTensors()
+            options[PARTITIONER] = StackedSavedTensors()
     return torch.compile(function, dynamic=False, options={**options, "post_grad_custom_pre_pass": passes})
 
 

@@ -1,5 +1,6 @@
 """What compiled forward code keeps for backward: few tensors, and the same gradients."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,6 +80,12 @@ def test_large_tensors_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved_tensors, "MAX_BYTES", 3 * 4 * 8 - 1)
     with fresh_cache():
         assert assert_equal_gradients(gated, inputs) > stacked
+
+
+def test_a_torch_whose_partitioner_has_moved_keeps_each_tensor_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rnnbench.workloads.inductor.saved_tensors", None)  # its import fails
+    with fresh_cache():
+        assert assert_equal_gradients(gated, leaves((8, 4), (8,), (3, 4))) > 2 * STEPS
 
 
 def test_few_tensors_views_and_products_stay_as_they_are() -> None:
