@@ -10,7 +10,7 @@ the shares `spent` of `Trial.look`: a p-value is divided by its look's share, an
 keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
 `unchanged` spends nothing: what counts is that a case beyond the margin is not called so at any look. With intervals
 at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases, and the last intervals, which are shown,
-hold the true ratios in 95% of cases (`tests/validation/verdicts_simulated.py`).
+hold the true ratios in 94.8% of cases or more (`tests/validation/verdicts_simulated.py`).
 
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred has

@@ -23,7 +23,7 @@ LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed
 UNLIKE = (
     "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
 )
-NOT_PROFILED = "not profiled, so what lies between the two is not explained"
+NOT_PROFILED = "not profiled, so the difference between the two is not explained"
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
 ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
@@ -150,10 +150,9 @@ def of_profiled(
         else:
             note = UNLIKE
     elif any((*profiles, of_reference)):
-        ends = {list(rungs)[-1]: profiles[-1], "its reference": of_reference}
+        ends = {list(rungs)[-1]: of_rungs[-1], "its reference": end}
         missing = [name for name, profile in ends.items() if profile is None]
-        were = "was" if len(missing) == 1 else "were"
-        note = f"{' and '.join(missing)} {were} {NOT_PROFILED}" if missing else ""
+        note = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} {NOT_PROFILED}"
     return replace(take_apart(rungs, reference, own_causes(of_rungs[0], end), below), note=note)
 
 

@@ -37,7 +37,7 @@
 #endif
 #define LANES (WIDTH / (long)sizeof(VALUE))
 #define PANEL (TALL_VECTORS * LANES) /* columns of a tall tile; a wide one covers two panels */
-#define AHEAD 8 /* rows of `right` that are fetched before they are needed: processors foresee no long strides */
+#define AHEAD 8 /* rows of `right` that are prefetched: processors do not do it themselves over long strides */
 #define BLOCK 16 /* columns that are packed together: streams of memory that a processor can follow */
 #define MIN_SHARED 131072 /* multiply-adds or packed values; for fewer, starting threads takes longer than it saves */
 

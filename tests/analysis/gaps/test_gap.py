@@ -214,6 +214,9 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
         (gap,) = gaps(times, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
         assert gap.note == (f"its reference was {NOT_PROFILED}" if known is unseen else UNLIKE)
+    failed = Profile(compiled.key, "failed", "it needs a library")
+    (gap,) = gaps(times, profiles | {compiled.key: failed})
+    assert gap.note == f"compiled was {NOT_PROFILED}"
     (gap,) = gaps(times, {loop.key: profiles[loop.key]})
     assert gap.note == f"compiled and its reference were {NOT_PROFILED}"
     (gap,) = gaps(times, {})

@@ -1,5 +1,6 @@
 """Faster exponentials: in graphs of `prepacked` only, as exact as an activation needs, and NaN stays NaN."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -36,6 +37,12 @@ def test_only_prepacked_code_has_them(
         torch.testing.assert_close(found, activations(x.double()).float(), rtol=1e-6, atol=3e-7, equal_nan=True)
         zero = 1000 + ODD.index(0.0)
         assert found[:, zero].tolist() == [0.5, 0.0]
+
+
+def test_the_polynomial_is_as_exact_as_float32_needs() -> None:
+    rest = np.linspace(-0.5, 0.5, 100_001)
+    found = np.polynomial.polynomial.polyval(rest, (1.0, *exponentials.COEFFICIENTS))
+    assert np.abs(found / 2**rest - 1).max() < 1.1e-7
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

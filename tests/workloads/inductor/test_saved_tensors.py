@@ -53,10 +53,11 @@ def assert_equal_gradients(function: Callable[..., Any], inputs: list[Tensor]) -
     return kept
 
 
-def test_what_all_steps_keep_is_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("MIN_STACKED", 1000), ("MAX_BYTES", 3 * 4 * 8 - 1)])
+def test_many_small_tensors_are_kept_as_one(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
     inputs = leaves((8, 4), (8,), (3, 4))
     stacked = assert_equal_gradients(gated, inputs)
-    monkeypatch.setattr(saved_tensors, "MIN_STACKED", 1000)
+    monkeypatch.setattr(saved_tensors, limit, value)
     with fresh_cache():  # else the same graph is found there
         apart = assert_equal_gradients(gated, inputs)
     assert stacked <= apart - (STEPS - 2)  # the products' results stay apart
@@ -74,21 +75,13 @@ def test_gradients_agree_if_what_is_kept_is_also_returned(sizes: tuple[int, int]
     assert_equal_gradients(function, leaves((sizes[1], sizes[1]), sizes))
 
 
-def test_large_tensors_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = leaves((8, 4), (8,), (3, 4))
-    stacked = assert_equal_gradients(gated, inputs)
-    monkeypatch.setattr(saved_tensors, "MAX_BYTES", 3 * 4 * 8 - 1)
-    with fresh_cache():
-        assert assert_equal_gradients(gated, inputs) > stacked
-
-
 def test_a_torch_whose_partitioner_has_moved_keeps_each_tensor_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rnnbench.workloads.inductor.saved_tensors", None)  # its import fails
     with fresh_cache():
         assert assert_equal_gradients(gated, leaves((8, 4), (8,), (3, 4))) > 2 * STEPS
 
 
-def test_few_tensors_views_and_products_stay_as_they_are() -> None:
+def test_gradients_agree_for_few_tensors_and_for_views_of_an_input() -> None:
     def few(x: Tensor, y: Tensor) -> Tensor:
         return torch.sigmoid(x) * torch.tanh(y)
 
