@@ -63,20 +63,21 @@ def history_report(
 
 
 def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: list[str]) -> list[Read]:
-    """What can be read; for the rest, the reason is added to `left_out`."""
+    """Read what can be read; the error of each other path is added to `left_out`."""
     found = []
     for path in paths:
         try:
             found.append(read(path))
         except UserError as fault:
-            left_out.append(f"left out: {fault}")
+            left_out.append(str(fault))
     return found
 
 
 def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path], list[Path]]:
     """The suite, and the folders of its runs and of its checks.
 
-    Why a folder can't be read is added to `left_out`. Raises UserError if there are fewer than two of either kind.
+    The error of each folder that can't be read is added to `left_out`. Raises UserError if there are fewer than two of
+    either kind.
     """
     from rnnbench.store.folder import is_check, read_info
 

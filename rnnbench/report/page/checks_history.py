@@ -24,13 +24,13 @@ CAPTION = (
 
 
 def section(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
-    """Words, figure and tables of checks, the oldest first; `left_out`: why others are not among them."""
+    """Words, figure and tables of checks, the oldest first; `left_out`: the files of others that can't be read."""
     found = frame(checks)
     figure = figure_checks.render(found, [when(check.head) for check in checks])
     caption = CAPTION.format(panels=MAX_PANELS)
     pictures = () if figure is None else (picture("checks", "Changes over the checks", caption, figure),)
     tables = (over_time_tables.changes(found, checks), over_time_tables.every(found, checks))
-    return of_runs("checks", "What the checks found", tuple(_words(found, checks)), left_out, pictures, tables)
+    return of_runs("checks", "What the checks found", tuple(_words(found, checks)), (), pictures, tables, left_out)
 
 
 def _words(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:

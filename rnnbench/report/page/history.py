@@ -28,7 +28,7 @@ CAPTION = (
 
 
 def section(history: History, left_out: Sequence[str] = ()) -> Section:
-    """Words, figure and tables of a history; `left_out`: why other runs are not in it."""
+    """Words, figure and tables of a history; `left_out`: the files of others that can't be read."""
     case_names = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=MAX_PANELS)
     figure = figure_history.render(history, case_names)
@@ -42,9 +42,10 @@ def section(history: History, left_out: Sequence[str] = ()) -> Section:
         "history",
         "How it changed over the runs",
         tuple(_words(history, case_names)),
-        [*left_out, *notes(history)],
+        notes(history),
         pictures,
         tables,
+        left_out,
     )
 
 

@@ -9,6 +9,7 @@ from rnnbench.report.tables.table import Table
 
 MAX_OPEN_ROWS = 200  # a longer table is folded until the reader opens it
 DIFFERENCES = "Not the same in these runs:"
+LEFT_OUT = "Left out, since these files can't be read:"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,13 @@ def of_runs(
     differences: Sequence[str],
     pictures: Sequence[Picture],
     tables: Sequence[Table],
+    left_out: Sequence[str] = (),
 ) -> Section:
-    """A section on several runs; `differences` are what a reader must know before the numbers."""
-    warnings = [Warnings(DIFFERENCES, tuple(differences))] if differences else []
+    """A section on several runs.
+
+    `differences` are what a reader must know before the numbers; `left_out` tells of each file that can't be read.
+    """
+    told = {LEFT_OUT: left_out, DIFFERENCES: differences}
+    warnings = [Warnings(heading, tuple(texts)) for heading, texts in told.items() if texts]
     parts: list[SectionPart] = [*warnings, *map(Paragraph, paragraphs), *map(Drawn, pictures), *map(Listed, tables)]
     return Section(id, title, title, parts)
