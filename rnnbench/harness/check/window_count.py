@@ -14,7 +14,8 @@ import numpy as np
 from rnnbench.store.records import Window
 
 MIN_WINDOWS, MAX_WINDOWS = 2, 8  # of each case and side; an even number, so that the order of turns is balanced
-FIRST_RATIO = 1.5  # of the variance of windows to that of pairs, until there are two pairs
+FIRST_RATIO = 4.0  # of the variance of windows to that of pairs, for the first pair
+EXPECTED_SPREAD = 0.007  # of a case's log-ratio from pair to pair, until there are two pairs
 MIN_SHARE = 0.1  # of the variance of a pair's result that is taken to be that of pairs: it is not known precisely
 
 
@@ -43,10 +44,12 @@ class WindowVariances:
     @property
     def ratio(self) -> float:
         """The variance of windows over that of pairs, each the median over the cases."""
+        if not self.results:
+            return FIRST_RATIO
+        within = float(np.median([np.mean(variances) for variances in self.within.values()]))
         several = [case for case, results in self.results.items() if len(results) > 1]
         if not several:
-            return FIRST_RATIO
-        within = float(np.median([np.mean(self.within[case]) for case in several]))
+            return within / EXPECTED_SPREAD**2
         results = float(np.median([np.var(self.results[case], ddof=1) for case in several]))
         added = float(np.median([np.mean(self.of_results[case]) for case in several]))
         between = max(results - added, MIN_SHARE * results)

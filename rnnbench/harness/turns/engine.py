@@ -140,7 +140,7 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
     short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
     best = float("inf")
     for number in range(1, MAX_WARMUP_WINDOWS + 1):
-        quantiles = take_window(device, call, short, cold=cold).quantiles
+        quantiles = take_window(device, call, short, cold=cold, is_warm=number > 1).quantiles
         median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
