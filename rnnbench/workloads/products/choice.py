@@ -136,8 +136,10 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
 
 def _own(x: Tensor, right: Tensor, bias: Tensor | None) -> Calls:
     functions, result = direct.load(x.dtype), x.new_empty(x.shape[0], right.shape[1])
-    calls: Calls = {f"packing for {DIRECT_PACKED}": partial(functions.pack, right)}
-    factors = {DIRECT_PACKED: functions.pack(right)} | ({DIRECT: right} if Matrix.of(right).is_by_row else {})
+    panels = functions.pack(right)
+    # Into the same memory each time: torch's allocator gives a graph the pages of its last call again.
+    calls: Calls = {f"packing for {DIRECT_PACKED}": partial(functions.pack, right, panels)}
+    factors = {DIRECT_PACKED: panels} | ({DIRECT: right} if Matrix.of(right).is_by_row else {})
     for name, factor in factors.items():
         calls[name] = functions.into(result, x, factor, bias)
         # Python's way to C, which compiled code does not go, is that of a product without rows.

@@ -105,9 +105,10 @@ class DirectProducts:
         """The shape of a packed right factor."""
         return -(-columns // self.panel), inner, self.panel
 
-    def pack(self, right: Tensor) -> Tensor:
-        """Pack a right factor that is stored in any order."""
-        panels = right.new_empty(self.panels(*right.shape))
+    def pack(self, right: Tensor, panels: Tensor | None = None) -> Tensor:
+        """Pack a right factor that is stored in any order, into `panels` if they are given."""
+        if panels is None:
+            panels = right.new_empty(self.panels(*right.shape))
         self._pack(panels.data_ptr(), right.data_ptr(), *right.shape, *right.stride())
         return panels
 
