@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rnnbench.cli import cli
+from tests.validation.__main__ import OF_PROCESSORS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -62,3 +64,9 @@ def test_every_command_that_a_page_shows_is_one() -> None:
     for name in pages():
         shown = re.findall(r"^(?:    |\$ )rnnbench ([\w-]+)", (ROOT / name).read_text(), re.MULTILINE)
         assert set(shown) <= set(cli.commands), name
+
+
+@pytest.mark.parametrize("name", sorted(OF_PROCESSORS))
+def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(name: str) -> None:
+    rows = pd.read_csv(ROOT / "results" / "validation" / f"{name}.csv")
+    assert rows["processor"].notna().all()

@@ -97,8 +97,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
 }
 # These take long and are kept suite by suite: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {
-    "verdicts-slowed": [verdicts.slowed(6, 120), verdicts.slowed(6, 60)],
-    "verdicts-unchanged": [verdicts.unchanged(20, 120), verdicts.unchanged(20, 60)],
+    "verdicts-slowed": [verdicts.slowed(10, 60)],
+    "verdicts-unchanged": [verdicts.unchanged(40, 60)],
     "verdicts-hog": [verdicts.unchanged(2, 120, hog=True), verdicts.slowed(2, 120, hog=True)],
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
