@@ -13,8 +13,8 @@ import numpy as np
 
 from rnnbench.store.records import Window
 
-MIN_WINDOWS, MAX_WINDOWS = 2, 8  # of each case and side; an even number, so that the order of turns is balanced
-FIRST_RATIO = 4.0  # of the variance of windows to that of pairs, for the first pair
+MIN_WINDOWS = 2  # of each case and side; an even number, so that the order of turns is balanced
+MAX_WINDOWS = 4  # with more, a minute has so few pairs that their spread is hardly known
 EXPECTED_SPREAD = 0.007  # of a case's log-ratio from pair to pair, until there are two pairs
 MIN_SHARE = 0.1  # of the variance of a pair's result that is taken to be that of pairs: it is not known precisely
 
@@ -43,9 +43,9 @@ class WindowVariances:
 
     @property
     def ratio(self) -> float:
-        """The variance of windows over that of pairs, each the median over the cases."""
+        """The variance of windows over that of pairs, each the median over the cases; 0 before the first pair."""
         if not self.results:
-            return FIRST_RATIO
+            return 0.0
         within = float(np.median([np.mean(variances) for variances in self.within.values()]))
         several = [case for case, results in self.results.items() if len(results) > 1]
         if not several:
@@ -53,7 +53,7 @@ class WindowVariances:
         results = float(np.median([np.var(self.results[case], ddof=1) for case in several]))
         added = float(np.median([np.mean(self.of_results[case]) for case in several]))
         between = max(results - added, MIN_SHARE * results)
-        return within / between if between > 0 else FIRST_RATIO
+        return within / between if between > 0 else 0.0
 
 
 def window_count(ratio: float, pair_seconds: float, window_seconds: float) -> int:
