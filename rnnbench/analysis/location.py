@@ -63,10 +63,10 @@ class Location:
         return Location(-self.value, self.error, self.freedom).p_above(-edge)
 
 
-def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]:
+def locations(samples: Sequence[Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> list[Location]:
     """The centres of samples with something in common, each with an error that the others helped to estimate.
 
-    Raises ValueError if a sample is empty.
+    Samples of fewer than `min_to_trim` values are not trimmed. Raises ValueError if a sample is empty.
     """
     sizes = np.array([len(sample) for sample in samples])
     if not sizes.all():
@@ -75,8 +75,9 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
         rows = np.array([samples[index] for index in alike.tolist()], dtype=float)
-        values[alike], errors[alike], freedom[alike] = _alone(rows)
-        kept[alike] = _kept(size)
+        cut = _cut(size) if size >= min_to_trim else 0
+        values[alike], errors[alike], freedom[alike] = _alone(rows, cut)
+        kept[alike] = size - 2 * cut
     use = (freedom > 0) & (errors > 0)
     if use.sum() >= 2:
         variances, freedom = raised(errors**2 * kept, freedom)
@@ -91,17 +92,16 @@ def shift(base: Location, head: Location) -> Location:
 
 def _cut(n: int) -> int:
     """How many of n values are trimmed at each end."""
-    return max(1, round(TRIMMED_SHARE * n)) if n >= MIN_TO_TRIM else 0
+    return max(1, round(TRIMMED_SHARE * n))
 
 
-def _kept(n: int) -> int:
-    return n - 2 * _cut(n)
+def _alone(samples: np.ndarray, cut: int) -> tuple[np.ndarray, np.ndarray | float, float]:
+    """The centres of samples of equal size, a row each, estimated one by one: values, errors, degrees of freedom.
 
-
-def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
-    """The centres of samples of equal size, a row each, estimated one by one: values, errors, degrees of freedom."""
+    `cut`: how many values of each sample are trimmed at each end.
+    """
     n = samples.shape[1]
-    cut, kept, ordered = _cut(n), _kept(n), np.sort(samples, axis=1)
+    kept, ordered = n - 2 * cut, np.sort(samples, axis=1)
     centres = ordered[:, cut : n - cut].mean(axis=1)
     if n == 1:
         return centres, math.nan, 0.0

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import stats
 
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
-from rnnbench.analysis.location import Location, locations
+from rnnbench.analysis.location import MIN_TO_TRIM, Location, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
 CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
@@ -124,9 +124,9 @@ def share_of_look(number: int) -> float:
     return 1 / (number * (number + 1))
 
 
-def located(logs: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Location]:
-    """The location of each case's log-ratios."""
-    return dict(zip(logs, locations(list(logs.values())), strict=True))
+def located(logs: Mapping[str, Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> dict[str, Location]:
+    """The location of each case's log-ratios; with fewer than `min_to_trim` of them, none is left out."""
+    return dict(zip(logs, locations(list(logs.values()), min_to_trim), strict=True))
 
 
 def _smallest(tests: Mapping[RatioName, Rejection]) -> float:

@@ -32,6 +32,12 @@ def test_up_to_four_values_are_not_trimmed_and_one_has_no_error() -> None:
     assert single.p_above(0.0) == single.p_below(0.0) == 1.0
 
 
+def test_samples_below_the_given_size_are_not_trimmed() -> None:
+    seven = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7]
+    assert [locations([seven], min_to_trim)[0].value for min_to_trim in (7, 8)] == pytest.approx([0.0, 0.1])
+    assert [locations([seven], min_to_trim)[0].freedom for min_to_trim in (7, 8)] == [4, 6]
+
+
 @pytest.mark.parametrize(("number", "cut"), [(5, 1), (9, 1), (20, 2), (31, 3)])
 def test_a_tenth_is_trimmed_at_each_end_but_one_value_at_least(number: int, cut: int) -> None:
     sample = np.random.default_rng(number).normal(size=number) ** 3
