@@ -1,6 +1,7 @@
 """`rnnbench profile`."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -40,6 +41,7 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
+    from rnnbench.analysis.gaps.gap import is_fitting
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.cli.report import files_of_run
@@ -64,11 +66,19 @@ def profile(
     refuse_nothing(folder, summarize(read(folder)), 0.5)
     took = time.monotonic() - started
     left = None if budget is None else budget - took
+    run = read(folder)
     with shown_profiling() as on_progress:
-        profiles = profile_run(folder, chosen.file.parent, settings, left=left, on_progress=on_progress)
+        profiles = profile_run(
+            folder,
+            chosen.file.parent,
+            settings,
+            left=left,
+            is_fitting=partial(is_fitting, run),
+            on_progress=on_progress,
+        )
     refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
-    found = profiled.sections(read(folder), profiles, folder)
+    found = profiled.sections(run, profiles, folder)
     if len(found) > 1:  # of a single one the words begin with how far it is
         for section in found:
             output.say(output.wrapped(f"{section.title}: {section.far}", hang=2))

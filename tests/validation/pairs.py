@@ -1,6 +1,7 @@
 """Real pairs of workers of equal code: the log-ratios of each case in each pair, as noise for simulations."""
 
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from rnnbench import suites
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.check.check import check, select
 from rnnbench.harness.check.sides import sides
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.processors import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.processor import Processor
@@ -32,6 +34,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (session, processor, beside), part in table.groupby(["session", "processor", "beside"], sort=False):
         row = {"session": session, "processor": processor, "beside": beside, "pairs": part["pair"].nunique()}
+        row["seconds of a pair"] = part.groupby("pair")["seconds"].first().median()
         for ratio in ("low", "mean"):
             logs = part.pivot_table(index="pair", columns="case", values=ratio)
             spreads = logs.std()
@@ -47,14 +50,33 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+class PairClock:
+    """Notes when each pair of a check begins."""
+
+    def __init__(self) -> None:
+        self._starts: list[float] = []
+
+    def __call__(self, step: Progress) -> None:
+        """Look at the progress of a check; its pairs are counted from 1."""
+        if step.replicate > len(self._starts):
+            self._starts.append(time.monotonic())
+
+    def seconds(self) -> list[float]:
+        """The seconds of each pair, with the start of the next one; the last pair ends now."""
+        ends = [*self._starts[1:], time.monotonic()]
+        return [round(end - start, 2) for start, end in zip(self._starts, ends, strict=True)]
+
+
 def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as scratch, hogs(int(beside == BUSY), rests=True):
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, {})
         suite = suites.read(str(head / "planted.toml")).with_check(margin=NO_MARGIN, budget_seconds=budget_seconds)
+        clock = PairClock()
         with sides(suite, str(base), None, None) as (first, second):
             selection = select(first, second, {}, None, any_number=False)
-            folder, _ = check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)
+            folder, _ = check(first, second, selection, out=Path(scratch), command="", on_progress=clock)
+        seconds = clock.seconds()
         times = [read(folder / name).replicates for name in ("base", "head")]
         info = read_info(folder / "head")
     both = times[0].merge(times[1], on=["case", "replicate"], suffixes=("", "_head"))
@@ -65,6 +87,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
             "processor": identity(Processor.from_json(info.environment["machine"]["processor"])).split(";")[0],
             "beside": beside,
             "pair": both["replicate"].astype(int),
+            "seconds": both["replicate"].map(dict(enumerate(seconds))),
             "case": both["case"].map(names),
             "low": np.round(both["log_seconds_head"] - both["log_seconds"], 6),
             "mean": np.round(both["log_mean_head"] - both["log_mean"], 6),

@@ -28,7 +28,8 @@ from tests.validation.pairs import KEPT
 
 CASES = 24
 MARGIN = 0.025
-START_SECONDS, VISIT_SECONDS = 0.85, 0.12  # of a pair, and of each case in it
+START_SECONDS = 0.85  # of a pair
+PAIR_SECONDS = START_SECONDS + 0.12 * CASES  # where it was not measured
 OBSERVING_SECONDS = 12.0  # before the first pair
 STALL = 0.03  # mean of what a stall adds
 PROCESSES = 2
@@ -36,6 +37,10 @@ PROCESSES = 2
 
 class Noise(Protocol):
     """How the log-ratios of a suite's cases scatter over pairs of workers of equal code."""
+
+    @property
+    def pair_seconds(self) -> float:
+        """Seconds of a pair that visits all cases."""
 
     def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """Draws the pairs of one suite: what noise adds to the low quantile and to the mean of each case."""
@@ -54,6 +59,7 @@ class MadeUp:
     spoilt: float = 0.03  # share of low quantiles that a stall hits
     spoilt_mean: float = 0.15  # the same for the mean
     draw: Draw = normal
+    pair_seconds: float = PAIR_SECONDS
 
     def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """As `Noise.of_suite`."""
@@ -87,6 +93,7 @@ class RealPairs:
 
     low: np.ndarray  # (pairs, cases)
     mean: np.ndarray
+    pair_seconds: float
 
     def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """As `Noise.of_suite`."""
@@ -105,12 +112,14 @@ def real_pairs(file: Path = KEPT) -> dict[str, RealPairs]:
         return {}
     kinds = {}
     for names, part in pd.read_csv(file).groupby(["session", "processor", "beside"], sort=False):
-        tables = [part.pivot_table(index="pair", columns="case", values=ratio).dropna() for ratio in ("low", "mean")]
-        pairs, cases = tables[0].shape
-        if cases == CASES:
-            kinds[f"{pairs} real pairs: {', '.join(map(str, names))}"] = RealPairs(
-                *(each.to_numpy() for each in tables)
-            )
+        low, mean = (
+            part.pivot_table(index="pair", columns="case", values=ratio).dropna().to_numpy()
+            for ratio in ("low", "mean")
+        )
+        seconds = float(part.groupby("pair")["seconds"].first().median())
+        if low.shape[1] == CASES:
+            measured = RealPairs(low, mean, PAIR_SECONDS if math.isnan(seconds) else seconds)
+            kinds[f"{len(low)} real pairs: {', '.join(map(str, names))}"] = measured
     return kinds
 
 
@@ -139,7 +148,7 @@ class SimulatedRunner:
         self.replicates, self.seconds = 0, OBSERVING_SECONDS
         self._low, self._mean = low, mean
         self._indices = {group.cases[0].key: number for number, group in enumerate(groups)}
-        self._pair = noise.of_suite(rng)
+        self._pair, self._visit_seconds = noise.of_suite(rng), (noise.pair_seconds - START_SECONDS) / CASES
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
         """Draw one pair: a log-ratio for each case of the groups."""
@@ -155,7 +164,7 @@ class SimulatedRunner:
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Seconds that a pair takes."""
-        return START_SECONDS + VISIT_SECONDS * len(groups)
+        return START_SECONDS + self._visit_seconds * len(groups)
 
     def failed(self, case: Case) -> bool:
         """No case fails."""

@@ -156,6 +156,12 @@ def of_profiled(
     return replace(take_apart(rungs, reference, own_causes(of_rungs[0], end), below), note=note)
 
 
+def is_fitting(run: RunTimes, profile: Profile) -> bool:
+    """Whether the calls of a profile took about as long as those of its case in the run."""
+    rows = run.replicates
+    return is_alike(profile, rows.loc[rows["case"] == profile.case, "low_seconds"])
+
+
 def _shows_products(profile: Profile) -> bool:
     return profile.products is not None and bool(profile.products.seconds)
 

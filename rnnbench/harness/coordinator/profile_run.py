@@ -21,6 +21,7 @@ from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
 NOT_REACHED = "not reached within the budget"
+MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
 
 
 def profile_run(
@@ -29,14 +30,16 @@ def profile_run(
     settings: Settings,
     *,
     left: float | None = None,
+    is_fitting: Callable[[Profile], bool] = lambda profile: True,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     now: Callable[[], float] = time.monotonic,
 ) -> dict[str, Profile]:
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
-    A profile that fails keeps its row, with the reason. Raises UserError if nothing was measured or the folder can't be
-    written, and Interrupted on Ctrl-C: what was profiled stays.
+    A profile that fails keeps its row, with the reason. One that is not `is_fitting`, since the machine was busier or
+    less busy than in the run, is taken again while there is time. Raises UserError if nothing was measured or the
+    folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()
     cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
@@ -48,17 +51,23 @@ def profile_run(
     folder = RunFolder(path)
     profiles: dict[str, Profile] = {}
     asker = Asker(settings, partial(start_worker, PROFILER))
+
+    def taken(case: Case) -> Profile:
+        if now() >= until:
+            return Profile(case.key, "failed", NOT_REACHED)
+        request = building.profile(case, str(path.resolve()), settings.window_seconds)
+        return _profile(case, asker.ask(request, measuring_cores(case.workload.cores)))
+
     try:
         with compiler_cache():
-            for number, case in enumerate(cases):
-                on_progress(Progress(0, number, len(cases), None))
-                if now() >= until:
-                    profile = Profile(case.key, "failed", NOT_REACHED)
-                else:
-                    request = building.profile(case, str(path.resolve()), settings.window_seconds)
-                    reply = asker.ask(request, measuring_cores(case.workload.cores))
-                    profile = _profile(case, reply)
-                profiles[case.key] = folder.add_profile(profile)
+            waiting = cases
+            for attempt in range(1 + MAX_AGAIN):
+                for number, case in enumerate(waiting):
+                    on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None))
+                    profile = taken(case)
+                    if profile.works or not attempt:
+                        profiles[case.key] = folder.add_profile(profile)
+                waiting = [case for case in cases if profiles[case.key].works and not is_fitting(profiles[case.key])]
     except KeyboardInterrupt:
         done = f"{len(profiles)} of {plural(len(cases), 'case')} {'is' if len(profiles) == 1 else 'are'} profiled"
         raise Interrupted(f"{done} in {path}") from None

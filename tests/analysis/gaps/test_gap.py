@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.gaps.between import Step, between
-from rnnbench.analysis.gaps.gap import NOT_PROFILED, UNLIKE, Gap, gaps, take_apart, worth_saying
+from rnnbench.analysis.gaps.gap import NOT_PROFILED, UNLIKE, Gap, gaps, is_fitting, take_apart, worth_saying
 from rnnbench.analysis.gaps.rescaled import rescaled
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.profiles import Profile
@@ -246,3 +246,13 @@ def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: 
 
 def test_a_run_without_windows_has_no_gaps(tmp_path: Path) -> None:
     assert gaps(read(folder(tmp_path, {small.case("gru"): []})), {}) == []
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(1e-3, True), (1.4e-3, True), (2e-3, False), (4e-4, False)])
+def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
+    tmp_path: Path, seconds: float, fits: bool
+) -> None:
+    case, other = small.case("gru"), small.case("lstm")
+    run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
+    calls = dict.fromkeys(("call", "unprofiled", "profiled"), (seconds, seconds))
+    assert is_fitting(run, Profile(case.key, times=calls)) == fits

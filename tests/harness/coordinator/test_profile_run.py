@@ -1,5 +1,6 @@
 """Profiles of a run's cases, with workers whose replies the test sets."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker, Fault
+from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
 from tests.stored import folder
 
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
@@ -72,6 +73,35 @@ def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run
     assert profiles[LOOP.key] == Profile(LOOP.key, "failed", "under the profiler: the worker was killed by SIGSEGV")
     assert profiles[REFERENCE.key].works
     assert read_profiles(run) == profiles
+
+
+def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_counts(run: Path) -> None:
+    seen: list[str] = []
+    steps: list[Progress] = []
+
+    def fits(profile: Profile) -> bool:
+        seen.append(profile.case)
+        return profile.case == REFERENCE.key
+
+    profiles = profiled(run, is_fitting=fits, on_progress=steps.append)
+    assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2), (1, 2), (1, 2)]
+    lines = (run / "profiles.jsonl").read_text().splitlines()
+    assert [json.loads(line)["case"] for line in lines] == [LOOP.key, REFERENCE.key, LOOP.key, LOOP.key]
+    assert read_profiles(run) == profiles
+
+
+def test_a_profile_that_does_not_fit_stays_if_no_time_is_left_or_the_next_one_fails(run: Path) -> None:
+    profiles = profiled(run, is_fitting=lambda profile: False, left=START_SECONDS + 1.5)
+    assert all(profile.works for profile in profiles.values())
+    calls: list[Case] = []
+
+    def dies_later(message: dict[str, Any]) -> None:
+        if message["op"] == "profile":
+            calls.append(Case.from_axes(message["case"]))
+            if calls.count(LOOP) > 1:
+                raise WorkerLost("the worker was killed by SIGSEGV")
+
+    assert profiled(run, dies_later, is_fitting=lambda profile: False)[LOOP.key].works
 
 
 def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
