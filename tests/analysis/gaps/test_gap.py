@@ -254,5 +254,5 @@ def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
 ) -> None:
     case, other = small.case("gru"), small.case("lstm")
     run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
-    calls = dict.fromkeys(("call", "unprofiled", "profiled"), (seconds, seconds))
+    calls: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "profiled"), (seconds, seconds))
     assert is_fitting(run, Profile(case.key, times=calls)) == fits
