@@ -31,7 +31,7 @@ MIN_PAIRS = 4  # of workers, before the first look; fewer are not enough to esti
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # Pairs from which on the lowest and highest of a case's ratios are left out. With fewer pairs, what is lost of their
 # spread costs more than it protects: found by simulation, stalls included.
-MIN_TO_TRIM = 8
+MIN_PAIRS_TO_TRIM = 8
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,8 @@ def measure(
             continue
         looks, next_look = looks + 1, math.ceil(LOOK_GROWTH * runner.replicates)
         # Decided cases are included: they still show how noisy cases are.
-        low = located({case: ratios.low for case, ratios in runner.log_ratios.items()}, MIN_TO_TRIM)
-        mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_TO_TRIM)
+        low = located({case: ratios.low for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
+        mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
         spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
         confidence = 1 - (1 - LOOK_CONFIDENCE) * share
         for case in _cases(groups):
