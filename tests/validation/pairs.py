@@ -57,12 +57,12 @@ class PairClock:
         self._starts: list[float] = []
 
     def __call__(self, step: Progress) -> None:
-        """Look at the progress of a check; its pairs are counted from 1."""
+        """Note the time if a new pair has begun; a check counts its pairs from 1."""
         if step.replicate > len(self._starts):
             self._starts.append(time.monotonic())
 
     def seconds(self) -> list[float]:
-        """The seconds of each pair, with the start of the next one; the last pair ends now."""
+        """Seconds of each pair, including the start of the next pair's workers; the last pair ends now."""
         ends = [*self._starts[1:], time.monotonic()]
         return [round(end - start, 2) for start, end in zip(self._starts, ends, strict=True)]
 

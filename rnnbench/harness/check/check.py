@@ -29,8 +29,8 @@ from rnnbench.suites import MAX_CASES, margins
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
 MIN_PAIRS = 4  # of workers, before the first look; fewer are not enough to estimate how much pairs differ
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
-# Pairs from which on the lowest and highest of a case's ratios are left out. With fewer pairs, what is lost of their
-# spread costs more than it protects: found by simulation, stalls included.
+# From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
+# few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
 MIN_PAIRS_TO_TRIM = 8
 
 

@@ -37,8 +37,8 @@ def profile_run(
 ) -> dict[str, Profile]:
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
-    A profile that fails keeps its row, with the reason. One that is not `is_fitting`, since the machine was busier or
-    less busy than in the run, is taken again while there is time. Raises UserError if nothing was measured or the
+    A profile that fails keeps its row, with the reason. A profile for which `is_fitting` is false is taken again while
+    there is time: the machine was busier or less busy than in the run. Raises UserError if nothing was measured or the
     folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()

@@ -137,7 +137,7 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
 def _own(x: Tensor, right: Tensor, bias: Tensor | None) -> Calls:
     functions, result = direct.load(x.dtype), x.new_empty(x.shape[0], right.shape[1])
     panels = functions.pack(right)
-    # Into the same memory each time: torch's allocator gives a graph the pages of its last call again.
+    # Into the same memory each time: in compiled code, the allocator hands out the pages of the last call again.
     calls: Calls = {f"packing for {DIRECT_PACKED}": partial(functions.pack, right, panels)}
     factors = {DIRECT_PACKED: panels} | ({DIRECT: right} if Matrix.of(right).is_by_row else {})
     for name, factor in factors.items():

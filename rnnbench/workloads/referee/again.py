@@ -82,12 +82,15 @@ def verify_alone(built: Built, timed: TimedCall, anew: Callable[[], Built]) -> N
     try:
         check_errors({"output": relative_error(output, _output(anew(), input))}, workload, "a new instance's")
     except ParityError:
-        if not _draws_numbers([anew(), anew()], input):
+        if not _draws_random_numbers([anew(), anew()], input):
             raise
 
 
-def _draws_numbers(instances: Sequence[Built], input: Tensor) -> bool:
-    """Whether two instances of a case differ. Both are built before the first call: building resets random numbers."""
+def _draws_random_numbers(instances: Sequence[Built], input: Tensor) -> bool:
+    """Whether two equal instances give different outputs.
+
+    Both must be built before the first is called, since building a case seeds the random numbers anew.
+    """
     first, second = (_output(instance, input) for instance in instances)
     return relative_error(second, first) != 0
 

@@ -76,14 +76,8 @@ def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run
 
 
 def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_counts(run: Path) -> None:
-    seen: list[str] = []
     steps: list[Progress] = []
-
-    def fits(profile: Profile) -> bool:
-        seen.append(profile.case)
-        return profile.case == REFERENCE.key
-
-    profiles = profiled(run, is_fitting=fits, on_progress=steps.append)
+    profiles = profiled(run, is_fitting=lambda profile: profile.case == REFERENCE.key, on_progress=steps.append)
     assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2), (1, 2), (1, 2)]
     lines = (run / "profiles.jsonl").read_text().splitlines()
     assert [json.loads(line)["case"] for line in lines] == [LOOP.key, REFERENCE.key, LOOP.key, LOOP.key]
