@@ -18,6 +18,7 @@ import torch
 
 from rnnbench import load, suites, summarize
 from rnnbench.expressions import parse_only
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import run_id
 from rnnbench.store.records import Case, Window
 from rnnbench.store.windows import read_windows
@@ -151,11 +152,19 @@ def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
         program.main(["luck"])
 
 
+def scatters_too_much(noise: verdicts_simulated.Noise) -> bool:
+    """Whether the recorded pairs scatter so much that a minute can't find a slowdown of 10%."""
+    return isinstance(noise, verdicts_simulated.RealPairs) and float(np.median(noise.low.std(axis=0))) > 0.03
+
+
 def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
     table = verdicts_simulated.error_rates(suites=4)
     assert set(table["noise"]) == set(verdicts_simulated.NOISES)
     by_truth = table.groupby("truth")
-    assert (by_truth.get_group("half 10%")["slower: regressed"] > 0.95).all()
+    slowed = by_truth.get_group("half 10%").set_index("noise")
+    noisy = [name for name, noise in verdicts_simulated.NOISES.items() if scatters_too_much(noise)]
+    assert (slowed.drop(noisy)["slower: regressed"] > 0.95).all()
+    assert (slowed["slower: unchanged"] == 0).all()
     assert (by_truth.get_group("nothing differs")["unchanged: suites with a false alarm"] == 0).all()
     assert (table["median seconds"] <= 60).all()
 
@@ -176,11 +185,12 @@ def test_pairs_that_share_their_noise_are_told_from_those_that_do_not() -> None:
         pd.DataFrame(values * 0.01)
         .melt(ignore_index=False, var_name="case", value_name="low")
         .reset_index(names="pair")
-        .assign(session=name, processor="a", beside="nothing", mean=lambda frame: frame["low"])
+        .assign(session=name, processor="a", beside="nothing", seconds=4.5, mean=lambda frame: frame["low"])
         for name, values in kinds.items()
     ]
     table = pairs.summary(pd.concat(frames)).set_index("session")
     assert table["pairs"].tolist() == [60, 60]
+    assert table["seconds of a pair"].tolist() == [4.5, 4.5]
     assert table["low: spread of the median case"].tolist() == pytest.approx([0.01, 0.01], rel=0.2)
     assert table["low: shared by a pair's cases"].tolist() == pytest.approx([0.0, 0.8], abs=0.05)
 
@@ -386,16 +396,18 @@ def test_without_r_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         against_r.against_r()
 
 
-def test_real_pairs_are_drawn_whole_with_either_sign(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seconds", "counted"), [(9.5, 9.5), (None, verdicts_simulated.PAIR_SECONDS)])
+def test_real_pairs_are_drawn_whole_with_either_sign(tmp_path: Path, seconds: float | None, counted: float) -> None:
     assert verdicts_simulated.real_pairs(tmp_path / "none.csv") == {}
     rows = [
         {"session": "a", "processor": "b", "beside": "c", "pair": pair, "case": case, "low": pair + 1, "mean": -case}
         for pair in range(3)
         for case in range(verdicts_simulated.CASES)
     ]
-    pd.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    pd.DataFrame(rows).assign(seconds=seconds).to_csv(tmp_path / "pairs.csv", index=False)
     [(name, noise)] = verdicts_simulated.real_pairs(tmp_path / "pairs.csv").items()
     assert name == "3 real pairs: a, b, c"
+    assert noise.pair_seconds == pytest.approx(counted)
     draw = noise.of_suite(np.random.default_rng(0))
     drawn = [draw() for _ in range(60)]
     assert {frozenset(low.tolist()) for low, _ in drawn} == {
@@ -446,3 +458,11 @@ def test_a_summary_of_instructions_and_of_bisections_has_a_row_for_each_kind() -
         ]
     )
     assert bisect_real.summary(found)["with a wrong commit"].tolist() == [0, 1]
+
+
+def test_a_pair_lasts_until_the_next_one_begins() -> None:
+    times = iter([1.0, 5.0, 12.0])  # the first two pairs begin, and the check ends
+    clock = pairs.PairClock(times.__next__)
+    for replicate in (0, 1, 1, 2, 2):
+        clock(Progress(replicate, 0, 24, None))
+    assert clock.seconds() == [4.0, 7.0]

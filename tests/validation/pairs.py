@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,17 +54,18 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 class PairClock:
     """Notes when each pair of a check begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._starts: list[float] = []
 
     def __call__(self, step: Progress) -> None:
         """Note the time if a new pair has begun; a check counts its pairs from 1."""
         if step.replicate > len(self._starts):
-            self._starts.append(time.monotonic())
+            self._starts.append(self._now())
 
     def seconds(self) -> list[float]:
         """Seconds of each pair, including the start of the next pair's workers; the last pair ends now."""
-        ends = [*self._starts[1:], time.monotonic()]
+        ends = [*self._starts[1:], self._now()]
         return [round(end - start, 2) for start, end in zip(self._starts, ends, strict=True)]
 
 
