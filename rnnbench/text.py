@@ -24,6 +24,11 @@ def encoded(text: str) -> bytes:
     return writable(text).encode()
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 300 characters of it; empty if it has none."""
+    return (str(error).strip().splitlines() or [""])[0][:300]
+
+
 def plural(number: int, noun: str) -> str:
     """`1 case`, `1,200 cases`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -242,6 +242,10 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; expected for example 90s, 5m or 1h"),
         (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
         (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
+        (
+            ["run", "tiny.toml", "--resume", "tiny.toml", "--out", "elsewhere"],
+            "--resume goes on in tiny.toml, which is not in --out elsewhere; leave out --out",
+        ),
         (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),
         (
             ["run", "tiny.toml", "--executor", "slurm", "--resume", "x", "--groups-per-job", "2"],

@@ -107,6 +107,7 @@ def test_ends_that_are_equally_fast_or_unknown_or_not_in_order_are_refused(tmp_p
         (("--good", shas[1], "--bad", shas[0]), f"good {shas[1][:7]} is not an ancestor of bad {shas[0][:7]}"),
         (("--good", shas[0], "--only", "implementation=torch.nn"), "only torch.nn's own cases are selected"),
         (("--good", shas[0], "--resume", "nothing-there"), "nothing-there: no such folder"),
+        (("--good", shas[0], "--resume", "."), "--resume goes on in ., which is not in --out out; leave out --out"),
         ((), "Missing option '--good'"),
     ):
         done = in_process("bisect", "mine.toml", "--out", "out", *arguments, cwd=tmp_path)

@@ -10,10 +10,9 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.cli.outcome import in_words, refuse_missing, refuse_no_profile, refuse_nothing
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.profile_run import NOT_REACHED
-from rnnbench.harness.coordinator.runner import NOT_REACHED as BUDGET
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import Profile
+from rnnbench.store.records import NOT_REACHED
 from tests.test_cli import SUITE, rnnbench
 
 
@@ -57,7 +56,7 @@ def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> 
 @pytest.mark.parametrize(
     ("cases", "nothing", "missing"),
     [
-        ([("measured", ""), ("skipped", "why"), ("pending", BUDGET)], "", ""),
+        ([("measured", ""), ("skipped", "why"), ("pending", NOT_REACHED)], "", ""),
         ([], "", ""),
         (
             [("measured", ""), ("failed", "broken"), ("pending", "the job was lost")],
@@ -66,7 +65,7 @@ def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> 
         ),
         ([("skipped", "no GPU")] * 2, *["no case was measured: 2 of 2 were skipped; the first: no GPU"] * 2),
         (
-            [("pending", BUDGET), ("failed", "broken"), ("skipped", "")],
+            [("pending", NOT_REACHED), ("failed", "broken"), ("skipped", "")],
             *["no case was measured: 1 of 3 could not be measured; the first: broken"] * 2,
         ),
         (

@@ -142,7 +142,6 @@ def grow(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["RUN", "--port", "8000"], "--port needs --serve"),
         (["RUN", "RUN", "--serve"], "--serve names one report"),
         (["RUN", "RUN", "--out", "x"], "--out names one report"),
         (["nowhere", "--serve"], "not a run folder"),
@@ -152,6 +151,32 @@ def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], faul
     filled = [str(run) if argument == "RUN" else argument for argument in arguments]
     with pytest.raises(UserError, match=fault):
         CliRunner().invoke(cli, ["report", *filled], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["RUN", "--port", "8000"], "--port needs --serve"),
+        (["RUN", "--suite", "quick"], "--suite needs --history"),
+        (["RUN", "--serve", "--reference", "test_a"], "--reference is for pytest-benchmark's files"),
+        (["RUN", "--serve", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
+        *(
+            ([way, *given], f"{given[0]} is for the report of one RUN; leave it out with --together and --history")
+            for way in ("--history", "--together")
+            for given in (
+                ["--serve"],
+                ["--port", "0"],
+                ["--predict", "batch_size=8"],
+                ["--reference", "test_a"],
+                ["--group-by", "func"],
+            )
+        ),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_an_error(run: Path, arguments: list[str], fault: str) -> None:
+    done = CliRunner().invoke(cli, ["report", *(str(run) if argument == "RUN" else argument for argument in arguments)])
+    assert done.exit_code == 2
+    assert fault in done.output
 
 
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:

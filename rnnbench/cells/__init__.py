@@ -19,6 +19,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.store.records import TORCH_OWN, Reference
+from rnnbench.text import first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -186,7 +187,7 @@ def _from_file(path: Path) -> ModuleType:
 
 def _said(error: BaseException) -> str:
     """The first line of an error, and its place in the user's files; without a place if the import system raised it."""
-    message = (str(error).strip().splitlines() or [""])[0]
+    message = first_line(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__
     return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else message

@@ -12,7 +12,7 @@ from rnnbench.store.records import ReferenceLayer
 
 NamedWeights = dict[str, tuple[str, Tensor]]  # plain name -> full name and parameter
 FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
-LAYERS: dict[type[nn.Module], ReferenceLayer] = {
+REFERENCE_LAYERS: dict[type[nn.Module], ReferenceLayer] = {
     nn.RNN: "rnn", nn.LSTM: "lstm", nn.GRU: "gru", nn.RNNCell: "rnn", nn.LSTMCell: "lstm", nn.GRUCell: "gru",
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
 
     The module must be the only one with a mapping, besides those within it.
     """
-    layer = LAYERS.get(type(like))
+    layer = REFERENCE_LAYERS.get(type(like))
     owners = {name: module for name, module in mine.named_modules() if hasattr(module, "weights_from")}
     prefix = next(iter(owners), None)  # modules come before those within them
     if (

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BATCHED = 3  # dimensions of a batch of sequences
 State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
 
 
@@ -48,6 +49,11 @@ def output(cell_state: State, *, stacked: bool) -> Tensor:
 def tensors(state: State) -> tuple[Tensor, ...]:
     """The tensors of a torch.nn layer's state: `(h,)` or `(h, c)`."""
     return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def storage_address(tensor: Tensor) -> int:
+    """Where a tensor's storage begins; views of one tensor have the same."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def leaves(state: State) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """The command line: parse, call, print. Heavy imports stand inside the commands, so that `--help` is quick."""
 
-import os
 import signal
 import sys
 import traceback
@@ -97,9 +96,9 @@ def _tell(words: str) -> None:
 
 def _annotate(words: str) -> None:
     """Say it also on the page of GitHub's job, which shows no output."""
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        from rnnbench.report.verdicts import github
+    from rnnbench.report.verdicts import github
 
+    if github.is_at_work():
         output.note(github.failure(words))
 
 

@@ -17,6 +17,7 @@ from rnnbench.cli.options import (
     only_option,
     out_option,
     read_suite,
+    refuse_other_out,
     source_option,
     suite_argument,
     yes_option,
@@ -79,6 +80,8 @@ def bisect(
     from rnnbench.suites import TooManyCases
     from rnnbench.text import encoded, rounded_up
 
+    if resume is not None:
+        refuse_other_out(context, resume, out)
     chosen = read_suite(suite)
     with adding(CONFIRM, TooManyCases), adding("(--resume goes on from there)", Interrupted):
         folder, answer = search(

@@ -18,6 +18,7 @@ from rnnbench.cli.options import (
     benchmark_groups_option,
     benchmark_reference_option,
     device_option,
+    no_device,
     only_option,
     out_option,
     read_suite,
@@ -219,12 +220,18 @@ def _against_run(
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
     from rnnbench.harness.check.stored import check_against_run
+    from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
 
     groups = selected(suite, only, device, yes=yes)
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
-    with shown_progress() as on_progress:
-        return check_against_run(suite, groups, settings, baseline, out=out, command=typed(), on_progress=on_progress)
+    try:
+        with shown_progress() as on_progress:
+            return check_against_run(
+                suite, groups, settings, baseline, out=out, command=typed(), on_progress=on_progress
+            )
+    except NoDevice as missing:
+        raise no_device(missing, suite, device) from None
 
 
 def _tell(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:

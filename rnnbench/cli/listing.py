@@ -16,7 +16,7 @@ from rnnbench.cli.options import (
     yes_option,
 )
 from rnnbench.errors import UserError
-from rnnbench.text import printable
+from rnnbench.text import first_line, printable
 
 
 @click.group("list")
@@ -44,7 +44,7 @@ def list_suites() -> None:
             suite = suites.read(str(file))
             count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
         except UserError as fault:  # a broken suite does not hide the others
-            output.note(printable(f"{name:<14} can't be used: {str(fault).splitlines()[0]}"))
+            output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue
         hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
         cases = "case" if count == 1 else "cases"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from rnnbench.cli import output
@@ -114,6 +115,13 @@ def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, s
     return read_suite(name)
 
 
+def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
+    """Raise a usage error if --out was given and the folder to go on with is not in it."""
+    is_given = context.get_parameter_source("out") is ParameterSource.COMMANDLINE
+    if is_given and resume.exists() and resume.resolve().parent != out.resolve():
+        raise click.UsageError(f"--resume goes on in {resume}, which is not in --out {out}; leave out --out")
+
+
 def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
     """The cases of a suite that the command line selects, in groups."""
     from rnnbench import suites
@@ -131,6 +139,11 @@ def adding(words: str, to: type[Exception]) -> Iterator[None]:
         yield
     except to as error:
         raise type(error)(f"{error} {words}") from None
+
+
+def no_device(missing: Exception, suite: "Suite", device: str | None) -> UserError:
+    """The error that no device of the selected cases is there, with what asked for it: --device or the suite."""
+    return UserError(f"{suite.name if device is None else f'--device {device}'}: {missing}")
 
 
 reference_option = click.option(

@@ -47,7 +47,7 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
 
 def _faulty(summary: "pd.DataFrame") -> "pd.DataFrame":
     """The cases that failed, or that were not reached for another reason than the budget."""
-    from rnnbench.harness.coordinator.runner import NOT_REACHED
+    from rnnbench.store.records import NOT_REACHED
 
     is_pending = (summary["status"] == "pending") & (summary["reason"] != NOT_REACHED)
     return summary[(summary["status"] == "failed") | is_pending]
@@ -55,7 +55,7 @@ def _faulty(summary: "pd.DataFrame") -> "pd.DataFrame":
 
 def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None, took: float) -> None:
     """Raise UserError if the budget was spent before the first profile, by measuring, which took so many seconds."""
-    from rnnbench.harness.coordinator.profile_run import NOT_REACHED
+    from rnnbench.store.records import NOT_REACHED
 
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(

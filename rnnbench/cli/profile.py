@@ -10,6 +10,7 @@ from rnnbench.cli import output
 from rnnbench.cli.options import (
     Duration,
     device_option,
+    no_device,
     only_option,
     out_option,
     read_suite,
@@ -19,7 +20,6 @@ from rnnbench.cli.options import (
 )
 from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
-from rnnbench.errors import UserError
 
 
 @click.command(short_help="Say where the time goes, and what would close the gap.")
@@ -62,11 +62,11 @@ def profile(
         with shown_progress() as on_progress:
             folder = run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
-        raise UserError(f"{chosen.name}: {missing}") from None
-    refuse_nothing(folder, summarize(read(folder)), 0.5)
+        raise no_device(missing, chosen, device) from None
+    run = read(folder)
+    refuse_nothing(folder, summarize(run), 0.5)
     took = time.monotonic() - started
     left = None if budget is None else budget - took
-    run = read(folder)
     with shown_profiling() as on_progress:
         profiles = profile_run(
             folder,

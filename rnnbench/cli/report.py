@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,16 @@ def report(
     """
     from rnnbench.report.page.run_folder import put
 
+    of_one = {"--serve": serve, "--port": port, "--predict": asked, "--reference": reference, "--group-by": group_by}
+    of_files = {"--reference": reference, "--group-by": group_by}
+    if together or history:
+        _refuse(of_one, "is for the report of one RUN; leave it out with --together and --history")
+    if not history:
+        _refuse({"--suite": suite}, "needs --history")
+    if not serve:
+        _refuse({"--port": port}, "needs --serve")
+    else:
+        _refuse(of_files, "is for pytest-benchmark's files, and --serve shows a run")
     if together or history:
         page = put(*_several(runs, out, suite, together=together, history=history))
         output.say_path(page)
@@ -82,8 +93,6 @@ def report(
     if len(runs) > 1 and (out is not None or serve):
         option = "--serve" if out is None else "--out"
         raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
-    if port is not None and not serve:
-        raise UserError("--port needs --serve")
     if serve:
         _serve(runs[0], asked, out, port or 0, opens=opens)
         return
@@ -93,6 +102,13 @@ def report(
         output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise a usage error if one of these options was given: it would have no effect."""
+    for option, value in options.items():
+        if value not in (None, False, ()):
+            raise click.UsageError(f"{option} {why}")
 
 
 def _several(
@@ -119,9 +135,8 @@ def _files(path: Path, reference: str | None, group_by: str | None, sizes: tuple
     if is_check(path):
         from rnnbench.report.page import check_page
 
-        for option, value in {"--predict": sizes, "--reference": reference, "--group-by": group_by}.items():
-            if value:
-                raise click.UsageError(f"{option} is for runs and files; {path} is a check")
+        given = {"--predict": sizes, "--reference": reference, "--group-by": group_by}
+        _refuse(given, f"is for runs and files; {path} is a check")
         return check_page.render(path)
     if pytest_benchmark.is_saved(path):
         from rnnbench.analysis.saved_groups import grouped

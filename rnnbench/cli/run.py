@@ -14,10 +14,12 @@ from rnnbench.cli.options import (
     adding,
     device_option,
     input_option,
+    no_device,
     only_option,
     out_option,
     read_suite_or_cell,
     reference_option,
+    refuse_other_out,
     selected,
     sequence_option,
     suite_names,
@@ -74,7 +76,9 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 also if cases failed, or if none was measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
+@click.pass_context
 def run(
+    context: click.Context,
     suite: str,
     reference: str | None,
     input: str | None,
@@ -114,10 +118,12 @@ def run(
 
     if executor != "slurm" and (slurm_options or groups_per_job):
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
-    if resume is not None and (only or device):
-        raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
+    if resume is not None:
+        refuse_other_out(context, resume, out)
+        if only or device:
+            raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
-    groups = selected(chosen, only, device, yes=yes)
+    groups = [] if resume else selected(chosen, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     if executor == "slurm":
@@ -134,9 +140,9 @@ def run(
             folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None:
-            raise UserError(f"--device {device}: {missing}") from None
+            raise no_device(missing, chosen, device) from None
         if not allow_missing:
-            raise UserError(f"{chosen.name}: {missing}; {ACCEPT}") from None
+            raise UserError(f"{no_device(missing, chosen, None)}; {ACCEPT}") from None
         (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, allow_missing=allow_missing, as_json=as_json)

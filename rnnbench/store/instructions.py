@@ -13,7 +13,6 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
 C_LIBRARY = re.compile(r"libc[.-].*")
-OTHER_LIBRARIES = re.compile(r"(ld-|libstdc\+\+|libpthread|libgcc|libdl).*")
 # Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
 KERNEL_FILES = re.compile(r"\?\?\?|libmkl.*|libdnnl.*|libm[.-].*|libopenblas.*|libarm_compute.*")
 KERNELS = re.compile(

@@ -196,4 +196,3 @@ METRICS = (
 )
 
 OBSERVED = tuple(metric for metric in METRICS if metric.probe)
-DERIVED = tuple(metric for metric in METRICS if not metric.probe)

@@ -170,6 +170,11 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not JSON: {error}\n{wanted}") from None
     if isinstance(content, dict) and "schema_version" in content and "resolved" in content:
         raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
+    if isinstance(content, dict) and "schema_version" in content and "findings" in content:
+        raise UserError(
+            f"{path}: these are the verdicts of two runs, which have no report of their own; read verdicts.md beside it, "
+            "or make a report of the two runs together"
+        )
     kinds = {"machine_info": dict, "benchmarks": list, "version": str}
     for key, kind in kinds.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):

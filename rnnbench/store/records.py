@@ -49,11 +49,16 @@ GRAPH_BACKENDS: dict[Implementation, str] = {
 }
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
+GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # of a layer: rows of its weights, in hidden sizes
+ITEM_BYTES: dict[DType, int] = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 DATA_SETS: dict[DataSet, str] = {
     "regular": "samples stored one after another",
     "windows": "windows over one series, without overlap",
     "overlapping": "windows over one series, a step apart",
 }
+# Reasons of cases that were not measured
+NOT_REACHED = "not reached within the budget"
+ENDED_BEFORE = "the run ended before it"
 REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  # a group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have

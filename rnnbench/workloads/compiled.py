@@ -136,8 +136,7 @@ def why_not_routed() -> str:
 
 
 def _why_not_routed(*, with_direct: bool) -> str:
-    from rnnbench.workloads.products.choice import ONEDNN_PACKED
-    from rnnbench.workloads.products.libraries import DIRECT
+    from rnnbench.workloads.products.libraries import DIRECT, ONEDNN_PACKED
     from rnnbench.workloads.products.routing import RoutedPasses
 
     def one_of_each(products: Any) -> str:

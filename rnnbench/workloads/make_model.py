@@ -24,6 +24,7 @@ from rnnbench.workloads.model import OutputHead, SequenceModel
 Factory = Callable[..., nn.Module]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 SEED = 0
+LAYER_CLASSES: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 RUNS: dict[Implementation, Run] = {
     "loop": loop,
@@ -96,9 +97,9 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
 
 
 def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> TorchLayer:
-    layers: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-    more = _nonlinearity(workload, layers[workload.reference])
-    layer = layers[workload.reference](
+    layer_class = LAYER_CLASSES[workload.reference]
+    more = _nonlinearity(workload, layer_class)
+    layer = layer_class(
         input_size,
         workload.hidden_size,
         workload.num_layers,

@@ -1,9 +1,6 @@
 """How much memory a case needs at least, by its sizes alone: a case larger than the machine is not tried."""
 
-from rnnbench.store.records import LOADS, DType, Reference, Workload
-
-BYTES: dict[DType, int] = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
-GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # products with each state, of a torch.nn layer
+from rnnbench.store.records import GATES, ITEM_BYTES, LOADS, Workload
 
 
 def least_bytes(workload: Workload) -> int:
@@ -18,4 +15,4 @@ def least_bytes(workload: Workload) -> int:
         numbers += width * workload.output_size
         gates, above = GATES.get(workload.reference, 0), width * (workload.num_layers - 1)
         numbers += gates * width * (workload.input_size + above + workload.num_layers * workload.hidden_size)
-    return numbers * BYTES[workload.dtype]
+    return numbers * ITEM_BYTES[workload.dtype]

@@ -14,7 +14,7 @@ def is_alike(profile: Profile | None, seconds: Iterable[float]) -> bool:
     """Whether the calls of a profile took about as long as the measured ones, and the machine was not busier."""
     if profile is None or not profile.works:
         return False
-    return 1 / (1 + MAX_DIFFERENCE) <= 1 / _factor(profile, seconds) <= 1 + MAX_DIFFERENCE
+    return 1 / (1 + MAX_DIFFERENCE) <= _factor(profile, seconds) <= 1 + MAX_DIFFERENCE
 
 
 def rescaled(profile: Profile, seconds: Iterable[float]) -> Profile:

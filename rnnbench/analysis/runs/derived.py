@@ -14,17 +14,16 @@ from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     AXES,
     FUSED_LAYERS,
+    GATES,
     GRAPH_BACKENDS,
+    ITEM_BYTES,
     REFERENCES,
     WORKLOAD_AXES,
     Case,
-    Reference,
     Workload,
 )
 
-ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
-GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # rows of a state's weights, in hidden sizes
 REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
 SAME_EQUATIONS = ("agrees", "is the reference")  # parity of cases that need the reference's weights in each step
 FASTER_SINCE = "the machine ran faster during the run than while its limits were measured"

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from rnnbench.analysis.runs.derived import ITEM_BYTES
 from rnnbench.analysis.scaling.counts import StepCounts, counts
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
 from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, REFERENCES
+from rnnbench.store.records import AXES, ITEM_BYTES, REFERENCES
 
 SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
 PHASES = ("inference", "training", "step")  # whose calls run one batch

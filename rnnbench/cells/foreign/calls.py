@@ -22,11 +22,10 @@ from torch import Tensor, nn
 
 from rnnbench.cells.foreign.first_states import first_states, own_first_states
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
-from rnnbench.cells.foreign.structures import copied, is_alike, on_trial, rebuilt, tensors_of
+from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, rebuilt, tensors_of
 
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
-KEPT = "_rnnbench_call"
 MIN_ROWS = 3
 UNKNOWN = -1  # in place of the index of an output
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
@@ -69,7 +68,7 @@ class CellCall:
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """A state of the cell as it is passed around."""
         if not self._is_flat:
-            tensors = tuple(tensors_of(state))
+            tensors = tuple(tensors_of(state, self.like))
         else:
             tensors = (state,) if isinstance(state, Tensor) else tuple(state)
         if self.shown is None:
@@ -227,7 +226,7 @@ def _reach_of_steps(
     def call() -> list[Tensor]:
         output, new = step(x.clone(), copied(state))
         output, new = step(x.clone(), new)
-        return [*tensors_of(new), *([] if output is None else tensors_of(output))]
+        return [*tensors_of(new, state), *([] if output is None else tensors_of(output))]
 
     return reach(cell, call)
 
@@ -258,11 +257,12 @@ def _tried(
         return split(called(cell, x, of, taking, keyword), giving)
 
     try:
-        for _ in range(2):
-            output, new = step(input.clone(), copied(state))
+        new = state
+        for _ in range(2):  # after one step from zeros, unlike parts of the state may still be equal
+            output, new = step(input.clone(), copied(new))
             if not is_alike(new, state):
                 return None
-        tensors = tensors_of(new)
+        tensors = tensors_of(new, state)
         reached = _reach_of_steps(cell, input, step, state)
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None

@@ -9,16 +9,22 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 
+KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
 MAX_DEPTH = 20  # of a state; a deeper one contains itself
 
 
-def tensors_of(state: Any, depth: int = 0) -> list[Tensor]:
-    """All tensors of a state in order. Raises CellError if it holds something else, or contains itself."""
+def tensors_of(state: Any, like: Any = None, depth: int = 0) -> list[Tensor]:
+    """All tensors of a state in order; those of a dictionary in the order of `like`, another state of this structure.
+
+    Raises CellError if the state holds something else, or contains itself.
+    """
     if isinstance(state, Tensor):
         return [state]
     if depth == MAX_DEPTH:
         raise CellError(f"its state is nested more than {MAX_DEPTH} deep; does it contain itself?")
-    return [tensor for part in _parts(state).values() for tensor in tensors_of(part, depth + 1)]
+    parts = _parts(state)
+    parts_like = parts if like is None else _parts(like)
+    return [tensor for name in parts_like for tensor in tensors_of(parts[name], parts_like[name], depth + 1)]
 
 
 def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:

@@ -149,7 +149,7 @@ def observed(
                 for side in (base, head)
             }
             runner = start_runner(pairs, runs, cases, head.suite.settings)
-            runner.notes += _notes(head.suite.settings, hellos.values())
+            runner.notes += _notes(hellos.values())
             runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
             refuse_foreign(base, head, imported)
@@ -245,7 +245,7 @@ def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: J
     return finding(before, after, judged, margin, replicates, runner.given_up(case) or "no time was left to measure it")
 
 
-def _notes(settings: Settings, hellos: Iterable[Mapping[str, Any]]) -> list[str]:
+def _notes(hellos: Iterable[Mapping[str, Any]]) -> list[str]:
     """Notes for the reader about the whole check."""
     notes = []
     if not all(hello.get("fixed_addresses") for hello in hellos):

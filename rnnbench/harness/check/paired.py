@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.sides import Side
 from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
@@ -113,7 +110,7 @@ class PairedRunner:
         layout = self._pairs.draw_layout()
         queues = {
             name: CountingQueue(
-                cases, partial(_start_counting, self._pairs, side, layout), self._recorders[name].building
+                cases, partial(self._pairs.start_one, side=side, layout=layout), self._recorders[name].building
             )
             for name, side in self._pairs.sides.items()
         }
@@ -205,10 +202,6 @@ class PairedRunner:
             ratios = self.log_ratios.setdefault(case, Ratios())
             ratios.low.append(math.log(head[case].low / base[case].low))
             ratios.mean.append(math.log(head[case].mean / base[case].mean))
-
-
-def _start_counting(pairs: WorkerPairs, side: Side, layout: int, name: str, **options: Any) -> WorkerProcess:
-    return pairs.start_one(name, side, layout, **options)
 
 
 def _visit_cost(windows: Mapping[str, Sequence[Window]], seconds: float, cases: int) -> VisitCost:

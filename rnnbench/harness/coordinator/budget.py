@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
-from rnnbench.harness.coordinator.runner import NOT_REACHED, Runner
+from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import NOT_REACHED, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural

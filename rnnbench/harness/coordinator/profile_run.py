@@ -15,12 +15,11 @@ from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ProfileRe
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
-from rnnbench.store.records import Case
+from rnnbench.store.records import NOT_REACHED, Case
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
-NOT_REACHED = "not reached within the budget"
 MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
 
 

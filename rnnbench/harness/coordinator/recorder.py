@@ -13,7 +13,7 @@ from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import InstructionCounts
-from rnnbench.store.records import Case, Failure, Measurement, Status, Window
+from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
@@ -68,7 +68,7 @@ class Recorder:
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
         for case in cases:
             if case.key not in self.measurements:
-                self._record(Measurement(case, "pending", "the run ended before it"))
+                self._record(Measurement(case, "pending", ENDED_BEFORE))
 
     def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
         """The worker's reply; raises WorkerLost."""
@@ -86,8 +86,7 @@ class Recorder:
         except UNUSABLE as fault:
             self.drop(case, "failed", f"the worker's measurement can't be used: {fault!r}", "running")
             return
-        reason = "the run ended before it"
-        self._record(replace(observed, case=case, status="pending", reason=reason, missing=missing))
+        self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""

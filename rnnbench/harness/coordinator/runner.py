@@ -20,11 +20,9 @@ from rnnbench.harness.turns.needed import TimeNeeded, longest
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Group, Measurement
+from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
-
-NOT_REACHED = "not reached within the budget"
 
 
 class Runner:

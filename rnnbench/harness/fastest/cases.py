@@ -12,9 +12,8 @@ from rnnbench.cells import load, spec
 from rnnbench.cells.foreign.building import construct
 from rnnbench.store.records import Case, DType, Phase, Reference, Workload
 from rnnbench.text import plural
+from rnnbench.workloads.make_model import LAYER_CLASSES
 from rnnbench.workloads.prepare import torch_dtype
-
-LAYERS: dict[Reference, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class WantedModule:
         placement: dict[str, Any] = {"device": self.device, "dtype": torch_dtype(self.dtype)}
         if self.cell.startswith("torch.nn.") and not self.cell.endswith("Cell"):
             sizes = (self.input_size, self.hidden_size, self.num_layers)
-            layer: nn.Module = LAYERS[self.reference](*sizes, bidirectional=self.bidirectional)
+            layer: nn.Module = LAYER_CLASSES[self.reference](*sizes, bidirectional=self.bidirectional)
             return layer.to(**placement)
         cell_spec = spec(self.cell, self.reference)
         named = {"input_size": self.input_size, "hidden_size": self.hidden_size, "output_size": 1, "batch_size": 1}

@@ -11,6 +11,7 @@ from rnnbench.harness.fastest import find
 from rnnbench.harness.fastest.cases import WantedModule
 from rnnbench.harness.fastest.module import TimedWay
 from rnnbench.harness.turns.progress import Progress
+from rnnbench.text import first_line
 
 
 def search(
@@ -30,7 +31,6 @@ def search(
         first, *others = shapes
         return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress).timed
     except (CellError, RuntimeError, TypeError, ValueError) as fault:
-        first_line = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
-        raise UserError(f"{wanted.title}: {first_line}") from fault
+        raise UserError(f"{wanted.title}: {first_line(fault) or type(fault).__name__}") from fault
     finally:
         torch.set_num_threads(threads)

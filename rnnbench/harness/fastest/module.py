@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, WayName, call, is_batch_first, way
-
-BATCHED = 3  # dimensions of a batch of sequences
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State
-from rnnbench.harness.fastest.module import BATCHED, zeros
+from rnnbench.cells.states import BATCHED, State
+from rnnbench.harness.fastest.module import zeros
 from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, run_module, way
 
 STEP_BY_STEP = way("cell", AS_GIVEN)

@@ -12,6 +12,7 @@ from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
 from rnnbench.harness.live.parity_causes import IN_FLOAT64, with_causes
 from rnnbench.harness.live.put_back import Kept
+from rnnbench.text import first_line
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.again import kept_results
@@ -40,8 +41,8 @@ def compared_again(
                 if fault := kept_results(partial(_operators, arm, calls[name]), lambda number: renew(2 + number)):
                     compared[name] = f"{fault}: {ONLY_TIMES}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values
-        first_line = (str(error).splitlines() or [""])[0]
-        return compared, f"Outputs could not be compared again after timing: {type(error).__name__}: {first_line}."
+        fault = f"{type(error).__name__}: {first_line(error)}"
+        return compared, f"Outputs could not be compared again after timing: {fault}."
     return compared, ""
 
 

@@ -16,6 +16,7 @@ from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
+from rnnbench.text import first_line
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 FIXED = ("phase", "threads")
@@ -70,7 +71,7 @@ def sweep(
                 raise
             return
         except Exception as error:  # whatever a stranger's module raises: the other points are measured
-            yield SweptPoint(sizes, None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}")
+            yield SweptPoint(sizes, None, f"{type(error).__name__}: {first_line(error)}")
             continue
         yield SweptPoint(sizes, found)
         if found.taken.interrupted:

@@ -12,6 +12,7 @@ from rnnbench.harness.profiling.subject import of_arm
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
+from rnnbench.text import first_line
 
 
 def explain(
@@ -37,7 +38,7 @@ def explain(
                     profiles[name] = profile(
                         subject, folder, window_seconds=settings.window_seconds, on_progress=shown.progress
                     )
-            except (RuntimeError, ValueError) as error:
-                reason = f"under the profiler: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+            except Exception as error:  # whatever the code of others raises; the times stay
+                reason = f"profiling failed: {type(error).__name__}: {first_line(error)}"
                 profiles[name] = Profile(name, "failed", reason)
     return result, profiles

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
+from rnnbench.cells.states import storage_address
 from rnnbench.harness.profiling.categories import category
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.workloads.phases import Mode, TimedCall
@@ -67,8 +68,8 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         result = function(*args, **kwargs)
         kind = self.kinds[index]
         kind.calls += 1
-        given = {_storage(tensor) for tensor in _tensors((args, kwargs))}
-        fresh = {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in _tensors(result)}
+        given = {storage_address(tensor) for tensor in _tensors((args, kwargs))}
+        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in _tensors(result)}
         kind.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
         return result
 
@@ -216,10 +217,6 @@ def _shrunk(value: Any) -> Any:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_iter(value) if isinstance(leaf, Tensor))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _shapes(tensors: tuple[Tensor, ...]) -> str:

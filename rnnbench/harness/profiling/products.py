@@ -17,11 +17,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from rnnbench.cells.states import storage_address
 from rnnbench.harness.profiling.operators import Listing
 from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.products.direct import packed_direct
-from rnnbench.workloads.products.libraries import DIRECT, ProductCall, pack, product_calls, torch_library
+from rnnbench.workloads.products.libraries import (
+    DIRECT,
+    ONEDNN,
+    ONEDNN_PACKED,
+    ProductCall,
+    pack,
+    product_calls,
+    torch_library,
+)
 
 MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
@@ -90,16 +99,16 @@ class ProductRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # its
             self._add(args[0], args[1], has_bias=False)
         elif function is aten.addmm.default and not kwargs:
             self._add(args[1], args[2], has_bias=args[0].dim() == 1)
-        given = {_storage(leaf) for leaf in tree_iter((args, kwargs)) if isinstance(leaf, Tensor)}
-        self._made |= {_storage(leaf) for leaf in tree_iter(result) if isinstance(leaf, Tensor)} - given
+        given = {storage_address(leaf) for leaf in tree_iter((args, kwargs)) if isinstance(leaf, Tensor)}
+        self._made |= {storage_address(leaf) for leaf in tree_iter(result) if isinstance(leaf, Tensor)} - given
         return result
 
     def _add(self, left: Tensor, right: Tensor, *, has_bias: bool) -> None:
         is_backward = torch._C._current_autograd_node() is not None
-        storage = _storage(right)
+        storage = storage_address(right)
         if not is_backward and storage not in self._made:
             self._weights.add(storage)
-        is_gradient = is_backward and not {_storage(left), storage} & self._weights
+        is_gradient = is_backward and not {storage_address(left), storage} & self._weights
         weight_id = storage if storage in self._weights else 0
         x, weight = _layout(left), _layout(right.t())
         self.products.append(MatrixProduct(x, weight, left.dtype, has_bias, weight_id, is_gradient))
@@ -136,7 +145,7 @@ def product_replays(timed: TimedCall, listed: Listing, *, trained: bool) -> Prod
     The products inside a fused layer can't be seen; only its library is known.
     """
     if any(FUSED in kind.name for kind in listed.kinds):
-        return ProductReplays("oneDNN" if trained else "oneDNN" + PACKED)  # as `ONEDNN_VERBOSE=1` shows
+        return ProductReplays(ONEDNN if trained else ONEDNN_PACKED)  # as `ONEDNN_VERBOSE=1` shows
     products = recorded(timed)
     if not products:
         return ProductReplays("")
@@ -245,7 +254,3 @@ def _wider(layout: Layout, count: int) -> Layout:
 def _layout(matrix: Tensor) -> Layout:
     rows, columns = matrix.shape
     return Layout((rows, columns), (matrix.stride(0), matrix.stride(1)))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from rnnbench.cells.states import storage_address
 from rnnbench.harness.live.arms import tensors
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
@@ -115,7 +116,7 @@ def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
 
 def storages(value: object) -> set[Storage]:
     """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
-    return {address for tensor in tensors(value) if (address := tensor.untyped_storage().data_ptr())}
+    return {address for tensor in tensors(value) if (address := storage_address(tensor))}
 
 
 def made_from(

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+from rnnbench.cells.states import BATCHED
 from rnnbench.harness.profiling.invariants import ValueNumbers
 from rnnbench.harness.profiling.program import ProgramCall, Watched, made_from, reached
 from rnnbench.harness.profiling.remedies import product_of
 
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
-LAYERS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
-BATCHED = 3  # dimensions of a batch of sequences
+LAYER_OPERATORS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
 FIRST_WEIGHT = 2  # index among the arguments of a cell
 
 
@@ -49,7 +49,7 @@ def steps_of(watched: Watched) -> int:
     for call in watched.calls:
         if call.name in CELLS:
             cells[call.name, numbers.key(call.args[FIRST_WEIGHT:])].append(call)
-        elif call.name in LAYERS:
+        elif call.name in LAYER_OPERATORS:
             weights = [arg for arg in call.args if isinstance(arg, list | tuple)][-1]
             layers[call.name, numbers.key(weights)] += _length(call.args)
     chains = [len(group) for group in depending(watched, [*by_weight(watched), *cells.values()])]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnbench.cells.states import BATCHED
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.arms import Arm
 from rnnbench.harness.live.calls import training, with_gradients
@@ -19,7 +20,6 @@ from rnnbench.workloads.prepare import Built
 
 COMPILED = "compiled code calls its kernels without operators"
 SCRIPTED = "rnnbench can't look inside TorchScript; profile the module before `torch.jit.script` to see its operators"
-BATCHED = 3  # dimensions of a batch of sequences
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.gaps.gap import LADDER, Gap, gaps
+from rnnbench.analysis.gaps.gap import Gap, gaps
 from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.all_figures import Picture, picture
+from rnnbench.report.figures.drawing.marks import rung
 from rnnbench.report.tables import table_breakdown, table_operators
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words import why
@@ -58,7 +59,7 @@ def sections(times: RunTimes, profiles: Mapping[str, Profile], folder: Path | No
         own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
         own |= {gap.reference: rows[gap.reference]}
         names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
-        order = sorted(own, key=lambda case: _rank(str(own[case]["implementation"])))
+        order = sorted(own, key=lambda case: rung(str(own[case]["implementation"])))
         own_profiles = {case: profiles[case] for case in order if case in profiles}
         workload = say_all(axes, [gap.axes[axis] for axis in axes])
         name = f"{number:02d}-{_plain(gap.axes['cell'])}"
@@ -128,10 +129,6 @@ def _flames(profiles: Mapping[str, Profile], names: Mapping[str, str], folder: P
 
 def _is_of(row: SummaryRow, gap: Gap) -> bool:
     return all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
-
-
-def _rank(implementation: str) -> int:
-    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
 
 
 def _plain(text: object) -> str:

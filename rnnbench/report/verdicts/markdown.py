@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.tables.formats.as_markdown import escape
+from rnnbench.report.tables.formats.as_markdown import row as table_row
 from rnnbench.report.verdicts import answer, forest
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.verdicts.trend import EarlierCheck
@@ -37,7 +38,7 @@ def _trend(earlier: Sequence[EarlierCheck]) -> str:
     ]
     lines += [(each.when, each.head, each.base, each.verdicts, each.largest) for each in earlier]
     escaped = [lines[0], lines[1], *(tuple(map(escape, line)) for line in lines[2:])]
-    return "\n" + "".join(f"{_row(line)}\n" for line in escaped)
+    return "\n" + "".join(f"{table_row(line)}\n" for line in escaped)
 
 
 def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
@@ -47,8 +48,8 @@ def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
     head = _head(comparison, case_names)
     shown = rows(comparison.findings, case_names)
     lines = [_line(row, with_margin=with_margin) for row in shown]
-    table = [_row(_with_margin(HEADS, "margin") if with_margin else HEADS)]
-    table += [_row(_with_margin(RULES, "---:") if with_margin else RULES)]
+    table = [table_row(_with_margin(HEADS, "margin") if with_margin else HEADS)]
+    table += [table_row(_with_margin(RULES, "---:") if with_margin else RULES)]
     legend = ["", forest.LEGEND] if any(row.bar for row in shown) else []
     notes = [*legend, *(["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else [])]
     fixed = [*head, *table, *notes]
@@ -96,15 +97,11 @@ def _line(row: VerdictRow, *, with_margin: bool) -> str:
     verdict = f"{glyph} **{row.verdict}**" if row.verdict in STRONG else f"{glyph} {row.verdict}"
     change, interval, mean, why = map(escape, (row.change, row.interval, row.mean, row.why))
     cells = (escape(row.case), verdict, f"`{row.bar}`" if row.bar else "", change, interval, mean, why)
-    return _row(_with_margin(cells, row.margin) if with_margin else cells)
+    return table_row(_with_margin(cells, row.margin) if with_margin else cells)
 
 
 def _with_margin(cells: Sequence[str], margin: str) -> Sequence[str]:
     return (*cells[:-1], margin, cells[-1])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _size(lines: Sequence[str]) -> int:

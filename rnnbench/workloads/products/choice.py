@@ -11,12 +11,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rnnbench.store.profiles import PACKED
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.products import direct, operators
-from rnnbench.workloads.products.libraries import DIRECT, DIRECT_PACKED, OWN, torch_library
+from rnnbench.workloads.products.libraries import (
+    DIRECT,
+    DIRECT_PACKED,
+    MKL_PACKED,
+    ONEDNN,
+    ONEDNN_PACKED,
+    OWN,
+    torch_library,
+)
 
-ONEDNN, ONEDNN_PACKED, MKL_PACKED = "oneDNN", "oneDNN" + PACKED, "MKL" + PACKED
 ROUNDS, MAX_ROUNDS = 9, 60
 MAX_SECONDS = 0.5  # after which there are no more rounds than `ROUNDS`
 CONFIRMED = 1.01  # times the shortest block: the second shortest is at most this long

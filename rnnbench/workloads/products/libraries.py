@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnbench.store.profiles import PACKED
+from rnnbench.workloads.products import operators
 
 ProductCall = Callable[[], Tensor]
 # `library(x, weight, bias)` returns a call that computes `linear(x, weight, bias)`, or None if the library can't.
@@ -21,6 +21,7 @@ Library = Callable[[Tensor, Tensor, Tensor | None], ProductCall | None]
 
 # rnnbench's own products, which are not torch's; the first reads a right factor where it lies by row
 OWN = DIRECT, DIRECT_PACKED = "rnnbench", "rnnbench" + PACKED
+ONEDNN, ONEDNN_PACKED, MKL_PACKED = "oneDNN", "oneDNN" + PACKED, "MKL" + PACKED
 
 REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}
@@ -31,7 +32,7 @@ def torch_library(dtype: torch.dtype) -> str:
     if dtype in REDUCED and not _is_true(REDUCED[dtype]):
         return "torch"  # its own loops
     if dtype in REDUCED or (dtype is torch.float32 and _is_true("_is_mkldnn_acl_supported")):  # ACL is Arm's
-        return "oneDNN"
+        return ONEDNN
     info = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return "BLAS" if info is None else BLAS_NAMES.get(info[1].lower(), info[1])
 
@@ -62,29 +63,23 @@ def by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall:
 
 def onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
     """The product in oneDNN; None if it is missing or does not know the dtype."""
-    return _checked(lambda: _onednn(x, weight, bias))
+    return _checked(lambda: partial(operators.onednn_linear, x, weight, bias))
 
 
 def onednn_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
     """As `onednn`, with the weight stored beforehand in the order that suits oneDNN best."""
-
-    return _checked(lambda: _onednn(x, _packed(weight, x.shape[0]), bias))
+    return _checked(lambda: partial(operators.onednn_linear, x, _packed(weight, len(x)), bias))
 
 
 def pack(weight: Tensor, rows: int) -> ProductCall | None:
     """A call that packs a weight (output, input) for oneDNN, for products of so many rows; None if torch can't."""
-    return _checked(lambda: lambda: _packed(weight, rows))
+    return _checked(lambda: partial(_packed, weight, rows))
 
 
 def mkl_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
     """The product in MKL with a weight that MKL packed beforehand; None if it is missing or does not know the dtype."""
-
-    def packed() -> ProductCall:
-        rows, plain = x.shape[0], weight.contiguous()
-        own, multiply = _operators("mkl")._mkl_reorder_linear_weight(plain, rows), _operators("mkl")._mkl_linear
-        return lambda: multiply(x, own, plain, bias, rows)
-
-    return _checked(packed)
+    plain = weight.contiguous()
+    return _checked(lambda: partial(operators.mkl_linear, x, operators.pack_for_mkl(plain, len(x)), plain, bias))
 
 
 def convolution(x: Tensor, weight: Tensor) -> ProductCall | None:
@@ -96,20 +91,14 @@ def convolution(x: Tensor, weight: Tensor) -> ProductCall | None:
 
 
 LIBRARIES: dict[str, Library] = {
-    "oneDNN": onednn,
-    "oneDNN" + PACKED: onednn_packed,
-    "MKL" + PACKED: mkl_packed,
+    ONEDNN: onednn,
+    ONEDNN_PACKED: onednn_packed,
+    MKL_PACKED: mkl_packed,
 }
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall:
-    multiply = _operators("mkldnn")._linear_pointwise
-    return lambda: multiply(x, weight, bias, "none", [], "")
-
-
 def _packed(weight: Tensor, rows: int) -> Tensor:
-    packed: Tensor = _operators("mkldnn")._reorder_linear_weight(weight.contiguous(), rows)
-    return packed
+    return operators.pack_for_onednn(weight.contiguous(), rows)
 
 
 def _checked(make: Callable[[], ProductCall]) -> ProductCall | None:
@@ -126,9 +115,5 @@ def _checked(make: Callable[[], ProductCall]) -> ProductCall | None:
 def _is_true(name: str) -> bool:
     """What one of oneDNN's operators says of this machine; False if torch does not have that operator."""
     with suppress(RuntimeError, AttributeError):
-        return bool(getattr(_operators("mkldnn"), name)())
+        return bool(getattr(operators.ops.mkldnn, name)())
     return False
-
-
-def _operators(namespace: str) -> Any:
-    return getattr(torch.ops, namespace)

@@ -83,7 +83,7 @@ def registered() -> ProductOperators:
         ("(Tensor weight, int rows) -> Tensor", pack_for_onednn, _like_weight),
         ("(Tensor x, Tensor weight, Tensor? bias) -> Tensor", onednn_linear, _like_product),
         ("(Tensor weight, int rows) -> Tensor", pack_for_mkl, _like_weight),
-        ("(Tensor x, Tensor packed, Tensor weight, Tensor? bias) -> Tensor", mkl_linear, _like_packed_product),
+        ("(Tensor x, Tensor packed, Tensor weight, Tensor? bias) -> Tensor", mkl_linear, _like_product),
         (
             "(Tensor x, Tensor right, Tensor? bias, Tensor? added, int outputs, Tensor? x_2, Tensor? right_2)"
             " -> Tensor",
@@ -209,11 +209,7 @@ def _like_weight(weight: Tensor, rows: int | None = None) -> Tensor:
     return torch.empty_like(weight)
 
 
-def _like_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0])
-
-
-def _like_packed_product(x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _like_product(x: Tensor, weight: Tensor, *_others: Any) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 

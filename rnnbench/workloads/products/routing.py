@@ -19,15 +19,8 @@ from rnnbench.workloads.inductor.graph_passes import (
     stack_gradients,
 )
 from rnnbench.workloads.products import choice, direct, operators
-from rnnbench.workloads.products.choice import (
-    MKL_PACKED,
-    ONEDNN,
-    ONEDNN_PACKED,
-    Matrix,
-    SharedProducts,
-    fastest_library,
-)
-from rnnbench.workloads.products.libraries import DIRECT, OWN
+from rnnbench.workloads.products.choice import Matrix, SharedProducts, fastest_library
+from rnnbench.workloads.products.libraries import DIRECT, MKL_PACKED, ONEDNN, ONEDNN_PACKED, OWN
 
 USED = (graph_passes, choice, operators, direct, exponentials)  # modules that decide what the passes make
 Choose = Callable[[SharedProducts], str]

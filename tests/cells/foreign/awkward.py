@@ -75,6 +75,18 @@ class Named(Base):
         return {"h": torch.zeros(batch_size, self.hidden_size), "sum": torch.zeros(batch_size, 1)}
 
 
+class Reordered(Base):
+    """Keeps two tensors of equal shapes in a dictionary, whose order each step reverses."""
+
+    def forward(self, input: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        h = self.new(input, state["h"])
+        state = {"h": h, "c": state["c"] + h}
+        return state["c"], dict(reversed(state.items()))
+
+    def init_state(self, batch_size: int) -> dict[str, Tensor]:
+        return {name: torch.zeros(batch_size, self.hidden_size) for name in ("h", "c")}
+
+
 @dataclass
 class Memory:
     """A matrix beside a vector."""

@@ -9,11 +9,11 @@ import pytest
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.profile_run import NOT_REACHED, profile_run
+from rnnbench.harness.coordinator.profile_run import profile_run
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import NOT_REACHED, Case, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault

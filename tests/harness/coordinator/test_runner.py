@@ -10,12 +10,11 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.runner import NOT_REACHED
 from rnnbench.harness.coordinator.start import OBSERVER, started
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import NOT_REACHED, Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into

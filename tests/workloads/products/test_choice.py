@@ -8,9 +8,6 @@ import torch
 
 from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import (
-    MKL_PACKED,
-    ONEDNN,
-    ONEDNN_PACKED,
     Matrix,
     SharedProducts,
     fastest_library,
@@ -18,7 +15,15 @@ from rnnbench.workloads.products.choice import (
     library_seconds,
     shortest,
 )
-from rnnbench.workloads.products.libraries import DIRECT, DIRECT_PACKED, LIBRARIES, torch_library
+from rnnbench.workloads.products.libraries import (
+    DIRECT,
+    DIRECT_PACKED,
+    LIBRARIES,
+    MKL_PACKED,
+    ONEDNN,
+    ONEDNN_PACKED,
+    torch_library,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OWN = torch_library(torch.float32)

@@ -15,8 +15,8 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.products import choice, direct, operators
-from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, SharedProducts
-from rnnbench.workloads.products.libraries import OWN
+from rnnbench.workloads.products.choice import SharedProducts
+from rnnbench.workloads.products.libraries import MKL_PACKED, ONEDNN, ONEDNN_PACKED, OWN
 from rnnbench.workloads.products.routing import RoutedPasses
 from tests import workload as small
 from tests.workloads.products.test_routing import AVAILABLE

@@ -12,8 +12,16 @@ from torch import Tensor, fx
 
 from rnnbench.workloads.inductor.graph_passes import aten
 from rnnbench.workloads.products import direct, operators
-from rnnbench.workloads.products.choice import MKL_PACKED, ONEDNN, ONEDNN_PACKED, Matrix, SharedProducts
-from rnnbench.workloads.products.libraries import DIRECT, LIBRARIES, OWN, torch_library
+from rnnbench.workloads.products.choice import Matrix, SharedProducts
+from rnnbench.workloads.products.libraries import (
+    DIRECT,
+    LIBRARIES,
+    MKL_PACKED,
+    ONEDNN,
+    ONEDNN_PACKED,
+    OWN,
+    torch_library,
+)
 from rnnbench.workloads.products.routing import RoutedPasses, route_products
 from tests.workloads.inductor.test_graph_passes import count, traced
 

@@ -12,7 +12,7 @@ SPECIAL = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a
 def render(table: Table) -> str:
     """Heading, note and table; columns of numbers are aligned on the right."""
     rule = ("---:" if numeric else ":---" for numeric in table.numeric)
-    rows = [_row(map(escape, table.headers)), _row(rule), *(_row(map(escape, row)) for row in table.rows)]
+    rows = [row(map(escape, table.headers)), row(rule), *(row(map(escape, cells)) for cells in table.rows)]
     note = [escape(table.note), ""] if table.note else []
     body = rows if table.rows else ["None."]
     return "\n".join([f"## {escape(table.title)}", "", *note, *body]) + "\n"
@@ -24,5 +24,6 @@ def escape(text: str) -> str:
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"
