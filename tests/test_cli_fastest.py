@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.fastest.cases import WantedModule
-from rnnbench.harness.fastest.saved import source
+from rnnbench.harness.fastest.module_source import source
 from tests.test_cli import in_process
 
 MINE = """

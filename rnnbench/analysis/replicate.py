@@ -21,7 +21,7 @@ class Times:
 def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
     """The times of a case from the quantiles, the number of calls and the total seconds of each of its windows.
 
-    `rnnbench.analysis.runs.summary.replicate_times` does the same for a whole frame at once.
+    `rnnbench.analysis.runs.visits.reduced` does the same for a whole frame at once.
     """
     low = pooled_quantiles(np.zeros(len(calls), dtype=int), quantiles, np.array(calls), LOW_QUANTILE)
     return Times(float(low[0]), sum(seconds) / sum(calls))

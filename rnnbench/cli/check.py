@@ -98,8 +98,8 @@ def check(
       rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
 
     \b
-    Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the
-    environments can't be compared, 3 something is undecided and --strict was given.
+    Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed, no time
+    could be compared, or a case is incomparable, 3 with --strict: something is undecided.
     """
     from rnnbench.harness.check.sides import NewSuite
 

@@ -30,7 +30,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.cell_suite import SIZES, is_cell
     from rnnbench.harness.fastest.cases import wanted
     from rnnbench.harness.fastest.found import search
-    from rnnbench.harness.fastest.saved import importable, source
+    from rnnbench.harness.fastest.module_source import importable, source
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 

@@ -139,7 +139,7 @@ def _files(path: Path, reference: str | None, group_by: str | None, sizes: tuple
         _refuse(given, f"is for runs and files; {path} is a check")
         return check_page.render(path)
     if pytest_benchmark.is_saved(path):
-        from rnnbench.analysis.saved_groups import grouped
+        from rnnbench.analysis.pytest_benchmark.groups import grouped
         from rnnbench.report.page import benchmarks
 
         if sizes:

@@ -69,7 +69,7 @@ class BenchmarkSession:
 
 
 @dataclass(frozen=True)
-class Saved:
+class BenchmarkFiles:
     """A file, or a folder of files of the same code on the same machine."""
 
     name: str
@@ -94,7 +94,7 @@ def is_saved(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and not is_own and any(path.rglob("*.json")))
 
 
-def read(path: Path) -> Saved:
+def read(path: Path) -> BenchmarkFiles:
     """Read a file, or all JSON files in and below a folder.
 
     Raises UserError if one is not pytest-benchmark's, or if they come from several commits, machines or kinds.
@@ -133,7 +133,7 @@ def _apart(value: Any, other: Any) -> Any:
     return {key: value[key] for key in value if value[key] != other[key]} if isinstance(value, dict) else value
 
 
-def _file(path: Path) -> Saved:
+def _file(path: Path) -> BenchmarkFiles:
     content = _content(path)
     benchmarks: dict[str, Benchmark] = {}
     replicates: dict[str, Mapping[int, BenchmarkRounds]] = {}  # benchmark -> number -> rounds
@@ -156,7 +156,7 @@ def _file(path: Path) -> Saved:
     if is_exported:
         machine["caches"] = writable(str(content[ORIGIN].get("caches", WARM)))
     processor = _processor(content["machine_info"], is_exported=is_exported)
-    return Saved(writable(path.name), sessions, benchmarks, processor, machine, known_commit, is_exported)
+    return BenchmarkFiles(writable(path.name), sessions, benchmarks, processor, machine, known_commit, is_exported)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -172,8 +172,8 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
     if isinstance(content, dict) and "schema_version" in content and "findings" in content:
         raise UserError(
-            f"{path}: these are the verdicts of two runs, which have no report of their own; read verdicts.md beside it, "
-            "or make a report of the two runs together"
+            f"{path}: these are the verdicts of two runs, which have no report of their own; read verdicts.md beside "
+            "it, or make a report of the two runs together"
         )
     kinds = {"machine_info": dict, "benchmarks": list, "version": str}
     for key, kind in kinds.items():

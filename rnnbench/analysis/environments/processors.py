@@ -11,9 +11,9 @@ UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"
 
 
 def identity_differences(then: Processor | None, now: Processor | None, called: tuple[str, str]) -> list[str]:
-    """A clause for each difference between the processors of two runs; None if a run did not record it.
+    """A clause for each difference between the processors of two runs.
 
-    `called` names the two runs in a clause about a run that did not.
+    `then`, `now`: None if the run did not record its processor; a clause that says so calls the two runs as `called`.
     """
     if then is not None and now is not None:
         return processor_differences(then, now)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rnnbench.analysis import saved_comparison, stored
+from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.saved_groups import grouped
+from rnnbench.analysis.pytest_benchmark import comparison as benchmark_comparison
+from rnnbench.analysis.pytest_benchmark.groups import grouped
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.session import run_suite
@@ -24,13 +25,15 @@ def compare_files(
 
     `margin` is a share of the time, by default that of the head's suite; `reference` names the benchmark that
     pytest-benchmark's others of its group are compared with, and `group_by` says what makes a group, as in
-    `rnnbench.analysis.saved_groups.grouped`. Raises UserError if a side can't be read, or if the sides are of
-    different kinds or have nothing in common.
+    `rnnbench.analysis.pytest_benchmark.groups.grouped`. Raises UserError if a side can't be read, or if the sides are
+    of different kinds or have nothing in common.
     """
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
     if all(kinds.values()):
         before, after = (grouped(pytest_benchmark.read(path), group_by) for path in (base, head))
-        return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)
+        return benchmark_comparison.compare(
+            before, after, CheckSettings().margin if margin is None else margin, reference
+        )
     if any(kinds.values()):
         files, run = sorted(kinds, key=lambda path: not kinds[path])
         pytest_benchmark.read(files)  # raises UserError if it only looks like one of pytest-benchmark's

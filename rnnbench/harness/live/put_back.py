@@ -64,5 +64,5 @@ def keep_buffers(module: nn.Module, put_back: ExitStack) -> None:
 
 
 def keep_gradient(tensor: Tensor, put_back: ExitStack) -> None:
-    """Restore `tensor.grad` when `put_back` closes: the same tensor object, with the same values."""
+    """Restore `tensor.grad` when `put_back` closes: the same tensor object."""
     put_back.callback(setattr, tensor, "grad", tensor.grad)

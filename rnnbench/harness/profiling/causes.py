@@ -1,6 +1,6 @@
 """Find needless work in a program by its structure alone, without timing anything.
 
-Each suspect says how the call would run without it; `rounds` measures how much time that saves.
+Each suspect says how the call would run without it; `profile` then measures how much time that saves.
 """
 
 from collections import defaultdict

@@ -102,7 +102,7 @@ def render(
 ) -> dict[str, Picture]:
     """Draw all figures, or only those named in `only`, by name.
 
-    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.noise`, if it is known.
+    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.runs.noise`, if known.
     """
     pictures, name_of = {}, words(summary).name
     more: dict[str, dict[str, float]] = {"ratio": {"noise_floor": noise_floor}}

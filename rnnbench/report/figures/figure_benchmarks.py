@@ -14,7 +14,7 @@ from rnnbench.report.figures.drawing.marks import OF_TORCH
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.benchmark_names import by_group
 from rnnbench.report.words.units import duration, duration_tick, ratio
-from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
 MAX_ROWS = 60  # more do not fit a figure; the table has them
 NAME_LENGTH = 48
@@ -24,7 +24,7 @@ PLAIN, SPREAD = INKS["soft"].light, INKS["line"].light
 TIME_AT, RATIO_AT = 58, 118  # points from the axes to where a column of text ends
 
 
-def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
+def render(summary: pd.DataFrame, saved: BenchmarkFiles) -> Figure | None:
     """The figure, or None if there are more than `MAX_ROWS` benchmarks."""
     if len(summary) > MAX_ROWS:
         return None
@@ -88,7 +88,7 @@ def _across(axes: Axes, summary: pd.DataFrame) -> None:
     quiet(axes)
 
 
-def _legend(summary: pd.DataFrame, saved: Saved) -> list[Line2D]:
+def _legend(summary: pd.DataFrame, saved: BenchmarkFiles) -> list[Line2D]:
     spread = "quartiles of its rounds (one process)" if len(saved.sessions) == 1 else "quartiles of a process's rounds"
     units = "replicates" if saved.is_exported else "processes"  # one has no interval
     interval = f"95% interval over {len(saved.sessions):,} {units}"

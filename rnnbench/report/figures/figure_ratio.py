@@ -68,7 +68,7 @@ def render(
 ) -> Figure | None:
     """The figure, or None if no case has a ratio.
 
-    `width` in inches. `noise_floor`: how far a case differs from itself (`rnnbench.analysis.noise`), a band around 1.
+    `width` in inches. `noise_floor`: how far a case differs from itself (`analysis.runs.noise`), a band around 1.
     Raises ValueError if there are several panels for one `ax`.
     """
     frame = with_series(summary)

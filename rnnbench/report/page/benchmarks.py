@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.saved import summarize
+from rnnbench.analysis.pytest_benchmark.summary import summarize
 from rnnbench.report.figures import figure_benchmarks
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.page.page import Page, files
@@ -14,12 +14,12 @@ from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words import benchmark_names
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.processors import identity
-from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
 FIGURE = "times"
 
 
-def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
+def render(saved: BenchmarkFiles, reference: str | None) -> dict[str, bytes]:
     """Every file of the report by its path within the folder."""
     summary = summarize(saved, reference)
     figure = figure_benchmarks.render(summary, saved)
@@ -45,7 +45,7 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
     return files(page)
 
 
-def environment(saved: Saved) -> Table:
+def environment(saved: BenchmarkFiles) -> Table:
     """A table of the commit and the machine that the files record."""
     facts: dict[str, Any] = {
         "files": saved.describes,
@@ -60,7 +60,7 @@ def environment(saved: Saved) -> Table:
     return table("environment", "Where it was measured", "", columns, frame, machine=frame)
 
 
-def _processor(saved: Saved) -> dict[str, str | None]:
+def _processor(saved: BenchmarkFiles) -> dict[str, str | None]:
     """The processor's name and its identity in one line."""
     if saved.processor is None:
         return {"cpu": None}

@@ -9,7 +9,7 @@ from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.benchmark_names import by_group, note, reference
 from rnnbench.report.words.units import count, duration, duration_interval, ratio, ratio_interval
-from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
 UNITS = {
     "seconds": "seconds_per_call",
@@ -21,7 +21,7 @@ UNITS = {
 }
 
 
-def render(summary: pd.DataFrame, saved: Saved) -> Table:
+def render(summary: pd.DataFrame, saved: BenchmarkFiles) -> Table:
     """One row per benchmark, group by group."""
     frame = by_group(summary)
     several = frame["group"].nunique() > 1

@@ -5,7 +5,7 @@ import pandas as pd
 
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import MISSING, digits, ratio_interval
-from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.text import plural
 
 TIME = "Time: the lower quartile of a file's rounds, seconds per call"
@@ -16,7 +16,7 @@ ONE = (
 )
 
 
-def note(saved: Saved) -> str:
+def note(saved: BenchmarkFiles) -> str:
     """What the numbers are, and what is and is not in their intervals."""
     if saved.is_exported:
         return (
@@ -29,7 +29,7 @@ def note(saved: Saved) -> str:
     return f"{TIME}. 95% intervals are over {files}, each one process; what differs from day to day is not in them."
 
 
-def heading(saved: Saved) -> str:
+def heading(saved: BenchmarkFiles) -> str:
     """The heading of the page."""
     return f"{one_line(saved.name)}: {'exported by rnnbench' if saved.is_exported else 'measured by pytest-benchmark'}"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnbench.analysis import saved
+from rnnbench.analysis.pytest_benchmark import summary
 from rnnbench.report.export import pytest_benchmark
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import read
@@ -101,7 +101,7 @@ def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
     )
     run = read_run(path)
     (tmp_path / "back.json").write_text(pytest_benchmark.render(run.exported), encoding="utf-8")
-    back = saved.summarize(read(tmp_path / "back.json")).set_index("benchmark")
+    back = summary.summarize(read(tmp_path / "back.json")).set_index("benchmark")
     expected = run.summary.set_index("case")
     for case in (LOOP, REFERENCE, WIDE):
         for column in ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high"):

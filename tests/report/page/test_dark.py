@@ -19,7 +19,7 @@ from matplotlib.text import Text
 
 from rnnbench import suites
 from rnnbench.analysis.gaps.gap import take_apart
-from rnnbench.analysis.saved import summarize
+from rnnbench.analysis.pytest_benchmark.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report.colors import INKS, ON_AREAS, variables
 from rnnbench.report.figures import (

@@ -16,7 +16,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rnnbench import suites
-from rnnbench.analysis import saved, saved_comparison
+from rnnbench.analysis.pytest_benchmark import comparison as benchmark_comparison
+from rnnbench.analysis.pytest_benchmark.summary import summarize as summarize_benchmarks
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
@@ -220,11 +221,11 @@ def pytest_benchmark_files() -> Target:
     def use(content: bytes) -> None:
         file.write_bytes(content)
         head = pytest_benchmark.read(file)
-        table_benchmarks.render(saved.summarize(head), head)
+        table_benchmarks.render(summarize_benchmarks(head), head)
         if next(number) % RENDERED == 0:
             saved_folder.render(head, None)
         for sides in ((base, head), (head, base)):
-            markdown.render(saved_comparison.compare(*sides, 0.02)).encode()
+            markdown.render(benchmark_comparison.compare(*sides, 0.02)).encode()
 
     return st.one_of(*map(document, trees)), use
 

@@ -9,11 +9,11 @@ from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
 from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
+from rnnbench.analysis.pytest_benchmark.summary import Sample, chosen, sample
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
-from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.pytest_benchmark import Benchmark, Saved
+from rnnbench.store.pytest_benchmark import Benchmark, BenchmarkFiles
 
 MIN_PROCESSES = MIN_TO_TRIM  # processes on each side for a verdict; among fewer, a single bad one decides
 MIN_TURNS = 5  # stretches of one side's processes in the order of time; with fewer, times are not compared
@@ -35,7 +35,7 @@ class BenchmarkPair:
         return len(self.base.low), len(self.head.low)
 
 
-def compare(base: Saved, head: Saved, margin: float, reference: str | None = None) -> Comparison:
+def compare(base: BenchmarkFiles, head: BenchmarkFiles, margin: float, reference: str | None = None) -> Comparison:
     """One finding for each benchmark that is on both sides, except the references.
 
     A verdict about time needs `MIN_PROCESSES` processes on each side. If no reference was in the same process, the
@@ -56,15 +56,15 @@ def compare(base: Saved, head: Saved, margin: float, reference: str | None = Non
     return Comparison("pytest-benchmark", base.describes, head.describes, "saved", ordered(findings), _notes(base))
 
 
-def in_turns(base: Saved, head: Saved) -> bool:
+def in_turns(base: BenchmarkFiles, head: BenchmarkFiles) -> bool:
     """Whether the sides' processes alternate in time so often that a drift affects both alike."""
     starts = [(session.started, 0) for session in base.sessions] + [(session.started, 1) for session in head.sessions]
     return 1 + sum(before[1] != after[1] for before, after in pairwise(sorted(starts))) >= MIN_TURNS
 
 
 def _judged(
-    base: Saved,
-    head: Saved,
+    base: BenchmarkFiles,
+    head: BenchmarkFiles,
     keys: list[str],
     margin: float,
     references: tuple[dict[str, str], dict[str, str]],
@@ -120,7 +120,9 @@ def _verdicts(
     return {key: verdict for trial in trials for key, verdict in trial.verdicts().items()}
 
 
-def _beside(key: str, base: Saved, head: Saved, references: tuple[dict[str, str], dict[str, str]]) -> str | None:
+def _beside(
+    key: str, base: BenchmarkFiles, head: BenchmarkFiles, references: tuple[dict[str, str], dict[str, str]]
+) -> str | None:
     """The reference that a benchmark has on both sides."""
     keys = {by_group.get(side.benchmarks[key].group) for side, by_group in zip((base, head), references, strict=True)}
     return keys.pop() if len(keys) == 1 else None
@@ -134,11 +136,11 @@ def _undecidable(pair: BenchmarkPair, fewest: int, is_fair: bool) -> str:
     return "" if is_fair else UNFAIR
 
 
-def _is_reference(key: str, saved: Saved, references: Mapping[str, str]) -> bool:
+def _is_reference(key: str, saved: BenchmarkFiles, references: Mapping[str, str]) -> bool:
     return references.get(saved.benchmarks[key].group) == key
 
 
-def _subjects(*sides: Saved) -> dict[str, Subject]:
+def _subjects(*sides: BenchmarkFiles) -> dict[str, Subject]:
     """The subjects of findings: cases if all benchmarks have their axes, else the benchmarks."""
     benchmarks: dict[str, Benchmark] = {key: benchmark for side in sides for key, benchmark in side.benchmarks.items()}
     if all(benchmark.case for benchmark in benchmarks.values()):
@@ -146,7 +148,7 @@ def _subjects(*sides: Saved) -> dict[str, Subject]:
     return dict(benchmarks)
 
 
-def _differences(base: Saved, head: Saved) -> str:
+def _differences(base: BenchmarkFiles, head: BenchmarkFiles) -> str:
     if base.is_exported != head.is_exported:
         return "one side was exported by rnnbench, whose rounds are replicates, and the other was not"
     if identity := identity_differences(base.processor, head.processor, ("the base", "the head")):
@@ -155,6 +157,6 @@ def _differences(base: Saved, head: Saved) -> str:
     return "; ".join(f"{key} was {base.machine[key]!r} and is {head.machine[key]!r}" for key in apart)
 
 
-def _notes(base: Saved) -> tuple[str, ...]:
+def _notes(base: BenchmarkFiles) -> tuple[str, ...]:
     kind = "replicates, each of a fresh process" if base.is_exported else "files, each of one process"
     return (f"Intervals are over {kind}. What differs from day to day or machine to machine is not in them.",)

@@ -9,10 +9,10 @@ import pytest
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.pytest_benchmark.comparison import UNDECIDED, UNFAIR, compare, in_turns
 from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.runs import run_times
 from rnnbench.analysis.runs.summary import summarize
-from rnnbench.analysis.saved_comparison import UNDECIDED, UNFAIR, compare, in_turns
 from rnnbench.errors import UserError
 from rnnbench.report.export import pytest_benchmark as exporter
 from rnnbench.report.export.exported import ExportedRun

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.plugin import pytest_benchmark_group_stats
 
-from rnnbench.analysis.saved import chosen
-from rnnbench.analysis.saved_groups import grouped
+from rnnbench.analysis.pytest_benchmark.groups import grouped
+from rnnbench.analysis.pytest_benchmark.summary import chosen
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import read
 from tests.saved_files import benchmark, write

@@ -14,7 +14,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import columns, estimates_of
 from rnnbench.errors import UserError
-from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
 NAMED = 5  # benchmarks that an error names
 Value = Literal["low", "mean"]
@@ -28,7 +28,7 @@ class Sample:
     mean: tuple[float, ...]
 
 
-def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
+def summarize(saved: BenchmarkFiles, reference: str | None = None) -> pd.DataFrame:
     """One row for each benchmark, in the order of the files.
 
     - `benchmark` (its fullname), `group`, `name`; `is_reference`, and `reference`, the name of its reference or "";
@@ -67,7 +67,7 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
+def chosen(saved: BenchmarkFiles, reference: str | None) -> dict[str, str]:
     """The key of each group's reference, if it has one.
 
     `reference` is the name or the fullname of a benchmark, `PARAMETER=VALUE`, or a pattern of any of them, in which `*`
@@ -88,12 +88,12 @@ def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
     return {group: own[0] for group, own in keys.items() if len(own) == 1}
 
 
-def _torch_cases(saved: Saved) -> list[str]:
+def _torch_cases(saved: BenchmarkFiles) -> list[str]:
     """The keys of the cases of torch.nn's own layers."""
     return [key for key, benchmark in saved.benchmarks.items() if benchmark.case and benchmark.case.is_reference]
 
 
-def _fits(saved: Saved, reference: str) -> list[str]:
+def _fits(saved: BenchmarkFiles, reference: str) -> list[str]:
     """The keys of the benchmarks that `reference` names: exactly, or if it names none so, as a pattern."""
     words = {
         key: {benchmark.name, key, *(f"{name}={value}" for name, value in benchmark.params.items())}
@@ -111,7 +111,7 @@ def _fits(saved: Saved, reference: str) -> list[str]:
     )
 
 
-def sample(saved: Saved, key: str, reference: str | None) -> Sample:
+def sample(saved: BenchmarkFiles, key: str, reference: str | None) -> Sample:
     """The times of a benchmark in each process, or its ratios to a reference in the same process."""
     sessions = [
         session

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.analysis.saved import chosen, summarize
+from rnnbench.analysis.pytest_benchmark.summary import chosen, summarize
 from rnnbench.errors import UserError
-from rnnbench.store.pytest_benchmark import Saved, read
+from rnnbench.store.pytest_benchmark import BenchmarkFiles, read
 from tests.saved_files import benchmark, side, write
 from tests.workload import case, reference_case
 
@@ -88,7 +88,7 @@ def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
         chosen(read(write(tmp_path / "b.json", many)), "*")
 
 
-def parametrized(tmp_path: Path) -> Saved:
+def parametrized(tmp_path: Path) -> BenchmarkFiles:
     """Two sizes of two implementations, each size in its own group, and a benchmark that has no parameter."""
     benchmarks = [
         benchmark("test_cell", [seconds], group=str(size), params={"impl": impl, "size": size})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rnnbench.errors import UserError
-from rnnbench.store.pytest_benchmark import Benchmark, Saved
+from rnnbench.store.pytest_benchmark import Benchmark, BenchmarkFiles
 from rnnbench.text import nearest
 
 PARAM = "param:"  # followed by a parameter's name
@@ -18,7 +18,7 @@ LABELS: Mapping[str, Callable[[Benchmark], str]] = {
 }
 
 
-def grouped(saved: Saved, by: str | None) -> Saved:
+def grouped(saved: BenchmarkFiles, by: str | None) -> BenchmarkFiles:
     """The same benchmarks in other groups; without `by` as they are.
 
     `by` is one of `LABELS`, or `param:NAME`, or several of them with commas between: then benchmarks of one group
@@ -35,7 +35,7 @@ def grouped(saved: Saved, by: str | None) -> Saved:
     return replace(saved, benchmarks=benchmarks)
 
 
-def _label(saved: Saved, word: str) -> Callable[[Benchmark], str]:
+def _label(saved: BenchmarkFiles, word: str) -> Callable[[Benchmark], str]:
     """What a word of `by` says of a benchmark; empty if nothing."""
     if word in LABELS:
         return LABELS[word]
@@ -52,6 +52,6 @@ def _label(saved: Saved, word: str) -> Callable[[Benchmark], str]:
     return lambda benchmark: f"{name}={benchmark.params[name]}" if name in benchmark.params else ""
 
 
-def parameters(saved: Saved) -> list[str]:
+def parameters(saved: BenchmarkFiles) -> list[str]:
     """The names of all benchmarks' parameters, in the order of the file."""
     return list(dict.fromkeys(name for benchmark in saved.benchmarks.values() for name in benchmark.params))

@@ -1,0 +1,1 @@
+"""pytest-benchmark's files: groups, times and ratios, and two sides against each other."""
