@@ -17,7 +17,7 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.harness.coordinator import environment
-    from rnnbench.harness.doctor import advice, instructions, probe, standing
+    from rnnbench.harness.doctor import advice, current_readings, instructions, probe
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.tables.table_environment import facts
     from rnnbench.report.words.noise import noise_sentence, readiness
@@ -26,7 +26,7 @@ def doctor(measured: bool) -> None:
     if measured:
         with shown_progress() as on_progress:
             description, noise = probe(on_progress)
-    description = standing(description)
+    description = current_readings(description)
     to_change = advice(description)
     output.say(output.wrapped(readiness(to_change, noise)))
     for number, text in enumerate(to_change, 1):

@@ -24,11 +24,11 @@ __all__ = [
     "Monitor",
     "about",
     "backend",
+    "current_readings",
     "described",
     "empty_caches",
     "is_shared",
     "open_device",
-    "standing",
     "why_not",
 ]
 
@@ -70,9 +70,9 @@ def about() -> dict[str, Any]:
     return {key: value for device_class in BACKENDS.values() for key, value in device_class.about().items()}
 
 
-def standing() -> dict[str, Any]:
+def current_readings() -> dict[str, Any]:
     """The drivers' readings of all devices at this moment, under the keys of `described`."""
-    return {key: value for device_class in BACKENDS.values() for key, value in device_class.standing().items()}
+    return {key: value for device_class in BACKENDS.values() for key, value in device_class.current_readings().items()}
 
 
 def described() -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Cpu:
         """Do nothing: torch's allocator on the CPU keeps no memory for later calls."""
 
     @staticmethod
-    def standing() -> dict[str, Any]:
+    def current_readings() -> dict[str, Any]:
         """Empty: the description of the machine includes its load."""
         return {}
 

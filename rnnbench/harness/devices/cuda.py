@@ -84,7 +84,7 @@ class Cuda:
         return _of_gpus(nvml.Gpu.describe)
 
     @staticmethod
-    def standing() -> dict[str, Any]:
+    def current_readings() -> dict[str, Any]:
         """`described`, plus the readings that change over time and the processes on each GPU."""
         return _of_gpus(nvml.Gpu.stand)
 

@@ -160,7 +160,7 @@ class Backend(Protocol):
         """Release the memory that torch keeps for later calls on such devices."""
         ...
 
-    def standing(self) -> dict[str, Any]:
+    def current_readings(self) -> dict[str, Any]:
         """`described`, plus the readings that change over time."""
         ...
 

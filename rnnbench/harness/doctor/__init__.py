@@ -23,15 +23,15 @@ PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
 PROBE_SETTINGS = Settings(replicates=6, precision=None)
 
 
-def standing(environment: Mapping[str, Any]) -> dict[str, Any]:
+def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
     """The environment with what drivers report about the devices at this moment; changes nothing on any of them."""
-    return {**environment, **devices.standing()}
+    return {**environment, **devices.current_readings()}
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:
     """What to change before measuring, most harmful first; empty if no problem is known.
 
-    `environment`: what `standing` returns.
+    `environment`: what `current_readings` returns.
     """
     of_gpus = gpu_advice.advice(environment, gpu_advice.torch_cuda())
     problems = [*of_gpus, *((Harm.NOISE, text) for text in _of_machine(environment))]

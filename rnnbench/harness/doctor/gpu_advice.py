@@ -23,7 +23,7 @@ class Harm(IntEnum):
 
 
 def advice(environment: Mapping[str, Any], torch_cuda: str | None) -> list[tuple[Harm, str]]:
-    """What to change on each GPU of an environment that `doctor.standing` returned.
+    """What to change on each GPU of an environment that `doctor.current_readings` returned.
 
     `torch_cuda`: the CUDA version that torch was built for; None for a torch without CUDA.
     """

@@ -16,7 +16,7 @@ FILE = "jobs.jsonl"
 
 
 @dataclass
-class Standing:
+class PartStatus:
     """How far a part is, and its jobs."""
 
     part: JobPart

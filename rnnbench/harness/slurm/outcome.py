@@ -24,7 +24,7 @@ SLURM = "slurm"  # key of the environment
 
 def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
     """`info` with what all parts have recorded, and notes about all of them together."""
-    names = [standing.part.name for standing in watch.standings]
+    names = [status.part.name for status in watch.statuses]
     part_infos = [read_info(path, name) for name in names if (path / f"run-{name}.json").exists()]
     first = first_machine(path)
     # The machines are alike, so the best that any of them reached is the limit of all.
@@ -53,8 +53,8 @@ def _environment(path: Path, info: RunInfo, first: RunInfo | None, watch: Watch)
     environment = {name: value for name, value in shared.items() if name != JOBS}
     slurm = {
         "options": info.environment[SLURM]["options"],
-        "jobs": len(watch.standings),
-        "nodes": sorted(set().union(*(nodes(path, standing.part.name) for standing in watch.standings))),
+        "jobs": len(watch.statuses),
+        "nodes": sorted(set().union(*(nodes(path, status.part.name) for status in watch.statuses))),
         "nodes left out": sorted(watch.left_out),
         "jobs lost": _lost(info, watch),
     }
@@ -64,7 +64,7 @@ def _environment(path: Path, info: RunInfo, first: RunInfo | None, watch: Watch)
 def _lost(info: RunInfo, watch: Watch) -> dict[str, int]:
     """The number of lost jobs by what was the matter, also before the run was resumed."""
     lost = Counter(info.environment[SLURM].get("jobs lost", {}))
-    lost.update(why for standing in watch.standings for why in standing.lost)
+    lost.update(why for status in watch.statuses for why in status.lost)
     return dict(lost)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from rnnbench.harness.slurm.jobs import Standing
+from rnnbench.harness.slurm.jobs import PartStatus
 from rnnbench.store.folder import read_info
 from rnnbench.suite_file import Settings
 
@@ -30,31 +30,31 @@ class JobsProgress:
 
 
 def progress(
-    path: Path, standings: Sequence[Standing], settings: Settings, now: float, *, ran: int = 0, trouble: str = ""
+    path: Path, statuses: Sequence[PartStatus], settings: Settings, now: float, *, ran: int = 0, trouble: str = ""
 ) -> JobsProgress:
     """All parts of the run in `path`; `now` is by the clock of `running_since`, `ran` counts jobs at the last look."""
-    at_work = [standing for standing in standings if standing.state == "open" and standing.running_since is not None]
-    ended = [standing for standing in standings if standing.state != "open"]
+    at_work = [status for status in statuses if status.state == "open" and status.running_since is not None]
+    ended = [status for status in statuses if status.state != "open"]
     begun = _replicates_begun(path) if at_work else {}
-    replicates = [begun.get(standing.part.name, 0) for standing in at_work]
+    replicates = [begun.get(status.part.name, 0) for status in at_work]
     shares = [min(MAX_SHARE, number / (settings.replicates + 1)) for number in replicates]
-    spent = [now - standing.running_since for standing in at_work if standing.running_since is not None]
+    spent = [now - status.running_since for status in at_work if status.running_since is not None]
     job_seconds = _seconds_of_a_job(
-        path, standings, [took / share for took, share in zip(spent, shares, strict=True) if share]
+        path, statuses, [took / share for took, share in zip(spent, shares, strict=True) if share]
     )
     if job_seconds is not None and settings.budget_seconds is not None:
         job_seconds = min(job_seconds, settings.budget_seconds)
-    done = sum(len(standing.part.cases) for standing in ended)
-    fractions = (len(standing.part.cases) * share for standing, share in zip(at_work, shares, strict=True))
+    done = sum(len(status.part.cases) for status in ended)
+    fractions = (len(status.part.cases) * share for status, share in zip(at_work, shares, strict=True))
     return JobsProgress(
-        jobs=len(standings),
+        jobs=len(statuses),
         done=len(ended),
         running=len(at_work),
-        waiting=len(standings) - len(ended) - len(at_work),
-        lost=sum(len(standing.lost) for standing in standings),
-        cases=sum(len(standing.part.cases) for standing in standings),
+        waiting=len(statuses) - len(ended) - len(at_work),
+        lost=sum(len(status.lost) for status in statuses),
+        cases=sum(len(status.part.cases) for status in statuses),
         cases_done=done + sum(fractions),
-        seconds_left=_seconds_left(job_seconds, len(standings) - len(ended), spent, ran),
+        seconds_left=_seconds_left(job_seconds, len(statuses) - len(ended), spent, ran),
         trouble=trouble,
     )
 
@@ -65,12 +65,12 @@ def _replicates_begun(path: Path) -> Counter[str]:
     return Counter(name.split("-")[1] for name in names if name.startswith("windows-"))
 
 
-def _seconds_of_a_job(path: Path, standings: Sequence[Standing], expected: Sequence[float]) -> float | None:
+def _seconds_of_a_job(path: Path, statuses: Sequence[PartStatus], expected: Sequence[float]) -> float | None:
     """Mean over finished jobs; before the first one is finished, over how long running jobs are expected to take."""
-    for standing in standings:
-        if standing.state == "finished" and standing.seconds is None:
-            standing.seconds = read_info(path, standing.part.name).seconds
-    took = [standing.seconds for standing in standings if standing.seconds is not None] or expected
+    for status in statuses:
+        if status.state == "finished" and status.seconds is None:
+            status.seconds = read_info(path, status.part.name).seconds
+    took = [status.seconds for status in statuses if status.seconds is not None] or expected
     return fmean(took) if took else None
 
 

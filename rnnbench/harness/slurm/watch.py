@@ -9,7 +9,7 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
-from rnnbench.harness.slurm.jobs import Ledger, Standing
+from rnnbench.harness.slurm.jobs import Ledger, PartStatus
 from rnnbench.harness.slurm.options import MAX_IN_ARRAY
 from rnnbench.harness.slurm.parts import NO_JOB_YET, JobPart
 from rnnbench.harness.slurm.progress import JobsProgress, progress
@@ -57,7 +57,7 @@ class Watch:
         self._on_progress = on_progress
         self._began = time.monotonic()
         self._ledger = Ledger(path)
-        self.standings = [Standing(part, self._ledger.tickets.get(part.name)) for part in parts]
+        self.statuses = [PartStatus(part, self._ledger.tickets.get(part.name)) for part in parts]
         self.left_out: dict[str, str] = {}  # node -> why the run can't be measured there
         self._taken = False  # whether a job of the run was seen alive, or submitted
         self._is_first_look = True
@@ -84,7 +84,7 @@ class Watch:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        step = progress(self._path, self.standings, self._settings, now, ran=self._ran, trouble=self._trouble)
+        step = progress(self._path, self.statuses, self._settings, now, ran=self._ran, trouble=self._trouble)
         self._ran = step.running
         self._on_progress(step)
 
@@ -110,71 +110,71 @@ class Watch:
         """Close what is open."""
         self._ledger.close()
 
-    def _open(self) -> list[Standing]:
-        return [standing for standing in self.standings if standing.state == "open"]
+    def _open(self) -> list[PartStatus]:
+        return [status for status in self.statuses if status.state == "open"]
 
     def _names(self) -> list[str]:
-        return sorted({standing.ticket.name for standing in self._open() if standing.ticket})
+        return sorted({status.ticket.name for status in self._open() if status.ticket})
 
     def _note_finished(self) -> None:
-        for standing in self._open():
-            if is_finished(self._path, standing.part.name, self._settings.model_dump(mode="json")):
-                standing.state = "finished"
+        for status in self._open():
+            if is_finished(self._path, status.part.name, self._settings.model_dump(mode="json")):
+                status.state = "finished"
 
     def _look(self, states: queue.JobStates) -> None:
         """Judge each part by the controller's answer, then by its own files, which may be newer."""
         self._note_finished()
-        for standing in self._open():
-            if standing.ticket is None:
+        for status in self._open():
+            if status.ticket is None:
                 continue
-            state = queue.state_of(standing.ticket, states)
+            state = queue.state_of(status.ticket, states)
             if state is not None:
-                standing.in_doubt = False
-                if self._is_unseen(standing, state):
-                    self._leave_out_if_late(standing, state)
+                status.in_doubt = False
+                if self._is_unseen(status, state):
+                    self._leave_out_if_late(status, state)
                     continue
             if state is not None and state.alive:
                 self._taken = True
                 if state.waits_for:
                     self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
-                if state.runs and standing.running_since is None:
-                    standing.running_since = time.monotonic()
+                if state.runs and status.running_since is None:
+                    status.running_since = time.monotonic()
             else:
-                self._note_ended(standing, state)
+                self._note_ended(status, state)
         self._is_first_look = False
 
-    def _is_unseen(self, standing: Standing, state: JobState) -> bool:
+    def _is_unseen(self, status: PartStatus, state: JobState) -> bool:
         """Whether a job has started, but its log is not here yet."""
         started = state.runs or (state.state in ("FAILED", "COMPLETED") and not self._is_first_look)
         if not started or queue.log(self._path / LOGS, state.job).exists():
-            standing.unseen_since = None
+            status.unseen_since = None
             return False
-        if standing.unseen_since is None:
-            standing.unseen_since = time.monotonic()
+        if status.unseen_since is None:
+            status.unseen_since = time.monotonic()
         return True
 
-    def _leave_out_if_late(self, standing: Standing, state: JobState) -> None:
+    def _leave_out_if_late(self, status: PartStatus, state: JobState) -> None:
         """Leave out the node of a job whose log stays missing; the part needs another job, and the job is not lost."""
-        assert standing.unseen_since is not None
-        if time.monotonic() - standing.unseen_since <= UNSEEN_SECONDS:
+        assert status.unseen_since is not None
+        if time.monotonic() - status.unseen_since <= UNSEEN_SECONDS:
             return
         self.left_out[state.node] = f"it can't write into {self._path}: give a folder that all nodes share"
         if state.alive:
             queue.cancel([state.job])
-        standing.ticket = standing.running_since = standing.unseen_since = None
+        status.ticket = status.running_since = status.unseen_since = None
 
-    def _note_ended(self, standing: Standing, state: JobState | None) -> None:
+    def _note_ended(self, status: PartStatus, state: JobState | None) -> None:
         """Note that a job has ended though its part is not finished."""
-        never_was = state is None and standing.in_doubt
-        standing.ticket = standing.running_since = None
-        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
+        never_was = state is None and status.in_doubt
+        status.ticket = status.running_since = None
+        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in status.without:
             self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
         elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
-            standing.lost.append(self._why_lost(state))
+            status.lost.append(self._why_lost(state))
             if state is not None and state.state == "CANCELLED":  # by somebody who does not want it to run
-                self._give_up(standing, f"{LOST}: {standing.lost[-1]}")
-            elif len(standing.lost) >= MAX_LOST:
-                self._give_up(standing, f"{LOST} {MAX_LOST} times: {standing.lost[-1]}")
+                self._give_up(status, f"{LOST}: {status.lost[-1]}")
+            elif len(status.lost) >= MAX_LOST:
+                self._give_up(status, f"{LOST} {MAX_LOST} times: {status.lost[-1]}")
 
     def _why_lost(self, state: JobState | None) -> str:
         if state is None:
@@ -190,40 +190,40 @@ class Watch:
         lines = read_end(file, MAX_LOG_BYTES).decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
 
-    def _give_up(self, standing: Standing, why: str) -> None:
+    def _give_up(self, status: PartStatus, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""
-        standing.state = "given up"
-        folder = RunFolder(self._path, standing.part.name)
-        for measurement in last_measurements(self._path, standing.part.name).values():
+        status.state = "given up"
+        folder = RunFolder(self._path, status.part.name)
+        for measurement in last_measurements(self._path, status.part.name).values():
             if measurement.status == "pending":
                 folder.add_measurement(replace(measurement, status="failed", reason=why))
         folder.close()
 
     def _submit(self) -> None:
         """Submit jobs for the parts that need one; raises ControllerDown."""
-        while wanting := [standing for standing in self._open() if standing.ticket is None]:
+        while wanting := [status for status in self._open() if status.ticket is None]:
             array = wanting[: self._in_array]
-            names = [standing.part.name for standing in array]
+            names = [status.part.name for status in array]
             self._reset_failed(names)
             name = self._ledger.enter(names)
             arguments = [(str(self._path), part, str(self._root)) for part in names]
             # Before Slurm is asked: if it gives no answer it may have the jobs, and a part must never have two.
-            for standing in array:
-                standing.ticket, standing.in_doubt = self._ledger.tickets[standing.part.name], True
-                standing.without = tuple(self.left_out)
+            for status in array:
+                status.ticket, status.in_doubt = self._ledger.tickets[status.part.name], True
+                status.without = tuple(self.left_out)
             try:
                 queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
             except JobRefused as words:
-                for standing in array:
-                    standing.ticket = None
+                for status in array:
+                    status.ticket = None
                 if len(array) > 1 and queue.is_of_a_limit(str(words)):
                     self._in_array = len(array) // 2
                     continue
                 self._refuse(array, str(words))
                 return
             self._taken = True
-            for standing in array:
-                standing.in_doubt = False
+            for status in array:
+                status.in_doubt = False
 
     def _asked_now(self) -> dict[str, Any]:
         """The parameters for submitit, which exclude the nodes that are left out."""
@@ -232,7 +232,7 @@ class Watch:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
         return {**self._asked, "additional_parameters": options}
 
-    def _refuse(self, array: Sequence[Standing], words: str) -> None:
+    def _refuse(self, array: Sequence[PartStatus], words: str) -> None:
         """Handle a refusal: if the run has other jobs, these may be too many for now; else Slurm never takes them."""
         options = self._asked_now()["additional_parameters"]
         shown = " ".join(f"{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True)
@@ -243,8 +243,8 @@ class Watch:
         if not self._taken:
             raise (TooManyJobs if queue.is_of_a_limit(words) else NotTaken)(f"Slurm: {fault}")
         left_out = "; ".join(f"node {node} was left out, since {why}" for node, why in self.left_out.items())
-        for standing in array:
-            self._give_up(standing, f"{LOST}: {left_out or fault}")
+        for status in array:
+            self._give_up(status, f"{LOST}: {left_out or fault}")
 
     def _reset_failed(self, names: Sequence[str]) -> None:
         """Make cases pending again that failed because jobs were lost in an earlier part of the run."""

@@ -196,10 +196,10 @@ def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
 
 
 def test_doctor_reads_each_gpu() -> None:
-    standing = devices.standing()
-    print(standing, advice(standing, torch.version.cuda))
-    assert "gpu 0" in standing
-    assert "power_instant_watts" in standing["gpu 0"] or "power_instant_watts" in standing["gpu 0"]["not known"]
+    readings = devices.current_readings()
+    print(readings, advice(readings, torch.version.cuda))
+    assert "gpu 0" in readings
+    assert "power_instant_watts" in readings["gpu 0"] or "power_instant_watts" in readings["gpu 0"]["not known"]
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:

@@ -35,26 +35,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stand_each(fake: Fake, cases: list[dict[str, int]]) -> list[Any]:
-    standings = []
+    readings = []
     for numbers in cases:
         fake.reset()
         for number, value in ({"cards": 1} | numbers).items():
             fake.set(0, number, value)
-        standings.append(devices.standing())
-    return standings
+        readings.append(devices.current_readings())
+    return readings
 
 
 def stand_with_others(fake: Fake) -> Any:
     for pid in (77, 4242, 77):
         fake.start(0, pid, 1 << 20)
     fake.lose(1)
-    return devices.standing()
+    return devices.current_readings()
 
 
 def test_a_gpu_is_described_as_it_stands_and_with_the_processes_on_it(folder: Path) -> None:
-    standing = fake_nvml.run(folder, stand_with_others)
-    assert standing["gpu 0"] == fake_nvml.FACTS | fake_nvml.MOMENT | {"processes": [77, 4242], "not known": {}}
-    assert standing["gpu 1"]["not known"]["processes"] == "NVML: the GPU is lost"
+    readings = fake_nvml.run(folder, stand_with_others)
+    assert readings["gpu 0"] == fake_nvml.FACTS | fake_nvml.MOMENT | {"processes": [77, 4242], "not known": {}}
+    assert readings["gpu 1"]["not known"]["processes"] == "NVML: the GPU is lost"
 
 
 def test_a_gpu_as_one_would_wish_it_needs_no_advice(folder: Path) -> None:
@@ -65,8 +65,8 @@ def test_a_gpu_as_one_would_wish_it_needs_no_advice(folder: Path) -> None:
 
 
 def test_each_fault_of_a_gpu_is_told_with_what_to_do(folder: Path) -> None:
-    standing = fake_nvml.run(folder, stand_each, [GOOD | numbers for numbers, _, _ in FAULTS])
-    for (numbers, harm, words), facts in zip(FAULTS, standing, strict=True):
+    readings = fake_nvml.run(folder, stand_each, [GOOD | numbers for numbers, _, _ in FAULTS])
+    for (numbers, harm, words), facts in zip(FAULTS, readings, strict=True):
         [(found_harm, text)] = advice(facts, "13.0")
         assert found_harm == harm, numbers
         assert words in text, numbers
@@ -74,14 +74,14 @@ def test_each_fault_of_a_gpu_is_told_with_what_to_do(folder: Path) -> None:
 
 
 def test_what_can_not_be_measured_at_all_comes_before_the_rest(folder: Path) -> None:
-    standing = fake_nvml.run(folder, stand_with_others)
-    messages = sorted(advice(standing, "13.0"))
+    readings = fake_nvml.run(folder, stand_with_others)
+    messages = sorted(advice(readings, "13.0"))
     assert messages[0] == (
         Harm.UNUSABLE,
         "GPU 1: it does not answer (NVML: the GPU is lost): look at `nvidia-smi` and at the kernel's log.",
     )
     assert "other processes use it (77, 4242)" in " ".join(text for _, text in messages)
-    [(harm, text)] = advice(standing, None)
+    [(harm, text)] = advice(readings, None)
     assert harm == Harm.UNUSABLE
     assert "torch is built without CUDA" in text
 

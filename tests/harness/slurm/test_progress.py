@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rnnbench.harness.slurm.jobs import Standing
+from rnnbench.harness.slurm.jobs import PartStatus
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.progress import progress
 from rnnbench.store.folder import RunFolder
@@ -12,14 +12,15 @@ from tests.stored import INFO
 SETTINGS = Settings(replicates=3, budget_seconds=100)
 
 
-def standings() -> list[Standing]:
+def statuses() -> list[PartStatus]:
     return [
-        Standing(JobPart(f"p{number:05d}", (small.case("vanilla", batch_size=number + 1),) * 4)) for number in range(4)
+        PartStatus(JobPart(f"p{number:05d}", (small.case("vanilla", batch_size=number + 1),) * 4))
+        for number in range(4)
     ]
 
 
 def test_before_a_job_is_done_those_at_work_say_how_long_it_takes_up_to_the_budget(tmp_path: Path) -> None:
-    parts = standings()
+    parts = statuses()
     assert progress(tmp_path, parts, SETTINGS, 50.0).seconds_left is None
     parts[0].running_since = parts[1].running_since = 20.0
     assert progress(tmp_path, parts, SETTINGS, 50.0).seconds_left is None
@@ -31,7 +32,7 @@ def test_before_a_job_is_done_those_at_work_say_how_long_it_takes_up_to_the_budg
 
 
 def test_jobs_that_are_done_say_how_long_the_others_take(tmp_path: Path) -> None:
-    parts = standings()
+    parts = statuses()
     folder = RunFolder(tmp_path, "p00000")
     folder.write_info(replace(INFO, seconds=40.0))
     folder.close()
@@ -42,7 +43,7 @@ def test_jobs_that_are_done_say_how_long_the_others_take(tmp_path: Path) -> None
 
 
 def test_cases_of_a_job_at_work_count_by_the_replicates_that_it_has_begun(tmp_path: Path) -> None:
-    parts = standings()
+    parts = statuses()
     parts[0].state = "given up"
     parts[1].running_since = 20.0
     for number in range(2):

@@ -106,8 +106,8 @@ def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
         queue.log(waiting._path / watch.LOGS, f"1_{index}").write_text("")
     waiting.until_done()
     assert len(names) == jobs
-    assert {standing.state for standing in waiting.standings} == {"given up"}
-    assert {len(standing.lost) for standing in waiting.standings} == {jobs}
+    assert {status.state for status in waiting.statuses} == {"given up"}
+    assert {len(status.lost) for status in waiting.statuses} == {jobs}
 
 
 def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_of_theirs(
@@ -147,4 +147,4 @@ def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_
     waiting.close()
     assert excluded == [None, "odd"]
     assert waiting.left_out == {"odd": "it is unlike the first: cpu was A and is B"}
-    assert [standing.lost for standing in waiting.standings] == [[], [], []]
+    assert [status.lost for status in waiting.statuses] == [[], [], []]
