@@ -33,6 +33,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.precision import in_precision
 from rnnbench.cells.states import State, tensors
 from rnnbench.store.records import DType
 
@@ -171,7 +172,9 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
-        leaves = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in leaves)
+        leaves = tuple(
+            part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in leaves
+        )
     results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
     read = _copied(results)
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
@@ -208,5 +211,6 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     if actual.shape != expected.shape:
         raise ValueError(f"shape {tuple(actual.shape)} where the reference has {tuple(expected.shape)}")
     # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.
-    scale = expected.double().abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return float((actual.double() - expected.double()).abs().max() / scale)
+    tiny = torch.finfo(expected.dtype).tiny
+    actual, expected = (in_precision(part, torch.float64) for part in (actual, expected))
+    return float((actual - expected).abs().max() / expected.abs().max().clamp_min(tiny))

@@ -72,7 +72,8 @@ def _like_later(cell: nn.Module, state: State) -> State:
 
 
 def _needing_gradient(part: Tensor) -> Tensor:
-    return part if part.requires_grad or not part.is_floating_point() else part.detach().requires_grad_()
+    can_need = part.is_floating_point() or part.is_complex()
+    return part.detach().requires_grad_() if can_need and not part.requires_grad else part
 
 
 class CompiledFeedBack:

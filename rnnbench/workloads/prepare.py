@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells.precision import convert
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Workload, is_cell_reference
 from rnnbench.workloads import graphed
@@ -104,17 +104,16 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
-    placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
     reference, states = reference_model(workload, root, factory)
     input, layer_state = _inputs(workload, states)
     if reference is not None:
-        reference.to(**placement)
+        convert(reference, workload.device, torch_dtype(workload.dtype))
         if is_cell_reference(workload.reference):
             layer_state, _ = adapted(reference, input, layer_state, workload)
         if case.is_reference:
             return Built(case, cell_spec, reference, reference, input, layer_state, training_step=training_step)
     model = own_model(case, cell_spec, factory, compiled_steps)
-    model.to(**placement)
+    convert(model, workload.device, torch_dtype(workload.dtype))
     layer_state, unequal = _made_comparable(case, cell_spec, model, reference, input, layer_state)
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)

@@ -9,7 +9,7 @@ from torch import nn
 
 from rnnbench.cells import CELLS
 from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.parity import ROUNDOFF, TOLERANCES, Sums, allowed, cell_weights, errors
+from rnnbench.cells.parity import ROUNDOFF, TOLERANCES, Sums, allowed, cell_weights, errors, relative_error
 from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import _check_parity, observe
@@ -256,3 +256,10 @@ def test_a_failure_says_which_tolerance_and_why() -> None:
     cells.cells[0].bias_hh.register_hook(lambda gradient: 0 * gradient)
     with pytest.raises(ParityError, match=r"bias_hh_l0 is off by 1.0e\+00 .* 2e-01 is allowed .bfloat16, a sum of 512"):
         _check_parity(built)
+
+
+def test_the_imaginary_part_counts_too() -> None:
+    right = torch.complex(torch.ones(3), torch.ones(3))
+    assert relative_error(right.conj(), right) == pytest.approx(2**0.5)
+    assert relative_error(right.real, right) == pytest.approx(0.5**0.5)
+    assert relative_error(right, right) == 0

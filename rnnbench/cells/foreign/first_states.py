@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.structures import copied, rebuilt, tensors_of
+from rnnbench.cells.precision import in_precision
 
 INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
 COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
@@ -73,7 +74,7 @@ def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
     """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
 
     def fitted(tensor: Tensor) -> Tensor:
-        new = tensor.to(h.device, h.dtype if tensor.is_floating_point() else None)
+        new = in_precision(tensor.to(h.device), h.dtype)
         is_of_one = new.dim() and len(new) == 1 and batch > 1
         return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
 

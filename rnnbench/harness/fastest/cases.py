@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import load, spec
 from rnnbench.cells.foreign.building import construct
+from rnnbench.cells.precision import convert
 from rnnbench.store.records import Case, DType, Phase, Reference, Workload
 from rnnbench.text import plural
 from rnnbench.workloads.make_model import LAYER_CLASSES
@@ -42,15 +42,17 @@ class WantedModule:
     def build(self, root: Path) -> nn.Module:
         """The module with random weights; `root` is the folder of the suite. Raises CellError if it can't be built."""
         torch.manual_seed(0)
-        placement: dict[str, Any] = {"device": self.device, "dtype": torch_dtype(self.dtype)}
+        module = self._made(root)
+        convert(module, self.device, torch_dtype(self.dtype))
+        return module
+
+    def _made(self, root: Path) -> nn.Module:
         if self.cell.startswith("torch.nn.") and not self.cell.endswith("Cell"):
             sizes = (self.input_size, self.hidden_size, self.num_layers)
-            layer: nn.Module = LAYER_CLASSES[self.reference](*sizes, bidirectional=self.bidirectional)
-            return layer.to(**placement)
+            return LAYER_CLASSES[self.reference](*sizes, bidirectional=self.bidirectional)
         cell_spec = spec(self.cell, self.reference)
         named = {"input_size": self.input_size, "hidden_size": self.hidden_size, "output_size": 1, "batch_size": 1}
-        module = construct(load(cell_spec.target, root), named, cell_spec.arguments, {})
-        return module.to(**placement)
+        return construct(load(cell_spec.target, root), named, cell_spec.arguments, {})
 
     def input(self, seq_len: int, batch_size: int) -> Tensor:
         """A random input (seq, batch, features)."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.precision import in_precision
 from rnnbench.harness.live.arms import Arm
 from rnnbench.harness.live.outputs import compared_outputs, first_tensor, relative_error
 
@@ -80,7 +81,7 @@ def _in_float64(arm: Arm) -> Tensor | None:
 def _double(value: Any) -> Any:
     """All tensors of floating point in nested tuples and lists in float64."""
     if isinstance(value, Tensor):
-        return value.detach().double() if value.is_floating_point() else value
+        return in_precision(value.detach(), torch.float64)
     if type(value) in (tuple, list):
         return type(value)(map(_double, value))
     return value

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import ROUNDOFF, relative_error
+from rnnbench.cells.precision import convert, in_precision
 from rnnbench.cells.states import State, tensors
 from rnnbench.store.records import DType, Workload
 from rnnbench.workloads import macs
@@ -59,7 +60,9 @@ def error_ratio(built: Built) -> float:
     reference_model = in_layer_form(built.reference, built.reference)
     takes_gradients = workload.phase != "inference"
     with comparable(built.model, takes_gradients), comparable(built.reference, takes_gradients):
-        exact = _output(copy.deepcopy(reference_model).double(), workload, built.input.double(), _wide(built))
+        wide_model = copy.deepcopy(reference_model)
+        convert(wide_model, workload.device, torch.float64)
+        exact = _output(wide_model, workload, in_precision(built.input, torch.float64), _wide(built))
         own, reference = (
             relative_error(_output(model, workload, built.input, built.layer_state), exact)
             for model in (candidate, reference_model)
@@ -75,5 +78,5 @@ def _output(model: nn.Module, workload: Workload, input: Tensor, state: State) -
 
 
 def _wide(built: Built) -> State:
-    parts = tuple(part.double() for part in tensors(built.layer_state))
+    parts = tuple(in_precision(part, torch.float64) for part in tensors(built.layer_state))
     return parts[0] if isinstance(built.layer_state, Tensor) else parts

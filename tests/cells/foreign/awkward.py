@@ -87,6 +87,22 @@ class Reordered(Base):
         return {name: torch.zeros(batch_size, self.hidden_size) for name in ("h", "c")}
 
 
+class Complex(Base):
+    """Keeps complex numbers, as linear recurrent units do, with complex parameters and a complex buffer."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.mix = nn.Parameter(torch.randn(hidden_size, hidden_size, dtype=torch.complex64) / hidden_size)
+        self.register_buffer("poles", torch.polar(torch.full((hidden_size,), 0.9), torch.linspace(0, 3, hidden_size)))
+
+    def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.poles * state + self.x(input)
+        return (state @ self.mix).real, state
+
+    def init_state(self, batch_size: int) -> Tensor:
+        return torch.zeros(batch_size, self.hidden_size, dtype=torch.complex64)
+
+
 @dataclass
 class Memory:
     """A matrix beside a vector."""

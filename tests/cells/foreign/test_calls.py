@@ -19,7 +19,21 @@ from tests.cells.foreign import awkward
 from tests.cells.foreign.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
 
 FILE = Path(awkward.__file__)
-KINDS = ("Tutorial", "WithoutState", "Keyword", "Apart", "Named", "Matrix", "Sized", "Four", "Three", "Unused", "built")
+KINDS = (
+    "Tutorial",
+    "WithoutState",
+    "Keyword",
+    "Apart",
+    "Named",
+    "Matrix",
+    "Sized",
+    "Four",
+    "Three",
+    "Unused",
+    "built",
+    "Complex",
+    "Reordered",
+)
 OTHER = with_arguments("awkward.py:Other", {"theta": 4, "norm": True})
 
 
