@@ -136,7 +136,8 @@ def errors(
     if compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
         weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
-        pulled = _pulled_back(candidate, mapping, weights)
+        unreached = [weights[name] for name, parameter in reference.named_parameters() if parameter.grad is None]
+        pulled = _pulled_back(candidate, mapping, weights, unreached)
         for name, parameter, grad in zip(weights, reference.parameters(), pulled, strict=True):
             own = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
             expected[f"gradient of {name}"] = own
@@ -147,19 +148,27 @@ def errors(
 
 
 def _pulled_back(
-    candidate: nn.Module, mapping: Callable[[Weights], dict[str, Tensor]], weights: Weights
+    candidate: nn.Module,
+    mapping: Callable[[Weights], dict[str, Tensor]],
+    weights: Weights,
+    unreached: Sequence[Tensor],
 ) -> Sequence[Tensor]:
-    """The candidate's gradients, converted to gradients of the reference's parameters."""
+    """The candidate's gradients, converted to gradients of the reference's parameters.
+
+    `unreached`: the weights that get no gradient in the reference either, such as frozen ones.
+    """
     mapped = mapping(weights)
     parameters = dict(candidate.named_parameters())
     if mapped.keys() != parameters.keys():
         raise KeyError(f"the weight mapping gives {sorted(mapped)}, the cell has {sorted(parameters)}")
-    own = [parameters[name].grad for name in mapped]
-    unused = [name for name, grad in zip(mapped, own, strict=True) if grad is None]
-    if unused:
+    own = {name: parameters[name].grad for name in mapped}
+    lacking = [name for name, grad in own.items() if grad is None]
+    if unused := [name for name in lacking if not any(mapped[name] is weight for weight in unreached)]:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
     # A parameter that is made from no weight (zeros for an extra bias, say) has no gradient to pull back.
-    differentiable = [(weight, grad) for weight, grad in zip(mapped.values(), own, strict=True) if weight.requires_grad]
+    differentiable = [
+        (mapped[name], grad) for name, grad in own.items() if grad is not None and mapped[name].requires_grad
+    ]
     outputs, grads = zip(*differentiable, strict=True)
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 

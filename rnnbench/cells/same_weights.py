@@ -18,7 +18,7 @@ REFERENCE_LAYERS: dict[type[nn.Module], ReferenceLayer] = {
 
 
 def copy_weights(mine: nn.Module, like: nn.Module) -> None:
-    """Copy the parameters of `like` into `mine`.
+    """Copy the parameters of `like` into `mine`, and the buffers of the same name and shape.
 
     Names may differ in the modules before them and in the ending of a single layer: `cell.weight_ih` is `weight_ih_l0`.
     Another naming, order or form is read from the `weights_from` of `mine` (`rnnbench.cells.own`). Raises ValueError if
@@ -28,6 +28,10 @@ def copy_weights(mine: nn.Module, like: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in mine.named_parameters():
             parameter.copy_(weights[name])
+        own, others = _plain_names(dict(mine.named_buffers())), _plain_names(dict(like.named_buffers()))
+        for name, (_, buffer) in own.items():  # such as the running means of a batch norm
+            if name in others and others[name][1].shape == buffer.shape:
+                buffer.copy_(others[name][1])
 
 
 def _mapped(mine: nn.Module, like: nn.Module) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ def adapted(
             own = _of_cells(body, given[0], usual)
             if own is not None:
                 width = workload.directions * own[0].shape[-1]
-                if [part.shape for part in own] != [part.shape for part in tensors(usual)]:
+                if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in tensors(usual)]:
                     state = own[0] if len(own) == 1 else tuple(own)
                     why = f"its state is not that of {_reference(workload)}"
         elif (found := _of_layer(body, given, usual, workload)) is not None:

@@ -149,25 +149,36 @@ def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tu
     return call, tuple(tensor[: len(input)].detach().clone() for tensor in first)
 
 
-def begins_with_zeros(cell: nn.Module, call: CellCall, input: Tensor, first: Sequence[Tensor]) -> bool:
+def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: Callable[[nn.Module], Any]) -> bool:
     """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
 
-    `input`: (batch, features); `first`: a state of so many sequences in the form in which it is passed around. A cell
-    that says nothing of its first state begins with zeros, as torch.nn's do.
+    `input`: (batch, features); `like`: a tensor of a state; `from_zeros` makes a first step from zeros. A first state
+    that is learned is none of zeros, whatever its values are. A cell that says nothing of its first state begins with
+    zeros, as torch.nn's do.
     """
-    zeros = tuple(torch.zeros_like(part) for part in first)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        own = list(own_first_states(on_trial(cell), len(input), first[0]))
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        own = list(own_first_states(on_trial(cell), len(input), like))
         if own:
-            return not any(bool(part.any()) for part in tensors_of(own[0]))
+            return not any(part.requires_grad or bool(part.any()) for part in tensors_of(own[0]))
         if not _state_parameters(cell)[2]:
             return True
+        first, second = on_trial(cell), on_trial(cell)
         try:
-            without = on_trial(cell)(input.clone())
+            without = tensors_of(first(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return True
-        given = called(on_trial(cell), input.clone(), call.own(zeros), call.taking, call.keyword)
-        return all(map(torch.equal, tensors_of(without), tensors_of(given)))
+        given = tensors_of(from_zeros(second))
+        return all(map(torch.equal, without, given)) and _used(first, without) == _used(second, given)
+
+
+def _used(cell: nn.Module, results: Sequence[Tensor]) -> set[str]:
+    """The names of the parameters that results depend on."""
+    parameters = {name: parameter for name, parameter in cell.named_parameters() if parameter.requires_grad}
+    ends = [result for result in results if result.requires_grad]
+    if not (parameters and ends):
+        return set()
+    grads = torch.autograd.grad(ends, list(parameters.values()), list(map(torch.ones_like, ends)), allow_unused=True)
+    return {name for name, grad in zip(parameters, grads, strict=True) if grad is not None}
 
 
 class AdaptedCell(nn.Module):
@@ -286,8 +297,12 @@ def _shown(output: Any, tensors: Sequence[Tensor], batch: int, reached: Reach) -
         return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)
     if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
         return UNKNOWN
-    alike = (index for index, tensor in enumerate(tensors) if tensor.shape == output.shape)
-    return next((index for index in alike if torch.equal(tensors[index], output)), None)
+    return next((index for index, tensor in enumerate(tensors) if _is_same_memory(tensor, output)), None)
+
+
+def _is_same_memory(tensor: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same values in memory. Equal values elsewhere are a product by 1, say, of a gain."""
+    return (tensor.data_ptr(), tensor.shape, tensor.stride()) == (other.data_ptr(), other.shape, other.stride())
 
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:

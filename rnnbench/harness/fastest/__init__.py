@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices, live
+from rnnbench.harness.fastest.kinds import Kind, run_module, why_only_as_given
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows, zeros
 from rnnbench.harness.fastest.selection import rounds_on, select
-from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, names, run_module, way
-from rnnbench.harness.live.put_back import keep_buffers, keep_gradient, keep_process
+from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.text import first_line
 from rnnbench.workloads import compiled
@@ -73,12 +75,10 @@ def find(
     turns = is_batch_first(module)
     first, state = _first(input, turns)
     run = run_module(module, first, state)
+    trial = on_trial(run.module)  # measured in its place: a call may change more than can be put back
     subjects = [
-        RunSubject(run.module, run.kind, first, zeros(first, run.zero_state) if state is None else state),
-        *(
-            RunSubject(run.module, run.kind, other, zeros(other, run.zero_state))
-            for other in _others(shapes, first, turns)
-        ),
+        RunSubject(trial, run.kind, first, zeros(first, run.zero_state) if state is None else state),
+        *(RunSubject(trial, run.kind, other, zeros(other, run.zero_state)) for other in _others(shapes, first, turns)),
     ]
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
@@ -131,13 +131,13 @@ def _of_shape(
     reasons: dict[WayName, str] = {}
     with ExitStack() as put_back:
         keep_process(put_back)
-        keep_buffers(subject.module, put_back)
+        keep_tensors(subject.module, put_back)
         for parameter in subject.module.parameters():
             keep_gradient(parameter, put_back)
         every = names(subject.module, subject.kind)
-        varies = _varies(subject)
+        of_all = why_only_as_given(subject.module, subject.kind) or _varies(subject)
         for name in every[1:]:
-            if reason := varies or _why_not(subject, name, phase):
+            if reason := of_all or _why_not(subject, name, phase):
                 reasons[name] = reason
         calls: dict[str, Any] = {name: partial(subject.run, name) for name in every if name not in reasons}
         if len(calls) == 1:

@@ -7,10 +7,12 @@ from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, WayName, call, is_batch_first, way
+from rnnbench.harness.fastest.kinds import RunModule, why_only_as_given
+from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, call, is_batch_first, way
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,30 @@ def zeros(input: Tensor, zero_state: Sequence[tuple[int, ...]]) -> State:
     return states[0] if len(states) == 1 else states or None
 
 
+def checked_state(run: RunModule, input: Tensor, state: State) -> State:
+    """The state that a call begins with, for an input (seq, batch, features): zeros if none is given.
+
+    Raises ValueError if its shapes are not those of the module, or if it is missing and does not begin with zeros.
+    """
+    if state is not None:
+        if run.kind != "sequence":
+            run.check_state(input, state)
+        return state
+    if run.kind == "cell" and not run.begins_with_zeros:
+        raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
+    return zeros(input, run.zero_state)
+
+
+def _weights(layer: Any) -> list[str]:
+    """The names of the weights of a layer of torch.nn."""
+    return [name for names in layer._all_weights for name in names]
+
+
+def _is_transformed() -> bool:
+    """Whether a transform of torch.func, such as vmap, or forward-mode differentiation is at work."""
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
+
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -120,15 +146,14 @@ class RunInWays(nn.Module):
 
     A shape that was not measured runs in the way of the nearest one that was; compiled code is compiled at the first
     call. A call with gradients where only calls without were measured (or the reverse), in another dtype or on another
-    device, with a packed or an unbatched sequence, runs as given.
+    device, of a module with hooks, of a layer whose weights are pruned or parametrized, or within a transform of
+    torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
     def __init__(self, found: FoundWays) -> None:
         super().__init__()
         self.__dict__["_given"] = found.module  # not as a submodule, whose name would come before all names
-        self.__dict__["_run"] = found.run.module
-        self._kind = found.run.kind
-        self._zero_state = found.run.zero_state
+        self.__dict__["_run"] = found.run
         self.timed = found.timed
         self._share()
 
@@ -139,18 +164,36 @@ class RunInWays(nn.Module):
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
     def forward(self, input: Any, state: State = None) -> tuple[Any, State]:
-        """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`."""
+        """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
+
+        Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
+        does not begin with zeros, and if a cell gets something else than a batch of sequences.
+        """
+        run: RunModule = self.__dict__["_run"]
         if isinstance(input, PackedSequence) or input.dim() != BATCHED:
+            if run.kind == "cell":
+                found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)
+                raise ValueError(f"input: expected (seq, batch, features), found {found}")
             return self._as_given(input, state)
         turns = is_batch_first(self._given)
         by_step = input.transpose(0, 1) if turns else input
-        name = self.way_for(CallShape.of(by_step, trains=self._trains(input, state)))
-        if name == AS_GIVEN and self._kind != "cell":
+        name = self._way(run, CallShape.of(by_step, trains=self._trains(input, state)))
+        makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
+        if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return self._as_given(input, state)
-        if state is None:
-            state = zeros(by_step, self._zero_state)
-        outputs, final = way(self._kind, name)(self._run, by_step, state)
+        outputs, final = way(run.kind, name)(run.module, by_step, checked_state(run, by_step, state))
         return outputs.transpose(0, 1) if turns else outputs, final
+
+    def _way(self, run: RunModule, shape: CallShape) -> WayName:
+        """The way of a call; as given where the other ways would not do all that the module does."""
+        if not why_only_as_given(self._given, run.kind) and not _is_transformed():
+            return self.way_for(shape)
+        if run.kind == "layer" and (lost := [name for name in _weights(self._given) if not hasattr(self._given, name)]):
+            raise RuntimeError(
+                f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, and "
+                "call rnnbench.fastest again."
+            )
+        return AS_GIVEN
 
     def _as_given(self, input: Any, state: State) -> tuple[Any, State]:
         return call(self._given, input, state)

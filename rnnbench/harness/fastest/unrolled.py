@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from rnnbench.cells.states import BATCHED, State
-from rnnbench.harness.fastest.module import zeros
-from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, run_module, way
+from rnnbench.harness.fastest.kinds import RunModule, run_module
+from rnnbench.harness.fastest.module import checked_state
+from rnnbench.harness.fastest.ways import AS_GIVEN, way
 
 STEP_BY_STEP = way("cell", AS_GIVEN)
 
@@ -20,28 +21,32 @@ class Unrolled(nn.Module):
         super().__init__()
         self.cell = cell
         self.batch_first = batch_first
-        self.__dict__["_found"] = None  # not a submodule, which would hold the cell a second time
+        # Not as submodules, which would hold the cell a second time: a cell, and how it is run
+        self.__dict__["_found"] = None, None
 
     def forward(self, input: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Run the cell over a sequence, from zeros if there is no state: `h` or `(h, c)`, each (1, batch, hidden).
 
-        Raises ValueError for an input that is not a batch of sequences, and for a module that is no cell.
+        Raises ValueError for an input that is not a batch of sequences, a state of other shapes, a module that is no
+        cell, and one that does not begin with zeros and gets no state.
         """
         if input.dim() != BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
         by_step = input.transpose(0, 1) if self.batch_first else input
         run = self._run(by_step, state)
-        outputs, final = STEP_BY_STEP(run.module, by_step, zeros(by_step, run.zero_state) if state is None else state)
+        outputs, final = STEP_BY_STEP(run.module, by_step, checked_state(run, by_step, state))
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     def _run(self, input: Tensor, state: State) -> RunModule:
-        if self.__dict__["_found"] is None:
+        found: RunModule
+        cell, found = self.__dict__["_found"]
+        if cell is not self.cell:
             run = run_module(self.cell, input, state)
             if run.kind != "cell":
                 raise ValueError(
                     f"cell: {type(self.cell).__name__} runs whole sequences already, or is called in no way that is "
                     "known; expected one step, cell(input, state) -> state"
                 )
-            self.__dict__["_found"] = run
-        found: RunModule = self.__dict__["_found"]
+            self.__dict__["_found"] = self.cell, run
+            return run
         return found

@@ -14,7 +14,7 @@ from rnnbench.harness.live.arms import Arm, arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.harness.live.outputs import outputs, parity, uneven
 from rnnbench.harness.live.parity_causes import with_causes
-from rnnbench.harness.live.put_back import keep_buffers, keep_process
+from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
 from rnnbench.harness.machine import torch_state
@@ -134,7 +134,7 @@ def ready(
             torch.set_num_threads(threads)
         for arm in arms.values():
             if isinstance(arm.run, nn.Module):
-                keep_buffers(arm.run, put_back)
+                keep_tensors(arm.run, put_back)
         by_arm = outputs(arms)
         device = str(by_arm[reference].device)
         compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)

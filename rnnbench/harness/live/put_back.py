@@ -54,13 +54,13 @@ def gpus() -> list[int]:
     return list(range(cuda.device_count())) if cuda.is_initialized() else []
 
 
-def keep_buffers(module: nn.Module, put_back: ExitStack) -> None:
-    """Restore a module's buffers, such as the running means of a batch norm, when `put_back` closes."""
+def keep_tensors(module: nn.Module, put_back: ExitStack) -> None:
+    """Restore a module's parameters and buffers when `put_back` closes: a hook may be an optimizer's step."""
     for owner in module.modules():
-        for name, buffer in owner.named_buffers(recurse=False):
-            if not is_lazy(buffer):
-                put_back.callback(setattr, owner, name, buffer)
-                put_back.callback(Kept.of(buffer).put_back)
+        for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
+            if not is_lazy(tensor):
+                put_back.callback(setattr, owner, name, tensor)
+                put_back.callback(Kept.of(tensor).put_back)
 
 
 def keep_gradient(tensor: Tensor, put_back: ExitStack) -> None:

@@ -16,6 +16,9 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from rnnbench.workloads.inductor import exponentials
+from rnnbench.workloads.inductor.exponentials import Exponentials, install
+
 aten: Any = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.addmm.default)
 MIN_TERMS = 2  # fewer are not worth stacking
@@ -24,6 +27,11 @@ MIN_READERS = 4  # fewer products are not worth a copy of their weight
 
 class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
+
+    exponentials: Exponentials = "exact"  # in the functions of the graph
+
+    def __init__(self) -> None:
+        install(_exponentials)
 
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
@@ -34,7 +42,15 @@ class LoopPasses(CustomGraphPass):
 
     def uuid(self) -> Any:
         """The key of these passes in torch's cache of compiled graphs."""
-        return get_hash_for_files((__file__,))
+        return get_hash_for_files((__file__, exponentials.__file__))
+
+
+def _exponentials() -> Exponentials | None:
+    """Those of the graph that is compiled now; None if it is not rewritten by these passes."""
+    from torch._inductor import config
+
+    passes = config.post_grad_custom_pre_pass
+    return passes.exponentials if isinstance(passes, LoopPasses) else None
 
 
 def share_transposes(graph: fx.Graph) -> None:

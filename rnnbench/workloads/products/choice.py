@@ -61,7 +61,11 @@ class Matrix:
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """A matrix of random values that is stored this way."""
-        return torch.empty_strided(self.shape, self.strides, dtype=dtype).copy_(torch.randn(self.shape))
+        values = torch.randn(self.shape, dtype=torch.float32).to(dtype)
+        if 0 in self.strides:  # a row or a value that stands for many, which can't be written apart
+            index = tuple(slice(None) if stride else slice(1) for stride in self.strides)
+            return values[index].expand(self.shape)
+        return torch.empty_strided(self.shape, self.strides, dtype=dtype).copy_(values)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import fx
 from torch._inductor.custom_graph_pass import get_hash_for_files
 
 from rnnbench.workloads.inductor import exponentials, graph_passes
+from rnnbench.workloads.inductor.exponentials import Exponentials
 from rnnbench.workloads.inductor.graph_passes import (
     PRODUCTS,
     LoopPasses,
@@ -32,10 +33,12 @@ BARE = 2  # arguments of a product without a bias
 class RoutedPasses(LoopPasses):
     """`LoopPasses`, with the products of each graph in the libraries that `choose` names."""
 
+    exponentials: Exponentials = "short"
+
     def __init__(self, choose: Choose = fastest_library, made: Counter[str] | None = None) -> None:
         """`made` counts the products in each library."""
         self._direct = direct.available()  # loaded, since a graph from torch's cache may call them
-        exponentials.install(_is_compiling)
+        super().__init__()
         self._choose = choose
         self._made = Counter() if made is None else made
 
@@ -51,13 +54,6 @@ class RoutedPasses(LoopPasses):
         """The key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
         files = (*(module.__file__ for module in USED), __file__)
         return get_hash_for_files(files, f"{torch.get_num_threads()} {self._choose.__qualname__} {self._direct}")
-
-
-def _is_compiling() -> bool:
-    """Whether the graph that is compiled now is one of these passes."""
-    from torch._inductor import config
-
-    return isinstance(config.post_grad_custom_pre_pass, RoutedPasses)
 
 
 def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:

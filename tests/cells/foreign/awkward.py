@@ -96,7 +96,8 @@ class Complex(Base):
         self.register_buffer("poles", torch.polar(torch.full((hidden_size,), 0.9), torch.linspace(0, 3, hidden_size)))
 
     def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.poles * state + self.x(input)
+        poles: Tensor = self.poles  # type: ignore[assignment]
+        state = poles * state + self.x(input)
         return (state @ self.mix).real, state
 
     def init_state(self, batch_size: int) -> Tensor:

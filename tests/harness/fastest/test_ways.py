@@ -11,8 +11,9 @@ from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.foreign.calls import AdaptedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.fastest import ways
+from rnnbench.harness.fastest.kinds import run_module
 from rnnbench.harness.fastest.module import zeros
-from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, run_module, way
+from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
 from rnnbench.workloads import compiled
 from tests.cells.foreign import awkward
 
@@ -98,7 +99,9 @@ def test_a_stranger_s_cell_is_run_in_the_usual_form_and_stays_as_it_is(cell: Any
 
 def test_a_first_state_that_is_not_zero_must_be_given() -> None:
     cell = awkward.Apart(4, 6)
-    with pytest.raises(ValueError, match=r"its first state is not zero; give it with the input, as \(input, state\)"):
+    with pytest.raises(
+        ValueError, match=r"its first state is not zero, or is learned; give it with the input, as \(input, state\)"
+    ):
         run_module(cell, INPUT, None)
     state = (torch.zeros(1, 3, 6), torch.ones(1, 3, 6))
     assert run_module(cell, INPUT, state).zero_state == ((1, 6), (1, 6))

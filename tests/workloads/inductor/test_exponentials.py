@@ -1,4 +1,4 @@
-"""Faster exponentials: in graphs of `prepacked` only, as exact as an activation needs, and NaN stays NaN."""
+"""Shorter exponentials: in graphs of `prepacked` only, as exact as an activation needs, and NaN stays NaN."""
 
 import numpy as np
 import pytest
@@ -39,6 +39,21 @@ def test_only_prepacked_code_has_them(
         assert found[:, zero].tolist() == [0.5, 0.0]
 
 
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("implementation", ["compiled", "prepacked"])
+def test_small_values_keep_their_digits(
+    monkeypatch: pytest.MonkeyPatch, implementation: Implementation, dtype: torch.dtype, wide: bool
+) -> None:
+    wide = wide and exponentials._has_wide_vectors()
+    monkeypatch.setattr(exponentials, "_has_wide_vectors", lambda: wide)
+    x = torch.cat([torch.logspace(-30, 1, 1000), -torch.logspace(-30, 1, 1000)]).to(dtype)
+    with torch.inference_mode(), fresh_cache():
+        found = compiled.compiled(activations, implementation)(x)
+    tolerance = 2e-6 if dtype is torch.float32 else 1e-14
+    torch.testing.assert_close(found, activations(x.double()).to(dtype), rtol=tolerance, atol=0)
+
+
 def test_the_polynomial_is_as_exact_as_float32_needs() -> None:
     rest = np.linspace(-0.5, 0.5, 100_001)
     found = np.polynomial.polynomial.polyval(rest, (1.0, *exponentials.COEFFICIENTS))
@@ -54,5 +69,5 @@ def test_other_types_are_as_exact_as_they_are(dtype: torch.dtype) -> None:
 
 
 def test_a_torch_that_writes_other_code_is_left_as_it_is() -> None:
-    written = exponentials._faster("tanh", lambda x: f"1 / (1 + other({x}))", lambda: True)
+    written = exponentials._written("tanh", lambda x: f"1 / (1 + other({x}))", lambda: "short")
     assert written("x") == "1 / (1 + other(x))"

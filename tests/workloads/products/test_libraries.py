@@ -1,11 +1,13 @@
 """The libraries of a product compute what torch's own functions do; nothing is timed here."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.workloads.products import libraries
+from rnnbench.workloads.products import operators
 from rnnbench.workloads.products.libraries import convolution, pack, product_calls, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,10 +40,7 @@ def test_a_weight_with_gradients_is_not_tracked_by_a_packed_copy() -> None:
 
 
 def test_a_library_that_torch_does_not_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(namespace: str) -> object:
-        return getattr(torch.ops, f"no_such_{namespace}")
-
-    monkeypatch.setattr(libraries, "_operators", missing)
+    monkeypatch.setattr(operators, "ops", SimpleNamespace(mkldnn=torch.ops.no_such_mkldnn, mkl=torch.ops.no_such_mkl))
     assert list(product_calls(torch.randn(2, 3), torch.randn(4, 3))) == [torch_library(torch.float32)]
     assert pack(torch.randn(4, 3), 2) is None
     assert torch_library(torch.bfloat16) == "torch"

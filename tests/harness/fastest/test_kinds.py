@@ -1,0 +1,259 @@
+"""What kind of module it is: found out on copies, and only where a plain call and the other ways do the same."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+
+import rnnbench
+from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Plain(nn.Module):
+    """An Elman cell as people write it; the classes below differ from it in one thing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden_size = 8
+        self.x = nn.Linear(5, 8)
+        self.h = nn.Linear(8, 8)
+
+    def new(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.x(x) + self.h(h))
+
+    def forward(self, x: Tensor, h: Any) -> Any:
+        return self.new(x, h)
+
+
+class DropsOutput(Plain):
+    """Its output is its state in evaluation alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.new(x, h)
+        return self.drop(h), h
+
+
+class Gain(Plain):
+    """Its output equals its state until a gain of 1 is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.new(x, h)
+        return h * self.gain, h
+
+
+class Residual(Plain):
+    """Its output equals its state until a factor of 0 is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.new(x, h)
+        return h + self.factor * x.sum(), h
+
+
+def looped(cell: nn.Module, input: Tensor, h: Tensor) -> Tensor:
+    outputs = []
+    for x in input:
+        output, h = cell(x, h)
+        outputs.append(output)
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("kind", [Gain, Residual])
+def test_an_output_that_only_equals_the_state_is_kept_apart(kind: Callable[[], nn.Module]) -> None:
+    cell = kind()
+    with torch.no_grad():
+        found = rnnbench.unroll(cell)
+        found(INPUT)
+        for name, parameter in cell.named_parameters():
+            if name in ("gain", "factor"):
+                parameter.fill_(3.0)
+        torch.testing.assert_close(found(INPUT)[0], looped(cell, INPUT, torch.zeros(3, 8)))
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_dropout_between_state_and_output_works_in_both_modes(is_training: bool) -> None:
+    cell = DropsOutput().train(is_training)
+    unrolled = rnnbench.unroll(cell)
+    for mode in (is_training, not is_training, is_training):
+        dropped = unrolled.train(mode)(INPUT)[0] == 0
+        assert bool(dropped.any()) is mode
+
+
+class LearnedDefault(Plain):
+    """Begins with a parameter where no state is given."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.full((8,), value))
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        return self.new(x, self.first.expand(len(x), -1) if h is None else h)
+
+
+class LearnedMethod(LearnedDefault):
+    """Says what it begins with."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        return self.new(x, h)
+
+    def init_state(self, batch: int) -> Tensor:
+        return self.first.expand(batch, -1)
+
+
+class Ones(Plain):
+    """Begins with ones."""
+
+    def init_hidden(self) -> Tensor:
+        return torch.ones(1, 8)
+
+
+class LeftOut(Plain):
+    """Leaves the state's product out, with its bias, where no state is given."""
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        return torch.tanh(self.x(x)) if h is None else self.new(x, h)
+
+
+class LearnedGRU(nn.GRUCell):
+    """A subclass of torch's own cell with a learned first state."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 8)
+        self.first = nn.Parameter(torch.zeros(8))
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        return super().forward(x, self.first.expand(len(x), -1) if h is None else h)
+
+
+BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LearnedMethod, Ones, LeftOut, LearnedGRU]
+
+
+@pytest.mark.parametrize("make", BEGINNERS)
+def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Callable[[], nn.Module]) -> None:
+    cell, h = make(), torch.rand(3, 8)
+    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
+        rnnbench.fastest(cell, INPUT, budget="1s")
+    unrolled = rnnbench.unroll(cell)
+    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
+        unrolled(INPUT)
+    state = h[None]
+    for module in (unrolled, rnnbench.fastest(cell, (INPUT, state), ways=[])):
+        expected = h
+        for x in INPUT:
+            expected = cell(x, expected)
+        torch.testing.assert_close(module(INPUT, state)[1], expected[None])
+        with pytest.raises(ValueError, match="does not begin with zeros"):
+            module(INPUT)
+
+
+def test_cells_that_begin_with_zeros_need_no_state() -> None:
+    for cell in (Plain(), nn.GRUCell(5, 8), nn.LSTMCell(5, 8), Gain()):
+        assert run_module(cell, INPUT, None).begins_with_zeros
+
+
+class Normed(Plain):
+    """Keeps statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.norm(self.x(x)) + self.h(h))
+
+
+class Masked(Plain):
+    """Draws a mask in its first call."""
+
+    mask: Tensor | None = None
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        if self.mask is None:
+            self.mask = torch.bernoulli(torch.full_like(h, 0.5))
+        return self.new(x, h * self.mask)
+
+
+@pytest.mark.parametrize("kind", [Plain, Normed, Masked, DropsOutput, Gain])
+def test_finding_out_leaves_no_trace(kind: Callable[[], nn.Module]) -> None:
+    cell = kind().train()
+    before, numbers = copy.deepcopy(cell.state_dict()), torch.get_rng_state()
+    attributes = vars(cell).copy()
+    rnnbench.fastest(cell, INPUT, ways=[])
+    run_module(cell, INPUT, None)
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert vars(cell) == attributes
+    torch.testing.assert_close(dict(cell.state_dict()), dict(before), rtol=0, atol=0)
+
+
+class MyGRU(nn.GRU):
+    """A subclass, which runs sequences."""
+
+
+@pytest.mark.parametrize("layers", range(1, 7))
+@pytest.mark.parametrize("batch", [3, 5])
+def test_a_layer_that_takes_sequences_without_a_batch_is_no_cell(layers: int, batch: int) -> None:
+    module, input = MyGRU(5, 6, num_layers=layers), torch.randn(7, batch, 5)
+    assert run_module(module, input, None).kind == "sequence"
+    assert run_module(Wrapper(module), input, None).kind == "sequence"
+
+
+class Wrapper(nn.Module):
+    """Hands on to a layer, and is no layer itself."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.hidden_size = 6
+
+    def forward(self, input: Tensor, state: Tensor | None = None) -> Any:
+        return self.layer(input, state)
+
+
+class Halved(nn.Module):
+    """A parametrization."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+CHANGES: dict[str, Callable[[nn.Module, str], object]] = {
+    "pruned": lambda module, name: prune.l1_unstructured(module, name, 0.5),
+    "parametrized": lambda module, name: parametrize.register_parametrization(module, name, Halved()),
+    "hooked": lambda module, name: module.register_forward_hook(lambda *_: None),
+    "hooked before": lambda module, name: module.register_forward_pre_hook(lambda *_: None),
+    "hooked after": lambda module, name: module.register_full_backward_hook(lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["weight_hh_l0", "bias_hh_l0"])
+def test_a_changed_layer_runs_as_given(change: str, name: str) -> None:
+    layer = nn.LSTM(5, 6)
+    assert not why_only_as_given(layer, "layer")
+    CHANGES[change](layer, name)
+    assert why_only_as_given(layer, "layer")
+
+
+def test_hooks_within_a_cell_count_too() -> None:
+    cell = Plain()
+    assert not why_only_as_given(cell, "cell")
+    prune.l1_unstructured(cell.h, "weight", 0.5)
+    assert why_only_as_given(cell, "cell") == "Linear has hooks, which only a plain call is sure to run"
