@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import rnnbench
 from rnnbench.cells.deep import DeepCell
@@ -117,3 +118,16 @@ def test_weights_that_do_not_fit_are_named(mine: nn.Module, like: nn.Module, wor
     with pytest.raises(ValueError, match=words):
         rnnbench.same_weights(mine, like=like)
     assert all(map(torch.equal, mine.parameters(), before))
+
+
+def test_same_weights_copies_buffers_too() -> None:
+    like, mine = (parametrizations.spectral_norm(nn.LSTM(4, 6), "weight_hh_l0") for _ in range(2))
+    for _ in range(3):
+        like(torch.randn(5, 3, 4))
+    rnnbench.same_weights(mine, like=like)
+    input = torch.randn(5, 3, 4)
+    torch.testing.assert_close(mine.eval()(input), like.eval()(input))
+    statistics, others = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    statistics(torch.randn(8, 3))
+    rnnbench.same_weights(others, like=statistics)
+    torch.testing.assert_close(others.running_mean, statistics.running_mean)

@@ -75,10 +75,11 @@ def find(
     turns = is_batch_first(module)
     first, state = _first(input, turns)
     run = run_module(module, first, state)
-    trial = on_trial(run.module)  # measured in its place: a call may change more than can be put back
+    inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
+    # Copies are measured: a call may change more of a module than can be put back.
     subjects = [
-        RunSubject(trial, run.kind, first, zeros(first, run.zero_state) if state is None else state),
-        *(RunSubject(trial, run.kind, other, zeros(other, run.zero_state)) for other in _others(shapes, first, turns)),
+        RunSubject(on_trial(run.module), run.kind, given, zeros(given, run.zero_state) if begun is None else begun)
+        for given, begun in inputs
     ]
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):

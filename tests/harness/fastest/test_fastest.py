@@ -159,6 +159,42 @@ def test_nothing_of_the_user_s_is_changed() -> None:
     assert layer.training
 
 
+@pytest.mark.usefixtures("seconds")
+def test_a_search_leaves_no_trace_of_its_calls_in_the_module() -> None:
+    class Keeps(nn.Module):
+        """Draws a mask in its first call, keeps statistics, and its weights change in backward."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden_size = 6
+            self.x, self.norm, self.h = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 6)
+            self.mask: Tensor | None = None
+
+        def forward(self, x: Tensor, h: Tensor) -> Tensor:
+            if self.mask is None:
+                self.mask = torch.bernoulli(torch.full_like(h, 0.5))
+            return torch.tanh(self.norm(self.x(x)) + self.h(h * self.mask))
+
+    cell = Keeps()
+    for parameter in cell.parameters():
+        optimizer = torch.optim.SGD([parameter], 0.1)
+        parameter.register_post_accumulate_grad_hook(lambda _, step=optimizer.step: step())
+    before = {name: value.clone() for name, value in cell.state_dict().items()}
+    fast(cell, phase="training", shapes=[(5, 2)])
+    assert cell.mask is None
+    torch.testing.assert_close(dict(cell.state_dict()), before, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("seconds")
+def test_frozen_and_unused_parameters_need_no_gradient() -> None:
+    layer = nn.LSTM(4, 6)
+    layer.weight_hh_l0.requires_grad = False
+    cell = LSTMCell(4, 6)
+    cell.register_parameter("unused", nn.Parameter(torch.ones(2)))
+    for module in (layer, cell):
+        assert not fast(module, phase="training").frame["reason"].any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "words"),
     [

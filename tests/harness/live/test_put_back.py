@@ -78,6 +78,18 @@ def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: b
     assert of_process() == process
 
 
+@pytest.mark.parametrize("phase", ["training", "step"])
+def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: Phase) -> None:
+    layer = nn.LSTM(3, 4)
+    for parameter in layer.parameters():
+        optimizer = torch.optim.SGD([parameter], 0.1)
+        parameter.register_post_accumulate_grad_hook(lambda _, step=optimizer.step: step())
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    input = torch.randn(5, 2, 3)
+    measure({"mine": layer, "other": nn.LSTM(3, 4)}, input, phase, **QUICK)
+    torch.testing.assert_close(dict(layer.state_dict()), before, rtol=0, atol=0)
+
+
 def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
     grads = [leaf.grad if leaf.grad is None else leaf.grad.tolist() for leaf in (input, *module.parameters())]
     return {
