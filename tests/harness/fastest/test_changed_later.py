@@ -132,17 +132,17 @@ def test_another_cell_in_an_unrolled_module_is_seen() -> None:
     torch.testing.assert_close(unrolled(INPUT), rnnbench.unroll(other)(INPUT))
 
 
+@torch.no_grad()
 def test_forward_mode_and_transforms_are_those_of_the_module() -> None:
-    cell = Plain()
-    found, unrolled = fast(cell, "compiled").requires_grad_(requires_grad=False), rnnbench.unroll(cell)
-    found(INPUT)
-    tangent = torch.ones_like(INPUT)
+    cell, input = Plain(), INPUT[:2]
+    found, unrolled = fast(cell, "compiled", input), rnnbench.unroll(cell)
+    found(input)
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(INPUT, tangent)
+        dual = forward_ad.make_dual(input, torch.ones_like(input))
         ours, theirs = (forward_ad.unpack_dual(module(dual)[0]).tangent for module in (found, unrolled))
         assert ours is not None
         torch.testing.assert_close(ours, theirs)
-    inputs = torch.randn(4, 7, 3, 5)
+    inputs = torch.randn(4, 2, 3, 5)
     each = torch.stack([unrolled(input)[0] for input in inputs])
     torch.testing.assert_close(torch.vmap(lambda input: found(input)[0])(inputs), each)
 
@@ -163,10 +163,8 @@ def test_a_module_found_with_a_state_makes_its_own_without_one() -> None:
         torch.testing.assert_close(found(INPUT), module(INPUT))
 
 
-def test_inputs_that_are_expanded_over_the_batch_run_in_every_way() -> None:
-    cell, input = Plain(), torch.randn(4, 1, 5).expand(4, 16, 5)
-    expected, _ = rnnbench.unroll(cell)(input)
-    for is_training in (False, True):
-        with torch.set_grad_enabled(is_training):
-            outputs, _ = fast(cell, "prepacked", torch.randn(4, 16, 5))(input)
-        torch.testing.assert_close(outputs, expected)
+@torch.no_grad()
+def test_an_input_that_is_expanded_over_the_batch_runs_prepacked() -> None:
+    cell, input = Plain(), torch.randn(2, 1, 5).expand(2, 16, 5)
+    outputs, _ = fast(cell, "prepacked", torch.randn(2, 16, 5))(input)
+    torch.testing.assert_close(outputs, rnnbench.unroll(cell)(input)[0])
