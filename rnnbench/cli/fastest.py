@@ -48,18 +48,18 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         if len(cells) > 1:
             raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
         importable(cells.pop(), root, save)  # before the search, not after it
-    found = {}
+    found, faults = {}, []
     for module, shapes in modules.items():
         try:
             with shown_rounds() as on_progress:
                 found[module] = search(module, shapes, root, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
-            left_out.append(str(fault))
+            faults.append(str(fault))
             continue
         output.say(described(module.title, found[module]))
     if not found:
-        raise UserError("; ".join(dict.fromkeys(left_out)))
-    for reason in left_out:
+        raise UserError("; ".join(dict.fromkeys(faults)))
+    for reason in [*left_out, *faults]:
         output.note(f"left out: {reason}")
     if save is not None:
         text = source(found, root, save, typed())

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
+from rnnbench.text import listed
+
+MAX_NAMED = 3  # a cell that leaves one a step leaves thousands
 
 
 @contextmanager
@@ -19,7 +22,8 @@ def none_left(case: Case) -> Iterator[None]:
     if case.workload.workers:
         return
     if left := sorted(thread.name for thread in _running() - before):
-        raise CellError(f"it leaves threads running: {', '.join(left)}; end them within the call")
+        shown = [*left[:MAX_NAMED], *([f"{len(left) - MAX_NAMED:,} more"] if len(left) > MAX_NAMED else [])]
+        raise CellError(f"it leaves threads running: {listed(shown)}; end them within the call")
 
 
 def _running() -> set[threading.Thread]:
