@@ -12,7 +12,7 @@ import sys
 import traceback
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -106,6 +106,16 @@ def parsed(cell: str) -> tuple[str, dict[str, Any]]:
     return call["target"], arguments
 
 
+def misnamed(cell: str) -> str:
+    """What is wrong with the form of the name of a user's cell; empty if nothing is. Raises ValueError as `parsed`."""
+    where, _, name = parsed(cell)[0].rpartition(":")
+    is_file = where.endswith(".py")
+    if name.isidentifier() and (is_file or all(part.isidentifier() for part in where.split("."))):
+        return ""
+    like = f" (did you mean {where}.py:{name}?)" if name and not is_file and os.sep in where else ""
+    return f"expected FILE.py:CELL or PACKAGE:CELL{like}"
+
+
 def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
     """The name of a cell with these arguments, after those that it has."""
     target, own = parsed(cell)
@@ -163,12 +173,19 @@ def _imported(target: str, root: Path) -> tuple[str, str, Any]:
         raise CellMissing(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
     cell_class = getattr(module, class_name, None)
     if cell_class is None:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        classes = [name for name, value in vars(module).items() if isinstance(value, type) and _may_be_cell(value)]
         like = get_close_matches(class_name, classes, n=1)
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class or function {class_name}; {hint}")
     return where, class_name, cell_class
+
+
+def _may_be_cell(value: type) -> bool:
+    """False for classes of which nobody makes a cell: exceptions, dataclasses and tuples."""
+    from torch import nn
+
+    return issubclass(value, nn.Module) or not (issubclass(value, BaseException | tuple) or is_dataclass(value))
 
 
 def _from_file(path: Path) -> ModuleType:
