@@ -40,6 +40,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     from rnnbench.report.export import notes, rendered
     from rnnbench.report.export.exported import ExportedRun
     from rnnbench.report.page.files import replace
+    from rnnbench.store.folder import keeps
 
     if windows and not FORMATS[to].keeps_all:
         tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
@@ -59,6 +60,8 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):
         raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
+    elif (run_folder := keeps(out)) is not None:
+        raise UserError(f"{out}: it would replace a file of the run {run_folder}; give another file")
     else:
         target = Path(os.path.realpath(out)) if out.is_symlink() else out
         if target.is_symlink():

@@ -38,7 +38,8 @@ def test_a_run_without_any_windows_is_refused_wherever_it_is_read(run: Path, tmp
     for file in run.glob("windows-*.jsonl"):
         file.unlink()
     words = f"{run}: 2 cases are marked as measured, but all windows are missing: windows-*.jsonl; restore these files"
-    for arguments in (("report", run), ("export", run, "--format", "csv"), ("compare", run, run)):
+    other = made.folder(tmp_path / "other", TIMES)
+    for arguments in (("report", run), ("export", run, "--format", "csv"), ("compare", run, other)):
         done = in_process(*arguments, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
