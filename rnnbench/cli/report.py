@@ -107,7 +107,7 @@ def report(
 def _refuse(options: Mapping[str, object], why: str) -> None:
     """Raise a usage error if one of these options was given: it would have no effect."""
     for option, value in options.items():
-        if value not in (None, False, ()):
+        if value is not None and value is not False and value != ():  # a port may be 0
             raise click.UsageError(f"{option} {why}")
 
 
