@@ -17,7 +17,7 @@ from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
 from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, SuiteFile
 from rnnbench.suites import Suite
-from rnnbench.text import listed, nearest
+from rnnbench.text import first_few, nearest
 
 MAX_NAMED = 10  # classes of a file that a message names
 NO_MODULES = ("Exception", "Error", "Warning", "NamedTuple", "TypedDict", "Enum", "Protocol")  # ends of names of bases
@@ -66,7 +66,7 @@ def _checked(cell: str) -> Path:
         raise UserError(f"{cell}: {error}") from None
     file = Path(where)
     if fault and where.endswith(".py") and file.is_file():  # without a name
-        raise UserError(f"{cell}: {fault}; {file.name} has {_few(_in_file(file)[1])}")
+        raise UserError(f"{cell}: {fault}; {file.name} has {_shown(_in_file(file)[1])}")
     if fault:
         raise UserError(f"{cell}: {fault}")
     if not where.endswith(".py") and not _is_there(where.partition(".")[0]):
@@ -97,7 +97,7 @@ def missing_name(file: Path, cell: str) -> str:
     if name in defined or "*" in defined or "__getattr__" in defined:
         return ""
     like = nearest(name, classes)
-    return f"{cell}: {file.name} has no class or function {name}{like}; it has {_few(classes)}"
+    return f"{cell}: {file.name} has no class or function {name}{like}; it has {_shown(classes)}"
 
 
 def _in_file(file: Path) -> tuple[set[str], list[str]]:
@@ -133,10 +133,8 @@ def _may_be_cell(node: ast.ClassDef | ast.FunctionDef) -> bool:
     return any(not base.endswith(NO_MODULES) for base in bases)
 
 
-def _few(names: Sequence[str]) -> str:
-    """The first names, and how many others there are."""
-    shown = [*names[:MAX_NAMED], *([f"{len(names) - MAX_NAMED:,} more"] if len(names) > MAX_NAMED else [])]
-    return listed(shown) if shown else "none"
+def _shown(classes: Sequence[str]) -> str:
+    return first_few(classes, MAX_NAMED) if classes else "none"
 
 
 def _is_there(module: str) -> bool:

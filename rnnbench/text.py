@@ -54,6 +54,11 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def first_few(words: Sequence[str], most: int) -> str:
+    """`a, b, c and 47 more`: the first words as `listed`, and how many others there are."""
+    return listed([*words[:most], *([f"{len(words) - most:,} more"] if len(words) > most else [])])
+
+
 def rounded_up(seconds: float) -> str:
     """How long something is expected to take: `40 s`, `4 min`, `3 h`.
 

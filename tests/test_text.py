@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.text import error_in_words, printable, writable
+from rnnbench.text import error_in_words, first_few, printable, writable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -28,3 +28,8 @@ def test_every_error_can_be_told() -> None:
     assert error_in_words(ValueError(" no size\nmore")) == "ValueError: no size"
     assert error_in_words(NotImplementedError()) == "NotImplementedError"
     assert error_in_words(Mute()) == "Mute: its message can't be shown, since its __str__ raises ValueError"
+
+
+def test_of_many_words_the_first_few_stand_and_a_count() -> None:
+    assert first_few(["a", "b"], 2) == "a and b"
+    assert first_few(["a", "b", "c", "d"], 2) == "a, b and 2 more"

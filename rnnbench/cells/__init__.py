@@ -19,7 +19,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.store.records import TORCH_OWN, Reference
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,7 +170,9 @@ def _imported(target: str, root: Path) -> tuple[str, str, Any]:
     try:
         module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
-        raise CellMissing(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
+        is_relative = where.endswith(".py") and "relative import" in first_line(error)
+        hint = _in_package(root / where, class_name) if is_relative else ""
+        raise CellMissing(f"{where} can't be imported: {_said(error)}{hint}") from error
     cell_class = getattr(module, class_name, None)
     if cell_class is None:
         classes = [name for name, value in vars(module).items() if isinstance(value, type) and _may_be_cell(value)]
@@ -203,8 +205,25 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _said(error: BaseException) -> str:
-    """The first line of an error, and its place in the user's files; without a place if the import system raised it."""
-    message = first_line(error)
+    """An error with the first line of its message, and its place in the user's files.
+
+    There is no place if the import system raised it.
+    """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__
-    return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else message
+    place = f" ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else ""
+    return f"{error_in_words(error)}{place}"
+
+
+def _in_package(file: Path, name: str) -> str:
+    """How to name a cell whose file is a part of a package; empty if its folder is none."""
+    path = file.resolve()
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if len(parts) == 1:
+        return ""
+    there = "" if folder == Path.cwd() else f", with {folder} as the current folder"
+    return f"; the file is a part of a package: name it {'.'.join(parts)}:{name}{there}"
