@@ -3,17 +3,24 @@
 import ast
 import os
 import re
+import sys
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rnnbench import suites
-from rnnbench.cells import CELLS, file_of, is_own, parsed
+from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
 from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, SuiteFile
 from rnnbench.suites import Suite
+from rnnbench.text import first_few, nearest
 
+MAX_NAMED = 10  # classes of a file that a message names
+NO_MODULES = ("Exception", "Error", "Warning", "NamedTuple", "TypedDict", "Enum", "Protocol")  # ends of names of bases
 SIZES = "quick"  # the suite that gives the sizes
 
 
@@ -54,10 +61,16 @@ def of_cell(cell: str, reference: str, *, whole: bool, input: str = "features") 
 def _checked(cell: str) -> Path:
     """The file of a cell, or its module; raises UserError if it is not there."""
     try:
-        where = file_of(cell)
+        where, fault = file_of(cell), misnamed(cell)
     except ValueError as error:
         raise UserError(f"{cell}: {error}") from None
     file = Path(where)
+    if fault and where.endswith(".py") and file.is_file():  # without a name
+        raise UserError(f"{cell}: {fault}; {file.name} has {_shown(_in_file(file)[1])}")
+    if fault:
+        raise UserError(f"{cell}: {fault}")
+    if not where.endswith(".py") and not _is_there(where.partition(".")[0]):
+        raise UserError(f"{cell}: no module {where.partition('.')[0]}; expected FILE.py:CELL or PACKAGE:CELL")
     if where.endswith(".py"):
         if not file.is_file():
             raise UserError(f"{cell}: no file {file}; expected FILE.py:CELL")
@@ -80,17 +93,26 @@ def missing_name(file: Path, cell: str) -> str:
     The file is not run. One that can't be parsed, or that takes all names of another module, may define any name.
     """
     name = parsed(cell)[0].rpartition(":")[2]
+    defined, classes = _in_file(file)
+    if name in defined or "*" in defined or "__getattr__" in defined:
+        return ""
+    like = nearest(name, classes)
+    return f"{cell}: {file.name} has no class or function {name}{like}; it has {_shown(classes)}"
+
+
+def _in_file(file: Path) -> tuple[set[str], list[str]]:
+    """The names that a file defines, and those that may be cells: `*` stands for names that are not known."""
     try:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
+        return {"*"}, []
     defined: set[str] = set()
     classes: list[str] = []
     for node in body:
         match node:
             case ast.ClassDef() | ast.FunctionDef():
                 defined.add(node.name)
-                classes.append(node.name)
+                classes += [node.name] if _may_be_cell(node) else []
             case ast.Import() | ast.ImportFrom():
                 defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
             case ast.Assign() | ast.AnnAssign():
@@ -98,8 +120,28 @@ def missing_name(file: Path, cell: str) -> str:
                 defined |= {target.id for target in targets if isinstance(target, ast.Name)}
             case ast.Expr():
                 pass
-            case _:
-                return ""  # a condition, a loop: what it defines is not known
-    if name in defined or "*" in defined or "__getattr__" in defined:
-        return ""
-    return f"{cell}: {file.name} has no class or function {name}; it has {', '.join(classes) or 'none'}"
+            case _:  # a condition, a loop: what it defines is not known
+                defined.add("*")
+    return defined, classes
+
+
+def _may_be_cell(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """False for a class that has no base, and so is no module, and for exceptions and tuples."""
+    if isinstance(node, ast.FunctionDef):
+        return True
+    bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+    return any(not base.endswith(NO_MODULES) for base in bases)
+
+
+def _shown(classes: Sequence[str]) -> str:
+    return first_few(classes, MAX_NAMED) if classes else "none"
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module, or package, of this name is in the current folder or can be imported; nothing is."""
+    if PathFinder.find_spec(module, [str(Path.cwd())]) is not None:
+        return True
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # one that is loaded and has no spec
+        return module in sys.modules

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rnnbench.cells import CELLS, file_of, is_own
+from rnnbench.cells import CELLS, file_of, is_own, misnamed
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, DATA_SETS, LOSSES, OPTIMIZERS, is_cell_reference
 from rnnbench.store.regular_files import read_text
@@ -159,7 +159,9 @@ def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
                 except ValueError as error:
                     yield partial("{}: {}".format, where, str(error))
                     continue
-                if target.endswith(".py") and not _is_file(root / target):
+                if fault := misnamed(cell):
+                    yield partial("{}: {}".format, where, fault)
+                elif target.endswith(".py") and not _is_file(root / target):
                     yield partial("{}: no file {}".format, where, root / target)
             elif cell not in (*CELLS, *DATA_SETS):
                 yield partial(_no_cell, where, cell)

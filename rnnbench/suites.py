@@ -258,6 +258,10 @@ def _own_folder() -> Path:
 def find(name: str) -> Path:
     """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
+    if is_own(name) and not path.exists():
+        raise UserError(f"{name}: expected a suite, not a cell; `rnnbench new-cell {name}` writes a suite of it")
+    if path.suffix == ".py":
+        raise UserError(f"{name}: a Python file is no suite; expected {name}:CELL, or the file of a suite, NAME.toml")
     if path.suffix == ".toml" or len(path.parts) > 1:
         if path.exists():  # also a folder: reading it gives the better message
             return path

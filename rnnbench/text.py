@@ -24,9 +24,23 @@ def encoded(text: str) -> bytes:
     return writable(text).encode()
 
 
+def message_of(error: BaseException) -> str:
+    """An error's message. Its `__str__` may be a user's code: if that fails, the message says so."""
+    try:
+        return str(error)
+    except Exception as fault:  # whatever a stranger's code raises
+        return f"its message can't be shown, since its __str__ raises {type(fault).__name__}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, at most 300 characters of it; empty if it has none."""
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    return (message_of(error).strip().splitlines() or [""])[0][:300]
+
+
+def error_in_words(error: BaseException) -> str:
+    """`KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
+    line = first_line(error)
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def plural(number: int, noun: str) -> str:
@@ -38,6 +52,11 @@ def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def first_few(words: Sequence[str], most: int) -> str:
+    """`a, b, c and 47 more`: the first words as `listed`, and how many others there are."""
+    return listed([*words[:most], *([f"{len(words) - most:,} more"] if len(words) > most else [])])
 
 
 def rounded_up(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """A class without a suite: what it is measured as, and how wrong names are told."""
 
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,17 @@ def test_it_has_the_sizes_of_quick(implementation: Any, whole: bool) -> None:
         ("if True:\n    class Mine: ...", ""),
         ("def __getattr__(name): ...", ""),
         ("class Mine(", ""),  # running it says what is wrong
-        ("class Yours: ...\n'a text'", "f.py:Mine: f.py has no class or function Mine; it has Yours"),
+        ("class Yours(B): ...\n'a text'", "f.py:Mine: f.py has no class or function Mine; it has Yours"),
+        (
+            "class Bad(ValueError): ...\nclass Plain: ...\ndef make(): ...",
+            "f.py:Mine: f.py has no class or function Mine; it has make",
+        ),
+        ("class State(typing.NamedTuple): ...", "f.py:Mine: f.py has no class or function Mine; it has none"),
+        ("class Mime(B): ...", "f.py:Mine: f.py has no class or function Mine (did you mean 'Mime'?); it has Mime"),
+        (
+            "".join(f"class A{n}(B): ...\n" for n in range(12)),
+            "f.py:Mine: f.py has no class or function Mine; it has A0, A1, A2, A3, A4, A5, A6, A7, A8, A9 and 2 more",
+        ),
         ("", "f.py:Mine: f.py has no class or function Mine; it has none"),
     ],
 )
@@ -67,6 +78,25 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
     ("command", "words"),
     [
         (["run", "nowhere.py:Mine"], "no file nowhere.py; expected FILE.py:CELL"),
+        (["run", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
+        (["run", "./awkward:Named"], "expected FILE.py:CELL or PACKAGE:CELL (did you mean ./awkward.py:Named?)"),
+        (["run", "no_such_package.of:Mine"], "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
+        (["run", "awkward.py:"], "awkward.py:: expected FILE.py:CELL or PACKAGE:CELL; awkward.py has Tutorial, "),
+        (
+            ["run", "awkward.py"],
+            "awkward.py: a Python file is no suite; expected awkward.py:CELL, or the file of a suite",
+        ),
+        (["list", "cases", "no_such_package:Mine"], "no module no_such_package; expected"),
+        (["list", "cases", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
+        (["run", "awkward.py:Named", "--reference", "no_such:X"], "no_such:X: no module no_such; expected"),
+        (["fastest", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
+        (
+            ["profile", "awkward.py:Named"],
+            "expected a suite, not a cell; `rnnbench new-cell awkward.py:Named` writes a",
+        ),
+        (["check", "awkward.py:Named", "--base", "HEAD"], "`rnnbench new-cell awkward.py:Named` writes a suite of it"),
+        (["new-cell", "no_such_package:Mine"], "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
+        (["new-cell", "torch.nn:"], "torch.nn:: expected FILE.py:CELL or PACKAGE:CELL"),
         (["run", "awkward.py:Nothing"], "awkward.py has no class or function Nothing; it has Tutorial, "),
         (["run", "awkward.py:Other(3)"], "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
         (
@@ -79,7 +109,10 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
         (["run", "awkward.py:Tokens", "--input", "words"], "input words: expected features, tokens:N (such as"),
         (["list", "cases", "quick", "--sequence"], "--reference, --input and --sequence are for FILE.py:CELL"),
         (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
-        (["new-cell", "awkward.py:Named", "--out", "nowhere"], "nowhere: can't be written: No such file or directory"),
+        (
+            ["new-cell", "awkward.py:Named", "--out", "nowhere"],
+            "nowhere: no such folder; create it first or give another",
+        ),
     ],
 )
 def test_wrong_names_and_options_are_told_and_nothing_is_written(command: list[str], words: str) -> None:
@@ -87,6 +120,21 @@ def test_wrong_names_and_options_are_told_and_nothing_is_written(command: list[s
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr
     assert sorted(path.name for path in Path().iterdir()) == ["awkward.py", "below"]
+
+
+def test_a_module_of_the_current_folder_or_an_installed_one_is_there(folder: Path) -> None:
+    (folder / "own_module.py").write_text("raise SystemExit('it was imported')")
+    for cell in ("own_module:Mine", "torch.nn:GRUCell", "awkward:Named"):
+        assert cell_suite.of_cell(cell, "none", whole=False).content.sweep[0].cell == (cell,)
+
+
+def test_a_file_whose_name_no_suite_can_hold_is_refused(folder: Path) -> None:
+    name = os.fsdecode(b"m\xff.py")
+    (folder / name).write_text("class Mine(Base): ...")
+    done = in_process("new-cell", f"{name}:Mine", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "m?.py:Mine: its name is not UTF-8, and a suite's file must be; rename it first" in done.stderr
+    assert not (folder / "Mine.toml").exists()
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
@@ -109,7 +157,7 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
         "cell=awkward.py:Named",
         "cell=torch.nn.GRU",
     ]
-    (folder / "awkward.py").write_text("class Other: ...")
+    (folder / "awkward.py").write_text("class Other(Base): ...")
     listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert "awkward.py has no class or function Named; it has Other" in listed.stderr
 

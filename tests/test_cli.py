@@ -240,7 +240,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         (["run", "tiny.toml", "--out", "tiny.toml"], "tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; expected for example 90s, 5m or 1h"),
         (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; expected for example 90s, 5m or 1h"),
-        (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
+        (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: no such folder"),
         (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
         (
             ["run", "tiny.toml", "--resume", "tiny.toml", "--out", "elsewhere"],
@@ -252,7 +252,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
             "leave out --groups-per",
         ),
         (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; expected for example 2% or 0.02"),
-        (["report", "nowhere"], "nowhere: not a run folder: it has no run.json"),
+        (["report", "nowhere"], "nowhere: no such folder; expected one that `rnnbench run` made"),
         (["report", "a", "b", "--out", "c"], "--out names one report"),
         (["list", "cases", "quik"], "no suite 'quik'"),
         (["report", "a" * 5000], "File name too long"),

@@ -351,7 +351,7 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
         (["--base", "nowhere"], "neither a folder nor a revision"),
         ([], "nothing to compare with"),
         (["--base", "HEAD", "--baseline", "x"], "--baseline can't be combined with --base"),
-        (["--baseline", "x"], "x: not a run folder"),
+        (["--baseline", "x"], "x: no such folder"),
         (["--base", "HEAD", "--only", "cell=lstm"], "cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
         (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
         (["--base", "HEAD", "--only", ""], "it is empty; is the variable set that it comes from?"),

@@ -67,7 +67,7 @@ def test_parquet_has_a_file_of_its_own(
     [
         (
             ["export", "nowhere", "--format", "csv"],
-            "rnnbench: nowhere: not a run folder: it has no run.json; expected one that `rnnbench run` made\n",
+            "rnnbench: nowhere: no such folder; expected one that `rnnbench run` made\n",
         ),
         (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
         (
@@ -89,7 +89,13 @@ def test_parquet_has_a_file_of_its_own(
         (["compare", "{run}/run.json", "{run}"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
-        (["export", "{run}/run.json", "--format", "csv"], "{run}/run.json: not a run folder: "),
+        (["export", "{run}/run.json", "--format", "csv"], "{run}/run.json: not a run folder: it is a file; expected"),
+        (["compare", "{run}", "{run}"], "{run}: the base and the head are the same; give two runs"),
+        (["compare", "saved.json", "saved.json"], "saved.json: the base and the head are the same; give two runs"),
+        (
+            ["report", "{run}", "--out", "{run}"],
+            "{run}: is the folder of a run, not of a report; give another, such as",
+        ),
         (["report", "{run}/run.json", "--serve"], "{run}/run.json: not a run folder: "),
         (
             ["report", "saved.json", "--reference", "x"],
@@ -109,6 +115,27 @@ def test_faults_are_told_in_two_lines_and_nothing_is_written(
     assert len(lines) <= 2
     assert printed.out == ""
     assert sorted(Path().rglob("*")) == before
+
+
+OWN = ("run.json", "measurements.jsonl", "windows-0000.jsonl", "telemetry.jsonl", "traces/a.json.gz", "windows-9.jsonl")
+
+
+@pytest.mark.parametrize("name", [*OWN, "profiles.jsonl", "run-p1.json", "spoilt-0001.jsonl", "visits.parquet"])
+def test_an_export_never_replaces_a_runs_own_file(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = {file: file.read_bytes() for file in run.iterdir()}
+    Path("link").symlink_to(run / name)
+    for out in (run / name, Path("link")):
+        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", out) == 2
+        assert f"{out}: it would replace a file of the run {run.resolve()}; give another" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in run.iterdir()} == before
+
+
+def test_an_export_beside_a_runs_files_can_be_made_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", run / "cases.csv") == 0
+    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", "run.json") == 0  # outside a run
 
 
 def test_a_file_of_pytest_benchmark_is_reported(

@@ -49,6 +49,15 @@ run.state_dict()["both.weight"].mul_(2.0)
 check()
 print(run.frame["way"].tolist())
 """
+ENDS = """
+import sys
+from torch import nn
+class Ends(nn.GRUCell):
+    def forward(self, x, h):
+        if len(x) == 32:
+            {body}
+        return super().forward(x, h)
+"""
 ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
 
 
@@ -81,6 +90,23 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     assert (folder / "fast_mine.py").read_text() == written
 
 
+@pytest.mark.usefixtures("quick_compiler", "one_thread")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(0)", "the cell called sys.exit(0) (ends.py:7); a cell must return, or raise another exception"),
+        ("raise LookupError(3)", "LookupError: 3"),
+    ],
+)
+def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str, words: str) -> None:
+    (folder / "ends.py").write_text(ENDS.format(body=body))
+    only = [word.replace("batch_size=1", "batch_size=32") for word in ONLY]
+    result = in_process("fastest", "ends.py:Ends", *only, cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert "layers" not in result.stderr
+
+
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
@@ -107,8 +133,8 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
     ("arguments", "words"),
     [
         (("mine.py:Nothing",), "mine.py has no class or function Nothing; it has Mine"),
-        (("none.py:Mine",), "none.py can't be imported"),
-        (("no_such_package:Cell",), "no_such_package can't be imported"),
+        (("none.py:Mine",), "no file none.py; expected FILE.py:CELL"),
+        (("no_such_package:Cell",), "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
         (
             ("torch.nn:Linear", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
             "torch.nn:Linear, input",

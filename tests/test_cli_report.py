@@ -144,7 +144,7 @@ def grow(folder: RunFolder) -> None:
     [
         (["RUN", "RUN", "--serve"], "--serve names one report"),
         (["RUN", "RUN", "--out", "x"], "--out names one report"),
-        (["nowhere", "--serve"], "not a run folder"),
+        (["nowhere", "--serve"], "no such folder"),
     ],
 )
 def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], fault: str) -> None:

@@ -82,7 +82,11 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     assert "--together needs at least two runs" in refused("--together", first)
     assert "give only one of them" in refused("--together", "--history", first, second)
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
-    assert "--suite c: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "c")
+    assert "--suite a: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "a")
+    assert f"--suite c: no run or check of this suite is in {tmp_path}; there are 1 run of a and 1 run of b" in refused(
+        "--history", tmp_path, "--suite", "c"
+    )
+    assert f"{first}: this run is named twice; name each run once" in refused("--together", first, second, first)
     (tmp_path / "empty").mkdir()
     assert "no run or check is there" in refused("--history", tmp_path / "empty")
     assert "it has no run.json" in refused("--together", first, tmp_path / "empty")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.text import printable, writable
+from rnnbench.text import error_in_words, first_few, printable, writable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -17,3 +17,19 @@ def test_every_text_can_be_written_and_what_could_be_before_stays(text: str) -> 
 def test_what_is_printable_is_one_line(text: str) -> None:
     assert len(printable(text).splitlines()) <= 1
     assert "\x1b" not in printable(text)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no str")
+
+
+def test_every_error_can_be_told() -> None:
+    assert error_in_words(ValueError(" no size\nmore")) == "ValueError: no size"
+    assert error_in_words(NotImplementedError()) == "NotImplementedError"
+    assert error_in_words(Mute()) == "Mute: its message can't be shown, since its __str__ raises ValueError"
+
+
+def test_of_many_words_the_first_few_stand_and_a_count() -> None:
+    assert first_few(["a", "b"], 2) == "a and b"
+    assert first_few(["a", "b", "c", "d"], 2) == "a, b and 2 more"

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from rnnbench.errors import UserError
+from rnnbench.raised import ending
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +26,8 @@ def short_tracebacks(function: Callable[P, R]) -> Callable[P, R]:
             if cause is not None:
                 cause.__traceback__ = _of_others(cause.__traceback__)
             raise error.with_traceback(None) from cause
+        except SystemExit as end:  # it would end the caller's program without a word
+            raise RuntimeError(f"{ending(end, 'the module')}; it must return, or raise another exception") from None
 
     return wrapped
 

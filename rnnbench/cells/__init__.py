@@ -12,14 +12,14 @@ import sys
 import traceback
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.store.records import TORCH_OWN, Reference
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,6 +106,16 @@ def parsed(cell: str) -> tuple[str, dict[str, Any]]:
     return call["target"], arguments
 
 
+def misnamed(cell: str) -> str:
+    """What is wrong with the form of the name of a user's cell; empty if nothing is. Raises ValueError as `parsed`."""
+    where, _, name = parsed(cell)[0].rpartition(":")
+    is_file = where.endswith(".py")
+    if name.isidentifier() and (is_file or all(part.isidentifier() for part in where.split("."))):
+        return ""
+    like = f" (did you mean {where}.py:{name}?)" if name and not is_file and os.sep in where else ""
+    return f"expected FILE.py:CELL or PACKAGE:CELL{like}"
+
+
 def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
     """The name of a cell with these arguments, after those that it has."""
     target, own = parsed(cell)
@@ -160,15 +170,24 @@ def _imported(target: str, root: Path) -> tuple[str, str, Any]:
     try:
         module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
-        raise CellMissing(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
+        is_relative = where.endswith(".py") and "relative import" in first_line(error)
+        hint = _in_package(root / where, class_name) if is_relative else ""
+        raise CellMissing(f"{where} can't be imported: {_said(error)}{hint}") from error
     cell_class = getattr(module, class_name, None)
     if cell_class is None:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        classes = [name for name, value in vars(module).items() if isinstance(value, type) and _may_be_cell(value)]
         like = get_close_matches(class_name, classes, n=1)
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class or function {class_name}; {hint}")
     return where, class_name, cell_class
+
+
+def _may_be_cell(value: type) -> bool:
+    """False for classes of which nobody makes a cell: exceptions, dataclasses and tuples."""
+    from torch import nn
+
+    return issubclass(value, nn.Module) or not (issubclass(value, BaseException | tuple) or is_dataclass(value))
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -186,8 +205,25 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _said(error: BaseException) -> str:
-    """The first line of an error, and its place in the user's files; without a place if the import system raised it."""
-    message = first_line(error)
+    """An error with the first line of its message, and its place in the user's files.
+
+    There is no place if the import system raised it.
+    """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__
-    return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else message
+    place = f" ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else ""
+    return f"{error_in_words(error)}{place}"
+
+
+def _in_package(file: Path, name: str) -> str:
+    """How to name a cell whose file is a part of a package; empty if its folder is none."""
+    path = file.resolve()
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if len(parts) == 1:
+        return ""
+    there = "" if folder == Path.cwd() else f", with {folder} as the current folder"
+    return f"; the file is a part of a package: name it {'.'.join(parts)}:{name}{there}"

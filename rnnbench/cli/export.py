@@ -34,12 +34,13 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     for a case that was not measured leave it out, and say so on standard error.
     """
     from rnnbench import load
-    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.lost_windows import LOST
+    from rnnbench.analysis.runs.run_times import read_with_lines
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.report.export import notes, rendered
     from rnnbench.report.export.exported import ExportedRun
     from rnnbench.report.page.files import replace
-    from rnnbench.store.folder import read_info
+    from rnnbench.store.folder import keeps
 
     if windows and not FORMATS[to].keeps_all:
         tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
@@ -48,8 +49,8 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
         takers = " and ".join(name for name, spec in FORMATS.items() if spec.metrics)
         raise click.UsageError(f"--metrics goes with {takers}; {to} has all metrics")
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    times = read(run)
-    exported = ExportedRun(read_info(run), times, summarize(times), load(run).windows if windows else None)
+    info, _, times = read_with_lines(run)
+    exported = ExportedRun(info, times, summarize(times), load(run).windows if windows else None)
     data = rendered(to, exported, chosen)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
@@ -59,11 +60,14 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):
         raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
+    elif (run_folder := keeps(out)) is not None:
+        raise UserError(f"{out}: it would replace a file of the run {run_folder}; give another file")
     else:
         target = Path(os.path.realpath(out)) if out.is_symlink() else out
         if target.is_symlink():
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
         replace(target, data, out)
         output.say_path(out, err=True)
-    for note in notes(to, exported.summary):
+    lost = [note for note in info.notes if note.startswith(LOST)]
+    for note in [*notes(to, exported.summary), *lost]:
         output.tell(note)

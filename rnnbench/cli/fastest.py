@@ -27,7 +27,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save fast_gru.py
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
-    from rnnbench.cell_suite import SIZES, is_cell
+    from rnnbench.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.harness.fastest.cases import wanted
     from rnnbench.harness.fastest.found import search
     from rnnbench.harness.fastest.module_source import importable, source
@@ -36,7 +36,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     if save is not None and save.exists():
         raise UserError(f"{save}: there is such a file already; give the name of a new one")
-    is_class = is_cell(suite)
+    if is_class := is_cell(suite):
+        of_cell(suite, "none", whole=False)  # names what is wrong
     chosen = read_suite(SIZES if is_class else suite)
     cases = [case for group in selected(chosen, only, device, yes=True) for case in group.cases]
     root = Path.cwd() if is_class else chosen.file.parent
@@ -48,18 +49,18 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         if len(cells) > 1:
             raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
         importable(cells.pop(), root, save)  # before the search, not after it
-    found = {}
+    found, faults = {}, []
     for module, shapes in modules.items():
         try:
             with shown_rounds() as on_progress:
                 found[module] = search(module, shapes, root, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
-            left_out.append(str(fault))
+            faults.append(str(fault))
             continue
         output.say(described(module.title, found[module]))
     if not found:
-        raise UserError("; ".join(dict.fromkeys(left_out)))
-    for reason in left_out:
+        raise UserError("; ".join(dict.fromkeys(faults)))
+    for reason in [*left_out, *faults]:
         output.note(f"left out: {reason}")
     if save is not None:
         text = source(found, root, save, typed())

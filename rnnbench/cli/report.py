@@ -107,7 +107,7 @@ def report(
 def _refuse(options: Mapping[str, object], why: str) -> None:
     """Raise a usage error if one of these options was given: it would have no effect."""
     for option, value in options.items():
-        if value not in (None, False, ()):
+        if value is not None and value is not False and value != ():  # a port may be 0
             raise click.UsageError(f"{option} {why}")
 
 
@@ -156,15 +156,15 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
     from rnnbench.analysis.runs.drift import of_run
     from rnnbench.analysis.runs.noise import noise
-    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.run_times import read_with_lines
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.expressions import parse_only
     from rnnbench.report.page import profiled
     from rnnbench.report.page.run_folder import render
-    from rnnbench.store.folder import read_info, read_profiles
+    from rnnbench.store.folder import read_profiles
 
     sizes = parse_only(asked, "--predict")
-    info, times, profiles = read_info(run), read(run), read_profiles(run)
+    (info, _, times), profiles = read_with_lines(run), read_profiles(run)
     why = profiled.sections(times, profiles, run) if profiles else []
     summary, noisy, replicates = summarize(times), noise(times), of_run(times)
     del times  # a quarter of the memory of a report of ten million windows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rnnbench.errors import UserError
-from rnnbench.text import listed, plural
+from rnnbench.text import listed, nearest, plural
 
 if TYPE_CHECKING:
     from rnnbench.report.page.place import ReportFolder
@@ -19,6 +19,10 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
     """The files and the folder of a report of runs side by side; the first is the baseline."""
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
+    if twice := next(
+        (run for index, run in enumerate(runs) if run.resolve() in {*map(Path.resolve, runs[:index])}), None
+    ):
+        raise UserError(f"--together {twice}: this run is named twice; name each run once")
     from rnnbench import suites
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together
@@ -96,6 +100,12 @@ def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> 
         where, remedy = " and ".join(map(str, paths)), "name one with --suite" if several else "at least two are needed"
         raise UserError(f"--history {where}: {found}; {remedy}")
     chosen = suite or several[0]
+    if chosen not in counts:
+        where = " and ".join(map(str, paths))
+        known = f"there are {_counted(counts)}" if counts else "there is none that can be read"
+        raise UserError(
+            f"--suite {chosen}: no run or check of this suite is in {where}{nearest(chosen, counts)}; {known}"
+        )
     if chosen not in several:
         raise UserError(f"--suite {chosen}: a history needs at least two runs or checks; there are {found}")
     own = [folder for folder, name in suites.items() if name == chosen]

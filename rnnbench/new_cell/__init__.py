@@ -1,5 +1,6 @@
 """A cell to start from: a small file that works, and a suite that measures it."""
 
+import builtins
 import json
 import keyword
 import os
@@ -14,6 +15,7 @@ from rnnbench.cell_suite import of_cell
 from rnnbench.cells import file_of, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.records import LAYERS, Reference
+from rnnbench.text import writable
 
 
 def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
@@ -21,13 +23,14 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
 
     `whole`: write a module that runs the whole sequence instead of a cell.
     """
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
+    if keyword.iskeyword(name) or hasattr(builtins, name) or name == "self":
+        raise UserError(f"{name!r} can't name a class: it is a word of Python; choose another name, such as MyCell")
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
         raise UserError(
             f"{name!r} can't name a class: it must start with a letter and contain only "
             "letters, digits and underscores, such as MyCell"
         )
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; create it first or give another")
+    _check_folder(folder)
     files = folder / f"{name}.py", folder / f"{name}.toml"
     for file in files:
         if file.exists():
@@ -54,10 +57,13 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
     Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
     """
     of_cell(cell, reference, whole=whole)  # names what is wrong
+    _check_folder(folder)
     where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
     if where.endswith(".py"):
         relative = os.path.relpath(Path(where).resolve(), folder.resolve())
         cell = cell.replace(where, Path(relative).as_posix(), 1)
+    if writable(cell) != cell:
+        raise UserError(f"{writable(cell)}: its name is not UTF-8, and a suite's file must be; rename it first")
     text = _render("suite.toml.jinja", _facts(name, cell, reference, whole=whole, is_hoistable=False))
     file = folder / f"{name}.toml"
     try:
@@ -68,6 +74,12 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
     return file
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError if there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; create it first or give another")
 
 
 def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -30,6 +31,11 @@ from rnnbench.store.writing import open_to_append, replace
 
 MAX_OPEN = 16  # windows files; the oldest is closed first, since its worker has most likely ended
 MAX_INFO_BYTES = 64 << 20
+TRACES = "traces"  # subfolder of the files of profiles
+OWN_FILES = (  # beside run.json, those of parts, and *.jsonl
+    *("visits.parquet", "machine.json", "bisect.json"),
+    *("verdicts.json", "verdicts.md", "junit.xml", "badge.json"),
+)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks
 
 
@@ -169,9 +175,13 @@ def read_info(path: Path, part: str = "") -> RunInfo:
     try:
         return read_info_file(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path}: not a run folder: it has no {file.name}; expected one that `rnnbench run` made"
-        ) from None
+        raise UserError(f"{path}: {_why_no_run(path, file.name)}; expected one that `rnnbench run` made") from None
+
+
+def _why_no_run(path: Path, file: str) -> str:
+    if not os.path.lexists(path):
+        return "no such folder"
+    return f"not a run folder: it has no {file}" if path.is_dir() else "not a run folder: it is a file"
 
 
 def read_info_file(file: Path) -> RunInfo:
@@ -206,6 +216,24 @@ def run_id(path: Path) -> str:
 def is_check(path: Path) -> bool:
     """Whether this is the folder of a check: it is not a run, but holds two, `base` and `head`."""
     return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
+
+
+def keeps(file: Path) -> Path | None:
+    """The folder of a run, a check or a bisection in which a file has the name of one of its own; None if none has.
+
+    What rnnbench writes for its user may stand in such a folder, but must not replace its records.
+    """
+    file = file.resolve()
+    if run := next(
+        (folder.parent for folder in file.parents if folder.name == TRACES and _is_records(folder.parent)), None
+    ):
+        return run
+    is_own = file.suffix == ".jsonl" or file.name in OWN_FILES or re.fullmatch(r"run(-.*)?\.json", file.name)
+    return file.parent if is_own and _is_records(file.parent) else None
+
+
+def _is_records(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("run.json", "bisect.jsonl")) or is_check(folder)
 
 
 def last_lines(path: Path, part: str | None = None) -> LastLines:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
+from rnnbench.text import message_of
 from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.products import direct
@@ -222,7 +223,7 @@ def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
 
 def _telling(error: Exception) -> str:
     """The line of a compiler's message that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = [line.strip() for line in message_of(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
 
 

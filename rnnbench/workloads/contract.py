@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 from rnnbench.cells.states import State, leaves, tensors, to_cell
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.phases import fixed_direction
 from rnnbench.workloads.prepare import Built
@@ -119,9 +119,9 @@ def _check_training(built: Built, name: str) -> str:
     except (CellError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        if "can't allocate memory" in str(error):  # torch's message on a CPU; the class is not at fault
+        if "can't allocate memory" in message_of(error):  # torch's message on a CPU; the class is not at fault
             raise
-        raise CellError(f"{breaks}: {type(error).__name__}: {first_line(error)}") from error
+        raise CellError(f"{breaks}: {error_in_words(error)}") from error
     unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
     if own and len(unreached) == len(own):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")

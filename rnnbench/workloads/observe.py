@@ -7,7 +7,7 @@ from rnnbench.cells import is_own
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Measurement, Phase
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, gradient, saved, summary
@@ -68,7 +68,7 @@ def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Re
         return probe(built)
     except Exception as error:
         traceback.print_exc()
-        reason = f"its probe failed: {type(error).__name__}: {first_line(error)}"
+        reason = f"its probe failed: {error_in_words(error)}"
         return Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
 
 

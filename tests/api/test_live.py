@@ -154,3 +154,17 @@ def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(sizes: str | dict[
 def test_an_axis_that_is_none_is_named_before_anything_is_fitted() -> None:
     with pytest.raises(UserError, match=r"sizes hiden_size=3: no axis 'hiden_size' .did you mean 'hidden_size'"):
         rnnbench.predict(pd.DataFrame(columns=["seconds_low"]), "hiden_size=3")
+
+
+def test_a_module_that_calls_sys_exit_does_not_end_the_callers_program() -> None:
+    mine, input = Ending(), torch.randn(4, 2, 3)
+    for call in (rnnbench.measure, rnnbench.explain):
+        with pytest.raises(RuntimeError, match=r"the module called sys.exit\(0\) \(test_live.py:\d+\); it must return"):
+            call({"mine": mine, "torch": nn.GRU(3, 5)}, input, budget_seconds=1.0, progress=False)
+    with pytest.raises(RuntimeError, match=r"the module called sys.exit\(0\)"):
+        rnnbench.fastest(mine, input, progress=False)
+
+
+class Ending(nn.Module):
+    def forward(self, input: Tensor) -> None:
+        sys.exit(0)

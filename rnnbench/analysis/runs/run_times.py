@@ -1,7 +1,7 @@
 """A run, or several, as two frames: its cases, and a row for each case in each replicate that counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from rnnbench.analysis.runs import lost_windows
 from rnnbench.analysis.runs.visits import NEEDED, VISIT_COLUMNS, reduce_windows
 from rnnbench.store.folder import last_lines, read_info
 from rnnbench.store.frames import kept_table
@@ -85,10 +86,14 @@ def read(path: Path) -> RunTimes:
 
 
 def read_with_lines(path: Path) -> tuple[RunInfo, LastLines, RunTimes]:
-    """As `read`, with `run.json` and the last line of each case, by its key."""
+    """As `read`, with `run.json` and the last line of each case, by its key.
+
+    The notes of `run.json` also say which windows were lost since. Raises UserError if all were.
+    """
     info, lines = read_info(path), last_lines(path)
     cases = case_frame(path, info, lines)
     visits = _visits(path, info, cases, {key: row for row, key in enumerate(lines)})
+    info = replace(info, notes=[*info.notes, *lost_windows.notes(path, info, cases, visits)])
     return info, lines, RunTimes.of(cases, counted(cases, visits))
 
 

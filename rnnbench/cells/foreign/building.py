@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from rnnbench.cells import CellError
+from rnnbench.text import error_in_words
 
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.
@@ -37,9 +39,14 @@ def construct(
         module = factory(*given, **named, **more)
     except Exception as error:  # whatever a stranger's constructor raises
         shown = ", ".join([*map(repr, given), *(f"{key}={value!r}" for key, value in named.items())])
-        raise CellError(f"{name}({shown}) can't be built: {type(error).__name__}: {error}{_where(error)}") from error
+        raise CellError(f"{name}({shown}) can't be built: {error_in_words(error)}{_where(error)}") from error
     if not isinstance(module, nn.Module):
         raise CellError(f"{name} builds {type(module).__name__}; expected a torch.nn.Module")
+    if lazy := next((part for part, parameter in module.named_parameters() if is_lazy(parameter)), None):
+        raise CellError(
+            f"{name}: lazy modules are not accepted, and {lazy} has no shape yet; build it with its sizes, "
+            "for example by nn.Linear(input_size, hidden_size)"
+        )
     return module
 
 

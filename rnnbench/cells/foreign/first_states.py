@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.structures import copied, rebuilt, tensors_of
 from rnnbench.cells.precision import in_precision
+from rnnbench.text import error_in_words
 
 INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
 COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
@@ -66,7 +67,7 @@ def _given_by(function: Callable[..., Any], batch: int) -> Any:
         except TypeError:  # it takes other arguments
             continue
         except Exception as error:  # whatever a stranger's code raises
-            raise CellError(f"it raises {type(error).__name__}: {error}") from error
+            raise CellError(f"it raises {error_in_words(error)}") from error
     return None
 
 

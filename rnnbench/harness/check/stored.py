@@ -30,6 +30,7 @@ def compare_files(
     """
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
     if all(kinds.values()):
+        _refuse_same(base, head)
         before, after = (grouped(pytest_benchmark.read(path), group_by) for path in (base, head))
         return benchmark_comparison.compare(
             before, after, CheckSettings().margin if margin is None else margin, reference
@@ -65,7 +66,14 @@ def check_against_run(
     return folder, _compared(before, stored.read(folder), suite.content.check)
 
 
+def _refuse_same(base: Path, head: Path) -> None:
+    """Raise UserError if the two sides are one."""
+    if base.resolve() == head.resolve():
+        raise UserError(f"{base}: the base and the head are the same; give two runs")
+
+
 def _compare_runs(base: Path, head: Path, margin: float | None) -> Comparison:
+    _refuse_same(base, head)
     with ThreadPoolExecutor() as pool:  # with large runs, one is read from disk while the other is parsed
         before, after = pool.map(stored.read, (base, head))
     # Read the suite's settings even if they are not used: a run without settings is refused.

@@ -17,6 +17,8 @@ ROOM = 1.5  # a case takes this many times the seconds of its windows, with all 
 def shortfall(info: RunInfo, runner: Runner) -> list[str]:
     """Notes about what a finished run lacks of what was asked, and the time that would have been enough for it."""
     known = runner.measurements
+    if all(measurement.status in ("failed", "skipped") for measurement in known.values()):
+        return []  # no time would have been enough
     unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
     if not unreached:
         needed = runner.time_needed

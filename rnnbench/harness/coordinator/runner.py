@@ -17,6 +17,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.needed import TimeNeeded, longest
+from rnnbench.harness.turns.planner import has_ratio
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.store.folder import RunFolder
@@ -109,7 +110,8 @@ class Runner:
     @property
     def missed(self) -> int:
         """Number of groups with a ratio less precise than requested."""
-        return sum(len(runner.planner.missed()) for runner in self._lanes())
+        missed = (group for runner in self._lanes() for group in runner.planner.missed())
+        return sum(has_ratio(group, self.measurements) for group in missed)
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:

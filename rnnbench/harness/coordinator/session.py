@@ -1,5 +1,6 @@
 """A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.budget import shortfall, without_shortfall
 from rnnbench.harness.coordinator.resume import (
     OtherMachine,
+    RunState,
     read_state,
     refuse_other_cells,
     refuse_other_machine,
@@ -98,12 +100,18 @@ def resume_run(
                 on_progress=on_progress,
                 on_ceilings=partial(refuse_other_rates, path, info, current),
             )
-            notes = [*without_shortfall(info.notes), f"resumed after {state.seconds:.0f} s by: {command}"]
+            notes = [*without_shortfall(info.notes), _resumed(info, state, command)]
             try:
                 measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
             except OtherMachine:
                 folder.write_info(info)  # nothing was measured
                 raise
+
+
+def _resumed(info: RunInfo, state: RunState, command: str) -> str:
+    """A note that a run was resumed, and after how long: that is not known of one that was killed before a window."""
+    seconds = max(info.seconds or 0.0, state.seconds)
+    return f"resumed after {math.ceil(seconds):,} s by: {command}" if seconds else f"resumed by: {command}"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
@@ -200,7 +200,7 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
     except (Skip, ParityError) as reason:
         return str(reason)
     except Exception as error:
-        return f"{type(error).__name__}: {first_line(error)}"
+        return error_in_words(error)
     return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""
 
 

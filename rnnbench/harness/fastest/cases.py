@@ -63,7 +63,8 @@ class WantedModule:
 def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, list[tuple[int, int]]], list[str]]:
     """Modules with their shapes (seq, batch), and why cases are left out: each reason once.
 
-    `own`: a class that takes the place of every cell, so that a suite gives only the sizes.
+    `own`: a class that takes the place of every cell, so that a suite gives only the sizes. Then there are reasons only
+    if no size is left.
     """
     found: dict[WantedModule, list[tuple[int, int]]] = {}
     left_out: dict[str, None] = {}
@@ -89,7 +90,7 @@ def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, lis
         shapes = found.setdefault(module, [])
         if (workload.seq_len, workload.batch_size) not in shapes:
             shapes.append((workload.seq_len, workload.batch_size))
-    return found, list(left_out)
+    return found, [] if own and found else list(left_out)
 
 
 def _why_not(case: Case) -> str:

@@ -11,7 +11,8 @@ from rnnbench.harness.fastest import find
 from rnnbench.harness.fastest.cases import WantedModule
 from rnnbench.harness.fastest.module import TimedWay
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.text import first_line
+from rnnbench.raised import ending, place
+from rnnbench.text import error_in_words, first_line
 
 
 def search(
@@ -30,7 +31,11 @@ def search(
             module.eval()
         first, *others = shapes
         return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress).timed
+    except SystemExit as end:
+        raise UserError(f"{wanted.title}: {ending(end)}; a cell must return, or raise another exception") from end
     except (CellError, RuntimeError, TypeError, ValueError) as fault:
         raise UserError(f"{wanted.title}: {first_line(fault) or type(fault).__name__}") from fault
+    except Exception as fault:  # whatever a stranger's module raises
+        raise UserError(f"{wanted.title}: {error_in_words(fault)}{place(fault)}") from fault
     finally:
         torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
 from rnnbench.harness.live.parity_causes import IN_FLOAT64, with_causes
 from rnnbench.harness.live.put_back import Kept
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.again import kept_results
@@ -41,7 +41,7 @@ def compared_again(
                 if fault := kept_results(partial(_operators, arm, calls[name]), lambda number: renew(2 + number)):
                     compared[name] = f"{fault}: {ONLY_TIMES}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values
-        fault = f"{type(error).__name__}: {first_line(error)}"
+        fault = error_in_words(error)
         return compared, f"Outputs could not be compared again after timing: {fault}."
     return compared, ""
 

@@ -18,6 +18,7 @@ from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
+from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
 
 MIN_WINDOWS = 2  # of an arm in a round: one turn and its mirror image
@@ -182,8 +183,8 @@ def named(arm: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{arm}: {error}") from error
+        raise ValueError(f"{arm}: {message_of(error)}") from error
     except RuntimeError as error:
-        raise RuntimeError(f"{arm}: {error}") from error
+        raise RuntimeError(f"{arm}: {message_of(error)}") from error
     except Exception as error:
-        raise RuntimeError(f"{arm}: {type(error).__name__}: {error}") from error
+        raise RuntimeError(f"{arm}: {error_in_words(error)}") from error

@@ -16,7 +16,7 @@ from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 FIXED = ("phase", "threads")
@@ -71,7 +71,7 @@ def sweep(
                 raise
             return
         except Exception as error:  # whatever a stranger's module raises: the other points are measured
-            yield SweptPoint(sizes, None, f"{type(error).__name__}: {first_line(error)}")
+            yield SweptPoint(sizes, None, error_in_words(error))
             continue
         yield SweptPoint(sizes, found)
         if found.taken.interrupted:

@@ -22,7 +22,7 @@ from rnnbench.harness.profiling.subject import ProfiledCall
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.profiles import Cause, Profile
 from rnnbench.suite_file import Settings
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 10
@@ -181,7 +181,7 @@ def _replayed(subject: ProfiledCall, watched: Watched, remedies: Iterable[Remedy
         return f"it can't be left out: {unlike}"
     except Exception as error:
         traceback.print_exc()
-        return f"it can't be left out: {type(error).__name__}: {first_line(error)}"
+        return f"it can't be left out: {error_in_words(error)}"
     finally:
         subject.forget()
 

@@ -12,7 +12,7 @@ from rnnbench.harness.profiling.subject import of_arm
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
-from rnnbench.text import first_line
+from rnnbench.text import error_in_words
 
 
 def explain(
@@ -39,6 +39,6 @@ def explain(
                         subject, folder, window_seconds=settings.window_seconds, on_progress=shown.progress
                     )
             except Exception as error:  # whatever the code of others raises; the times stay
-                reason = f"profiling failed: {type(error).__name__}: {first_line(error)}"
+                reason = f"profiling failed: {error_in_words(error)}"
                 profiles[name] = Profile(name, "failed", reason)
     return result, profiles

@@ -12,7 +12,7 @@ from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.harness.slurm.job import JOBS, first_machine, nodes
 from rnnbench.harness.slurm.watch import Watch
 from rnnbench.harness.turns.needed import TimeNeeded, longest
-from rnnbench.harness.turns.planner import Planner
+from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
@@ -88,7 +88,7 @@ def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
         planner.add_start(_between_visits(path, name, state))
         for visit in state.visits:
             planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
-        missed += len(planner.missed())
+        missed += sum(has_ratio(group, state.measurements) for group in planner.missed())
         groups += len(state.groups)
         if more := planner.time_needed():
             needed.append(more)

@@ -13,7 +13,7 @@ from scipy import stats
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
-from rnnbench.store.records import Group, Workload
+from rnnbench.store.records import Group, Measurement, Workload
 from rnnbench.suite_file import Settings
 
 EXPECTED_SPREAD = 0.015  # assumed standard deviation of a log-ratio over replicates, before there are three
@@ -211,6 +211,12 @@ class Planner:
     def _usual_cost(self) -> float:
         """Expected seconds of a visit to a group that was not visited yet."""
         return self._one_of_each / len(self._later) if self._later else 0.0
+
+
+def has_ratio(group: Group, measurements: Mapping[str, Measurement]) -> bool:
+    """Whether two cases of a group were measured of which one is the reference, if it has one: so there is a ratio."""
+    measured = [case for case in group.cases if measurements[case.key].status == "measured"]
+    return len(measured) > 1 and (group.workload.reference == "none" or any(case.is_reference for case in measured))
 
 
 def _basis(group: Group, log_seconds: Mapping[str, float]) -> str | None:

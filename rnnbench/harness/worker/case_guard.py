@@ -4,6 +4,8 @@ from rnnbench.cells import CellError
 from rnnbench.harness.machine.process_state import ProcessState
 from rnnbench.harness.worker import child_processes
 from rnnbench.harness.worker.streams import WorkerStreams
+from rnnbench.harness.worker.threads import MAX_NAMED
+from rnnbench.text import first_few
 
 
 class CaseGuard:
@@ -29,7 +31,7 @@ class CaseGuard:
             self.restore_streams()
         left = {} if may_have_children else child_processes.running()
         if new := [name for number, name in left.items() if number not in self._children]:
-            raise CellError(f"it leaves processes running: {', '.join(new)}; end them within the call")
+            raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
 
     def restore_streams(self) -> None:
         """Restore standard input, output and error."""

@@ -1,17 +1,14 @@
 """How a worker reports an exception: the kind of failure, and the reason in one line."""
 
-import os
-import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from rnnbench.cells import CellMissing
 from rnnbench.harness.protocol import FailedReply
+from rnnbench.raised import ending, place
 from rnnbench.store.records import Failure
-
-HIDDEN = ("child_processes.py",)  # files whose frames do not belong to the cell
+from rnnbench.text import message_of
 
 
 def reply(error: BaseException, reason: str) -> dict[str, Any]:
@@ -33,22 +30,19 @@ def kind(error: BaseException) -> Failure:
     return "running"
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """One line with the error, and the innermost line of code outside installed packages."""
+    if not isinstance(error, Exception):
+        return ending(error)
     name = "out of memory" if _is_out_of_memory(error) else type(error).__name__
-    message = str(error).strip().splitlines()
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
-    ]
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
-    line = message[-1 if isinstance(error, torch.jit.Error) else 0] if message else ""
-    return f"{name}: {line[:300]}{where}"
+    lines = message_of(error).strip().splitlines()
+    line = lines[-1 if isinstance(error, torch.jit.Error) else 0][:300] if lines else ""
+    return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
     phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
+    message = message_of(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in message for phrase in phrases)

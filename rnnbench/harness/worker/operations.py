@@ -76,7 +76,7 @@ class Operations:
         except ParityError as error:
             late = " after timing" if request["op"] == "verify" else ""
             return failure.reply(error, f"parity{late}: {error}")
-        except Exception as error:
+        except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
             if self._guard is not None:
                 self._guard.restore_streams()  # a case that raises may have closed them
             traceback.print_exc()

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
+from rnnbench.text import first_few
+
+MAX_NAMED = 3  # a cell that leaves one a step leaves thousands
 
 
 @contextmanager
@@ -19,7 +22,7 @@ def none_left(case: Case) -> Iterator[None]:
     if case.workload.workers:
         return
     if left := sorted(thread.name for thread in _running() - before):
-        raise CellError(f"it leaves threads running: {', '.join(left)}; end them within the call")
+        raise CellError(f"it leaves threads running: {first_few(left, MAX_NAMED)}; end them within the call")
 
 
 def _running() -> set[threading.Thread]:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rnnbench import plot
+from rnnbench.analysis.runs.lost_windows import LOST
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import RunTimes, joined, read_with_lines
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
@@ -130,7 +131,7 @@ class StoredRuns(FrameResult):
     def _answers(self) -> list[str]:
         summary = self._summary
         answers = [
-            f"{name}: {headline.answer(summary[summary['run'] == name], info)}"
+            " ".join([f"{name}: {headline.answer(summary[summary['run'] == name], info)}", *_lost(info)])
             for name, info in zip(self.names, self._infos, strict=True)
         ]
         return answers if len(answers) == 1 else [plural(len(answers), "run"), *answers]
@@ -138,6 +139,11 @@ class StoredRuns(FrameResult):
     @cached_property
     def _summary(self) -> pd.DataFrame:
         return summarize(self._times)
+
+
+def _lost(info: RunInfo) -> list[str]:
+    """Sentences on the windows of a run that were lost."""
+    return [f"{note[:1].upper()}{note[1:]}." for note in info.notes if note.startswith(LOST)]
 
 
 def found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:

@@ -36,8 +36,8 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
 
     Raises UserError, which names the path `asked`, if it can't be written.
     """
-    if not file.name:  # `.` or `/`
-        raise UserError(f"{asked}: can't be written: Is a directory; give a file in it")
+    if file.is_dir():
+        raise UserError(f"{file if file.name else asked}: can't be written: Is a directory; give a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         writing.replace(file, data)

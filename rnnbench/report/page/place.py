@@ -119,6 +119,8 @@ def _owner(folder: Path, subject: ReportSubject) -> str | None:
     page = _read(folder / PAGE)
     if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
         return subject.identity if subject.shows in page else "another"
+    if is_check(folder) or (folder / "run.json").exists():
+        raise UserError(f"{folder}: is the folder of a run, not of a report; give another, such as {folder / 'report'}")
     raise UserError(
         f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
         f"for example {folder / 'report'}"

@@ -47,10 +47,11 @@ def change_span(estimate: Estimate) -> str:
 
 
 def slower(ratio: float) -> str:
-    """`5.1% slower`, `1.2% faster`, `over 100× slower`."""
+    """`5.1% slower`, `1.2% faster`, `over 100× slower`, and `0.0% different` for a change too small to be shown."""
     if not math.isfinite(ratio):
         return NOT_KNOWN
-    return f"{_size(ratio)} {'slower' if ratio > 1 else 'faster'}"
+    size = _size(ratio)
+    return f"{size} different" if size == "0.0%" else f"{size} {'slower' if ratio > 1 else 'faster'}"
 
 
 def between(estimate: Estimate) -> str:
@@ -59,6 +60,10 @@ def between(estimate: Estimate) -> str:
     if low == high:
         return low
     size, way = low.rsplit(" ", 1)
+    if way == "different":
+        return f"between {size} and {high}"
+    if high.endswith("different"):
+        return f"between {low} and {high.rsplit(' ', 1)[0]}"
     return f"between {size if way == high.rsplit(' ', 1)[1] else low} and {high}"
 
 

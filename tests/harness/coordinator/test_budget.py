@@ -1,7 +1,7 @@
 import random
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +153,35 @@ def test_what_a_run_lacked_is_forgotten_when_it_goes_on() -> None:
 def test_groups_that_are_less_precise_than_asked_are_counted(missed: int, words: Any) -> None:
     notes = wider_than_asked(missed, 4, Settings(precision=0.025))
     assert notes == (words and [f"precision: {words} ratio that is not known within ±2.5%"])
+
+
+@dataclass
+class EndedRunner:
+    """What the notes are made from, of a run that its budget ended before a replicate."""
+
+    measurements: dict[str, Measurement]
+    missed: int = 0
+
+    groups = GROUPS
+    settings = Settings(precision=0.02)
+    time_needed = TimeNeeded(30.0, is_least=False)
+
+
+def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
+    cases = [case for group in GROUPS for case in group.cases]
+    info = RunInfo("test", "", {}, "", "", {})
+    failed = {case.key: Measurement(case, "failed", "it raises") for case in cases}
+    assert shortfall(info, EndedRunner(failed)) == []  # type: ignore[arg-type]
+    one_left = failed | {cases[0].key: Measurement(cases[0], "measured")}
+    [note] = shortfall(info, EndedRunner(one_left))  # type: ignore[arg-type]
+    assert note.startswith("budget: it ended the run")
+
+
+def test_groups_without_a_ratio_have_none_that_is_imprecise(tmp_path: Path) -> None:
+    _, runner = ran(tmp_path, budget_seconds=8.0, precision=0.004)
+    assert runner.missed > 0
+    known = dict(runner.measurements)
+    for key, measurement in known.items():
+        if measurement.case.is_reference:
+            runner._recorder.measurements[key] = replace(measurement, status="failed", reason="it raises")
+    assert runner.missed == 0

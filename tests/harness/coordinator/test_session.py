@@ -12,7 +12,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
-from rnnbench.harness.coordinator.resume import OtherMachine
+from rnnbench.harness.coordinator.resume import OtherMachine, RunState
 from rnnbench.harness.coordinator.session import resume_run, run_suite
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
@@ -170,3 +170,19 @@ def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatc
         with pytest.raises(UserError, match="seen enough"):
             resume_run(path, replace(suite, content=other), suite.settings, command="y", on_progress=lambda step: None)
     assert sweeps == [1]
+
+
+@pytest.mark.parametrize(
+    ("spent", "to_last_window", "words"),
+    [
+        (None, 0.0, "resumed by: rnnbench run"),  # killed before its first window
+        (None, 5.2, "resumed after 6 s by: rnnbench run"),
+        (20.0, 0.0, "resumed after 20 s by: rnnbench run"),  # all of it was spent on observing
+        (20.0, 1234.0, "resumed after 1,234 s by: rnnbench run"),  # killed after it was resumed before
+    ],
+)
+def test_a_resumed_run_says_after_how_long_if_that_is_known(
+    spent: float | None, to_last_window: float, words: str
+) -> None:
+    info = RunInfo("test", "", {}, "", "", {}, seconds=spent)
+    assert session._resumed(info, RunState(seconds=to_last_window), "rnnbench run") == words

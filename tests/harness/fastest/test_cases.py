@@ -62,6 +62,14 @@ def test_a_class_takes_the_place_of_all_cells(tmp_path: Path) -> None:
         odd.build(tmp_path)
 
 
+def test_a_class_has_nothing_to_do_with_the_layers_of_other_cells() -> None:
+    layers = case(num_layers=2)
+    assert wanted([case(), layers], "mine.py:Mine")[1] == []
+    assert wanted([layers], "mine.py:Mine")[1] == [
+        "a cell in several layers or directions: give a module that runs them itself"
+    ]
+
+
 def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:
     cases = [case(phase="step"), case(lengths="varied"), case(num_layers=2), case(bidirectional=True)]
     assert wanted(cases) == (

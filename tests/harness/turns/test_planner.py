@@ -7,8 +7,8 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.planner import Planner
-from rnnbench.store.records import Group
+from rnnbench.harness.turns.planner import Planner, has_ratio
+from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
 from tests import workload as small
 
@@ -221,3 +221,27 @@ def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
     chosen.missed()
     for group, shown in zip(GROUPS, estimates_of(samples), strict=True):
         assert chosen._records[group.workload].half_width == pytest.approx((shown.upper - shown.lower) / 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "expected"),
+    [
+        ("measured", "measured", True),
+        ("failed", "measured", False),
+        ("measured", "failed", False),
+        ("measured", "pending", False),
+    ],
+)
+def test_a_group_has_a_ratio_once_a_case_and_its_reference_are_measured(
+    own: Status, reference: Status, expected: bool
+) -> None:
+    cases = small.case("vanilla"), small.reference_case()
+    known = {case.key: Measurement(case, status) for case, status in zip(cases, (own, reference), strict=True)}
+    assert has_ratio(Group(cases[0].workload, cases), known) == expected
+
+
+@pytest.mark.parametrize(("second", "expected"), [("measured", True), ("failed", False)])
+def test_without_a_reference_two_cases_are_needed(second: Status, expected: bool) -> None:
+    cases = small.case("vanilla", reference="none"), small.case("combined", reference="none")
+    known = {case.key: Measurement(case, status) for case, status in zip(cases, ("measured", second), strict=True)}
+    assert has_ratio(Group(cases[0].workload, cases), known) == expected

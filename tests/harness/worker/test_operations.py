@@ -81,6 +81,14 @@ class Mine(nn.RNNCell):
         ("raise RuntimeError('on purpose\\nsecond line')", "RuntimeError: on purpose (mine.py:6)"),
         ("return h[:, :2] @ h", "RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
         ("return 1 / 0", "ZeroDivisionError: division by zero (mine.py:6)"),
+        ("raise NotImplementedError", "NotImplementedError (mine.py:6)"),
+        ("raise SystemExit(0)", "the cell called sys.exit(0) (mine.py:6)"),
+        ("import sys; sys.exit('no GPU')", "the cell called sys.exit(no GPU) (mine.py:6)"),
+        ("raise KeyboardInterrupt", "the cell raised KeyboardInterrupt (mine.py:6)"),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
+            "Mute: its message can't be shown, since its __str__ raises ZeroDivisionError (mine.py:6)",
+        ),
     ],
 )
 def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, reason: str) -> None:
@@ -88,6 +96,13 @@ def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, rea
     reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
     assert reply["reason"].startswith(reason)
+
+
+def test_a_cell_that_has_no_sizes_yet_is_refused(tmp_path) -> None:
+    own = "def __init__(self, a, b):\n        super().__init__(a, b)\n        self.late = nn.LazyLinear(3)"
+    (tmp_path / "mine.py").write_text(f"from torch import nn\nclass Mine(nn.RNNCell):\n    {own}\n")
+    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    assert reply["reason"].startswith("Mine: lazy modules are not accepted, and late.weight has no shape yet; build it")
 
 
 def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

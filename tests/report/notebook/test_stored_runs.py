@@ -193,7 +193,7 @@ def test_what_can_not_be_loaded_is_told(tmp_path: Path) -> None:
     folder(tmp_path / "a", {small.case("vanilla"): [[1.0]]}).rename(tmp_path / "a" / "same")
     for given, words in (
         (f"{tmp_path}/none-*", "no folder of a run matches this pattern"),
-        (tmp_path / "none", "not a run folder"),
+        (tmp_path / "none", "no such folder"),
         ([], "runs: expected at least one folder of a run"),
         (f"{tmp_path}/?/same", "two runs of one name can't be told apart"),
     ):

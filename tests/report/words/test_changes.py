@@ -43,6 +43,9 @@ def test_an_interval_that_is_not_known_is_empty() -> None:
         (0.988, 1.039, "between 1.2% faster and 3.9% slower"),
         (1.01, 1.039, "between 1.0% and 3.9% slower"),
         (0.95, 0.98, "between 5.0% and 2.0% faster"),
+        (1.0, 1.039, "between 0.0% and 3.9% slower"),
+        (0.95, 1.0001, "between 5.0% faster and 0.0%"),
+        (0.9999, 1.0001, "0.0% different"),
     ],
 )
 def test_a_span_in_words(low: float, high: float, text: str) -> None:
