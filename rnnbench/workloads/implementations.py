@@ -66,8 +66,12 @@ def step_by_step(cell: nn.Module, input: Tensor, state: State, way: SequenceOpti
 
 
 def can_hoist(cell: nn.Module) -> bool:
-    """Whether a cell separates the part that does not depend on the state."""
-    return hasattr(cell, "project") and hasattr(cell, "advance")
+    """Whether a cell separates the part that does not depend on the state, and needs no call of itself.
+
+    Hooks run in calls alone: those of pruning and of the older `weight_norm` make the weights.
+    """
+    has_hooks = bool(cell._forward_pre_hooks or cell._forward_hooks)
+    return hasattr(cell, "project") and hasattr(cell, "advance") and not has_hooks
 
 
 def _steps(

@@ -147,7 +147,7 @@ def _cells(
         sizes = [input_size, *[above] * (workload.num_layers - 1)]
         cells = [_module(workload, cell_spec, factory, size) for size in sizes for _ in range(workload.directions)]
     if case.implementation == "hoisted" and not can_hoist(cells[0]):
-        raise Skip("nothing to hoist: the cell has no `project` and `advance`")
+        raise Skip("nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call")
     if case.implementation == "scan" and not hasattr(cells[0], "scan"):
         raise Skip("nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state")
     return Cells(

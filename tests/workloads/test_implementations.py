@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
-from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop, step_by_step
+from rnnbench.workloads.implementations import SequenceOptions, Skip, can_hoist, check_applies, loop, step_by_step
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 
@@ -96,3 +97,11 @@ def test_wide_steps_are_not_hoisted_where_rnnbench_makes_their_products(
 def test_what_makes_no_sense_is_skipped_with_its_reason(implementation: Any, changes: Any, reason: str) -> None:
     with pytest.raises(Skip, match=reason):
         check_applies(Case("gru", implementation, small.workload(reference="gru", **changes)))
+
+
+def test_a_cell_with_hooks_is_called_in_each_step() -> None:
+    cell = GRUCell(4, 6)
+    assert can_hoist(cell)
+    prune.l1_unstructured(cell, "weight_hh", 0.5)
+    assert not can_hoist(cell)
+    assert can_hoist(prune.remove(cell, "weight_hh"))
