@@ -102,7 +102,7 @@ def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> 
     chosen = suite or several[0]
     if chosen not in counts:
         where = " and ".join(map(str, paths))
-        known = f"there are {_counted(counts)}" if counts else "there is none that can be read"
+        known = f"found {_counted(counts)}" if counts else "none can be read"
         raise UserError(
             f"--suite {chosen}: no run or check of this suite is in {where}{nearest(chosen, counts)}; {known}"
         )
