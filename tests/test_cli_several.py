@@ -83,7 +83,7 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     assert "give only one of them" in refused("--together", "--history", first, second)
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
     assert "--suite a: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "a")
-    assert f"--suite c: no run or check of this suite is in {tmp_path}; there are 1 run of a and 1 run of b" in refused(
+    assert f"--suite c: no run or check of this suite is in {tmp_path}; found 1 run of a and 1 run of b" in refused(
         "--history", tmp_path, "--suite", "c"
     )
     assert f"{first}: this run is named twice; name each run once" in refused("--together", first, second, first)

@@ -1,5 +1,6 @@
 """`rnnbench report --together` and `--history`: several runs in one report."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,8 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
     """The files and the folder of a report of runs side by side; the first is the baseline."""
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
-    if twice := next(
-        (run for index, run in enumerate(runs) if run.resolve() in {*map(Path.resolve, runs[:index])}), None
-    ):
+    places = [os.path.realpath(run) for run in runs]
+    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"--together {twice}: this run is named twice; name each run once")
     from rnnbench import suites
     from rnnbench.analysis import stored
@@ -102,7 +102,7 @@ def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> 
     chosen = suite or several[0]
     if chosen not in counts:
         where = " and ".join(map(str, paths))
-        known = f"there are {_counted(counts)}" if counts else "there is none that can be read"
+        known = f"found {_counted(counts)}" if counts else "none can be read"
         raise UserError(
             f"--suite {chosen}: no run or check of this suite is in {where}{nearest(chosen, counts)}; {known}"
         )

@@ -223,7 +223,7 @@ def keeps(file: Path) -> Path | None:
 
     What rnnbench writes for its user may stand in such a folder, but must not replace its records.
     """
-    file = file.resolve()
+    file = Path(os.path.realpath(file))  # `resolve` raises for a link to itself
     if run := next(
         (folder.parent for folder in file.parents if folder.name == TRACES and _is_records(folder.parent)), None
     ):

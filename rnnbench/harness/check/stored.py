@@ -1,5 +1,6 @@
 """Comparisons with stored runs: two runs, two sides of pytest-benchmark's files, or a new run against a stored one."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,14 +69,14 @@ def check_against_run(
 
 def _refuse_same(base: Path, head: Path) -> None:
     """Raise UserError if the two sides are one."""
-    if base.resolve() == head.resolve():
+    if os.path.realpath(base) == os.path.realpath(head):  # `resolve` raises for a link to itself
         raise UserError(f"{base}: the base and the head are the same; give two runs")
 
 
 def _compare_runs(base: Path, head: Path, margin: float | None) -> Comparison:
-    _refuse_same(base, head)
     with ThreadPoolExecutor() as pool:  # with large runs, one is read from disk while the other is parsed
         before, after = pool.map(stored.read, (base, head))
+    _refuse_same(base, head)
     # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, after.info.resolved)
     return _compared(before, after, settings if margin is None else CheckSettings(margin=margin))

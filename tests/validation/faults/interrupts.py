@@ -20,7 +20,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("run", "tiny.toml"),
     ("check", "tiny.toml", "--base", "HEAD"),
     ("report", RUN),
-    ("compare", RUN, RUN),
+    ("compare", RUN, "copy"),
     ("doctor",),
 )
 
@@ -28,9 +28,10 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 def interrupts(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """Interrupt each command equally often."""
     with tiny(parent / "repository") as folder:
-        repository.commit(folder, {".gitignore": "results\nreports\ntemporary\n"})
+        repository.commit(folder, {".gitignore": "results\nreports\ntemporary\ncopy\n"})
         life_seconds(folder, "run", "tiny.toml")
         [run] = runs(folder)
+        shutil.copytree(run, folder / "copy")
         for index, command in enumerate(COMMANDS):
             arguments = tuple(f"results/{run.name}" if argument == RUN else argument for argument in command)
             seconds = life_seconds(folder, *arguments)
