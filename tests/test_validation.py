@@ -170,11 +170,20 @@ def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
 
 
 def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided() -> None:
-    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5))
-    assert table["not slower"].tolist() == [1, 0, 0]
-    assert table["undecided"].tolist() == [0, 1, 0]
-    assert table["slower"].tolist() == [0, 0, 1]
+    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5), ((1.4, 0.5),))
+    assert table["not slower"].tolist() == [1, 0, 0, 0]
+    assert table["undecided"].tolist() == [0, 1, 0, 0]
+    assert table["slower"].tolist() == [0, 0, 1, 1]
+    assert table["correlation of rounds"].tolist() == [0, 0, 0, 0.5]
     assert table["median seconds"].max() == pytest.approx(not_slower_simulated.BUDGET_SECONDS, rel=0.05)
+
+
+def test_intervals_of_correlated_rounds_are_wider_and_hold_the_truth_more_often() -> None:
+    table = not_slower_simulated.intervals(40).set_index(["correlation of rounds", "rounds"])
+    gained = table["covered"] - table["for independent rounds, covered"]
+    assert (gained >= 0).all()
+    assert gained[0.5, 60] > 0.1
+    assert (table["wider, median"] >= 1).all()
 
 
 def test_pairs_that_share_their_noise_are_told_from_those_that_do_not() -> None:

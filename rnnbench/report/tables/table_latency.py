@@ -35,8 +35,8 @@ def render(summary: pd.DataFrame, *, with_intervals: bool = True) -> Table | Non
         "How long a step of a stream takes",
         "Half of the steps take at most p50, 95% at most p95, and so on, each with a 95% interval. Each call is one "
         "step and starts from the state that the previous call returned. A quantile is missing "
-        f"({MISSING}) if fewer than ten steps are slower. It has no interval with fewer than {MIN_REPLICATES} replicates, "
-        "or if the interval would reach beyond the slowest step.",
+        f"({MISSING}) if fewer than ten steps are slower. It has no interval with fewer than {MIN_REPLICATES} "
+        "replicates, or if the interval would reach beyond the slowest step.",
         columns,
         rows,
         machine=rows[["run", "case", *axes, "cell", "implementation", "period_seconds", *values]],
