@@ -337,6 +337,13 @@ def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
     assert table["lines with a step"].dropna().tolist() == [1, 1, 1] * kinds
 
 
+def test_simulated_histories_of_few_cases_have_flat_lines_and_early_steps() -> None:
+    table = history_simulated.few_cases(3)
+    assert (table["cases"] * table["step"].eq(0)).max() == max(history_simulated.FEW)
+    assert set(table["runs after the step"].dropna()) == {3, 5, 10}
+    assert (table.loc[table["step"].eq(0), "flat lines"] >= 3).all()
+
+
 def reference_of(case: Case, suite: suites.Suite) -> Case:
     groups = suite.groups({}, None, most=None)
     return next(member for group in groups if case in group.cases for member in group.cases if member.is_reference)

@@ -14,8 +14,8 @@ correlation. It is therefore assumed to be `ASSUMED_CORRELATION`, which gives wa
 in, and is taken from the rounds where they show more (`rnnbench.analysis.neighbours`).
 
 The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
-can't show. `PROCESS_SPREAD` is therefore added to the errors. The rates hold if processes differ by no more than that, and
-rounds are correlated by no more than 0.5: `results/validation/rounds-simulated.md` shows what more does.
+can't show. `PROCESS_SPREAD` is therefore added to the errors. The rates hold if processes differ by no more than that,
+and rounds are correlated by no more than 0.5: `results/validation/rounds-simulated.md` shows what more does.
 """
 
 import math
