@@ -10,9 +10,10 @@ does not count as a change.
 
 `change_points` searches for changes. If a straight line over all runs fits as well as the steps that are found, the
 case drifts: no run is named. Each change is then tested: the two neighbouring levels, or the slope, by Student's t,
-with the scatter of the case's points drawn towards that of all cases. The p of a step is multiplied by the number of places where the change
-could have been found (Bonferroni), and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The search chose the
-places from the same points, so Q is not a proven bound: `tests/validation/history_simulated.py` shows the error rates.
+with the scatter of the case's points drawn towards that of all cases. The p of a step is multiplied by the number of
+places where it could have been found (Bonferroni), and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The
+search chose the places from the same points, so Q is not a proven bound: `tests/validation/history_simulated.py` shows
+the error rates.
 
 Runs in different environments are never on one line: another machine or another torch is not a change of the code.
 """

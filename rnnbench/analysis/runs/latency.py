@@ -18,8 +18,8 @@ QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "late
 LATE = "late_share"
 MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
 CONFIDENCE = 0.95
-# With two, intervals are so wide that most reach beyond the slowest step. The few that don't are the narrow ones, and
-# cover only 82 to 93% where steps are slow together; those of three replicates cover 94% or more.
+# With two, intervals are so wide that most reach beyond the slowest step. The few that don't are the narrow ones: where
+# steps are slow together, some kinds of them hold the truth in only 82 to 90%. Those of three replicates do in 93%.
 MIN_REPLICATES = 3  # for the interval of a quantile
 
 
