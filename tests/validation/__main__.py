@@ -95,6 +95,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bisect-simulated": lambda: bisect_simulated.error_rates(SIMULATED_BISECTIONS),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "history-few-cases": lambda: history_simulated.few_cases(SIMULATED_LINES),
+    "history-trends": lambda: history_simulated.trends(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,
     "products": products.products,
