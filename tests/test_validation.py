@@ -182,7 +182,7 @@ def test_intervals_of_correlated_rounds_are_wider_and_hold_the_truth_more_often(
     table = not_slower_simulated.intervals(40).set_index(["correlation of rounds", "rounds"])
     gained = table["covered"] - table["for independent rounds, covered"]
     assert (gained >= 0).all()
-    assert gained[0.5, 60] > 0.1
+    assert gained[0.8, 60] > 0.2
     assert (table["wider, median"] >= 1).all()
 
 
@@ -342,6 +342,13 @@ def test_simulated_histories_of_few_cases_have_flat_lines_and_early_steps() -> N
     assert (table["cases"] * table["step"].eq(0)).max() == max(history_simulated.FEW)
     assert set(table["runs after the step"].dropna()) == {3, 5, 10}
     assert (table.loc[table["step"].eq(0), "flat lines"] >= 3).all()
+
+
+def test_simulated_trends_are_drifts_and_steps_are_not() -> None:
+    table = history_simulated.trends(1).set_index(["shape", "size", "correlation of neighbours"])
+    assert table["drift"]["trend over all runs", 0.1, 0] >= 0.8
+    assert (table["drift"]["step in the middle"] == 0).all()
+    assert table[["drift", "nothing", "dated step"]].sum(axis=1).tolist() == pytest.approx([1] * len(table))
 
 
 def reference_of(case: Case, suite: suites.Suite) -> Case:

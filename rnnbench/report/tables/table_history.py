@@ -19,9 +19,9 @@ NOTE = (
     "more. A change is gradual if a straight line over the runs fits at least as well as steps. That q is no bound on "
     "what is false: the same points choose the places and are tested. In simulations (histories of 100 cases, a tenth "
     "of them with one step of 3% to 10%) at most 0.6% of the unchanged cases had a change; of the changes called "
-    "significant up to 2% were false at 10 runs, 2% to 6% at 40. In histories of one to three cases whose runs resemble "
-    "the runs before them (a correlation of 0.8), up to 8% of the unchanged cases had a change. Each ratio is to the "
-    "reference of the same run."
+    "significant up to 2% were false at 10 runs, 2% to 6% at 40. In histories of one to three cases whose runs "
+    "resemble the runs before them (a correlation of 0.8), up to 8% of the unchanged cases had a change. Each ratio is "
+    "to the reference of the same run."
 )
 
 
