@@ -170,11 +170,20 @@ def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
 
 
 def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided() -> None:
-    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5))
-    assert table["not slower"].tolist() == [1, 0, 0]
-    assert table["undecided"].tolist() == [0, 1, 0]
-    assert table["slower"].tolist() == [0, 0, 1]
+    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5), ((1.4, 0.5),))
+    assert table["not slower"].tolist() == [1, 0, 0, 0]
+    assert table["undecided"].tolist() == [0, 1, 0, 0]
+    assert table["slower"].tolist() == [0, 0, 1, 1]
+    assert table["correlation of rounds"].tolist() == [0, 0, 0, 0.5]
     assert table["median seconds"].max() == pytest.approx(not_slower_simulated.BUDGET_SECONDS, rel=0.05)
+
+
+def test_intervals_of_correlated_rounds_are_wider_and_hold_the_truth_more_often() -> None:
+    table = not_slower_simulated.intervals(40).set_index(["correlation of rounds", "rounds"])
+    gained = table["covered"] - table["for independent rounds, covered"]
+    assert (gained >= 0).all()
+    assert gained[0.8, 60] > 0.2
+    assert (table["wider, median"] >= 1).all()
 
 
 def test_pairs_that_share_their_noise_are_told_from_those_that_do_not() -> None:
@@ -326,6 +335,20 @@ def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
     kinds = len(history_simulated.CORRELATIONS)
     assert table["step"].tolist() == [0.0, 0.03, 0.05, 0.10] * kinds
     assert table["lines with a step"].dropna().tolist() == [1, 1, 1] * kinds
+
+
+def test_simulated_histories_of_few_cases_have_flat_lines_and_early_steps() -> None:
+    table = history_simulated.few_cases(3)
+    assert (table["cases"] * table["step"].eq(0)).max() == max(history_simulated.FEW)
+    assert set(table["runs after the step"].dropna()) == {3, 5, 10}
+    assert (table.loc[table["step"].eq(0), "flat lines"] >= 3).all()
+
+
+def test_simulated_trends_are_drifts_and_steps_are_not() -> None:
+    table = history_simulated.trends(1).set_index(["shape", "size", "correlation of neighbours"])
+    assert table["drift"]["trend over all runs", 0.1, 0] >= 0.8
+    assert (table["drift"]["step in the middle"] == 0).all()
+    assert table[["drift", "nothing", "dated step"]].sum(axis=1).tolist() == pytest.approx([1] * len(table))
 
 
 def reference_of(case: Case, suite: suites.Suite) -> Case:

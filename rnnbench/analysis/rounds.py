@@ -7,14 +7,16 @@ from statistics import fmean
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, columns, estimates_of
+from rnnbench.analysis.neighbours import widened
 from rnnbench.analysis.replicate import Times
 
 
 def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
     """One row for each arm: `seconds` and `ratio` with their 95% intervals, `mean_seconds`, `replicates`.
 
-    Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. The
-    reference's own ratio is 1.
+    Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. Rounds of
+    one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
+    The reference's own ratio is 1.
     """
     logs = {arm: [math.log(round_times.low) for round_times in rounds] for arm, rounds in times.items()}
     ratios = {
@@ -22,8 +24,7 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
         for arm, values in logs.items()
         if arm != reference
     }
-    seconds = dict(zip(logs, estimates_of(list(logs.values())), strict=True))
-    compared = dict(zip(ratios, estimates_of(list(ratios.values())), strict=True))
+    seconds, compared = _estimated(logs), _estimated(ratios)
     rows = {
         arm: {
             **columns("seconds", seconds[arm]),
@@ -34,6 +35,12 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
         for arm, values in logs.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
+
+
+def _estimated(series: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
+    """The centre of each arm's logarithms, which are in the order of the rounds."""
+    estimates = zip(series, estimates_of(list(series.values())), strict=True)
+    return {arm: widened(estimate, series[arm]) for arm, estimate in estimates}
 
 
 def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:

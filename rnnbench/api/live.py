@@ -66,8 +66,9 @@ def measure(
     Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
     `.rounds` one for each round, and `.note` says what was missed.
 
-    A round is a few windows of about `window_seconds` for each module. Intervals cover the differences between rounds
-    of one process, but not those between processes, such as the layout of memory: maybe a percent or two.
+    A round is a few windows of about `window_seconds` for each module. Intervals are wider where rounds resemble their
+    neighbours; fewer than 20 rounds show this badly, so 95% intervals of such rounds hold the truth less often. They
+    do not cover the differences between processes, such as the layout of memory: maybe a percent or two.
     `rnnbench run` starts fresh processes, for numbers that should hold tomorrow.
 
     Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,

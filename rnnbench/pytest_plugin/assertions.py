@@ -55,9 +55,10 @@ class Assertions:
         or below it (the test passes), until the `budget` is spent (seconds, or "30s"; 10 s by default; calibration is
         not counted), or until the ratio is known within `precision` ("1%"). The interval accounts for being looked at
         again and again while data grows: if the ratio equals the factor, a test fails, or passes, at most once in 200
-        times, as long as the ratio differs from process to process by 1% at most (standard deviation), which is part of
-        the interval. Two ratios have to pass, that of a low quantile of the calls and that of their mean, so that calls
-        that are slow now and then are seen too.
+        times, as long as the ratio differs from process to process by 1% at most (standard deviation) and the rounds of
+        a process correlate with their neighbours by 0.5 at most; both are part of the interval. Two ratios have to
+        pass, that of a low quantile of the calls and that of their mean, so that calls that are slow now and then are
+        seen too.
 
         An undecided test fails, and its message says so; with `undecided` "skip" or "pass" it is skipped or passes. A
         factor within 3% of the ratio stays undecided: choose one well away from the ratio that you expect.

@@ -9,6 +9,7 @@ import pytest
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import locations
 from rnnbench.analysis.not_slower import FIRST_LOOK, PROCESS_SPREAD, Question
+from tests.validation.history_simulated import wandering
 
 FACTOR = 1.2
 ROUNDS = 100
@@ -51,6 +52,32 @@ def test_processes_that_differ_by_a_percent_give_wrong_answers_no_more_often() -
     assert results.count("not slower") < 7
 
 
+def test_rounds_that_resemble_their_neighbours_give_wrong_answers_no_more_often() -> None:
+    rng = np.random.default_rng(12)
+    logs = wandering(rng, 0.5, (400, ROUNDS), 0.05) + 0.009 * rng.standard_normal((400, 1)) + math.log(FACTOR)
+    results = [answered(np.array([rounds, rounds])).answer for rounds in logs]
+    # As above, of 400. For independent rounds: 14 and 14.
+    assert results.count("slower") < 8
+    assert results.count("not slower") < 8
+
+
+def test_what_the_looks_assume_of_neighbours_gives_way_to_what_the_rounds_show() -> None:
+    """The half-width over that of independent rounds."""
+    widths = []
+    for rounds in (FIRST_LOOK, 20, 100, 1000):
+        logs = 0.02 * np.random.default_rng(13).standard_normal(rounds)
+        question = Question(FACTOR)
+        question.look(logs.tolist(), logs.tolist())
+        independent = as_ratio(locations([logs])[0].interval(1 - 0.005 / 2))
+        widths.append(
+            math.log(question.within[0].upper / question.within[0].lower)
+            / math.log(independent.upper / independent.lower)
+        )
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == pytest.approx(1.45, abs=0.1)
+    assert widths[-1] == pytest.approx(1.0, abs=0.02)
+
+
 @pytest.mark.parametrize(("ratio", "answer"), [(1.0, "not slower"), (1.12, "not slower"), (1.29, "slower")])
 def test_a_ratio_that_is_clear_of_the_factor_is_decided_in_every_run(ratio: float, answer: str) -> None:
     assert set(answers(ratio, 100)) == {answer}
@@ -72,7 +99,10 @@ def test_the_looks_come_ever_later_and_spend_no_more_than_there_is() -> None:
         rate = 0.005 / (len(looks) * (len(looks) + 1))  # half of the 1% of an interval
         spent += rate
         for interval, values in zip((question.low, question.mean), so_far, strict=True):
-            assert interval == as_ratio(locations([values])[0].plus(PROCESS_SPREAD**2).interval(1 - rate))
+            independent = as_ratio(locations([values])[0].plus(PROCESS_SPREAD**2).interval(1 - rate))
+            assert interval.value == independent.value
+            assert interval.lower < independent.lower  # rounds may resemble their neighbours
+            assert interval.upper > independent.upper
     assert looks[0] == FIRST_LOOK
     assert all(later == math.ceil(1.5 * sooner) for sooner, later in pairwise(looks))
     assert len(looks) == question.looks > 5

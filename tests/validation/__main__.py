@@ -66,7 +66,9 @@ SIMULATED_CHECKS = 400  # of each kind
 SIMULATED_CASES = 1200  # of each kind
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
+SIMULATED_LINES = 100  # of histories of few cases, of each kind
 SIMULATED_ASSERTIONS = 300
+SIMULATED_SERIES = 1000  # of rounds, of each kind
 SIMULATED_BISECTIONS = 500  # of each kind
 SIMULATED_STREAMS = 2000  # of each kind
 REAL_RUNS = 8  # with 30 intervals each
@@ -82,6 +84,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "fleet": fleet.fleets,
     "pytest-door": pytest_door.pytest_door,
     "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_ASSERTIONS),
+    "rounds-simulated": lambda: not_slower_simulated.intervals(SIMULATED_SERIES),
     "slurm-sweep": slurm_sweep.sweeps,
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,
@@ -91,6 +94,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "latency-simulated": lambda: latency_simulated.coverage(SIMULATED_STREAMS),
     "bisect-simulated": lambda: bisect_simulated.error_rates(SIMULATED_BISECTIONS),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
+    "history-few-cases": lambda: history_simulated.few_cases(SIMULATED_LINES),
+    "history-trends": lambda: history_simulated.trends(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,
     "products": products.products,

@@ -4,6 +4,7 @@ A case's replicates scatter by about 1%, which varies over cases and runs. Each 
 layout does; neighbouring runs may share some of it. A busy machine spoils a few points.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ REPLICATES = 6
 SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; spread of its logarithm over cases and runs
 CORRELATIONS = (0.0, 0.5, 0.8)  # of neighbouring runs
 RUN_BIAS, BIAS_OF_CASES = 0.008, 0.3  # from run to run; spread of its logarithm over cases
+FEW = (1, 3, 10, 24)  # cases
+BEFORE = 10  # runs before a step that should be found soon
 SPOILT, STALL = 0.02, 0.03  # share of spoilt points, and the mean of what a stall adds
 
 
@@ -72,9 +75,48 @@ def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 1
     return pd.DataFrame(rows)
 
 
-def _one(rng: np.random.Generator, cases: int, runs: int, step: float, correlation: float) -> pd.DataFrame:
-    """A row for each case of one history; every tenth has a step at a random run, at least two from the ends."""
-    at = np.where(np.arange(cases) % 10 == 0, rng.integers(2, runs - 1, cases), runs) if step else np.full(cases, runs)
+def few_cases(lines: int) -> pd.DataFrame:
+    """A row for each number of cases and runs: false changes of flat cases, and steps found soon after they came.
+
+    `lines`: the number of flat lines in a row, at least; a third as many histories have a step.
+    """
+    rows = []
+    for cases, correlation, runs in itertools.product(FEW, CORRELATIONS[1:], (10, 20, 40)):
+        rng = np.random.default_rng([cases, runs, round(10 * correlation)])
+        frames = [_one(rng, cases, runs, 0.0, correlation) for _ in range(math.ceil(lines / cases))]
+        about = {"cases": cases, "runs": runs, "correlation of neighbours": correlation, "step": 0.0}
+        rows.append(about | _summary(pd.concat(frames)))
+    for cases, step, after in itertools.product(FEW[:2], (0.05, 0.10, 0.20), (3, 5, 10)):
+        rng = np.random.default_rng([cases, after, round(100 * step)])
+        frames = [_one(rng, cases, BEFORE + after, step, 0.5, BEFORE) for _ in range(lines // 3)]
+        about = {"cases": cases, "runs": BEFORE + after, "correlation of neighbours": 0.5, "step": step}
+        rows.append(about | {"runs after the step": after} | _summary(pd.concat(frames)))
+    return pd.DataFrame(rows)
+
+
+def trends(histories: int, cases: int = 10, runs: int = 40) -> pd.DataFrame:
+    """A row for each slow trend, and each step in the middle: what the lines that have it are said to be."""
+    rows = []
+    shapes = {"trend over all runs": np.linspace(0, 1, runs), "step in the middle": np.arange(runs) >= runs // 2}
+    for (shape, course), size, correlation in itertools.product(shapes.items(), (0.05, 0.10), CORRELATIONS[:2]):
+        rng = np.random.default_rng([len(shape), round(100 * size), round(10 * correlation)])
+        true = np.zeros((cases, runs))
+        true[: cases // 2] = np.log1p(size) * course
+        lines = [line for _ in range(histories) for line in simulated(rng, true, correlation=correlation).lines]
+        changed = [line.significant for line in lines if line.case.workload.batch_size <= cases // 2]
+        drifts = [any(change.is_gradual for change in significant) for significant in changed]
+        about = {"shape": shape, "size": size, "correlation of neighbours": correlation, "lines": len(changed)}
+        shares = {"drift": np.mean(drifts), "nothing": np.mean([not significant for significant in changed])}
+        rows.append(about | shares | {"dated step": 1 - sum(shares.values())})
+    return pd.DataFrame(rows)
+
+
+def _one(
+    rng: np.random.Generator, cases: int, runs: int, step: float, correlation: float, at_run: int | None = None
+) -> pd.DataFrame:
+    """A row for each case of one history; every tenth has a step at this run, or a random one two from the ends."""
+    places = rng.integers(2, runs - 1, cases) if at_run is None else at_run
+    at = np.where(np.arange(cases) % 10 == 0, places, runs) if step else np.full(cases, runs)
     true = np.log1p(step) * (np.arange(runs) >= at[:, None])
     lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true, correlation=correlation).lines}
     return pd.DataFrame([_facts(lines[case], int(at[case]), runs, step) for case in range(cases)])
@@ -82,11 +124,11 @@ def _one(rng: np.random.Generator, cases: int, runs: int, step: float, correlati
 
 def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]:
     changes = line.significant
-    hit = next((change for change in changes if change.after == at), None)
+    hit = next((change for change in changes if change.after == at and not change.is_gradual), None)
     return {
         "steps": at < runs,
         "changes": len(changes),
-        "near": any(abs(change.after - at) <= 1 for change in changes),
+        "near": any(abs(change.after - at) <= 1 and not change.is_gradual for change in changes),
         "exact": hit is not None,
         "covers": hit.ratio.lower <= 1 + step <= hit.ratio.upper if hit else None,
     }

@@ -15,7 +15,7 @@ import pandas as pd
 from rnnbench.analysis.runs.latency import QUANTILES, quantile, share_of
 
 KINDS = ("independent", "in bursts", "replicates differ")
-REPLICATES, STEPS = 6, 10_000
+REPLICATES, STEPS = (3, 6), 10_000
 BURST_STEPS, DISTURBED, SLOWER = 300, 0.1, 1.8
 TAIL = 0.05  # mean of the exponential tail, times the base time
 FACTOR, SHARES = 0.03, 0.4  # spread of a replicate's factor, and of the logarithm of its share of disturbed time
@@ -35,18 +35,25 @@ def rows(
     pool = np.sort(np.concatenate([replicate(kind, STEPS, rng) for _ in range(truth_replicates)]))
     truth = {name: float(pool[math.ceil(share * len(pool)) - 1]) for name, share in QUANTILES.items()}
     truth["late_share"] = float((pool > PERIOD).mean())
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in truth}
+    found: dict[tuple[int, str], list[tuple[float, float, float]]] = {
+        (replicates, name): [] for replicates in REPLICATES for name in truth
+    }
     for _ in range(runs):
-        steps = [replicate(kind, STEPS, rng) for _ in range(REPLICATES)]
-        for name, share in QUANTILES.items():
-            found[name].append(quantile(steps, share))
-        found["late_share"].append(share_of([int((each > PERIOD).sum()) for each in steps], [STEPS] * REPLICATES))
-    for name, true in truth.items():
-        _, lower, upper = np.array(found[name]).T
+        drawn = [replicate(kind, STEPS, rng) for _ in range(max(REPLICATES))]
+        for replicates in REPLICATES:
+            steps = drawn[:replicates]
+            for name, share in QUANTILES.items():
+                found[replicates, name].append(quantile(steps, share))
+            late = share_of([int((each > PERIOD).sum()) for each in steps], [STEPS] * replicates)
+            found[replicates, "late_share"].append(late)
+    for (replicates, name), intervals in found.items():
+        true = truth[name]
+        _, lower, upper = np.array(intervals).T
         is_known = ~np.isnan(lower)
         covered = (lower[is_known] <= true) & (true <= upper[is_known])
         yield {
             "noise": kind,
+            "replicates": replicates,
             "of": name,
             "true": true,
             "intervals": int(is_known.sum()),

@@ -2,38 +2,58 @@
 
 The machine comes from `simulation`: it drifts, has bursts and slow spells. One process is simulated from start to end,
 so its rounds are not independent of each other, like real ones; and its ratio is not quite that of other processes.
+In some rows the ratio also wanders from round to round, as it does in most processes of a hand-written LSTM.
+
+`intervals` is about the statistics alone, on invented rounds: how often the 95% interval of `rnnbench.measure` holds
+the truth, and how often a ratio that is the factor itself is decided.
 """
 
 import math
 import random
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.neighbours import widened, widening
 from rnnbench.analysis.not_slower import Answer, Question
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.workloads.phases import TimedCall
+from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine
 
 FACTOR = 1.2
 RATIOS = (1.0, 1.1, 1.15, 1.18, 1.2, 1.22, 1.25, 1.3, 1.5)
 BUDGET_SECONDS = 10.0
 PROCESS_SPREAD = 0.009  # standard deviation of the logarithm of a process's own ratio
+WANDERING = 0.035  # standard deviation of the logarithm of a round's own ratio, in rows whose rounds are correlated
+CORRELATED = ((1.1, 0.5), (1.2, 0.5), (1.2, 0.8), (1.3, 0.5))  # true ratio and correlation of neighbouring rounds
+ROUNDS = (6, 10, 20, 60, 200)
+OWN_NOISE = "0.8, and noise of its own"  # half of the variance: neighbours correlate by 0.4, the next by 0.32
+CORRELATIONS: tuple[float | str, ...] = (0.0, 0.3, 0.5, 0.8, OWN_NOISE)
+LONGEST = 200  # rounds of a question, about as many as fit the budget
 
 
-def error_rates(runs: int, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
+def error_rates(
+    runs: int, ratios: tuple[float, ...] = RATIOS, correlated: tuple[tuple[float, float], ...] = CORRELATED
+) -> pd.DataFrame:
     """One row for each true ratio: how often it is called slower than 1.2, not slower, or neither."""
     rows = []
-    for ratio in ratios:
-        trials = [_one(ratio, random.Random(f"not slower {ratio} {run}")) for run in range(runs)]
+    for ratio, correlation in (*((ratio, 0.0) for ratio in ratios), *correlated):
+        seeds = [f"not slower {ratio}{f' {correlation}' if correlation else ''} {run}" for run in range(runs)]
+        trials = [_one(ratio, random.Random(seed), correlation) for seed in seeds]
         answers = [answer for answer, _, _ in trials]
         rows.append(
             {
                 "true ratio": ratio,
+                "correlation of rounds": correlation,
                 "factor": FACTOR,
                 "runs": runs,
                 "slower": answers.count("slower") / runs,
@@ -46,11 +66,83 @@ def error_rates(runs: int, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _one(ratio: float, rng: random.Random) -> tuple[Answer | None, int, float]:
+def intervals(series: int) -> pd.DataFrame:
+    """One row for each correlation and number of rounds: coverage and width of intervals, and wrong answers."""
+    rows = []
+    for correlation in CORRELATIONS:
+        rng = np.random.default_rng(1)
+        drawn = WANDERING * noise(rng, correlation, (series, LONGEST))
+        elsewhere = PROCESS_SPREAD * rng.standard_normal((series, 1))
+        answers = [_answer(logs) for logs in drawn + elsewhere + math.log(FACTOR)]
+        for rounds in ROUNDS:
+            known = [(estimate(logs), logs.tolist()) for logs in drawn[:, :rounds]]
+            shown = [widened(independent, logs) for independent, logs in known]
+            widths = [widening(logs) for _, logs in known]
+            rows.append(
+                {
+                    "correlation of rounds": correlation,
+                    "rounds": rounds,
+                    "series": series,
+                    "for independent rounds, covered": _covered([independent for independent, _ in known]),
+                    "covered": _covered(shown),
+                    "wider, median": float(np.median(widths)),
+                    "wider, mean": float(np.mean(widths)),
+                    "called slower at the factor, to the end": answers.count("slower") / series,
+                    "called not slower": answers.count("not slower") / series,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def noise(rng: np.random.Generator, correlation: float | str, shape: tuple[int, int]) -> np.ndarray:
+    """Rows of values with a standard deviation of 1 that resemble their neighbours."""
+    if isinstance(correlation, str):
+        return (wandering(rng, 0.8, shape, 1.0) + rng.standard_normal(shape)) / math.sqrt(2)
+    return wandering(rng, correlation, shape, 1.0)
+
+
+def _covered(intervals: Sequence[Estimate]) -> float:
+    """The share of the intervals that hold the truth, 0."""
+    return float(np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]))
+
+
+def _answer(logs: np.ndarray) -> Answer | None:
+    """The answer after the looks at these rounds, as `ask` takes them."""
+    question, taken = Question(FACTOR), 0
+    while question.answer is None and taken < len(logs):
+        taken = min(question.next_look, len(logs))
+        so_far = logs[:taken].tolist()
+        question.look(so_far, so_far)
+    return question.answer
+
+
+class _Wandering(LiveRounds):
+    """Rounds whose ratio wanders: `slowness` of the arm in the round that is taken."""
+
+    slowness = 1.0
+
+    def __init__(self, *given: Any, correlation: float, rng: random.Random, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._correlation = correlation
+        self._drawn = rng
+        self._state = rng.gauss(0, 1)
+
+    def take(self) -> None:
+        new = math.sqrt(1 - self._correlation**2) * self._drawn.gauss(0, 1)
+        self._state = self._correlation * self._state + new
+        self.slowness = math.exp(WANDERING * self._state)
+        super().take()
+
+
+def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[Answer | None, int, float]:
     """The answer, its rounds, and their seconds on the simulated machine."""
     machine, question = Machine(rng), Question(FACTOR)
-    costs = {MINE: CALL_SECONDS * ratio * math.exp(rng.gauss(0, PROCESS_SPREAD)), THAN: CALL_SECONDS}
-    arms = {arm: TimedCall(partial(machine.spend, cost), nullcontext) for arm, cost in costs.items()}
-    rounds = LiveRounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
+    cost = CALL_SECONDS * ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
+    arms = {
+        MINE: TimedCall(lambda: machine.spend(cost * getattr(rounds, "slowness", 1.0)), nullcontext),
+        THAN: TimedCall(partial(machine.spend, CALL_SECONDS), nullcontext),
+    }
+    of_rounds: Any = partial(_Wandering, correlation=correlation, rng=rng) if correlation else LiveRounds
+    rounds: LiveRounds = of_rounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
     seconds = ask(question, rounds, BUDGET_SECONDS, None, machine)
     return question.answer, len(rounds.times[MINE]), seconds

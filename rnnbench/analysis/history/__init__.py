@@ -3,13 +3,17 @@
 Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
 by more than that error: each run has a bias of its own for each case, from the memory layout and the state of the
 machine that day, and the next run may share some of it. Variance and correlation of the bias are estimated over all
-cases, from the differences of runs that are one and two runs apart. The variance of each point includes the one that
-such a bias leaves in the mean of many runs, so that slow random variation does not count as a change.
+cases, from the differences of runs that are one, two and more runs apart. Few differences say little of the
+correlation, and false changes follow if it is taken as too small, so it is drawn towards `ASSUMED_CORRELATION`. The
+variance of each point includes the one that such a bias leaves in the mean of many runs, so that slow random variation
+does not count as a change.
 
-`change_points` searches for changes. Each one is then tested: the two neighbouring levels by Student's t, with the
-scatter of the case's points drawn towards that of all cases. p is multiplied by the number of places where the change
-could have been found (Bonferroni), and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The search chose the
-places from the same points, so Q is not a proven bound: `tests/validation/history_simulated.py` shows the error rates.
+`change_points` searches for changes. If a straight line over all runs fits as well as the steps that are found, the
+case drifts: no run is named. Each change is then tested: the two neighbouring levels, or the slope, by Student's t,
+with the scatter of the case's points drawn towards that of all cases. The p of a step is multiplied by the number of
+places where it could have been found (Bonferroni), and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The
+search chose the places from the same points, so Q is not a proven bound: `tests/validation/history_simulated.py` shows
+the error rates.
 
 Runs in different environments are never on one line: another machine or another torch is not a change of the code.
 """
@@ -24,7 +28,7 @@ from scipy import stats
 
 from rnnbench.analysis.environments.differences import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
-from rnnbench.analysis.history.change_points import WeightedPoints, cost, segments, without_spikes
+from rnnbench.analysis.history.change_points import WeightedPoints, drifts, segments, without_spikes
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.variances import raised
@@ -35,8 +39,12 @@ from rnnbench.store.run_info import RunInfo
 MIN_CHANGE = 0.01  # nobody acts on a smaller change
 LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't move
 LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
+LONGEST_LAG = 5  # the longest line over the runs that pairs are apart at most; a step lies in few of so close pairs
 MAX_CORRELATION = 0.9  # of neighbouring runs
-MIN_FOR_CORRELATION = 30  # differences of runs that are two runs apart; with fewer, none is assumed
+# What is assumed of the correlation, and the number of differences that this counts for. Over 40 runs of one case that
+# did not change, 5% have a false change at a correlation of 0.8. Assuming 0.5 gives 11%, and 0.7 finds half the steps.
+ASSUMED_CORRELATION = 0.6
+ASSUMED_DIFFERENCES = 100
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,13 @@ class Point:
 
 @dataclass(frozen=True)
 class LevelChange:
-    """A lasting change of a case's ratio between two neighbouring points of its line."""
+    """A lasting change of a case's ratio, between two neighbouring points of its line or gradually over all of them."""
 
-    after: int  # the index in the line of the first point with the new level
+    after: int  # the index in the line of the first point with the new level; the last index if it is gradual
     ratio: Estimate  # the new level over the old: 1.05 is 5% slower against the reference
     p_value: float  # of no change at all, corrected for the places where it could have been
     is_significant: bool = False
+    is_gradual: bool = False  # a drift from the first point to the last, which no single run explains
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class CaseHistory:
     case: Case
     era: int
     points: tuple[Point, ...]
-    levels: tuple[Estimate, ...]  # the level at each point between significant changes, run-to-run scatter included
+    levels: tuple[Estimate, ...]  # at each point: of its stretch, or of the drift; run-to-run scatter included
     changes: tuple[LevelChange, ...]
 
     @property
@@ -84,6 +93,11 @@ class RunScatter:
     def lasting_variance(self) -> float:
         """The variance of independent runs whose mean would be as uncertain as that of these correlated runs."""
         return self.variance * (1 + self.correlation) / (1 - self.correlation)
+
+    @property
+    def of_neighbours(self) -> float:
+        """The variance of the difference of neighbouring runs, which is known whatever their correlation is."""
+        return 2 * self.variance * (1 - self.correlation)
 
 
 @dataclass(frozen=True)
@@ -145,9 +159,10 @@ def _line(
     estimated: Sequence[Mapping[str, Estimate]],
 ) -> CaseHistory:
     """A case's line; each level lasts from one significant change to the next."""
-    starts = [0, *(change.after for change in changes if change.is_significant)]
-    shown = tuple(Point(run, estimated[run][case.key]) for run, _ in points)
-    return CaseHistory(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
+    significant = [change for change in changes if change.is_significant]
+    starts = [0, *(change.after for change in significant if not change.is_gradual)]
+    levels = replace(fit, starts=starts, is_drift=any(change.is_gradual for change in significant)).level_of_points()
+    return CaseHistory(case, era, tuple(Point(run, estimated[run][case.key]) for run, _ in points), levels, changes)
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
@@ -164,11 +179,25 @@ def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
 
 def run_scatter(lines: Sequence[Sequence[Location]]) -> RunScatter:
     """Estimate from all lines together how points scatter from run to run beyond their own errors."""
-    near, farther = (_variance_between(lines, lag) for lag in (1, 2))
-    is_shown = near > 0 and sum(max(0, len(line) - 2) for line in lines) >= MIN_FOR_CORRELATION
-    # Of a bias with variance v and correlation r, differences have 2 v (1 - r), and over two runs 2 v (1 - r^2).
-    correlation = min(max(farther / near - 1, 0.0), MAX_CORRELATION) if is_shown else 0.0
-    return RunScatter(near / 2 / (1 - correlation), correlation)
+    lags = range(1, max(2, max(map(len, lines), default=0) // LONGEST_LAG) + 1)
+    variances = [_variance_between(lines, lag) for lag in lags]
+    if not variances[0]:
+        return RunScatter(0.0, 0.0)
+    differences = sum(max(0, len(line) - 2) for line in lines)
+    known, assumed = differences * _correlation(lags, variances), ASSUMED_DIFFERENCES * ASSUMED_CORRELATION
+    correlation = (known + assumed) / (differences + ASSUMED_DIFFERENCES)
+    return RunScatter(variances[0] / 2 / (1 - correlation), correlation)
+
+
+def _correlation(lags: Sequence[int], variances: Sequence[float]) -> float:
+    """The correlation of neighbouring runs that explains best how differences grow with the distance of the runs.
+
+    Of a bias with variance v and correlation r, differences of runs that are k apart have the variance 2 v (1 - r^k).
+    """
+    seen = np.log(np.maximum(variances, variances[0]))
+    tried = np.linspace(0, MAX_CORRELATION, 91)
+    apart = seen - np.log1p(-(tried[:, None] ** np.array(lags)))
+    return float(tried[apart.var(axis=1).argmin()])
 
 
 def _variance_between(lines: Sequence[Sequence[Location]], lag: int) -> float:
@@ -195,9 +224,11 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], run_variance: floa
         weights = 1 / np.maximum(variances, 1e-12)  # a ratio is never known to a millionth
         drawn = without_spikes(values, weights)
         starts = segments(drawn, weights)
-        scatter.append(cost(values, weights, starts))  # spikes included
-        fits.append(WeightedPoints(drawn, weights, starts))
-    freedom = np.array([len(fit.values) - len(fit.starts) for fit in fits], dtype=float)
+        is_drift = drifts(drawn, weights, starts)
+        fit = WeightedPoints(drawn, weights, [0] if is_drift else starts, is_drift=is_drift)
+        scatter.append(fit.cost_of(values))  # spikes included
+        fits.append(fit)
+    freedom = np.array([len(fit.values) - len(fit.starts) - fit.is_drift for fit in fits], dtype=float)
     # 1 if a line's points scatter as the errors say. What differs from run to run is in the points' variances already,
     # so lines may gain from all others.
     factors, freedoms = raised(np.array(scatter) / freedom, freedom, max_gain=math.inf)
@@ -208,16 +239,23 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], run_variance: floa
 
 
 def _changes(fit: WeightedPoints) -> list[LevelChange]:
-    """The changes between neighbouring stretches, each tested by itself."""
+    """The changes between neighbouring stretches, or the drift, each tested by itself."""
     count = len(fit.values)
+    if fit.is_drift:
+        return [_change(fit.drift(), count - 1, 1, is_gradual=True)]
     # For one change, or for two changes that cut a piece out of the middle.
     possible_places = count - 1 if len(fit.starts) == 2 else math.comb(count, 2)
     changes = []
     for start, (before, after) in zip(fit.starts[1:], pairwise(fit.levels()), strict=True):
         shift = Location(after.value - before.value, math.hypot(before.error, after.error), fit.freedom)
-        p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * possible_places
-        changes.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
+        changes.append(_change(shift, start, possible_places))
     return changes
+
+
+def _change(shift: Location, after: int, possible_places: int, *, is_gradual: bool = False) -> LevelChange:
+    p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * possible_places
+    ratio = as_ratio(shift.interval(CONFIDENCE))
+    return LevelChange(after, ratio, min(1.0, p_value), is_gradual=is_gradual)
 
 
 def _judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange, ...]]:

@@ -3,6 +3,9 @@
 The search is PELT (Killick, Fearnhead & Eckley 2012, doi:10.1080/01621459.2012.737745, as in `ruptures`). Its cost is
 the squared distance from a stretch's mean, weighted by each point's variance; a change must gain `PENALTY` log n. A
 stretch has two points or more, and single points that stand out are drawn in before the search.
+
+A line that rises slowly is cut into steps, too, though nothing happened at these places. `drifts` therefore compares
+the steps with a straight line, which costs as much as one change.
 """
 
 import math
@@ -31,6 +34,7 @@ class WeightedPoints:
     starts: Sequence[int]  # of its stretches, as indices
     factor: float = 1.0  # the points' variances over those that the weights imply
     freedom: float = 0.0  # degrees of freedom of `factor`
+    is_drift: bool = False  # the points follow a straight line, and not the levels of stretches
 
     def levels(self) -> list[Location]:
         """The level of each stretch."""
@@ -44,11 +48,57 @@ class WeightedPoints:
             for part in parts
         ]
 
+    def drift(self) -> Location:
+        """The distance from the first to the last point of the straight line through all points."""
+        line = StraightLine.through(self.values, self.weights)
+        steps = len(self.values) - 1
+        return Location(line.slope * steps, math.sqrt(self.factor * line.slope_variance) * steps, self.freedom)
+
+    def cost_of(self, values: np.ndarray) -> float:
+        """The weighted sum of the squared distances of values from their own levels, or from their straight line."""
+        if self.is_drift:
+            return StraightLine.through(values, self.weights).cost
+        return cost(values, self.weights, self.starts)
+
     def level_of_points(self) -> tuple[Estimate, ...]:
-        """The level of each point's stretch as a ratio, with its interval."""
+        """The level of each point's stretch, or of the straight line at each point, as a ratio with its interval."""
+        if self.is_drift:
+            line = StraightLine.through(self.values, self.weights)
+            errors = np.sqrt(self.factor * line.variances)
+            at_points = zip(line.values.tolist(), errors.tolist(), strict=True)
+            return tuple(as_ratio(Location(*known, self.freedom).interval(CONFIDENCE)) for known in at_points)
         counts = np.diff([*self.starts, len(self.values)])
         ratios = [as_ratio(level.interval(CONFIDENCE)) for level in self.levels()]
         return tuple(ratio for ratio, count in zip(ratios, counts, strict=True) for _ in range(count))
+
+
+@dataclass(frozen=True)
+class StraightLine:
+    """The straight line through weighted points, at equal distances, by least squares."""
+
+    slope: float  # from point to point
+    slope_variance: float  # if the weights are the inverse variances of the points
+    values: np.ndarray  # of the line at each point
+    variances: np.ndarray  # of `values`
+    cost: float  # the weighted sum of the points' squared distances from the line
+
+    @staticmethod
+    def through(values: np.ndarray, weights: np.ndarray) -> "StraightLine":
+        """The line through two points or more."""
+        place = np.arange(len(values)) - np.average(np.arange(len(values)), weights=weights)
+        width = float((weights * place**2).sum())
+        slope = float((weights * place * values).sum()) / width
+        line = np.average(values, weights=weights) + slope * place
+        variances = 1 / weights.sum() + place**2 / width
+        return StraightLine(slope, 1 / width, line, variances, float((weights * (values - line) ** 2).sum()))
+
+
+def drifts(values: np.ndarray, weights: np.ndarray, starts: Sequence[int]) -> bool:
+    """Whether a straight line fits the points at least as well as the steps at `starts`, if there are any."""
+    if len(starts) < 2:
+        return False
+    gained = (len(starts) - 2) * PENALTY * math.log(len(values))  # the line costs as much as one change
+    return StraightLine.through(values, weights).cost <= cost(values, weights, starts) + gained
 
 
 def cost(values: np.ndarray, weights: np.ndarray, starts: Sequence[int]) -> float:

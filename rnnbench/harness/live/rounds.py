@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnbench.analysis.neighbours import widening
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.undisturbed import undisturbed
@@ -145,6 +146,7 @@ class LiveRounds:
         ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)
         estimate_spreads([self._record])
+        self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from rnnbench.analysis.environments.processors import UNIDENTIFIED
-from rnnbench.analysis.history import History
+from rnnbench.analysis.history import CaseHistory, History, LevelChange
 from rnnbench.analysis.history.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures.all_figures import picture
@@ -21,7 +21,8 @@ from rnnbench.text import plural
 
 CAPTION = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
-    "since its last change. The band is the level's 95% interval, which includes the scatter from run to run. At "
+    "since its last change, or its drift. The band is the 95% interval of that line, which includes the scatter from "
+    "run to run. At "
     "most {panels} cases are drawn: first those that changed, the largest change first, then those that vary "
     "most. The table has all cases."
 )
@@ -74,13 +75,24 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
     for pairs, word in zip(by_direction, ("slowdown", "gain"), strict=True):
         if pairs:
             line, change = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
-            info = history.runs[line.points[change.after].run][1]
-            where = " ".join(filter(None, [when(info), commit(info)]))
             size = f"{slower(change.ratio.value)} {change_interval(change.ratio)}"
-            yield f"The largest {word}: {case_names.name(line.case)}, {size}, since {where}."
-    spreads = [math.sqrt(era.scatter.variance) for era in history.eras if len(era.runs) > 1]
-    scatter = f"{percent(max(spreads))} (standard deviation) more than its own interval says"
-    yield f"From run to run an unchanged case's ratio varies by {scatter}."
+            yield f"The largest {word}: {case_names.name(line.case)}, {size}, {_where(history, line, change)}."
+    if drifting := [line for line, change in changes if change.is_gradual]:
+        yield (
+            f"{plural(len(drifting), 'case')} drifted: a straight line over the runs fits at least as well as steps, "
+            "so no run or commit is named."
+        )
+    spreads = [math.sqrt(era.scatter.of_neighbours) for era in history.eras if len(era.runs) > 1]
+    scatter = f"{percent(max(spreads))} (standard deviation) more than their own intervals say"
+    yield f"The ratios of an unchanged case in two runs in a row differ by {scatter}."
+
+
+def _where(history: History, line: CaseHistory, change: LevelChange) -> str:
+    """`since 2026-01-01 09:00 1a2b3c4`, or `gradually over 40 runs, at no single run`."""
+    if change.is_gradual:
+        return f"gradually over {plural(len(line.points), 'run')}, at no single run"
+    info = history.runs[line.points[change.after].run][1]
+    return " ".join(filter(None, ["since", when(info), commit(info)]))
 
 
 def notes(history: History) -> tuple[str, ...]:

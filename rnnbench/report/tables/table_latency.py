@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.runs.latency import LATE, QUANTILES, measured_streams, quantile_name
+from rnnbench.analysis.runs.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.series import by_workload
@@ -35,7 +35,8 @@ def render(summary: pd.DataFrame, *, with_intervals: bool = True) -> Table | Non
         "How long a step of a stream takes",
         "Half of the steps take at most p50, 95% at most p95, and so on, each with a 95% interval. Each call is one "
         "step and starts from the state that the previous call returned. A quantile is missing "
-        f"({MISSING}) if fewer than ten steps are slower.",
+        f"({MISSING}) if fewer than ten steps are slower. It has no interval with fewer than {MIN_REPLICATES} "
+        "replicates, or if the interval would reach beyond the slowest step.",
         columns,
         rows,
         machine=rows[["run", "case", *axes, "cell", "implementation", "period_seconds", *values]],

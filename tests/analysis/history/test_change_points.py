@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.estimate import as_ratio
-from rnnbench.analysis.history.change_points import WeightedPoints, cost, segments, without_spikes
+from rnnbench.analysis.history.change_points import StraightLine, WeightedPoints, cost, drifts, segments, without_spikes
 from rnnbench.analysis.location import Location
 
 NOISE = np.random.default_rng(3).normal(0, 0.01, 24)
@@ -72,3 +72,22 @@ def test_levels_are_weighted_means_with_their_errors() -> None:
 def test_the_cost_is_what_the_points_are_apart_from_their_own_stretchs_mean() -> None:
     values, weights = np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0])
     assert cost(values, weights, [0, 2]) == pytest.approx(3 * 0.25**2 + 0.75**2)
+
+
+def test_the_straight_line_is_that_of_least_squares() -> None:
+    weights = np.linspace(1e4, 3e4, 24)
+    line = StraightLine.through(NOISE, weights)
+    (slope, offset), covariance = np.polyfit(np.arange(24), NOISE, 1, w=np.sqrt(weights), cov="unscaled")
+    assert (line.slope, line.slope_variance) == pytest.approx((slope, covariance[0, 0]))
+    assert line.values == pytest.approx(slope * np.arange(24) + offset)
+    assert line.variances[0] == pytest.approx(covariance[1, 1])
+    assert line.cost == pytest.approx((weights * (NOISE - line.values) ** 2).sum())
+
+
+def test_steps_that_a_straight_line_explains_as_well_are_a_drift() -> None:
+    index = np.arange(24)
+    rising, step = NOISE + 0.005 * index, NOISE + 0.1 * (index >= 12)
+    assert len(segments(rising, WEIGHTS)) > 1
+    assert drifts(rising, WEIGHTS, segments(rising, WEIGHTS))
+    assert not drifts(step, WEIGHTS, segments(step, WEIGHTS))
+    assert not drifts(rising, WEIGHTS, [0])  # no change was found

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.history import LOWER_SHARE_OF_VARIANCE, History, RunScatter, history, run_scatter
+from rnnbench.analysis.history import (
+    ASSUMED_CORRELATION,
+    LOWER_SHARE_OF_VARIANCE,
+    History,
+    RunScatter,
+    history,
+    run_scatter,
+)
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.variances import raised
@@ -176,8 +183,8 @@ def test_machines_that_take_turns_have_a_line_each() -> None:
     logs = np.repeat(np.array(values)[:, None, None], 6, axis=2)
     result = history([stored_run(number, CASES[:1], logs[number], python=str(number % 2)) for number in range(8)])
     assert [era.runs for era in result.eras] == [(0, 2, 4, 6), (1, 3, 5, 7)]
-    seen = [era.scatter.variance for era in result.eras]
-    assert seen == pytest.approx([0.0, 0.04**2 / LOWER_SHARE_OF_VARIANCE / 2])
+    seen = [era.scatter.of_neighbours for era in result.eras]
+    assert seen == pytest.approx([0.0, 0.04**2 / LOWER_SHARE_OF_VARIANCE])
     assert [line.era for line in result.lines] == [0, 1]
     for line, era in zip(result.lines, result.eras, strict=True):
         assert {point.run: math.log(point.ratio.value) for point in line.points} == (
@@ -242,6 +249,46 @@ def test_the_scatter_from_run_to_run_comes_from_the_smaller_differences_of_neigh
     values = [[0.0, 0.1, 0.3], [0.4, 0.2], [0.0, 0.1], [0.0, 9.0]]  # the last one changed
     known = [[Location(*pair, 5.0) for pair in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
     own, seen = 0.01**2 + 0.02**2, (2 * 0.1**2 + 0.2**2) / 3 / LOWER_SHARE_OF_VARIANCE
-    assert run_scatter(known).variance == pytest.approx((seen - own) / 2)
+    assert run_scatter(known).of_neighbours == pytest.approx(seen - own)
     alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # one replicate each
-    assert run_scatter(alone).variance == pytest.approx(seen / 2)
+    assert run_scatter(alone).of_neighbours == pytest.approx(seen)
+
+
+def test_few_differences_leave_the_correlation_near_what_is_assumed() -> None:
+    values = np.random.default_rng(9).normal(0, 0.01, 40 * 40).tolist()
+    points = [Location(value, 0.0, 5.0) for value in values]
+    one, three, many = (run_scatter([points[40 * row : 40 * row + 20] for row in range(rows)]) for rows in (1, 3, 40))
+    assert 0.4 < one.correlation <= 0.8
+    assert many.correlation < 0.15 < three.correlation < one.correlation
+    assert run_scatter([points[:3]]).correlation == pytest.approx(ASSUMED_CORRELATION, abs=0.01)
+
+
+@pytest.mark.parametrize(("cases", "histories", "most"), [(1, 40, 3), (3, 15, 4)])
+def test_few_cases_that_wander_have_few_false_changes(cases: int, histories: int, most: int) -> None:
+    rng = np.random.default_rng(10)
+    flat = np.zeros((cases, 20))
+    lines = [line for _ in range(histories) for line in simulated(rng, flat, correlation=0.8).lines]
+    assert sum(bool(line.significant) for line in lines) <= most
+
+
+@pytest.mark.parametrize("change", [0.05, -0.08])
+def test_a_slow_trend_is_a_drift_and_names_no_run(change: float) -> None:
+    true = np.zeros((10, 40))
+    true[:4] = np.linspace(0, np.log1p(change), 40)
+    lines = sorted(simulated(np.random.default_rng(3), true).lines, key=lambda line: line.case.workload.batch_size)
+    drifts = [line.significant for line in lines[:4]]
+    assert [[each.is_gradual for each in significant] for significant in drifts] == [[True]] * 4
+    for (drift,), line in zip(drifts, lines, strict=False):
+        assert drift.ratio.lower < 1 + change < drift.ratio.upper
+        levels = np.log([level.value for level in line.levels])
+        assert np.diff(levels) == pytest.approx(np.log(drift.ratio.value) / 39)
+        assert drift.after == 39
+    assert not any(line.significant for line in lines[4:])
+
+
+@pytest.mark.parametrize("size", [0.05, 0.1, -0.08])
+def test_a_step_is_no_drift_wherever_it_is(size: float) -> None:
+    for at in (10, 16, 22):
+        lines = simulated(np.random.default_rng(at), steps(at, size, 32)).lines
+        [changes] = [line.significant for line in lines if line.significant]
+        assert [(change.after, change.is_gradual) for change in changes] == [(at, False)]

@@ -219,3 +219,24 @@ def test_a_round_that_is_longer_than_the_budget_is_told_before_it_begins(deadlin
     machine.run(deadline=deadline, on_overrun=lambda seconds: told.append(machine.clock.seconds + seconds))
     assert len(told) == is_told
     assert all(machine.clock.seconds == pytest.approx(expected, rel=0.2) for expected in told)
+
+
+def test_rounds_that_resemble_their_neighbours_go_on_until_their_wider_intervals_are_precise() -> None:
+    settings = Settings(replicates=6, most_replicates=40, precision=0.02)
+    ended = 0
+    for seed in range(12):
+        machine = Machine(spread=0.02, seed=seed)
+        mine = machine.arm(10)
+
+        def wandering(machine: Machine = machine, mine: TimedCall = mine) -> None:
+            """Slower by up to 4% for half a second, then faster."""
+            before = machine.clock.seconds
+            mine.call()
+            machine.clock.seconds += (0.04 + 0.04 * math.sin(2 * math.pi * before)) * (machine.clock.seconds - before)
+
+        rounds = machine.rounds({"base": machine.arm(4), "mine": TimedCall(wandering, nullcontext)}, settings)
+        taken = rounds.run()
+        if len(taken.times["mine"]) < settings.most_replicates:
+            ended += 1
+            assert wider_than(compare(taken.times, "base"), 0.0201) == []
+    assert ended >= 6

@@ -34,8 +34,9 @@ def test_the_words_count_what_changed_and_name_the_largest(changed_section: Sect
     assert "Of 20 cases over 16 runs on 2026-01-01, 1 became slower and 1 became faster" in words
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
-    assert "From run to run an unchanged case's ratio varies by 0." in words
-    assert "% (standard deviation) more than its own interval says." in words
+    assert "The ratios of an unchanged case in two runs in a row differ by 1." in words
+    assert "% (standard deviation) more than their own intervals say." in words
+    assert "drifted" not in words
     assert changed_section.warnings == []
 
 
@@ -49,6 +50,28 @@ def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(c
     assert len(lines.rows) == 20
     assert len(lines.frame) == 20 * 16
     assert runs.rows[9] == ("simulated-09", "2026-01-01 09:00", "0000000", "20")
+
+
+def test_a_drift_is_told_without_a_run_and_drawn_as_a_slope() -> None:
+    true = np.zeros((6, 40))
+    true[2] = np.linspace(0, np.log(1.05), 40)
+    drifting = simulated(np.random.default_rng(3), true)
+    page_section = section(drifting)
+    words = " ".join(page_section.paragraphs)
+    assert "1 became slower against their reference" in words
+    assert "gradually over 40 runs, at no single run." in words
+    assert "1 case drifted: a straight line over the runs fits at least as well as steps" in words
+    changes, lines, _ = page_section.tables
+    assert changes.rows[0][3] == "2026-01-01 00:00 0000000 → 2026-01-02 15:00 0000000, gradually"
+    assert changes.frame.loc[0, "is_gradual"]
+    assert any(row[-1].endswith("gradually") for row in lines.rows)
+    [line] = [line for line in drifting.lines if line.significant]
+    figure = figure_history.render(drifting, names([line.case for line in drifting.lines]))
+    assert figure is not None
+    panel = figure.axes[0]
+    assert panel.texts[0].get_text().endswith("gradually")
+    slope = [level.value for level in line.levels]
+    assert any(np.array_equal(np.asarray(drawn.get_ydata()), slope) for drawn in panel.lines)
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
