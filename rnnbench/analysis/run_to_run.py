@@ -1,10 +1,10 @@
 """The variation between two runs of equal code, for example from the state of the machine or the layout of memory.
 
 The replicates of a run do not show this variation. Its typical size is estimated from all cases of two runs: if the
-code is equal, the changes of the cases scatter by their own errors and by the variation between runs. The scatter is measured by Qn
-(Rousseeuw & Croux 1993, doi:10.1080/01621459.1993.10476408), the lower quartile of the distances between all pairs of
-cases. Qn needs no centre, and stays useful if up to half of the cases have changed. A change that all cases share
-can't be told from a change of the code.
+code is equal, the changes of the cases scatter by their own errors and by the variation between runs. The scatter is
+measured by Qn (Rousseeuw & Croux 1993, doi:10.1080/01621459.1993.10476408), the lower quartile of the distances between
+all pairs of cases. Qn needs no centre, and stays useful if up to half of the cases have changed. A change that all
+cases share can't be told from a change of the code.
 
 Cases are unlike: some differ more from run to run than the typical case, and two runs do not show which. A large change
 of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`FREEDOM`), so that

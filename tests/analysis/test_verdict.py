@@ -124,7 +124,7 @@ def test_unchanged_may_need_more_than_the_two_ratios() -> None:
         ({"may_be_unchanged": False}, "inconclusive"),
     ):
         trial = Trial({"case": MARGIN})
-        trial.look("case", at(0), at(0), **options)  # type: ignore[arg-type]
+        trial.look("case", at(0), at(0), **options)
         assert trial.verdicts()["case"].verdict == expected
 
 
