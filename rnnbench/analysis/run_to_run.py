@@ -7,13 +7,14 @@ all pairs of cases. Qn needs no centre, and stays useful if up to half of the ca
 cases share can't be told from a change of the code.
 
 Cases are unlike: some differ more from run to run than the typical case, and two runs do not show which. A large change
-of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`FREEDOM`), so that
+of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`MAX_FREEDOM`), so that
 only changes far beyond the scatter of the typical case are called. `tests/validation/stored_simulated.py` measures
 how often that is wrong, and which slowdowns are still found.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,13 +24,10 @@ from rnnbench.analysis.verdict import Trial
 MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
 QN_TO_SPREAD = 2.2219  # for a normal distribution
-# Degrees of freedom of the variance between runs. It stands for how unlike the cases are, which two runs do not show:
-# with 2.4, a pair of equal runs has a false verdict in about 1% even if the logarithm of a case's run-to-run deviation
-# has a standard deviation of 0.9. With half a degree for each case, as if all cases were alike, it was 21%.
-FREEDOM = 2.4
-# Share of an error's variance that counts as the variance between runs at least: if the cases' own errors are large,
-# the scatter does not show how much runs differ.
-MIN_SHARE = 0.5
+# Degrees of freedom of a change between two runs, at most. They stand for how unlike the cases are, which two runs do
+# not show: with 3, a pair of equal runs has a false verdict in 1% even if the logarithm of a case's run-to-run deviation
+# has a standard deviation of 0.9. With 4 it is 4%; with half a degree for each of 24 cases, as if all were alike, 21%.
+MAX_FREEDOM = 3.0
 TOO_FEW = (
     f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
 )
@@ -59,20 +57,8 @@ def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | Non
         return None
     own = float(np.median([shift.error**2 for shift in known]))
     variance = max(0.0, scatter(np.array([shift.value for shift in known])) ** 2 - own)
-    return {case: _wider(shift, variance) for case, shift in shifts.items()}
-
-
-def _wider(shift: Location, variance: float) -> Location:
-    """A change whose error includes the variance between runs.
-
-    Unlike in Welch's formula, the shares of the variance weigh the reciprocals of the degrees of freedom without being
-    squared: unlike cases make the tail heavier even if most of the error is the case's own.
-    """
-    wider = shift.plus(variance)
-    if not (shift.freedom and wider.error):
-        return wider
-    share = max(MIN_SHARE, variance / wider.error**2)
-    return Location(wider.value, wider.error, 1 / ((1 - share) / shift.freedom + share / FREEDOM))
+    wider = {case: shift.plus(variance) for case, shift in shifts.items()}
+    return {case: replace(shift, freedom=min(shift.freedom, MAX_FREEDOM)) for case, shift in wider.items()}
 
 
 def scatter(values: np.ndarray) -> float:
