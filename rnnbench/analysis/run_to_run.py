@@ -7,8 +7,8 @@ all pairs of cases. Qn needs no centre, and stays useful if up to half of the ca
 cases share can't be told from a change of the code.
 
 Cases are unlike: some differ more from run to run than the typical case, and two runs do not show which. A large change
-of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`MAX_FREEDOM`), so that
-only changes far beyond the scatter of the typical case are called. `tests/validation/stored_simulated.py` measures
+of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`MAX_FREEDOM`), so
+that only changes far beyond the scatter of the typical case are called. `tests/validation/stored_simulated.py` measures
 how often that is wrong, and which slowdowns are still found.
 """
 
@@ -25,8 +25,8 @@ MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
 QN_TO_SPREAD = 2.2219  # for a normal distribution
 # Degrees of freedom of a change between two runs, at most. They stand for how unlike the cases are, which two runs do
-# not show: with 3, a pair of equal runs has a false verdict in 1% even if the logarithm of a case's run-to-run deviation
-# has a standard deviation of 0.9. With 4 it is 4%; with half a degree for each of 24 cases, as if all were alike, 21%.
+# not show: with 3, a pair of equal runs has a false verdict in 1% even if the logarithm of a case's run-to-run
+# deviation has a standard deviation of 0.9. With 4 it is 4%, and with 12 for 24 cases, as if all were alike, 21%.
 MAX_FREEDOM = 3.0
 TOO_FEW = (
     f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
