@@ -78,9 +78,9 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray], min_to_trim: int 
         cut = _cut(size) if size >= min_to_trim else 0
         values[alike], errors[alike], freedom[alike] = _alone(rows, cut)
         kept[alike] = size - 2 * cut
-    use = (freedom > 0) & (errors > 0)
+    use = freedom > 0
     if use.sum() >= 2:
-        variances, freedom = raised(errors**2 * kept, freedom)
+        variances, freedom = raised(errors**2 * kept, freedom, with_zeros=True)
         errors[use] = np.sqrt(variances[use] / kept[use])
     return [Location(*row) for row in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
 

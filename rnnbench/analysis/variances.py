@@ -17,16 +17,21 @@ CLIPPED_VARIANCE = 0.679  # of normal values that are clipped there, relative to
 MAX_GAIN = 1.0  # degrees of freedom that a variance gains at most from the other cases, for each of its own
 
 
-def raised(variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN) -> tuple[np.ndarray, np.ndarray]:
+def raised(
+    variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN, *, with_zeros: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Raise the variances of similar samples towards the typical one; returns them and their degrees of freedom.
 
     `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
-    A variance without freedom, or of zero, stays as it is; so do all variances if fewer than two others are left.
+    A variance without freedom stays as it is, and so do all variances if fewer than two are above zero. `with_zeros`:
+    also raise a variance of zero, because the sample's values are equal by chance or by the resolution of the readings,
+    and not by definition as a case's ratios to itself are. It says nothing about the typical variance in any case.
     """
-    use = (freedom > 0) & (variances > 0)
-    if use.sum() < 2:
+    seen = (freedom > 0) & (variances > 0)
+    use = freedom > 0 if with_zeros else seen
+    if seen.sum() < 2:
         return variances, freedom
-    prior, prior_freedom = _prior(variances[use], freedom[use])
+    prior, prior_freedom = _prior(variances[seen], freedom[seen])
     mixed, more = variances.copy(), freedom.copy()
     if math.isinf(prior_freedom):
         mixed[use] = prior

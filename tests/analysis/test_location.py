@@ -56,13 +56,19 @@ def test_an_empty_sample_is_refused() -> None:
         locations([[]])
 
 
-def test_equal_values_leave_no_doubt_and_do_not_disturb_the_others() -> None:
-    exact, noisy, other = locations([[0.05] * 8, [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08], [0.0, 0.1] * 4])
+def test_equal_values_beside_noisy_ones_are_equal_by_chance() -> None:
+    noise = [[0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08], [0.0, 0.1] * 4, [0.0, 0.02, 0.05, 0.06, 0.1, 0, 0, 0.1]]
+    equal, *others = locations([[0.05] * 8, *noise])
+    assert 0.3 * others[0].error < equal.error <= others[0].error
+    assert equal.p_above(0.04) > 0.01
+    assert others == locations(noise)
+
+
+def test_equal_values_alone_leave_no_doubt() -> None:
+    exact, _ = locations([[0.05] * 8, [0.1] * 8])
     assert exact.error == 0
     assert exact.p_above(0.04) == 0.0
     assert exact.p_above(0.05) == exact.p_above(0.06) == 1.0
-    assert noisy.error > 0
-    assert other.error > 0
 
 
 def test_samples_of_like_spread_are_drawn_up_to_the_typical_one() -> None:

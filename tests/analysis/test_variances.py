@@ -34,6 +34,12 @@ def test_two_alike_are_enough_to_gain_degrees_of_freedom_and_what_has_none_stays
         higher, freedoms = raised(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
         assert higher[2:].tolist() == [3.0, 0.0]
         assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, freedom]
+        higher, freedoms = raised(
+            np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]), with_zeros=True
+        )
+        assert higher[2] == 3.0
+        assert higher[3] == pytest.approx(higher[0])
+        assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, 2 * freedom]
     alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
     assert [values.tolist() for values in raised(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
 

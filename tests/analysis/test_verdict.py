@@ -81,7 +81,11 @@ def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
         far = math.log1p(MARGIN) + 0.002 * float(stats.t.isf(p, 30))  # at this log-ratio the one-sided test has this p
         trial = Trial({"case": MARGIN})
         nothing = Location(0.0, 0.1, 30.0)
-        trial.look("case", Location(side * far, 0.002, 30.0), nothing, **({} if spent is None else {"spent": spent}))
+        at_the_edge = Location(side * far, 0.002, 30.0)
+        if spent is None:
+            trial.look("case", at_the_edge, nothing)
+        else:
+            trial.look("case", at_the_edge, nothing, spent)
         return trial.verdicts()["case"].verdict
 
     share = Q / 2 * (spent or 1.0)
@@ -110,6 +114,17 @@ def test_unchanged_rests_on_the_intervals_of_the_look_whatever_it_spends(confide
     for spent in (1.0, 0.01):
         trial = Trial({"case": MARGIN})
         trial.look("case", at(2.0), at(0), spent, confidence=confidence)  # 2.5 errors from the margin
+        assert trial.verdicts()["case"].verdict == expected
+
+
+def test_unchanged_may_need_more_than_the_two_ratios() -> None:
+    for options, expected in (
+        ({"whole_low": at(0)}, "unchanged"),
+        ({"whole_low": at(0.8, error=1)}, "inconclusive"),  # a pair that the trimmed ratio leaves out is slow
+        ({"may_be_unchanged": False}, "inconclusive"),
+    ):
+        trial = Trial({"case": MARGIN})
+        trial.look("case", at(0), at(0), **options)
         assert trial.verdicts()["case"].verdict == expected
 
 

@@ -35,6 +35,8 @@ CASES = (4, 24)
 LEAST = (4, 6)  # replicates of a run
 MOST = 20
 REAL_NOISE = "of a real run"
+MODES = "two modes"  # a quarter of the cases in one of two modes at random, in each replicate
+MODE, QUIET = 0.03, 0.005  # a mode's distance from the true ratio, and the spread of all cases
 REAL = Path("results/notebook-20261125T021859Z-cb51")  # twelve replicates of each case
 PROCESSES = 2
 
@@ -53,7 +55,7 @@ def coverage(cases: int) -> pd.DataFrame:
     """One row for each kind of run, with about so many cases in all: how often the 95% intervals hold the ratio."""
     kinds = [
         Kind(noise, spread, size, least)
-        for noise, spread in [*itertools.product(DRAWS, SPREADS), (REAL_NOISE, "its own")]
+        for noise, spread in [*itertools.product(DRAWS, SPREADS), (REAL_NOISE, "its own"), (MODES, "its own")]
         for size in CASES
         for least in LEAST
     ]
@@ -64,8 +66,11 @@ def coverage(cases: int) -> pd.DataFrame:
 def row(cases: int, kind: Kind) -> dict[str, Any]:
     """The row of `coverage` for one kind of run."""
     rng = np.random.default_rng([*str(kind).encode()])
-    draw = _real(kind.cases) if kind.noise == REAL_NOISE else _made_up(kind)
+    draws = {REAL_NOISE: _real, MODES: _two_modes}
+    draw = draws[kind.noise](kind.cases) if kind.noise in draws else _made_up(kind)
     found = pd.concat([one_run(kind, draw(rng)) for _ in range(max(1, cases // kind.cases))])
+    if kind.noise == MODES:
+        found = found.loc[: kind.cases // 4 - 1]  # of each run, only the cases with two modes
     early = found[found["replicates"] == kind.least]
     return {
         "noise": kind.noise,
@@ -103,6 +108,14 @@ def _real(cases: int) -> Callable[[np.random.Generator], np.ndarray]:
         return values
 
     return draw
+
+
+def _two_modes(cases: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """Draws log-ratios (replicates, cases) whose first quarter of cases has two modes."""
+    has_modes = np.arange(cases) < cases // 4
+    return lambda rng: (
+        QUIET * rng.standard_normal((MOST, cases)) + MODE * has_modes * rng.choice([-1, 1], (MOST, cases))
+    )
 
 
 def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:

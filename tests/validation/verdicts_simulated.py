@@ -78,6 +78,48 @@ class MadeUp:
         return pair
 
 
+@dataclass(frozen=True)
+class TwoModes:
+    """Some cases have two modes: each of their processes is slow with some chance, in all of its calls."""
+
+    cases: int  # that have two modes, the first ones
+    slower: float  # 0.08: a slow process is 8% slower
+    share: float = 0.5  # of the processes that are slow
+    base_too: bool = True  # otherwise only the head has a slow mode, which makes it slower
+    spread: float = 0.006
+    pair_seconds: float = PAIR_SECONDS
+
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """As `Noise.of_suite`."""
+
+        def pair() -> tuple[np.ndarray, np.ndarray]:
+            head, base = math.log1p(self.slower) * (rng.random((2, CASES)) < self.share)
+            modes = np.where(np.arange(CASES) < self.cases, head - base * self.base_too, 0.0)
+            low = modes + self.spread * rng.standard_normal(CASES)
+            return low, low + 0.002 * rng.standard_normal(CASES)
+
+        return pair
+
+
+@dataclass(frozen=True)
+class CoarseClock:
+    """Low quantiles of calls of 10 to 20 us that are read in whole steps of a clock, so that many are equal."""
+
+    step: float = 0.5e-6
+    jitter: float = 0.005
+    pair_seconds: float = PAIR_SECONDS
+
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """As `Noise.of_suite`."""
+        seconds = rng.uniform(10e-6, 20e-6, CASES)
+
+        def pair() -> tuple[np.ndarray, np.ndarray]:
+            head, base = seconds * np.exp(self.jitter * rng.standard_normal((2, CASES)))
+            return np.log(np.round(head / self.step) / np.round(base / self.step)), np.log(head / base)
+
+        return pair
+
+
 def _stalls(rng: np.random.Generator, share: float) -> np.ndarray:
     """What stalls of either side add to log-ratios."""
     struck = rng.random(CASES) < share
@@ -135,6 +177,15 @@ NOISES: dict[str, Noise] = {
     "first two pairs twice as noisy": MadeUp(first_pairs=2.0),
 }
 NOISES |= real_pairs()
+# Of these only equal code is simulated, or only what their name says; `TwoModes` and `CoarseClock` tell more.
+MODES: dict[str, tuple[Noise, str]] = {
+    "6 cases with two modes 6% apart": (TwoModes(6, 0.06), "nothing differs"),
+    "6 cases with two modes 8% apart": (TwoModes(6, 0.08), "nothing differs"),
+    "clock of 0.5 us, jitter 0.5%": (CoarseClock(), "nothing differs"),
+    "clock of 0.5 us, jitter 1%": (CoarseClock(jitter=0.01), "nothing differs"),
+    "half slower by 6% in half of the processes": (TwoModes(12, 0.06, base_too=False), "slow modes"),
+    "half slower by 10% in 30% of the processes": (TwoModes(12, 0.10, 0.3, base_too=False), "slow modes"),
+}
 
 
 class SimulatedRunner:
@@ -204,7 +255,10 @@ TRUTHS = {
     "half 5%": Truth(0.05),
     "half 10%": Truth(0.10),
 }
-MORE_TRUTHS = {"half 50% in one call of ten": Truth(0.0, 0.05)}  # with the usual noise alone
+MORE_TRUTHS = {
+    "half 50% in one call of ten": Truth(0.0, 0.05),  # with the usual noise alone
+    "slow modes": Truth(0.0),  # what the noise adds to the first half of the cases is their truth
+}
 
 
 def verdicts(rng: np.random.Generator, truth: Truth, budget_seconds: float, noise: Noise) -> Suite:
@@ -226,7 +280,8 @@ def verdicts(rng: np.random.Generator, truth: Truth, budget_seconds: float, nois
 
 def error_rates(suites: int, budgets: Sequence[float] = (60.0,)) -> pd.DataFrame:
     """One row for each noise, truth and budget: verdicts of the cases that differ and of those that do not."""
-    kinds = [(noise, truth) for noise in NOISES for truth in TRUTHS] + [("usual", truth) for truth in MORE_TRUTHS]
+    kinds = [(noise, truth) for noise in NOISES for truth in TRUTHS]
+    kinds += [("usual", "half 50% in one call of ten"), *((noise, truth) for noise, (_, truth) in MODES.items())]
     kinds_and_budgets = [(*kind, budget) for budget in budgets for kind in kinds]
     with ProcessPoolExecutor(PROCESSES) as pool:
         rows = list(pool.map(partial(_row, suites), *zip(*kinds_and_budgets, strict=True)))
@@ -236,7 +291,10 @@ def error_rates(suites: int, budgets: Sequence[float] = (60.0,)) -> pd.DataFrame
 def _row(suites: int, noise: str, name: str, budget: float) -> dict[str, Any]:
     rng = np.random.default_rng([round(budget), *noise.encode(), *name.encode()])
     truth = (TRUTHS | MORE_TRUTHS)[name]
-    runs = [verdicts(rng, truth, budget, NOISES[noise]) for _ in range(suites)]
+    kind = NOISES[noise] if noise in NOISES else MODES[noise][0]
+    runs = [verdicts(rng, truth, budget, kind) for _ in range(suites)]
+    if name == "slow modes":
+        return {"noise": noise, "truth": name, "budget (s)": budget, **_of_slow_modes(runs)}
     return {"noise": noise, "truth": name, "budget (s)": budget, **_summary(runs, truth)}
 
 
@@ -255,6 +313,20 @@ def _summary(runs: Sequence[Suite], truth: Truth) -> dict[str, Any]:
         "unchanged: called unchanged": _share(same == "unchanged", same),
         "at the margin: most often called case": float(called.mean(axis=0).max()) if called.size else None,
         "at the margin: suites with a call": _share(called.any(axis=1), called),
+        "slower: regressed": _share(slower == "regressed", slower),
+        "slower: unchanged": _share(slower == "unchanged", slower),
+    }
+
+
+def _of_slow_modes(runs: Sequence[Suite]) -> dict[str, Any]:
+    """The summary of suites in which the first half of the cases is slower in the mean over processes."""
+    judged = np.array([run.verdicts for run in runs])
+    slower, same = judged[:, : CASES // 2], judged[:, CASES // 2 :]
+    return {
+        "suites": len(runs),
+        "median seconds": float(np.median([run.seconds for run in runs])),
+        "unchanged: suites with a false alarm": _share(np.isin(same, ["regressed", "improved"]).any(axis=1), same),
+        "unchanged: called unchanged": _share(same == "unchanged", same),
         "slower: regressed": _share(slower == "regressed", slower),
         "slower: unchanged": _share(slower == "unchanged", slower),
     }

@@ -27,7 +27,12 @@ from rnnbench.suites import MAX_CASES, margins
 
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
-MIN_PAIRS = 4  # of workers, before the first look; fewer are not enough to estimate how much pairs differ
+# Pairs of workers before the first look. A case whose processes are in one of two modes at random looks slower in all
+# of n pairs with a chance of 1/4^n. With four pairs, 5% of suites with six such cases had a false alarm.
+MIN_PAIRS = 6
+# Pairs before a case may be `unchanged`: if half of the head's processes are slow, n pairs miss them all with a chance
+# of 1/2^n. With four pairs, 6 to 8% of such cases were `unchanged`; with eight, about 0.5% are.
+MIN_PAIRS_FOR_UNCHANGED = 8
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
 # few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
@@ -176,7 +181,7 @@ def _comparison(
         if runner.replicates < MIN_PAIRS:
             notes.append(fewest_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
         else:
-            notes += more_time(runner, selection.groups, findings)
+            notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return Comparison(
         suite=head.suite.name,
@@ -200,8 +205,12 @@ def measure(
 ) -> None:
     """Add pairs until each observed case is decided or the budget is spent; `share`: of the error rate.
 
-    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of the
-    error rate on almost the same data again.
+    The looks come at 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of the error
+    rate on almost the same data again.
+
+    A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
+    it out as an outlier, and `unchanged` counts it: it asks for the interval of the low quantile without trimming, too.
+    (Not of the mean, which stalls of the machine spoil too often.)
     """
 
     def tell(done: int) -> None:
@@ -218,12 +227,21 @@ def measure(
             continue
         looks, next_look = looks + 1, math.ceil(LOOK_GROWTH * runner.replicates)
         # Decided cases are included: they still show how noisy cases are.
-        low = located({case: ratios.low for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
+        lows = {case: ratios.low for case, ratios in runner.log_ratios.items()}
+        low, whole_low = located(lows, MIN_PAIRS_TO_TRIM), located(lows, min_to_trim=runner.replicates + 1)
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
         spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
         confidence = 1 - (1 - LOOK_CONFIDENCE) * share
         for case in _cases(groups):
-            trial.look(case.key, low[case.key], mean[case.key], spent, confidence=confidence)
+            trial.look(
+                case.key,
+                low[case.key],
+                mean[case.key],
+                spent,
+                confidence=confidence,
+                whole_low=whole_low[case.key],
+                may_be_unchanged=runner.replicates >= MIN_PAIRS_FOR_UNCHANGED,
+            )
         groups = _without(groups, trial.decided())
 
 

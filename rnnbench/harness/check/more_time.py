@@ -38,14 +38,18 @@ def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: f
     return f"{spent}; {needed.more('for these')}"
 
 
-def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> list[str]:
-    """A note on the time that would be enough for undecided cases."""
+def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding], fewest: int) -> list[str]:
+    """A note on the time that would be enough for undecided cases; `fewest`: pairs that `unchanged` takes at least."""
     times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "inconclusive"}
     near = {case: times for case, times in times.items() if times <= MAX_TIMES}
     if not near:
         return []
     open_groups = [group for group in groups if any(case.key in near for case in group.cases)]
-    more = max((near[finding.case.key] - 1) * finding.replicates for finding in findings if finding.case.key in near)
+    more = max(
+        max(1.0, fewest - finding.replicates, (near[finding.case.key] - 1) * finding.replicates)
+        for finding in findings
+        if finding.case.key in near
+    )
     needed = TimeNeeded(math.ceil(more) * pairs.expected_seconds(open_groups), is_least=False)
     which = f"{len(near):,} of {plural(len(times), 'undecided case')}"
     return [needed.more(f"for {which}, judged by the intervals")]

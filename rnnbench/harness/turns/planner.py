@@ -18,6 +18,9 @@ from rnnbench.suite_file import Settings
 
 EXPECTED_SPREAD = 0.015  # assumed standard deviation of a log-ratio over replicates, before there are three
 MIN_FOR_SPREAD = 3
+# Visits before a group's precision may end a run. If its processes are in one of two modes at random, n replicates are
+# all in one mode with a chance of 2/2^n, and seem precise: 12% with four replicates, 3% with six.
+MIN_FOR_PRECISION = 6
 
 
 @dataclass
@@ -249,8 +252,14 @@ def wants_more(record: GroupRecord, settings: Settings) -> bool:
     """Whether the group needs another visit, regardless of the budget."""
     if record.dead:
         return False
-    is_short = record.visits < settings.replicates
-    return is_short or (record.visits < settings.most_replicates and is_wide(record, settings))
+    is_open = is_wide(record, settings) or _is_early(record.visits, record, settings)
+    return record.visits < settings.replicates or (record.visits < settings.most_replicates and is_open)
+
+
+def _is_early(visits: int, record: GroupRecord, settings: Settings) -> bool:
+    """Whether so few visits do not show yet how precise the group's ratios are."""
+    has_ratios = not record.visits or len(record.log_ratios) > 1
+    return settings.precision is not None and has_ratios and visits < MIN_FOR_PRECISION
 
 
 def visits_to_come(record: GroupRecord, settings: Settings) -> int:
@@ -260,7 +269,9 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     needed = max(settings.replicates, record.visits + 1)
     if settings.precision is not None:
         goal, spread = math.log1p(settings.precision), record.expected_spread
-        while needed < settings.most_replicates and _half_width(needed) * spread > goal:
+        while needed < settings.most_replicates and (
+            _is_early(needed, record, settings) or _half_width(needed) * spread > goal
+        ):
             needed += 1
     return needed - record.visits
 

@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.planner import Planner, has_ratio
+from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
 from tests import workload as small
@@ -47,8 +47,8 @@ def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> d
 def test_a_steady_group_gets_the_fewest_replicates_and_noisy_ones_more() -> None:
     chosen = planner()
     counts = run(chosen)
-    assert counts[STEADY] == 4
-    assert 4 < counts[NOISY] < 50
+    assert counts[STEADY] == MIN_FOR_PRECISION
+    assert MIN_FOR_PRECISION < counts[NOISY] < 50
     assert counts[WILD] == 50
     assert chosen.missed() == [WILD]
 
@@ -89,7 +89,7 @@ def test_the_fewest_are_made_also_where_they_are_more_than_the_most() -> None:
 def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
     chosen = planner()
     counts = run(chosen, budget=25.0)
-    assert counts[STEADY] == 4
+    assert counts[STEADY] == MIN_FOR_PRECISION
     assert WILD in chosen.missed()
     assert NOISY not in chosen.missed()
 
