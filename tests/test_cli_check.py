@@ -151,7 +151,7 @@ def test_two_folders_and_cases_of_one_side_only(repo: Path, tmp_path: Path) -> N
     assert done.returncode == 2, done.stderr  # one replicate decides nothing
     assert "only in the base: " in done.stdout
     assert "No change could be decided: one replicate gives no interval" in " ".join(done.stdout.split())
-    assert "the budget of 1 s was spent after 1 of at least 4 pairs of workers; " in " ".join(done.stdout.split())
+    assert "the budget of 1 s was spent after 1 of at least 6 pairs of workers; " in " ".join(done.stdout.split())
     (folder,) = (repo / "results").iterdir()
     suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("2", "2", "0")

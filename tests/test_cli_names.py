@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,10 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
     assert set(summary["status"]) == {"measured"}
 
     renamed = run.rename(run.parent / f"{STRANGE.replace('/', '')} run")
+    other = shutil.copytree(renamed, renamed.with_name(f"{renamed.name} again"))
     for code, arguments in (
         (0, ["report", str(renamed), "--out", f"{STRANGE}/page"]),
-        (2, ["compare", str(renamed), str(renamed)]),  # too few cases for a verdict
+        (2, ["compare", str(renamed), str(other)]),  # too few cases for a verdict
     ):
         done = rnnbench(*arguments, cwd=tmp_path, GITHUB_STEP_SUMMARY="")
         assert done.returncode == code, done.stderr

@@ -12,6 +12,7 @@ step without a state. Of several calls that work, the one that depends on most p
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
@@ -267,17 +268,26 @@ def _tried(
     def step(x: Tensor, of: Any) -> tuple[Any, Any]:
         return split(called(cell, x, of, taking, keyword), giving)
 
-    try:
-        new = state
-        for _ in range(2):  # after one step from zeros, unlike parts of the state may still be equal
+    def after_two() -> tuple[Any, Any] | None:
+        """The output and the state after two steps: after one from zeros, unlike parts of a state may be equal."""
+        output, new = None, state
+        for _ in range(2):
             output, new = step(input.clone(), copied(new))
             if not is_alike(new, state):
                 return None
-        tensors = tensors_of(new, state)
+        return output, new
+
+    try:
+        if (result := after_two()) is None:
+            return None
+        with _other_parameters(cell):
+            other = after_two()
         reached = _reach_of_steps(cell, input, step, state)
+        output, tensors = result[0], tensors_of(result[1], state)
+        pairs = [(result[0], tensors), *([(other[0], tensors_of(other[1], state))] if other else [])]
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
-    shown = _shown(output, tensors, len(input), reached)
+    shown = _shown(pairs, len(input), reached)
     if shown is UNKNOWN:
         return None
     output = tensors[shown] if output is None and shown is not None else output
@@ -285,11 +295,14 @@ def _tried(
     return call, call.flat(torch.zeros_like(output), state), in_all(reached)
 
 
-def _shown(output: Any, tensors: Sequence[Tensor], batch: int, reached: Reach) -> int | None:
+def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Reach) -> int | None:
     """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable.
 
-    Of a cell that returns only its state, it is the first tensor that depends on most parameters.
+    `pairs`: the output and the tensors of the state, with the cell's own parameters first, then with other ones: an
+    output that is the state times a gain of 1 is another tensor. Of a cell that returns only its state, the output is
+    the first tensor that depends on most parameters.
     """
+    output, tensors = pairs[0]
     if not all(tensor.dim() and len(tensor) == batch for tensor in tensors):
         return UNKNOWN
     if output is None:
@@ -297,12 +310,21 @@ def _shown(output: Any, tensors: Sequence[Tensor], batch: int, reached: Reach) -
         return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)
     if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
         return UNKNOWN
-    return next((index for index, tensor in enumerate(tensors) if _is_same_memory(tensor, output)), None)
+    indices = range(len(tensors))
+    return next((index for index in indices if all(torch.equal(state[index], shown) for shown, state in pairs)), None)
 
 
-def _is_same_memory(tensor: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same values in memory. Equal values elsewhere are a product by 1, say, of a gain."""
-    return (tensor.data_ptr(), tensor.shape, tensor.stride()) == (other.data_ptr(), other.shape, other.stride())
+@contextmanager
+def _other_parameters(cell: nn.Module) -> Iterator[None]:
+    """Give all parameters of a cell other values, and their own again afterwards."""
+    kept = [(parameter, parameter.detach().clone()) for parameter in cell.parameters()]
+    try:
+        for parameter, values in kept:
+            parameter.copy_(values + torch.randn_like(values))
+        yield
+    finally:
+        for parameter, values in kept:
+            parameter.copy_(values)
 
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:

@@ -99,7 +99,7 @@ def test_what_is_missing_is_said_in_its_place(tmp_path: Path, what: str) -> None
     if what == "windows":
         for file in (check / "head").glob("windows-*"):
             file.unlink()
-        assert "No case was measured in two pairs, so there is nothing to draw." in page(check)
+        assert "26 cases are marked as measured, but all windows are missing: windows-*.jsonl" in page(check)
     else:
         (check / "verdicts.json").write_text("{}")
         with pytest.raises(UserError, match=r"verdicts\.json: can't be read"):

@@ -19,7 +19,7 @@ CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size 
 
 
 def run(index: int, slower: float = 0.0, **worker: str) -> StoredRun:
-    logs = np.random.default_rng(index).normal(0.5, 0.005, (len(CASES), 12))
+    logs = np.random.default_rng(index).normal(0.5, 0.002, (len(CASES), 12))
     logs[:4] += slower
     return stored_run(index, CASES, logs, **worker)
 
