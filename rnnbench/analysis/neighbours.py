@@ -19,9 +19,8 @@ import numpy as np
 
 from rnnbench.analysis.estimate import Estimate, t_quantiles
 
-LEAST = (
-    5.0  # values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval
-)
+# Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.
+LEAST = 5.0
 MAX_CORRELATION = 0.9  # a series that wanders longer than ten values can't be told from a drift
 CLIPPED_SHARE = 0.1  # of the values, at each end: a stall hides how alike the others are
 NO_SPREAD = 1e-9  # of logarithms: below it there is only rounding
