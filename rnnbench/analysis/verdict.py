@@ -9,12 +9,12 @@ How the error rate is split. Each of the two ratios gets half of a case's. Over 
 the shares `spent` of `Trial.look`: a p-value is divided by its look's share, and the smallest so far counts, which
 keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
 `unchanged` spends nothing: what counts is that a case beyond the margin is not called so at any look. With intervals
-at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in about 0.5% of cases or less, and the last intervals, which are
-shown, hold the true ratios in 94.8% of cases or more (`tests/validation/verdicts_simulated.py`). Slow modes limit this:
+at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases, and the last intervals, which are
+shown, hold the true ratios in 96% of cases or more (`tests/validation/verdicts_simulated.py`). Slow modes limit this:
 if only a share of the processes is slow, all pairs so far may be fast ones by chance, and look as if nothing had
 changed. A check therefore calls nothing `unchanged` on few pairs, and asks that the interval of the low quantile
-without trimming lies inside the margin, too. If fewer than half of the processes are slow, the 0.5% can't be kept:
-eight pairs miss a mode of 30% of the processes in 6% of cases.
+without trimming lies inside the margin, too. Even so the 0.5% can't be kept: if half of the processes are slow, 1% of
+such cases are called `unchanged`, and eight pairs miss a mode of 30% of the processes in 6%.
 
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred

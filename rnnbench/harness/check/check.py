@@ -31,7 +31,7 @@ NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
 # of n pairs with a chance of 1/4^n. With four pairs, 5% of suites with six such cases had a false alarm.
 MIN_PAIRS = 6
 # Pairs before a case may be `unchanged`: if half of the head's processes are slow, n pairs miss them all with a chance
-# of 1/2^n. With four pairs, 6 to 8% of such cases were `unchanged`; with eight, about 0.5% are.
+# of 1/2^n. With four pairs, 8% of such cases were `unchanged`; with eight, 1% are.
 MIN_PAIRS_FOR_UNCHANGED = 8
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
