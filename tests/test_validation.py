@@ -374,7 +374,7 @@ def test_the_witness_of_the_faults_still_finds_all_that_it_watches(tmp_path: Pat
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("noise", ["skewed", stopping_simulated.REAL_NOISE])
+@pytest.mark.parametrize("noise", ["skewed", stopping_simulated.REAL_NOISE, stopping_simulated.MODES])
 def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(noise: str) -> None:
     row = stopping_simulated.row(240, stopping_simulated.Kind(noise, "2%", cases=24, least=4))
     assert row["covered"] > 0.85
