@@ -25,9 +25,7 @@ MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
 QN_TO_SPREAD = 2.2219  # for a normal distribution
 # Degrees of freedom of a change between two runs, at most. They stand for how unlike the cases are, which two runs do
-# not show: with 4, at most 0.6% of pairs of equal runs have a false verdict if the logarithm of a case's run-to-run
-# deviation has a standard deviation of up to 0.7, and 4% at 0.9. With 3 it is 1% at 0.9, but only a third of single
-# slowdowns of 20% are found, where 4 finds 99%. With 12 for 24 cases, as if all were alike, it is 8 and 21%.
+# not show: fewer miss slowdowns of 20%, and more make false verdicts (`tests/validation/stored_simulated.py`).
 MAX_FREEDOM = 4.0
 TOO_FEW = (
     f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
