@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.calls import adapt
 from rnnbench.cells.foreign.layers import adapt_layer
+from rnnbench.cells.foreign.trials import adapt
 from rnnbench.cells.states import State, output, tensors, to_cell
 from rnnbench.store.records import LAYERS, Workload
 from rnnbench.workloads.bodies import Cells, TorchLayer

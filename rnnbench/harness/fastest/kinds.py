@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, begins_with_zeros, called, found_call
+from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, called
 from rnnbench.cells.foreign.structures import on_trial
+from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError, with_arguments
-from rnnbench.cells.foreign.calls import adapt, called, split
+from rnnbench.cells.foreign.calls import called, split
 from rnnbench.cells.foreign.structures import KEPT, tensors_of
+from rnnbench.cells.foreign.trials import adapt
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.cells.foreign.calls import adapt, found_call
 from rnnbench.cells.foreign.reach import in_all, reach
+from rnnbench.cells.foreign.trials import adapt, found_call
 
 SIZE, HIDDEN, BATCH = 3, 5, 4
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.calls import adapt
 from rnnbench.cells.foreign.structures import copied, is_alike, rebuilt, tensors_of
+from rnnbench.cells.foreign.trials import adapt
 from tests.cells.foreign import awkward
 
 Pair = namedtuple("Pair", "h c")  # as people write it
