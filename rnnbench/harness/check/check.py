@@ -11,6 +11,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_sus
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
+from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
@@ -27,16 +28,6 @@ from rnnbench.suites import MAX_CASES, margins
 
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
-# Pairs of workers before the first look. A case whose processes are in one of two modes at random looks slower in all
-# of n pairs with a chance of 1/4^n. With four pairs, 5% of suites with six such cases had a false alarm.
-MIN_PAIRS = 6
-# Pairs before a case may be `unchanged`: if half of the head's processes are slow, n pairs miss them all with a chance
-# of 1/2^n. With four pairs, 8% of such cases were `unchanged`; with eight, 1% are.
-MIN_PAIRS_FOR_UNCHANGED = 8
-LOOK_GROWTH = 1.3  # of the number of pairs from look to look
-# From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
-# few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
-MIN_PAIRS_TO_TRIM = 8
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,8 @@ def observed(
                 )
                 for side in (base, head)
             }
-            runner = start_runner(pairs, runs, cases, head.suite.settings)
+            allowed = margins(head.suite.content.check, cases)
+            runner = start_runner(pairs, runs, cases, head.suite.settings, allowed)
             runner.notes += _notes(hellos.values())
             runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
             imported = {side.name: runner.imported(side.name) for side in (base, head)}

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import fmean
+from statistics import fmean, median
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -50,10 +50,14 @@ class PairedRunner:
         folders: Mapping[str, RunFolder],
         cases: Sequence[Case],
         settings: Settings,
+        margins: Mapping[str, float],
         *,
         seed: int | None = None,
     ) -> None:
-        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on."""
+        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on.
+
+        `margins`: how much slower is too slow, by each case's key.
+        """
         self._pairs = pairs
         self._rng = random.Random(seed)
         self._visitor = Visitor(settings, self._rng, lambda: pairs.seconds)
@@ -62,6 +66,7 @@ class PairedRunner:
             for name, side in pairs.sides.items()
         }
         self._settings = settings
+        self._margins = margins
         self._costs: dict[Workload, VisitCost] = {}
         self._variances = WindowVariances()
         self.log_ratios: dict[str, Ratios] = {}
@@ -142,11 +147,13 @@ class PairedRunner:
 
     def _window_count(self, groups: Sequence[Group]) -> int:
         """The windows of each case in the next pair."""
-        cases = sum(len(group.cases) for group in groups)
+        cases = [case.key for group in groups for case in group.cases]
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
         untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
         window = fmean(cost.window for cost in known) if known else 4 * self._settings.window_seconds
-        return window_count(self._variances.ratio, self._pairs.start_seconds / max(1, cases) + untimed, window)
+        started = self._pairs.start_seconds / max(1, len(cases))
+        margin = median(self._margins[case] for case in cases) if cases else 0.0
+        return window_count(self._variances.spread(cases), margin, started + untimed, window)
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""

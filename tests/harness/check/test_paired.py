@@ -68,7 +68,9 @@ class Bench:
 
     def runner_of(self, cases: Sequence[Case]) -> PairedRunner:
         """A runner of these cases that writes into the folders."""
-        runner = PairedRunner(self.pairs, self.folders, cases, self.settings, seed=1)
+        runner = PairedRunner(
+            self.pairs, self.folders, cases, self.settings, dict.fromkeys((case.key for case in cases), 0.025), seed=1
+        )
         for case in cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             for recorder in runner._recorders.values():
