@@ -4,7 +4,6 @@ A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell
 (batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -59,8 +58,3 @@ def storage_address(tensor: Tensor) -> int:
 def leaves(state: State) -> tuple[Tensor, ...]:
     """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
-
-
-def rebuilt(like: State, from_leaves: Iterator[Tensor]) -> State:
-    """The inverse of `leaves`: a state in the form of `like`."""
-    return next(from_leaves) if isinstance(like, Tensor) else tuple(rebuilt(part, from_leaves) for part in like)
