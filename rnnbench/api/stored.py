@@ -95,7 +95,7 @@ def compare(base: "Comparable", head: "Comparable", *, margin: float | None = No
     Returns a `rnnbench.report.notebook.compared.Compared` with `.frame` and `.note`. Raises TypeError for results of
     different kinds, ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
-    from rnnbench.harness.check.stored import compare_files
+    from rnnbench.analysis.compare_files import compare_files
     from rnnbench.report.notebook.compared import of_live, of_runs
     from rnnbench.report.notebook.stored_runs import StoredRuns
 
