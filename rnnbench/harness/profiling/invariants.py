@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from rnnbench.harness.live.arms import tensors
-from rnnbench.harness.profiling.program import ProgramCall, Watched, storages
+from rnnbench.harness.profiling.program import Program, ProgramCall, storages
 
 MIN_STEPS = 2
 
 
-def invariants(watched: Watched, steps: int) -> list[list[ProgramCall]]:
+def invariants(program: Program, steps: int) -> list[list[ProgramCall]]:
     """Groups of calls that compute one value, in each of `steps` steps or more often; the first call comes first.
 
     Views are not work, and so are not found. Neither is a value into which something is written.
@@ -22,11 +22,11 @@ def invariants(watched: Watched, steps: int) -> list[list[ProgramCall]]:
         return []
     numbers = ValueNumbers()
     same: dict[int, list[ProgramCall]] = defaultdict(list)
-    changed = {storage for call in watched.calls if call.written for storage in storages(call.args[:1]) | call.writes}
-    for call in watched.calls:
+    changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
+    for call in program.calls:
         number = numbers.of_call(call)
         is_work = isinstance(call.result, Tensor) and not call.writes & call.reads
-        if is_work and not (call.reads | call.writes) & (changed | watched.hidden):
+        if is_work and not (call.reads | call.writes) & (changed | program.hidden):
             same[number].append(call)
     return [group for group in same.values() if len(group) >= steps and _are_equal(group)]
 
