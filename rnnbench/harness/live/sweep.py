@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from rnnbench.cells.same_weights import copy_weights
-from rnnbench.harness.live import Found, RoundsDisplay, measure
 from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
+from rnnbench.harness.live.measuring import Found, RoundsDisplay, measure
 from rnnbench.raised import is_interrupt
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
