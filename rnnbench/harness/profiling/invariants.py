@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.arms import tensors
+from rnnbench.harness.live.arms import tensors_in
 from rnnbench.harness.profiling.program import Program, ProgramCall, storages
 
 MIN_STEPS = 2
@@ -44,7 +44,7 @@ class ValueNumbers:
         """The number of a call's result; calls must be given in order."""
         key = (call.name, self.key(call.function), self.key(call.args), self.key(sorted(call.kwargs.items())))
         number = self._number(("written", call.ordinal) if call.written else key)
-        for index, tensor in enumerate(tensors(call.result)):
+        for index, tensor in enumerate(tensors_in(call.result)):
             self._values.setdefault(id(tensor), self._number((number, index)))
         return number
 

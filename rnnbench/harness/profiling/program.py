@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from rnnbench.cells.states import storage_address
-from rnnbench.harness.live.arms import tensors
+from rnnbench.harness.live.arms import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
 TORCH = str(Path(torch.__file__).parent)
@@ -118,7 +118,7 @@ def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
 
 def storages(value: object) -> set[Storage]:
     """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
-    return {address for tensor in tensors(value) if (address := storage_address(tensor))}
+    return {address for tensor in tensors_in(value) if (address := storage_address(tensor))}
 
 
 def made_from(

@@ -19,7 +19,7 @@ from torch.autograd.function import FunctionCtx
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
 
-from rnnbench.harness.live.arms import tensors
+from rnnbench.harness.live.arms import tensors_in
 from rnnbench.harness.profiling.program import Program, ProgramCall, storages
 
 CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change later calls
@@ -113,7 +113,7 @@ class Replay:
             return self.constant(value)
         if type(value) in (list, tuple):
             return type(value)(map(self.argument, value))
-        if any(True for _ in tensors(value)):
+        if any(True for _ in tensors_in(value)):
             raise ReplayDiffers(f"it gives a function a {type(value).__name__}")
         return value
 
@@ -170,7 +170,7 @@ class Replay:
         if isinstance(result, Tensor):
             node.meta["like"] = (result.shape, result.dtype)
             self._values.setdefault(id(result), node)
-        elif isinstance(result, list | tuple) and any(True for _ in tensors(result)):
+        elif isinstance(result, list | tuple) and any(True for _ in tensors_in(result)):
             for index, part in enumerate(result):
                 part_node = self._graph.call_function(operator.getitem, (node, index))
                 part_node.meta |= {"is_view": True, "is_part": True}
