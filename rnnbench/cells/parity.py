@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.precision import in_precision
-from rnnbench.cells.states import State, tensors
+from rnnbench.cells.states import State, tensor_names, tensors
 from rnnbench.store.records import DType
 
 # Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently
@@ -197,9 +197,10 @@ def _run(
     ]
     torch.autograd.backward(directed, directions)
     if compared.gradients == "all":
+        names = ["input", *(f"initial {name}" for name in tensor_names(len(leaves) - 1, has_c=has_c))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            for name, leaf in zip(("input", *_names("initial", len(leaves) - 1, has_c=has_c)), leaves, strict=True)
+            for name, leaf in zip(names, leaves, strict=True)
             if leaf.requires_grad  # tokens have none
         }
     return read
@@ -215,19 +216,9 @@ def _results(given: tuple[Tensor, State], compared: ComparedTensors, *, has_c: b
     results = {"output": output}
     if compared.final_state:
         parts = tensors(final)
-        results |= dict(zip(_names("final", len(parts), has_c=has_c), parts, strict=True))
+        names = tensor_names(len(parts), has_c=has_c)
+        results |= {f"final {name}": part for name, part in zip(names, parts, strict=True)}
     return results
-
-
-def _names(when: str, count: int, *, has_c: bool) -> list[str]:
-    """`final h`, `final c`: names for the tensors of a state, the first of which is what the cell shows.
-
-    Only an LSTM of torch.nn is known to have a `c`. Other cells may keep anything beside their output.
-    """
-    if count == 2 and has_c:
-        return [f"{when} h", f"{when} c"]
-    others = [f"{when} state beside h"] if count == 2 else [f"{when} state {index}" for index in range(1, count)]
-    return [f"{when} h", *others]
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
