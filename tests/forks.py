@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 STARTED = [sys.executable, "-m", "rnnbench"]
 PRELOADED = (
     "rnnbench.cli",
-    "rnnbench.harness.check.stored",
+    "rnnbench.analysis.compare_files",
+    "rnnbench.harness.check.baseline",
     "rnnbench.harness.check.check",
     "rnnbench.harness.check.sides",
     "rnnbench.harness.coordinator.session",

@@ -86,7 +86,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     assert '{"seq_len": 16, "batch_size": 1, "input_size": 64, "dtype": "float32", "device": "cpu"' in written
     again = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
     assert again.returncode == 2
-    assert "fast_mine.py: there is such a file already; give the name of a new one" in again.stderr
+    assert "fast_mine.py already exists; give the name of a new file" in again.stderr
     assert (folder / "fast_mine.py").read_text() == written
 
 
@@ -95,6 +95,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     ("body", "words"),
     [
         ("sys.exit(0)", "the cell called sys.exit(0) (ends.py:7); a cell must return, or raise another exception"),
+        ("raise KeyboardInterrupt", "the cell raised KeyboardInterrupt (ends.py:7); a cell must return, or raise"),
         ("raise LookupError(3)", "LookupError: 3"),
     ],
 )

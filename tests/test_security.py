@@ -109,7 +109,7 @@ def test_what_jinja_renders_is_escaped_and_only_our_own_script_and_figures_are_n
                 for keyword in node.keywords
                 if keyword.arg == "autoescape" and is_constant(keyword.value)
             ]
-            assert escapes == [file != Path("new_cell/__init__.py")], (
+            assert escapes == [file != Path("new_cell/files.py")], (
                 file
             )  # they write Python and TOML, from a name that was validated
         if isinstance(node, ast.Call) and called(node) in ("Markup", "from_string"):

@@ -17,7 +17,7 @@ from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.more_replicates import more_replicates
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
-from rnnbench.analysis.runs.lost_windows import LOST
+from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.runs.run_times import read_with_lines
 from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial, located
@@ -77,8 +77,7 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
         findings, more = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
-    lost = [f"{side.name}: {note}" for side in (base, head) for note in side.info.notes if note.startswith(LOST)]
-    notes = (*suspect, *more, *lost)
+    notes = (*suspect, *more, *noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from rnnbench.errors import UserError
-from rnnbench.raised import ending
+from rnnbench.raised import ending, is_interrupt
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +26,9 @@ def short_tracebacks(function: Callable[P, R]) -> Callable[P, R]:
             if cause is not None:
                 cause.__traceback__ = _of_others(cause.__traceback__)
             raise error.with_traceback(None) from cause
-        except SystemExit as end:  # it would end the caller's program without a word
+        except (SystemExit, KeyboardInterrupt) as end:  # a module's own would end the caller's program without a word
+            if is_interrupt(end):
+                raise
             raise RuntimeError(f"{ending(end, 'the module')}; it must return, or raise another exception") from None
 
     return wrapped

@@ -95,7 +95,7 @@ def compare(base: "Comparable", head: "Comparable", *, margin: float | None = No
     Returns a `rnnbench.report.notebook.compared.Compared` with `.frame` and `.note`. Raises TypeError for results of
     different kinds, ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
-    from rnnbench.harness.check.stored import compare_files
+    from rnnbench.analysis.compare_files import compare_files
     from rnnbench.report.notebook.compared import of_live, of_runs
     from rnnbench.report.notebook.stored_runs import StoredRuns
 
@@ -141,7 +141,8 @@ def predict(
     - `status`: `predicted` or `not predicted`; `reason`, which also explains a missing interval;
     - `seconds`, `seconds_low`, `seconds_high` per call, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95%
       interval;
-    - `bound_by`: `dispatch`, `arithmetic` or `memory`, whichever takes most; columns of these names hold the shares;
+    - `spent_on`: `dispatch`, `arithmetic` or `memory`, whichever takes most of the time; columns of these names hold
+      the shares;
     - `measured_seconds`: the time that was measured at exactly this size, NaN if there is none.
 
     A series is a cell's times over sizes. A fit needs at least six sizes, with three or more values on two of the axes.

@@ -48,7 +48,7 @@ def why_unmapped(module: Any, reference: Weights, layer: Reference, *, whole: bo
         like = LAYERS[layer] + ("" if whole else "Cell")
         return f"not compared: no weight mapping: offer `weights_from`, or name parameters as {like} does"
     if module.weights_from is None:
-        return "not compared: the class wants it so (`weights_from = None`)"
+        return "not compared: the class asks for that (`weights_from = None`)"
     mapped = cell_weights(module, reference, whole=whole)
     if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
         raise CellError(f"{_name(module)}.weights_from gives no tensors by name")

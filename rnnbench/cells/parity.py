@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.precision import in_precision
-from rnnbench.cells.states import State, tensors
+from rnnbench.cells.states import State, tensor_names, tensors
 from rnnbench.store.records import DType
 
 # Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently
@@ -59,7 +59,6 @@ SUMMED_IN_FLOAT32: tuple[DType, ...] = ("float16", "bfloat16")  # within one pro
 SAFETY = 2.0
 MANY_VALUES = 32  # in a vector, so that the largest of them is far from zero
 MAX_TOLERANCE = 0.7
-NOT_SUMMED = ("input", "initial h", "initial c")  # whose gradients are computed anew in each step
 
 Weights = Mapping[str, Tensor]
 
@@ -96,7 +95,7 @@ class Tolerance:
 def allowed(name: str, dtype: DType, sums: Sums) -> Tolerance:
     """The tolerance for the error that `errors` returns under this name."""
     base, summed = TOLERANCES[dtype], name.removeprefix("gradient of ")
-    if summed == name or summed in NOT_SUMMED:
+    if summed in (name, "input") or summed.startswith("initial "):  # computed anew in each step
         return Tolerance(base, dtype)
     terms = sums.steps * (1 if dtype in SUMMED_IN_FLOAT32 else sums.batch)
     values = sums.output if summed.startswith("head.") else sums.hidden
@@ -131,8 +130,9 @@ def errors(
     Both modules map `(input, layer state) -> (output, layer state)`; `mapping` gives the candidate's parameters from
     the reference's, and the candidate must already hold exactly these.
     """
-    expected = _run(reference, input, state, compared)
-    actual = _run(candidate, input, state, compared)
+    has_c = any(isinstance(part, nn.LSTM | nn.LSTMCell) for part in reference.modules())
+    expected = _run(reference, input, state, compared, has_c=has_c)
+    actual = _run(candidate, input, state, compared, has_c=has_c)
     if compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
         weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
@@ -173,18 +173,21 @@ def _pulled_back(
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
+def _run(
+    module: nn.Module, input: Tensor, state: State, compared: ComparedTensors, *, has_c: bool
+) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
-            return _copied(_results(module(input, state), compared))
+            return _copied(_results(module(input, state), compared, has_c=has_c))
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
         leaves = tuple(
             part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in leaves
         )
-    results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
+    given = leaves[1] if isinstance(state, Tensor) else leaves[1:]
+    results = _results(module(leaves[0], given), compared, has_c=has_c)
     read = _copied(results)
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
@@ -194,9 +197,10 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     ]
     torch.autograd.backward(directed, directions)
     if compared.gradients == "all":
+        names = ["input", *(f"initial {name}" for name in tensor_names(len(leaves) - 1, has_c=has_c))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            for name, leaf in zip(("input", "initial h", "initial c"), leaves, strict=False)
+            for name, leaf in zip(names, leaves, strict=True)
             if leaf.requires_grad  # tokens have none
         }
     return read
@@ -207,11 +211,13 @@ def _copied(results: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: part.detach().clone() for name, part in results.items()}
 
 
-def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
+def _results(given: tuple[Tensor, State], compared: ComparedTensors, *, has_c: bool) -> dict[str, Tensor]:
     output, final = given
     results = {"output": output}
     if compared.final_state:
-        results |= {f"final {name}": part for name, part in zip("hc", tensors(final), strict=False)}
+        parts = tensors(final)
+        names = tensor_names(len(parts), has_c=has_c)
+        results |= {f"final {name}": part for name, part in zip(names, parts, strict=True)}
     return results
 
 

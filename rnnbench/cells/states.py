@@ -4,7 +4,6 @@ A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell
 (batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -51,6 +50,16 @@ def tensors(state: State) -> tuple[Tensor, ...]:
     return (state,) if isinstance(state, Tensor) else tuple(state)
 
 
+def tensor_names(count: int, *, has_c: bool) -> list[str]:
+    """Names for the tensors of a state, for messages; the first is what the cell shows.
+
+    `has_c`: whether a second one is an LSTM's `c`. Other cells may keep anything beside their output.
+    """
+    if count == 2:
+        return ["h", "c" if has_c else "state beside h"]
+    return ["h", *(f"state {index}" for index in range(1, count))]
+
+
 def storage_address(tensor: Tensor) -> int:
     """Where a tensor's storage begins; views of one tensor have the same."""
     return tensor.untyped_storage().data_ptr()
@@ -59,8 +68,3 @@ def storage_address(tensor: Tensor) -> int:
 def leaves(state: State) -> tuple[Tensor, ...]:
     """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
-
-
-def rebuilt(like: State, from_leaves: Iterator[Tensor]) -> State:
-    """The inverse of `leaves`: a state in the form of `like`."""
-    return next(from_leaves) if isinstance(like, Tensor) else tuple(rebuilt(part, from_leaves) for part in like)

@@ -160,7 +160,7 @@ def compare(
     Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
     3 something is undecided and --strict was given.
     """
-    from rnnbench.harness.check.stored import compare_files
+    from rnnbench.analysis.compare_files import compare_files
     from rnnbench.store.folder import dated_folder
 
     comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
@@ -219,7 +219,7 @@ def _against_run(
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
-    from rnnbench.harness.check.stored import check_against_run
+    from rnnbench.harness.check.baseline import check_against_run
     from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
 

@@ -17,7 +17,8 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.harness.coordinator import environment
-    from rnnbench.harness.doctor import advice, current_readings, instructions, probe
+    from rnnbench.harness.doctor.advice import advice, current_readings, instructions
+    from rnnbench.harness.doctor.probe import probe
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.tables.table_environment import facts
     from rnnbench.report.words.noise import noise_sentence, readiness

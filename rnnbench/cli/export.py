@@ -34,7 +34,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     for a case that was not measured leave it out, and say so on standard error.
     """
     from rnnbench import load
-    from rnnbench.analysis.runs.lost_windows import LOST
+    from rnnbench.analysis.runs.lost_windows import noted
     from rnnbench.analysis.runs.run_times import read_with_lines
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.report.export import notes, rendered
@@ -68,6 +68,5 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
         replace(target, data, out)
         output.say_path(out, err=True)
-    lost = [note for note in info.notes if note.startswith(LOST)]
-    for note in [*notes(to, exported.summary), *lost]:
+    for note in [*notes(to, exported.summary), *noted(info)]:
         output.tell(note)

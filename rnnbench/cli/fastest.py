@@ -35,7 +35,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.words.fastest import described
 
     if save is not None and save.exists():
-        raise UserError(f"{save}: there is such a file already; give the name of a new one")
+        raise UserError(f"{save} already exists; give the name of a new file")
     if is_class := is_cell(suite):
         of_cell(suite, "none", whole=False)  # names what is wrong
     chosen = read_suite(SIZES if is_class else suite)

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State, leaves, rebuilt
+from rnnbench.cells.foreign.structures import rebuilt
+from rnnbench.cells.states import State, leaves
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of

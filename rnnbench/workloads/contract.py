@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, leaves, tensors, to_cell
+from rnnbench.cells.states import State, leaves, tensor_names, tensors, to_cell
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.phases import fixed_direction
@@ -69,7 +69,7 @@ def _check_whole(module: nn.Module, built: Built) -> None:
     with torch.no_grad():
         result = _unchanged(module, input, state, name)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise CellError(f"{name} returns {_kind(result)} where (outputs, state) is wanted")
+        raise CellError(f"{name} returns {_kind(result)}; expected (outputs, state)")
     outputs, final = result
     shape = (*input.shape[:2], built.model.head.in_features)
     _check_tensor(f"{name}: its output", outputs, shape, tensors(state)[0])
@@ -79,26 +79,26 @@ def _check_whole(module: nn.Module, built: Built) -> None:
 def _check_state(what: str, state: Any, like: State) -> None:
     """Check form, shapes, types and values of a state against another state."""
     wanted = tensors(like)
-    names = ("h", "c") if len(wanted) <= 2 else tuple(f"state {index}" for index in range(len(wanted)))
+    names = tensor_names(len(wanted), has_c=True)
     if len(wanted) == 1:
         parts: Sequence[Any] = (state,)
     elif isinstance(state, tuple | list) and len(state) == len(wanted):
         parts = state
     else:
-        raise CellError(f"{what} state is {_kind(state)} where ({', '.join(names)}) is wanted")
+        raise CellError(f"{what} state is {_kind(state)}; expected ({', '.join(names)})")
     for name, part, tensor in zip(names, parts, wanted, strict=False):
         _check_tensor(f"{what} {name}", part, tensor.shape, tensor)
 
 
 def _check_tensor(what: str, value: Any, shape: Shape, like: Tensor) -> None:
     if not isinstance(value, Tensor):
-        raise CellError(f"{what} is {_kind(value)} where a tensor {tuple(shape)} is wanted")
+        raise CellError(f"{what} is {_kind(value)}; expected a tensor {tuple(shape)}")
     if tuple(value.shape) != tuple(shape):
-        raise CellError(f"{what} is {tuple(value.shape)} where {tuple(shape)} is wanted")
+        raise CellError(f"{what} is {tuple(value.shape)}; expected {tuple(shape)}")
     if value.dtype != like.dtype:
-        raise CellError(f"{what} is {value.dtype} where {like.dtype} is wanted")
+        raise CellError(f"{what} is {value.dtype}; expected {like.dtype}")
     if value.device != like.device:
-        raise CellError(f"{what} is on {value.device} where {like.device} is wanted")
+        raise CellError(f"{what} is on {value.device}; expected {like.device}")
     _check_finite(what, value)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State, rebuilt, to_cell, to_layer
+from rnnbench.cells.foreign.structures import rebuilt
+from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.tasks import TASKS, FeedBack, feed_back

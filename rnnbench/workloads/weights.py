@@ -59,7 +59,7 @@ def take_same(model: SequenceModel, reference: SequenceModel, name: str) -> str:
     if model.head.in_features == reference.head.in_features:
         model.head.load_state_dict(reference.head.state_dict())
     if is_same:
-        return "not compared: the class wants it so (`weights_from = None`)"
+        return "not compared: the class asks for that (`weights_from = None`)"
     return f"not compared: its parameters are not those of {name}"
 
 

@@ -2,8 +2,11 @@
 
 import builtins
 import inspect
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import assert_type
@@ -163,6 +166,28 @@ def test_a_module_that_calls_sys_exit_does_not_end_the_callers_program() -> None
             call({"mine": mine, "torch": nn.GRU(3, 5)}, input, budget_seconds=1.0, progress=False)
     with pytest.raises(RuntimeError, match=r"the module called sys.exit\(0\)"):
         rnnbench.fastest(mine, input, progress=False)
+
+
+def test_a_module_that_raises_keyboard_interrupt_fails_and_ctrl_c_still_interrupts() -> None:
+    input = torch.randn(4, 2, 3)
+    for call in (rnnbench.measure, rnnbench.explain):
+        with pytest.raises(RuntimeError, match=r"mine: the module raised KeyboardInterrupt \(test_live.py:\d+\)"):
+            call({"mine": Interrupting(), "torch": nn.GRU(3, 5)}, input, budget_seconds=1.0, progress=False)
+    with pytest.raises(RuntimeError, match=r"the module raised KeyboardInterrupt \(test_live.py:\d+\); it must return"):
+        rnnbench.fastest(Interrupting(), input, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        rnnbench.fastest(Interrupted(), input, progress=False)
+
+
+class Interrupting(nn.Module):
+    def forward(self, input: Tensor) -> None:
+        raise KeyboardInterrupt
+
+
+class Interrupted(nn.Module):
+    def forward(self, input: Tensor) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
 
 
 class Ending(nn.Module):

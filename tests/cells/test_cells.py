@@ -1,13 +1,12 @@
 """Each cell against torch's own cell or layer, without the rest of rnnbench."""
 
-import inspect
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from rnnbench.cells import CELLS, CellError, is_own, load, spec
+from rnnbench.cells import CELLS, load
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.deep_notebook import DeepNotebookCell
@@ -96,65 +95,3 @@ def test_projecting_first_gives_the_same_step(name: str) -> None:
     x, h = torch.randn(3, 5), torch.randn(3, 7)
     state = (h, torch.randn(3, 7)) if name == "lstm" else h
     torch.testing.assert_close(cell.advance(cell.project(x), state), cell(x, state))
-
-
-def test_a_users_own_class_is_found_beside_the_suite_and_in_a_package(tmp_path) -> None:
-    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.RNNCell):\n    pass\n")
-    assert load("mine.py:Mine", tmp_path).__mro__[1] is nn.RNNCell  # type: ignore[attr-defined]
-    assert load("torch.nn:GRUCell", tmp_path) is nn.GRUCell
-    assert is_own("mine.py:Mine")
-    assert spec("mine.py:Mine", "none").reference == "none"
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("none.py:Mine", "none.py can't be imported: FileNotFoundError: no Python file "),
-        ("no_such_package:Mine", "no_such_package can't be imported: ModuleNotFoundError: No module named 'no_such"),
-        ("torch.nn:GRUSell", "torch.nn has no class or function GRUSell; did you mean GRUCell?"),
-        ("mine.py:Other", "mine.py has no class or function Other; it has Mine"),
-        ("mine.py:helper", "mine.py: helper is not a subclass of torch.nn.Module, nor a function that builds one"),
-        ("raises.py:Mine", "raises.py can't be imported: ValueError: on purpose (raises.py:2)"),
-        ("ends.py:Mine", "ends.py can't be imported: SystemExit: 3 (ends.py:1)"),
-        ("typo.py:Mine", "typo.py can't be imported: SyntaxError: invalid syntax (typo.py, line 1)"),
-    ],
-)
-def test_a_class_that_can_not_be_had_is_named_with_the_reason(tmp_path, target: str, message: str) -> None:
-    for name, text in {
-        "mine.py": "from torch import nn\nclass Mine(nn.RNNCell):\n    pass\nhelper = 3\n",
-        "raises.py": "\nraise ValueError('on purpose')\n",
-        "ends.py": "raise SystemExit(3)\n",
-        "typo.py": "class = 3\n",
-    }.items():
-        (tmp_path / name).write_text(text)
-    with pytest.raises(CellError) as raised:
-        load(target, tmp_path)
-    assert str(raised.value).startswith(message)
-
-
-def test_a_part_of_a_package_is_told_how_to_be_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sub = tmp_path / "pkg" / "sub"
-    sub.mkdir(parents=True)
-    for file in (sub / "__init__.py", sub.parent / "__init__.py"):
-        file.touch()
-    for file in (sub / "mine.py", tmp_path / "mine.py"):
-        file.write_text("from ..base import Base\n")
-    words = "ImportError: attempted relative import with no known parent package (mine.py:1)"
-    named = "; the file is a part of a package: name it pkg.sub.mine:Mine"
-    monkeypatch.chdir(tmp_path)
-    for target, hint in (("pkg/sub/mine.py:Mine", named), ("mine.py:Mine", "")):
-        with pytest.raises(CellError) as raised:
-            load(target, tmp_path)
-        assert str(raised.value) == f"{target.partition(':')[0]} can't be imported: {words}{hint}"
-    monkeypatch.chdir(sub)
-    with pytest.raises(CellError, match=f"name it pkg.sub.mine:Mine, with {tmp_path} as the current folder"):
-        load("mine.py:Mine", sub)
-
-
-def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path) -> None:
-    for number, folder in enumerate(("a", "b")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(f"from torch import nn\nclass Mine(nn.RNNCell):\n    n = {number}\n")
-    classes = [load(f"{folder}/mine.py:Mine", tmp_path) for folder in ("a", "b")]
-    assert [inspect.getsource(cell_class).splitlines()[-1].strip() for cell_class in classes] == ["n = 0", "n = 1"]
-    assert len({cell_class.__module__ for cell_class in classes}) == 2

@@ -111,6 +111,41 @@ def test_equal_layers_have_no_difference_in_anything_that_is_compared() -> None:
     assert max(result.values()) == 0.0
 
 
+class Keeping(nn.Module):
+    """Keeps its inputs' running sum, twice that sum, and so on, beside its output."""
+
+    def __init__(self, *, off: int | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.off = off  # the index of the tensor of the final state that is wrong
+
+    def forward(self, x, state):
+        total = self.weight * x.sum(0, keepdim=True)
+        final = [total + index * part for index, part in enumerate(state)]
+        if self.off is not None:
+            final[self.off] = final[self.off] + 1
+        return self.weight * x, tuple(final)
+
+
+@pytest.mark.parametrize(
+    ("count", "off", "name"),
+    [(2, 0, "final h"), (2, 1, "final state beside h"), (3, 1, "final state 1"), (3, 2, "final state 2")],
+)
+def test_every_tensor_of_a_state_is_compared_and_none_is_called_c_unless_it_is(count: int, off: int, name: str) -> None:
+    state = tuple(torch.randn(1, 2, 3).double() for _ in range(count))
+    result = errors(Keeping(off=off), Keeping(), dict, torch.randn(4, 2, 3).double(), state)
+    assert [quantity for quantity, error in result.items() if error > 0] == [name]
+    assert len(result) == 1 + count + 1 + count + 1  # output, final state, gradients of input, state and weight
+
+
+def test_the_second_tensor_of_an_lstm_is_called_c() -> None:
+    state = tuple(torch.randn(1, 2, 5) for _ in range(2))
+    layer = nn.LSTM(3, 5)
+    assert {"final h", "final c", "gradient of initial c"} <= errors(
+        layer, layer, dict, torch.randn(4, 2, 3), state
+    ).keys()
+
+
 def test_nan_does_not_pass() -> None:
     assert not max(differences(Layer("nan"), Layer()).values()) <= 1.0
 
@@ -156,6 +191,7 @@ def test_results_and_the_gradients_of_short_sums_have_the_tolerance_of_their_typ
     quantities = ("output", "final h", "final c", "gradient of input", "gradient of initial h", "gradient of initial c")
     assert {allowed(name, dtype, long).error for name in quantities} == {TOLERANCES[dtype]}
     assert allowed(WEIGHT, dtype, short).error == TOLERANCES[dtype]
+    assert allowed("gradient of input_weight", "float16", long).error > TOLERANCES["float16"]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "tf32"])

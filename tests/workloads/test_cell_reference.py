@@ -95,7 +95,7 @@ def test_a_shipped_cell_is_a_reference_and_is_compared_with_one(folder: Path) ->
         parity(folder, "min_gru", "min_lstm", phase="training")
         == "not compared: its parameters are not those of min_lstm"
     )
-    assert parity(folder, "min_gru", "min_gru", phase="training").startswith("not compared: the class wants it so")
+    assert parity(folder, "min_gru", "min_gru", phase="training").startswith("not compared: the class asks for that")
     assert parity(folder, "min_gru", "mine.py:Old") == "not compared: its state is not that of mine.py:Old"
 
 

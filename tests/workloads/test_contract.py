@@ -31,19 +31,19 @@ def fault(folder: Path, source: str, implementation: Any = "loop", **changes: An
 @pytest.mark.parametrize(
     ("base", "body", "words"),
     [
-        ("RNN", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "Mine: its new h is (3, 7) where (3, 6) is wanted"),
-        ("RNN", f"{NEW}; return new[None]", "Mine: its new h is (1, 3, 6) where (3, 6) is wanted"),
-        ("RNN", f"{NEW}; return new, 3.0", "Mine: its new h is a tuple of 2 where a tensor (3, 6) is wanted"),
-        ("RNN", "return 3.0", "Mine: its new h is a float where a tensor (3, 6) is wanted"),
-        ("RNN", f"{NEW}; return new.float()", "Mine: its new h is torch.float32 where torch.float64 is wanted"),
+        ("RNN", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "Mine: its new h is (3, 7); expected (3, 6)"),
+        ("RNN", f"{NEW}; return new[None]", "Mine: its new h is (1, 3, 6); expected (3, 6)"),
+        ("RNN", f"{NEW}; return new, 3.0", "Mine: its new h is a tuple of 2; expected a tensor (3, 6)"),
+        ("RNN", "return 3.0", "Mine: its new h is a float; expected a tensor (3, 6)"),
+        ("RNN", f"{NEW}; return new.float()", "Mine: its new h is torch.float32; expected torch.float64"),
         ("RNN", f"{NEW}; return new / 0 * 0", "Mine: its new h has NaN"),
         ("RNN", f"{NEW}; return new / 0", "Mine: its new h has infinite values"),
         ("RNN", "input *= 2; return super().forward(input, state)", "Mine changes its input in place; the next call"),
         ("RNN", f"{NEW}; return state.copy_(new)", "Mine changes the state that it is given in place"),
-        ("LSTM", f"{NEW}; return new[0]", "Mine: its new state is a tensor (3, 6) where (h, c) is wanted"),
-        ("LSTM", f"{NEW}; return *new, 1", "Mine: its new state is a tuple of 3 where (h, c) is wanted"),
-        ("LSTM", f"{NEW}; return new[0], None", "Mine: its new c is a NoneType where a tensor (3, 6) is wanted"),
-        ("LSTM", f"{NEW}; return new[0], new[1][:2]", "Mine: its new c is (2, 6) where (3, 6) is wanted"),
+        ("LSTM", f"{NEW}; return new[0]", "Mine: its new state is a tensor (3, 6); expected (h, c)"),
+        ("LSTM", f"{NEW}; return *new, 1", "Mine: its new state is a tuple of 3; expected (h, c)"),
+        ("LSTM", f"{NEW}; return new[0], None", "Mine: its new c is a NoneType; expected a tensor (3, 6)"),
+        ("LSTM", f"{NEW}; return new[0], new[1][:2]", "Mine: its new c is (2, 6); expected (3, 6)"),
     ],
 )
 def test_a_step_that_gives_something_else_is_described(tmp_path: Path, base: str, body: str, words: str) -> None:
@@ -53,11 +53,11 @@ def test_a_step_that_gives_something_else_is_described(tmp_path: Path, base: str
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (f"{RUN}; return outputs[..., :3], final", "Mine: its output is (4, 3, 3) where (4, 3, 6) is wanted"),
-        (f"{RUN}; return outputs[-1:], final", "Mine: its output is (1, 3, 6) where (4, 3, 6) is wanted"),
-        (f"{RUN}; return outputs", "Mine returns a tensor (4, 3, 6) where (outputs, state) is wanted"),
-        (f"{RUN}; return outputs, final[0]", "Mine: its final state is a tensor (1, 3, 6) where (h, c) is wanted"),
-        (f"{RUN}; return outputs, (final[0][0], final[1])", "Mine: its final h is (3, 6) where (1, 3, 6) is wanted"),
+        (f"{RUN}; return outputs[..., :3], final", "Mine: its output is (4, 3, 3); expected (4, 3, 6)"),
+        (f"{RUN}; return outputs[-1:], final", "Mine: its output is (1, 3, 6); expected (4, 3, 6)"),
+        (f"{RUN}; return outputs", "Mine returns a tensor (4, 3, 6); expected (outputs, state)"),
+        (f"{RUN}; return outputs, final[0]", "Mine: its final state is a tensor (1, 3, 6); expected (h, c)"),
+        (f"{RUN}; return outputs, (final[0][0], final[1])", "Mine: its final h is (3, 6); expected (1, 3, 6)"),
         ("input.zero_(); return super().forward(input, state)", "Mine changes its input in place"),
         (f"{RUN}; return outputs * float('nan'), final", "Mine: its output has NaN"),
     ],
@@ -92,7 +92,7 @@ def test_a_sequence_that_overflows_though_a_step_does_not_is_found(tmp_path: Pat
 def test_what_hoisted_calls_is_looked_at_too(tmp_path: Path) -> None:
     parts = "    def project(self, input): return input\n    def advance(self, projected, h): return projected\n"
     source = CELL.format(base="RNN", body="return super().forward(input, state)") + parts
-    assert fault(tmp_path, source, "hoisted") == "Mine: its new h is (3, 5) where (3, 6) is wanted"
+    assert fault(tmp_path, source, "hoisted") == "Mine: its new h is (3, 5); expected (3, 6)"
 
 
 @pytest.mark.parametrize("reference", ["rnn", "lstm", "gru", "none"])

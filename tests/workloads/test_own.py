@@ -144,7 +144,7 @@ def test_a_class_of_the_same_names_and_another_function_is_found(root: Path) -> 
     [
         ("good.py:Renamed", "loop", {}, "no weight mapping: offer `weights_from`, or name parameters as torch.nn.RNNC"),
         ("good.py:OneLayer", "sequence", {"reference": "gru"}, "or name parameters as torch.nn.GRU does"),
-        ("good.py:Silent", "loop", {}, "the class wants it so (`weights_from = None`)"),
+        ("good.py:Silent", "loop", {}, "the class asks for that (`weights_from = None`)"),
         ("good.py:ReLU", "loop", {"reference": "none"}, "there is no reference"),
         ("good.py:Four", "loop", {"reference": "none"}, "there is no reference"),
         ("good.py:Four", "loop", {"reference": "none", "num_layers": 2, "lengths": "varied"}, "there is no reference"),

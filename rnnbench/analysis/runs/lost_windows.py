@@ -1,5 +1,6 @@
 """Windows that a run must have made and that are not in its folder any more: files that were removed, or not copied."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,16 @@ def notes(path: Path, info: RunInfo, cases: pd.DataFrame, visits: pd.DataFrame) 
             "none, as if a file windows-*.jsonl was lost"
         ]
     return []
+
+
+def noted(info: RunInfo) -> list[str]:
+    """The notes on missing windows among all notes of a run."""
+    return [note for note in info.notes if note.startswith(LOST)]
+
+
+def noted_of_runs(runs: Iterable[tuple[str, RunInfo]]) -> list[str]:
+    """The notes on missing windows of several runs, each after the name of its run."""
+    return [f"{name}: {note}" for name, info in runs for note in noted(info)]
 
 
 def _have(count: int) -> str:

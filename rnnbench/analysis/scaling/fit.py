@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 
 from rnnbench.analysis.scaling.counts import StepCounts, counts
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
-from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
+from rnnbench.analysis.scaling.terms import FORMS, Array, TimeCause, Work, by_cause, columns
 from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES, ITEM_BYTES, REFERENCES
@@ -56,7 +56,7 @@ class SizeFit:
         fitted: Array = columns(self.form, self.work(sizes)) @ self.coefficients
         return fitted
 
-    def by_cause(self, sizes: pd.DataFrame) -> dict[Bound, Array]:
+    def by_cause(self, sizes: pd.DataFrame) -> dict[TimeCause, Array]:
         """The fitted seconds of each cause."""
         return by_cause(self.form, self.coefficients, self.work(sizes))
 

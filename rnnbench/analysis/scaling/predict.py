@@ -10,7 +10,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import from_logs
 from rnnbench.analysis.scaling.fit import PHASES, SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
-from rnnbench.analysis.scaling.terms import CAUSES, Array, Bound
+from rnnbench.analysis.scaling.terms import CAUSES, Array, TimeCause
 from rnnbench.errors import UserError
 from rnnbench.store.records import REFERENCES
 
@@ -58,7 +58,7 @@ def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataF
         table[name] = np.where(is_predicted, value, np.nan)
         table[f"{name}_low"], table[f"{name}_high"] = table[name] * from_logs(-width), table[name] * from_logs(width)
     causes = fit.by_cause(sizes)
-    table["bound_by"] = np.where(is_predicted, bound_by(causes), "")
+    table["spent_on"] = np.where(is_predicted, mostly_spent_on(causes), "")
     for cause in CAUSES:
         table[cause] = np.where(is_predicted, causes[cause] / seconds, np.nan)
     measured = fit.sizes.drop_duplicates(list(MOVING)).rename(columns={"seconds": "measured_seconds"})
@@ -86,8 +86,8 @@ def ratios(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> tupl
     return ratio, half_widths(errors, _rows(sizes), fit.levels)
 
 
-def bound_by(causes: Mapping[Bound, Array]) -> list[Bound]:
-    """The cause that takes most of each call."""
+def mostly_spent_on(causes: Mapping[TimeCause, Array]) -> list[TimeCause]:
+    """What takes most of each call's time."""
     return [CAUSES[largest] for largest in np.argmax([causes[cause] for cause in CAUSES], axis=0)]
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from rnnbench.store.ceilings import Ceiling
 
 Array = npt.NDArray[np.float64]
-Bound = Literal["dispatch", "arithmetic", "memory"]
-CAUSES: tuple[Bound, ...] = ("dispatch", "arithmetic", "memory")
+TimeCause = Literal["dispatch", "arithmetic", "memory"]
+CAUSES: tuple[TimeCause, ...] = ("dispatch", "arithmetic", "memory")
 PRODUCTS_IN_TRAINING = 3  # with each weight: forward, for its gradient, for its operand's gradient
 
 
@@ -68,7 +68,7 @@ def _roof_memory(work: Work) -> Array:
 
 
 # The causes of each term, and how much of it a call has; a coefficient turns that into seconds.
-TERMS: dict[str, Mapping[Bound, Callable[[Work], Array]]] = {
+TERMS: dict[str, Mapping[TimeCause, Callable[[Work], Array]]] = {
     "call": {"dispatch": lambda work: np.ones_like(work.batch)},
     "step": {"dispatch": lambda work: work.steps},
     "macs": {"arithmetic": lambda work: work.macs},
@@ -96,7 +96,7 @@ def columns(form: str, work: Work) -> Array:
     return np.stack(list(terms), axis=1)
 
 
-def by_cause(form: str, coefficients: Array, work: Work) -> dict[Bound, Array]:
+def by_cause(form: str, coefficients: Array, work: Work) -> dict[TimeCause, Array]:
     """Seconds that each cause takes of each call."""
     seconds = {cause: np.zeros_like(work.batch) for cause in CAUSES}
     for coefficient, term in zip(coefficients, FORMS[form], strict=True):

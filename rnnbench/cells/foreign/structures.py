@@ -28,7 +28,7 @@ def tensors_of(state: Any, like: Any = None, depth: int = 0) -> list[Tensor]:
 
 
 def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
-    """The inverse of `tensors_of`: these tensors in the structure of another state."""
+    """The inverse of `tensors_of`, and of `leaves` in `cells/states.py`: these tensors in the structure of `like`."""
     if isinstance(like, Tensor):
         return next(tensors)
     new = {name: rebuilt(part, tensors) for name, part in _parts(like).items()}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rnnbench.cells import USER_MODULE
+from rnnbench.cells.loading import USER_MODULE
 from rnnbench.errors import UserError
 from rnnbench.harness.check.foreign import Foreign, Tree, foreign, read_tree
 from rnnbench.harness.check.sides import Side

@@ -151,10 +151,7 @@ def repository_of(suite: suites.Suite) -> Path:
     """The top folder of the repository whose code a suite measures; raises UserError if there is none."""
     top = _repository(suite)
     if top is None:
-        where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-        raise UserError(
-            f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
-        )
+        raise UserError(_why_no_repository(suite))
     return top
 
 
@@ -162,11 +159,20 @@ def path_in_repository(suite: suites.Suite, top: Path) -> Path:
     """The path of a suite in its repository; raises UserError if it measures nothing of the repository."""
     within = _within(suite, top)
     if within is None:
-        raise UserError(
-            f"{suite.name} measures rnnbench's own cells, which {top} does not hold; "
-            "give a suite that lies in the repository"
-        )
+        raise UserError(_why_not_within(suite, top))
     return within
+
+
+def _why_no_repository(suite: suites.Suite) -> str:
+    if not shutil.which("git"):
+        return "git is not installed, or not on PATH"
+    where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
+    return f"{where} is in no git repository"
+
+
+def _why_not_within(suite: suites.Suite, top: Path) -> str:
+    own = f"{suite.name} measures rnnbench's own cells, which {top} does not hold"
+    return f"{own}; give a suite that lies in the repository"
 
 
 def _repository(suite: suites.Suite) -> Path | None:
@@ -222,17 +228,13 @@ def _at_revision(
 ) -> Side:
     """The base in a temporary worktree."""
     if top is None:
-        where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-        why = f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
+        why = _why_no_repository(suite)
         raise UserError(f"base {base}: {why}, and no folder has that name; give a folder that holds the suite")
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit, base))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)
     if within is None:
-        raise UserError(
-            f"base {base}: {suite.name} measures rnnbench's own cells, which {top} does not hold; "
-            "give a suite that lies in the repository"
-        )
+        raise UserError(f"base {base}: {_why_not_within(suite, top)}")
     if not (tree / within).is_file():
         raise NewSuite(f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare")
     side = Side(

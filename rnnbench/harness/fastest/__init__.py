@@ -21,6 +21,7 @@ from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
+from rnnbench.raised import ending, is_interrupt
 from rnnbench.text import error_in_words
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -199,6 +200,10 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
         counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
+    except (SystemExit, KeyboardInterrupt) as end:
+        if is_interrupt(end):
+            raise
+        return ending(end, "the module")
     except Exception as error:
         return error_in_words(error)
     return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""

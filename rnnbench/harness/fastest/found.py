@@ -11,7 +11,7 @@ from rnnbench.harness.fastest import find
 from rnnbench.harness.fastest.cases import WantedModule
 from rnnbench.harness.fastest.module import TimedWay
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending, place
+from rnnbench.raised import ending, is_interrupt, place
 from rnnbench.text import error_in_words, first_line
 
 
@@ -31,7 +31,9 @@ def search(
             module.eval()
         first, *others = shapes
         return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress).timed
-    except SystemExit as end:
+    except (SystemExit, KeyboardInterrupt) as end:
+        if is_interrupt(end):
+            raise
         raise UserError(f"{wanted.title}: {ending(end)}; a cell must return, or raise another exception") from end
     except (CellError, RuntimeError, TypeError, ValueError) as fault:
         raise UserError(f"{wanted.title}: {first_line(fault) or type(fault).__name__}") from fault

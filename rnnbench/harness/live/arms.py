@@ -59,16 +59,16 @@ def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
     return asked
 
 
-def tensors(value: object) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from tensors(part)
+            yield from tensors_in(part)
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from tensors(part)
+            yield from tensors_in(part)
 
 
 def _arguments(inputs: object) -> tuple[Any, ...]:

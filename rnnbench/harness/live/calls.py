@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.arms import Arm, tensors
+from rnnbench.harness.live.arms import Arm, tensors_in
 from rnnbench.harness.live.outputs import first_tensor
 from rnnbench.harness.live.put_back import Kept, keep_gradient
 from rnnbench.store.records import Phase
@@ -35,7 +35,7 @@ def training(arm: Arm, put_back: ExitStack) -> TimedCall:
 def step(arm: Arm, put_back: ExitStack) -> TimedCall:
     """Forward, backward and an Adam step; a learning rate of zero does the same arithmetic."""
     forward_backward, leaves = _forward_backward(arm, put_back)
-    given = {id(tensor) for tensor in tensors(arm.args)}
+    given = {id(tensor) for tensor in tensors_in(arm.args)}
     weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
     if not weights:
         raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rnnbench.cells.parity import TOLERANCES
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import Arm, tensors
+from rnnbench.harness.live.arms import Arm, tensors_in
 from rnnbench.harness.live.put_back import Kept, gpus
 from rnnbench.harness.live.rounds import named
 from rnnbench.harness.machine.torch_state import TorchState, capture, tf32_allowed
@@ -53,7 +53,7 @@ def first_tensor(output: object) -> Tensor | None:
     """The tensor that is compared and that backward starts from: the output of torch.nn's layers, not their state."""
     if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the most common
         return output[0]
-    return next(tensors(output), None)
+    return next(tensors_in(output), None)
 
 
 def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
@@ -74,7 +74,7 @@ def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
 
 
 def _output(arm: Arm) -> Tensor:
-    snapshots = [Kept.of(tensor) for tensor in tensors(arm.args)]
+    snapshots = [Kept.of(tensor) for tensor in tensors_in(arm.args)]
     try:
         with named(arm.name), torch.no_grad(), torch.random.fork_rng(gpus()):
             output = first_tensor(arm.run(*arm.args))
@@ -96,7 +96,7 @@ def compared_outputs(output: Tensor, expected: Tensor) -> str:
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
     apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
-    error = relative_error(output, expected)
+    error = output_error(output, expected)
     if error <= max(_tolerance(output), _tolerance(expected)):
         return f"agrees{apart}"
     return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
@@ -117,7 +117,7 @@ def _tolerance(output: Tensor) -> float:
     return tolerances.get(str(dtype).removeprefix("torch."), 0.0)
 
 
-def relative_error(output: Tensor, expected: Tensor) -> float:
+def output_error(output: Tensor, expected: Tensor) -> float:
     """The largest absolute difference of two tensors of equal shape, as a share of the largest expected value."""
     if not expected.numel():
         return 0.0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.precision import in_precision
 from rnnbench.harness.live.arms import Arm
-from rnnbench.harness.live.outputs import compared_outputs, first_tensor, relative_error
+from rnnbench.harness.live.outputs import compared_outputs, first_tensor, output_error
 
 SATURATED = 0.99  # of a tanh: nearly its end, where its slope is 2%
 MANY = 0.1  # share of values
@@ -42,7 +42,7 @@ def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: T
     first, second = _in_float64(arm), _in_float64(reference)
     if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
         return text
-    if relative_error(output, expected) > MAX_SHARE * relative_error(expected, second):
+    if output_error(output, expected) > MAX_SHARE * output_error(expected, second):
         return text  # the reference rounds far less: this is coarser work
     size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
     kind = str(output.dtype).removeprefix("torch.")

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.arms import Arm, tensors
+from rnnbench.harness.live.arms import Arm, tensors_in
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
 from rnnbench.harness.live.parity_causes import IN_FLOAT64, with_causes
 from rnnbench.harness.live.put_back import Kept
@@ -62,7 +62,7 @@ def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
     The new values are the old ones, each tensor's rolled by a number of places: they stay in their domain. Arms with
     inputs of their own keep them, unless all have the same, since a layout of another order would roll otherwise.
     """
-    own = [list(tensors(arm.args)) for arm in arms.values()]
+    own = [list(tensors_in(arm.args)) for arm in arms.values()]
     kept = [Kept.of(tensor) for tensor in _unique(own) if _can_roll(tensor)] if _alike(own) else []
 
     def renew(places: int) -> None:

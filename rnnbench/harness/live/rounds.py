@@ -18,6 +18,7 @@ from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.raised import ending, is_interrupt
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
@@ -181,12 +182,19 @@ class LiveRounds:
 
 @contextmanager
 def named(arm: str) -> Iterator[None]:
-    """Put the arm's name in front of an error: a ValueError stays one, any other error becomes a RuntimeError."""
+    """Put the arm's name in front of an error: a ValueError stays one, any other error becomes a RuntimeError.
+
+    So does a KeyboardInterrupt that the arm itself raises; that of a signal passes.
+    """
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{arm}: {message_of(error)}") from error
     except RuntimeError as error:
         raise RuntimeError(f"{arm}: {message_of(error)}") from error
+    except KeyboardInterrupt as error:
+        if is_interrupt(error):
+            raise
+        raise RuntimeError(f"{arm}: {ending(error, 'the module')}") from error
     except Exception as error:
         raise RuntimeError(f"{arm}: {error_in_words(error)}") from error

@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from rnnbench.cells.same_weights import copy_weights
-from rnnbench.harness.live import Found, RoundsDisplay, measure
 from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
+from rnnbench.harness.live.measuring import Found, RoundsDisplay, measure
+from rnnbench.raised import is_interrupt
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words
@@ -66,12 +67,12 @@ def sweep(
                 display_of(number, len(points)),
                 sizes["threads"],
             )
-        except KeyboardInterrupt:
-            if not number:
-                raise
-            return
-        except Exception as error:  # whatever a stranger's module raises: the other points are measured
-            yield SweptPoint(sizes, None, error_in_words(error))
+        except (Exception, KeyboardInterrupt) as error:  # whatever a stranger's module raises
+            if is_interrupt(error):
+                if not number:
+                    raise
+                return
+            yield SweptPoint(sizes, None, error_in_words(error))  # the other points are measured
             continue
         yield SweptPoint(sizes, found)
         if found.taken.interrupted:

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from rnnbench.harness.profiling import recurrence
 from rnnbench.harness.profiling.invariants import invariants
-from rnnbench.harness.profiling.program import ProgramCall, Storage, Watched, reached, storages
+from rnnbench.harness.profiling.program import Program, ProgramCall, Storage, depending_on_earlier, storages
 from rnnbench.harness.profiling.recurrence import input_of, tensor_key, weight_args
 from rnnbench.harness.profiling.remedies import (
     Remedy,
-    give_first,
-    give_once,
-    give_results,
-    make_stacked,
-    make_whole,
-    make_whole_after,
-    stacked,
+    merge_into_first,
+    merge_into_last,
+    merge_over_weights,
+    stacked_weights,
+    use_first_result,
+    use_recorded_results,
+    use_sources,
 )
 from rnnbench.store.profiles import CauseKind
 
@@ -47,13 +47,13 @@ class Suspect:
     note: str = ""  # why it can't be measured; empty if it can be measured
 
 
-def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
+def suspects(program: Program, *, trained: bool) -> list[Suspect]:
     """All suspects, those with the most calls first; `trained`: whether gradients are computed."""
-    calls, dead = watched.calls, _dead(watched)
-    groups = recurrence.by_weight(watched)
-    repeated = [group for group in _invariants(watched) if dead is None or group[0].ordinal not in dead]
+    calls, dead = program.calls, _dead(program)
+    groups = recurrence.by_weight(program)
+    repeated = [group for group in _invariants(program) if dead is None or group[0].ordinal not in dead]
     again = {call.ordinal for group in repeated for call in group}
-    hoistable, outputs = _hoistable(watched, groups, again)
+    hoistable, outputs = _hoistable(program, groups, again)
     # Removing the other groups would also remove the gradients that flow back into their inputs.
     kept = [group for group in hoistable if not (trained and any(input_of(call).requires_grad for call in group))]
     covered = again | {call.ordinal for group in (*kept, *outputs) for call in group}
@@ -61,7 +61,7 @@ def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
         *_not_hoisted(hoistable, kept),
         *_output_products(outputs),
         *_loop_invariants(repeated),
-        *_small_products(watched, covered),
+        *_small_products(program, covered),
         *_copies([call for call in calls if call.ordinal not in again], calls),
         *_joins([call for call in calls if call.ordinal not in again], trained=trained),
         *_waits(calls, dead),
@@ -71,13 +71,13 @@ def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
 
 
 def _hoistable(
-    watched: Watched, groups: list[list[ProgramCall]], again: set[int]
+    program: Program, groups: list[list[ProgramCall]], again: set[int]
 ) -> tuple[list[list[ProgramCall]], list[list[ProgramCall]]]:
     """Groups of products with one weight that don't depend on each other, and so could be a single product.
 
     First those that could be made before a loop, then those that only read its outputs, as a head does.
     """
-    recurrent = [call for group in recurrence.depending(watched, groups) for call in group]
+    recurrent = [call for group in recurrence.recurrent_groups(program, groups) for call in group]
     excluded = again | {call.ordinal for call in recurrent}
     before: list[list[ProgramCall]] = []
     after: list[list[ProgramCall]] = []
@@ -86,14 +86,14 @@ def _hoistable(
             continue
         if len({input_of(call).shape for call in group}) > 1 or input_of(group[0]).dim() != MATRIX:
             continue
-        is_output = recurrence.depend(watched, group, recurrent) and not recurrence.depend(watched, recurrent, group)
+        is_output = recurrence.depend(program, group, recurrent) and not recurrence.depend(program, recurrent, group)
         (after if is_output else before).append(group)
     return before, after
 
 
-def _invariants(watched: Watched) -> list[list[ProgramCall]]:
+def _invariants(program: Program) -> list[list[ProgramCall]]:
     """Values that are computed in every step; a plain copy of one is a copy."""
-    groups = invariants(watched, recurrence.steps_of(watched))
+    groups = invariants(program, recurrence.steps_of(program))
     return [group for group in groups if not (_is_copy(group[0]) and _is_stored_alike(group[0]))]
 
 
@@ -105,33 +105,37 @@ def _loop_invariants(groups: list[list[ProgramCall]]) -> Iterator[Suspect]:
     """All values that are computed again in every step, together, since one may be made of another."""
     every = [call for group in groups for call in group]
     if every:
-        remedies = (give_once(group) for group in sorted(groups, key=lambda group: -group[0].ordinal))
+        remedies = (use_first_result(group) for group in sorted(groups, key=lambda group: -group[0].ordinal))
         yield Suspect("loop invariant", _described(every), len(every), tuple(remedies))
 
 
 def _output_products(groups: list[list[ProgramCall]]) -> Iterator[Suspect]:
     """Products that only read the loop's outputs, and so could be made once after it."""
     for group in groups:
-        yield Suspect("output product", _described(group), len(group), (make_whole_after(group),))
+        yield Suspect("output product", _described(group), len(group), (merge_into_last(group),))
 
 
 def _not_hoisted(groups: list[list[ProgramCall]], kept: list[list[ProgramCall]]) -> Iterator[Suspect]:
     """Products that could be made once for all steps; `kept`: the groups whose removal can be measured."""
     if kept:
         every = [call for group in kept for call in group]
-        yield Suspect("not hoisted", _described(every), len(every), tuple(map(make_whole, kept)))
+        yield Suspect("not hoisted", _described(every), len(every), tuple(map(merge_into_first, kept)))
     elif groups:
         yield Suspect("not hoisted", _described(groups[0]), len(groups[0]), note="gradients flow into their inputs")
 
 
-def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
+def _small_products(program: Program, covered: set[int]) -> Iterator[Suspect]:
     """Products of one input with several weights, which could be a single product with all weights."""
     by_input: dict[Any, list[ProgramCall]] = defaultdict(list)
-    for call in recurrence.products(watched.calls):
+    for call in recurrence.products(program.calls):
         if call.ordinal not in covered and input_of(call).dim() == MATRIX:
             weights = sum(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values()))
             by_input[call.name, weights, tensor_key(input_of(call))].append(call)
-    sets = [group for group in by_input.values() if len(group) >= MIN_CALLS and not any(reached(watched, group))]
+    sets = [
+        group
+        for group in by_input.values()
+        if len(group) >= MIN_CALLS and not any(depending_on_earlier(program, group))
+    ]
     if len(sets) < MIN_CALLS:
         return
     made: dict[Any, list[Tensor]] = {}
@@ -139,8 +143,8 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     for group in sets:
         key = tuple(tuple(map(tensor_key, weight_args(call))) for call in group)
         if key not in made:
-            made[key] = stacked(group)
-        remedies.append(make_stacked(group, made[key]))
+            made[key] = stacked_weights(group)
+        remedies.append(merge_over_weights(group, made[key]))
     every = [call for group in sets for call in group]
     yield Suspect("small products", _described(every), len(every), tuple(remedies))
 
@@ -155,7 +159,7 @@ def _copies(calls: Sequence[ProgramCall], every: Sequence[ProgramCall]) -> Itera
             by_line[call.where].append(call)
     for group in by_line.values():
         if len(group) >= MIN_CALLS:
-            yield Suspect("copy", _described(group), len(group), (give_first(group),))
+            yield Suspect("copy", _described(group), len(group), (use_sources(group),))
 
 
 def _is_copy(call: ProgramCall) -> bool:
@@ -178,7 +182,9 @@ def _joins(calls: Sequence[ProgramCall], *, trained: bool) -> Iterator[Suspect]:
     for group in by_line.values():
         if len(group) >= MIN_CALLS:
             note = "gradients flow through it" if trained and any(call.result.requires_grad for call in group) else ""
-            yield Suspect("concatenation", _described(group), len(group), () if note else (give_results(group),), note)
+            yield Suspect(
+                "concatenation", _described(group), len(group), () if note else (use_recorded_results(group),), note
+            )
 
 
 def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
@@ -191,7 +197,7 @@ def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Susp
         if len(group) < MIN_CALLS:
             continue
         feeding = [] if dead is None else list(_feeding(calls, group, dead))
-        yield Suspect("synchronisation", _described(group), len(group), (give_results([*group, *feeding]),))
+        yield Suspect("synchronisation", _described(group), len(group), (use_recorded_results([*group, *feeding]),))
 
 
 def _unused(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
@@ -207,16 +213,16 @@ def _unused(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Sus
             by_line[call.where].append(call)
     for group in by_line.values():
         if len(group) >= MIN_CALLS:
-            yield Suspect("unused", _described(group), len(group), (give_results(group),))
+            yield Suspect("unused", _described(group), len(group), (use_recorded_results(group),))
 
 
-def _dead(watched: Watched) -> set[int] | None:
+def _dead(program: Program) -> set[int] | None:
     """Calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
-    if watched.hidden:
+    if program.hidden:
         return None
-    fresh = {storage for call in watched.calls if not call.written for storage in storages(call.result) - call.reads}
-    needed, dead = storages(watched.returned), set[int]()
-    for call in reversed(watched.calls):
+    fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
+    needed, dead = storages(program.returned), set[int]()
+    for call in reversed(program.calls):
         lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
         if lasts or call.writes & needed:
             needed |= call.reads

@@ -7,7 +7,7 @@ from pathlib import Path
 from rnnbench.harness import devices
 from rnnbench.harness.live import SILENT, Found, RoundsDisplay, ready, timed
 from rnnbench.harness.live.undisturbed import undisturbed
-from rnnbench.harness.profiling import profile
+from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import of_arm
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase

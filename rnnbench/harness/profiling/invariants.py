@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.arms import tensors
-from rnnbench.harness.profiling.program import ProgramCall, Watched, storages
+from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.profiling.program import Program, ProgramCall, storages
 
 MIN_STEPS = 2
 
 
-def invariants(watched: Watched, steps: int) -> list[list[ProgramCall]]:
+def invariants(program: Program, steps: int) -> list[list[ProgramCall]]:
     """Groups of calls that compute one value, in each of `steps` steps or more often; the first call comes first.
 
     Views are not work, and so are not found. Neither is a value into which something is written.
@@ -22,11 +22,11 @@ def invariants(watched: Watched, steps: int) -> list[list[ProgramCall]]:
         return []
     numbers = ValueNumbers()
     same: dict[int, list[ProgramCall]] = defaultdict(list)
-    changed = {storage for call in watched.calls if call.written for storage in storages(call.args[:1]) | call.writes}
-    for call in watched.calls:
+    changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
+    for call in program.calls:
         number = numbers.of_call(call)
         is_work = isinstance(call.result, Tensor) and not call.writes & call.reads
-        if is_work and not (call.reads | call.writes) & (changed | watched.hidden):
+        if is_work and not (call.reads | call.writes) & (changed | program.hidden):
             same[number].append(call)
     return [group for group in same.values() if len(group) >= steps and _are_equal(group)]
 
@@ -44,7 +44,7 @@ class ValueNumbers:
         """The number of a call's result; calls must be given in order."""
         key = (call.name, self.key(call.function), self.key(call.args), self.key(sorted(call.kwargs.items())))
         number = self._number(("written", call.ordinal) if call.written else key)
-        for index, tensor in enumerate(tensors(call.result)):
+        for index, tensor in enumerate(tensors_in(call.result)):
             self._values.setdefault(id(tensor), self._number((number, index)))
         return number
 

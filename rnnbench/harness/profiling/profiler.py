@@ -35,7 +35,7 @@ WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProfilerFindings:
     """The results of one profiled call."""
 
     allocations: int
@@ -55,39 +55,39 @@ def profiler(*, whole: bool = True) -> Any:
     return torch.profiler.profile(activities=supported(), profile_memory=whole, with_stack=whole, record_shapes=whole)
 
 
-def see(
+def run_profiler(
     timed: TimedCall,
-    forget: Callable[[], object],
+    drop_gradients: Callable[[], object],
     synchronize: Callable[[], object],
     trace: Path | None,
     *,
     launches: bool = False,
-) -> Seen:
+) -> ProfilerFindings:
     """Profile one call, after a warm-up call; its trace is written to the file `trace`, if given.
 
     `launches`: whether the call's device launches kernels.
     """
     with timed.mode():
         timed.call()
-        tries = [_profiled(timed, forget, synchronize) for _ in range(TRIES)]
-    watched = min(tries, key=_length)
-    tree = of_call(watched.profiler.kineto_results.experimental_event_tree())
+        tries = [_run_once(timed, drop_gradients, synchronize) for _ in range(TRIES)]
+    shortest = min(tries, key=_length)
+    tree = events_of_call(shortest.profiler.kineto_results.experimental_event_tree())
     events = list(_walk(tree))
-    flat = watched.events()
-    notes = [] if trace is None else _write_trace(watched, trace)
+    flat = shortest.events()
+    notes = [] if trace is None else _write_trace(shortest, trace)
     blocks = [event for event in events if event.tag == _EventType.Allocation]
     grown = [int(block.extra_fields.alloc_size) for block in blocks if block.extra_fields.alloc_size > 0]
-    seen = kernels(flat)
+    launched = kernels(flat)
     began = min((int(event.start_time_ns) for event in events), default=0)
-    return Seen(
+    return ProfilerFindings(
         allocations=len(grown),
         allocated_bytes=sum(grown),
-        memory=thinned(held(_changes(blocks, began)), MAX_POINTS),
+        memory=thinned(bytes_held(_changes(blocks, began)), MAX_POINTS),
         memory_parts=tuple(_parts(events, began)),
-        kernels=seen,
-        no_kernels=_no_kernels() if launches and seen is None else "",
+        kernels=launched,
+        no_kernels=_no_kernels() if launches and launched is None else "",
         operator_seconds=_operator_seconds(flat),
-        stacks=folded(tree),
+        stacks=folded_stacks(tree),
         notes=tuple(notes),
     )
 
@@ -97,23 +97,25 @@ def the_call(call: Callable[[], object]) -> None:
     call()
 
 
-def _profiled(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[], object]) -> Any:
-    forget()  # the profiler complains if a block is freed whose allocation it did not see
+def _run_once(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Callable[[], object]) -> Any:
+    """Make the call under the profiler, and return its profile."""
+    drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
     synchronize()
-    with profiler() as watched:
+    with profiler() as profiled:
         the_call(timed.call)
         synchronize()
-    return watched
+    return profiled
 
 
-def _length(watched: Any) -> int:
-    events = of_call(watched.profiler.kineto_results.experimental_event_tree())
+def _length(profiled: Any) -> int:
+    """Nanoseconds from the first event of the call to the end of the last."""
+    events = events_of_call(profiled.profiler.kineto_results.experimental_event_tree())
     starts = [int(event.start_time_ns) for event in events]
     ends = [int(event.start_time_ns) + int(event.duration_time_ns) for event in events]
     return max(ends, default=0) - min(starts, default=0)
 
 
-def of_call(tree: Iterable[ProfilerEvent]) -> list[ProfilerEvent]:
+def events_of_call(tree: Iterable[ProfilerEvent]) -> list[ProfilerEvent]:
     """Events of the call, including autograd's in another thread, without the profiler's own frames."""
     inside: list[ProfilerEvent] = []
     waiting = list(tree)
@@ -129,6 +131,7 @@ def of_call(tree: Iterable[ProfilerEvent]) -> list[ProfilerEvent]:
 
 
 def _walk(tree: Iterable[ProfilerEvent]) -> Iterator[ProfilerEvent]:
+    """All events of a tree."""
     waiting = list(tree)
     while waiting:
         event = waiting.pop()
@@ -149,7 +152,7 @@ def _changes(blocks: Iterable[ProfilerEvent], began: int) -> list[tuple[float, i
     ]
 
 
-def held(changes: Iterable[tuple[float, int, int]]) -> list[tuple[float, int]]:
+def bytes_held(changes: Iterable[tuple[float, int, int]]) -> list[tuple[float, int]]:
     """Seconds and bytes held after each change; blocks from before the first change do not count."""
     sizes: dict[int, int] = {}
     total, line = 0, [(0.0, 0)]
@@ -171,6 +174,7 @@ def thinned(line: Sequence[tuple[float, int]], most: int) -> tuple[tuple[float, 
 
 
 def _parts(events: Iterable[ProfilerEvent], began: int) -> Iterator[tuple[CallPart, float]]:
+    """Each part of the call, with the seconds after which it starts."""
     starts: dict[CallPart, int] = {"forward": began}
     for event in events:
         name, start = str(event.name), int(event.start_time_ns)
@@ -203,6 +207,7 @@ def _no_kernels() -> str:
 
 
 def _operator_seconds(flat: Iterable[ProfilerEvent]) -> dict[tuple[str, str], float]:
+    """Seconds in each operator itself, by its name and shapes."""
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     for event in flat:
         if event.name.startswith("aten::"):
@@ -211,7 +216,7 @@ def _operator_seconds(flat: Iterable[ProfilerEvent]) -> dict[tuple[str, str], fl
     return dict(seconds)
 
 
-def folded(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
+def folded_stacks(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
     """Nanoseconds in each stack of Python frames and operators, without the time in what it calls.
 
     Frames of this package are left out, except those of its cells: their time is that of the frame that encloses them.
@@ -244,13 +249,13 @@ def frame(name: str) -> str:
     return f"{line.rpartition('/')[2]}: {function}" if colon and "(" in line else name
 
 
-def _write_trace(watched: Any, file: Path) -> list[str]:
+def _write_trace(profiled: Any, file: Path) -> list[str]:
     """Write the trace for Chrome and Perfetto, packed; returns a note if it was too large."""
     with scratch("trace") as folder:  # removed even if the worker is killed at its deadline
         whole = folder / "trace.json"
-        watched.export_chrome_trace(str(whole))
+        profiled.export_chrome_trace(str(whole))
         content = json.loads(whole.read_text(encoding="utf-8"))
-    events, notes = cut(content["traceEvents"], MAX_EVENTS)
+    events, notes = first_events(content["traceEvents"], MAX_EVENTS)
     content["traceEvents"] = events
     file.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(file, "wt", encoding="utf-8") as packed:
@@ -258,7 +263,7 @@ def _write_trace(watched: Any, file: Path) -> list[str]:
     return notes
 
 
-def cut(events: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], list[str]]:
+def first_events(events: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], list[str]]:
     """The first `most` events by time, plus those without a time (thread names), and a note if any were cut."""
     timed = sorted((event for event in events if "ts" in event), key=lambda event: float(event["ts"]))
     if len(timed) <= most:

@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from rnnbench.cells.states import storage_address
-from rnnbench.harness.live.arms import tensors
+from rnnbench.harness.live.arms import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
 TORCH = str(Path(torch.__file__).parent)
@@ -57,7 +57,7 @@ class ProgramCall:
         return storages(self.result) | into
 
 
-class Program(TorchFunctionMode):
+class ProgramRecorder(TorchFunctionMode):
     """Records the torch functions that are called while this mode is active."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Program(TorchFunctionMode):
 
 
 @dataclass(frozen=True)
-class Watched:
+class Program:
     """A recorded program, up to the start of backward."""
 
     calls: tuple[ProgramCall, ...]
@@ -85,7 +85,7 @@ class Watched:
     backward: ProgramCall | None = None
 
 
-def watch(call: Callable[[], object]) -> Watched:
+def record(call: Callable[[], object]) -> Program:
     """Record a call twice, in the current modes; raises TooLong, and any error of the call.
 
     A tensor that is read but that no recorded call made is a parameter or constant if both recordings read it: the
@@ -94,19 +94,21 @@ def watch(call: Callable[[], object]) -> Watched:
     first, *_ = _forward(call)
     second, returned, backward = _forward(call)
     known = _unmade(first) & _unmade(second)
-    return Watched(tuple(second), returned, frozenset(_unmade(second) - known), backward)
+    return Program(tuple(second), returned, frozenset(_unmade(second) - known), backward)
 
 
 def _forward(call: Callable[[], object]) -> tuple[list[ProgramCall], object, ProgramCall | None]:
-    with Program() as program:
+    """Record a call up to its backward: its functions, what `Program.returned` is, and the call of backward."""
+    with ProgramRecorder() as recorder:
         returned = call()
-    for index, recorded in enumerate(program.calls):
+    for index, recorded in enumerate(recorder.calls):
         if recorded.name == "backward":
-            return program.calls[:index], recorded.args[0], recorded
-    return program.calls, returned, None
+            return recorder.calls[:index], recorded.args[0], recorded
+    return recorder.calls, returned, None
 
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
+    """Storages that are read and that no earlier call has made."""
     made, unmade = set[Storage](), set[Storage]()
     for call in calls:
         unmade |= call.reads - made
@@ -116,15 +118,15 @@ def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
 
 def storages(value: object) -> set[Storage]:
     """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
-    return {address for tensor in tensors(value) if (address := storage_address(tensor))}
+    return {address for tensor in tensors_in(value) if (address := storage_address(tensor))}
 
 
 def made_from(
-    watched: Watched, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()
+    program: Program, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()
 ) -> Iterator[ProgramCall]:
     """The calls with an argument that is made from an earlier result of `sources`, or from one of `unknown`."""
     among, tainted = {call.ordinal for call in sources}, set(unknown)
-    for call in watched.calls:
+    for call in program.calls:
         is_tainted = bool(call.reads & tainted)
         if is_tainted:
             yield call
@@ -132,13 +134,14 @@ def made_from(
             tainted |= call.writes
 
 
-def reached(watched: Watched, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
+def depending_on_earlier(program: Program, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
     """The `sources` whose arguments depend on the result of an earlier source, or on tensors of unknown origin."""
     among = {call.ordinal for call in sources}
-    return (call for call in made_from(watched, sources, watched.hidden) if call.ordinal in among)
+    return (call for call in made_from(program, sources, program.hidden) if call.ordinal in among)
 
 
 def _writes(function: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a function writes into its first argument, or into `out`, to judge by its name."""
     name = str(getattr(function, "__name__", ""))
     in_place = name.endswith("_") and not name.endswith("__")
     return in_place or name == "__setitem__" or name.startswith("__i") or kwargs.get("out") is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnbench.cells.states import BATCHED
 from rnnbench.harness.profiling.invariants import ValueNumbers
-from rnnbench.harness.profiling.program import ProgramCall, Watched, made_from, reached
+from rnnbench.harness.profiling.program import Program, ProgramCall, depending_on_earlier, made_from
 from rnnbench.harness.profiling.remedies import product_of
 
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
@@ -26,40 +26,40 @@ def products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
             yield call
 
 
-def by_weight(watched: Watched) -> list[list[ProgramCall]]:
+def by_weight(program: Program) -> list[list[ProgramCall]]:
     """Groups of products with one weight, which may be computed again for each of them."""
     groups: dict[Any, list[ProgramCall]] = defaultdict(list)
-    numbers = ValueNumbers(watched.calls)
-    for call in products(watched.calls):
+    numbers = ValueNumbers(program.calls)
+    for call in products(program.calls):
         rest = [arg for index, arg in enumerate(call.args) if index != product_of(call.name)]
         groups[call.name, numbers.key(rest), numbers.key(list(call.kwargs.values()))].append(call)
     return list(groups.values())
 
 
-def depending(watched: Watched, groups: Iterable[list[ProgramCall]]) -> list[list[ProgramCall]]:
+def recurrent_groups(program: Program, groups: Iterable[list[ProgramCall]]) -> list[list[ProgramCall]]:
     """The groups of which a call depends on an earlier one."""
-    return [group for group in groups if len(group) > 1 and any(reached(watched, group))]
+    return [group for group in groups if len(group) > 1 and any(depending_on_earlier(program, group))]
 
 
-def steps_of(watched: Watched) -> int:
+def steps_of(program: Program) -> int:
     """Steps of the sequence: the most products, or cells of torch, with one weight that depend on each other."""
-    numbers = ValueNumbers(watched.calls)
+    numbers = ValueNumbers(program.calls)
     cells: dict[Any, list[ProgramCall]] = defaultdict(list)
     layers: dict[Any, int] = defaultdict(int)
-    for call in watched.calls:
+    for call in program.calls:
         if call.name in CELLS:
             cells[call.name, numbers.key(call.args[FIRST_WEIGHT:])].append(call)
         elif call.name in LAYER_OPERATORS:
             weights = [arg for arg in call.args if isinstance(arg, list | tuple)][-1]
             layers[call.name, numbers.key(weights)] += _length(call.args)
-    chains = [len(group) for group in depending(watched, [*by_weight(watched), *cells.values()])]
+    chains = [len(group) for group in recurrent_groups(program, [*by_weight(program), *cells.values()])]
     return max([*chains, *layers.values()], default=1)
 
 
-def depend(watched: Watched, calls: Sequence[ProgramCall], sources: Sequence[ProgramCall]) -> bool:
+def depend(program: Program, calls: Sequence[ProgramCall], sources: Sequence[ProgramCall]) -> bool:
     """Whether an argument of one of `calls` is made of the result of one of `sources`."""
     targets = {call.ordinal for call in calls}
-    return any(call.ordinal in targets for call in made_from(watched, sources))
+    return any(call.ordinal in targets for call in made_from(program, sources))
 
 
 def input_of(call: ProgramCall) -> Tensor:

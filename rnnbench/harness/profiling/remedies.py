@@ -22,8 +22,8 @@ def product_of(name: str) -> int | None:
     return ROWS.get(name)
 
 
-def give_first(calls: Sequence[ProgramCall]) -> Remedy:
-    """Use the first argument in place of its copy."""
+def use_sources(calls: Sequence[ProgramCall]) -> Remedy:
+    """Use the first argument of each call, such as the source of a copy, in place of its result."""
 
     def rewrite(replay: Replay) -> None:
         for call in calls:
@@ -32,7 +32,7 @@ def give_first(calls: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
-def give_results(calls: Sequence[ProgramCall]) -> Remedy:
+def use_recorded_results(calls: Sequence[ProgramCall]) -> Remedy:
     """Use the recorded results, without gradients, wherever they are needed."""
 
     def rewrite(replay: Replay) -> None:
@@ -45,7 +45,7 @@ def give_results(calls: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
-def give_once(group: Sequence[ProgramCall]) -> Remedy:
+def use_first_result(group: Sequence[ProgramCall]) -> Remedy:
     """Use the result of the first call in place of the others, which compute the same value."""
 
     def rewrite(replay: Replay) -> None:
@@ -57,7 +57,7 @@ def give_once(group: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
-def make_whole_after(group: Sequence[ProgramCall]) -> Remedy:
+def merge_into_last(group: Sequence[ProgramCall]) -> Remedy:
     """Make the products of one weight a single product in place of the last; no result may be used before it."""
     at = product_of(group[0].name) or 0
 
@@ -66,7 +66,7 @@ def make_whole_after(group: Sequence[ProgramCall]) -> Remedy:
         replay.check_unused_before(last, group)
         with replay.before(last):
             rows = replay.function(torch.cat, [replay.node(call).args[at] for call in group])
-            whole = replay.again(last, (*last.args[:at], rows, *last.args[at + 1 :]), last.kwargs)
+            whole = replay.call_again(last, (*last.args[:at], rows, *last.args[at + 1 :]), last.kwargs)
             steps = replay.method("view", whole, len(group), -1, group[0].result.shape[-1])
             parts = replay.parts(replay.method("unbind", steps, 0), len(group))
         _replace(replay, group, parts)
@@ -74,7 +74,7 @@ def make_whole_after(group: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
-def make_whole(group: Sequence[ProgramCall]) -> Remedy:
+def merge_into_first(group: Sequence[ProgramCall]) -> Remedy:
     """Make the products of one weight with the rows of all steps a single product, in place of the first."""
     at = product_of(group[0].name) or 0
     rows = torch.cat([call.args[at].detach() for call in group])
@@ -83,7 +83,7 @@ def make_whole(group: Sequence[ProgramCall]) -> Remedy:
         first = replay.node(group[0])
         with replay.before(first):
             args = (*first.args[:at], replay.constant(rows), *first.args[at + 1 :])
-            whole = replay.again(first, args, first.kwargs)
+            whole = replay.call_again(first, args, first.kwargs)
             steps = replay.method("view", whole, len(group), -1, group[0].result.shape[-1])
             parts = replay.parts(replay.method("unbind", steps, 0), len(group))
         _replace(replay, group, parts)
@@ -91,7 +91,7 @@ def make_whole(group: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
-def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Remedy:
+def merge_over_weights(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Remedy:
     """Make the products of one input with several weights a single product; `weights` is the result of `stacked`."""
     at, sizes = product_of(group[0].name) or 0, [int(call.result.shape[-1]) for call in group]
     is_even = len(set(sizes)) == 1  # `chunk` is faster, and a cell would use it
@@ -100,7 +100,7 @@ def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Rem
         first = replay.node(group[0])
         with replay.before(first):
             own = [replay.constant(weight) for weight in weights]
-            whole = replay.again(first, (*own[:at], first.args[at], *own[at:]), {})
+            whole = replay.call_again(first, (*own[:at], first.args[at], *own[at:]), {})
             split = ("chunk", len(group)) if is_even else ("split_with_sizes", sizes)
             parts = replay.parts(replay.method(split[0], whole, split[1], -1), len(group))
         _replace(replay, group, parts)
@@ -108,7 +108,7 @@ def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Rem
     return rewrite
 
 
-def stacked(group: Sequence[ProgramCall]) -> list[Tensor]:
+def stacked_weights(group: Sequence[ProgramCall]) -> list[Tensor]:
     """Concatenate the weights of calls of one function, in the order of the arguments, without the rows."""
     columns = [_weights(call) for call in group]
     along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)

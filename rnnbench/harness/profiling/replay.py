@@ -19,8 +19,8 @@ from torch.autograd.function import FunctionCtx
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
 
-from rnnbench.harness.live.arms import tensors
-from rnnbench.harness.profiling.program import ProgramCall, Watched, storages
+from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.profiling.program import Program, ProgramCall, storages
 
 CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change later calls
 
@@ -32,18 +32,18 @@ class ReplayDiffers(Exception):
 class Replay:
     """The calls of a program, in order, up to its backward if it has one."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, program: Program) -> None:
         """Raises ReplayDiffers if a part of the program could not be recorded."""
         self._graph = Graph()
-        self._made = set(watched.hidden).union(*(call.writes - call.reads for call in watched.calls))
-        self._values: dict[int, Node] = {}  # key: the tensor's id, unique since `watched` holds all tensors
+        self._made = set(program.hidden).union(*(call.writes - call.reads for call in program.calls))
+        self._values: dict[int, Node] = {}  # key: the tensor's id, unique since the program holds all tensors
         self._constants: list[Tensor] = []  # in the order of the placeholders
         self._parameters: dict[str, nn.Parameter] = {}
-        self._nodes = {call.ordinal: self._add(call) for call in watched.calls if _is_work(call)}
-        self._trained = watched.backward is not None
-        output = self.argument(watched.returned)
-        if watched.backward is not None:
-            self._add(watched.backward)
+        self._nodes = {call.ordinal: self._add(call) for call in program.calls if _is_work(call)}
+        self._trained = program.backward is not None
+        output = self.argument(program.returned)
+        if program.backward is not None:
+            self._add(program.backward)
         self._graph.output(output)
         for node in reversed(self._graph.nodes):
             if node.meta.get("is_part") and not node.users:
@@ -73,7 +73,7 @@ class Replay:
         """A context in which new calls are added before `node`."""
         return self._graph.inserting_before(node)
 
-    def again(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
+    def call_again(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """Add another call of the same function."""
         return self._graph.create_node(node.op, node.target, args, kwargs)
 
@@ -113,7 +113,7 @@ class Replay:
             return self.constant(value)
         if type(value) in (list, tuple):
             return type(value)(map(self.argument, value))
-        if any(True for _ in tensors(value)):
+        if any(True for _ in tensors_in(value)):
             raise ReplayDiffers(f"it gives a function a {type(value).__name__}")
         return value
 
@@ -148,6 +148,7 @@ class Replay:
         return call
 
     def _add(self, call: ProgramCall) -> Node:
+        """Add a recorded call; properties and indices become calls of functions."""
         function, name = call.function, str(getattr(call.function, "__name__", ""))
         args, kwargs = self.argument(call.args), {key: self.argument(value) for key, value in call.kwargs.items()}
         if name in ("__get__", "__set__"):
@@ -165,10 +166,11 @@ class Replay:
         return node
 
     def _bind(self, node: Node, result: object) -> None:
+        """Let the recorded result, and each part of a tuple, stand for the node."""
         if isinstance(result, Tensor):
             node.meta["like"] = (result.shape, result.dtype)
             self._values.setdefault(id(result), node)
-        elif isinstance(result, list | tuple) and any(True for _ in tensors(result)):
+        elif isinstance(result, list | tuple) and any(True for _ in tensors_in(result)):
             for index, part in enumerate(result):
                 part_node = self._graph.call_function(operator.getitem, (node, index))
                 part_node.meta |= {"is_view": True, "is_part": True}
@@ -176,6 +178,8 @@ class Replay:
 
 
 class _Checked(Interpreter):
+    """Runs a replay, and compares shape and type of each result with the recorded one."""
+
     def run_node(self, node: Node) -> Any:
         result = super().run_node(node)
         like = node.meta.get("like")

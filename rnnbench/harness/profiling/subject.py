@@ -31,7 +31,7 @@ class ProfiledCall:
     call: TimedCall
     forward: TimedCall | None = None  # the first part of the call; None if the call is only a forward
     forward_backward: TimedCall | None = None  # the first two parts; None if there is no third part
-    forget: Callable[[], object] = lambda: None  # drops the gradients that a call leaves
+    drop_gradients: Callable[[], object] = lambda: None  # drops the gradients that a call leaves
     steps: int | None = None  # of the sequence; None if they must be found from the program
     opaque: str = ""  # why its operators are not visible: it is compiled, or a recording
     own: bool = True  # whether to look for causes: it is a user's or a cell's code, not torch's own layer
@@ -60,7 +60,7 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
         built.timed_call(),
         forward,
         forward_backward,
-        forget=lambda: built.model.zero_grad(set_to_none=True),
+        drop_gradients=lambda: built.model.zero_grad(set_to_none=True),
         steps=workload.seq_len,
         opaque=f"{case.implementation} code calls its kernels without operators ({backend})"
         if backend
@@ -77,7 +77,7 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
     if phase == "step":
         forward_backward = training(arm, put_back)
 
-    def forget() -> None:
+    def drop_gradients() -> None:
         for parameter in arm.parameters():
             parameter.grad = None
 
@@ -87,7 +87,7 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         timed,
         forward,
         forward_backward,
-        forget,
+        drop_gradients,
         steps=layer_steps(arm.run, arm.args[0]) if isinstance(arm.run, nn.RNNBase) else None,
         opaque=hidden(arm.run),
         own=not arm.is_torchs,

@@ -181,7 +181,7 @@ class Operations:
 
     def _profile(self, request: dict[str, Any]) -> ProfileReply:
         """Where the time of a call goes."""
-        from rnnbench.harness.profiling import profile
+        from rnnbench.harness.profiling.profile import profile
         from rnnbench.harness.profiling.subject import of_built
 
         built = self._builder.build(request)

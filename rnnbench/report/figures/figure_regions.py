@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from rnnbench.analysis.scaling.crossing import along, middle
 from rnnbench.analysis.scaling.fit import Fits, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING
-from rnnbench.analysis.scaling.terms import CAUSES, Bound
+from rnnbench.analysis.scaling.terms import CAUSES, TimeCause
 from rnnbench.report.colors import ON_AREAS, WORK, Shade
 from rnnbench.report.figures.drawing.canvas import fixed_ticks, legible, short
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
@@ -24,8 +24,12 @@ from rnnbench.report.words.fit_names import named
 from rnnbench.report.words.units import ratio_box
 
 ACROSS, UP = "batch_size", "hidden_size"
-SHADES: dict[Bound, Shade] = {"dispatch": WORK["overhead"], "arithmetic": WORK["products"], "memory": WORK["copies"]}
-SAID: dict[Bound, str] = {
+SHADES: dict[TimeCause, Shade] = {
+    "dispatch": WORK["overhead"],
+    "arithmetic": WORK["products"],
+    "memory": WORK["copies"],
+}
+SAID: dict[TimeCause, str] = {
     "dispatch": "dispatch: fixed costs of calls and steps",
     "arithmetic": "arithmetic: matrix products",
     "memory": "memory: weights, states, element by element",

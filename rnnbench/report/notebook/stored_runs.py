@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rnnbench import plot
-from rnnbench.analysis.runs.lost_windows import LOST
+from rnnbench.analysis.runs.lost_windows import noted
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import RunTimes, joined, read_with_lines
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
@@ -143,7 +143,7 @@ class StoredRuns(FrameResult):
 
 def _lost(info: RunInfo) -> list[str]:
     """Sentences on the windows of a run that were lost."""
-    return [f"{note[:1].upper()}{note[1:]}." for note in info.notes if note.startswith(LOST)]
+    return [f"{note[:1].upper()}{note[1:]}." for note in noted(info)]
 
 
 def found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:

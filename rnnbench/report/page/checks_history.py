@@ -8,7 +8,7 @@ from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.figures.several_runs import figure_checks
 from rnnbench.report.figures.several_runs.panels import MAX_PANELS
-from rnnbench.report.page.section import Section, of_runs
+from rnnbench.report.page.section import LEFT_OUT, Section, of_runs
 from rnnbench.report.verdicts import over_time_tables
 from rnnbench.report.verdicts.over_time import DatedCheck, frame
 from rnnbench.report.words.changes import slower
@@ -30,7 +30,8 @@ def section(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Secti
     caption = CAPTION.format(panels=MAX_PANELS)
     pictures = () if figure is None else (picture("checks", "Changes over the checks", caption, figure),)
     tables = (over_time_tables.changes(found, checks), over_time_tables.every(found, checks))
-    return of_runs("checks", "What the checks found", tuple(_words(found, checks)), (), pictures, tables, left_out)
+    words = tuple(_words(found, checks))
+    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, pictures, tables)
 
 
 def _words(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import CaseHistory, History, LevelChange
 from rnnbench.analysis.history.change_points import MIN_LEVEL_POINTS
+from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.figures.several_runs import figure_history
 from rnnbench.report.figures.several_runs.panels import MAX_PANELS
-from rnnbench.report.page.section import Section, of_runs
+from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
 from rnnbench.report.tables import table_history
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
@@ -39,15 +40,10 @@ def section(history: History, left_out: Sequence[str] = ()) -> Section:
         table_history.lines(history, case_names),
         table_history.runs(history),
     )
-    return of_runs(
-        "history",
-        "How it changed over the runs",
-        tuple(_words(history, case_names)),
-        notes(history),
-        pictures,
-        tables,
-        left_out,
-    )
+    words = tuple(_words(history, case_names))
+    lost = tuple(map(one_line, noted_of_runs(history.runs)))
+    warnings = {LEFT_OUT: left_out, LOST: lost, DIFFERENCES: notes(history)}
+    return of_runs("history", "How it changed over the runs", words, warnings, pictures, tables)
 
 
 def _words(history: History, case_names: Names) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A section of a page: a question, and the paragraphs, figures and tables that answer it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,8 +8,10 @@ from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.tables.table import Table
 
 MAX_OPEN_ROWS = 200  # a longer table is folded until the reader opens it
-DIFFERENCES = "Not the same in these runs:"
+# Headings of what a reader must know before the numbers of several runs
 LEFT_OUT = "Left out, since these files can't be read:"
+LOST = "Lost from these runs:"
+DIFFERENCES = "Not the same in these runs:"
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,11 @@ def of_runs(
     id: str,
     title: str,
     paragraphs: Sequence[str],
-    differences: Sequence[str],
+    warnings: Mapping[str, Sequence[str]],
     pictures: Sequence[Picture],
     tables: Sequence[Table],
-    left_out: Sequence[str] = (),
 ) -> Section:
-    """A section on several runs.
-
-    `differences` are what a reader must know before the numbers; `left_out` tells of each file that can't be read.
-    """
-    told = {LEFT_OUT: left_out, DIFFERENCES: differences}
-    warnings = [Warnings(heading, tuple(texts)) for heading, texts in told.items() if texts]
-    parts: list[SectionPart] = [*warnings, *map(Paragraph, paragraphs), *map(Drawn, pictures), *map(Listed, tables)]
+    """A section on several runs; `warnings`: the lines below each heading, which comes only with lines."""
+    first = [Warnings(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
+    parts: list[SectionPart] = [*first, *map(Paragraph, paragraphs), *map(Drawn, pictures), *map(Listed, tables)]
     return Section(id, title, title, parts)

@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator
 
 from rnnbench.analysis.run_to_run import TOO_FEW
+from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.together import Together
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.figures.several_runs import figure_together
-from rnnbench.report.page.section import Section, of_runs
+from rnnbench.report.page.section import DIFFERENCES, LOST, Section, of_runs
 from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
@@ -31,7 +32,8 @@ def section(found: Together) -> Section:
     pictures = () if figure is None else (picture("together", title, CAPTION, figure),)
     tables = (table_together.cases(found, case_names, runs), table_together.environments(found, runs))
     words = tuple(_words(found, case_names, runs))
-    return of_runs("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
+    warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs))), DIFFERENCES: tuple(_differences(found, runs))}
+    return of_runs("together", "The runs side by side", words, warnings, pictures, tables)
 
 
 def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[str]:
@@ -73,7 +75,7 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
         yield f"{plural(together.alone, 'case')} {verb} in one run only, and left out."
 
 
-def _notes(together: Together, runs: list[str]) -> Iterator[str]:
+def _differences(together: Together, runs: list[str]) -> Iterator[str]:
     """The differences between the environments, one line each."""
     for key, values in list(together.unlike.items())[:MAX_NOTED]:
         texts = (table_together.environment_value(value) for value in values)

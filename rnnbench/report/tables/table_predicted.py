@@ -32,7 +32,7 @@ def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
         Column("predicted ratio", of("ratio", ratio), numeric=True),
         Column("95% interval", _ratio_interval, numeric=True),
-        Column("bound by", _bound),
+        Column("mostly spent on", _spent_on),
         Column("note", _note),
     ]
     return table(
@@ -52,8 +52,8 @@ def _ratio_interval(row: dict[str, Any]) -> str:
     return "" if row["implementation"] in REFERENCES else ratio_interval(row["ratio_low"], row["ratio_high"])
 
 
-def _bound(row: dict[str, Any]) -> str:
-    return f"{row['bound_by']} {whole_percent(row[row['bound_by']])}" if row["bound_by"] else MISSING
+def _spent_on(row: dict[str, Any]) -> str:
+    return f"{row['spent_on']} {whole_percent(row[row['spent_on']])}" if row["spent_on"] else MISSING
 
 
 def _note(row: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.analysis.scaling.fit import SERIES, Fits, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import REACH
-from rnnbench.analysis.scaling.predict import bound_by
+from rnnbench.analysis.scaling.predict import mostly_spent_on
 from rnnbench.analysis.scaling.terms import CAUSES
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line, several, word
@@ -32,7 +32,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         Column("a call", of("call_seconds", duration), numeric=True),
         Column("a step", of("step_seconds", duration), numeric=True),
         Column("arithmetic", lambda row: rate(row["macs_per_second"], "MAC"), numeric=True),
-        Column("bound by, smallest sizes to largest", _bounds),
+        Column("mostly spent on, smallest sizes to largest", _spent_on),
         Column("off, median", of("median_error", percent_digits), numeric=True),
         Column("off, at most", of("largest_error", percent_digits), numeric=True),
         Column("points", of("points", count), numeric=True),
@@ -77,8 +77,8 @@ def _row(fit: SizeFit, series: str) -> dict[str, Any]:
     ends = ordered.iloc[[0, -1]].reset_index(drop=True)
     causes, work = fit.by_cause(ends), fit.work(ends)
     total = np.sum([causes[cause] for cause in CAUSES], axis=0)
-    bounds = bound_by(causes)
-    shares = [float(causes[bound][index] / total[index]) for index, bound in enumerate(bounds)]
+    spent_on = mostly_spent_on(causes)
+    shares = [float(causes[cause][index] / total[index]) for index, cause in enumerate(spent_on)]
     arithmetic = float(causes["arithmetic"][-1])
     errors = np.expm1(fit.errors.loc[fit.errors["place"].isin(WITHIN), "log_error"].abs())
     return (
@@ -88,9 +88,9 @@ def _row(fit: SizeFit, series: str) -> dict[str, Any]:
             "call_seconds": fit.cost("call"),
             "step_seconds": fit.cost("step"),
             "macs_per_second": float(work.macs[-1]) / arithmetic if arithmetic > 0 else np.nan,
-            "smallest_bound_by": bounds[0],
+            "smallest_spent_on": spent_on[0],
             "smallest_share": shares[0],
-            "largest_bound_by": bounds[1],
+            "largest_spent_on": spent_on[1],
             "largest_share": shares[1],
             "median_error": float(errors.median()),
             "largest_error": float(errors.max()),
@@ -100,6 +100,6 @@ def _row(fit: SizeFit, series: str) -> dict[str, Any]:
     )
 
 
-def _bounds(row: dict[str, Any]) -> str:
-    ends = [f"{row[f'{end}_bound_by']} {whole_percent(row[f'{end}_share'])}" for end in ("smallest", "largest")]
+def _spent_on(row: dict[str, Any]) -> str:
+    ends = [f"{row[f'{end}_spent_on']} {whole_percent(row[f'{end}_share'])}" for end in ("smallest", "largest")]
     return " → ".join(ends)

@@ -73,15 +73,15 @@ def probe(built: Built) -> Readings:
     return Readings(values, missing)
 
 
-def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] = lambda: None) -> CallCounts:
+def count(timed: TimedCall, device: torch.device, drop_gradients: Callable[[], object] = lambda: None) -> CallCounts:
     """Run a call twice, to warm up and to watch it; whatever the call raises is passed on.
 
-    `forget` drops what the first call leaves behind, such as gradients: the profiler complains about freed blocks whose
+    `drop_gradients` drops what the first call leaves behind: the profiler complains about freed blocks whose
     allocation it never saw.
     """
     with timed.mode():
         timed.call()
-    forget()
+    drop_gradients()
     return watch(timed, device)
 
 

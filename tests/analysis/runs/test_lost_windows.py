@@ -56,9 +56,12 @@ def test_a_lost_file_is_named_and_the_rest_is_read(run: Path, tmp_path: Path) ->
     assert in_process("report", run, "--out", "page", cwd=tmp_path).returncode == 0
     assert words in (tmp_path / "page" / "index.html").read_text()
     assert words in repr(load(run)).replace("\n", " ")
-    whole = stored.read(finished(made.folder(tmp_path / "other", TIMES), 3))
-    notes = stored.compare(whole, stored.read(run), {GRU.key: 0.05}).notes
+    other = finished(made.folder(tmp_path / "other", TIMES), 3)
+    notes = stored.compare(stored.read(other), stored.read(run), {GRU.key: 0.05}).notes
     assert f"{run.name}: w{words}; nothing here counts what they held" in notes
+    for option in ("--together", "--history"):
+        assert in_process("report", option, other, run, "--out", option[2:], cwd=tmp_path).returncode == 0
+        assert f"{run.name}: w{words}" in (tmp_path / option[2:] / "index.html").read_text()
 
 
 def test_the_last_file_is_missed_too(run: Path) -> None:

@@ -51,7 +51,7 @@ def test_what_both_fits_miss_alike_cancels_in_their_ratio() -> None:
 def test_each_row_says_what_bounds_it() -> None:
     sizes = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
     predicted = predict(made_up.summary({("lstm", "loop"): made_up.loop}), sizes)
-    assert predicted["bound_by"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
+    assert predicted["spent_on"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
     assert predicted[["dispatch", "arithmetic", "memory"]].to_numpy().dtype == float
 
 
@@ -73,7 +73,7 @@ def test_rows_are_numbered_and_have_no_other_columns_than_they_should() -> None:
     assert list(predicted.columns) == [
         *SERIES, "batch_size", "seq_len", "input_size", "hidden_size", "status", "reason",
         "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
-        "bound_by", "dispatch", "arithmetic", "memory", "measured_seconds",
+        "spent_on", "dispatch", "arithmetic", "memory", "measured_seconds",
     ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_predicted_beyond_twice_the_measured_sizes_and_the_row_says_w
     assert list(rows["status"]) == ["predicted", "not predicted"]
     assert rows["reason"].iloc[1] == "batch_size was measured from 1 to 64; 129 is beyond 2 times that"
     assert rows[["seconds", "seconds_low", "ratio", "dispatch"]].iloc[1].isna().all()
-    assert rows["bound_by"].iloc[1] == ""
+    assert rows["spent_on"].iloc[1] == ""
 
 
 def test_a_size_of_two_measured_values_gives_no_interval_at_a_third_and_says_why() -> None:

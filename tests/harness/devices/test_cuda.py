@@ -26,7 +26,8 @@ from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.time_line import Stream, _buffer
 from rnnbench.harness.doctor.gpu_advice import advice
 from rnnbench.harness.machine import torch_state
-from rnnbench.harness.profiling import profile, profiler
+from rnnbench.harness.profiling import profiler
+from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import of_built
 from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.harness.worker import ceilings, energy
@@ -105,10 +106,10 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
     with timed.mode():
         timed.call()
         torch.cuda.synchronize()
-        with profiler.profiler(whole=False) as watched:
+        with profiler.profiler(whole=False) as program:
             timed.call()
             torch.cuda.synchronize()
-    assert not [event.name for event in watched.events() if "HtoD" in event.name or "DtoH" in event.name]
+    assert not [event.name for event in program.events() if "HtoD" in event.name or "DtoH" in event.name]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])

@@ -4,6 +4,7 @@ import gc
 import json
 import pickle
 import random
+import signal
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class Meddler(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         self.calls += 1
         if self.ending is not None and self.calls > 8:
+            if isinstance(self.ending, KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
             raise self.ending
         self.count = self.count + 1
         random.random()

@@ -3,6 +3,7 @@
 import gc
 import math
 import random
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -198,7 +199,7 @@ def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -
     def call() -> None:
         arm.call()
         if machine.clock.seconds > until:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     arms = {"base": machine.arm(4), "mine": TimedCall(call, nullcontext)}
     until = 0.3

@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
 def test_ctrl_c_keeps_what_is_finished() -> None:
     def interrupted(batch: int) -> Tensor:
         if batch == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return inputs(batch)
 
     swept = rnnbench.sweep({"mine": loop, "torch": layer}, interrupted, **SIZES, **QUICK)

@@ -13,7 +13,7 @@ from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.profiling.causes import Suspect, suspects
 from rnnbench.harness.profiling.invariants import invariants
-from rnnbench.harness.profiling.program import MAX_CALLS, TooLong, Watched, watch
+from rnnbench.harness.profiling.program import MAX_CALLS, Program, TooLong, record
 from rnnbench.harness.profiling.recurrence import steps_of
 from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from rnnbench.harness.profiling.subject import layer_steps
@@ -26,16 +26,16 @@ INPUT = torch.randn(STEPS, 2, 3)
 
 
 def causes_of(run: Callable[[], Any], *, trained: bool = False) -> list[Suspect]:
-    return suspects(watched(run, trained=trained), trained=trained)
+    return suspects(program(run, trained=trained), trained=trained)
 
 
-def watched(run: Callable[[], Any], *, trained: bool = False) -> Watched:
+def program(run: Callable[[], Any], *, trained: bool = False) -> Program:
     def call() -> Any:
         output = run()
         return output.sum().backward() if trained else output
 
     with torch.enable_grad() if trained else torch.inference_mode():
-        return watch(call)
+        return record(call)
 
 
 def loop(step: Callable[[Tensor, Tensor], Tensor], size: int = 5) -> Callable[[], Tensor]:
@@ -56,7 +56,7 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
 ) -> None:
     modules = pair(kind, 3, 5)
     faulty = modules["faulty"]
-    recording = watched(lambda: faulty(INPUT), trained=trained)
+    recording = program(lambda: faulty(INPUT), trained=trained)
     first, *others = suspects(recording, trained=trained)
     assert first.kind == kind
     assert "planted_causes.py:" in first.what
@@ -80,7 +80,7 @@ def test_a_module_without_faults_is_not_suspected(module: type[Clean], trained: 
 
 @pytest.mark.parametrize("cell", [nn.RNNCell(3, 5), nn.GRUCell(3, 5), CombinedCell(3, 5)])
 def test_steps_are_counted_by_the_cell_that_follows_from_itself(cell: nn.Module) -> None:
-    assert steps_of(watched(loop(cell))) == STEPS
+    assert steps_of(program(loop(cell))) == STEPS
 
 
 def test_steps_of_a_layer_are_those_of_its_sequence() -> None:
@@ -89,20 +89,20 @@ def test_steps_of_a_layer_are_those_of_its_sequence() -> None:
     for batch_first, input in ((False, INPUT), (True, INPUT.transpose(0, 1)), (False, packed), (True, INPUT[:, 0])):
         for kind in (nn.LSTM, nn.GRU, nn.RNN):
             layer = kind(3, 5, batch_first=batch_first)
-            assert steps_of(watched(partial(layer, input))) == STEPS
+            assert steps_of(program(partial(layer, input))) == STEPS
             assert layer_steps(layer, input) == STEPS
 
 
 def test_steps_are_counted_by_a_weight_that_is_made_again_in_every_step() -> None:
     w_h = torch.randn(5, 5)
-    assert steps_of(watched(loop(lambda x, h: torch.tanh(h @ w_h.clone())))) == STEPS
+    assert steps_of(program(loop(lambda x, h: torch.tanh(h @ w_h.clone())))) == STEPS
 
 
 def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
     clean, cell = Clean(3, 5), GRUCell(3, 5)
-    assert steps_of(watched(lambda: clean(INPUT))) == STEPS
-    assert steps_of(watched(loop(cell))) == STEPS
-    assert steps_of(watched(INPUT.tanh)) == 1
+    assert steps_of(program(lambda: clean(INPUT))) == STEPS
+    assert steps_of(program(loop(cell))) == STEPS
+    assert steps_of(program(INPUT.tanh)) == 1
 
 
 def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> None:
@@ -135,13 +135,13 @@ def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once
         (cast, STEPS),
         (from_a_function_that_returns_its_argument, STEPS),
     ):
-        recording = watched(loop(step))
+        recording = program(loop(step))
         (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
         assert suspect.calls == calls
         replay = Replay(recording)
         for remedy in suspect.remedies:
             remedy(replay)
-        replayed = watched(replay.call())
+        replayed = program(replay.call())
         assert sum(len(group) for group in invariants(replayed, STEPS)) == 0
         torch.testing.assert_close(replayed.returned, loop(step)())
 
@@ -175,7 +175,7 @@ def test_a_product_that_only_reads_outputs_is_one_of_the_output_and_not_of_the_i
             outputs.append(head(h))
         return torch.stack(outputs)
 
-    recording = watched(run, trained=trained)
+    recording = program(run, trained=trained)
     (suspect,) = suspects(recording, trained=trained)
     assert (suspect.kind, suspect.calls) == ("output product", STEPS)
     replay = Replay(recording)
@@ -195,7 +195,7 @@ def test_outputs_that_are_used_within_the_loop_can_not_be_made_after_it() -> Non
             total = total + head(h)
         return total
 
-    recording = watched(run)
+    recording = program(run)
     (suspect,) = suspects(recording, trained=False)
     (remedy,) = suspect.remedies
     with pytest.raises(ReplayDiffers, match="used within the loop"):
@@ -223,7 +223,7 @@ def test_small_products_with_biases_by_name_are_made_one() -> None:
     def step(x: Tensor, h: Tensor) -> Tensor:
         return torch.tanh(nn.functional.linear(h, w_i, bias=b_i)) * nn.functional.linear(h, w_f, bias=b_f)
 
-    recording = watched(loop(step))
+    recording = program(loop(step))
     (suspect,) = suspects(recording, trained=False)
     assert (suspect.kind, suspect.calls) == ("small products", 2 * STEPS)
     replay = Replay(recording)
@@ -308,4 +308,4 @@ def test_a_program_without_end_is_not_held_in_memory() -> None:
         return tensor
 
     with pytest.raises(TooLong):
-        watch(run)
+        record(run)

@@ -9,9 +9,8 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from rnnbench.analysis.gaps.breakdown import breakdown, in_one_piece
-from rnnbench.harness import profiling
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.profiling import MAX_ROUNDS, file_name, profile
+from rnnbench.harness.profiling.profile import MAX_ROUNDS, file_name, profile
 from rnnbench.harness.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -73,7 +72,7 @@ def test_what_is_compiled_is_not_looked_into(tmp_path: Path) -> None:
 def test_a_call_of_too_many_operators_is_not_profiled_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
+    monkeypatch.setattr("rnnbench.harness.profiling.profile.MAX_OPERATORS", 3)
     taken = profile_of(build(small.case("gru"), tmp_path), tmp_path)
     assert taken.works
     assert not taken.files
@@ -123,7 +122,7 @@ def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
 
 
 def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
+    monkeypatch.setattr("rnnbench.harness.profiling.profile.MAX_OPERATORS", 3)
     taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
     assert "more than 3 operators" in in_one_piece(taken)
 

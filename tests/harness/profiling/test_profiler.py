@@ -17,7 +17,16 @@ from torch._C._profiler import _EventType
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.machine import scratch
 from rnnbench.harness.profiling import profiler
-from rnnbench.harness.profiling.profiler import OWN_FRAME, cut, folded, frame, held, kernels, see, thinned
+from rnnbench.harness.profiling.profiler import (
+    OWN_FRAME,
+    bytes_held,
+    first_events,
+    folded_stacks,
+    frame,
+    kernels,
+    run_profiler,
+    thinned,
+)
 from rnnbench.workloads.model import OutputHead
 from rnnbench.workloads.phases import TimedCall
 
@@ -45,7 +54,7 @@ class TreeEvent:
 
 @given(SIZES)
 def test_what_is_held_is_never_negative_and_no_peak_is_lost(changes: list[tuple[int, int]]) -> None:
-    line = held((float(index), address, size) for index, (address, size) in enumerate(changes))
+    line = bytes_held((float(index), address, size) for index, (address, size) in enumerate(changes))
     assert min(size for _, size in line) >= 0
     thin = thinned(line, 7)
     assert len(thin) <= 7
@@ -66,10 +75,10 @@ def test_a_trace_that_is_too_large_keeps_its_beginning_and_says_so() -> None:
         {"name": "thread"},
         *({"name": str(index), "ts": float(9 - index)} for index in range(10)),
     ]
-    kept, notes = cut(events, 3)
+    kept, notes = first_events(events, 3)
     assert [event["name"] for event in kept] == ["thread", "9", "8", "7"]
     assert notes == ["the trace has the first 3 of 10 events"]
-    assert cut(events, 10) == (events, [])
+    assert first_events(events, 10) == (events, [])
 
 
 def test_frames_are_told_without_their_folders() -> None:
@@ -84,7 +93,7 @@ def test_one_call_gives_a_trace_stacks_and_the_memory_of_both_parts(tmp_path: Pa
     def call() -> None:
         layer(input).tanh().sum().backward()
 
-    found = see(
+    found = run_profiler(
         TimedCall(call, torch.enable_grad), lambda: layer.zero_grad(set_to_none=True), lambda: None, tmp_path / "t.gz"
     )
     assert found.allocations > 3
@@ -104,7 +113,7 @@ def test_one_call_gives_a_trace_stacks_and_the_memory_of_both_parts(tmp_path: Pa
 def test_frames_of_this_package_are_left_out_but_not_those_of_the_cells_that_it_measures() -> None:
     cell, head, states = LSTMCell(4, 4), OutputHead(4, 2, "linear"), (torch.zeros(2, 4), torch.zeros(2, 4))
     timed = TimedCall(partial(_step, cell, head, torch.ones(2, 4), states), torch.inference_mode)
-    stacks = see(timed, lambda: None, lambda: None, None).stacks
+    stacks = run_profiler(timed, lambda: None, lambda: None, None).stacks
     frames = {name for stack in stacks for name in stack}
     assert any(name.startswith("lstm.py(") for name in frames)
     assert "nn.Module: LSTMCell_0" in frames
@@ -122,14 +131,18 @@ def test_the_time_of_frames_that_are_left_out_is_kept() -> None:
     shown = TreeEvent("nn.Module: Model_0", 90, _EventType.PyCall, [operator])
     own = TreeEvent("rnnbench/workloads/model.py(67): forward", 100, _EventType.PyCall, [shown])
     module = TreeEvent("nn.Module: Outer_0", 120, _EventType.PyCall, [own])
-    assert folded([module]) == {(OWN_FRAME,): 30, ("nn.Module: Model_0",): 50, ("nn.Module: Model_0", "aten::mm"): 40}
+    assert folded_stacks([module]) == {
+        (OWN_FRAME,): 30,
+        ("nn.Module: Model_0",): 50,
+        ("nn.Module: Model_0", "aten::mm"): 40,
+    }
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_shorter_of_two_looks_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiler, "TRIES", 1)
     timed = TimedCall(lambda: torch.ones(2).tanh(), torch.inference_mode)
-    found = see(timed, lambda: None, lambda: None, None)
+    found = run_profiler(timed, lambda: None, lambda: None, None)
     assert any(stack[-1] == "aten::tanh" for stack in found.stacks)
     assert not found.notes
 
@@ -139,11 +152,11 @@ def test_a_trace_on_its_way_to_its_file_lies_where_the_next_start_removes_what_a
 ) -> None:
     folders: list[Path] = []
 
-    class Watched:
+    class Program:
         def export_chrome_trace(self, path: str) -> None:
             folders.append(Path(path).parent)
             Path(path).write_text('{"traceEvents": []}')
 
-    assert profiler._write_trace(Watched(), tmp_path / "trace.json.gz") == []
+    assert profiler._write_trace(Program(), tmp_path / "trace.json.gz") == []
     assert folders[0].name.startswith(scratch.PREFIX)
     assert not folders[0].exists()

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench.harness.profiling.program import watch
+from rnnbench.harness.profiling.program import record
 
 CODE = "import torch\n\ndef step(x, w):\n    return torch.tanh(x @ w)  # a step\n"
 
@@ -15,5 +15,5 @@ def test_a_line_of_a_notebooks_cell_is_quoted(file: str) -> None:
     cell: dict[str, Any] = {}
     exec(compile(CODE, file, "exec"), cell)
     x, w = torch.randn(2, 3), torch.randn(3, 3)
-    watched = watch(lambda: cell["step"](x, w))
-    assert {call.where for call in watched.calls} == {"`return torch.tanh(x @ w)  # a step`:4"}
+    program = record(lambda: cell["step"](x, w))
+    assert {call.where for call in program.calls} == {"`return torch.tanh(x @ w)  # a step`:4"}

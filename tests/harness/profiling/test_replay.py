@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnbench.cells.gru import GRUCell
-from rnnbench.harness.profiling.program import Watched, watch
-from rnnbench.harness.profiling.remedies import give_first, give_results
+from rnnbench.harness.profiling.program import Program, record
+from rnnbench.harness.profiling.remedies import use_recorded_results, use_sources
 from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from tests.harness.profiling.hidden import Hidden
 
@@ -51,7 +51,7 @@ PROGRAMS: list[Callable[[Tensor], Tensor]] = [without_gradients, in_place, parts
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_replay_gives_the_same_output(program: Callable[[Tensor], Tensor]) -> None:
-    replay = Replay(watch(lambda: program(INPUT)))
+    replay = Replay(record(lambda: program(INPUT)))
     torch.testing.assert_close(replay.call()(), program(INPUT))
 
 
@@ -62,7 +62,7 @@ def test_a_replay_gives_the_same_gradients_each_time() -> None:
         cell.zero_grad()
         over_sequence(INPUT, cell).sum().backward()
 
-    replay = Replay(watch(call))
+    replay = Replay(record(call))
     expected = [parameter.grad for parameter in cell.parameters()]
     replayed = replay.call()
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_replay_gives_the_same_gradients_each_time() -> None:
 
 def test_what_changes_between_calls_is_replayed_and_not_what_it_was() -> None:
     x = INPUT.clone()
-    replayed = Replay(watch(lambda: x * 2)).call()
+    replayed = Replay(record(lambda: x * 2)).call()
     x.add_(1.0)
     torch.testing.assert_close(replayed(), (INPUT + 1) * 2)
 
@@ -97,28 +97,28 @@ def test_what_can_not_be_seen_is_told(program: Callable[[nn.Parameter], Tensor])
         program(weight).sum().backward()
 
     with pytest.raises(ReplayDiffers):
-        Replay(watch(call)).call()
+        Replay(record(call)).call()
 
 
-def names(watched: Watched) -> list[str]:
-    return [call.name for call in watched.calls]
+def names(program: Program) -> list[str]:
+    return [call.name for call in program.calls]
 
 
 def test_what_is_left_out_is_called_no_more_and_neither_is_a_view_that_was_made_for_it() -> None:
-    watched = watch(lambda: INPUT.view(-1).clone() + INPUT.sum().item())
-    assert names(watched) == ["view", "clone", "sum", "item", "add"]
-    replay = Replay(watched)
-    give_first([watched.calls[1]])(replay)
-    give_results(watched.calls[2:4])(replay)
-    replayed = watch(replay.call())
+    program = record(lambda: INPUT.view(-1).clone() + INPUT.sum().item())
+    assert names(program) == ["view", "clone", "sum", "item", "add"]
+    replay = Replay(program)
+    use_sources([program.calls[1]])(replay)
+    use_recorded_results(program.calls[2:4])(replay)
+    replayed = record(replay.call())
     assert names(replayed) == ["view", "add"]
     torch.testing.assert_close(replayed.returned, INPUT.view(-1) + INPUT.sum())
 
 
 def test_a_result_that_is_needed_is_there_before_the_call_and_what_it_is_made_of_is_still_made() -> None:
-    watched = watch(lambda: torch.cat([INPUT[0], INPUT[1]]).tanh())
-    replay = Replay(watched)
-    give_results(watched.calls[2:3])(replay)
-    replayed = watch(replay.call())
+    program = record(lambda: torch.cat([INPUT[0], INPUT[1]]).tanh())
+    replay = Replay(program)
+    use_recorded_results(program.calls[2:3])(replay)
+    replayed = record(replay.call())
     assert names(replayed) == ["getitem", "getitem", "tanh"]
-    torch.testing.assert_close(replayed.returned, watched.returned)
+    torch.testing.assert_close(replayed.returned, program.returned)

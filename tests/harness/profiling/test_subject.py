@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rnnbench.analysis.gaps.breakdown import operators_per_step
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.arms import Arm
-from rnnbench.harness.profiling import profile
+from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import hidden, of_arm
 from rnnbench.store.profiles import Profile
 from rnnbench.workloads.phases import TimedCall

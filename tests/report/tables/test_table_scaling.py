@@ -23,7 +23,7 @@ def test_what_time_is_made_of_is_told_for_each_series_with_its_error() -> None:
     assert column(table, "a step") == ["1.00 µs", "20.0 µs"]
     assert column(table, "arithmetic") == ["50.0 GMAC/s", "60.0 GMAC/s"]
     assert column(table, "points") == ["48", "48"]
-    assert column(table, "bound by, smallest sizes to largest")[1].startswith("dispatch 9")
+    assert column(table, "mostly spent on, smallest sizes to largest")[1].startswith("dispatch 9")
     assert table is not None
     assert "Nothing is predicted beyond 2 times that range." in table.note
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.doctor import advice
+from rnnbench.harness.doctor.advice import advice
 
 QUIET: dict[str, Any] = {
     "machine": {

@@ -8,7 +8,7 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.analysis.run_to_run import MIN_CASES
-from rnnbench.harness.check import stored
+from rnnbench.harness.check import baseline as against
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Group
@@ -33,11 +33,11 @@ def run(parent: Path, processor: Processor | None) -> Path:
 def test_a_baseline_of_another_machine_is_incomparable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: Processor | None, reason: str, code: int
 ) -> None:
-    monkeypatch.setattr(stored, "run_suite", lambda *_, **__: run(tmp_path / "head", PROCESSOR))
+    monkeypatch.setattr(against, "run_suite", lambda *_, **__: run(tmp_path / "head", PROCESSOR))
     suite = suites.read("quick")
     baseline = run(tmp_path / "base", processor)
     groups = [Group(case.workload, (case,)) for case in several([2.0] * MIN_CASES)]
-    _, comparison = stored.check_against_run(
+    _, comparison = against.check_against_run(
         suite, groups, suite.settings, baseline, out=tmp_path, command="", on_progress=lambda _: None
     )
     assert {finding.reason for finding in comparison.findings} == {reason}

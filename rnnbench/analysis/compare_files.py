@@ -1,7 +1,6 @@
-"""Comparisons with stored runs: two runs, two sides of pytest-benchmark's files, or a new run against a stored one."""
+"""Comparisons of what is stored: two runs, or two sides of pytest-benchmark's files."""
 
 import os
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,12 +10,9 @@ from rnnbench.analysis.pytest_benchmark import comparison as benchmark_compariso
 from rnnbench.analysis.pytest_benchmark.groups import grouped
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.session import run_suite
-from rnnbench.harness.turns.progress import Progress
 from rnnbench.store import pytest_benchmark
-from rnnbench.store.records import Group
-from rnnbench.suite_file import CheckSettings, Settings
-from rnnbench.suites import Suite, check_settings, margins
+from rnnbench.suite_file import CheckSettings
+from rnnbench.suites import check_settings, margins
 
 
 def compare_files(
@@ -47,24 +43,10 @@ def compare_files(
     return _compare_runs(base, head, margin)
 
 
-def check_against_run(
-    suite: Suite,
-    groups: Sequence[Group],
-    settings: Settings,
-    baseline: Path,
-    *,
-    out: Path,
-    command: str,
-    on_progress: Callable[[Progress], None],
-) -> tuple[Path, Comparison]:
-    """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
-
-    Raises what `run_suite` raises, and UserError if the stored run can't be read or has none of the cases.
-    """
-    before = stored.read(baseline)  # first, so that an unusable baseline costs no run
-    stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
-    folder = run_suite(suite, groups, settings, out=out, command=command, on_progress=on_progress)
-    return folder, _compared(before, stored.read(folder), suite.content.check)
+def compare_by_settings(base: StoredRun, head: StoredRun, settings: CheckSettings) -> Comparison:
+    """Compare two runs with the margins that a suite's settings give to the cases."""
+    cases = (measurement.case for measurement in head.measurements.values())
+    return stored.compare(base, head, margins(settings, cases))
 
 
 def _refuse_same(base: Path, head: Path) -> None:
@@ -79,9 +61,4 @@ def _compare_runs(base: Path, head: Path, margin: float | None) -> Comparison:
     _refuse_same(base, head)
     # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, after.info.resolved)
-    return _compared(before, after, settings if margin is None else CheckSettings(margin=margin))
-
-
-def _compared(base: StoredRun, head: StoredRun, settings: CheckSettings) -> Comparison:
-    cases = (measurement.case for measurement in head.measurements.values())
-    return stored.compare(base, head, margins(settings, cases))
+    return compare_by_settings(before, after, settings if margin is None else CheckSettings(margin=margin))

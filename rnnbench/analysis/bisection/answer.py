@@ -1,0 +1,112 @@
+"""Which commit made cases slower: the parts of the answer."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from rnnbench.analysis.changes import Change
+from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import Q, Verdict
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Case
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+WORK = tuple(metric.name for metric in METRICS if metric.time_follows)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit of the repository."""
+
+    sha: str
+    subject: str = ""
+    date: str = ""  # of its author, ISO 8601
+    parents: tuple[str, ...] = ()  # the first is the branch that it was made on
+
+    @property
+    def short(self) -> str:
+        """The start of its number, as git shows it."""
+        return self.sha[:7]
+
+
+@dataclass(frozen=True)
+class CaseChange:
+    """How one case differs between two commits."""
+
+    verdict: Verdict | None  # of the time; None if it was not compared
+    ratio: Estimate | None = None  # of the time, head over base
+    changes: tuple[Change, ...] = ()  # counts that differ
+    reason: str = ""  # why it was not compared
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """The change that a check found."""
+        return cls(finding.time_verdict, finding.deciding, finding.changes, finding.reason)
+
+    @property
+    def does_more(self) -> bool:
+        """Whether the head makes more operator calls, allocations or multiply-accumulates."""
+        return any(change.metric.name in WORK and change.head > change.base for change in self.changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The change as values for JSON."""
+        return {
+            "verdict": self.verdict,
+            "ratio": asdict(self.ratio) if self.ratio else None,
+            "changes": [[change.metric.name, change.base, change.head] for change in self.changes],
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            line["verdict"],
+            Estimate(**line["ratio"]) if line["ratio"] else None,
+            tuple(Change(BY_NAME[name], base, head) for name, base, head in line["changes"]),
+            line["reason"],
+        )
+
+
+@dataclass(frozen=True)
+class SlowCommit:
+    """A commit that made cases slower."""
+
+    commit: Commit
+    parent: Commit  # what it was compared with
+    cases: Mapping[str, CaseChange]  # by key; from the parent to the commit
+    is_confirmed: bool  # by the time of commit and parent; else only by counts, or by what the search made likely
+    witness: str  # how it was found: counts or time
+    merged_by: Commit | None = None  # the merge that brought it, if it is from another branch
+    untested: tuple[Commit, ...] = ()  # commits between parent and commit that do not run: one of them may be the cause
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """The answer: the commits from good to bad that made cases slower."""
+
+    suite: str
+    good: Commit
+    bad: Commit
+    commits: int  # between good and bad, without good
+    total: Mapping[str, CaseChange]  # from good to bad, of every case
+    cases: tuple[Case, ...] = ()  # all that were compared
+    causes: tuple[SlowCommit, ...] = ()  # in the order of the commits
+    skipped: Mapping[str, str] = field(default_factory=dict)  # short number -> why that commit does not run
+    unexplained: tuple[str, ...] = ()  # keys of cases that are slower by more than the causes say
+    suspects: tuple[Commit, ...] = ()  # where the search stopped: one of these, most likely first
+    notes: tuple[str, ...] = ()
+    is_finished: bool = True  # whether the budget was enough for the whole search
+    seconds: float = 0.0
+    max_error: float = Q  # that a confirmed cause is wrong, over all of them
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the search is finished, and commits that time has confirmed explain every slower case."""
+        is_explained = bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
+        return self.is_finished and is_explained
+
+    def with_notes(self, *notes: str) -> "Bisection":
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))

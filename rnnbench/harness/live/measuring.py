@@ -1,0 +1,153 @@
+"""Compare modules of this process, make their calls, and time these in turns; everything is put back at the end."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rnnbench.harness import devices
+from rnnbench.harness.live.arms import Arm, arms_of, reference_of
+from rnnbench.harness.live.calls import PHASES
+from rnnbench.harness.live.outputs import outputs, parity, uneven
+from rnnbench.harness.live.parity_causes import with_causes
+from rnnbench.harness.live.put_back import keep_process, keep_tensors
+from rnnbench.harness.live.referee import compared_again
+from rnnbench.harness.live.rounds import LiveRounds, Taken, named
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
+
+
+@dataclass(frozen=True)
+class RoundsDisplay:
+    """What is shown while modules are timed."""
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    overrun: Callable[[float], None] = lambda seconds: None  # the first round alone takes so many seconds: too long
+
+
+SILENT = RoundsDisplay()
+MEASURING = threading.Lock()  # held while modules of this process are timed
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results for all arms."""
+
+    taken: Taken
+    reference: str
+    parity: dict[str, str]
+    parameters: dict[str, int | None]  # number of parameters; None for a function, whose parameters are unknown
+    device: str
+    threads: int
+    torch: str
+    notes: tuple[str, ...]  # what makes the arms' work unequal
+
+
+@dataclass(frozen=True)
+class ComparedModules:
+    """Arms whose outputs were compared, with the call of each arm that is timed."""
+
+    arms: dict[str, Arm]
+    calls: dict[str, TimedCall]
+    reference: str
+    parity: dict[str, str]
+    device: str
+    threads: int
+    notes: tuple[str, ...]  # what makes the arms' work unequal
+    put_back: ExitStack  # restores everything else that is changed when it closes
+
+
+def measure(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    settings: Settings,
+    shown: RoundsDisplay = SILENT,
+    threads: int | None = None,
+) -> Found:
+    """Compare and time the modules, and restore everything changed in this process, even after an error.
+
+    Raises ValueError if the arguments do not fit together, RuntimeError if this process is already measuring, and any
+    error of a module, with the module's name in front.
+    """
+    started = time.monotonic()
+    with ready(modules, inputs, phase, reference, threads) as prepared:
+        return timed(prepared, settings, started, shown)
+
+
+def timed(found: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT) -> Found:
+    """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
+    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+    device = devices.open_device(found.device)
+    rounds = LiveRounds(
+        device,
+        found.calls,
+        found.reference,
+        settings,
+        deadline=deadline,
+        on_progress=shown.progress,
+        on_overrun=shown.overrun,
+    )
+    taken = rounds.run()
+    compared, note = compared_again(found.arms, found.calls, found.reference, found.parity)
+    notes = (*found.notes, note) if note else found.notes
+    counts = {name: _parameters(arm.run) for name, arm in found.arms.items()}
+    return Found(taken, found.reference, compared, counts, found.device, found.threads, torch.__version__, notes)
+
+
+@contextmanager
+def ready(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    threads: int | None = None,
+) -> Iterator[ComparedModules]:
+    """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
+
+    `threads`: of torch; None leaves them as they are. Raises ValueError if the arguments do not fit together,
+    RuntimeError if this process is already measuring, and any error of a module, with the module's name in front.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
+    arms = arms_of(modules, inputs)
+    reference = reference_of(arms, reference)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}")
+    if not MEASURING.acquire(blocking=False):
+        raise RuntimeError(
+            "this process is already measuring, in another thread: two measurements at once would disturb each other; "
+            "wait until the other one has ended"
+        )
+    with ExitStack() as put_back:
+        put_back.callback(MEASURING.release)
+        keep_process(put_back)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        for arm in arms.values():
+            if isinstance(arm.run, nn.Module):
+                keep_tensors(arm.run, put_back)
+        by_arm = outputs(arms)
+        device = str(by_arm[reference].device)
+        compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
+        notes = tuple(filter(None, [uneven(by_arm[reference].dtype, device, torch_state.capture())]))
+        del by_arm  # frees the memory of the first calls before it is needed again
+        calls = {}
+        for name, arm in arms.items():
+            with named(name):
+                calls[name] = PHASES[phase](arm, put_back)
+        yield ComparedModules(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
+
+
+def _parameters(module: Callable[..., object]) -> int | None:
+    if not isinstance(module, nn.Module):
+        return None
+    return sum(parameter.numel() for parameter in module.parameters())

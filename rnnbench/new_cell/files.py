@@ -1,0 +1,112 @@
+"""Write the files of a new cell, from the templates beside this module."""
+
+import builtins
+import json
+import keyword
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rnnbench.cell_suite import of_cell
+from rnnbench.cells import file_of, parsed
+from rnnbench.errors import UserError
+from rnnbench.store.records import LAYERS, Reference
+from rnnbench.text import writable
+
+
+def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
+    """Write `<name>.py` and `<name>.toml` into a folder; returns their paths. On UserError nothing is written.
+
+    `whole`: write a module that runs the whole sequence instead of a cell.
+    """
+    if keyword.iskeyword(name) or hasattr(builtins, name) or name == "self":
+        raise UserError(f"{name!r} can't name a class: it is a word of Python; choose another name, such as MyCell")
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
+        raise UserError(
+            f"{name!r} can't name a class: it must start with a letter and contain only "
+            "letters, digits and underscores, such as MyCell"
+        )
+    _check_folder(folder)
+    files = folder / f"{name}.py", folder / f"{name}.toml"
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} already exists; choose another name or another folder")
+    texts = render(name, reference, whole=whole)
+    if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
+        raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
+    made: list[Path] = []
+    try:
+        for file, text in zip(files, texts, strict=True):
+            with file.open("x", encoding="utf-8") as new:
+                made.append(file)
+                new.write(text)
+    except OSError as error:
+        for file in made:
+            file.unlink()
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    return files
+
+
+def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -> Path:
+    """Write `<name>.toml`, a suite for an existing class, into a folder; returns its path.
+
+    Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
+    """
+    of_cell(cell, reference, whole=whole)  # names what is wrong
+    _check_folder(folder)
+    where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
+    if where.endswith(".py"):
+        relative = os.path.relpath(Path(where).resolve(), folder.resolve())
+        cell = cell.replace(where, Path(relative).as_posix(), 1)
+    if writable(cell) != cell:
+        raise UserError(f"{writable(cell)}: its name is not UTF-8, and a suite's file must be; rename it first")
+    text = _render("suite.toml.jinja", _facts(name, cell, reference, whole=whole, is_hoistable=False))
+    file = folder / f"{name}.toml"
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise UserError(f"{file} already exists; choose another folder") from None
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    return file
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError if there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; create it first or give another")
+
+
+def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
+    """The texts of the two files."""
+    facts = _facts(name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
+    return _render(f"{reference}.py.jinja", facts), _render("suite.toml.jinja", facts)
+
+
+def _facts(name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "cell": json.dumps(cell),
+        "step": f"{name}Step" if whole else name,  # the class that takes one step
+        "whole": whole,
+        "is_hoistable": is_hoistable,
+        "reference": reference,
+        "layer": LAYERS.get(reference, ""),
+    }
+
+
+def _render(template: str, facts: dict[str, Any]) -> str:
+    templates = Environment(
+        loader=PackageLoader("rnnbench.new_cell"),
+        autoescape=False,  # Python and TOML, from names that were checked
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template(template).render(facts)
