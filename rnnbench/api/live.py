@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnnbench.api.errors import short_tracebacks
+from rnnbench.api.generator import keeps_generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @short_tracebacks
+@keeps_generator
 def measure(
     modules: Mapping[str, Callable[..., object]],
     inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
@@ -94,6 +96,7 @@ def measure(
 
 
 @short_tracebacks
+@keeps_generator
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
     inputs: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
@@ -155,6 +158,7 @@ def sweep(
 
 
 @short_tracebacks
+@keeps_generator
 def fastest(
     module: "nn.Module",
     input: "Tensor | tuple[Tensor, Any]",
@@ -210,6 +214,7 @@ def fastest(
 
 
 @short_tracebacks
+@keeps_generator
 def explain(
     modules: Mapping[str, Callable[..., object]],
     inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
