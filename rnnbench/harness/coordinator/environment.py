@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from rnnbench.harness import devices
+from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
@@ -29,7 +30,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "cores": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
             "frequency_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "cgroup_cpu_limit": _first_line("/sys/fs/cgroup/cpu.max"),
+            "cgroup_cpu_limit": cpu_limit(),
         },
         **devices.described(),
         "load": load(),

@@ -10,6 +10,7 @@ from rnnbench.analysis.runs.run_times import read
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
 from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.harness.devices.cgroup import cpu_cores
 from rnnbench.harness.doctor import gpu_advice
 from rnnbench.harness.doctor.gpu_advice import Harm
 from rnnbench.harness.instructions.counting import choose_counter
@@ -55,11 +56,10 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     if cores == 1:
         texts.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
     limit = machine["cgroup_cpu_limit"]
-    if limit is not None and not limit.startswith("max"):
-        quota, period = (int(part) for part in limit.split())
+    if limit is not None and cpu_cores(limit) < cores:
         texts.append(
-            f"The container may use {quota / period:g} cores' time and is stopped for the rest of each period: "
-            "raise the CPU limit, or every window may hold such a stop."
+            f"A control group (of a container, or of systemd) limits rnnbench to {cpu_cores(limit):g} cores' time and "
+            "stops it for the rest of each period: raise the CPU limit, or every window may hold such a stop."
         )
     if machine["frequency_governor"] not in (None, "performance"):
         texts.append(
