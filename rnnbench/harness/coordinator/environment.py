@@ -11,7 +11,7 @@ import psutil
 from rnnbench.harness import devices
 from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git
-from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
@@ -20,7 +20,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_
 
 def describe(folder: Path) -> dict[str, Any]:
     """What a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
-    identity = processor()
+    identity, core = processor(), SYSTEM / f"cpu{measuring_cores(1)[0]}"
     return {
         "machine": {
             "system": platform.platform(),
@@ -29,7 +29,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            "frequency_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "frequency_governor": _first_line(core / "cpufreq" / "scaling_governor"),
             "cgroup_cpu_limit": cpu_limit(),
         },
         **devices.described(),
@@ -60,8 +60,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _first_line(path: str) -> str | None:
+def _first_line(path: Path) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
