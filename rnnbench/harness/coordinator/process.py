@@ -137,10 +137,11 @@ class WorkerProcess:
         return self._read(self._start_seconds)
 
     def pin(self, cores: Sequence[int]) -> None:
-        """Bind every thread of the worker to `cores`, if the system can do that."""
+        """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
         if not hasattr(os, "sched_setaffinity"):
             return
-        with contextlib.suppress(FileNotFoundError):  # the worker has ended, as the next request will find
+        # The worker has ended, as the next request will find; or a sandbox refuses.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             for task in Path(f"/proc/{self._process.pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)
