@@ -44,13 +44,23 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def load() -> dict[str, float | None]:
-    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot."""
+    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot.
+
+    Each is None if the system does not tell it; some sandboxes count no time at all.
+    """
     times = psutil.cpu_times()
-    stolen = getattr(times, "steal", None)
+    stolen, total = getattr(times, "steal", None), sum(times)
     return {
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "steal_share": None if stolen is None else round(stolen / sum(times), 5),
+        "load_average": _load_average(),
+        "steal_share": None if stolen is None or total == 0 else round(stolen / total, 5),
     }
+
+
+def _load_average() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def _version(package: str) -> str | None:
