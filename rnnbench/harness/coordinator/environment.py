@@ -10,12 +10,11 @@ import psutil
 
 from rnnbench.harness import devices
 from rnnbench.harness.devices.cgroup import cpu_limit
-from rnnbench.harness.machine import git
+from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "software": {
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in PACKAGES},
-            "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+            "variables": variables.known(),
         },
         "git": git.state(folder),
     }
