@@ -50,7 +50,7 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         )
     if load["steal_share"] is not None and load["steal_share"] > 0.01:
         texts.append(
-            f"The host gives {load['steal_share']:.1%} of this machine's time to others (steal): "
+            f"The host has given {load['steal_share']:.1%} of this machine's time to others since boot (steal): "
             "use another hour or another host, or more replicates."
         )
     if cores == 1:
@@ -63,8 +63,8 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         )
     if machine["frequency_governor"] not in (None, "performance"):
         texts.append(
-            f"The clock rate follows the load (governor {machine['frequency_governor']!r}): "
-            "`cpupower frequency-set -g performance` holds it."
+            f"The clock rate may follow the load or stay low (governor {machine['frequency_governor']!r}): "
+            "`cpupower frequency-set -g performance` holds it high."
         )
     variables = environment["software"]["variables"]
     if variables:

@@ -27,7 +27,7 @@ def test_a_quiet_machine_needs_no_advice() -> None:
     ("room", "key", "value", "words"),
     [
         ("load", "load_average", 1.9, "Other work is running (load average 1.9 on 2 cores)"),
-        ("load", "steal_share", 0.05, "gives 5.0% of this machine's time to others"),
+        ("load", "steal_share", 0.05, "has given 5.0% of this machine's time to others since boot"),
         ("machine", "cores_allowed", [3], "Only one core may be used"),
         ("machine", "cgroup_cpu_limit", "150000 100000", "limits rnnbench to 1.5 cores' time"),
         ("machine", "frequency_governor", "powersave", "governor 'powersave'"),
