@@ -20,7 +20,7 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
     unfinished = file.with_suffix(f".{os.getpid()}")
     command = [compiler, *OPTIONS, *options, str(source), "-o", str(unfinished)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS)
         unfinished.replace(file)
     except subprocess.CalledProcessError as fault:
         lines = fault.stderr.strip().splitlines() or [f"exit code {fault.returncode}"]

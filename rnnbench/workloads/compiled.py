@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "size_asserts": False,
 }
 PARTITIONER = "custom_partitioner_fn"  # another option, which not every torch has
+NOT_EXECUTABLE = "failed to map segment"  # the C library, of a folder that is mounted `noexec`
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
@@ -118,9 +119,14 @@ def why_not(device: str) -> str:
         raise
     except Exception as error:
         traceback.print_exc()
+        remedy = (
+            "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder that is not mounted `noexec`"
+            if NOT_EXECUTABLE in message_of(error)
+            else "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton)"
+        )
         return (
-            f"torch.compile does not work on {device}: {_telling(error)}; install a C++ compiler with Python's headers "
-            "(on a GPU also CUDA's headers and Triton), or leave the implementations `compiled` and `prepacked` out"
+            f"torch.compile does not work on {device}: {_telling(error)}; {remedy}, or leave the implementations "
+            "`compiled` and `prepacked` out"
         )
     return ""
 

@@ -112,6 +112,10 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason() -> None
             "CppCompileError: C++ compile error\n\nOutput:\nx.h:1:9: fatal error: Python.h: No file",
             "Python.h: No",
         ),
+        (
+            "OSError: /tmp/x.main.so: failed to map segment from shared object. The most common reason",
+            "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder that is not mounted `noexec`, or",
+        ),
         ("Cannot find a working triton installation.", "on cpu: Cannot find a working triton installation; install"),
     ],
 )

@@ -48,10 +48,15 @@ def processor(info: RunInfo) -> Processor | None:
 def _hardware(info: RunInfo) -> dict[str, Any]:
     machine, worker = (info.environment.get(part) or {} for part in ("machine", "worker"))
     return {
-        "cgroup_cpu_limit": machine.get("cgroup_cpu_limit"),
+        "cgroup_cpu_limit": _set_limit(machine.get("cgroup_cpu_limit")),
         "cores": len(machine.get("cores_allowed") or ()),
         "gpus": worker.get("gpus"),
     }
+
+
+def _set_limit(limit: str | None) -> str | None:
+    """A control group's limit of processor time; None if nothing is limited, which not every system reports."""
+    return None if limit is None or limit.startswith("max") else limit
 
 
 def _software(info: RunInfo) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
+from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group, Implementation
@@ -257,7 +258,7 @@ def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: J
 
 def _notes(hellos: Iterable[Mapping[str, Any]]) -> list[str]:
     """Notes for the reader about the whole check."""
-    notes = []
+    notes = library_notes()
     if not all(hello.get("fixed_addresses") for hello in hellos):
         notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
     return notes

@@ -9,17 +9,17 @@ from typing import Any
 import psutil
 
 from rnnbench.harness import devices
-from rnnbench.harness.machine import git
-from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.devices.cgroup import cpu_limit
+from rnnbench.harness.machine import git, variables
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def describe(folder: Path) -> dict[str, Any]:
     """What a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
-    identity = processor()
+    identity, core = processor(), SYSTEM / f"cpu{measuring_cores(1)[0]}"
     return {
         "machine": {
             "system": platform.platform(),
@@ -28,28 +28,38 @@ def describe(folder: Path) -> dict[str, Any]:
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            "frequency_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "cgroup_cpu_limit": _first_line("/sys/fs/cgroup/cpu.max"),
+            "frequency_governor": _first_line(core / "cpufreq" / "scaling_governor"),
+            "cgroup_cpu_limit": cpu_limit(),
         },
         **devices.described(),
         "load": load(),
         "software": {
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in PACKAGES},
-            "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+            "variables": variables.known(),
         },
         "git": git.state(folder),
     }
 
 
 def load() -> dict[str, float | None]:
-    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot."""
+    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot.
+
+    Each is None if the system does not tell it; some sandboxes count no time at all.
+    """
     times = psutil.cpu_times()
-    stolen = getattr(times, "steal", None)
+    stolen, total = getattr(times, "steal", None), sum(times)
     return {
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "steal_share": None if stolen is None else round(stolen / sum(times), 5),
+        "load_average": _load_average(),
+        "steal_share": None if stolen is None or total == 0 else round(stolen / total, 5),
     }
+
+
+def _load_average() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def _version(package: str) -> str | None:
@@ -59,8 +69,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _first_line(path: str) -> str | None:
+def _first_line(path: Path) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None

@@ -16,6 +16,7 @@ from typing import Any
 from rnnbench.harness.coordinator.process_group import end_with_descendants
 from rnnbench.harness.coordinator.worker_output import WorkerOutput
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.machine.variables import FULL_PRECISION
 from rnnbench.harness.protocol import NO_RANDOMIZATION
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
@@ -102,7 +103,7 @@ class WorkerProcess:
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
-        self._environment = os.environ | COMPILE_ALONE | fixed | dict(variables or {})
+        self._environment = os.environ | COMPILE_ALONE | FULL_PRECISION | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._start()
 
@@ -137,10 +138,11 @@ class WorkerProcess:
         return self._read(self._start_seconds)
 
     def pin(self, cores: Sequence[int]) -> None:
-        """Bind every thread of the worker to `cores`, if the system can do that."""
+        """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
         if not hasattr(os, "sched_setaffinity"):
             return
-        with contextlib.suppress(FileNotFoundError):  # the worker has ended, as the next request will find
+        # The worker has ended, as the next request will find; or a sandbox refuses.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             for task in Path(f"/proc/{self._process.pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)

@@ -15,6 +15,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.devices import Card
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
@@ -73,7 +74,7 @@ def started(
             worker_seconds = now() - began
             devices = {name: _device(first, name) for name in dict.fromkeys(group.workload.device for group in groups)}
             stages, notes = plan_lanes(groups, devices, previous_cards or {})
-            yield RunStart(first, about, devices, stages, notes, began, worker_seconds, kernels)
+            yield RunStart(first, about, devices, stages, [*library_notes(), *notes], began, worker_seconds, kernels)
         finally:
             first.close()
 

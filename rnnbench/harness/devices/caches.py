@@ -22,13 +22,15 @@ def flush() -> None:
 def last_level_bytes(cores: Sequence[int], root: Path = SYSTEM) -> int:
     """Bytes of the last cache level of these cores; a shared cache counts once; 0 if the size is unknown."""
     sizes: dict[str, int] = {}  # key: the cores that share a cache
-    for core in cores:
-        levels = [file.parent for file in (root / f"cpu{core}" / "cache").glob("index*/level")]
-        last = max(levels, key=lambda index: int((index / "level").read_text()), default=None)
-        if last is not None:
-            if not (last / "size").exists():  # as on many ARM machines
-                return 0
-            sizes[(last / "shared_cpu_list").read_text()] = 1024 * int((last / "size").read_text().strip().rstrip("K"))
+    try:
+        for core in cores:
+            levels = [file.parent for file in (root / f"cpu{core}" / "cache").glob("index*/level")]
+            last = max(levels, key=lambda index: int((index / "level").read_text()), default=None)
+            if last is not None:
+                size = int((last / "size").read_text().strip().rstrip("K"))
+                sizes[(last / "shared_cpu_list").read_text()] = 1024 * size
+    except (OSError, ValueError):  # a file is missing, as on many ARM machines, or holds something else
+        return 0
     return sum(sizes.values())
 
 

@@ -72,5 +72,8 @@ def _resident() -> int:
 
 @cache
 def _rollup(process: int) -> tuple[int, bytearray]:
-    """The open file of a process, and memory to read it into."""
-    return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)
+    """The open file of a process, and memory to read it into; raises Unavailable."""
+    try:
+        return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)
+    except OSError as fault:
+        raise Unavailable(f"{ROLLUP} can't be read: {fault.strerror}") from None

@@ -5,6 +5,7 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
 from rnnbench.harness import devices
+from rnnbench.harness.devices.cgroup import cpu_cores
 from rnnbench.harness.doctor import gpu_advice
 from rnnbench.harness.doctor.gpu_advice import Harm
 from rnnbench.harness.instructions.counting import choose_counter
@@ -37,22 +38,21 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         )
     if load["steal_share"] is not None and load["steal_share"] > 0.01:
         texts.append(
-            f"The host gives {load['steal_share']:.1%} of this machine's time to others (steal): "
+            f"The host has given {load['steal_share']:.1%} of this machine's time to others since boot (steal): "
             "use another hour or another host, or more replicates."
         )
     if cores == 1:
         texts.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
     limit = machine["cgroup_cpu_limit"]
-    if limit is not None and not limit.startswith("max"):
-        quota, period = (int(part) for part in limit.split())
+    if limit is not None and cpu_cores(limit) < cores:
         texts.append(
-            f"The container may use {quota / period:g} cores' time and is stopped for the rest of each period: "
-            "raise the CPU limit, or every window may hold such a stop."
+            f"A control group (of a container, or of systemd) limits rnnbench to {cpu_cores(limit):g} cores' time and "
+            "stops it for the rest of each period: raise the CPU limit, or every window may hold such a stop."
         )
     if machine["frequency_governor"] not in (None, "performance"):
         texts.append(
-            f"The clock rate follows the load (governor {machine['frequency_governor']!r}): "
-            "`cpupower frequency-set -g performance` holds it."
+            f"The clock rate may follow the load or stay low (governor {machine['frequency_governor']!r}): "
+            "`cpupower frequency-set -g performance` holds it high."
         )
     variables = environment["software"]["variables"]
     if variables:

@@ -17,7 +17,7 @@ from rnnbench.harness.live.parity_causes import with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import torch_state, variables
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
@@ -47,7 +47,7 @@ class Found:
     device: str
     threads: int
     torch: str
-    notes: tuple[str, ...]  # what makes the arms' work unequal
+    notes: tuple[str, ...]  # what makes the arms' work unequal, or all of it slower than elsewhere
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ComparedModules:
     parity: dict[str, str]
     device: str
     threads: int
-    notes: tuple[str, ...]  # what makes the arms' work unequal
+    notes: tuple[str, ...]  # what makes the arms' work unequal, or all of it slower than elsewhere
     put_back: ExitStack  # restores everything else that is changed when it closes
 
 
@@ -138,13 +138,22 @@ def ready(
         by_arm = outputs(arms)
         device = str(by_arm[reference].device)
         compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
-        notes = tuple(filter(None, [uneven(by_arm[reference].dtype, device, torch_state.capture())]))
+        notes = _notes(by_arm[reference].dtype, device)
         del by_arm  # frees the memory of the first calls before it is needed again
         calls = {}
         for name, arm in arms.items():
             with named(name):
                 calls[name] = PHASES[phase](arm, put_back)
         yield ComparedModules(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
+
+
+def _notes(dtype: torch.dtype, device: str) -> tuple[str, ...]:
+    """What makes the arms' work unequal, or all of it slower than elsewhere, in sentences."""
+    sentences = [uneven(dtype, device, torch_state.capture())]
+    if dtype == torch.float32 and devices.open_device(device).runs_host_code:
+        sentences.append(variables.imprecise_float32())
+    sentences += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]
+    return tuple(filter(None, sentences))
 
 
 def _parameters(module: Callable[..., object]) -> int | None:

@@ -1,11 +1,13 @@
 """The git commands that rnnbench needs; a refusal by git becomes an error in words."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from rnnbench.harness.machine.scratch import scratch
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 SECONDS = 60.0  # timeout of a git command
+OLDEST = (2, 31)  # the first that lets variables override what a repository's configuration says
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 Done = subprocess.CompletedProcess[bytes]
 
 
 class NoAnswer(UserError):
-    """Git is not installed or takes too long."""
+    """Git is not installed, too old or takes too long."""
 
 
 def state(folder: Path) -> dict[str, Any] | None:
@@ -139,8 +142,9 @@ def run(folder: Path, *arguments: str, **variables: str) -> Done:
     """Run git in a folder, out of reach of the terminal's Ctrl-C; `variables` are added to its environment.
 
     Programs that only the repository names (hooks, filters, ...) do not run, nothing is downloaded, and the user's
-    index is not refreshed. Raises NoAnswer if git is not installed or takes more than `SECONDS`.
+    index is not refreshed. Raises NoAnswer if git is not installed, is too old for that, or takes more than `SECONDS`.
     """
+    _refuse_old(shutil.which("git"))
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     environment |= git_programs.QUIET | variables
     programs = _execute(folder, git_programs.QUESTION, environment)
@@ -148,6 +152,17 @@ def run(folder: Path, *arguments: str, **variables: str) -> Done:
         return programs
     environment |= git_programs.overrides(programs.stdout, environment)
     return _execute(folder, arguments, environment)
+
+
+@cache
+def _refuse_old(program: str | None) -> None:
+    """Raise NoAnswer if git is older than `OLDEST`; nothing is known of one that is missing or names no version."""
+    if program is None:
+        return
+    text = _execute(Path(), ("version",), os.environ).stdout.decode(errors="replace")
+    version = re.match(r"git version (\d+)\.(\d+)", text)
+    if version and (int(version[1]), int(version[2])) < OLDEST:
+        raise NoAnswer(f"git {version[1]}.{version[2]} is too old: rnnbench needs git {OLDEST[0]}.{OLDEST[1]} or newer")
 
 
 def _execute(folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:

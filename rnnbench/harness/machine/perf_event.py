@@ -17,7 +17,10 @@ SYSCALLS = {"x86_64": 298, "aarch64": 241}  # the number of perf_event_open
 HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS
 ATTRIBUTE_BYTES = 64  # of the first version of `struct perf_event_attr`
 EXCLUDE_KERNEL, EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
-FLAGS_AT = 40  # bytes before the flags
+# PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING: how long the thread ran, and how long it was counted
+TIMES = 1 | 2
+FORMAT_AT, FLAGS_AT = 32, 40  # bytes before them
+TRIAL_STEPS = 1000
 
 
 class PerfEvent:
@@ -30,6 +33,7 @@ class PerfEvent:
             raise Unavailable("the system has no perf_event counters that rnnbench knows")
         attribute = bytearray(ATTRIBUTE_BYTES)
         struct.pack_into("IIQ", attribute, 0, kind, ATTRIBUTE_BYTES, event)
+        struct.pack_into("Q", attribute, FORMAT_AT, TIMES)
         struct.pack_into("Q", attribute, FLAGS_AT, EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR)
         libc = ctypes.CDLL(None, use_errno=True)
         block = (ctypes.c_char * ATTRIBUTE_BYTES).from_buffer(attribute)
@@ -39,8 +43,13 @@ class PerfEvent:
             raise Unavailable(f"the kernel gives no instruction counter: {os.strerror(ctypes.get_errno())}")
 
     def read(self) -> int:
-        """The count so far."""
-        (count,) = struct.unpack("Q", os.read(self._descriptor, 8))
+        """The count so far; raises Unavailable if the kernel has not counted all the time.
+
+        Programs may share a counter in turns, and one of a laptop may count on one of its two kinds of cores only.
+        """
+        count, enabled, running = struct.unpack("QQQ", os.read(self._descriptor, 24))
+        if running < enabled:
+            raise Unavailable(f"the kernel counted instructions only {running / enabled:.0%} of the time")
         return int(count)
 
     def close(self) -> None:
@@ -57,7 +66,9 @@ class PerfEvent:
 def why_not() -> str:
     """Why instructions can't be counted by the kernel here; empty if they can."""
     try:
-        with PerfEvent():
-            return ""
+        with PerfEvent() as counter:
+            before = counter.read()
+            sum(range(TRIAL_STEPS))
+            return "" if counter.read() > before else "the kernel's instruction counter does not move"
     except Unavailable as reason:
         return str(reason)

@@ -30,7 +30,9 @@ KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
 OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
 IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 MIN_SECONDS = 1e-3  # of a call whose time counts
+MAX_ROUNDS = 1 << 30  # that together take less than MIN_SECONDS only if the compiler left out the work
 TRIES = 3
+TRIAL_BYTES = 1 << 15  # of each thread
 ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
 KernelCall = Callable[[int], object]  # takes the number of rounds
@@ -57,6 +59,12 @@ class NativeKernels:
         library.arithmetic.argtypes = [ctypes.c_long]
         library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
 
+    def try_out(self) -> None:
+        """Call each kernel for about a millisecond; raises Unavailable if the compiler left out what it does."""
+        if self.multiplies:
+            self.macs_per_second(0.0)
+        self.bytes_per_second(torch.ones(TRIAL_BYTES * self._threads, dtype=torch.uint8), 0.0)
+
     def macs_per_second(self, seconds: float) -> float:
         """The best rate of multiply-adds on registers, all threads together, in tries for about `seconds`."""
         per_round = float(self._library.multiply_adds(1))
@@ -70,11 +78,13 @@ class NativeKernels:
         return part * self._best(works, seconds)
 
     def _best(self, works: list[KernelCall], seconds: float) -> float:
-        """The most rounds a second of several works at once."""
+        """The most rounds a second of several works at once; raises Unavailable if they take no time."""
         with ThreadPoolExecutor(len(works)) as pool:
             rounds, tries = 1, TRIES * works
             # The shortest of several tries: a stall of the machine must not make a call seem long.
             while (shortest := min(pool.map(partial(self._seconds, rounds), tries))) < MIN_SECONDS:
+                if rounds > MAX_ROUNDS:
+                    raise Unavailable("the built kernel does nothing: the compiler left out its work")
                 rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
             best, end = 0.0, self._now() + seconds
             while True:
@@ -96,9 +106,11 @@ def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
     if not file.exists():
         c_compiler.build(SOURCE, KERNELS[name], file)
     try:
-        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
-    except OSError as fault:
+        kernels = NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
+    except (OSError, AttributeError) as fault:
         raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
+    kernels.try_out()
+    return kernels
 
 
 def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:

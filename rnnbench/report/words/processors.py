@@ -28,7 +28,8 @@ def identity(processor: Processor) -> str:
 def _instruction_sets(flags: tuple[str, ...]) -> str:
     telling = [flag for flag in TELLING if flag in flags]
     others = len(flags) - len(telling)
-    return ", ".join([*telling, *([f"{others} more instruction sets"] if others else [])])
+    more = "more instruction set" if telling else "instruction set"
+    return ", ".join([*telling, *([plural(others, more)] if others else [])])
 
 
 def _cache(cache: Cache) -> str:

@@ -88,6 +88,8 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
     sentences = [far(gap, name, reference_name)]
     if math.isnan(gap.seconds.lower):
         sentences.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
+    elif not gap.seconds.lower > 0 and gap.ratio.lower > 1:  # the ratio varies less from process to process
+        sentences.append("The difference is known too roughly to take it apart: give it a larger budget.")
     elif not gap.seconds.lower > 0:
         sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
     else:

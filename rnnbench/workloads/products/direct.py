@@ -23,6 +23,7 @@ from torch import Tensor
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads import c_compiler
 
+CPUINFO = Path("/proc/cpuinfo")
 SOURCE = Path(__file__).with_name("direct.c")
 VALUES = {torch.float32: "float", torch.float64: "double"}  # a dtype's name in C
 OPTIONS = ("-fopenmp",)
@@ -215,9 +216,8 @@ def _key() -> str:
 
 def _processor() -> str:
     """The processor's model and instruction sets: code is built for them, and the folder may be shared."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
+    if not CPUINFO.exists():
         return platform.processor()
-    first, *_ = cpuinfo.read_text().split("\n\n")
+    first, *_ = CPUINFO.read_text(errors="replace").split("\n\n")
     kept = ("model name", "CPU part", "flags", "Features")
     return "\n".join(line for line in first.splitlines() if line.split(":")[0].strip() in kept)

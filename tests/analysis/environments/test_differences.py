@@ -16,6 +16,7 @@ UNRECORDED = "made by an rnnbench that did not record the machine's identity"
     ("where", "value", "expected"),
     [
         (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
+        (("machine", "cgroup_cpu_limit"), "max 100000", None),
         (("machine", "cores_allowed"), [0], "cores was 2 and is 1"),
         (("worker", "torch"), "2.9", "torch was '2.8' and is '2.9'"),
         (("software", "variables"), {"OMP_NUM_THREADS": "2"}, "variables was {} and is {'OMP_NUM_THREADS': '2'}"),

@@ -254,6 +254,16 @@ def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
     assert "ONLY_FOR_IT" not in os.environ
 
 
+def test_a_worker_that_may_not_be_pinned_runs_where_the_system_lets_it(
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
+    worker.pin([0])
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")
 def test_every_thread_of_a_worker_is_pinned(worker) -> None:
     core = max(os.sched_getaffinity(0))

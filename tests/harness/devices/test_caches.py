@@ -27,8 +27,15 @@ def test_a_last_level_that_cores_share_counts_once(tmp_path: Path, cores: tuple[
     assert caches.last_level_bytes(cores, system(tmp_path, "0-1", "0-1", "2-3")) == bytes_
 
 
-def test_a_last_level_whose_size_the_system_does_not_tell_is_not_known(tmp_path: Path) -> None:
-    (system(tmp_path, "0-1", "0-1") / "cpu0" / "cache" / "index1" / "size").unlink()
+@pytest.mark.parametrize("name", ["size", "shared_cpu_list"])
+def test_a_last_level_that_the_system_does_not_describe_is_not_known(tmp_path: Path, name: str) -> None:
+    (system(tmp_path, "0-1", "0-1") / "cpu0" / "cache" / "index1" / name).unlink()
+    assert caches.last_level_bytes((0, 1), tmp_path) == 0
+
+
+@pytest.mark.parametrize("name", ["level", "size"])
+def test_an_empty_file_about_a_cache_tells_nothing(tmp_path: Path, name: str) -> None:
+    (system(tmp_path, "0-1", "0-1") / "cpu0" / "cache" / "index1" / name).write_text("")
     assert caches.last_level_bytes((0, 1), tmp_path) == 0
 
 

@@ -1,10 +1,11 @@
 """Linux control groups, in files that the test writes."""
 
+import math
 from pathlib import Path
 
 import pytest
 
-from rnnbench.harness.devices.cgroup import memory_limits
+from rnnbench.harness.devices.cgroup import cpu_cores, cpu_limit, memory_limits
 
 
 @pytest.mark.parametrize(
@@ -28,5 +29,39 @@ def test_every_group_around_a_process_limits_it(
     assert memory_limits(tmp_path / "own", tmp_path / "root") == limits
 
 
+@pytest.mark.parametrize(
+    ("own", "files", "limit"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, "50000 100000"),
+        ("0::/a/b\n", {"a/b/cpu.max": "90000 100000\n", "a/cpu.max": "10000 20000\n"}, "10000 20000"),
+        ("0::/a\n", {"a/cpu.max": "max 100000\n"}, "max 100000"),
+        ("0::/hidden/from/here\n", {"cpu.max": "150000 100000\n"}, "150000 100000"),
+        (
+            "3:cpu,cpuacct:/a\n0::/\n",
+            {"cpu/a/cpu.cfs_quota_us": "50000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+            "50000 100000",
+        ),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "max 100000"),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "50000\n"}, None),
+        ("0::/a\n", {"a/cpu.max": "a word\n"}, None),
+    ],
+)
+def test_the_lowest_limit_of_processor_time_around_a_process_counts(
+    tmp_path: Path, own: str, files: dict[str, str], limit: str | None
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for name, text in files.items():
+        file = tmp_path / "root" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert cpu_limit(tmp_path / "own", tmp_path / "root") == limit
+
+
+def test_a_limit_is_a_number_of_cores() -> None:
+    assert cpu_cores("50000 100000") == 0.5
+    assert cpu_cores("max 100000") == math.inf
+
+
 def test_where_there_are_no_control_groups_nothing_is_limited(tmp_path: Path) -> None:
     assert memory_limits(tmp_path / "own", tmp_path / "root") == []
+    assert cpu_limit(tmp_path / "own", tmp_path / "root") is None

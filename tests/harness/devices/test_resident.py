@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.harness.devices import resident
+from rnnbench.store.readings import Unavailable
+
 SCRIPT = """
 import ctypes, json, sys
 import torch
@@ -65,3 +68,14 @@ def test_a_known_block_is_measured_within_a_page() -> None:
         assert abs(growth["in_turn"][index] - size) <= page
         assert abs(growth["both"][index] - 2 * size) <= 2 * page  # one page for each block
         assert growth["untouched"][index] <= 2 * page  # malloc writes a header before and after it
+
+
+def test_a_system_that_hides_the_resident_set_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.open", refuse)
+    resident._rollup.cache_clear()
+    with pytest.raises(Unavailable, match="can't be read: Permission denied"):
+        resident._resident()
+
+
+def refuse(*_: object) -> int:
+    raise PermissionError(13, "Permission denied")

@@ -27,9 +27,9 @@ def test_a_quiet_machine_needs_no_advice() -> None:
     ("room", "key", "value", "words"),
     [
         ("load", "load_average", 1.9, "Other work is running (load average 1.9 on 2 cores)"),
-        ("load", "steal_share", 0.05, "gives 5.0% of this machine's time to others"),
+        ("load", "steal_share", 0.05, "has given 5.0% of this machine's time to others since boot"),
         ("machine", "cores_allowed", [3], "Only one core may be used"),
-        ("machine", "cgroup_cpu_limit", "150000 100000", "may use 1.5 cores' time"),
+        ("machine", "cgroup_cpu_limit", "150000 100000", "limits rnnbench to 1.5 cores' time"),
         ("machine", "frequency_governor", "powersave", "governor 'powersave'"),
         ("software", "variables", {"OMP_NUM_THREADS": "8"}, "The shell sets OMP_NUM_THREADS=8"),
     ],
@@ -39,6 +39,13 @@ def test_each_fault_is_told_with_what_to_do(room: str, key: str, value: object, 
     facts[room][key] = value
     [message] = advice(facts)
     assert words in message
+
+
+@pytest.mark.parametrize("limit", ["200000 100000", "800000 100000"])
+def test_a_limit_of_as_many_cores_as_are_allowed_stops_nothing(limit: str) -> None:
+    facts = deepcopy(QUIET)
+    facts["machine"]["cgroup_cpu_limit"] = limit
+    assert advice(facts) == []
 
 
 def test_what_a_system_does_not_tell_is_no_fault() -> None:

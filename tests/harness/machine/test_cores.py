@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness.machine import cores
-from rnnbench.harness.machine.cores import cores_apart, preparing_cores
+from rnnbench.harness.machine.cores import cores_apart, measuring_cores, preparing_cores
 
 
 def system(root: Path, siblings: dict[int, str]) -> Path:
@@ -48,11 +48,63 @@ def test_where_the_system_tells_nothing_each_core_is_one_of_its_own(
     assert cores_apart(1, tmp_path) == [(2,), (1,)]
 
 
+def kinds(root: Path, file: str, values: dict[int, int]) -> Path:
+    for core, value in values.items():
+        (root / f"cpu{core}" / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"cpu{core}" / file).write_text(f"{value}\n")
+    return root
+
+
+ADJACENT = {core: f"{core // 2 * 2}-{core // 2 * 2 + 1}" for core in range(8)}  # as many virtual machines number them
+
+
+@pytest.mark.parametrize(
+    ("siblings", "number", "expected"),
+    [
+        (ADJACENT, 1, [7]),
+        (ADJACENT, 2, [5, 7]),
+        (ADJACENT, 4, [1, 3, 5, 7]),
+        (ADJACENT, 5, [1, 3, 5, 6, 7]),
+        (EIGHT, 2, [6, 7]),
+        ({}, 2, [6, 7]),
+    ],
+)
+def test_threads_are_timed_on_physical_cores_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: dict[int, str], number: int, expected: list[int]
+) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
+    assert measuring_cores(number, system(tmp_path, siblings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "fast", "slow"), [("cpufreq/cpuinfo_max_freq", 4_900_000, 3_600_000), ("cpu_capacity", 1024, 512)]
+)
+def test_cores_of_the_fastest_kind_are_timed_though_the_others_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, fast: int, slow: int
+) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
+    root = kinds(system(tmp_path, {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}), file, {0: fast, 1: fast, 2: fast, 3: fast})
+    kinds(root, file, dict.fromkeys(range(4, 8), slow))
+    if file != "cpu_capacity":
+        kinds(root, "cpu_capacity", dict.fromkeys(range(8), 1024))
+    assert measuring_cores(1, root) == [3]
+    assert measuring_cores(2, root) == [1, 3]
+    assert preparing_cores(2, 2, root) == [[1, 3], [0, 2]]
+
+
+def test_threads_are_timed_on_one_package_where_packages_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
+    root = kinds(tmp_path, "topology/physical_package_id", {core: core % 2 for core in range(8)})
+    assert measuring_cores(2, root) == [5, 7]
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(1, [[5], [4]]), (3, [[3, 4, 5], [0, 1, 2]]), (4, [[2, 3, 4, 5], [2, 3, 4, 5]])]
 )
 def test_sides_prepare_on_cores_of_their_own_if_there_are_enough(
-    monkeypatch: pytest.MonkeyPatch, number: int, expected: list[list[int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: list[list[int]]
 ) -> None:
     monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(6)))
-    assert preparing_cores(number, 2) == expected
+    assert preparing_cores(number, 2, tmp_path) == expected

@@ -1,6 +1,7 @@
 """Real git on small repositories."""
 
 import os
+import shutil
 from pathlib import Path
 
 import psutil
@@ -110,11 +111,31 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repository.executable(tmp_path / "bin" / "git", "exec sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(git, "SECONDS", 0.2)
-    with pytest.raises(UserError, match=r"`git config` gives no answer within 0\.2 s"):
+    with pytest.raises(UserError, match=r"`git version` gives no answer within 0\.2 s"):
         git.top(repo)
-    with pytest.raises(UserError, match=r"`git config` gives no answer within 0\.2 s"):
+    with pytest.raises(UserError, match=r"`git version` gives no answer within 0\.2 s"):
         git.commit(repo, "HEAD")
     assert git.state(repo) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "is_too_old"),
+    [("2.25.1", True), ("2.30.2", True), ("2.31.0", False), ("2.39.5 (Apple Git-154)", False)],
+)
+def test_a_git_that_would_run_programs_of_a_repository_is_refused_by_its_version(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, is_too_old: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    real = shutil.which("git")
+    answer = f'case "$*" in *" version") echo "git version {version}";; *) exec {real} "$@";; esac'
+    repository.executable(tmp_path / "bin" / "git", answer)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    if is_too_old:
+        with pytest.raises(UserError, match=r"git 2\.\d+ is too old: rnnbench needs git 2\.31 or newer"):
+            git.top(repo)
+        assert git.state(repo) is None
+    else:
+        assert git.top(repo) == repo
 
 
 def test_without_git_there_is_no_repository_and_no_state(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """The kernel's counters. Virtual machines have no counter of instructions, but all have that of a thread's time."""
 
+import os
 import re
+import struct
 import sys
+from functools import partial
 
 import pytest
 
@@ -46,11 +49,32 @@ def test_other_systems_and_processors_have_none(monkeypatch: pytest.MonkeyPatch)
     assert perf_event.why_not() == "the system has no perf_event counters that rnnbench knows"
 
 
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ([(5, 100, 100), (9, 200, 200)], ""),
+        ([(0, 100, 100), (0, 200, 200)], "the kernel's instruction counter does not move"),  # some virtual machines
+        ([(5, 100, 100), (9, 200, 150)], "the kernel counted instructions only 75% of the time"),
+        ([(0, 100, 0)], "the kernel counted instructions only 0% of the time"),  # on a core of the other kind
+    ],
+)
+def test_a_counter_that_does_not_count_everything_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, readings: list[tuple[int, int, int]], reason: str
+) -> None:
+    blocks = (struct.pack("QQQ", *reading) for reading in readings)
+    monkeypatch.setattr(perf_event, "PerfEvent", partial(PerfEvent, SOFTWARE, TASK_CLOCK))
+    task_clock().close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", lambda *_: next(blocks))
+        found = perf_event.why_not()
+    assert found == reason
+
+
 def test_why_not_agrees_with_opening_a_counter() -> None:
     reason = perf_event.why_not()
     if reason:
-        with pytest.raises(Unavailable, match=re.escape(reason)):
-            PerfEvent()
+        with pytest.raises(Unavailable, match=re.escape(reason)), PerfEvent() as counter:
+            counter.read()
     else:
         with PerfEvent() as counter:
             assert counter.read() >= 0

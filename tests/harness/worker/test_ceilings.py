@@ -177,6 +177,34 @@ def test_without_a_working_compiler_the_reason_is_told(compiler: str, reason: st
         native.load("float32", 1, tmp_path)
 
 
+EMPTY_KERNELS = """
+double multiply_adds(long rounds) { return rounds; }
+void arithmetic(long rounds) {}
+void reading(const void *from, long bytes, long rounds) {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("built", "reason"),
+    [
+        (f"cat > source.c <<'END'\n{EMPTY_KERNELS}END\nexec gcc -shared -fPIC source.c -o", "left out its work"),
+        ("echo 'int nothing;' > source.c; exec gcc -shared -fPIC source.c -o", "can't be loaded: .*multiply_adds"),
+        ("exec touch", "can't be loaded: .*file too short"),
+        ("printf 'Fehl\\351r\\n' >&2; exit 1; :", r"can't build kernels\.c: Fehl.r"),
+    ],
+)
+def test_of_a_compiler_whose_code_is_wrong_no_kernel_is_used(
+    built: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/bash\nwhile [ "$1" != -o ]; do shift; done\n{built} "$2"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    with pytest.raises(Unavailable, match=reason):
+        native.load("float32", 1, tmp_path)
+
+
 def test_a_stall_makes_no_call_of_a_kernel_seem_long() -> None:
     class Library:
         """A round takes a microsecond, the very first call five seconds."""

@@ -136,6 +136,14 @@ def test_one_replicate_has_no_intervals_and_no_certainty() -> None:
     assert figure_waterfall.render(single, "mine", "torch")
 
 
+def test_a_cell_that_is_slower_by_its_ratio_alone_is_not_called_as_fast() -> None:
+    slower_machine = 2.5  # in the second replicate: the ratio is known well, the difference in seconds is not
+    gap = take_apart({"loop": {0: 4e-4, 1: 4.04e-4 * slower_machine}}, {0: 2e-4, 1: 2e-4 * slower_machine})
+    text = why.words(gap, "mine", "torch")
+    assert "beyond chance" not in text
+    assert "The difference is known too roughly to take it apart: give it a larger budget." in text
+
+
 def test_no_share_of_a_call_is_below_nothing_or_above_all_of_it() -> None:
     text = why.words(gap(), "mine", "torch", profile(50 * MICRO, 51 * MICRO, 1 * MICRO))
     assert text.endswith(" 0% of its call is dispatch and Python, 100% matrix products, 2% pointwise.")

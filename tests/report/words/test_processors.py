@@ -24,6 +24,8 @@ CACHES = (
         ),
         (Processor(caches=(Cache(2, "unified", 3 << 19, 4),)), "L2 1.5 MiB for 4 cores"),
         (Processor(vendor="a\nb"), "a b"),
+        (Processor(instruction_sets=("sse4_1", "sse4_2")), "2 instruction sets"),
+        (Processor(instruction_sets=("avx", "avx2")), "avx2, 1 more instruction set"),
         (Processor(), ""),
     ],
 )

@@ -1,0 +1,44 @@
+"""Variables of the shell that change how fast or how precise torch's libraries are, though no code has changed."""
+
+import os
+
+THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# The instruction sets that libraries may use, the allocator, and how a GPU is called. One of them can make torch.nn
+# several times slower and leave hand-written cells as they are.
+LIBRARIES = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+    "LD_PRELOAD",
+    "PYTHONMALLOC",
+    "CUDA_LAUNCH_BLOCKING",
+    "NVIDIA_TF32_OVERRIDE",
+)
+# oneDNN may multiply float32 in bfloat16 if one of these allows it, the first that is set. Torch's own settings don't
+# reach it, and only torch.nn's layers and some products are made in oneDNN.
+FLOAT32_IN_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+FULL_PRECISION = {FLOAT32_IN_ONEDNN[0]: "STRICT"}  # for workers, so that float32 means float32 on both sides
+
+
+def known() -> dict[str, str]:
+    """Those that the shell sets, for the environment of a run."""
+    return {name: os.environ[name] for name in (*THREADS, *LIBRARIES) if os.environ.get(name)}
+
+
+def library_notes() -> list[str]:
+    """A note for the reader of results about the variables of LIBRARIES that are set, as a clause."""
+    texts = [f"{name}={value}" for name, value in known().items() if name in LIBRARIES]
+    return [f"the shell sets {', '.join(texts)}, which changes how fast torch's libraries are"] if texts else []
+
+
+def imprecise_float32() -> str:
+    """Why oneDNN multiplies float32 with less precision in this process, as a sentence; empty if it does not."""
+    name = next((name for name in FLOAT32_IN_ONEDNN if os.environ.get(name)), None)
+    if name is None or os.environ[name].upper() == FULL_PRECISION[FLOAT32_IN_ONEDNN[0]]:
+        return ""
+    return (
+        f"The shell sets {name}={os.environ[name]}, so torch.nn's layers may multiply float32 with less precision than "
+        "other code: unset it for arms of equal precision."
+    )

@@ -1,0 +1,68 @@
+"""Variables of the shell that change times or precision, and what is said of them."""
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from rnnbench.api.live import measure
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.machine import variables
+from tests.harness.live.modules import QUICK
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*variables.THREADS, *variables.LIBRARIES, *variables.FLOAT32_IN_ONEDNN):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_shell_that_sets_nothing_gives_no_note() -> None:
+    assert variables.known() == {}
+    assert variables.library_notes() == []
+    assert variables.imprecise_float32() == ""
+
+
+def test_a_limit_of_instruction_sets_is_recorded_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert variables.known() == {"OMP_NUM_THREADS": "8", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    assert variables.library_notes() == [
+        "the shell sets ONEDNN_MAX_CPU_ISA=SSE41, which changes how fast torch's libraries are"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"DNNL_DEFAULT_FPMATH_MODE": "BF16"}, "The shell sets DNNL_DEFAULT_FPMATH_MODE=BF16"),
+        ({"ONEDNN_DEFAULT_FPMATH_MODE": "any"}, "The shell sets ONEDNN_DEFAULT_FPMATH_MODE=any"),
+        ({"ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "BF16"}, ""),
+    ],
+)
+def test_float32_in_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], words: str) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert variables.imprecise_float32().startswith(words)
+    assert bool(variables.imprecise_float32()) is bool(words)
+
+
+def test_workers_multiply_float32_in_full_precision_whatever_the_shell_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "BF16")
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    worker = WorkerProcess("0000")
+    try:
+        worker.wait_ready()
+        environment = psutil.Process(worker.pid).environ()
+    finally:
+        worker.close()
+    assert environment["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
+
+
+def test_modules_of_this_process_are_timed_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    layers = {"one": nn.RNN(3, 5), "other": nn.RNN(3, 5)}
+    measured = measure(layers, torch.randn(2, 1, 3), **QUICK)
+    assert "The shell sets ONEDNN_DEFAULT_FPMATH_MODE=BF16" in measured.note
+    assert "The shell sets MKL_CBWR=COMPATIBLE, which changes how fast torch's libraries are." in measured.note
