@@ -26,8 +26,9 @@ the tolerance of outputs in float16 or bfloat16.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import torch
@@ -211,8 +212,14 @@ def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str
     output, final = given
     results = {"output": output}
     if compared.final_state:
-        results |= {f"final {name}": part for name, part in zip("hc", tensors(final), strict=False)}
+        results |= {f"final {name}": part for name, part in zip(_names(), tensors(final), strict=False)}
     return results
+
+
+def _names() -> Iterator[str]:
+    """The names of a state's tensors: `h`, `c`, `state 3`, `state 4` and so on."""
+    yield from "hc"
+    yield from (f"state {number}" for number in count(3))
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
@@ -220,6 +227,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     if actual.shape != expected.shape:
         raise ValueError(f"shape {tuple(actual.shape)} where the reference has {tuple(expected.shape)}")
     # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.
-    tiny = torch.finfo(expected.dtype).tiny
-    actual, expected = (in_precision(part, torch.float64) for part in (actual, expected))
+    is_whole = not (expected.is_floating_point() or expected.is_complex())
+    tiny = 1.0 if is_whole else torch.finfo(expected.dtype).tiny
+    actual, expected = (part.double() if is_whole else in_precision(part, torch.float64) for part in (actual, expected))
     return float((actual - expected).abs().max() / expected.abs().max().clamp_min(tiny))

@@ -102,13 +102,20 @@ def split(result: Any, giving: Giving) -> tuple[Any, Any]:
 
 
 class AdaptedCell(nn.Module):
-    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is."""
+    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is.
 
-    def __init__(self, cell: nn.Module, call: CellCall) -> None:
+    `copies_state`: each step gets a copy of the state, since the cell writes into it: the outputs of earlier steps may
+    be the same tensor.
+    """
+
+    def __init__(self, cell: nn.Module, call: CellCall, *, copies_state: bool = False) -> None:
         super().__init__()
         self.cell = cell
         self.call = call
+        self.copies_state = copies_state
 
     def forward(self, input: Tensor, state: Any) -> Any:
         """One step."""
+        if self.copies_state:
+            state = state.clone() if isinstance(state, Tensor) else tuple(part.clone() for part in state)
         return self.call.step(self.cell, input, state)

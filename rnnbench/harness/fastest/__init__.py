@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
-from rnnbench.cells.states import BATCHED, State, leaves
+from rnnbench.cells.states import BATCHED, State, leaves, rebuilt
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.kinds import Kind, run_module, why_only_as_given
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows, zeros
+from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
 from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
@@ -52,10 +52,13 @@ class AsModule(nn.Module):
         self.kind = subject.kind
         self.name = name
         self.has_state = subject.state is not None
+        self.types: list[torch.dtype] = []  # of what the last call returned
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the module; without a state of its own, what is given for one is ignored."""
-        return way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
+        return outputs, final
 
 
 def find(
@@ -78,7 +81,7 @@ def find(
     inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
     # Copies are measured: a call may change more of a module than can be put back.
     subjects = [
-        RunSubject(on_trial(run.module), run.kind, given, zeros(given, run.zero_state) if begun is None else begun)
+        RunSubject(on_trial(run.module), run.kind, given, _begun(run, given, begun, is_given=state is not None))
         for given, begun in inputs
     ]
     timed: list[TimedWay] = []
@@ -87,6 +90,12 @@ def find(
         until = now + max(0.0, deadline - now) / (len(subjects) - number)
         timed += _of_shape(subject, phase, until, on_progress)
     return FoundWays(module, run, tuple(timed))
+
+
+def _begun(run: RunModule, input: Tensor, state: State, *, is_given: bool) -> State:
+    """The state at one shape, without gradients; zeros at further shapes if one `is_given` for the first."""
+    begun = run.zeros(input) if is_given and state is None else run.first_state(input, state)
+    return begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
 
 
 def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
@@ -206,7 +215,9 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    dtype = str(subject.input.dtype).removeprefix("torch.")
+    kind = subject.input.device.type
+    is_cast = torch.is_autocast_enabled(kind)
+    dtype = str(torch.get_autocast_dtype(kind) if is_cast else subject.input.dtype).removeprefix("torch.")
     tolerance_of: Any = dtype
     if dtype not in TOLERANCES:
         raise ParityError(f"no tolerance is known for {dtype}")
@@ -221,7 +232,14 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
         state,
         ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None),
     )
+    if candidate.types != reference.types:
+        raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
     steps, batch, _ = subject.input.shape
     hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
     sums = Sums(steps, batch, hidden, hidden)
     check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
+
+
+def _types(module: AsModule) -> str:
+    """The types of the outputs and the states of a module's last call."""
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)

@@ -1,7 +1,7 @@
 """A module with the given weights that runs each shape in the way that was found for it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, get_args
 
@@ -23,7 +23,7 @@ class CallShape:
     batch_size: int
     input_size: int
     trains: bool  # whether gradients are computed
-    dtype: str  # `float32`
+    dtype: str  # `float32`, or `float32, autocast to bfloat16`
     device: str
     threads: int
 
@@ -31,7 +31,9 @@ class CallShape:
     def of(cls, input: Tensor, *, trains: bool) -> "CallShape":
         """The shape of a call; `input`: (seq, batch, features)."""
         steps, batch, features = input.shape
-        dtype = str(input.dtype).removeprefix("torch.")
+        dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
         return cls(steps, batch, features, trains, dtype, str(input.device), torch.get_num_threads())
 
     def distance(self, other: "CallShape") -> float:
@@ -104,29 +106,6 @@ class FoundWays:
     timed: tuple[TimedWay, ...]
 
 
-def zeros(input: Tensor, zero_state: Sequence[tuple[int, ...]]) -> State:
-    """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it.
-
-    `zero_state`: (layers, ...) of each tensor; None is returned if there are none.
-    """
-    states = tuple(input.new_zeros(layers, input.shape[1], *rest) for layers, *rest in zero_state)
-    return states[0] if len(states) == 1 else states or None
-
-
-def checked_state(run: RunModule, input: Tensor, state: State) -> State:
-    """The state that a call begins with, for an input (seq, batch, features): zeros if none is given.
-
-    Raises ValueError if its shapes are not those of the module, or if it is missing and does not begin with zeros.
-    """
-    if state is not None:
-        if run.kind != "sequence":
-            run.check_state(input, state)
-        return state
-    if run.kind == "cell" and not run.begins_with_zeros:
-        raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
-    return zeros(input, run.zero_state)
-
-
 def _weights(layer: Any) -> list[str]:
     """The names of the weights of a layer of torch.nn."""
     return [name for names in layer._all_weights for name in names]
@@ -181,11 +160,13 @@ class RunInWays(nn.Module):
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return self._as_given(input, state)
-        outputs, final = way(run.kind, name)(run.module, by_step, checked_state(run, by_step, state))
+        outputs, final = way(run.kind, name)(run.module, by_step, run.first_state(by_step, state))
         return outputs.transpose(0, 1) if turns else outputs, final
 
     def _way(self, run: RunModule, shape: CallShape) -> WayName:
         """The way of a call; as given where the other ways would not do all that the module does."""
+        if run.is_random_in_training and any(part.training for part in self._given.modules()):
+            return AS_GIVEN
         if not why_only_as_given(self._given, run.kind) and not _is_transformed():
             return self.way_for(shape)
         if run.kind == "layer" and (lost := [name for name in _weights(self._given) if not hasattr(self._given, name)]):

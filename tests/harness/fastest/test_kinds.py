@@ -143,7 +143,7 @@ class LearnedGRU(nn.GRUCell):
         return super().forward(x, self.first.expand(len(x), -1) if h is None else h)
 
 
-BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LearnedMethod, Ones, LeftOut, LearnedGRU]
+BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LeftOut, LearnedGRU]
 
 
 @pytest.mark.parametrize("make", BEGINNERS)
@@ -162,6 +162,104 @@ def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Calla
         torch.testing.assert_close(module(INPUT, state)[1], expected[None])
         with pytest.raises(ValueError, match="does not begin with zeros"):
             module(INPUT)
+
+
+class Stabilised(Plain):
+    """Keeps a maximum that begins with minus infinity, nearly, beside its output, as time mixing does."""
+
+    def init_state(self, batch: int) -> dict[str, Tensor]:
+        return {"h": torch.zeros(batch, 8), "most": torch.full((batch, 8), -1e30)}
+
+    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+        most = torch.maximum(state["most"], self.x(x))
+        return 2 * self.new(x, state["h"]) + most, {"h": self.new(x, state["h"]), "most": most}
+
+
+@pytest.mark.parametrize("make", [LearnedMethod, Ones])
+def test_a_cell_that_gives_its_first_state_begins_with_it_in_each_call(make: Callable[[], Any]) -> None:
+    cell = make()
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+        h = cell.init_state(3) if make is LearnedMethod else cell.init_hidden().expand(3, -1)
+        for x in INPUT:
+            h = cell(x, h)
+        torch.testing.assert_close(module(INPUT)[1], h[None])
+        if make is LearnedMethod:
+            (gradient,) = torch.autograd.grad(module(INPUT)[0].sum(), cell.first)
+            assert gradient.abs().max() > 0
+            with torch.no_grad():
+                cell.first.add_(1)
+
+
+def test_a_state_may_be_given_with_the_output_and_without() -> None:
+    cell = Stabilised()
+    expected, final = [], cell.init_state(3)
+    for x in INPUT:
+        output, final = cell(x, final)
+        expected.append(output)
+    own = tuple(part[None] for part in cell.init_state(3).values())
+    for state in (None, own, (torch.zeros(1, 3, 8), *own)):
+        found = rnnbench.fastest(cell, INPUT if state is None else (INPUT, state), ways=[])
+        for given in (None, own, (torch.zeros(1, 3, 8), *own)):
+            outputs, (_, h, most) = found(INPUT, given)
+            torch.testing.assert_close(outputs, torch.stack(expected))
+            torch.testing.assert_close((h[0], most[0]), (final["h"], final["most"]))
+
+
+class Counting(Plain):
+    """Counts its steps in whole numbers, which look up an embedding, and remembers in a bool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Embedding(16, 5)
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.zeros(batch, 8), torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.bool)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        h, step, has_ended = state
+        h = torch.where(has_ended[:, None], h, self.new(x + self.position(step), h))
+        return h, (h, step + 1, has_ended | (h[:, 0] > 0.5))
+
+
+def test_whole_numbers_and_bools_in_a_state_keep_their_types() -> None:
+    cell = Counting()
+    h, step, has_ended = cell.init_state(3)
+    for x in INPUT:
+        _, (h, step, has_ended) = cell(x, (h, step, has_ended))
+    given = tuple(part[None] for part in cell.init_state(3))
+    for found in (INPUT, (INPUT, given)):
+        module = rnnbench.fastest(cell, found, ways=[])
+        for state in (None, given):
+            torch.testing.assert_close(module(INPUT, state)[1], (h[None], step[None], has_ended[None]))
+
+
+class WritesIntoState(Plain):
+    """Updates its state in place."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return h.copy_(self.new(x, h))
+
+
+class WritesIntoPart(WritesIntoState):
+    """Updates its state in place, and gives an output beside it."""
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return 2 * h, h.copy_(self.new(x, h))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [WritesIntoState, WritesIntoPart])
+def test_outputs_of_a_cell_that_updates_its_state_in_place_are_those_of_each_step(kind: Callable[[], Any]) -> None:
+    cell = kind()
+    expected, h = [], torch.zeros(3, 8)
+    for x in INPUT:
+        result = cell(x, h)
+        expected.append((result if isinstance(result, Tensor) else result[0]).clone())
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+        state = torch.zeros(1, 3, 8)
+        torch.testing.assert_close(module(INPUT)[0], torch.stack(expected))
+        module(INPUT, state) if kind is WritesIntoState else module(INPUT, (state, state))
+        assert not state.any()
 
 
 def test_cells_that_begin_with_zeros_need_no_state() -> None:
