@@ -116,6 +116,19 @@ def _is_transformed() -> bool:
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
+# What the module that runs in ways has in common with the given one: tensors, submodules, and hooks of `state_dict`.
+SHARED = (
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -142,12 +155,14 @@ class RunInWays(nn.Module):
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
-    def forward(self, input: Any, state: State = None) -> tuple[Any, State]:
+    def forward(self, input: Any, state: State = None, *, hx: State = None) -> tuple[Any, State]:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
 
+        `hx` is another name of `state`, that of torch.nn's layers.
         Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
         does not begin with zeros, and if a cell gets something else than a batch of sequences.
         """
+        state = hx if state is None else state
         run: RunModule = self.__dict__["_run"]
         if isinstance(input, PackedSequence) or input.dim() != BATCHED:
             if run.kind == "cell":
@@ -186,8 +201,9 @@ class RunInWays(nn.Module):
         return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
 
     def _share(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+        for name in SHARED:
             self.__dict__[name] = self._given.__dict__[name]
+        self.__dict__["_version"] = self._given._version
 
     # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.
 
@@ -203,11 +219,26 @@ class RunInWays(nn.Module):
     def _save_to_state_dict(self, *arguments: Any, **options: Any) -> None:
         self._given._save_to_state_dict(*arguments, **options)
 
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Apply a function, such as one that sets weights by the module's type, to the given module and its parts."""
+        self._given.apply(fn)
+        self._share()
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the given module, too."""
         self._given.train(mode)
         self.training = mode
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that the given module has and this one has not is set there, where it has an effect."""
+        given = self.__dict__.get("_given")
+        is_own = given is None or name in self.__dict__ or hasattr(type(self), name)
+        if is_own or not hasattr(given, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(given, name, value)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of the given module, such as `hidden_size`."""

@@ -219,6 +219,56 @@ def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way
     assert module.way_for(asked) == way
 
 
+class Scaled(nn.GRUCell):
+    """Has an attribute that is no tensor, and a version of its own."""
+
+    _version = 3
+
+    def __init__(self) -> None:
+        super().__init__(4, 6)
+        self.factor = 1.0
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        return self.factor * super().forward(x, h)
+
+
+def test_an_attribute_that_is_set_is_that_of_the_given_module() -> None:
+    cell = Scaled()
+    module = fast(cell, "cell", timed=())
+    module.factor = 0.0
+    module.note = "mine"
+    assert cell.factor == 0.0
+    assert not hasattr(cell, "note")
+    assert not module(torch.randn(5, 3, 4))[0].any()
+
+
+def test_a_function_that_sets_weights_by_the_type_of_a_module_reaches_the_given_one() -> None:
+    def set_weights(module: nn.Module) -> None:
+        if isinstance(module, nn.GRU):
+            nn.init.ones_(module.weight_hh_l0)  # type: ignore[arg-type]
+
+    layer = nn.GRU(4, 6)
+    nn.Sequential(fast(layer)).apply(set_weights)
+    assert bool((layer.weight_hh_l0 == 1).all())
+
+
+def test_a_state_dict_has_the_version_and_the_hooks_of_the_given_module() -> None:
+    cell, loaded = Scaled(), []
+    cell.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update({f"{prefix}more": 1}))
+    cell.register_load_state_dict_post_hook(lambda module, keys: loaded.append(keys))
+    module = fast(cell, "cell")
+    state = module.state_dict()
+    assert list(state) == list(cell.state_dict())
+    assert state._metadata == cell.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=False)
+    assert len(loaded) == 1
+
+
+def test_a_state_may_be_named_as_torch_s_layers_name_it() -> None:
+    layer, input, h = nn.GRU(4, 6), torch.randn(5, 3, 4), torch.randn(1, 3, 6)
+    torch.testing.assert_close(fast(layer)(input, hx=h), layer(input, hx=h))
+
+
 def test_packed_and_unbatched_sequences_run_as_given() -> None:
     layer = nn.GRU(4, 6)
     module = fast(layer)
