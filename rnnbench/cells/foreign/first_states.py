@@ -76,7 +76,8 @@ def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
 
     def fitted(tensor: Tensor) -> Tensor:
         new = in_precision(tensor.to(h.device), h.dtype)
-        is_of_one = new.dim() and len(new) == 1 and batch > 1
+        has_batch_second = new.dim() > 2 and new.shape[1] == batch  # behind a dimension of one layer
+        is_of_one = new.dim() and len(new) == 1 and batch > 1 and not has_batch_second
         return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
 
     return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, called, split
+from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, batch_in_front, called, split
 from rnnbench.cells.foreign.first_states import first_states, own_first_states
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
 from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
@@ -182,16 +182,30 @@ def _tried(
         with _other_parameters(cell):
             other = after_two()
         reached = _reach_of_steps(cell, input, step, state)
-        output, tensors = result[0], tensors_of(result[1], state)
-        pairs = [(result[0], tensors), *([(other[0], tensors_of(other[1], state))] if other else [])]
+        own = tensors_of(result[1], state)
+        if (dims := _batch_dims(own, len(input))) is None:
+            return None
+        output, tensors = result[0], batch_in_front(own, dims)
+        pairs = [(output, tensors), *([(other[0], batch_in_front(tensors_of(other[1], state), dims))] if other else [])]
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
     shown = _shown(pairs, len(input), reached)
     if shown is UNKNOWN:
         return None
     output = tensors[shown] if output is None and shown is not None else output
-    call = CellCall(copied(state), taking, keyword, giving, shown)
+    call = CellCall(copied(state), taking, keyword, giving, shown, dims)
     return call, call.flat(torch.zeros_like(output), state), in_all(reached)
+
+
+def _batch_dims(tensors: Sequence[Tensor], batch: int) -> tuple[int, ...] | None:
+    """Which dimension of each tensor of a state is the batch: the first, or the second behind that of layers.
+
+    Empty if it is the first of all; None if it is neither.
+    """
+    if not all(batch in tensor.shape[:2] for tensor in tensors):
+        return None
+    dims = tuple(tensor.shape.index(batch) for tensor in tensors)
+    return dims if any(dims) else ()
 
 
 def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Reach) -> int | None:
@@ -202,8 +216,6 @@ def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: R
     the first tensor that depends on most parameters.
     """
     output, tensors = pairs[0]
-    if not all(tensor.dim() and len(tensor) == batch for tensor in tensors):
-        return UNKNOWN
     if output is None:
         flat = [index for index, tensor in enumerate(tensors) if tensor.dim() == 2]
         return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)

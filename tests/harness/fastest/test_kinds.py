@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
+from tests.cells.foreign import awkward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -170,7 +171,7 @@ class Stabilised(Plain):
     def init_state(self, batch: int) -> dict[str, Tensor]:
         return {"h": torch.zeros(batch, 8), "most": torch.full((batch, 8), -1e30)}
 
-    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         most = torch.maximum(state["most"], self.x(x))
         return 2 * self.new(x, state["h"]) + most, {"h": self.new(x, state["h"]), "most": most}
 
@@ -355,3 +356,17 @@ def test_hooks_within_a_cell_count_too() -> None:
     assert not why_only_as_given(cell, "cell")
     prune.l1_unstructured(cell.h, "weight", 0.5)
     assert why_only_as_given(cell, "cell") == "Linear has hooks, which only a plain call is sure to run"
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 7])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_a_state_of_layers_with_the_batch_second_is_passed_with_the_batch_first(layers: int, batch: int) -> None:
+    cell, input = awkward.Stacked(5, 6, layers), torch.randn(4, batch, 5)
+    expected, hidden = [], cell.init_hidden(batch)
+    for x in input:
+        output, hidden = cell(x, hidden)
+        expected.append(output)
+    outputs, final = rnnbench.unroll(cell)(input)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    last = final[-1] if isinstance(final, tuple) else final
+    torch.testing.assert_close(last[0], hidden.movedim(1, 0))
