@@ -18,10 +18,11 @@ from rnnbench.harness import devices, live
 from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
 from rnnbench.harness.fastest.selection import rounds_on, select
-from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.live.calls import with_gradients
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.text import error_in_words
+from rnnbench.text import error_in_words, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
@@ -57,6 +58,8 @@ class AsModule(nn.Module):
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the module; without a state of its own, what is given for one is ignored."""
         outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        if final is ALONE:
+            final = ()
         self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
         return outputs, final
 
@@ -185,12 +188,14 @@ def _varies(subject: RunSubject) -> str:
     return "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
 
 
-def _outputs(result: Any) -> Tensor:
-    """The outputs of what a call returns; raises ValueError if it is not (outputs, state)."""
-    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor) and result[0].dim() == BATCHED:
-        return result[0]
+def _outputs(result: tuple[Any, State]) -> Tensor:
+    """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
+    outputs, final = result
+    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() == BATCHED):
+        return outputs
+    found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
     raise ValueError(
-        f"module: a call returns {type(result).__name__}; expected (outputs, state) as torch.nn's layers return it, "
+        f"module: a call returns {found}; expected outputs, or (outputs, state) as torch.nn's layers return it, "
         "or a cell (`cell(input, state) -> state`)"
     )
 
@@ -205,12 +210,27 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
             counters.clear()
         _check_parity(subject, name, phase)
         breaks = sum(counters["graph_break"].values())
+        is_anew = not breaks and _compiles_anew(subject, name, phase)
         counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
     except Exception as error:
         return error_in_words(error)
-    return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""
+    if is_anew:
+        return "it would be compiled anew in each call: something that the code depends on, such as a count, changes"
+    return f"torch.compile can't take it as one piece: {plural(breaks, 'graph break')}" if breaks else ""
+
+
+def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
+    """Whether each call of a way is compiled again; the first of two may have reason to, after other calls."""
+    from torch._dynamo.utils import counters
+
+    graphs = []
+    with torch.inference_mode() if phase == "inference" else with_gradients():
+        for _ in range(2):
+            subject.run(name)
+            graphs.append(counters["stats"]["unique_graphs"])
+    return graphs[1] > graphs[0]
 
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:

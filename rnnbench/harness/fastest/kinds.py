@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, called
 from rnnbench.cells.foreign.first_states import own_first_states
+from rnnbench.cells.foreign.layers import may_lack_a_state
 from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
@@ -111,6 +112,12 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     with torch.random.fork_rng(gpus()):
         found = None if isinstance(module, nn.RNNBase) else _as_cell(module, input, state)
     if found is None:
+        if state is None and not may_lack_a_state(module):
+            raise ValueError(
+                "module: it needs more than an input, and is no cell that can be called in a known way: one step, "
+                "cell(input, state) -> state or (output, state), each tensor with a row for each sequence. If it runs "
+                "whole sequences, give its state with the input, as (input, state)"
+            )
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
     elif state is None and not found.begins_with_zeros and not _says_its_start(module, input):

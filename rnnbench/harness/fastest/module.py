@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.fastest.kinds import RunModule, why_only_as_given
-from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, call, is_batch_first, way
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,11 @@ class RunInWays(nn.Module):
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
-    def forward(self, input: Any, state: State = None, *, hx: State = None) -> tuple[Any, State]:
+    def forward(self, input: Any, state: State = None, *, hx: State = None) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
 
-        `hx` is another name of `state`, that of torch.nn's layers.
+        `hx` is another name of `state`, that of torch.nn's layers. Returns (outputs, state); outputs alone if the given
+        module runs whole sequences and returns them alone.
         Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
         does not begin with zeros, and if a cell gets something else than a batch of sequences.
         """
@@ -176,7 +177,8 @@ class RunInWays(nn.Module):
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return self._as_given(input, state)
         outputs, final = way(run.kind, name)(run.module, by_step, run.first_state(by_step, state))
-        return outputs.transpose(0, 1) if turns else outputs, final
+        outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
+        return outputs if final is ALONE else (outputs, final)
 
     def _way(self, run: RunModule, shape: CallShape) -> WayName:
         """The way of a call; as given where the other ways would not do all that the module does."""
@@ -191,7 +193,7 @@ class RunInWays(nn.Module):
             )
         return AS_GIVEN
 
-    def _as_given(self, input: Any, state: State) -> tuple[Any, State]:
+    def _as_given(self, input: Any, state: State) -> Any:
         return call(self._given, input, state)
 
     def _trains(self, input: Tensor, state: State) -> bool:
