@@ -173,9 +173,9 @@ def fastest(
     `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
     that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`, or `-> outputs`).
     `input`: (seq, batch, features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input
-    and a state, each tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and backward). `shapes`: more
-    sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a terminal and in a
-    notebook.
+    and a state, each tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and
+    backward). `shapes`: more sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a
+    terminal and in a notebook.
 
     The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
     (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of

@@ -155,16 +155,21 @@ class RunInWays(nn.Module):
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
-    def forward(self, input: Any, state: State = None, *, hx: State = None) -> Any:
+    def forward(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
 
-        `hx` is another name of `state`, that of torch.nn's layers. Returns (outputs, state); outputs alone if the given
+        `hx` is another name of `state`, that of torch.nn's layers. With `more` arguments, such as a mask, a module that
+        runs whole sequences runs as given. Returns (outputs, state); outputs alone if the given
         module runs whole sequences and returns them alone.
         Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
         does not begin with zeros, and if a cell gets something else than a batch of sequences.
         """
         state = hx if state is None else state
         run: RunModule = self.__dict__["_run"]
+        if more and run.kind == "cell":
+            raise TypeError(f"{next(iter(more))}: a cell runs over a sequence with an input and a state alone")
+        if more:
+            return self._given(input, *(() if state is None else (state,)), **more)
         if isinstance(input, PackedSequence) or input.dim() != BATCHED:
             if run.kind == "cell":
                 found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)

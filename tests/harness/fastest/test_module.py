@@ -269,6 +269,25 @@ def test_a_state_may_be_named_as_torch_s_layers_name_it() -> None:
     torch.testing.assert_close(fast(layer)(input, hx=h), layer(input, hx=h))
 
 
+class Masked(nn.Module):
+    """Runs a sequence; a mask may be given by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(4, 6)
+
+    def forward(self, input: Tensor, state: Tensor | None = None, mask: Tensor | None = None) -> Any:
+        return self.layer(input if mask is None else input * mask, state)
+
+
+def test_more_arguments_go_to_a_module_for_whole_sequences_and_are_an_error_for_a_cell() -> None:
+    module, input, mask = Masked(), torch.randn(5, 3, 4), torch.zeros(5, 3, 1)
+    made = fast(module, "sequence", (), ())
+    torch.testing.assert_close(made(input, mask=mask), module(input, mask=mask))
+    with pytest.raises(TypeError, match="mask: a cell runs over a sequence with an input and a state alone"):
+        fast(GRUCell(4, 6), "cell")(input, mask=mask)
+
+
 def test_packed_and_unbatched_sequences_run_as_given() -> None:
     layer = nn.GRU(4, 6)
     module = fast(layer)
