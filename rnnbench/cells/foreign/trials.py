@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, batch_in_front, called, split
-from rnnbench.cells.foreign.first_states import first_states, own_first_states
+from rnnbench.cells.foreign.first_states import first_states, own_first_states, says_first_state
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
 from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
 
@@ -66,22 +66,33 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: 
     """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
 
     `input`: (batch, features); `like`: a tensor of a state; `from_zeros` makes a first step from zeros. A first state
-    that is learned is none of zeros, whatever its values are. A cell that says nothing of its first state begins with
-    zeros, as torch.nn's do.
+    that is learned, is a buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A
+    cell that says nothing of its first state begins with zeros, as torch.nn's do.
     """
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         own = list(own_first_states(on_trial(cell), len(input), like))
         if own:
-            return not any(part.requires_grad or bool(part.any()) for part in tensors_of(own[0]))
+            return not says_first_state(cell)
         if not _state_parameters(cell)[2]:
             return True
-        first, second = on_trial(cell), on_trial(cell)
+        first, second = _with_other_buffers(cell), _with_other_buffers(cell)
         try:
             without = tensors_of(first(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return True
         given = tensors_of(from_zeros(second))
         return all(map(torch.equal, without, given)) and _used(first, without) == _used(second, given)
+
+
+def _with_other_buffers(cell: nn.Module) -> nn.Module:
+    """A copy of a cell whose buffers have other, larger values; the same ones each time."""
+    trial = on_trial(cell)
+    if trial is not cell:
+        torch.manual_seed(0)
+        for buffer in trial.buffers():
+            if buffer.is_floating_point():
+                buffer.data.add_(torch.rand_like(buffer))
+    return trial
 
 
 def _used(cell: nn.Module, results: Sequence[Tensor]) -> set[str]:

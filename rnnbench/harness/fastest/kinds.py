@@ -80,6 +80,10 @@ class RunModule:
         if own is None:
             raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
         parts = leaves(own) if call is None else call.flat(zeros[0][0], own)
+        parts = tuple(
+            part.to(zero.dtype) if part.is_floating_point() else part
+            for part, zero in zip(parts, (zero[0] for zero in zeros), strict=True)
+        )
         return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
 
     def check_state(self, input: Tensor, state: State) -> None:
@@ -109,8 +113,14 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     if type(module) in CELLS:
         own = _layer_state(module) if state is None else _given_state(input, state)
         return RunModule(module, "layer", own, types=_types(input, state))
-    with torch.random.fork_rng(gpus()):
-        found = None if isinstance(module, nn.RNNBase) else _as_cell(module, input, state)
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        return _found_out(module, input, state)
+
+
+def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
+    """What `run_module` returns for a module that is no layer of torch.nn."""
+    found = None if isinstance(module, nn.RNNBase) else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
             raise ValueError(
@@ -137,16 +147,14 @@ def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
     if trial is run.module:  # it can't be copied
         return False
     trial.train()
-    with ExitStack() as put_back:
-        keep_process(put_back)
-        before = _generators()
-        with suppress(Exception), torch.no_grad():
-            if run.kind == "cell":
-                trial(input[0].clone(), to_cell(run.first_state(input, state), stacked=False))
-            else:
-                turned = input.transpose(0, 1) if getattr(trial, "batch_first", False) else input
-                trial(turned) if state is None else trial(turned, state)
-        return _generators() != before
+    before = _generators()
+    with suppress(Exception), torch.no_grad():
+        if run.kind == "cell":
+            trial(input[0].clone(), to_cell(run.first_state(input, state), stacked=False))
+        else:
+            turned = input.transpose(0, 1) if getattr(trial, "batch_first", False) else input
+            trial(turned) if state is None else trial(turned, state)
+    return _generators() != before
 
 
 def _generators() -> tuple[bytes, ...]:
@@ -182,6 +190,8 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     zero = zero_parts[0] if len(zero_parts) == 1 else zero_parts
     begins = begins_with_zeros(module, x, zero_parts[0], lambda cell: cell(x, zero))
     call = CellCall(zero, "second", "", "state", 0)
+    if not is_usual and not _depends_on_state(module, call, x, zero_parts):
+        return None
     if not can_hoist(module) and _writes_into_state(module, call, x, zero_parts):
         module = AdaptedCell(module, call, copies_state=True)
     return RunModule(module, "cell", own, begins, types)
@@ -204,7 +214,7 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
         lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
         if given and not lacks_output and len(given) != len(first):
             return None
-        if not _takes_fewer(module, call, x, first):
+        if not _takes_fewer(module, call, x, first) or not _depends_on_state(module, call, x, first):
             return None
         zero = call.own(tuple(torch.zeros_like(part) for part in first))
         begins = begins_with_zeros(
@@ -218,6 +228,18 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
         own, types = own[:kept] + _given_state(input, state, 2), types[:kept] + _types(input, state)
     adapted = AdaptedCell(module, call, copies_state=_writes_into_state(module, call, x, first))
     return RunModule(adapted, "cell", own, begins, types)
+
+
+def _depends_on_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
+    """Whether another state gives another result; a module that ignores it is one for sequences that takes rows too."""
+    others = [part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first]
+    x, results = torch.randn_like(x), []
+    with suppress(Exception), torch.no_grad():
+        for state in (first, others):
+            torch.manual_seed(0)
+            results.append(leaves(call.step(on_trial(module), x.clone(), tuple(part.clone() for part in state))))
+        return not all(map(torch.equal, *results))
+    return True  # the state has a meaning that other numbers do not have
 
 
 def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:

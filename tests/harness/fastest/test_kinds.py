@@ -1,9 +1,11 @@
 """What kind of module it is: found out on copies, and only where a plain call and the other ways do the same."""
 
 import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -370,3 +372,99 @@ def test_a_state_of_layers_with_the_batch_second_is_passed_with_the_batch_first(
     torch.testing.assert_close(outputs, torch.stack(expected))
     last = final[-1] if isinstance(final, tuple) else final
     torch.testing.assert_close(last[0], hidden.movedim(1, 0))
+
+
+class FirstBuffer(Plain):
+    """Begins with a buffer, which is zero until it is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("first", torch.zeros(8))
+
+    def init_state(self, batch: int) -> Tensor:
+        first: Tensor = self.first  # type: ignore[assignment]
+        return first.expand(batch, -1)
+
+
+def test_a_first_state_that_is_zero_only_until_it_is_loaded_is_that_of_each_call() -> None:
+    cell = FirstBuffer()
+    found = rnnbench.fastest(cell, INPUT, ways=[])
+    found.load_state_dict({**found.state_dict(), "first": torch.ones(8)})
+    h = torch.ones(3, 8)
+    for x in INPUT:
+        h = cell(x, h)
+    torch.testing.assert_close(found(INPUT)[1], h[None])
+
+
+class DefaultBuffer(FirstBuffer):
+    """Begins so where no state is given."""
+
+    init_state = None  # type: ignore[assignment]
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        return self.new(x, super().init_state(len(x)) if h is None else h)
+
+
+def test_a_default_that_is_a_buffer_is_none_of_zeros() -> None:
+    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
+        run_module(DefaultBuffer(), INPUT, None)
+
+
+class Parallel(nn.Module):
+    """Runs a whole sequence without a loop. It takes rows alone, too, and ignores the state, which it does not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_first = True
+        self.gates = nn.Linear(5, 16)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        gate, new = self.gates(x).chunk(2, dim=-1)
+        return torch.cumsum(gate.sigmoid() * new, dim=1)
+
+
+def test_a_module_that_ignores_the_state_is_no_cell() -> None:
+    module = Parallel()
+    assert run_module(module, INPUT, None).kind == "sequence"
+    input = INPUT.transpose(0, 1)
+    torch.testing.assert_close(rnnbench.fastest(module, input, ways=[])(input), module(input))
+
+
+class KeepsFloat(Plain):
+    """Keeps a sum in float32, whatever its own type is."""
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        return self.h.weight.new_zeros(batch, 8), torch.zeros(batch, 8)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h, total = state
+        h = self.new(x, h)
+        return h, (h, total + h.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_part_of_a_state_may_keep_a_type_of_its_own(dtype: torch.dtype) -> None:
+    cell, input = KeepsFloat().to(dtype), INPUT.to(dtype)
+    expected, state = [], cell.init_state(3)
+    for x in input:
+        output, state = cell(x, state)
+        expected.append(output)
+    outputs, final = rnnbench.unroll(cell)(input)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    torch.testing.assert_close(final[-1][0], state[1], check_dtype=dtype is torch.bfloat16)
+
+
+class DrawsElsewhere(Plain):
+    """Draws from the generators of Python and numpy in training."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        is_kept = self.training and random.random() + np.random.rand() < 1
+        return h if is_kept else self.new(x, h)
+
+
+def test_generators_of_python_and_numpy_are_seen_and_put_back() -> None:
+    cell = DrawsElsewhere()
+    python, numbers = random.getstate(), str(np.random.get_state())
+    assert run_module(cell, INPUT, None).is_random_in_training
+    assert random.getstate() == python
+    assert str(np.random.get_state()) == numbers
