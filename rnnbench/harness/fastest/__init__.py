@@ -36,7 +36,7 @@ class RunSubject:
 
     module: nn.Module
     kind: Kind
-    input: Tensor  # (seq, batch, features)
+    input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
 
     def run(self, name: WayName) -> tuple[Tensor, State]:
@@ -110,9 +110,11 @@ def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) 
 def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
     """The input (seq, batch, features) and the state of a call as the user makes it."""
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
-    if not isinstance(given, Tensor) or given.dim() != BATCHED or not given.is_floating_point():
+    if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
         what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise ValueError(f"input: expected (seq, batch, features) in floating point, or (input, state); found {what}")
+        raise ValueError(
+            f"input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state); found {what}"
+        )
     if not given.numel():
         raise ValueError(f"input: expected no size of 0, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
@@ -128,11 +130,15 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -
         sizes = list(shape)
         if not (2 <= len(sizes) <= BATCHED and all(isinstance(size, int) and size > 0 for size in sizes)):
             raise ValueError(f"shapes: expected (seq, batch) or (seq, batch, features), each 1 or more; found {sizes}")
-        first, second, features = [*sizes, like.shape[-1]][:BATCHED]
-        if features != like.shape[-1]:
+        first, second, *features = sizes
+        if features and features != list(like.shape[2:]):
             raise ValueError(f"shapes: the input has {like.shape[-1]} features, found {sizes}")
         steps, batch = (second, first) if turns else (first, second)
-        made.append(torch.randn(steps, batch, features, dtype=like.dtype, device=like.device, generator=generator))
+        sizes, device = [steps, batch, *like.shape[2:]], like.device
+        if like.is_floating_point():
+            made.append(torch.randn(sizes, dtype=like.dtype, device=device, generator=generator))
+        else:  # numbers that the module takes
+            made.append(like.flatten()[torch.randint(like.numel(), sizes, device=device, generator=generator)])
     return made
 
 
@@ -191,7 +197,7 @@ def _varies(subject: RunSubject) -> str:
 def _outputs(result: tuple[Any, State]) -> Tensor:
     """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
     outputs, final = result
-    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() == BATCHED):
+    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() >= BATCHED):
         return outputs
     found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
     raise ValueError(
@@ -235,12 +241,6 @@ def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    kind = subject.input.device.type
-    is_cast = torch.is_autocast_enabled(kind)
-    dtype = str(torch.get_autocast_dtype(kind) if is_cast else subject.input.dtype).removeprefix("torch.")
-    tolerance_of: Any = dtype
-    if dtype not in TOLERANCES:
-        raise ParityError(f"no tolerance is known for {dtype}")
     reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
@@ -254,7 +254,12 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     )
     if candidate.types != reference.types:
         raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
-    steps, batch, _ = subject.input.shape
+    kind = subject.input.device.type
+    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
+    tolerance_of: Any = str(counted).removeprefix("torch.")
+    if tolerance_of not in TOLERANCES:
+        raise ParityError(f"no tolerance is known for {tolerance_of}")
+    steps, batch = subject.input.shape[:2]
     hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
     sums = Sums(steps, batch, hidden, hidden)
     check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")

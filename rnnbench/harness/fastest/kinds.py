@@ -19,7 +19,7 @@ from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import State, leaves, to_cell
+from rnnbench.cells.states import BATCHED, State, leaves, to_cell
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness.live.put_back import gpus, keep_process
 from rnnbench.workloads.implementations import can_hoist
@@ -110,6 +110,12 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     is called a few times to find out. Raises ValueError if the state does not have the form of torch.nn's, is not
     known, or is not zero at the start of a sequence and not given.
     """
+    is_usual = input.dim() == BATCHED and input.is_floating_point()
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not is_usual:
+        raise ValueError(
+            f"input: expected (seq, batch, features) in floating point for {type(module).__name__}, found "
+            f"{tuple(input.shape)} of {input.dtype}"
+        )
     if type(module) in CELLS:
         own = _layer_state(module) if state is None else _given_state(input, state)
         return RunModule(module, "layer", own, types=_types(input, state))
@@ -120,13 +126,15 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
 
 def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
     """What `run_module` returns for a module that is no layer of torch.nn."""
-    found = None if isinstance(module, nn.RNNBase) else _as_cell(module, input, state)
+    is_usual = input.dim() == BATCHED and input.is_floating_point()
+    found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
             raise ValueError(
                 "module: it needs more than an input, and is no cell that can be called in a known way: one step, "
                 "cell(input, state) -> state or (output, state), each tensor with a row for each sequence. If it runs "
-                "whole sequences, give its state with the input, as (input, state)"
+                "whole sequences, give its state with the input, as (input, state). The input of a cell must be "
+                "(seq, batch, features)"
             )
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))

@@ -21,7 +21,7 @@ class CallShape:
 
     seq_len: int
     batch_size: int
-    input_size: int
+    input_size: int  # of all values of a step together; 1 for whole numbers
     trains: bool  # whether gradients are computed
     dtype: str  # `float32`, or `float32, autocast to bfloat16`
     device: str
@@ -29,12 +29,12 @@ class CallShape:
 
     @classmethod
     def of(cls, input: Tensor, *, trains: bool) -> "CallShape":
-        """The shape of a call; `input`: (seq, batch, features)."""
-        steps, batch, features = input.shape
+        """The shape of a call; `input`: (seq, batch, ...)."""
+        steps, batch, *features = input.shape
         dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
         if torch.is_autocast_enabled(kind):
             dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
-        return cls(steps, batch, features, trains, dtype, str(input.device), torch.get_num_threads())
+        return cls(steps, batch, math.prod(features), trains, dtype, str(input.device), torch.get_num_threads())
 
     def distance(self, other: "CallShape") -> float:
         """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
@@ -170,7 +170,10 @@ class RunInWays(nn.Module):
             raise TypeError(f"{next(iter(more))}: a cell runs over a sequence with an input and a state alone")
         if more:
             return self._given(input, *(() if state is None else (state,)), **more)
-        if isinstance(input, PackedSequence) or input.dim() != BATCHED:
+        is_of_steps = not isinstance(input, PackedSequence) and (
+            input.dim() > 1 if run.kind == "sequence" else input.dim() == BATCHED
+        )
+        if not is_of_steps:
             if run.kind == "cell":
                 found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")

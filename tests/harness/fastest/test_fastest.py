@@ -221,6 +221,12 @@ class WithTimes(nn.Module):
         ),
         ((WithTimes(), torch.ones(5, 3, 4)), {}, ValueError, "it needs more than an input, and is no cell that can be"),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
+        (
+            (nn.GRU(4, 6), torch.ones(5, 3).long()),
+            {},
+            ValueError,
+            r"in floating point for GRU, found \(5, 3\) of torch.int",
+        ),
         ((nn.GRU(4, 6), "x"), {}, ValueError, "input: expected .* found str"),
         ((nn.GRU(4, 6), torch.ones(5, 0, 4)), {}, ValueError, r"no size of 0, found \(5, 0, 4\)"),
         ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"phase": "step"}, ValueError, "phase: expected one of inference, train"),
@@ -264,6 +270,55 @@ def test_a_module_that_gives_its_outputs_alone_is_searched_and_does_so_afterward
     module, input = Classifier(batch_first=batch_first), torch.randn(3, 2, 4)
     found = fast(module, input, phase=phase)
     assert [timed.way for timed in found.timed if timed.is_chosen] == ["prepacked"]
+    with torch.set_grad_enabled(phase == "training"):
+        torch.testing.assert_close(found(input), module(input))
+
+
+class OfTokens(nn.Module):
+    """Reads whole numbers, with a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4)
+        self.cell = nn.GRUCell(4, 6)
+
+    def forward(self, tokens: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = None if h is None else h[0]
+        outputs = []
+        for x in self.embedding(tokens):
+            state = self.cell(x, state)
+            outputs.append(state)
+        return torch.stack(outputs), outputs[-1][None]
+
+
+class OfFrames(nn.Module):
+    """Reads images, the batch first, and keeps one, with a loop of its own."""
+
+    batch_first = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(2 + 3, 6, 3, padding=1)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        h = frames.new_zeros(len(frames), 3, *frames.shape[3:])
+        outputs = []
+        for x in frames.unbind(1):
+            gate, new = self.gates(torch.cat((x, h), 1)).chunk(2, 1)
+            h = torch.lerp(h, new.tanh(), gate.sigmoid())
+            outputs.append(h)
+        return torch.stack(outputs, 1), h
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize(
+    ("module", "input"),
+    [(OfTokens(), torch.tensor([[1, 2], [8, 0], [3, 3]])), (OfFrames(), torch.randn(2, 3, 2, 5, 5))],
+)
+def test_modules_that_read_whole_numbers_or_images_are_searched(phase: Any, module: nn.Module, input: Tensor) -> None:
+    found = fast(module, input, phase=phase, shapes=[(4, 5)])
+    assert [timed.way for timed in found.timed if timed.is_chosen] == ["prepacked"] * 2
     with torch.set_grad_enabled(phase == "training"):
         torch.testing.assert_close(found(input), module(input))
 
