@@ -190,7 +190,7 @@ class RunInWays(nn.Module):
 
     def _way(self, run: RunModule, shape: CallShape) -> WayName:
         """The way of a call; as given where the other ways would not do all that the module does."""
-        if run.is_random_in_training and any(part.training for part in self._given.modules()):
+        if self._is_random_in_training() and any(part.training for part in self._given.modules()):
             return AS_GIVEN
         if not why_only_as_given(self._given, run.kind) and not _is_transformed():
             return self.way_for(shape)
@@ -200,6 +200,12 @@ class RunInWays(nn.Module):
                 "call rnnbench.fastest again."
             )
         return AS_GIVEN
+
+    def _is_random_in_training(self) -> bool:
+        """Whether the module draws random numbers in training mode, also as a layer with dropout between its layers."""
+        run: RunModule = self.__dict__["_run"]
+        layer: Any = self._given
+        return run.is_random_in_training or bool(run.kind == "layer" and layer.dropout and layer.num_layers > 1)
 
     def _as_given(self, input: Any, state: State) -> Any:
         return call(self._given, input, state)

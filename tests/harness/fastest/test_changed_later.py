@@ -185,6 +185,7 @@ class Dropping(Tied):
 def test_random_numbers_are_those_of_the_module_as_given(module: Any, way: WayName) -> None:
     found = fast(module.eval(), way)
     as_given = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
+    assert "in training mode as given, since it draws random numbers there" in repr(found)
     found.train()
     for part in (module, *module.children()):  # the module as a whole, and one part of it alone
         found.eval()
