@@ -137,8 +137,8 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         (("none.py:Mine",), "no file none.py; expected FILE.py:CELL"),
         (("no_such_package:Cell",), "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
         (
-            ("torch.nn:Linear", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
-            "torch.nn:Linear, input",
+            ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
+            "torch.nn:Embedding, input",
         ),
         (("no-such-suite",), "no suite 'no-such-suite'"),
         (("quick", "--only", "phase=step"), "phase"),

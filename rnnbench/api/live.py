@@ -175,11 +175,11 @@ def fastest(
         outputs, state = fast(input)
 
     `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
-    that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`). `input`: (seq, batch,
-    features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input and a state, each
-    tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and backward). `shapes`: more
-    sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a terminal and in a
-    notebook.
+    that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`, or `-> outputs`).
+    `input`: (seq, batch, features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input
+    and a state, each tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and
+    backward). `shapes`: more sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a
+    terminal and in a notebook.
 
     The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
     (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
@@ -195,8 +195,9 @@ def fastest(
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
     optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
     made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was; a call
-    with gradients where only inference was measured (or the reverse), of another dtype, or with a packed sequence runs
-    as given. Its `.frame` has what was measured, and it prints which way runs which shape.
+    with gradients where only inference was measured (or the reverse), of another dtype, within autocast (unless the
+    search was, too), or with a packed sequence runs as given. So does a module that draws random numbers in training
+    mode, there. Its `.frame` has what was measured, and it prints which way runs which shape.
 
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.

@@ -9,7 +9,16 @@ from torch import nn
 
 from rnnbench.cells import CELLS
 from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.parity import ROUNDOFF, TOLERANCES, Sums, allowed, cell_weights, errors, relative_error
+from rnnbench.cells.parity import (
+    ROUNDOFF,
+    TOLERANCES,
+    ComparedTensors,
+    Sums,
+    allowed,
+    cell_weights,
+    errors,
+    relative_error,
+)
 from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import _check_parity, observe
@@ -299,3 +308,20 @@ def test_the_imaginary_part_counts_too() -> None:
     assert relative_error(right.conj(), right) == pytest.approx(2**0.5)
     assert relative_error(right.real, right) == pytest.approx(0.5**0.5)
     assert relative_error(right, right) == 0
+
+
+class Counted(nn.Module):
+    """Gives a state of three tensors, the last of which is a count."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, input: torch.Tensor, state: Any) -> Any:
+        return input, (input, input, torch.full((1, 3), self.count))
+
+
+def test_every_tensor_of_a_state_is_compared_also_whole_numbers() -> None:
+    compared = ComparedTensors("none")
+    found = errors(Counted(3), Counted(4), dict, torch.randn(2, 3, 4), (), compared)
+    assert found == {"output": 0, "final h": 0, "final c": 0, "final state 3": 0.25}

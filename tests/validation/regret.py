@@ -17,7 +17,7 @@ from torch import nn
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.module import CallShape, zeros
+from rnnbench.harness.fastest.module import CallShape
 from rnnbench.harness.fastest.selection import rounds_on
 from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
 
@@ -47,8 +47,8 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
     seconds = time.monotonic() - started
     for shape in (*SEARCHED, *HELD_OUT):
         input = torch.randn(*shape, INPUT)
-        state = zeros(input, found._zero_state)
-        kind = found._kind
+        run = found.__dict__["_run"]
+        state, kind = run.zeros(input), run.kind
         calls: Any = {each: partial(way(kind, each), module, input, state) for each in names(module, kind)}
         with torch.inference_mode():
             for call in calls.values():

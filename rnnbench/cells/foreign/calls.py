@@ -9,7 +9,7 @@ Beside the usual form, a cell may
 `trials` finds out which of these a cell does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -32,6 +32,7 @@ class CellCall:
     keyword: str
     giving: Giving
     shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
+    batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch; () if all 0
 
     @property
     def is_usual(self) -> bool:
@@ -46,8 +47,9 @@ class CellCall:
     @cached_property
     def _is_flat(self) -> bool:
         """Whether the cell's own state is a tensor or a tuple of tensors, which needs no rebuilding in each step."""
-        return isinstance(self.like, Tensor) or (
-            type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like)
+        return not any(self.batch_dims) and (
+            isinstance(self.like, Tensor)
+            or (type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like))
         )
 
     def step(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
@@ -60,7 +62,7 @@ class CellCall:
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """A state of the cell as it is passed around."""
         if not self._is_flat:
-            tensors = tuple(tensors_of(state, self.like))
+            tensors = batch_in_front(tensors_of(state, self.like), self.batch_dims)
         else:
             tensors = (state,) if isinstance(state, Tensor) else tuple(state)
         if self.shown is None:
@@ -75,8 +77,16 @@ class CellCall:
         elif self.shown:
             parts = (*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :])
         if not self._is_flat:
-            return rebuilt(self.like, iter(parts))
+            dims = self.batch_dims or (0,) * len(parts)
+            moved = [part.movedim(0, dim) if dim else part for part, dim in zip(parts, dims, strict=True)]
+            return rebuilt(self.like, iter(moved))
         return parts[0] if isinstance(self.like, Tensor) else parts
+
+
+def batch_in_front(tensors: Sequence[Tensor], batch_dims: Sequence[int]) -> tuple[Tensor, ...]:
+    """Tensors with their batch as the first dimension; `batch_dims` tells where it is, empty if it is in front."""
+    dims = batch_dims or (0,) * len(tensors)
+    return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, dims, strict=True))
 
 
 def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking, keyword: str) -> Any:
@@ -102,13 +112,20 @@ def split(result: Any, giving: Giving) -> tuple[Any, Any]:
 
 
 class AdaptedCell(nn.Module):
-    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is."""
+    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is.
 
-    def __init__(self, cell: nn.Module, call: CellCall) -> None:
+    `copies_state`: each step gets a copy of the state, since the cell writes into it: the outputs of earlier steps may
+    be the same tensor.
+    """
+
+    def __init__(self, cell: nn.Module, call: CellCall, *, copies_state: bool = False) -> None:
         super().__init__()
         self.cell = cell
         self.call = call
+        self.copies_state = copies_state
 
     def forward(self, input: Tensor, state: Any) -> Any:
         """One step."""
+        if self.copies_state:
+            state = state.clone() if isinstance(state, Tensor) else tuple(part.clone() for part in state)
         return self.call.step(self.cell, input, state)

@@ -22,6 +22,7 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
     """
     own = list(own_first_states(cell, len(input), h))
     yield from own
+    yield from own_first_states(cell, len(input), h, keeps_types=True)  # some keep float32 beside bfloat16
     if own:
         return
     if has_default:
@@ -39,17 +40,27 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
         yield from [state[0]] if tensors == 1 else [state, list(state)]
 
 
-def own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
-    """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
+def says_first_state(cell: nn.Module) -> bool:
+    """Whether a cell has a function that gives its first state."""
+    return any(callable(getattr(cell, name, None)) for name in INITIAL)
+
+
+def own_first_states(cell: nn.Module, batch: int, h: Tensor, *, keeps_types: bool = False) -> Iterator[Any]:
+    """The states that a cell says it begins with, in the type of `h`; raises CellError if one is not made of tensors.
+
+    `keeps_types`: each tensor has the type that the cell gives it, and only states where that is another one count.
+    """
     for name in INITIAL:
         if callable(function := getattr(cell, name, None)):
             try:
                 state = _given_by(function, batch)
                 if state is not None:
-                    yield _for_batch(state, batch, h)
+                    fitted = _for_batch(state, batch, h, keeps_types=keeps_types)
+                    if not keeps_types or any(part.dtype != h.dtype for part in tensors_of(fitted)):
+                        yield fitted
             except CellError as error:
                 raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
-    size = getattr(cell, "state_size", None)
+    size = None if keeps_types else getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         yield h.new_zeros(batch, size)
     elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
@@ -71,12 +82,13 @@ def _given_by(function: Callable[..., Any], batch: int) -> Any:
     return None
 
 
-def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
+def _for_batch(state: Any, batch: int, h: Tensor, *, keeps_types: bool) -> Any:
     """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
 
     def fitted(tensor: Tensor) -> Tensor:
-        new = in_precision(tensor.to(h.device), h.dtype)
-        is_of_one = new.dim() and len(new) == 1 and batch > 1
+        new = tensor.to(h.device) if keeps_types else in_precision(tensor.to(h.device), h.dtype)
+        has_batch_second = new.dim() > 2 and new.shape[1] == batch  # behind a dimension of one layer
+        is_of_one = new.dim() and len(new) == 1 and batch > 1 and not has_batch_second
         return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
 
     return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))

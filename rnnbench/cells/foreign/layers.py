@@ -56,7 +56,7 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
         trial = trial + 0.1 * torch.randn_like(trial)
     state = _of_rows(usual)
     declared = getattr(module, "batch_first", None)
-    for takes_state in (True, False) if _may_lack_a_state(module) else (True,):
+    for takes_state in (True, False) if may_lack_a_state(module) else (True,):
         for is_batch_first in (False, True) if declared is None else (bool(declared),):
             call = LayerCall(is_batch_first, takes_state)
             width = _width(call, on_trial(module), trial, state, by_trial=declared is None)
@@ -110,7 +110,7 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
         return None
 
 
-def _may_lack_a_state(module: nn.Module) -> bool:
+def may_lack_a_state(module: nn.Module) -> bool:
     """Whether a module can be called with the input alone."""
     try:
         inspect.signature(module.forward).bind(None)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, called, split
-from rnnbench.cells.foreign.first_states import first_states, own_first_states
+from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, batch_in_front, called, split
+from rnnbench.cells.foreign.first_states import first_states, own_first_states, says_first_state
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
 from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
 
@@ -66,22 +66,33 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: 
     """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
 
     `input`: (batch, features); `like`: a tensor of a state; `from_zeros` makes a first step from zeros. A first state
-    that is learned is none of zeros, whatever its values are. A cell that says nothing of its first state begins with
-    zeros, as torch.nn's do.
+    that is learned, is a buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A
+    cell that says nothing of its first state begins with zeros, as torch.nn's do.
     """
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         own = list(own_first_states(on_trial(cell), len(input), like))
         if own:
-            return not any(part.requires_grad or bool(part.any()) for part in tensors_of(own[0]))
+            return not says_first_state(cell)
         if not _state_parameters(cell)[2]:
             return True
-        first, second = on_trial(cell), on_trial(cell)
+        first, second = _with_other_buffers(cell), _with_other_buffers(cell)
         try:
             without = tensors_of(first(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return True
         given = tensors_of(from_zeros(second))
         return all(map(torch.equal, without, given)) and _used(first, without) == _used(second, given)
+
+
+def _with_other_buffers(cell: nn.Module) -> nn.Module:
+    """A copy of a cell whose buffers have other, larger values; the same ones each time."""
+    trial = on_trial(cell)
+    if trial is not cell:
+        torch.manual_seed(0)
+        for buffer in trial.buffers():
+            if buffer.is_floating_point():
+                buffer.data.add_(torch.rand_like(buffer))
+    return trial
 
 
 def _used(cell: nn.Module, results: Sequence[Tensor]) -> set[str]:
@@ -182,16 +193,30 @@ def _tried(
         with _other_parameters(cell):
             other = after_two()
         reached = _reach_of_steps(cell, input, step, state)
-        output, tensors = result[0], tensors_of(result[1], state)
-        pairs = [(result[0], tensors), *([(other[0], tensors_of(other[1], state))] if other else [])]
+        own = tensors_of(result[1], state)
+        if (dims := _batch_dims(own, len(input))) is None:
+            return None
+        output, tensors = result[0], batch_in_front(own, dims)
+        pairs = [(output, tensors), *([(other[0], batch_in_front(tensors_of(other[1], state), dims))] if other else [])]
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
     shown = _shown(pairs, len(input), reached)
     if shown is UNKNOWN:
         return None
     output = tensors[shown] if output is None and shown is not None else output
-    call = CellCall(copied(state), taking, keyword, giving, shown)
+    call = CellCall(copied(state), taking, keyword, giving, shown, dims)
     return call, call.flat(torch.zeros_like(output), state), in_all(reached)
+
+
+def _batch_dims(tensors: Sequence[Tensor], batch: int) -> tuple[int, ...] | None:
+    """Which dimension of each tensor of a state is the batch: the first, or the second behind that of layers.
+
+    Empty if it is the first of all; None if it is neither.
+    """
+    if not all(batch in tensor.shape[:2] for tensor in tensors):
+        return None
+    dims = tuple(tensor.shape.index(batch) for tensor in tensors)
+    return dims if any(dims) else ()
 
 
 def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Reach) -> int | None:
@@ -202,8 +227,6 @@ def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: R
     the first tensor that depends on most parameters.
     """
     output, tensors = pairs[0]
-    if not all(tensor.dim() and len(tensor) == batch for tensor in tensors):
-        return UNKNOWN
     if output is None:
         flat = [index for index, tensor in enumerate(tensors) if tensor.dim() == 2]
         return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)

@@ -11,18 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import on_trial
+from rnnbench.cells.foreign.structures import on_trial, rebuilt
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.kinds import Kind, run_module, why_only_as_given
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows, zeros
+from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
 from rnnbench.harness.fastest.selection import rounds_on, select
-from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.live.calls import with_gradients
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt
-from rnnbench.text import error_in_words
+from rnnbench.text import error_in_words, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
@@ -36,7 +37,7 @@ class RunSubject:
 
     module: nn.Module
     kind: Kind
-    input: Tensor  # (seq, batch, features)
+    input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
 
     def run(self, name: WayName) -> tuple[Tensor, State]:
@@ -53,10 +54,15 @@ class AsModule(nn.Module):
         self.kind = subject.kind
         self.name = name
         self.has_state = subject.state is not None
+        self.types: list[torch.dtype] = []  # of what the last call returned
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the module; without a state of its own, what is given for one is ignored."""
-        return way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        if final is ALONE:
+            final = ()
+        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
+        return outputs, final
 
 
 def find(
@@ -79,7 +85,7 @@ def find(
     inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
     # Copies are measured: a call may change more of a module than can be put back.
     subjects = [
-        RunSubject(on_trial(run.module), run.kind, given, zeros(given, run.zero_state) if begun is None else begun)
+        RunSubject(on_trial(run.module), run.kind, given, _begun(run, given, begun, is_given=state is not None))
         for given, begun in inputs
     ]
     timed: list[TimedWay] = []
@@ -88,6 +94,12 @@ def find(
         until = now + max(0.0, deadline - now) / (len(subjects) - number)
         timed += _of_shape(subject, phase, until, on_progress)
     return FoundWays(module, run, tuple(timed))
+
+
+def _begun(run: RunModule, input: Tensor, state: State, *, is_given: bool) -> State:
+    """The state at one shape, without gradients; zeros at further shapes if one `is_given` for the first."""
+    begun = run.zeros(input) if is_given and state is None else run.first_state(input, state)
+    return begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
 
 
 def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
@@ -99,9 +111,11 @@ def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) 
 def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
     """The input (seq, batch, features) and the state of a call as the user makes it."""
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
-    if not isinstance(given, Tensor) or given.dim() != BATCHED or not given.is_floating_point():
+    if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
         what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise ValueError(f"input: expected (seq, batch, features) in floating point, or (input, state); found {what}")
+        raise ValueError(
+            f"input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state); found {what}"
+        )
     if not given.numel():
         raise ValueError(f"input: expected no size of 0, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
@@ -117,11 +131,15 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -
         sizes = list(shape)
         if not (2 <= len(sizes) <= BATCHED and all(isinstance(size, int) and size > 0 for size in sizes)):
             raise ValueError(f"shapes: expected (seq, batch) or (seq, batch, features), each 1 or more; found {sizes}")
-        first, second, features = [*sizes, like.shape[-1]][:BATCHED]
-        if features != like.shape[-1]:
+        first, second, *features = sizes
+        if features and features != list(like.shape[2:]):
             raise ValueError(f"shapes: the input has {like.shape[-1]} features, found {sizes}")
         steps, batch = (second, first) if turns else (first, second)
-        made.append(torch.randn(steps, batch, features, dtype=like.dtype, device=like.device, generator=generator))
+        sizes, device = [steps, batch, *like.shape[2:]], like.device
+        if like.is_floating_point():
+            made.append(torch.randn(sizes, dtype=like.dtype, device=device, generator=generator))
+        else:  # numbers that the module takes
+            made.append(like.flatten()[torch.randint(like.numel(), sizes, device=device, generator=generator)])
     return made
 
 
@@ -177,12 +195,14 @@ def _varies(subject: RunSubject) -> str:
     return "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
 
 
-def _outputs(result: Any) -> Tensor:
-    """The outputs of what a call returns; raises ValueError if it is not (outputs, state)."""
-    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor) and result[0].dim() == BATCHED:
-        return result[0]
+def _outputs(result: tuple[Any, State]) -> Tensor:
+    """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
+    outputs, final = result
+    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() >= BATCHED):
+        return outputs
+    found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
     raise ValueError(
-        f"module: a call returns {type(result).__name__}; expected (outputs, state) as torch.nn's layers return it, "
+        f"module: a call returns {found}; expected outputs, or (outputs, state) as torch.nn's layers return it, "
         "or a cell (`cell(input, state) -> state`)"
     )
 
@@ -197,6 +217,7 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
             counters.clear()
         _check_parity(subject, name, phase)
         breaks = sum(counters["graph_break"].values())
+        is_anew = not breaks and _compiles_anew(subject, name, phase)
         counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
@@ -206,15 +227,25 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
         return ending(end, "the module")
     except Exception as error:
         return error_in_words(error)
-    return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""
+    if is_anew:
+        return "it would be compiled anew in each call: something that the code depends on, such as a count, changes"
+    return f"torch.compile can't take it as one piece: {plural(breaks, 'graph break')}" if breaks else ""
+
+
+def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
+    """Whether each call of a way is compiled again; the first of two may have reason to, after other calls."""
+    from torch._dynamo.utils import counters
+
+    graphs = []
+    with torch.inference_mode() if phase == "inference" else with_gradients():
+        for _ in range(2):
+            subject.run(name)
+            graphs.append(counters["stats"]["unique_graphs"])
+    return graphs[1] > graphs[0]
 
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    dtype = str(subject.input.dtype).removeprefix("torch.")
-    tolerance_of: Any = dtype
-    if dtype not in TOLERANCES:
-        raise ParityError(f"no tolerance is known for {dtype}")
     reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
@@ -226,7 +257,19 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
         state,
         ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None),
     )
-    steps, batch, _ = subject.input.shape
+    if candidate.types != reference.types:
+        raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
+    kind = subject.input.device.type
+    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
+    tolerance_of: Any = str(counted).removeprefix("torch.")
+    if tolerance_of not in TOLERANCES:
+        raise ParityError(f"no tolerance is known for {tolerance_of}")
+    steps, batch = subject.input.shape[:2]
     hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
     sums = Sums(steps, batch, hidden, hidden)
     check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
+
+
+def _types(module: AsModule) -> str:
+    """The types of the outputs and the states of a module's last call."""
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)

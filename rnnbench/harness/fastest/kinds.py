@@ -1,22 +1,27 @@
 """What a user's recurrent module is: a layer of torch.nn, a cell (one step), or a module that runs sequences itself."""
 
+import pickle
+import random
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, called
+from rnnbench.cells.foreign.first_states import own_first_states
+from rnnbench.cells.foreign.layers import may_lack_a_state
 from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import BATCHED, State, leaves, to_cell
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.harness.live.put_back import gpus
+from rnnbench.harness.live.put_back import gpus, keep_process
 from rnnbench.workloads.implementations import can_hoist
 
 Kind = Literal["layer", "cell", "sequence"]
@@ -33,6 +38,53 @@ class RunModule:
     # (layers, ...) of each tensor of a state as torch.nn's layers take it; empty if the module makes its own
     zero_state: tuple[tuple[int, ...], ...]
     begins_with_zeros: bool = True  # without a state; else a call without one is not a call with zeros
+    types: tuple[torch.dtype | None, ...] = ()  # of each tensor of a state; None is the input's, as is all if empty
+    is_random_in_training: bool = False  # whether it draws random numbers in training mode, as dropout does
+
+    def zeros(self, input: Tensor) -> State:
+        """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
+        types = self.types or (None,) * len(self.zero_state)
+        states = tuple(
+            input.new_zeros(layers, input.shape[1], *rest, dtype=dtype)
+            for (layers, *rest), dtype in zip(self.zero_state, types, strict=True)
+        )
+        return states[0] if len(states) == 1 else states or None
+
+    def first_state(self, input: Tensor, state: State = None) -> State:
+        """The state that a call begins with, for an input (seq, batch, features): the module's own if none is given.
+
+        The output may be missing in front of a state that it is no part of. Raises ValueError if the shapes are not
+        those of the module, or if the state is missing, does not begin with zeros, and the module does not give it.
+        """
+        if self.kind == "sequence":
+            return self.zeros(input) if state is None else state
+        if state is None:
+            if self.begins_with_zeros:
+                return self.zeros(input)
+            state = self._own_state(input)
+        elif shows_apart(self.module) and len(parts := leaves(state)) == len(self.zero_state) - 1:
+            state = (leaves(self.zeros(input))[0], *parts)
+        self.check_state(input, state)
+        return state
+
+    def _own_state(self, input: Tensor) -> State:
+        """The first state that a cell says it begins with; it is asked in each call, since it may be learned."""
+        cell, call = (
+            (self.module.cell, self.module.call) if isinstance(self.module, AdaptedCell) else (self.module, None)
+        )
+        zeros = leaves(self.zeros(input))
+        try:
+            own = next(own_first_states(cell, input.shape[1], input), None)
+        except CellError as error:
+            raise ValueError(f"module: {error}") from error
+        if own is None:
+            raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
+        parts = leaves(own) if call is None else call.flat(zeros[0][0], own)
+        parts = tuple(
+            part.to(zero.dtype) if part.is_floating_point() else part
+            for part, zero in zip(parts, (zero[0] for zero in zeros), strict=True)
+        )
+        return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
 
     def check_state(self, input: Tensor, state: State) -> None:
         """Raise ValueError if a state does not have the shapes that the module needs; `input`: (seq, batch, ...)."""
@@ -40,6 +92,11 @@ class RunModule:
         found = [tuple(part.shape) for part in leaves(state)]
         if found != wanted:
             raise ValueError(f"state: expected {_said(wanted)} as (layers, batch, ...), found {_said(found)}")
+
+
+def shows_apart(module: nn.Module) -> bool:
+    """Whether the output of a cell is no part of its state, and stands in front of the state's own tensors."""
+    return isinstance(module, AdaptedCell) and module.call.shown is None
 
 
 def _said(shapes: Sequence[tuple[int, ...]]) -> str:
@@ -53,18 +110,76 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     is called a few times to find out. Raises ValueError if the state does not have the form of torch.nn's, is not
     known, or is not zero at the start of a sequence and not given.
     """
+    is_usual = input.dim() == BATCHED and input.is_floating_point()
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not is_usual:
+        raise ValueError(
+            f"input: expected (seq, batch, features) in floating point for {type(module).__name__}, found "
+            f"{tuple(input.shape)} of {input.dtype}"
+        )
     if type(module) in CELLS:
-        return RunModule(module, "layer", _layer_state(module) if state is None else _given_state(input, state))
-    with torch.random.fork_rng(gpus()):
-        found = None if isinstance(module, nn.RNNBase) else _as_cell(module, input, state)
+        own = _layer_state(module) if state is None else _given_state(input, state)
+        return RunModule(module, "layer", own, types=_types(input, state))
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        return _found_out(module, input, state)
+
+
+def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
+    """What `run_module` returns for a module that is no layer of torch.nn."""
+    is_usual = input.dim() == BATCHED and input.is_floating_point()
+    found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
     if found is None:
+        if state is None and not may_lack_a_state(module):
+            raise ValueError(
+                "module: it needs more than an input, and is no cell that can be called in a known way: one step, "
+                "cell(input, state) -> state or (output, state), each tensor with a row for each sequence. If it runs "
+                "whole sequences, give its state with the input, as (input, state). The input of a cell must be "
+                "(seq, batch, features)"
+            )
         own = () if state is None else _given_state(input, state)
-        return RunModule(module, "sequence", own, begins_with_zeros=False)
-    if state is None and not found.begins_with_zeros:
+        found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
+    elif state is None and not found.begins_with_zeros and not _says_its_start(module, input):
         raise ValueError(
             "module: its first state is not zero, or is learned; give it with the input, as (input, state)"
         )
-    return found
+    return replace(found, is_random_in_training=_is_random_in_training(found, input, state))
+
+
+def _says_its_start(cell: nn.Module, input: Tensor) -> bool:
+    return next(own_first_states(on_trial(cell), input.shape[1], input), None) is not None
+
+
+def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
+    """Whether a call in training mode draws random numbers; a copy is called, one step of a cell."""
+    trial = on_trial(run.module)
+    if trial is run.module:  # it can't be copied
+        return False
+    trial.train()
+    before = _generators()
+    with suppress(Exception), torch.no_grad():
+        if run.kind == "cell":
+            trial(input[0].clone(), to_cell(run.first_state(input, state), stacked=False))
+        else:
+            turned = input.transpose(0, 1) if getattr(trial, "batch_first", False) else input
+            trial(turned) if state is None else trial(turned, state)
+    return _generators() != before
+
+
+def _generators() -> tuple[bytes, ...]:
+    """The states of all random generators."""
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(gpu) for gpu in gpus())]
+    return (
+        *(state.numpy().tobytes() for state in states),
+        repr(random.getstate()).encode(),
+        pickle.dumps(np.random.get_state()),
+    )
+
+
+def _types(input: Tensor, parts: State) -> tuple[torch.dtype | None, ...]:
+    """The types of a state's tensors, None where it is that of the input; empty if no state is given."""
+    if parts is None:
+        return ()
+    return tuple(None if part.dtype == input.dtype else part.dtype for part in leaves(parts))
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
@@ -78,9 +193,16 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     if not sizes and state is None:
         raise ValueError("module: its state is not known; give it with the input, as (input, state)")
     own = tuple((1, size) for size in sizes) if state is None else _given_state(input, state)
+    types = _types(input, state)
     zero_parts = tuple(x.new_zeros(len(x), *rest) for _, *rest in own)
     zero = zero_parts[0] if len(zero_parts) == 1 else zero_parts
-    return RunModule(module, "cell", own, begins_with_zeros(module, x, zero_parts[0], lambda cell: cell(x, zero)))
+    begins = begins_with_zeros(module, x, zero_parts[0], lambda cell: cell(x, zero))
+    call = CellCall(zero, "second", "", "state", 0)
+    if not is_usual and not _depends_on_state(module, call, x, zero_parts):
+        return None
+    if not can_hoist(module) and _writes_into_state(module, call, x, zero_parts):
+        module = AdaptedCell(module, call, copies_state=True)
+    return RunModule(module, "cell", own, begins, types)
 
 
 def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: tuple[int, ...]) -> RunModule | None:
@@ -94,9 +216,13 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
     try:
         calls = (_call_in_both_modes(module, x, given[0] if len(given) == 1 else given) for given in states)
         call, first = next(filter(None, calls), (None, ()))
-        if call is None or (state is not None and len(leaves(state)) != len(first)):
+        if call is None:
             return None
-        if not _takes_fewer(module, call, x, first):
+        given = () if state is None else leaves(state)
+        lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
+        if given and not lacks_output and len(given) != len(first):
+            return None
+        if not _takes_fewer(module, call, x, first) or not _depends_on_state(module, call, x, first):
             return None
         zero = call.own(tuple(torch.zeros_like(part) for part in first))
         begins = begins_with_zeros(
@@ -104,8 +230,33 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
         )
     except CellError as error:
         raise ValueError(f"module: {error}") from error
-    own = tuple((1, *part.shape[1:]) for part in first) if state is None else _given_state(input, state)
-    return RunModule(AdaptedCell(module, call), "cell", own, begins)
+    own, types = tuple((1, *part.shape[1:]) for part in first), _types(x, first)
+    if given:
+        kept = int(lacks_output)
+        own, types = own[:kept] + _given_state(input, state, 2), types[:kept] + _types(input, state)
+    adapted = AdaptedCell(module, call, copies_state=_writes_into_state(module, call, x, first))
+    return RunModule(adapted, "cell", own, begins, types)
+
+
+def _depends_on_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
+    """Whether another state gives another result; a module that ignores it is one for sequences that takes rows too."""
+    others = [part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first]
+    x, results = torch.randn_like(x), []
+    with suppress(Exception), torch.no_grad():
+        for state in (first, others):
+            torch.manual_seed(0)
+            results.append(leaves(call.step(on_trial(module), x.clone(), tuple(part.clone() for part in state))))
+        return not all(map(torch.equal, *results))
+    return True  # the state has a meaning that other numbers do not have
+
+
+def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
+    """Whether a step writes into the state that it gets."""
+    given = tuple(part.clone() for part in first)
+    before = [part._version for part in given]
+    with suppress(Exception), torch.no_grad():
+        call.step(on_trial(module), x.clone(), given)
+    return [part._version for part in given] != before
 
 
 def _takes_fewer(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
@@ -162,10 +313,10 @@ def _keeps_states(module: nn.Module, x: Tensor, size: int, count: int) -> bool:
     return False
 
 
-def _given_state(input: Tensor, state: State) -> tuple[tuple[int, ...], ...]:
-    """The sizes of the tensors of a state that the user gives."""
+def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[tuple[int, ...], ...]:
+    """The sizes of the tensors of a state that the user gives; `min_dims`: 2 if one may be a number per sequence."""
     parts = leaves(state)
-    if any(part.dim() < 3 or part.shape[1] != input.shape[1] for part in parts):
+    if any(part.dim() < min_dims or part.shape[1] != input.shape[1] for part in parts):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise ValueError(f"state: expected (layers, {input.shape[1]}, hidden) for each tensor, found {shapes}")
     return tuple((part.shape[0], *part.shape[2:]) for part in parts)
@@ -188,6 +339,8 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
             return f"{type(part).__name__} has hooks, which only a plain call is sure to run"
     if kind != "layer":
         return ""
+    if module.training and module.dropout and module.num_layers > 1:  # type: ignore[operator]
+        return "dropout between its layers draws random numbers, which are others in each way"
     if type(module) not in CELLS:
         return f"it is a {type(module).__name__} now, which has no hand-written cell"
     names: list[str] = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]

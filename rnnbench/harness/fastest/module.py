@@ -1,7 +1,7 @@
 """A module with the given weights that runs each shape in the way that was found for it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, get_args
 
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.fastest.kinds import RunModule, why_only_as_given
-from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, call, is_batch_first, way
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,20 @@ class CallShape:
 
     seq_len: int
     batch_size: int
-    input_size: int
+    input_size: int  # of all values of a step together; 1 for whole numbers
     trains: bool  # whether gradients are computed
-    dtype: str  # `float32`
+    dtype: str  # `float32`, or `float32, autocast to bfloat16`
     device: str
     threads: int
 
     @classmethod
     def of(cls, input: Tensor, *, trains: bool) -> "CallShape":
-        """The shape of a call; `input`: (seq, batch, features)."""
-        steps, batch, features = input.shape
-        dtype = str(input.dtype).removeprefix("torch.")
-        return cls(steps, batch, features, trains, dtype, str(input.device), torch.get_num_threads())
+        """The shape of a call; `input`: (seq, batch, ...)."""
+        steps, batch, *features = input.shape
+        dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
+        return cls(steps, batch, math.prod(features), trains, dtype, str(input.device), torch.get_num_threads())
 
     def distance(self, other: "CallShape") -> float:
         """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
@@ -104,29 +106,6 @@ class FoundWays:
     timed: tuple[TimedWay, ...]
 
 
-def zeros(input: Tensor, zero_state: Sequence[tuple[int, ...]]) -> State:
-    """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it.
-
-    `zero_state`: (layers, ...) of each tensor; None is returned if there are none.
-    """
-    states = tuple(input.new_zeros(layers, input.shape[1], *rest) for layers, *rest in zero_state)
-    return states[0] if len(states) == 1 else states or None
-
-
-def checked_state(run: RunModule, input: Tensor, state: State) -> State:
-    """The state that a call begins with, for an input (seq, batch, features): zeros if none is given.
-
-    Raises ValueError if its shapes are not those of the module, or if it is missing and does not begin with zeros.
-    """
-    if state is not None:
-        if run.kind != "sequence":
-            run.check_state(input, state)
-        return state
-    if run.kind == "cell" and not run.begins_with_zeros:
-        raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
-    return zeros(input, run.zero_state)
-
-
 def _weights(layer: Any) -> list[str]:
     """The names of the weights of a layer of torch.nn."""
     return [name for names in layer._all_weights for name in names]
@@ -135,6 +114,19 @@ def _weights(layer: Any) -> list[str]:
 def _is_transformed() -> bool:
     """Whether a transform of torch.func, such as vmap, or forward-mode differentiation is at work."""
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# What the module that runs in ways has in common with the given one: tensors, submodules, and hooks of `state_dict`.
+SHARED = (
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
 
 
 class RunInWays(nn.Module):
@@ -163,14 +155,25 @@ class RunInWays(nn.Module):
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
-    def forward(self, input: Any, state: State = None) -> tuple[Any, State]:
+    def forward(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
 
+        `hx` is another name of `state`, that of torch.nn's layers. With `more` arguments, such as a mask, a module that
+        runs whole sequences runs as given. Returns (outputs, state); outputs alone if the given
+        module runs whole sequences and returns them alone.
         Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
         does not begin with zeros, and if a cell gets something else than a batch of sequences.
         """
+        state = hx if state is None else state
         run: RunModule = self.__dict__["_run"]
-        if isinstance(input, PackedSequence) or input.dim() != BATCHED:
+        if more and run.kind == "cell":
+            raise TypeError(f"{next(iter(more))}: a cell runs over a sequence with an input and a state alone")
+        if more:
+            return self._given(input, *(() if state is None else (state,)), **more)
+        is_of_steps = not isinstance(input, PackedSequence) and (
+            input.dim() > 1 if run.kind == "sequence" else input.dim() == BATCHED
+        )
+        if not is_of_steps:
             if run.kind == "cell":
                 found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")
@@ -181,11 +184,14 @@ class RunInWays(nn.Module):
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return self._as_given(input, state)
-        outputs, final = way(run.kind, name)(run.module, by_step, checked_state(run, by_step, state))
-        return outputs.transpose(0, 1) if turns else outputs, final
+        outputs, final = way(run.kind, name)(run.module, by_step, run.first_state(by_step, state))
+        outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
+        return outputs if final is ALONE else (outputs, final)
 
     def _way(self, run: RunModule, shape: CallShape) -> WayName:
         """The way of a call; as given where the other ways would not do all that the module does."""
+        if self._is_random_in_training() and any(part.training for part in self._given.modules()):
+            return AS_GIVEN
         if not why_only_as_given(self._given, run.kind) and not _is_transformed():
             return self.way_for(shape)
         if run.kind == "layer" and (lost := [name for name in _weights(self._given) if not hasattr(self._given, name)]):
@@ -195,7 +201,13 @@ class RunInWays(nn.Module):
             )
         return AS_GIVEN
 
-    def _as_given(self, input: Any, state: State) -> tuple[Any, State]:
+    def _is_random_in_training(self) -> bool:
+        """Whether the module draws random numbers in training mode, also as a layer with dropout between its layers."""
+        run: RunModule = self.__dict__["_run"]
+        layer: Any = self._given
+        return run.is_random_in_training or bool(run.kind == "layer" and layer.dropout and layer.num_layers > 1)
+
+    def _as_given(self, input: Any, state: State) -> Any:
         return call(self._given, input, state)
 
     def _trains(self, input: Tensor, state: State) -> bool:
@@ -205,8 +217,9 @@ class RunInWays(nn.Module):
         return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
 
     def _share(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+        for name in SHARED:
             self.__dict__[name] = self._given.__dict__[name]
+        self.__dict__["_version"] = self._given._version
 
     # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.
 
@@ -222,11 +235,26 @@ class RunInWays(nn.Module):
     def _save_to_state_dict(self, *arguments: Any, **options: Any) -> None:
         self._given._save_to_state_dict(*arguments, **options)
 
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Apply a function, such as one that sets weights by the module's type, to the given module and its parts."""
+        self._given.apply(fn)
+        self._share()
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the given module, too."""
         self._given.train(mode)
         self.training = mode
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that the given module has and this one has not is set there, where it has an effect."""
+        given = self.__dict__.get("_given")
+        is_own = given is None or name in self.__dict__ or hasattr(type(self), name)
+        if is_own or not hasattr(given, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(given, name, value)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of the given module, such as `hidden_size`."""

@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import BATCHED, State
 from rnnbench.harness.fastest.kinds import RunModule, run_module
-from rnnbench.harness.fastest.module import checked_state
 from rnnbench.harness.fastest.ways import AS_GIVEN, way
 
 STEP_BY_STEP = way("cell", AS_GIVEN)
@@ -34,7 +33,7 @@ class Unrolled(nn.Module):
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
         by_step = input.transpose(0, 1) if self.batch_first else input
         run = self._run(by_step, state)
-        outputs, final = STEP_BY_STEP(run.module, by_step, checked_state(run, by_step, state))
+        outputs, final = STEP_BY_STEP(run.module, by_step, run.first_state(by_step, state))
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     def _run(self, input: Tensor, state: State) -> RunModule:

@@ -24,6 +24,7 @@ Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
 WayName = Literal["as given", "hoisted", "compiled", "prepacked"]
 
 AS_GIVEN: WayName = "as given"
+ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
 # Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
 # percent of the time.
 INFERENCE_STEPS, TRAINING_STEPS = 64, 16
@@ -66,10 +67,9 @@ def _in_pieces(name: Implementation) -> Run:
     return run
 
 
-def call(module: nn.Module, input: Any, state: State) -> tuple[Any, State]:
+def call(module: nn.Module, input: Any, state: State) -> Any:
     """Call a module as it is."""
-    result: tuple[Any, State] = module(input) if state is None else module(input, state)
-    return result
+    return module(input) if state is None else module(input, state)
 
 
 def is_batch_first(module: nn.Module) -> bool:
@@ -77,12 +77,13 @@ def is_batch_first(module: nn.Module) -> bool:
     return bool(getattr(module, "batch_first", False))
 
 
-def _sequence_by(run: Callable[[nn.Module, Tensor, State], tuple[Tensor, State]]) -> Way:
+def _sequence_by(run: Callable[[nn.Module, Tensor, State], Any]) -> Way:
     def of_sequence(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-        if not is_batch_first(module):
-            return run(module, input, state)
-        outputs, final = run(module, input.transpose(0, 1), state)
-        return outputs.transpose(0, 1), final
+        turns = is_batch_first(module)
+        result: Any = run(module, input.transpose(0, 1) if turns else input, state)
+        outputs, final = result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
+        is_turned = turns and isinstance(outputs, Tensor) and outputs.dim() > 1
+        return outputs.transpose(0, 1) if is_turned else outputs, final
 
     return of_sequence
 

@@ -39,7 +39,7 @@ class FastestModule(RunInWays):
 
     def __repr__(self) -> str:
         """Which way runs which shape."""
-        return described(self._given_text(), self.timed)
+        return described(self._given_text(), self.timed, is_random_in_training=self._is_random_in_training())
 
     def _given_text(self) -> str:
         return repr(self.__dict__["_given"])

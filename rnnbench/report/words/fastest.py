@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 AS_GIVEN = "as given"
 
 
-def described(given: str, timed: Sequence["TimedWay"]) -> str:
-    """A line for the module, and one for each shape that was measured."""
+def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training: bool = False) -> str:
+    """A line for the module, and one for each shape that was measured.
+
+    `is_random_in_training`: whether the module draws random numbers in training mode.
+    """
     lines = [f"Fastest way to run {one_line(given)}"]
     for shape in dict.fromkeys(each.shape for each in timed):
         phase = "training" if shape.trains else "inference"
         own = [each for each in timed if each.shape == shape]
+        phase += f" in {shape.dtype}" if "autocast" in shape.dtype else ""
         lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {_chosen(own)}")
         lines += [f"    {each.way} is not used: {one_line(each.reason)}" for each in own if each.reason]
     lines.append("  other sizes: as the nearest of these; anything else as given")
+    if is_random_in_training:
+        lines.append("  in training mode as given, since it draws random numbers there")
     return "\n".join(lines)
 
 

@@ -288,3 +288,24 @@ class Frames(nn.Module):
         state = torch.zeros_like(frame) if state is None else state
         state = torch.tanh(self.both(torch.cat((frame, state), 1)))
         return self.out(state.mean(dim=(2, 3))), state
+
+
+class Stacked(nn.Module):
+    """Keeps the states of its layers in one tensor, (layers, batch, hidden)."""
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 2) -> None:
+        super().__init__()
+        self.sizes = num_layers, hidden_size
+        inputs = (input_size, *[hidden_size] * (num_layers - 1))
+        self.cells = nn.ModuleList(nn.GRUCell(size, hidden_size) for size in inputs)
+
+    def forward(self, input: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        new = []
+        for cell, h in zip(self.cells, hidden, strict=True):
+            input = cell(input, h)
+            new.append(input)
+        return input, torch.stack(new)
+
+    def init_hidden(self, batch_size: int) -> Tensor:
+        layers, hidden_size = self.sizes
+        return torch.zeros(layers, batch_size, hidden_size)

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import rnnbench
+import rnnbench.harness.fastest as search
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.fastest.ways import WayName
 from tests.harness.fastest.test_kinds import CHANGES, Halved, Plain
@@ -168,3 +169,48 @@ def test_an_input_that_is_expanded_over_the_batch_runs_prepacked() -> None:
     cell, input = Plain(), torch.randn(2, 1, 5).expand(2, 16, 5)
     outputs, _ = fast(cell, "prepacked", torch.randn(2, 16, 5))(input)
     torch.testing.assert_close(outputs, rnnbench.unroll(cell)(input)[0])
+
+
+class Dropping(Tied):
+    """Forgets a part of its state in training."""
+
+    def advance(self, projected: Tensor, h: Tensor) -> Tensor:
+        return super().advance(projected, nn.functional.dropout(h, 0.5, self.training))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("module", "way"), [(nn.LSTM(5, 6, num_layers=2, dropout=0.5), "hoisted"), (Dropping(5, 8), "compiled")]
+)
+def test_random_numbers_are_those_of_the_module_as_given(module: Any, way: WayName) -> None:
+    found = fast(module.eval(), way)
+    as_given = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
+    assert "in training mode as given, since it draws random numbers there" in repr(found)
+    found.train()
+    for part in (module, *module.children()):  # the module as a whole, and one part of it alone
+        found.eval()
+        part.train()
+        results = []
+        for run in (found, as_given):
+            torch.manual_seed(3)
+            results.append(run(INPUT)[0])
+        torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_autocast_is_that_of_the_module_as_given() -> None:
+    for layer in (nn.LSTM(5, 6), nn.GRU(5, 6), nn.RNN(5, 6)):
+        found = fast(layer)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_search_within_autocast_is_for_calls_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "names", lambda *_: ["as given", "hoisted"])
+    layer = nn.LSTM(5, 6).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = rnnbench.fastest(layer, INPUT, budget=0.1, progress=False)
+        torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0.05, atol=0.05)
+        assert "autocast to bfloat16" in found.frame.dtype[0]
+    torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0, atol=0)

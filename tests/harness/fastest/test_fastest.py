@@ -211,12 +211,38 @@ def test_frozen_and_unused_parameters_need_no_gradient() -> None:
         assert not fast(module, phase="training").frame["reason"].any()
 
 
+class InDict(nn.Module):
+    """Gives its outputs by name."""
+
+    def forward(self, input: Tensor) -> dict[str, Tensor]:
+        return {"outputs": input}
+
+
+class WithTimes(nn.Module):
+    """Needs the times of the steps, too."""
+
+    def forward(self, input: Tensor, times: Tensor, lengths: list[int]) -> Tensor:
+        return input + times[lengths]
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "words"),
     [
         ((len, torch.ones(5, 3, 4)), {}, TypeError, "module: expected a torch module, found builtin_function"),
-        ((nn.Linear(4, 6), torch.ones(5, 3, 4)), {}, ValueError, r"a call returns Tensor; expected \(outputs, state\)"),
+        (
+            (InDict(), torch.ones(5, 3, 4)),
+            {},
+            ValueError,
+            r"a call returns dict; expected outputs, or \(outputs, state\)",
+        ),
+        ((WithTimes(), torch.ones(5, 3, 4)), {}, ValueError, "it needs more than an input, and is no cell that can be"),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
+        (
+            (nn.GRU(4, 6), torch.ones(5, 3).long()),
+            {},
+            ValueError,
+            r"in floating point for GRU, found \(5, 3\) of torch.int",
+        ),
         ((nn.GRU(4, 6), "x"), {}, ValueError, "input: expected .* found str"),
         ((nn.GRU(4, 6), torch.ones(5, 0, 4)), {}, ValueError, r"no size of 0, found \(5, 0, 4\)"),
         ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"phase": "step"}, ValueError, "phase: expected one of inference, train"),
@@ -234,3 +260,97 @@ def test_frozen_and_unused_parameters_need_no_gradient() -> None:
 def test_other_arguments_are_refused(arguments: Any, options: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         rnnbench.fastest(*arguments, progress=False, **options)
+
+
+class Classifier(nn.Module):
+    """Gives one row for each sequence, and no state."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.gate = nn.Linear(4, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.gate(input))
+        rows: Tensor = self.head(gate.cumprod(dim=1 if self.batch_first else 0).sum(dim=1 if self.batch_first else 0))
+        return rows
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_module_that_gives_its_outputs_alone_is_searched_and_does_so_afterwards(
+    phase: Any, batch_first: bool
+) -> None:
+    module, input = Classifier(batch_first=batch_first), torch.randn(3, 2, 4)
+    found = fast(module, input, phase=phase)
+    assert [timed.way for timed in found.timed if timed.is_chosen] == ["prepacked"]
+    with torch.set_grad_enabled(phase == "training"):
+        torch.testing.assert_close(found(input), module(input))
+
+
+class OfTokens(nn.Module):
+    """Reads whole numbers, with a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4)
+        self.cell = nn.GRUCell(4, 6)
+
+    def forward(self, tokens: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = None if h is None else h[0]
+        outputs = []
+        for x in self.embedding(tokens):
+            state = self.cell(x, state)
+            outputs.append(state)
+        return torch.stack(outputs), outputs[-1][None]
+
+
+class OfFrames(nn.Module):
+    """Reads images, the batch first, and keeps one, with a loop of its own."""
+
+    batch_first = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(2 + 3, 6, 3, padding=1)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        h = frames.new_zeros(len(frames), 3, *frames.shape[3:])
+        outputs = []
+        for x in frames.unbind(1):
+            gate, new = self.gates(torch.cat((x, h), 1)).chunk(2, 1)
+            h = torch.lerp(h, new.tanh(), gate.sigmoid())
+            outputs.append(h)
+        return torch.stack(outputs, 1), h
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize(
+    ("module", "input"),
+    [(OfTokens(), torch.tensor([[1, 2], [8, 0], [3, 3]])), (OfFrames(), torch.randn(2, 3, 2, 5, 5))],
+)
+def test_modules_that_read_whole_numbers_or_images_are_searched(phase: Any, module: nn.Module, input: Tensor) -> None:
+    found = fast(module, input, phase=phase, shapes=[(4, 5)])
+    assert [timed.way for timed in found.timed if timed.is_chosen] == ["prepacked"] * 2
+    with torch.set_grad_enabled(phase == "training"):
+        torch.testing.assert_close(found(input), module(input))
+
+
+class Clockwork(nn.GRUCell):
+    """Every second step is skipped; counts its steps in an attribute."""
+
+    step = 0
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        self.step += 1
+        return super().forward(x, h) if self.step % 2 else h
+
+
+@pytest.mark.usefixtures("quick_compiler")
+def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found_by, "names", lambda *_: ["as given", "compiled"])
+    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=0.1, progress=False)
+    assert "compiled anew in each call" in repr(found)

@@ -1,9 +1,11 @@
 """What kind of module it is: found out on copies, and only where a plain call and the other ways do the same."""
 
 import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
+from tests.cells.foreign import awkward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -143,7 +146,7 @@ class LearnedGRU(nn.GRUCell):
         return super().forward(x, self.first.expand(len(x), -1) if h is None else h)
 
 
-BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LearnedMethod, Ones, LeftOut, LearnedGRU]
+BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LeftOut, LearnedGRU]
 
 
 @pytest.mark.parametrize("make", BEGINNERS)
@@ -162,6 +165,104 @@ def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Calla
         torch.testing.assert_close(module(INPUT, state)[1], expected[None])
         with pytest.raises(ValueError, match="does not begin with zeros"):
             module(INPUT)
+
+
+class Stabilised(Plain):
+    """Keeps a maximum that begins with minus infinity, nearly, beside its output, as time mixing does."""
+
+    def init_state(self, batch: int) -> dict[str, Tensor]:
+        return {"h": torch.zeros(batch, 8), "most": torch.full((batch, 8), -1e30)}
+
+    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        most = torch.maximum(state["most"], self.x(x))
+        return 2 * self.new(x, state["h"]) + most, {"h": self.new(x, state["h"]), "most": most}
+
+
+@pytest.mark.parametrize("make", [LearnedMethod, Ones])
+def test_a_cell_that_gives_its_first_state_begins_with_it_in_each_call(make: Callable[[], Any]) -> None:
+    cell = make()
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+        h = cell.init_state(3) if make is LearnedMethod else cell.init_hidden().expand(3, -1)
+        for x in INPUT:
+            h = cell(x, h)
+        torch.testing.assert_close(module(INPUT)[1], h[None])
+        if make is LearnedMethod:
+            (gradient,) = torch.autograd.grad(module(INPUT)[0].sum(), cell.first)
+            assert gradient.abs().max() > 0
+            with torch.no_grad():
+                cell.first.add_(1)
+
+
+def test_a_state_may_be_given_with_the_output_and_without() -> None:
+    cell = Stabilised()
+    expected, final = [], cell.init_state(3)
+    for x in INPUT:
+        output, final = cell(x, final)
+        expected.append(output)
+    own = tuple(part[None] for part in cell.init_state(3).values())
+    for state in (None, own, (torch.zeros(1, 3, 8), *own)):
+        found = rnnbench.fastest(cell, INPUT if state is None else (INPUT, state), ways=[])
+        for given in (None, own, (torch.zeros(1, 3, 8), *own)):
+            outputs, (_, h, most) = found(INPUT, given)
+            torch.testing.assert_close(outputs, torch.stack(expected))
+            torch.testing.assert_close((h[0], most[0]), (final["h"], final["most"]))
+
+
+class Counting(Plain):
+    """Counts its steps in whole numbers, which look up an embedding, and remembers in a bool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Embedding(16, 5)
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.zeros(batch, 8), torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.bool)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        h, step, has_ended = state
+        h = torch.where(has_ended[:, None], h, self.new(x + self.position(step), h))
+        return h, (h, step + 1, has_ended | (h[:, 0] > 0.5))
+
+
+def test_whole_numbers_and_bools_in_a_state_keep_their_types() -> None:
+    cell = Counting()
+    h, step, has_ended = cell.init_state(3)
+    for x in INPUT:
+        _, (h, step, has_ended) = cell(x, (h, step, has_ended))
+    given = tuple(part[None] for part in cell.init_state(3))
+    for found in (INPUT, (INPUT, given)):
+        module = rnnbench.fastest(cell, found, ways=[])
+        for state in (None, given):
+            torch.testing.assert_close(module(INPUT, state)[1], (h[None], step[None], has_ended[None]))
+
+
+class WritesIntoState(Plain):
+    """Updates its state in place."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return h.copy_(self.new(x, h))
+
+
+class WritesIntoPart(WritesIntoState):
+    """Updates its state in place, and gives an output beside it."""
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return 2 * h, h.copy_(self.new(x, h))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [WritesIntoState, WritesIntoPart])
+def test_outputs_of_a_cell_that_updates_its_state_in_place_are_those_of_each_step(kind: Callable[[], Any]) -> None:
+    cell = kind()
+    expected, h = [], torch.zeros(3, 8)
+    for x in INPUT:
+        result = cell(x, h)
+        expected.append((result if isinstance(result, Tensor) else result[0]).clone())
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+        state = torch.zeros(1, 3, 8)
+        torch.testing.assert_close(module(INPUT)[0], torch.stack(expected))
+        module(INPUT, state) if kind is WritesIntoState else module(INPUT, (state, state))
+        assert not state.any()
 
 
 def test_cells_that_begin_with_zeros_need_no_state() -> None:
@@ -257,3 +358,113 @@ def test_hooks_within_a_cell_count_too() -> None:
     assert not why_only_as_given(cell, "cell")
     prune.l1_unstructured(cell.h, "weight", 0.5)
     assert why_only_as_given(cell, "cell") == "Linear has hooks, which only a plain call is sure to run"
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 7])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_a_state_of_layers_with_the_batch_second_is_passed_with_the_batch_first(layers: int, batch: int) -> None:
+    cell, input = awkward.Stacked(5, 6, layers), torch.randn(4, batch, 5)
+    expected, hidden = [], cell.init_hidden(batch)
+    for x in input:
+        output, hidden = cell(x, hidden)
+        expected.append(output)
+    outputs, final = rnnbench.unroll(cell)(input)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    last = final[-1] if isinstance(final, tuple) else final
+    torch.testing.assert_close(last[0], hidden.movedim(1, 0))
+
+
+class FirstBuffer(Plain):
+    """Begins with a buffer, which is zero until it is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("first", torch.zeros(8))
+
+    def init_state(self, batch: int) -> Tensor:
+        first: Tensor = self.first  # type: ignore[assignment]
+        return first.expand(batch, -1)
+
+
+def test_a_first_state_that_is_zero_only_until_it_is_loaded_is_that_of_each_call() -> None:
+    cell = FirstBuffer()
+    found = rnnbench.fastest(cell, INPUT, ways=[])
+    found.load_state_dict({**found.state_dict(), "first": torch.ones(8)})
+    h = torch.ones(3, 8)
+    for x in INPUT:
+        h = cell(x, h)
+    torch.testing.assert_close(found(INPUT)[1], h[None])
+
+
+class DefaultBuffer(FirstBuffer):
+    """Begins so where no state is given."""
+
+    init_state = None  # type: ignore[assignment]
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        return self.new(x, super().init_state(len(x)) if h is None else h)
+
+
+def test_a_default_that_is_a_buffer_is_none_of_zeros() -> None:
+    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
+        run_module(DefaultBuffer(), INPUT, None)
+
+
+class Parallel(nn.Module):
+    """Runs a whole sequence without a loop. It takes rows alone, too, and ignores the state, which it does not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_first = True
+        self.gates = nn.Linear(5, 16)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        gate, new = self.gates(x).chunk(2, dim=-1)
+        return torch.cumsum(gate.sigmoid() * new, dim=1)
+
+
+def test_a_module_that_ignores_the_state_is_no_cell() -> None:
+    module = Parallel()
+    assert run_module(module, INPUT, None).kind == "sequence"
+    input = INPUT.transpose(0, 1)
+    torch.testing.assert_close(rnnbench.fastest(module, input, ways=[])(input), module(input))
+
+
+class KeepsFloat(Plain):
+    """Keeps a sum in float32, whatever its own type is."""
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        return self.h.weight.new_zeros(batch, 8), torch.zeros(batch, 8)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h, total = state
+        h = self.new(x, h)
+        return h, (h, total + h.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_part_of_a_state_may_keep_a_type_of_its_own(dtype: torch.dtype) -> None:
+    cell, input = KeepsFloat().to(dtype), INPUT.to(dtype)
+    expected, state = [], cell.init_state(3)
+    for x in input:
+        output, state = cell(x, state)
+        expected.append(output)
+    outputs, final = rnnbench.unroll(cell)(input)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    torch.testing.assert_close(final[-1][0], state[1], check_dtype=dtype is torch.bfloat16)
+
+
+class DrawsElsewhere(Plain):
+    """Draws from the generators of Python and numpy in training."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        is_kept = self.training and random.random() + np.random.rand() < 1
+        return h if is_kept else self.new(x, h)
+
+
+def test_generators_of_python_and_numpy_are_seen_and_put_back() -> None:
+    cell = DrawsElsewhere()
+    python, numbers = random.getstate(), str(np.random.get_state())
+    assert run_module(cell, INPUT, None).is_random_in_training
+    assert random.getstate() == python
+    assert str(np.random.get_state()) == numbers

@@ -219,6 +219,75 @@ def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way
     assert module.way_for(asked) == way
 
 
+class Scaled(nn.GRUCell):
+    """Has an attribute that is no tensor, and a version of its own."""
+
+    _version = 3
+
+    def __init__(self) -> None:
+        super().__init__(4, 6)
+        self.factor = 1.0
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        return self.factor * super().forward(x, h)
+
+
+def test_an_attribute_that_is_set_is_that_of_the_given_module() -> None:
+    cell = Scaled()
+    module = fast(cell, "cell", timed=())
+    module.factor = 0.0
+    module.note = "mine"
+    assert cell.factor == 0.0
+    assert not hasattr(cell, "note")
+    assert not module(torch.randn(5, 3, 4))[0].any()
+
+
+def test_a_function_that_sets_weights_by_the_type_of_a_module_reaches_the_given_one() -> None:
+    def set_weights(module: nn.Module) -> None:
+        if isinstance(module, nn.GRU):
+            nn.init.ones_(module.weight_hh_l0)  # type: ignore[arg-type]
+
+    layer = nn.GRU(4, 6)
+    nn.Sequential(fast(layer)).apply(set_weights)
+    assert layer.state_dict()["weight_hh_l0"].unique().tolist() == [1.0]
+
+
+def test_a_state_dict_has_the_version_and_the_hooks_of_the_given_module() -> None:
+    cell, loaded = Scaled(), []
+    cell.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update({f"{prefix}more": 1}))
+    cell.register_load_state_dict_post_hook(lambda module, keys: loaded.append(keys))
+    module = fast(cell, "cell")
+    state = module.state_dict()
+    assert list(state) == list(cell.state_dict())
+    assert state._metadata == cell.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=False)
+    assert len(loaded) == 1
+
+
+def test_a_state_may_be_named_as_torch_s_layers_name_it() -> None:
+    layer, input, h = nn.GRU(4, 6), torch.randn(5, 3, 4), torch.randn(1, 3, 6)
+    torch.testing.assert_close(fast(layer)(input, hx=h), layer(input, hx=h))
+
+
+class Masked(nn.Module):
+    """Runs a sequence; a mask may be given by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(4, 6)
+
+    def forward(self, input: Tensor, state: Tensor | None = None, mask: Tensor | None = None) -> Any:
+        return self.layer(input if mask is None else input * mask, state)
+
+
+def test_more_arguments_go_to_a_module_for_whole_sequences_and_are_an_error_for_a_cell() -> None:
+    module, input, mask = Masked(), torch.randn(5, 3, 4), torch.zeros(5, 3, 1)
+    made = fast(module, "sequence", (), ())
+    torch.testing.assert_close(made(input, mask=mask), module(input, mask=mask))
+    with pytest.raises(TypeError, match="mask: a cell runs over a sequence with an input and a state alone"):
+        fast(GRUCell(4, 6), "cell")(input, mask=mask)
+
+
 def test_packed_and_unbatched_sequences_run_as_given() -> None:
     layer = nn.GRU(4, 6)
     module = fast(layer)

@@ -12,7 +12,6 @@ from rnnbench.cells.foreign.calls import AdaptedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.fastest import ways
 from rnnbench.harness.fastest.kinds import run_module
-from rnnbench.harness.fastest.module import zeros
 from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
 from rnnbench.workloads import compiled
 from tests.cells.foreign import awkward
@@ -93,18 +92,16 @@ def test_a_stranger_s_cell_is_run_in_the_usual_form_and_stays_as_it_is(cell: Any
     assert isinstance(found.module, AdaptedCell)
     assert found.module.cell is cell
     assert vars(cell).keys() == before.keys()
-    outputs, _ = way("cell", "as given")(found.module, INPUT, zeros(INPUT, zero_state))
+    outputs, _ = way("cell", "as given")(found.module, INPUT, found.zeros(INPUT))
     assert outputs.shape[:2] == INPUT.shape[:2]
 
 
-def test_a_first_state_that_is_not_zero_must_be_given() -> None:
+def test_a_cell_tells_its_own_first_state_which_may_be_given_too() -> None:
     cell = awkward.Apart(4, 6)
-    with pytest.raises(
-        ValueError, match=r"its first state is not zero, or is learned; give it with the input, as \(input, state\)"
-    ):
-        run_module(cell, INPUT, None)
+    found = run_module(cell, INPUT, None)
     state = (torch.zeros(1, 3, 6), torch.ones(1, 3, 6))
-    assert run_module(cell, INPUT, state).zero_state == ((1, 6), (1, 6))
+    torch.testing.assert_close(found.first_state(INPUT), state)
+    assert run_module(cell, INPUT, state).zero_state == found.zero_state == ((1, 6), (1, 6))
 
 
 def test_a_state_that_is_given_tells_its_sizes() -> None:
