@@ -137,7 +137,7 @@ class Mine(nn.LSTMCell):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Changing", "Changing: its new h is a tuple of 2 where a tensor"),
+        ("Changing", "Changing: its new h is a tuple of 2; expected a tensor (3, 6)"),
         ("Circular", "Circular.initial_state: its state is nested more than 20 deep; does it contain itself?"),
         ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
         ("Other", "'theta'; give what it needs in the sweep: arguments = {NAME = VALUE}"),
