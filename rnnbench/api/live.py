@@ -183,7 +183,8 @@ def fastest(
 
     The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
     (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
-    torch.nn also runs as rnnbench's hand-written cell with the layer's weights. A way is used only if its outputs,
+    torch.nn also runs as rnnbench's hand-written cell with the layer's weights, and a cell that computes the same as
+    one of these layers as that layer with the cell's weights (`torch.nn`). A way is used only if its outputs,
     final state and, in training, gradients agree with those of the module as given, to the tolerances of
     `rnnbench run`. The ways then take turns, and the slower ones are left out as soon as that is certain. The module
     runs with torch's current number of threads.

@@ -19,8 +19,9 @@ from rnnbench.errors import UserError
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
-    The ways take turns in this process: as given, the input's products at once (hoisted), compiled, and compiled with
-    each product in the library that is fastest here (prepacked). A way that does not compute the same is not used.
+    The ways take turns in this process: as given, the input's products at once (hoisted), as the layer of torch.nn that
+    computes the same, compiled, and compiled with each product in the library that is fastest here (prepacked). A way
+    that does not compute the same is not used.
 
     \b
     Examples:

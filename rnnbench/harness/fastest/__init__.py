@@ -154,7 +154,7 @@ def _of_shape(
         keep_tensors(subject.module, put_back)
         for parameter in subject.module.parameters():
             keep_gradient(parameter, put_back)
-        every = names(subject.module, subject.kind)
+        every = names(subject.module, subject.kind, subject.input, subject.state)
         of_all = why_only_as_given(subject.module, subject.kind) or _varies(subject)
         for name in every[1:]:
             if reason := of_all or _why_not(subject, name, phase):

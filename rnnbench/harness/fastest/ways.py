@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, to_cell, to_layer
+from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer
 from rnnbench.harness.fastest.kinds import CELLS, Kind
+from rnnbench.harness.fastest.traits import is_alike, traits_of
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.implementations import Run, SequenceOptions, can_hoist, hoisted, loop
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
-WayName = Literal["as given", "hoisted", "compiled", "prepacked"]
+WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked"]
 
 AS_GIVEN: WayName = "as given"
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
@@ -30,11 +32,16 @@ ALONE = object()  # in place of a final state: the module gives no tuple of outp
 INFERENCE_STEPS, TRAINING_STEPS = 64, 16
 
 
-def names(module: nn.Module, kind: Kind) -> list[WayName]:
-    """The ways in which a module of this kind may be run; `AS_GIVEN` is the first."""
+def names(module: nn.Module, kind: Kind, input: Tensor, state: State) -> list[WayName]:
+    """The ways in which a module of this kind may be run; `AS_GIVEN` is the first.
+
+    `input` and `state`: of a call, as ways take them.
+    """
     if kind == "layer" and why_no_cells(module):
         return [AS_GIVEN]
     eager: list[WayName] = ["hoisted"] if kind == "layer" or (kind == "cell" and can_hoist(module)) else []
+    if kind == "cell" and equal_layer(module, input, state) is not None:
+        eager.append("torch.nn")
     return [AS_GIVEN, *eager, "compiled", "prepacked"]
 
 
@@ -50,11 +57,17 @@ def why_no_cells(layer: Any) -> str:
 @cache
 def way(kind: Kind, name: WayName) -> Way:
     """The way of this name; compiled code is shared by all modules of a process."""
-    if name == "as given":
-        return _cell_by(loop) if kind == "cell" else _sequence_by(call)
-    if name != "hoisted" and kind == "sequence":
-        return _sequence_by(compiled.compiled(call, name))
-    run: Run = hoisted if name == "hoisted" else _in_pieces(name)
+    match name:
+        case "torch.nn" if kind == "cell":
+            return _by_equal_layer()
+        case "as given" | "torch.nn":
+            return _cell_by(loop) if kind == "cell" else _sequence_by(call)
+        case "compiled" | "prepacked" if kind == "sequence":
+            return _sequence_by(compiled.compiled(call, name))
+        case "compiled" | "prepacked":
+            run = _in_pieces(name)
+        case "hoisted":
+            run = hoisted
     return _layer_by(run) if kind == "layer" else _cell_by(run)
 
 
@@ -92,6 +105,20 @@ def _cell_by(run: Run) -> Way:
     def of_cell(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         outputs, final = run(module, input, to_cell(state, stacked=False), SequenceOptions())
         return outputs, to_layer(final, stacked=False)
+
+    return of_cell
+
+
+def _by_equal_layer() -> Way:
+    layers: WeakKeyDictionary[nn.Module, tuple[list[Any], EqualLayer | None]] = WeakKeyDictionary()
+    as_given = _cell_by(loop)
+
+    def of_cell(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
+        traits, layer = layers.get(module, ((), None))
+        if not is_alike(traits, found := traits_of(module)):
+            layer = equal_layer(module, input, state)
+            layers[module] = found, layer
+        return as_given(module, input, state) if layer is None else layer(module, input, state)
 
     return of_cell
 

@@ -16,7 +16,12 @@ from rnnbench.report.words.axes import one_line, say
 from rnnbench.report.words.fastest import AS_GIVEN
 from rnnbench.report.words.units import digits, duration, ratio, ratio_tick, span
 
-LETTERS = {"hoisted": "h", "compiled": "c", "prepacked": "p"}  # the mark of each way: shapes are for cells
+LETTERS = {
+    "hoisted": "h",
+    "torch.nn": "t",
+    "compiled": "c",
+    "prepacked": "p",
+}  # the mark of each way: shapes are for cells
 SHAPE = ["phase", "batch_size", "seq_len"]
 PADDING = 0.06  # of the axis, at both ends
 ROW_INCHES = 0.42

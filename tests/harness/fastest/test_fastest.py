@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """Seconds of each way, which the test may change; compiled ways run as plain Python."""
-    of_ways = {"as given": 4.0, "hoisted": 3.0, "compiled": 2.0, "prepacked": 1.0}
+    of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
 
     def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
         return {name: [Times(of_ways[name], of_ways[name])] * rounds for name in calls}
@@ -47,8 +47,8 @@ def fast(module: Any, input: Any = None, **options: Any) -> Any:
         (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ["as given", "hoisted", "compiled", "prepacked"]),
         (nn.RNN(4, 6, nonlinearity="relu"), ["as given"]),
         (nn.LSTM(4, 6, proj_size=2), ["as given"]),
-        (LSTMCell(4, 6), ["as given", "hoisted", "compiled", "prepacked"]),
-        (nn.LSTMCell(4, 6), ["as given", "compiled", "prepacked"]),
+        (LSTMCell(4, 6), ["as given", "hoisted", "torch.nn", "compiled", "prepacked"]),
+        (nn.LSTMCell(4, 6), ["as given", "torch.nn", "compiled", "prepacked"]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -77,7 +77,7 @@ class Pair(nn.Module):
 def test_a_stranger_s_cell_is_handed_back_with_its_own_weights(phase: Any) -> None:
     cell, input = Pair(), torch.randn(5, 3, 4)
     found = fast(cell, input, phase=phase)
-    assert list(found.frame["way"]) == ["as given", "compiled", "prepacked"]
+    assert list(found.frame["way"]) == ["as given", "torch.nn", "compiled", "prepacked"]
     assert not found.frame["reason"].any()
     assert found.state_dict().keys() == cell.state_dict().keys()
 
@@ -96,6 +96,46 @@ def test_a_stranger_s_cell_is_handed_back_with_its_own_weights(phase: Any) -> No
         twin.linear.weight.zero_()
     assert not torch.allclose(twin(input)[0], found(input)[0])
     assert torch.allclose(found(input)[0], expected())
+
+
+class Scaled(Pair):
+    """The same with a factor that is no weight."""
+
+    scale = 1.0
+
+    def forward(self, x: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(self.scale * x, prev)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_cell_that_runs_as_a_layer_of_torch_is_never_stale(phase: Any, seconds: dict[str, float]) -> None:
+    seconds["torch.nn"] = 0.5
+    cell, input = Scaled(), torch.randn(5, 3, 4)
+    found = fast(cell, input, phase=phase)
+    assert list(found.frame["way"][found.frame["is_chosen"]]) == ["torch.nn"]
+    as_given = ways.way("cell", "as given")
+    run = found.__dict__["_run"]
+
+    def assert_as_given() -> None:
+        results = []
+        for call in (found, lambda given: as_given(run.module, given, torch.zeros(1, 3, 6))):
+            cell.zero_grad()
+            outputs, final = call(input)
+            (outputs.sum() + final.sum()).backward()
+            results.append((outputs, final, *(each.grad for each in cell.parameters())))
+        torch.testing.assert_close(*results)
+
+    for change in (
+        lambda: None,
+        lambda: cell.linear.weight.data.mul_(2),
+        lambda: found.load_state_dict({name: torch.randn_like(each) for name, each in cell.state_dict().items()}),
+        lambda: setattr(cell.linear, "bias", None),
+        lambda: setattr(cell, "linear", nn.Linear(10, 6)),
+        lambda: setattr(found, "scale", 3.0),
+        lambda: cell.linear.register_forward_hook(lambda module, given, result: 2 * result),
+    ):
+        change()
+        assert_as_given()
 
 
 def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:

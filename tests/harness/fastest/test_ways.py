@@ -112,7 +112,14 @@ def test_a_state_that_is_given_tells_its_sizes() -> None:
 
 def test_a_layer_without_a_hand_written_cell_runs_only_as_given() -> None:
     for layer in (nn.RNN(4, 6, nonlinearity="relu"), nn.LSTM(4, 6, proj_size=2)):
-        assert names(layer, "layer") == ["as given"]
+        assert names(layer, "layer", INPUT, None) == ["as given"]
+
+
+def test_a_cell_that_is_a_layer_of_torch_may_run_as_one() -> None:
+    h = torch.zeros(1, 3, 6)
+    assert names(nn.GRUCell(4, 6), "cell", INPUT, h) == ["as given", "torch.nn", "compiled", "prepacked"]
+    assert names(LSTMCell(4, 6), "cell", INPUT, (h, h)) == ["as given", "hoisted", "torch.nn", "compiled", "prepacked"]
+    assert names(TwoStates(), "cell", INPUT, (h, h)) == ["as given", "compiled", "prepacked"]
 
 
 @pytest.fixture

@@ -1,0 +1,219 @@
+"""Cells in the forms in which people write them, and cells that only look like a layer of torch.nn."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from rnnbench.cells.foreign.calls import AdaptedCell, CellCall
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.states import State, leaves
+from rnnbench.cells.vanilla import VanillaCell
+from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer
+from rnnbench.harness.fastest.ways import AS_GIVEN, way
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS, BATCH = 4, 3
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+class Written(nn.Module):
+    """A cell that keeps its weights in one of many forms."""
+
+    def __init__(
+        self,
+        kind: str,
+        inputs: int,
+        hidden: int,
+        *,
+        order: tuple[int, ...],
+        by_gate: bool = False,
+        is_joint: bool = False,
+        is_turned: bool = False,
+        biases: int = 2,
+        opposite: bool = False,
+    ) -> None:
+        super().__init__()
+        gates = GATES[kind]
+        self.kind, self.hidden, self.order, self.opposite = kind, hidden, order, opposite
+        self.is_joint, self.is_turned, self.biases = is_joint, is_turned, biases
+        rows, count = (hidden, gates) if by_gate else (gates * hidden, 1)
+        widths = [inputs + hidden] if is_joint else [inputs, hidden]
+
+        def made(*shape: int) -> nn.ParameterList:
+            return nn.ParameterList([nn.Parameter(torch.randn(shape)) for _ in range(count)])
+
+        self.matrices = nn.ModuleList([made(width, rows) if is_turned else made(rows, width) for width in widths])
+        self.vectors = nn.ModuleList([made(rows) for _ in range(biases)])
+
+    def product(self, x: Tensor, index: int) -> Tensor:
+        weights: Any = self.matrices[index]
+        weight = torch.cat([each.t() if self.is_turned else each for each in weights])
+        return x @ weight.t()
+
+    def bias(self, index: int) -> Tensor | float:
+        vectors: Any = self.vectors
+        return torch.cat([*vectors[index]]) if index < self.biases else 0.0
+
+    def forward(self, x: Tensor, state: Any) -> Any:
+        h = state[0] if self.kind == "lstm" else state
+        if self.is_joint:
+            whole = self.product(torch.cat([h, x], 1), 0) + self.bias(0)
+            of_input, of_state = whole, torch.zeros_like(whole)
+        else:
+            of_input, of_state = self.product(x, 0) + self.bias(0), self.product(h, 1) + self.bias(1)
+        parts = of_input.chunk(len(self.order), 1), of_state.chunk(len(self.order), 1)
+        gates = [(parts[0][gate], parts[1][gate]) for gate in self.order]
+        if self.kind == "rnn":
+            return torch.tanh(gates[0][0] + gates[0][1])
+        if self.kind == "gru":
+            r, z = (torch.sigmoid(a + b) for a, b in gates[:2])
+            n = torch.tanh(gates[2][0] + r * gates[2][1])
+            return z * n + (1 - z) * h if self.opposite else (1 - z) * n + z * h
+        i, f, g, o = (a + b for a, b in gates)
+        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def first_state(cell: nn.Module, hidden: int, *, is_pair: bool) -> State:
+    h = torch.randn(1, BATCH, hidden)
+    return (h, torch.randn(1, BATCH, hidden)) if is_pair else h
+
+
+def found(cell: nn.Module, inputs: int, hidden: int, *, is_pair: bool) -> EqualLayer | None:
+    return equal_layer(cell, torch.zeros(STEPS, BATCH, inputs), first_state(cell, hidden, is_pair=is_pair))
+
+
+def assert_computes_the_same(cell: nn.Module, inputs: int, hidden: int, *, is_pair: bool) -> None:
+    layer = found(cell, inputs, hidden, is_pair=is_pair)
+    assert layer is not None
+    torch.manual_seed(1)
+    input, state = torch.randn(STEPS, BATCH, inputs), first_state(cell, hidden, is_pair=is_pair)
+    results = []
+    for run in (layer, way("cell", AS_GIVEN), way("cell", "torch.nn")):
+        cell.zero_grad()
+        outputs, final = run(cell, input, state)
+        (outputs.sin().sum() + sum(part.sum() for part in leaves(final))).backward()
+        results.append([outputs, *leaves(final), *(each.grad for each in cell.parameters())])
+    for result in (results[0], results[2]):
+        torch.testing.assert_close(result, results[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_pair"),
+    [
+        (nn.RNNCell(5, 4), False),
+        (nn.RNNCell(5, 4, bias=False, nonlinearity="relu"), False),
+        (nn.GRUCell(5, 4), False),
+        (nn.LSTMCell(5, 4), True),
+        (nn.LSTMCell(1, 4, bias=False), True),
+        (VanillaCell(5, 4), False),
+        (GRUCell(5, 4), False),
+        (LSTMCell(5, 4), True),
+        (LSTMCell(4, 4), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_cells_of_torch_and_of_rnnbench_are_their_layers(cell: Any, is_pair: bool) -> None:
+    assert_computes_the_same(cell, next(iter(cell.parameters())).shape[-1], 4, is_pair=is_pair)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(sorted(GATES)))
+    is_joint = kind != "gru" and data.draw(st.booleans())
+    inputs = data.draw(st.sampled_from([1, 3, 4]))
+    cell = Written(
+        kind,
+        inputs,
+        4,
+        order=tuple(data.draw(st.permutations(range(GATES[kind])))),
+        by_gate=data.draw(st.booleans()),
+        is_joint=is_joint,
+        is_turned=data.draw(st.booleans()),
+        biases=data.draw(st.integers(0, 1 if is_joint else 2)),
+        opposite=data.draw(st.booleans()),
+    )
+    assert_computes_the_same(cell, inputs, 4, is_pair=kind == "lstm")
+
+
+def test_a_cell_of_another_form_is_found_too() -> None:
+    cell = AdaptedCell(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "", "state", 0))
+    assert_computes_the_same(cell, 3, 4, is_pair=True)
+
+
+class Changed(nn.LSTMCell):
+    """An LSTM cell with one change."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__(3, 4)
+        self.change = change
+        if change == "parameter":
+            self.peephole = nn.Parameter(torch.zeros(4))
+        if change == "buffer":
+            self.scale: Tensor
+            self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        if self.change == "input":
+            x = x.clamp(-4, 4)
+        if self.change == "mode" and self.training:
+            x = 2 * x
+        if self.change == "random":
+            x = x + 1e-2 * torch.randn_like(x)
+        h, c = super().forward(x, state)
+        changes: dict[str, Callable[[], Tensor]] = {
+            "state": lambda: c.clamp(-50, 50),
+            "parameter": lambda: c * (1 + self.peephole),
+            "buffer": lambda: c * self.scale,
+        }
+        return h, changes.get(self.change, lambda: c)()
+
+
+@pytest.mark.parametrize("change", ["input", "state", "mode", "random", "parameter", "buffer"])
+def test_a_cell_that_differs_in_some_calls_alone_is_no_layer(change: str) -> None:
+    assert found(Changed(""), 3, 4, is_pair=True) is not None
+    assert found(Changed(change), 3, 4, is_pair=True) is None
+
+
+class ResetBefore(nn.GRUCell):
+    """A GRU whose reset gate comes before the product."""
+
+    def forward(self, x: Tensor, h: Any = None) -> Tensor:
+        (i_r, i_z, i_n), (w_r, w_z, w_n) = (x @ self.weight_ih.t()).chunk(3, 1), self.weight_hh.chunk(3)
+        r, z = torch.sigmoid(i_r + h @ w_r.t()), torch.sigmoid(i_z + h @ w_z.t())
+        return torch.lerp(torch.tanh(i_n + (r * h) @ w_n.t()), h, z)
+
+
+class Leaky(nn.RNNCell):
+    def forward(self, x: Tensor, h: Any = None) -> Tensor:
+        return torch.lerp(h, super().forward(x, h), 0.1)
+
+
+@pytest.mark.parametrize("cell", [ResetBefore(3, 4, bias=False), Leaky(3, 4)])
+def test_another_recurrence_is_no_layer(cell: nn.Module) -> None:
+    assert found(cell, 3, 4, is_pair=False) is None
+
+
+def test_finding_it_changes_neither_the_cell_nor_the_generators() -> None:
+    cell = nn.LSTMCell(3, 4)
+    before = [each.clone() for each in cell.parameters()]
+    state = torch.get_rng_state()
+    layer = equal_layer(cell, torch.zeros(2, BATCH, 3), (torch.zeros(1, BATCH, 4),) * 2)
+    assert layer is not None
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(map(torch.equal, before, cell.parameters()))
+    assert cell.training
+
+
+@pytest.mark.parametrize("state", [(1, BATCH, 4), (2, BATCH, 4), (1, BATCH, 2, 2)])
+def test_states_of_other_shapes_and_types_are_no_layer(state: tuple[int, ...]) -> None:
+    cell, input = nn.RNNCell(3, 4), torch.zeros(2, BATCH, 3)
+    assert (equal_layer(cell, input, torch.zeros(state)) is not None) == (state == (1, BATCH, 4))
+    assert equal_layer(cell, input, torch.zeros(state, dtype=torch.float64)) is None
