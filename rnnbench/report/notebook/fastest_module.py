@@ -42,4 +42,7 @@ class FastestModule(RunInWays):
         return described(self._given_text(), self.timed, is_random_in_training=self._is_random_in_training())
 
     def _given_text(self) -> str:
-        return repr(self.__dict__["_given"])
+        """The given module in a line: its class alone if torch needs several."""
+        given = self.__dict__["_given"]
+        text = repr(given)
+        return type(given).__name__ if "\n" in text else text

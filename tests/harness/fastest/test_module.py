@@ -332,3 +332,8 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
+
+
+def test_a_module_of_several_parts_is_named_by_its_class() -> None:
+    first, *_ = repr(fast(nn.Sequential(nn.GRU(4, 6)), "sequence", timed=())).splitlines()
+    assert first == "Fastest way to run Sequential"
