@@ -203,7 +203,7 @@ def fastest(
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
     """
-    from rnnbench.harness.fastest import find, with_ways
+    from rnnbench.harness.fastest.search import find, with_ways
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.text import seconds_of

@@ -7,9 +7,9 @@ import torch
 
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest import find
 from rnnbench.harness.fastest.cases import WantedModule
 from rnnbench.harness.fastest.module import TimedWay
+from rnnbench.harness.fastest.search import find
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt, place
 from rnnbench.text import error_in_words, first_line

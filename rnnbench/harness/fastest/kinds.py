@@ -1,7 +1,7 @@
 """What a user's recurrent module is: a layer of torch.nn, a cell (one step), or a module that runs sequences itself."""
 
-import pickle
 import random
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -168,11 +168,9 @@ def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
 def _generators() -> tuple[bytes, ...]:
     """The states of all random generators."""
     states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(gpu) for gpu in gpus())]
-    return (
-        *(state.numpy().tobytes() for state in states),
-        repr(random.getstate()).encode(),
-        pickle.dumps(np.random.get_state()),
-    )
+    with np.printoptions(threshold=sys.maxsize):  # all numbers of the state
+        of_numpy = repr(np.random.get_state(legacy=False))
+    return (*(state.numpy().tobytes() for state in states), of_numpy.encode(), repr(random.getstate()).encode())
 
 
 def _types(input: Tensor, parts: State) -> tuple[torch.dtype | None, ...]:

@@ -10,8 +10,8 @@ from torch.autograd import forward_ad
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import rnnbench
-import rnnbench.harness.fastest as search
 from rnnbench.cells.gru import GRUCell
+from rnnbench.harness.fastest import search
 from rnnbench.harness.fastest.ways import WayName
 from tests.harness.fastest.test_kinds import CHANGES, Halved, Plain
 

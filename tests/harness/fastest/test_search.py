@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.analysis.replicate import Times
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.harness import fastest as found_by
-from rnnbench.harness.fastest import ways
+from rnnbench.harness.fastest import search, ways
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 
@@ -27,7 +26,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
         return {name: [Times(of_ways[name], of_ways[name])] * rounds for name in calls}
 
-    monkeypatch.setattr(found_by, "rounds_on", lambda device, on_progress: take)
+    monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(compiled, "check", lambda device, implementation: None)
     ways.way.cache_clear()
@@ -174,7 +173,7 @@ class Interrupting(LSTMCell):
 @pytest.mark.usefixtures("seconds")
 def test_a_way_that_raises_keyboard_interrupt_is_not_used() -> None:
     table = fast(Interrupting(4, 6)).frame.set_index("way")
-    assert table["reason"]["hoisted"].startswith("the module raised KeyboardInterrupt (test_fastest.py:")
+    assert table["reason"]["hoisted"].startswith("the module raised KeyboardInterrupt (test_search.py:")
     assert table["is_chosen"].sum() == 1
 
 
@@ -391,6 +390,6 @@ class Clockwork(nn.GRUCell):
 
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(found_by, "names", lambda *_: ["as given", "compiled"])
+    monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
     found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=0.1, progress=False)
     assert "compiled anew in each call" in repr(found)

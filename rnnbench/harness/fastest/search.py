@@ -1,0 +1,275 @@
+"""Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.foreign.structures import on_trial, rebuilt
+from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
+from rnnbench.cells.states import BATCHED, State, leaves
+from rnnbench.harness import devices, live
+from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
+from rnnbench.harness.fastest.selection import rounds_on, select
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.live.calls import with_gradients
+from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.raised import ending, is_interrupt
+from rnnbench.text import error_in_words, plural
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
+
+PHASES = ("inference", "training")
+
+
+@dataclass(frozen=True)
+class RunSubject:
+    """A module with one of its inputs."""
+
+    module: nn.Module
+    kind: Kind
+    input: Tensor  # (seq, batch, ...)
+    state: State  # as torch.nn's layers take it; None if the module makes its own
+
+    def run(self, name: WayName) -> tuple[Tensor, State]:
+        """Run the module in a way."""
+        return way(self.kind, name)(self.module, self.input, self.state)
+
+
+class AsModule(nn.Module):
+    """A subject in one way, as a module for the parity check."""
+
+    def __init__(self, subject: RunSubject, name: WayName) -> None:
+        super().__init__()
+        self.module = subject.module
+        self.kind = subject.kind
+        self.name = name
+        self.has_state = subject.state is not None
+        self.types: list[torch.dtype] = []  # of what the last call returned
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the module; without a state of its own, what is given for one is ignored."""
+        outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        if final is ALONE:
+            final = ()
+        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
+        return outputs, final
+
+
+def find(
+    module: nn.Module,
+    input: Any,
+    phase: str,
+    shapes: Iterable[Sequence[int]] | None,
+    budget_seconds: float,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> FoundWays:
+    """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
+    if phase not in PHASES:
+        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
+    deadline = time.monotonic() + budget_seconds
+    turns = is_batch_first(module)
+    first, state = _first(input, turns)
+    run = run_module(module, first, state)
+    inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
+    # Copies are measured: a call may change more of a module than can be put back.
+    subjects = [
+        RunSubject(on_trial(run.module), run.kind, given, _begun(run, given, begun, is_given=state is not None))
+        for given, begun in inputs
+    ]
+    timed: list[TimedWay] = []
+    for number, subject in enumerate(subjects):
+        now = time.monotonic()
+        until = now + max(0.0, deadline - now) / (len(subjects) - number)
+        timed += _of_shape(subject, phase, until, on_progress)
+    return FoundWays(module, run, tuple(timed))
+
+
+def _begun(run: RunModule, input: Tensor, state: State, *, is_given: bool) -> State:
+    """The state at one shape, without gradients; zeros at further shapes if one `is_given` for the first."""
+    begun = run.zeros(input) if is_given and state is None else run.first_state(input, state)
+    return begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
+
+
+def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
+    """A module with ways that are known already, without a measurement; raises as `find` and `from_rows` do."""
+    first, state = _first(input, is_batch_first(module))
+    return FoundWays(module, run_module(module, first, state), tuple(from_rows(ways)))
+
+
+def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
+    """The input (seq, batch, features) and the state of a call as the user makes it."""
+    given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
+    if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
+        what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(
+            f"input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state); found {what}"
+        )
+    if not given.numel():
+        raise ValueError(f"input: expected no size of 0, found {tuple(given.shape)}")
+    if reason := devices.why_not(str(given.device)):
+        raise ValueError(f"input: {reason}")
+    return given.transpose(0, 1) if turns else given, state
+
+
+def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -> list[Tensor]:
+    """Random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
+    made = []
+    generator = torch.Generator(device=like.device).manual_seed(0)  # the user's own stays as it is
+    for shape in shapes or ():
+        sizes = list(shape)
+        if not (2 <= len(sizes) <= BATCHED and all(isinstance(size, int) and size > 0 for size in sizes)):
+            raise ValueError(f"shapes: expected (seq, batch) or (seq, batch, features), each 1 or more; found {sizes}")
+        first, second, *features = sizes
+        if features and features != list(like.shape[2:]):
+            raise ValueError(f"shapes: the input has {like.shape[-1]} features, found {sizes}")
+        steps, batch = (second, first) if turns else (first, second)
+        sizes, device = [steps, batch, *like.shape[2:]], like.device
+        if like.is_floating_point():
+            made.append(torch.randn(sizes, dtype=like.dtype, device=device, generator=generator))
+        else:  # numbers that the module takes
+            made.append(like.flatten()[torch.randint(like.numel(), sizes, device=device, generator=generator)])
+    return made
+
+
+def _of_shape(
+    subject: RunSubject, phase: str, deadline: float, on_progress: Callable[[Progress], None]
+) -> list[TimedWay]:
+    """Compare and time all ways at one shape, and restore everything that is changed in this process."""
+    shape = CallShape.of(subject.input, trains=phase == "training")
+    reasons: dict[WayName, str] = {}
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        keep_tensors(subject.module, put_back)
+        for parameter in subject.module.parameters():
+            keep_gradient(parameter, put_back)
+        every = names(subject.module, subject.kind, subject.input, subject.state)
+        of_all = why_only_as_given(subject.module, subject.kind) or _varies(subject)
+        for name in every[1:]:
+            if reason := of_all or _why_not(subject, name, phase):
+                reasons[name] = reason
+        calls: dict[str, Any] = {name: partial(subject.run, name) for name in every if name not in reasons}
+        if len(calls) == 1:
+            return [
+                TimedWay(shape, AS_GIVEN, is_chosen=True),
+                *(TimedWay(shape, name, reason=reasons[name]) for name in every[1:]),
+            ]
+        with live.ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
+            take = rounds_on(devices.open_device(prepared.device), on_progress)
+            found = select(prepared.calls, AS_GIVEN, take, deadline)
+    return [
+        TimedWay(
+            shape,
+            name,
+            found.seconds[name],
+            found.ratios[name].value,
+            found.ratios[name].lower,
+            found.ratios[name].upper,
+            found.rounds[name],
+            is_chosen=name == found.fastest,
+            is_sure=found.is_sure or name != found.fastest,
+        )
+        if name in calls
+        else TimedWay(shape, name, reason=reasons[name])
+        for name in every
+    ]
+
+
+def _varies(subject: RunSubject) -> str:
+    """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
+    with torch.no_grad():
+        first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
+    if torch.equal(first, second):
+        return ""
+    return "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
+
+
+def _outputs(result: tuple[Any, State]) -> Tensor:
+    """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
+    outputs, final = result
+    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() >= BATCHED):
+        return outputs
+    found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise ValueError(
+        f"module: a call returns {found}; expected outputs, or (outputs, state) as torch.nn's layers return it, "
+        "or a cell (`cell(input, state) -> state`)"
+    )
+
+
+def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
+    """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
+    from torch._dynamo.utils import counters
+
+    try:
+        if name in ("compiled", "prepacked"):
+            compiled.check(str(subject.input.device), name)
+            counters.clear()
+        _check_parity(subject, name, phase)
+        breaks = sum(counters["graph_break"].values())
+        is_anew = not breaks and _compiles_anew(subject, name, phase)
+        counters.clear()
+    except (Skip, ParityError) as reason:
+        return str(reason)
+    except (SystemExit, KeyboardInterrupt) as end:
+        if is_interrupt(end):
+            raise
+        return ending(end, "the module")
+    except Exception as error:
+        return error_in_words(error)
+    if is_anew:
+        return "it would be compiled anew in each call: something that the code depends on, such as a count, changes"
+    return f"torch.compile can't take it as one piece: {plural(breaks, 'graph break')}" if breaks else ""
+
+
+def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
+    """Whether each call of a way is compiled again; the first of two may have reason to, after other calls."""
+    from torch._dynamo.utils import counters
+
+    graphs = []
+    with torch.inference_mode() if phase == "inference" else with_gradients():
+        for _ in range(2):
+            subject.run(name)
+            graphs.append(counters["stats"]["unique_graphs"])
+    return graphs[1] > graphs[0]
+
+
+def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
+    """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
+    reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
+    candidate = AsModule(subject, name)
+    state = subject.input.new_zeros(0) if subject.state is None else subject.state
+    found = errors(
+        candidate,
+        reference,
+        dict,
+        subject.input,
+        state,
+        ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None),
+    )
+    if candidate.types != reference.types:
+        raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
+    kind = subject.input.device.type
+    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
+    tolerance_of: Any = str(counted).removeprefix("torch.")
+    if tolerance_of not in TOLERANCES:
+        raise ParityError(f"no tolerance is known for {tolerance_of}")
+    steps, batch = subject.input.shape[:2]
+    hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
+    sums = Sums(steps, batch, hidden, hidden)
+    check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
+
+
+def _types(module: AsModule) -> str:
+    """The types of the outputs and the states of a module's last call."""
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)
