@@ -7,8 +7,9 @@ much is new or how much stays. These forms are tried on a copy of the cell with 
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any, Literal
@@ -92,8 +93,17 @@ class EqualLayer:
             flat += [input_weight.new_zeros(len(input_weight)) if bias is None else bias for bias in biases]
         run: Any = getattr(torch, self.function)
         trains = torch.is_grad_enabled()  # else oneDNN keeps nothing for backward
-        outputs, *final = run(input, state, flat, has_bias, 1, 0.0, trains, False, False)
+        with _silent_cudnn() if input.is_cuda else nullcontext():
+            outputs, *final = run(input, state, flat, has_bias, 1, 0.0, trains, False, False)
         return outputs, final[0] if len(final) == 1 else tuple(final)
+
+
+@contextmanager
+def _silent_cudnn() -> Iterator[None]:
+    """Without the warning that cuDNN copies weights into one piece of memory: they are the cell's, which stay apart."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        yield
 
 
 def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | None:
@@ -111,6 +121,7 @@ def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | No
         return None
     with ExitStack() as put_back, suppress(Exception):  # whatever a stranger's code raises: then it is no such cell
         keep_process(put_back)
+        torch.backends.cudnn.allow_tf32 = False  # else a GPU's layers are too coarse to be told apart
         return _on_trial(trial, input, len(parts), hidden)
     return None
 

@@ -217,3 +217,17 @@ def test_states_of_other_shapes_and_types_are_no_layer(state: tuple[int, ...]) -
     cell, input = nn.RNNCell(3, 4), torch.zeros(2, BATCH, 3)
     assert (equal_layer(cell, input, torch.zeros(state)) is not None) == (state == (1, BATCH, 4))
     assert equal_layer(cell, input, torch.zeros(state, dtype=torch.float64)) is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device or driver")
+@pytest.mark.parametrize(("kind", "opposite"), [("rnn", False), ("gru", True), ("lstm", False)])
+def test_a_gpu_runs_it_in_cudnn_without_a_warning(kind: str, opposite: bool) -> None:
+    cell = Written(kind, 3, 4, order=tuple(range(GATES[kind])), by_gate=True, opposite=opposite).cuda()
+    h = torch.randn(1, BATCH, 4, device="cuda")
+    input, state = torch.randn(STEPS, BATCH, 3, device="cuda"), (h, h) if kind == "lstm" else h
+    layer = equal_layer(cell, input, state)
+    assert layer is not None
+    with torch.no_grad():
+        found, expected = layer(cell, input, state), way("cell", AS_GIVEN)(cell, input, state)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
