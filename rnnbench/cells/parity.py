@@ -28,7 +28,7 @@ the tolerance of outputs in float16 or bfloat16.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -117,34 +117,62 @@ def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) ->
     return {name if whole else name.removesuffix("_l0"): weight for name, weight in reference.items()}
 
 
+@dataclass(frozen=True)
+class ReferenceRun:
+    """What a reference gives for an input and a state, to compare several candidates with."""
+
+    input: Tensor
+    state: State
+    compared: ComparedTensors
+    results: Mapping[str, Tensor]  # by the name of what is compared
+    weights: dict[str, Tensor]  # copies of its parameters that take gradients
+    unreached: Sequence[Tensor]  # those of `weights` that get no gradient, such as frozen ones
+    has_c: bool
+
+    @classmethod
+    def of(cls, reference: nn.Module, input: Tensor, state: State, compared: ComparedTensors = ALL) -> Self:
+        """Run a reference, which maps `(input, layer state) -> (output, layer state)`."""
+        has_c = any(isinstance(part, nn.LSTM | nn.LSTMCell) for part in reference.modules())
+        kept = input.detach().clone(), tuple(part.detach().clone() for part in tensors(state))
+        results = _run(reference, input, state, compared, has_c=has_c)
+        weights: dict[str, Tensor] = {}
+        unreached = []
+        if compared.gradients != "none":
+            for name, parameter in reference.named_parameters():
+                weights[name] = parameter.detach().requires_grad_()
+                if parameter.grad is None:
+                    unreached.append(weights[name])
+                results[f"gradient of {name}"] = (
+                    torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                )
+        reference.zero_grad(set_to_none=True)
+        return cls(kept[0], kept[1], compared, results, weights, unreached, has_c)
+
+    def is_for(self, input: Tensor, state: State, compared: ComparedTensors) -> bool:
+        """Whether it is a run with these values, so that another one would give the same."""
+        parts = (input, *tensors(state))
+        return compared == self.compared and all(map(torch.equal, (self.input, *tensors(self.state)), parts))
+
+
 def errors(
     candidate: nn.Module,
-    reference: nn.Module,
+    run: ReferenceRun,
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
-    compared: ComparedTensors = ALL,
 ) -> dict[str, float]:
     """Relative error of everything that is compared, by name; NaN if either side is not finite.
 
-    Both modules map `(input, layer state) -> (output, layer state)`; `mapping` gives the candidate's parameters from
-    the reference's, and the candidate must already hold exactly these.
+    The candidate maps `(input, layer state) -> (output, layer state)` as the reference does; `mapping` gives its
+    parameters from the reference's, and it must already hold exactly these. `run`: for the same values.
     """
-    has_c = any(isinstance(part, nn.LSTM | nn.LSTMCell) for part in reference.modules())
-    expected = _run(reference, input, state, compared, has_c=has_c)
-    actual = _run(candidate, input, state, compared, has_c=has_c)
-    if compared.gradients != "none":
+    actual = _run(candidate, input, state, run.compared, has_c=run.has_c)
+    if run.compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
-        weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
-        unreached = [weights[name] for name, parameter in reference.named_parameters() if parameter.grad is None]
-        pulled = _pulled_back(candidate, mapping, weights, unreached)
-        for name, parameter, grad in zip(weights, reference.parameters(), pulled, strict=True):
-            own = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-            expected[f"gradient of {name}"] = own
-            actual[f"gradient of {name}"] = grad
-    for module in (candidate, reference):
-        module.zero_grad(set_to_none=True)
-    return {name: relative_error(actual[name], expected[name]) for name in expected}
+        pulled = _pulled_back(candidate, mapping, run.weights, run.unreached)
+        actual |= {f"gradient of {name}": grad for name, grad in zip(run.weights, pulled, strict=True)}
+    candidate.zero_grad(set_to_none=True)
+    return {name: relative_error(actual[name], expected) for name, expected in run.results.items()}
 
 
 def _pulled_back(

@@ -10,9 +10,11 @@ from torch import nn
 from rnnbench.cells import CELLS
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.parity import (
+    ALL,
     ROUNDOFF,
     TOLERANCES,
     ComparedTensors,
+    ReferenceRun,
     Sums,
     allowed,
     cell_weights,
@@ -69,7 +71,11 @@ def test_one_weight_that_is_off_by_a_thousandth_is_found(name: str) -> None:
 
 def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:
     candidate.load_state_dict(reference.state_dict())
-    return errors(candidate, reference, dict, torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double())
+    return compared(candidate, reference, torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double())
+
+
+def compared(candidate: nn.Module, reference: nn.Module, input: Any, state: Any, what: Any = ALL) -> dict[str, float]:
+    return errors(candidate, ReferenceRun.of(reference, input, state, what), dict, input, state)
 
 
 class Layer(nn.Module):
@@ -142,7 +148,7 @@ class Keeping(nn.Module):
 )
 def test_every_tensor_of_a_state_is_compared_and_none_is_called_c_unless_it_is(count: int, off: int, name: str) -> None:
     state = tuple(torch.randn(1, 2, 3).double() for _ in range(count))
-    result = errors(Keeping(off=off), Keeping(), dict, torch.randn(4, 2, 3).double(), state)
+    result = compared(Keeping(off=off), Keeping(), torch.randn(4, 2, 3).double(), state)
     assert [quantity for quantity, error in result.items() if error > 0] == [name]
     assert len(result) == 1 + count + 1 + count + 1  # output, final state, gradients of input, state and weight
 
@@ -150,9 +156,8 @@ def test_every_tensor_of_a_state_is_compared_and_none_is_called_c_unless_it_is(c
 def test_the_second_tensor_of_an_lstm_is_called_c() -> None:
     state = tuple(torch.randn(1, 2, 5) for _ in range(2))
     layer = nn.LSTM(3, 5)
-    assert {"final h", "final c", "gradient of initial c"} <= errors(
-        layer, layer, dict, torch.randn(4, 2, 3), state
-    ).keys()
+    found = compared(layer, layer, torch.randn(4, 2, 3), state)
+    assert {"final h", "final c", "gradient of initial c"} <= found.keys()
 
 
 def test_nan_does_not_pass() -> None:
@@ -182,7 +187,7 @@ def test_a_mapping_that_misses_a_parameter_is_refused() -> None:
     reference, candidate = Layer(), Layer()
     x, h = torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double()
     with pytest.raises(KeyError, match="the weight mapping gives"):
-        errors(candidate, reference, lambda weights: dict(list(weights.items())[:2]), x, h)
+        errors(candidate, ReferenceRun.of(reference, x, h), lambda weights: dict(list(weights.items())[:2]), x, h)
 
 
 def test_torchs_own_cells_need_no_mapping() -> None:
@@ -322,6 +327,26 @@ class Counted(nn.Module):
 
 
 def test_every_tensor_of_a_state_is_compared_also_whole_numbers() -> None:
-    compared = ComparedTensors("none")
-    found = errors(Counted(3), Counted(4), dict, torch.randn(2, 3, 4), (), compared)
+    found = compared(Counted(3), Counted(4), torch.randn(2, 3, 4), (), ComparedTensors("none"))
     assert found == {"output": 0, "final h": 0, "final state 1": 0, "final state 2": 0.25}
+
+
+def test_a_run_of_the_reference_is_for_its_own_values_alone() -> None:
+    layer, x, h = nn.LSTM(3, 5), torch.randn(4, 2, 3), torch.randn(1, 2, 5)
+    run = ReferenceRun.of(layer, x, (h, h))
+    assert run.is_for(x.clone(), (h.clone(), h), ALL)
+    assert not run.is_for(x + 1, (h, h), ALL)
+    assert not run.is_for(x, (h, h + 1), ALL)
+    assert not run.is_for(x, (h, h), ComparedTensors("parameters"))
+    x.add_(1)  # in place
+    assert not run.is_for(x, (h, h), ALL)
+    assert all(parameter.grad is None for parameter in layer.parameters())
+
+
+def test_several_candidates_are_compared_with_one_run() -> None:
+    reference, x, h = Layer(), torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double()
+    run = ReferenceRun.of(reference, x, h)
+    for kind in ("", "nan", ""):
+        candidate = Layer(kind)
+        candidate.load_state_dict(reference.state_dict())
+        assert (max(errors(candidate, run, dict, x, h).values()) <= 1e-12) == (not kind)

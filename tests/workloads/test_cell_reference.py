@@ -70,9 +70,8 @@ def parity(folder: Path, cell: str, reference: str, implementation: Implementati
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    again.compare(
-        built, timed, lambda: build(again.reference_case(case), folder).model, lambda: build(case, folder), repeats=True
-    )
+    beside = again.Reference(build(again.reference_case(case), folder).model)
+    again.compare(built, timed, lambda: beside, lambda: build(case, folder), repeats=True)
     return found
 
 

@@ -38,7 +38,7 @@ def test_they_are_read(cell: str, input: str, implementation: Any, task: Any, ph
     timed = case.timed_call()
     with timed.mode():
         timed.call()
-    again.compare(case, timed, lambda: case.model, make, repeats=True)
+    again.compare(case, timed, lambda: again.Reference(case.model), make, repeats=True)
 
 
 def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_window() -> None:
@@ -63,8 +63,8 @@ def test_another_cell_that_reads_them_is_the_reference(cell: str, input: str, im
     case = built(cell, input, implementation, reference=f"awkward.py:{cell}", phase=phase)
     assert observe(case).parity == "agrees"
     timed = case.timed_call()
-    reference = build(again.reference_case(case.case), FOLDER)
-    again.compare(case, timed, lambda: reference.model, lambda: case, repeats=True)
+    reference = again.Reference(build(again.reference_case(case.case), FOLDER).model)
+    again.compare(case, timed, lambda: reference, lambda: case, repeats=True)
 
 
 def test_torch_nn_reads_features_alone() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.structures import on_trial, rebuilt
-from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
+from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices, live
 from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
@@ -249,14 +249,9 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
-    found = errors(
-        candidate,
-        reference,
-        dict,
-        subject.input,
-        state,
-        ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None),
-    )
+    compared = ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None)
+    run = ReferenceRun.of(reference, subject.input, state, compared)
+    found = errors(candidate, run, dict, subject.input, state)
     if candidate.types != reference.types:
         raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
     kind = subject.input.device.type

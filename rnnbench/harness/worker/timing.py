@@ -19,7 +19,6 @@ from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.store.records import Case, Workload
 from rnnbench.workloads import loading
-from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
@@ -52,7 +51,7 @@ class Timing:
         self._layout = layout
         self._guard = guard
         self._ready: dict[str, PreparedCase] = {}
-        self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
+        self._references: dict[Workload, again.Reference] = {}  # built after the last window of a visit
 
     @property
     def cases(self) -> list[Case]:
@@ -127,10 +126,10 @@ class Timing:
         self._references.clear()
         return FineReply(ok=True)
 
-    def _reference(self, case: Case, root: Path) -> SequenceModel:
-        """The model of a case's reference, which its group shares."""
+    def _reference(self, case: Case, root: Path) -> again.Reference:
+        """A case's reference, which its group shares."""
         if case.workload not in self._references:
-            self._references[case.workload] = build(again.reference_case(case), root).model
+            self._references[case.workload] = again.Reference(build(again.reference_case(case), root).model)
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:

@@ -6,12 +6,12 @@ which it was timed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from rnnbench.cells import CellError, is_own
-from rnnbench.cells.parity import relative_error
+from rnnbench.cells.parity import ReferenceRun, relative_error
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Implementation, Phase, is_cell_reference, reference_cell
 from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
@@ -24,6 +24,14 @@ UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The reference of a group's cases, which get the same inputs, so that it runs once for all of them."""
+
+    model: SequenceModel  # with its own weights; it was not in memory while anything was timed
+    runs: list[ReferenceRun] = field(default_factory=list)
+
+
 def reference_case(case: Case) -> Case:
     """The case of the reference in a case's group."""
     reference = case.workload.reference
@@ -34,14 +42,14 @@ def reference_case(case: Case) -> Case:
 def compare(
     built: Built,
     timed: TimedCall,
-    reference: Callable[[], SequenceModel],
+    reference: Callable[[], Reference],
     anew: Callable[[], Built],
     *,
     repeats: bool,
 ) -> None:
     """Compare a timed case with its reference again; raises ParityError, and CellError if it keeps results.
 
-    `reference` builds the reference's model, and `anew` the case; each only where it is needed. `repeats`: whether to
+    `reference` builds the reference, and `anew` the case; each only where it is needed. `repeats`: whether to
     compare a second call on the same values with the first, for a user's own cell.
     """
     if built.case.is_reference:
@@ -54,15 +62,12 @@ def compare(
         check_repeats(built, timed)
 
 
-def verify(built: Built, timed: TimedCall, reference: SequenceModel) -> None:
-    """Compare a timed case with its reference on values that it has not seen; raises ParityError.
-
-    `reference` has its own weights and was not in memory while anything was timed.
-    """
+def verify(built: Built, timed: TimedCall, reference: Reference) -> None:
+    """Compare a timed case with its reference on values that it has not seen; raises ParityError."""
     input = _unseen(built, timed)
-    largest_error(replace(built, reference=reference), input, as_timed=True)
+    largest_error(replace(built, reference=reference.model), input, as_timed=True, runs=reference.runs)
     if built.case.workload.is_streamed:
-        check_stream(built, input, reference)
+        check_stream(built, input, reference.model)
 
 
 def verify_alone(built: Built, timed: TimedCall, anew: Callable[[], Built]) -> None:

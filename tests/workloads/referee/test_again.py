@@ -71,7 +71,7 @@ def passes(cell: str, implementation: Any, **axes: Any) -> bool:
     if built.unequal:
         again.verify_alone(built, call, lambda: build(case, Path()))
     else:
-        again.verify(built, call, build(again.reference_case(case), Path()).model)
+        again.verify(built, call, again.Reference(build(again.reference_case(case), Path()).model))
     again.check_repeats(built, call)
     return True
 
@@ -83,9 +83,24 @@ def test_the_reference_that_is_built_later_has_the_same_weights() -> None:
     assert all(torch.equal(*pair) for pair in pairs)
 
 
+def test_the_reference_runs_once_for_the_cases_of_a_group() -> None:
+    cases = [small.case("lstm", implementation, phase="training") for implementation in ("loop", "hoisted")]
+    reference = again.Reference(build(again.reference_case(cases[0]), Path()).model)
+    calls: list[object] = []
+    reference.model.register_forward_hook(lambda module, given, result: calls.append(result))
+    for case in cases:
+        again.verify(*timed(case), reference)
+    assert (len(calls), len(reference.runs)) == (1, 1)
+    built, call = timed(cases[1])
+    with torch.no_grad():
+        next(built.model.body.parameters()).mul_(1.01)
+    with pytest.raises(ParityError, match="is off by"):
+        again.verify(built, call, reference)
+
+
 def test_a_weight_that_has_changed_is_noticed() -> None:
     built, call = timed(small.case("gru"))
-    reference = build(again.reference_case(built.case), Path()).model
+    reference = again.Reference(build(again.reference_case(built.case), Path()).model)
     with torch.no_grad():
         next(built.model.body.parameters()).mul_(1.01)
     with pytest.raises(ParityError, match="is off by"):
