@@ -102,7 +102,7 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
                 again.compare(
                     built,
                     timed,
-                    lambda: again.Reference(build(again.reference_case(case), root).model),
+                    lambda: again.GroupReference(build(again.reference_case(case), root).model),
                     lambda: build(case, root, settings.compiled_steps),
                     repeats=True,
                 )

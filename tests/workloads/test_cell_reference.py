@@ -70,7 +70,7 @@ def parity(folder: Path, cell: str, reference: str, implementation: Implementati
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    beside = again.Reference(build(again.reference_case(case), folder).model)
+    beside = again.GroupReference(build(again.reference_case(case), folder).model)
     again.compare(built, timed, lambda: beside, lambda: build(case, folder), repeats=True)
     return found
 

@@ -38,7 +38,7 @@ def test_they_are_read(cell: str, input: str, implementation: Any, task: Any, ph
     timed = case.timed_call()
     with timed.mode():
         timed.call()
-    again.compare(case, timed, lambda: again.Reference(case.model), make, repeats=True)
+    again.compare(case, timed, lambda: again.GroupReference(case.model), make, repeats=True)
 
 
 def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_window() -> None:
@@ -63,7 +63,7 @@ def test_another_cell_that_reads_them_is_the_reference(cell: str, input: str, im
     case = built(cell, input, implementation, reference=f"awkward.py:{cell}", phase=phase)
     assert observe(case).parity == "agrees"
     timed = case.timed_call()
-    reference = again.Reference(build(again.reference_case(case.case), FOLDER).model)
+    reference = again.GroupReference(build(again.reference_case(case.case), FOLDER).model)
     again.compare(case, timed, lambda: reference, lambda: case, repeats=True)
 
 

@@ -109,6 +109,6 @@ def test_a_stream_that_leaves_that_of_its_reference_is_found_after_timing(tmp_pa
     case = Case("forgetful.py:Forgetful", "loop", small.workload(reference="gru", **STREAM))
     made = build(case, tmp_path)
     assert observe(made).parity == "agrees"
-    reference = again.Reference(build(again.reference_case(case), tmp_path).model)
+    reference = again.GroupReference(build(again.reference_case(case), tmp_path).model)
     with pytest.raises(ParityError, match="output of step 16 is off"):
         again.verify(made, made.timed_call(), reference)

@@ -51,7 +51,7 @@ class Timing:
         self._layout = layout
         self._guard = guard
         self._ready: dict[str, PreparedCase] = {}
-        self._references: dict[Workload, again.Reference] = {}  # built after the last window of a visit
+        self._references: dict[Workload, again.GroupReference] = {}  # built after the last window of a visit
 
     @property
     def cases(self) -> list[Case]:
@@ -126,10 +126,10 @@ class Timing:
         self._references.clear()
         return FineReply(ok=True)
 
-    def _reference(self, case: Case, root: Path) -> again.Reference:
+    def _reference(self, case: Case, root: Path) -> again.GroupReference:
         """A case's reference, which its group shares."""
         if case.workload not in self._references:
-            self._references[case.workload] = again.Reference(build(again.reference_case(case), root).model)
+            self._references[case.workload] = again.GroupReference(build(again.reference_case(case), root).model)
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:

@@ -25,7 +25,7 @@ REPEATS = 5  # comparisons in which the second call must do less before a case f
 
 
 @dataclass(frozen=True)
-class Reference:
+class GroupReference:
     """The reference of a group's cases, which get the same inputs, so that it runs once for all of them."""
 
     model: SequenceModel  # with its own weights; it was not in memory while anything was timed
@@ -42,7 +42,7 @@ def reference_case(case: Case) -> Case:
 def compare(
     built: Built,
     timed: TimedCall,
-    reference: Callable[[], Reference],
+    reference: Callable[[], GroupReference],
     anew: Callable[[], Built],
     *,
     repeats: bool,
@@ -62,7 +62,7 @@ def compare(
         check_repeats(built, timed)
 
 
-def verify(built: Built, timed: TimedCall, reference: Reference) -> None:
+def verify(built: Built, timed: TimedCall, reference: GroupReference) -> None:
     """Compare a timed case with its reference on values that it has not seen; raises ParityError."""
     input = _unseen(built, timed)
     largest_error(replace(built, reference=reference.model), input, as_timed=True, runs=reference.runs)

@@ -71,7 +71,7 @@ def passes(cell: str, implementation: Any, **axes: Any) -> bool:
     if built.unequal:
         again.verify_alone(built, call, lambda: build(case, Path()))
     else:
-        again.verify(built, call, again.Reference(build(again.reference_case(case), Path()).model))
+        again.verify(built, call, again.GroupReference(build(again.reference_case(case), Path()).model))
     again.check_repeats(built, call)
     return True
 
@@ -85,7 +85,7 @@ def test_the_reference_that_is_built_later_has_the_same_weights() -> None:
 
 def test_the_reference_runs_once_for_the_cases_of_a_group() -> None:
     cases = [small.case("lstm", implementation, phase="training") for implementation in ("loop", "hoisted")]
-    reference = again.Reference(build(again.reference_case(cases[0]), Path()).model)
+    reference = again.GroupReference(build(again.reference_case(cases[0]), Path()).model)
     calls: list[object] = []
     reference.model.register_forward_hook(lambda module, given, result: calls.append(result))
     for case in cases:
@@ -100,7 +100,7 @@ def test_the_reference_runs_once_for_the_cases_of_a_group() -> None:
 
 def test_a_weight_that_has_changed_is_noticed() -> None:
     built, call = timed(small.case("gru"))
-    reference = again.Reference(build(again.reference_case(built.case), Path()).model)
+    reference = again.GroupReference(build(again.reference_case(built.case), Path()).model)
     with torch.no_grad():
         next(built.model.body.parameters()).mul_(1.01)
     with pytest.raises(ParityError, match="is off by"):
