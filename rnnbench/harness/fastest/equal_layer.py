@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
+from rnnbench.harness.fastest.traits import is_alike, traits_of
 from rnnbench.harness.live.put_back import keep_process
 from rnnbench.workloads.implementations import SequenceOptions, loop
 
@@ -150,9 +151,12 @@ def _on_trial(cell: nn.Module, like: Tensor, states: int, hidden: int) -> EqualL
         for function, gates in FUNCTIONS.get(states, {}).items()
         for weights in _forms(cell, function, gates, like.shape[-1], hidden)
     ]
+    before = traits_of(cell)
     for trial in TRIALS:
         if candidates:
             candidates = _equal(candidates, cell, input, states, hidden, trial)
+    if not is_alike(before, traits_of(cell)):  # its code counts or keeps something, which a layer would not
+        return None
     return next(iter(candidates), None)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 SIMPLE = (bool, int, float, complex, str, bytes)  # compared by value, everything else by identity
+GROWING = (list, dict, set)  # their lengths count, since code may add to them
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # its tensors, hooks and mode
 
 
@@ -21,12 +22,12 @@ def traits_of(module: nn.Module) -> list[Any]:
             traits += name, parameter is None
         for name, value in vars(part).items():
             if name not in OF_EVERY_MODULE:
-                traits += name, value
+                traits += name, value, len(value) if isinstance(value, GROWING) else None
     return traits
 
 
 def is_alike(before: Sequence[Any], after: Sequence[Any]) -> bool:
-    """Whether nothing has changed; a change within a list or another object is not seen."""
+    """Whether nothing has changed; a change within an object that keeps its length is not seen."""
     return len(before) == len(after) and all(map(_is_same, before, after))
 
 

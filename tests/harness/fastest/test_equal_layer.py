@@ -154,6 +154,7 @@ class Changed(nn.LSTMCell):
     def __init__(self, change: str) -> None:
         super().__init__(3, 4)
         self.change = change
+        self.calls, self.kept = 0, list[Tensor]()
         if change == "parameter":
             self.peephole = nn.Parameter(torch.zeros(4))
         if change == "buffer":
@@ -167,6 +168,10 @@ class Changed(nn.LSTMCell):
             x = 2 * x
         if self.change == "random":
             x = x + 1e-2 * torch.randn_like(x)
+        if self.change == "counts":
+            self.calls += 1
+        if self.change == "keeps":
+            self.kept.append(x)
         h, c = super().forward(x, state)
         changes: dict[str, Callable[[], Tensor]] = {
             "state": lambda: c.clamp(-50, 50),
@@ -176,8 +181,8 @@ class Changed(nn.LSTMCell):
         return h, changes.get(self.change, lambda: c)()
 
 
-@pytest.mark.parametrize("change", ["input", "state", "mode", "random", "parameter", "buffer"])
-def test_a_cell_that_differs_in_some_calls_alone_is_no_layer(change: str) -> None:
+@pytest.mark.parametrize("change", ["input", "state", "mode", "random", "parameter", "buffer", "counts", "keeps"])
+def test_a_cell_that_differs_in_some_calls_or_does_more_is_no_layer(change: str) -> None:
     assert found(Changed(""), 3, 4, is_pair=True) is not None
     assert found(Changed(change), 3, 4, is_pair=True) is None
 

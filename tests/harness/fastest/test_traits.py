@@ -12,6 +12,7 @@ class Scaled(nn.Module):
         self.linear = nn.Linear(2, 2)
         self.scale = 1.5
         self.act = torch.tanh
+        self.kept: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.linear(x) * self.scale)
@@ -32,6 +33,7 @@ def test_attributes_parts_and_code_are() -> None:
     changes: list[Any] = [
         lambda module: setattr(module, "scale", 2.0),
         lambda module: setattr(module, "act", torch.sigmoid),
+        lambda module: module.kept.append(torch.ones(())),
         lambda module: setattr(module, "more", 1),
         lambda module: setattr(module, "forward", lambda x: x),
         lambda module: setattr(module, "linear", nn.Identity()),
