@@ -11,7 +11,8 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness.fastest.kinds import RunModule, why_only_as_given
+from rnnbench.harness.fastest.kinds import why_only_as_given
+from rnnbench.harness.fastest.run_module import RunModule
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
 
 

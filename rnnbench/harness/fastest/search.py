@@ -15,8 +15,9 @@ from rnnbench.cells.foreign.structures import on_trial, rebuilt
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
+from rnnbench.harness.fastest.run_module import Kind, RunModule
 from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.calls import with_gradients

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from rnnbench.cells.states import BATCHED, State
-from rnnbench.harness.fastest.kinds import RunModule, run_module
+from rnnbench.harness.fastest.kinds import run_module
+from rnnbench.harness.fastest.run_module import RunModule
 from rnnbench.harness.fastest.ways import AS_GIVEN, way
 
 STEP_BY_STEP = way("cell", AS_GIVEN)

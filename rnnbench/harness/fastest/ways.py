@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer
-from rnnbench.harness.fastest.kinds import CELLS, Kind
+from rnnbench.harness.fastest.kinds import CELLS
+from rnnbench.harness.fastest.run_module import Kind
 from rnnbench.harness.fastest.traits import is_alike, traits_of
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled

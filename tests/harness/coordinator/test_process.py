@@ -260,8 +260,12 @@ def test_a_worker_that_may_not_be_pinned_runs_where_the_system_lets_it(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    process = psutil.Process(worker.pid)
+    before = process.cpu_affinity()
     monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
     worker.pin([0])
+    assert process.cpu_affinity() == before
+    assert process.is_running()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")

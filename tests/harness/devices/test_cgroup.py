@@ -8,6 +8,16 @@ import pytest
 from rnnbench.harness.devices.cgroup import cpu_cores, cpu_limit, memory_limits
 
 
+def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
+    """Write the file that names a process's groups, and those of the groups; returns the file and their root."""
+    (folder / "own").write_text(own)
+    for name, text in files.items():
+        file = folder / "root" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return folder / "own", folder / "root"
+
+
 @pytest.mark.parametrize(
     ("own", "files", "limits"),
     [
@@ -21,12 +31,7 @@ from rnnbench.harness.devices.cgroup import cpu_cores, cpu_limit, memory_limits
 def test_every_group_around_a_process_limits_it(
     tmp_path: Path, own: str, files: dict[str, str], limits: list[int]
 ) -> None:
-    (tmp_path / "own").write_text(own)
-    for name, text in files.items():
-        file = tmp_path / "root" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert memory_limits(tmp_path / "own", tmp_path / "root") == limits
+    assert memory_limits(*written(tmp_path, own, files)) == limits
 
 
 @pytest.mark.parametrize(
@@ -49,12 +54,7 @@ def test_every_group_around_a_process_limits_it(
 def test_the_lowest_limit_of_processor_time_around_a_process_counts(
     tmp_path: Path, own: str, files: dict[str, str], limit: str | None
 ) -> None:
-    (tmp_path / "own").write_text(own)
-    for name, text in files.items():
-        file = tmp_path / "root" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert cpu_limit(tmp_path / "own", tmp_path / "root") == limit
+    assert cpu_limit(*written(tmp_path, own, files)) == limit
 
 
 def test_a_limit_is_a_number_of_cores() -> None:
