@@ -57,10 +57,9 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
     if found is None:
         if state is None and not may_lack_a_state(module):
             raise ValueError(
-                "module: it needs more than an input, and is no cell that can be called in a known way: one step, "
-                "cell(input, state) -> state or (output, state), each tensor with a row for each sequence. If it runs "
-                "whole sequences, give its state with the input, as (input, state). The input of a cell must be "
-                "(seq, batch, features)"
+                "module: it can't be called with an input alone, and is not a cell of a known form: one step, "
+                "cell(input, state) -> state or (output, state), for a batch. A cell needs an input (seq, batch, "
+                "features). If the module runs whole sequences, give its state with the input, as (input, state)"
             )
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))

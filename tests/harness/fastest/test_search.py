@@ -274,7 +274,12 @@ class WithTimes(nn.Module):
             ValueError,
             r"a call returns dict; expected outputs, or \(outputs, state\)",
         ),
-        ((WithTimes(), torch.ones(5, 3, 4)), {}, ValueError, "it needs more than an input, and is no cell that can be"),
+        (
+            (WithTimes(), torch.ones(5, 3, 4)),
+            {},
+            ValueError,
+            "it can't be called with an input alone, and is not a cell",
+        ),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
         (
             (nn.GRU(4, 6), torch.ones(5, 3).long()),
