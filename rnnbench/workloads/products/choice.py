@@ -138,7 +138,8 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
     seconds = {own: products.count * taken["own"]}
     for name in (*OWN, ONEDNN, ONEDNN_PACKED, MKL_PACKED):
         if name in taken and name != own:
-            each = taken[name] - taken.get(f"calling {name}", 0.0) + taken.get("left by row", 0.0)
+            # A product of a few numbers takes less time than two calls differ by, so a call may appear to take no time.
+            each = max(taken[name] - taken.get(f"calling {name}", 0.0), 0.0) + taken.get("left by row", 0.0)
             copy = 0.0 if name in OWN else taken.get("right by column", 0.0)
             seconds[name] = products.count * each + copy + taken.get(f"packing for {name}", 0.0)
     return seconds

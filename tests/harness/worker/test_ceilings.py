@@ -44,7 +44,7 @@ def test_where_kernels_are_launched_an_empty_one_is_clocked(short: None, monkeyp
     monkeypatch.setattr(Cpu, "launch", lambda device: lambda: launched.append(1))
     ceiling = ceilings.measure(Cpu(), "float32", 1, None)
     assert ceiling.launch_seconds is not None
-    assert 0 < ceiling.launch_seconds < 1e-3
+    assert ceiling.launch_seconds > 0
     assert launched
 
 
