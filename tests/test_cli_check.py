@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rnnbench.analysis.run_to_run import MIN_CASES
-from rnnbench.store.folder import read_info
+from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.readings import Unavailable
 from tests import repository, stored
 from tests.test_cli import in_process, rnnbench
@@ -123,6 +123,21 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> N
     done = rnnbench("check", "mine.toml", "--base", "HEAD", "--margin", "90%", "--strict", "--json", cwd=repo)
     assert done.returncode == 0, done.stderr
     assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"unchanged"}
+
+
+def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(repo: Path) -> None:
+    (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
+    repository.commit(repo, {})
+    told = "base: 4 of 6 cases as observed by"
+    arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
+    for expected in (False, True):
+        done = rnnbench(*arguments, cwd=repo)
+        assert done.returncode == 2, done.stderr  # no time to compare
+        assert (told in " ".join((done.stdout + done.stderr).split())) is expected
+    bases = [last_measurements(check / "base") for check in sorted((repo / "results").iterdir())]
+    assert [{key: case.metrics.get("operators") for key, case in base.items()} for base in bases[1:]] == [
+        {key: case.metrics["operators"] for key, case in bases[0].items()}
+    ]
 
 
 @pytest.mark.parametrize(

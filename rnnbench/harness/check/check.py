@@ -13,6 +13,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
+from rnnbench.harness.check.observed_before import COMMIT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -139,16 +140,13 @@ def observed(
         with _faults_in_words(folder):
             for side in (base, head):
                 (folder / side.name).mkdir()
-            runs = {
-                side.name: stack.enter_context(
-                    _run(folder, side, head.suite.settings, pairs, hellos[side.name], command)
-                )
-                for side in (base, head)
-            }
+            infos = {side.name: _info(side, head.suite.settings, hellos[side.name], command) for side in (base, head)}
+            before = observed_before(folder.parent, infos["base"])
+            runs = {name: stack.enter_context(_run(folder / name, info, pairs)) for name, info in infos.items()}
             allowed = margins(head.suite.content.check, cases)
             runner = start_runner(pairs, runs, cases, head.suite.settings, allowed)
             runner.notes += _notes(hellos.values())
-            runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
+            runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)), before)
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
             refuse_foreign(base, head, imported)
             if not all(runner.failed(case) for case in cases):
@@ -274,25 +272,23 @@ def _faults_in_words(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
 
 
-@contextmanager
-def _run(
-    folder: Path,
-    side: Side,
-    measured_by: Settings,
-    pairs: WorkerPairs,
-    hello: dict[str, Any],
-    command: str,
-) -> Iterator[RunFolder]:
-    """Open a side's run folder; at the end, its `run.json` records how the check ended."""
-    run = RunFolder(folder / side.name)
-    info = RunInfo.begin(
+def _info(side: Side, measured_by: Settings, hello: dict[str, Any], command: str) -> RunInfo:
+    """The description of a side's run."""
+    checked_out = {} if side.commit is None else {COMMIT: side.commit}
+    return RunInfo.begin(
         suite=side.suite.name,
         description=side.suite.content.description,
         resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
-        environment=environment.describe(side.root) | {"worker": hello},
+        environment=environment.describe(side.root) | {"worker": hello} | checked_out,
         notes=[f"{side.name} of a check: {side.about}"],
     )
+
+
+@contextmanager
+def _run(folder: Path, info: RunInfo, pairs: WorkerPairs) -> Iterator[RunFolder]:
+    """Open a side's run folder; at the end, its `run.json` records how the check ended."""
+    run = RunFolder(folder)
     run.write_info(info)
     try:
         yield run

@@ -9,6 +9,7 @@ from functools import partial
 from statistics import fmean, median
 
 from rnnbench.analysis.replicate import times_by_case
+from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
@@ -21,6 +22,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 GUESSED_UNTIMED_SECONDS = 0.05  # of a case in a pair, before the first visit
 
@@ -82,22 +84,43 @@ class PairedRunner:
         """Seconds since the check began."""
         return self._pairs.seconds
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
+    def observe(
+        self,
+        groups: Sequence[Group],
+        on_done: Callable[[int, int], None] = lambda done, total: None,
+        before: ObservedBefore = NOTHING,
+    ) -> None:
         """Check and observe every case on both sides, before any timing.
 
         Both sides are observed at the same time, unless cases need a device to themselves. A pair that was already
-        started is used for it, and ended.
+        started is used for it, and ended. `before`: what an earlier check observed of the base's cases; if those that
+        are observed again are as they were, so are the others.
         """
         cases = [case for group in groups for case in group.cases]
-        shared = all(is_shared(group.workload.device) for group in groups)
+        known, base = before.known(cases), self._recorders["base"]
+        again = [case for case in cases if case not in known]
+        self._observe({"base": again, "head": cases}, on_done)
+        if not known:
+            return
+        if not before.is_confirmed(base.measurements[case.key] for case in again):
+            self._observe({"base": known, "head": []}, on_done)
+            return
+        for case in known:
+            base.note_known(before.measurements[case.key])
+        self.notes.append(f"base: {len(known)} of {plural(len(cases), 'case')} as observed by {before.check}")
+
+    def _observe(self, cases: Mapping[str, Sequence[Case]], on_done: Callable[[int, int], None]) -> None:
+        """Observe these cases of each side."""
+        every = [case for own in cases.values() for case in own]
+        shared = all(is_shared(case.workload.device) for case in every)
         layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
         queues = [
             Queue(
                 self._recorders[name],
-                deque(cases),
+                deque(cases[name]),
                 partial(self._pairs.start_one, "observer", side, layout),
-                workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
-                ready=[ready[name]] if ready else [],
+                workers_for(cases[name], len(allowed_cores()) // 2) if shared else 1,
+                ready=[ready[name]] if name in ready else [],
                 side=name,
             )
             for name, side in self._pairs.sides.items()

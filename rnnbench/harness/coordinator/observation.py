@@ -56,6 +56,7 @@ def observe(
 ) -> list[str]:
     """Observe every case of all queues, those of a wave at the same time; returns notes about lost workers.
 
+    A thread whose queue is empty helps another queue of its wave with a worker of that one, where that pays.
     Several threads call `go_on` before each case; `on_done` gets the number of cases that are done, and of all cases.
     Passes on KeyboardInterrupt, and the system's error if no worker can be started. Ends all workers.
     """
@@ -76,7 +77,7 @@ def _further(on_done: Callable[[int, int], None], before: int, total: int, done:
 
 
 def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callable[[int], None]) -> list[str]:
-    crew, done, notes = _Crew(go_on), 0, []
+    crew, done, notes = _Crew(queues, go_on), 0, []
     threads: list[threading.Thread] = []
     try:
         for queue in queues:
@@ -111,7 +112,8 @@ def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callab
 class _Crew:
     """Workers, each with a thread that waits for it; answers are recorded by the thread that reads them."""
 
-    def __init__(self, go_on: Callable[[], bool]) -> None:
+    def __init__(self, queues: Sequence[Queue], go_on: Callable[[], bool]) -> None:
+        self._queues = queues
         self._go_on = go_on
         self.answers: SimpleQueue[ObservedCase | Exception | None] = SimpleQueue()  # None: a thread has ended
         self.stopped = threading.Event()
@@ -124,7 +126,14 @@ class _Crew:
                 try:
                     case = queue.cases.popleft()
                 except IndexError:
-                    break
+                    if worker is not None:
+                        self._end(worker)
+                        worker = None
+                    longest = max(self._queues, key=lambda other: len(other.cases))
+                    if len(longest.cases) < CASES_PER_WORKER:
+                        break
+                    queue = longest
+                    continue
                 worker = self._one(queue, case, worker)
         except Exception as fault:  # for example, no worker can be started: the reading thread must know
             self.answers.put(fault)

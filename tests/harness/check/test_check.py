@@ -16,6 +16,7 @@ from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.check import check, measure, select
 from rnnbench.harness.check.looks import MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED
+from rnnbench.harness.check.observed_before import ObservedBefore
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.folder import read_info
@@ -59,7 +60,7 @@ class FakeRunner:
     def close(self) -> None:
         self.closed = True
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None], before: ObservedBefore) -> None:
         on_done(0, len(groups))
 
     def imported(self, side: str) -> dict[str, str]:
