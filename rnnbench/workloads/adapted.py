@@ -1,11 +1,15 @@
 """User's cells and modules made callable in the usual way, with the state that they begin with."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.layers import adapt_layer
+from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import adapt
+from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import State, output, tensors, to_cell
 from rnnbench.store.records import LAYERS, Workload
 from rnnbench.workloads.bodies import Cells, TorchLayer
@@ -43,6 +47,8 @@ def adapted(
         why = why or f"its outputs have {width} features where those of {_reference(workload)} have another number"
         weight = model.head.weight
         model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
+    of_model = to_cell(state, stacked=model.is_stacked) if isinstance(model.body, Cells) else state
+    model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], of_model))
     if why and workload.reference == "none":
         why = "there is no reference"
     return state, why and f"not compared: {why}"

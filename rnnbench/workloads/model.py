@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.structures import rebuilt
+from rnnbench.cells.own_gradients import outside_inference_mode
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.bodies import Body, Cells
@@ -48,6 +50,7 @@ class SequenceModel(nn.Module):
         self.task = TASKS[task]
         self.output_steps = output_steps
         self.feed_back = feed_back
+        self.takes_own_gradients = False  # and so can't run in inference mode
 
     @property
     def bodies(self) -> list[Body]:
@@ -67,6 +70,9 @@ class SequenceModel(nn.Module):
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the task."""
+        if self.takes_own_gradients and torch.is_inference_mode_enabled():
+            with outside_inference_mode():
+                return self.task(self, input, state)
         return self.task(self, input, state)
 
 

@@ -54,6 +54,17 @@ def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     assert "process" in measured.note
 
 
+def test_a_module_that_takes_gradients_in_its_steps_is_timed_in_inference() -> None:
+    def learn(input: Tensor) -> Tensor:
+        with torch.enable_grad():
+            memory = torch.zeros(3, 3, requires_grad=True)
+            (gradient,) = torch.autograd.grad((input @ memory - input).square().sum(), memory)
+        return input @ gradient
+
+    measured = measure({"mine": learn, "product": lambda input: input @ torch.eye(3)}, INPUT, **QUICK)
+    assert (measured.frame["seconds"] > 0).all()
+
+
 def test_forty_times_the_work_takes_longer() -> None:
     weight, input = torch.randn(64, 64) / 8, torch.randn(64, 64)
 

@@ -1,5 +1,6 @@
 """What stands in the way of a good measurement on this machine, and what to do about it."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +59,11 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     if variables:
         settings = ", ".join(f"{name}={value}" for name, value in variables.items())
         texts.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
+    if sys.dont_write_bytecode:
+        texts.append(
+            "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "
+            "yours anew, and starts later. Unset it."
+        )
     return texts
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.harness.live.arms import Arm, tensors_in
 from rnnbench.harness.live.outputs import first_tensor
 from rnnbench.harness.live.put_back import Kept, keep_gradient
@@ -16,8 +17,9 @@ from rnnbench.workloads.phases import TimedCall
 
 
 def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:
-    """Forward only, under `torch.inference_mode`."""
-    return TimedCall(partial(arm.run, *arm.args), torch.inference_mode)
+    """Forward only, under `torch.inference_mode`, or `torch.no_grad` if the module takes gradients in its own steps."""
+    call = partial(arm.run, *arm.args)
+    return TimedCall(call, torch.no_grad if fails_in_inference_mode(call) else torch.inference_mode)
 
 
 def training(arm: Arm, put_back: ExitStack) -> TimedCall:

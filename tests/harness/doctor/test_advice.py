@@ -1,3 +1,4 @@
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ QUIET: dict[str, Any] = {
     "load": {"load_average": 0.1, "steal_share": 0.0},
     "software": {"variables": {}},
 }
+
+
+@pytest.fixture(autouse=True)
+def keeps_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
 
 def test_a_quiet_machine_needs_no_advice() -> None:
@@ -46,6 +52,12 @@ def test_a_limit_of_as_many_cores_as_are_allowed_stops_nothing(limit: str) -> No
     facts = deepcopy(QUIET)
     facts["machine"]["cgroup_cpu_limit"] = limit
     assert advice(facts) == []
+
+
+def test_workers_that_must_compile_their_modules_anew_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    [message] = advice(QUIET)
+    assert "PYTHONDONTWRITEBYTECODE" in message
 
 
 def test_what_a_system_does_not_tell_is_no_fault() -> None:

@@ -1,0 +1,36 @@
+"""Cells that take gradients in their own steps, as those do that learn while they run (doi:10.48550/arXiv.2407.04620).
+
+No gradient can be taken in inference mode, so they run in torch's usual mode, with `no_grad` around them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def fails_in_inference_mode(call: Callable[[], object]) -> bool:
+    """Whether a call fails in inference mode and works outside of it; passes on what is no RuntimeError."""
+    with torch.random.fork_rng():
+        try:
+            with torch.inference_mode():
+                call()
+        except RuntimeError:
+            with outside_inference_mode():
+                return _works(call)
+    return False
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Without gradients, but in a mode in which a call may take its own."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
+
+
+def _works(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except RuntimeError:
+        return False
+    return True
