@@ -13,7 +13,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
-from rnnbench.harness.check.observed_before import COMMIT, observed_before
+from rnnbench.harness.check.observed_before import CHECKED_OUT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -274,7 +274,7 @@ def _faults_in_words(folder: Path) -> Iterator[None]:
 
 def _info(side: Side, measured_by: Settings, hello: dict[str, Any], command: str) -> RunInfo:
     """The description of a side's run."""
-    checked_out = {} if side.commit is None else {COMMIT: side.commit}
+    checked_out = {CHECKED_OUT: side.checked_out} if side.checked_out else {}
     return RunInfo.begin(
         suite=side.suite.name,
         description=side.suite.content.description,

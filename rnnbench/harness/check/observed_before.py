@@ -18,7 +18,7 @@ from rnnbench.store.records import ENDED_BEFORE, Case, Measurement
 from rnnbench.store.run_info import RunInfo
 
 MAX_READ = 20  # earlier checks, the newest first
-COMMIT = "checked_out"  # key of an environment: the commit that a temporary worktree had
+CHECKED_OUT = "checked_out"  # key of an environment: `Side.checked_out`
 OF_MEASURING = ("description", "measure", "check")  # parts of a suite that change nothing in what is observed
 JUDGED = tuple(metric.name for metric in METRICS if metric.verdict)
 
@@ -51,7 +51,7 @@ def observed_before(out: Path, base: RunInfo) -> ObservedBefore:
     `base`: the description of a base that is to be observed now. Only a commit in a temporary worktree is known by its
     number: any other folder may hold files that git does not track.
     """
-    if COMMIT in base.environment:
+    if CHECKED_OUT in base.environment:
         for folder in _bases(out, base.suite):
             with suppress(UserError):  # cut off, or of another version: there may be an older one
                 if _is_same(read_info(folder), base) and (known := _known(folder)):
@@ -71,11 +71,11 @@ def _is_same(then: RunInfo, now: RunInfo) -> bool:
 
 
 def _identity(info: RunInfo) -> tuple[Any, ...]:
-    """Commit, suite and packages."""
+    """Code, suite and packages."""
     suite = {key: value for key, value in info.resolved.items() if key not in OF_MEASURING}
     steps = info.resolved.get("measure", {}).get("compiled_steps")
     packages = (info.environment.get("software") or {}).get("packages")
-    return info.environment.get(COMMIT), suite, steps, packages
+    return info.environment.get(CHECKED_OUT), suite, steps, packages
 
 
 def _known(folder: Path) -> dict[str, Measurement]:

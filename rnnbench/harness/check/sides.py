@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rnnbench import suites
 from rnnbench.errors import UserError
@@ -30,6 +31,20 @@ class Side:
     tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
     revision: str | None = None  # of a temporary tree
     empty_submodules: tuple[str, ...] = ()  # of a temporary tree: their commits are not on this machine
+
+    @property
+    def checked_out(self) -> dict[str, Any] | None:
+        """The code of a commit in a temporary tree, as far as it decides what is run; None for any other side."""
+        if self.commit is None or self.tree is None:
+            return None
+        tree = self.tree.resolve()
+        within = [path.resolve().relative_to(tree) for path in self.paths if path.resolve().is_relative_to(tree)]
+        return {
+            "commit": self.commit,
+            "suite": os.path.relpath(self.suite.file, self.tree),
+            "paths": list(map(str, within)),
+            "python": self.python,
+        }
 
     @property
     def holds_rnnbench(self) -> bool:

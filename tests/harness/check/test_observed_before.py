@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.check.observed_before import COMMIT, NOTHING, ObservedBefore, observed_before
+from rnnbench.harness.check.observed_before import CHECKED_OUT, NOTHING, ObservedBefore, observed_before
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "machine": MACHINE,
     "software": {"packages": {"torch": "2.9", "numpy": "2.0"}, "variables": {}},
     "worker": {"torch": "2.9"},
-    COMMIT: "abc",
+    CHECKED_OUT: {"commit": "abc", "suite": "test.toml"},
 }
 BASE = replace(INFO, resolved=SUITE, environment=ENVIRONMENT)
 
@@ -55,7 +55,8 @@ def test_cases_of_the_same_base_are_known_as_they_were_before_their_timing(tmp_p
 @pytest.mark.parametrize(
     "other",
     [
-        {"environment": ENVIRONMENT | {COMMIT: "abd"}},
+        {"environment": ENVIRONMENT | {CHECKED_OUT: {"commit": "abd", "suite": "test.toml"}}},
+        {"environment": ENVIRONMENT | {CHECKED_OUT: {"commit": "abc", "suite": "other/test.toml"}}},
         {"environment": ENVIRONMENT | {"worker": {"torch": "2.10"}}},
         {"environment": ENVIRONMENT | {"software": {"packages": {"torch": "2.9", "numpy": "2.1"}, "variables": {}}}},
         {"environment": ENVIRONMENT | {"software": {**ENVIRONMENT["software"], "variables": {"ONEDNN_VERBOSE": "1"}}}},  # type: ignore[dict-item]
@@ -70,7 +71,7 @@ def test_another_commit_suite_machine_or_version_is_observed(tmp_path: Path, oth
 
 
 def test_a_folder_that_is_no_checked_out_commit_is_observed(tmp_path: Path) -> None:
-    environment = {key: value for key, value in ENVIRONMENT.items() if key != COMMIT}
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != CHECKED_OUT}
     earlier(tmp_path, replace(BASE, environment=environment), works(CASES[0]))
     assert observed_before(tmp_path, replace(BASE, environment=environment)) == NOTHING
 

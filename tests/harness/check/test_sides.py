@@ -45,6 +45,13 @@ def test_a_revision_is_compared_with_the_working_tree(repo: Path) -> None:
         assert head.about.startswith("the working tree at ")
         assert "uncommitted" not in head.about
         assert base.commit == repository.git(repo, "rev-parse", "HEAD~1")
+        assert head.checked_out is None
+        assert base.checked_out == {
+            "commit": base.commit,
+            "suite": "bench/mine.toml",
+            "paths": ["."],
+            "python": sys.executable,
+        }
     assert not base.root.exists()
 
 
