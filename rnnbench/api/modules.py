@@ -23,9 +23,10 @@ def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
     `cell`: one step, `cell(input, state) -> state`, or any of the forms that `rnnbench run` takes, such as one that
     returns (output, state). `batch_first`: the input is (batch, seq, features) instead of (seq, batch, features).
 
-    Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a state
-    `h` or `(h, c)` of (1, batch, hidden), zeros if none is given. A call raises ValueError for an input of other
-    dimensions, and if the module is no cell.
+    Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a tensor
+    (1, batch, hidden) for each tensor of the cell's state. A call without a state begins with zeros, or with the state
+    of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
+    the module is no cell, and if its first state is not zero, not given and not known.
     """
     from rnnbench.harness.fastest.unrolled import Unrolled
 

@@ -162,8 +162,9 @@ class RunInWays(nn.Module):
         `hx` is another name of `state`, that of torch.nn's layers. With `more` arguments, such as a mask, a module that
         runs whole sequences runs as given. Returns (outputs, state); outputs alone if the given
         module runs whole sequences and returns them alone.
-        Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
-        does not begin with zeros, and if a cell gets something else than a batch of sequences.
+        Raises ValueError if the state does not have the shapes that the module needs, if it is missing although the
+        module does not begin with zeros and does not give its first state, and if a cell does not get a batch of
+        sequences.
         """
         state = hx if state is None else state
         run: RunModule = self.__dict__["_run"]
