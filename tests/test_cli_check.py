@@ -370,8 +370,8 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
         (["--baseline", "x"], "x: no such folder"),
         (["--base", "HEAD", "--only", "cell=lstm"], "cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
         (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
-        (["--base", "HEAD", "--only", ""], "it is empty; is the variable set that it comes from?"),
-        (["--base", ""], "Invalid value for '--base': it is empty; is the variable set that it comes from?"),
+        (["--base", "HEAD", "--only", ""], "the value is empty (is a shell variable unset?)"),
+        (["--base", ""], "Invalid value for '--base': the value is empty (is a shell variable unset?)"),
         (["--base", "HEAD", "--margin", "250%"], "is not a share"),
     ],
 )
@@ -398,10 +398,10 @@ def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> 
     for arguments, message in (
         (
             ("--instructions", "mine.toml", "--base", "HEAD"),
-            "'mine.toml' is not one of its values; write --instr",
+            "'mine.toml' is not a value of --instructions; write --instr",
         ),
-        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not one of its values"),
-        (("mine.toml", "--baseline", "x", "--instructions"), "it can't be combined with --baseline"),
+        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not a value of --instructions"),
+        (("mine.toml", "--baseline", "x", "--instructions"), "so it can't be combined with --baseline"),
     ):
         done = in_process("check", *arguments, cwd=repo)
         assert done.returncode == 2
