@@ -45,8 +45,8 @@ class Unrolled(nn.Module):
             run = run_module(self.cell, input, state)
             if run.kind != "cell":
                 raise ValueError(
-                    f"cell: {type(self.cell).__name__} runs whole sequences already, or is called in no way that is "
-                    "known; expected one step, cell(input, state) -> state"
+                    f"cell: {type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
+                    "call it; expected one step, cell(input, state) -> state"
                 )
             self.__dict__["_found"] = self.cell, run
             return run

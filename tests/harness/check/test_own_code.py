@@ -58,7 +58,7 @@ def test_a_package_of_the_repository_that_pythonpath_finds_stops_the_check(repo:
     own = f"{repo}/python/mypkg/cell.py, though the base has its own: HEAD~1:python/mypkg/cell.py"
     assert second == f"base {base.about}: mypkg.cell was imported from {own}"
     assert "mypkg/__init__.py" in first
-    assert remedy.endswith("name python/ as a further source of modules.")
+    assert remedy.endswith("add python/ as a source of modules.")
 
 
 @pytest.mark.parametrize("kind", ["editable", "copy"])
