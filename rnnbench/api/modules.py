@@ -55,9 +55,9 @@ def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
         layer = nn.LSTM(64, 128)
         mine = rnnbench.same_weights(rnnbench.unroll(MyCell(64, 128)), like=layer)
 
-    Parameters fit if they have the same shapes and names. The modules before a name and the ending `_l0` of a single
-    layer do not count: `cell.weight_ih` gets `weight_ih_l0`. A class with other parameters says in `weights_from` how
-    they follow from a layer's, as for `rnnbench run`.
+    Parameters fit if they have the same shapes and names. The names of submodules in front and the ending `_l0` of a
+    single layer do not count: `cell.weight_ih` gets `weight_ih_l0`. A class with other parameters needs a method
+    `weights_from`, which makes them from those of a layer, as for `rnnbench run`.
 
     `mine` is changed and returned; `like` stays as it is. Raises ValueError if the parameters do not fit.
     """
