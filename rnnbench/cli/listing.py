@@ -105,7 +105,7 @@ def list_cases(
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
     A line has the axes in which cases of SUITE differ. What all cases have in common is written once, on standard
-    error. So are the cells that their files do not define.
+    error. Cells that their files do not define are named there, too.
 
     \b
     Examples:

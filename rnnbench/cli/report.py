@@ -56,7 +56,7 @@ def report(
 ) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
-    RUN may also be the folder of a check. Its page shows the change of every case and the ratios of all pairs. RUN may
+    RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs. RUN may
     also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
 
     \b
