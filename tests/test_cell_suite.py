@@ -104,10 +104,10 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
             "gruu: no such reference; expected one of rnn, lstm, gru, none",
         ),
         (["run", "awkward.py:Named", "--reference", "no.py:X"], "no.py:X: no file no.py; expected FILE.py:CELL"),
-        (["run", "quick", "--reference", "gru"], "--reference, --input and --sequence are for FILE.py:CELL"),
-        (["run", "quick", "--input", "tokens:3"], "--reference, --input and --sequence are for FILE.py:CELL"),
+        (["run", "quick", "--reference", "gru"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
+        (["run", "quick", "--input", "tokens:3"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
         (["run", "awkward.py:Tokens", "--input", "words"], "input words: expected features, tokens:N (such as"),
-        (["list", "cases", "quick", "--sequence"], "--reference, --input and --sequence are for FILE.py:CELL"),
+        (["list", "cases", "quick", "--sequence"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
         (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
         (
             ["new-cell", "awkward.py:Named", "--out", "nowhere"],

@@ -124,7 +124,7 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
     assert done.returncode == 2, done.stderr
     assert re.search(
-        r": \d+ of \d+ cases could not be measured; the first: .*; --allow-missing accepts that$", done.stderr
+        r": \d+ of \d+ cases could not be measured; the first: .*; with --allow-missing this is no error$", done.stderr
     )
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
@@ -227,7 +227,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
             "cell=glu (did you mean 'gru'?): the suite has cell=combined,gru,torch.nn.RNN,torch.nn.GRU",
         ),
         (["run", "tiny.toml", "--only", "cell=gru,glu"], "cell=glu (did you mean 'gru'?): the suite has"),
-        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': it is empty; is the variable set"),
+        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': the value is empty (is a shell"),
         (
             ["run", "tiny.toml", "--only", " "],
             "--only is empty; expected for example cell=VALUE (is a shell variable unset?)",
@@ -253,7 +253,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         ),
         (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; expected for example 2% or 0.02"),
         (["report", "nowhere"], "nowhere: no such folder; expected one that `rnnbench run` made"),
-        (["report", "a", "b", "--out", "c"], "--out names one report"),
+        (["report", "a", "b", "--out", "c"], "--out is for one report"),
         (["list", "cases", "quik"], "no suite 'quik'"),
         (["report", "a" * 5000], "File name too long"),
         (["run", "a" * 5000], "and files that end in .toml"),
@@ -344,7 +344,7 @@ def test_a_suite_for_a_device_that_is_not_there_is_an_error_unless_its_cases_may
     done = rnnbench("run", "cuda", cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rnnbench: cuda: torch ")
-    assert done.stderr.endswith("; --allow-missing accepts that\n")
+    assert done.stderr.endswith("; with --allow-missing this is no error\n")
     done = rnnbench("run", "cuda", "--allow-missing", cwd=folder)
     assert done.returncode == 0
     assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")

@@ -122,4 +122,4 @@ def test_a_suite_outside_of_any_repository_is_told(tmp_path: Path) -> None:
     arguments = ("bisect", "mine.toml", "--good", "HEAD")
     done = in_process(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert f"{tmp_path} is in no git repository" in done.stderr
+    assert f"{tmp_path} is not in a git repository" in done.stderr

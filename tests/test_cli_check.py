@@ -128,7 +128,7 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> N
 def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(repo: Path) -> None:
     (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
     repository.commit(repo, {})
-    told = "base: 4 of 6 cases as observed by"
+    told = "base: 4 of 6 cases not observed again; what "
     arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
     for expected in (False, True):
         done = rnnbench(*arguments, cwd=repo)
@@ -201,7 +201,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     assert done.returncode == 2
     assert f"mypkg.cell was imported from {repo}/python/mypkg/cell.py, though the base has its own: " in done.stderr
     assert "HEAD:python/mypkg/cell.py" in done.stderr
-    assert "name python/ as a further source of modules. (--source)" in done.stderr
+    assert "add python/ as a source of modules. (--source)" in done.stderr
     (folder,) = (repo / "results").iterdir()
     assert not list(folder.glob("*/windows-*"))
     assert not (folder / "verdicts.json").exists()
@@ -266,9 +266,7 @@ def test_submodules_are_in_the_base_where_they_can_be_had_and_are_named_where_no
     assert done.returncode == 2
     first, _ = map(json.loads, done.stdout.splitlines())
     assert first["verdict"] == "incomparable"
-    assert (
-        "submodules that are empty in HEAD, since their commits are not on this machine: libs; fetch" in first["reason"]
-    )
+    assert "these submodules are empty in HEAD, since their commits are not on this machine: libs" in first["reason"]
 
 
 def test_the_base_is_named_by_its_revision_wherever_its_files_are_told_of(repo: Path) -> None:
@@ -370,8 +368,8 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
         (["--baseline", "x"], "x: no such folder"),
         (["--base", "HEAD", "--only", "cell=lstm"], "cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
         (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
-        (["--base", "HEAD", "--only", ""], "it is empty; is the variable set that it comes from?"),
-        (["--base", ""], "Invalid value for '--base': it is empty; is the variable set that it comes from?"),
+        (["--base", "HEAD", "--only", ""], "the value is empty (is a shell variable unset?)"),
+        (["--base", ""], "Invalid value for '--base': the value is empty (is a shell variable unset?)"),
         (["--base", "HEAD", "--margin", "250%"], "is not a share"),
     ],
 )
@@ -398,10 +396,10 @@ def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> 
     for arguments, message in (
         (
             ("--instructions", "mine.toml", "--base", "HEAD"),
-            "'mine.toml' is not one of its values; write --instr",
+            "'mine.toml' is not a value of --instructions; write --instr",
         ),
-        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not one of its values"),
-        (("mine.toml", "--baseline", "x", "--instructions"), "it can't be combined with --baseline"),
+        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not a value of --instructions"),
+        (("mine.toml", "--baseline", "x", "--instructions"), "so it can't be combined with --baseline"),
     ):
         done = in_process("check", *arguments, cwd=repo)
         assert done.returncode == 2
@@ -413,5 +411,5 @@ def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: P
     with mock.patch("rnnbench.harness.check.instructions.choose_counter", side_effect=reason):
         done = in_process("check", "mine.toml", "--base", "HEAD", "--instructions=gate", cwd=repo)
     assert done.returncode == 2
-    assert "instructions can't be counted here: valgrind can't be found; without them" in done.stderr
+    assert "instructions can't be counted here: valgrind can't be found, so they can't be a gate" in done.stderr
     assert not (repo / "results").exists()

@@ -144,8 +144,8 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),
         (("quick", "--save", "fast.py"), "--save writes one cell's module: choose it with --only 'cell=...'"),
-        (("mine.py:Mine", "--save", "fast mine.py"), "a module's name must be an identifier of Python"),
-        (("tasks", "--only", "lengths=varied"), "nothing to run: sequences of varied lengths"),
+        (("mine.py:Mine", "--save", "fast mine.py"), "the names must be identifiers of Python"),
+        (("tasks", "--only", "lengths=varied"), "nothing to run: cases with sequences of varied lengths"),
     ],
 )
 def test_other_arguments_are_refused_and_nothing_is_written(
@@ -160,8 +160,8 @@ def test_other_arguments_are_refused_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("file", "cell", "words"),
     [
-        ("fast mine.py", "mine.py:Mine", "a module's name must be an identifier of Python"),
-        ("other/fast.py", "mine.py:Mine", "choose the same folder for both"),
+        ("fast mine.py", "mine.py:Mine", "the names must be identifiers of Python"),
+        ("other/fast.py", "mine.py:Mine", "it must be in the same folder as"),
         ("fast.py", "gru", "gru: only a cell of your own can be imported"),
     ],
 )

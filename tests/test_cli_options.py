@@ -44,7 +44,7 @@ def test_an_empty_value_is_refused_in_words(path: tuple[str, ...], parameter: cl
     name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
     assert f"Invalid value for '{name}': " in done.output
     if isinstance(parameter.type, FREE) or type(parameter.type).__name__ in ("Text", "File"):
-        assert "it is empty; is the variable set that it comes from?" in " ".join(done.output.split())
+        assert "the value is empty (is a shell variable unset?)" in " ".join(done.output.split())
 
 
 def test_a_number_of_thousands_of_digits_is_refused_in_words() -> None:

@@ -61,7 +61,7 @@ def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> 
         (
             [("measured", ""), ("failed", "broken"), ("pending", "the job was lost")],
             "",
-            "2 of 3 cases could not be measured; the first: broken; --allow-missing accepts that",
+            "2 of 3 cases could not be measured; the first: broken; with --allow-missing this is no error",
         ),
         ([("skipped", "no GPU")] * 2, *["no case was measured: 2 of 2 were skipped; the first: no GPU"] * 2),
         (

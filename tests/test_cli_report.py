@@ -142,8 +142,8 @@ def grow(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["RUN", "RUN", "--serve"], "--serve names one report"),
-        (["RUN", "RUN", "--out", "x"], "--out names one report"),
+        (["RUN", "RUN", "--serve"], "--serve is for one report"),
+        (["RUN", "RUN", "--out", "x"], "--out is for one report"),
         (["nowhere", "--serve"], "no such folder"),
     ],
 )

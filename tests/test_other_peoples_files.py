@@ -139,7 +139,7 @@ def test_a_default_file_of_an_export_that_is_there_is_not_replaced_and_a_named_o
     mine = Path(f"{runs[0].name}.parquet")
     mine.write_text("mine")
     export = "export", runs[0], "--format", "parquet"
-    assert refused(*export) == (f"{mine} already exists; name it with --out to replace it, or give another file there")
+    assert refused(*export) == (f"{mine} already exists; give --out {mine} to replace it, or give another file")
     assert mine.read_text() == "mine"
     printed(*export, "--out", mine)
     assert mine.read_bytes().startswith(b"PAR1")

@@ -44,8 +44,8 @@ def measure(
 
     `modules`: torch modules or functions by name. `inputs`: a tensor, (seq, batch, input) for torch's layers, a
     tuple of arguments, or a mapping from each name to its own inputs. The modules run on the device of their inputs.
-    `threads`: of torch while it measures, since more are only faster, and steady, if as many cores are free; None for
-    torch's current number.
+    `threads`: how many torch uses while it measures, None for its current number. More than one are faster and steady
+    only if as many cores are free.
 
     `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
     the output to all parameters) or `step` (`training` and an Adam step with a learning rate of zero). The output is
@@ -54,24 +54,24 @@ def measure(
 
     `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
     first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`;
-    gradients are not compared. An output of another shape is an error. A module whose output has other values (from
-    other weights, say) is still timed, and the column `parity` says so, and why if that can be found out: the order of
-    two dimensions, or rounding that grows from step to step although float64 agrees. Outputs are compared again after
-    the last round, on other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a
-    module keeps results, so that a second call with the same input does less.
+    gradients are not compared. An output of another shape is an error. A module whose output has other values, for
+    example from other weights, is still timed. The column `parity` then says so and, if it can be found, why: two
+    dimensions are swapped, or rounding grows from step to step although float64 agrees. Outputs are compared again
+    after the last round, on other values: the inputs are rolled in place for this, and restored. `parity` also says if
+    a module keeps results, so that a second call with the same input does less.
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
-    are at least `replicates` and at most `most_replicates` of them, and no round starts that `budget_seconds` has no
-    room for (None: no limit); a warning says so before if a single round takes longer. Ctrl-C ends the rounds and
-    keeps those that are finished. `progress`: show it on a terminal and in a notebook.
+    are at least `replicates` and at most `most_replicates` rounds. A round that would not fit into `budget_seconds`
+    (None: no limit) is not started, except the first; a warning says if a single round takes longer. Ctrl-C ends the
+    rounds and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
 
     Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
     `.rounds` one for each round, and `.note` says what was missed.
 
-    A round is a few windows of about `window_seconds` for each module. Intervals are wider where rounds resemble their
-    neighbours; fewer than 20 rounds show this badly, so 95% intervals of such rounds hold the truth less often. They
-    do not cover the differences between processes, such as the layout of memory: maybe a percent or two.
-    `rnnbench run` starts fresh processes, for numbers that should hold tomorrow.
+    A round is a few windows of about `window_seconds` for each module. Intervals are wider if rounds resemble their
+    neighbours. With fewer than 20 rounds this is hard to see, so their 95% intervals contain the true ratio less
+    often. They do not include the differences between processes, such as the layout of memory: about one or two
+    percent. For numbers that should hold tomorrow, use `rnnbench run`, which starts fresh processes.
 
     Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
     also after Ctrl-C. Raises ValueError for arguments that do not fit together, and RuntimeError if another thread of
@@ -169,7 +169,7 @@ def fastest(
     ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | None" = None,
     progress: bool = True,
 ) -> "FastestModule":
-    """Find the fastest way to run a recurrent module, and return a module with its weights that runs so.
+    """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
 
         fast = rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64), shapes=[(16, 1), (64, 32)])
         outputs, state = fast(input)
@@ -181,24 +181,24 @@ def fastest(
     backward). `shapes`: more sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a
     terminal and in a notebook.
 
-    The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
-    (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
-    torch.nn also runs as rnnbench's hand-written cell with the layer's weights, and a cell that computes the same as
-    one of these layers as that layer with the cell's weights (`torch.nn`). A way is used only if its outputs,
-    final state and, in training, gradients agree with those of the module as given, to the tolerances of
-    `rnnbench run`. The ways then take turns, and the slower ones are left out as soon as that is certain. The module
-    runs with torch's current number of threads.
+    These ways are tried: the module as given; the products of the input for all steps at once (`hoisted`);
+    torch.compile (`compiled`); torch.compile with each product in the library that is fastest here (`prepacked`). For a
+    layer of torch.nn, the last three run rnnbench's hand-written cell with the layer's weights. A cell that computes
+    the same as one of these layers is also tried as that layer, with the cell's weights (`torch.nn`). A way is used
+    only if its outputs, final state and, in training, gradients agree with those of the module as given, to the
+    tolerances of `rnnbench run`. The ways then take turns, and a way is left out as soon as it is surely slower. The
+    module runs with torch's current number of threads.
 
-    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together; compiling is part of it, but is not cut short.
-    `ways`: what an earlier search found, its `.frame`: then nothing is measured.
+    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together. Compiling counts, but is not cut short.
+    `ways`: the `.frame` of an earlier search. Then nothing is measured.
 
-    Returns a `FastestModule`: it is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
+    Returns a `FastestModule`. It is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
     optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
-    made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was; a call
-    with gradients where only inference was measured (or the reverse), of another dtype, within autocast (unless the
-    search was, too), or with a packed sequence runs as given. So does a module that draws random numbers in training
-    mode, there. Its `.frame` has what was measured, and it prints which way runs which shape.
+    made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was. These
+    calls run as given: with gradients if only inference was measured (or the reverse), of another dtype, within
+    autocast (unless the search was, too), with a packed sequence, and, in training mode, of a module that draws random
+    numbers there. `.frame` has what was measured, and the printed module says which way runs which shape.
 
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
@@ -290,7 +290,7 @@ def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
     def warn(seconds: float) -> None:
         warnings.warn(
             f"one round takes about {duration(seconds)}, longer than the budget of "
-            f"{duration(settings.budget_seconds or 0.0)}; it is taken all the same, and gives no interval",
+            f"{duration(settings.budget_seconds or 0.0)}; this round is measured anyway, and gives no interval",
             stacklevel=2,
         )
 

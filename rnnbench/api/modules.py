@@ -23,9 +23,10 @@ def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
     `cell`: one step, `cell(input, state) -> state`, or any of the forms that `rnnbench run` takes, such as one that
     returns (output, state). `batch_first`: the input is (batch, seq, features) instead of (seq, batch, features).
 
-    Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a state
-    `h` or `(h, c)` of (1, batch, hidden), zeros if none is given. A call raises ValueError for an input of other
-    dimensions, and if the module is no cell.
+    Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a tensor
+    (1, batch, hidden) for each tensor of the cell's state. A call without a state begins with zeros, or with the state
+    of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
+    the module is no cell, and if its first state is not zero, not given and not known.
     """
     from rnnbench.harness.fastest.unrolled import Unrolled
 
@@ -54,9 +55,9 @@ def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
         layer = nn.LSTM(64, 128)
         mine = rnnbench.same_weights(rnnbench.unroll(MyCell(64, 128)), like=layer)
 
-    Parameters fit if they have the same shapes and names. The modules before a name and the ending `_l0` of a single
-    layer do not count: `cell.weight_ih` gets `weight_ih_l0`. A class with other parameters says in `weights_from` how
-    they follow from a layer's, as for `rnnbench run`.
+    Parameters fit if they have the same shapes and names. The names of submodules in front and the ending `_l0` of a
+    single layer do not count: `cell.weight_ih` gets `weight_ih_l0`. A class with other parameters needs a method
+    `weights_from`, which makes them from those of a layer, as for `rnnbench run`.
 
     `mine` is changed and returned; `like` stays as it is. Raises ValueError if the parameters do not fit.
     """

@@ -27,7 +27,7 @@ def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | 
         run.cases[["cell", "batch_size", "seconds", "ratio", "ratio_low", "ratio_high"]]
 
     `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both. `columns`: the columns of
-    `.windows` that are needed; all of a run with a million windows take half a gigabyte.
+    `.windows` that are needed. All columns of a run with a million windows take half a gigabyte.
 
     Returns a `rnnbench.report.notebook.stored_runs.StoredRuns` with `.cases` (a row for each case: axes, metrics, time
     and ratio with 95% intervals), `.windows` (a row for each window), `.replicates`, `.steps` (of streams) and

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rnnbench.suites import Suite
 
 margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
-strict_option = click.option("--strict", is_flag=True, help="Exit with 3 where a case is undecided.")
+strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if a case is undecided.")
 instructions_option = click.option(
     "--instructions",
     type=OneOf("show", "gate"),
@@ -99,18 +99,19 @@ def check(
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed, no time
-    could be compared, or a case is incomparable, 3 with --strict: something is undecided.
+    could be compared, or a case is incomparable, 3 with --strict: something is undecided
+    or SUITE is new.
     """
     from rnnbench.harness.check.sides import NewSuite
 
     chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
         if sources:
-            raise click.UsageError("--source can't be combined with --baseline: the working tree alone is measured")
+            raise click.UsageError("--source can't be combined with --baseline: only the working tree is measured")
         if base or base_python or head_python:
             raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
         if instructions:
-            raise click.UsageError("--instructions needs both sides at once; it can't be combined with --baseline")
+            raise click.UsageError("--instructions counts both sides, so it can't be combined with --baseline")
         folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
     else:
         try:
@@ -145,10 +146,10 @@ def compare(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Compare two stored runs, by each case's ratio to the torch.nn layer measured beside it.
+    """Compare two stored runs, by each case's ratio to its reference in the same run, such as a torch.nn layer.
 
-    A side may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process. There are
-    verdicts from five processes a side on, if a reference is in each or if the sides took turns.
+    A side may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process. Verdicts need
+    at least five processes for each side, and either a reference in each file or sides that were measured in turns.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from rnnbench.cli import output
 @click.command(short_help="Describe this machine, its noise, and what to change.")
 @click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
 def doctor(measured: bool) -> None:
-    """Say whether this machine is ready to measure and what to change, then its noise, and describe it.
+    """Say whether this machine is ready to measure and what to change, measure its noise, and describe it.
 
     \b
     Example:

@@ -13,15 +13,15 @@ from rnnbench.report.export import FORMATS
 
 @click.command(short_help="Write RUN in the format of another tool.")
 @click.argument("run", type=File())
-@click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
+@click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="The format to write.")
 @click.option("--out", metavar="FILE", type=File(), help="File to write.  [default: stdout]")
 @click.option(
     "--metrics",
     type=Text(),
     metavar="NAMES",
-    help="github-action-benchmark: what is written, such as time,ratio,operators.  [default: time,ratio]",
+    help="For github-action-benchmark: the values to write, such as time,ratio,operators.  [default: time,ratio]",
 )
-@click.option("--windows", is_flag=True, help="csv and parquet: a row for each window instead of each case.")
+@click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool.
 
@@ -30,8 +30,8 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
       rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark --out quick.json
       rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows
 
-    Parquet is never written to standard output: its default is a file named after the run. Formats that have no place
-    for a case that was not measured leave it out, and say so on standard error.
+    Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
+    no place for cases that were not measured, they are left out, and a line on standard error says so.
     """
     from rnnbench import load
     from rnnbench.analysis.runs.lost_windows import noted
@@ -55,7 +55,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
         if os.path.lexists(out):
-            raise UserError(f"{out} already exists; name it with --out to replace it, or give another file there")
+            raise UserError(f"{out} already exists; give --out {out} to replace it, or give another file")
     if out is None:
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):

@@ -10,7 +10,7 @@ from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 
 
-@click.command(short_help="Find the fastest way to run each cell, and hand it back.")
+@click.command(short_help="Find the fastest way to run each cell of SUITE.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
 @only_option
 @device_option
@@ -19,9 +19,9 @@ from rnnbench.errors import UserError
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
-    The ways take turns in this process: as given, the input's products at once (hoisted), as the layer of torch.nn that
-    computes the same, compiled, and compiled with each product in the library that is fastest here (prepacked). A way
-    that does not compute the same is not used.
+    These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
+    that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
+    here (prepacked). A way with other results is not used. The ways are timed in turns, in this process.
 
     \b
     Examples:

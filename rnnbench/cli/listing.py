@@ -69,9 +69,9 @@ def list_cells() -> None:
         output.say(f"{data_set:<{width}} {'per_item':<14} data set: {about}")
 
 
-@list_.command("metrics", short_help="What is known of a case beside its time.")
+@list_.command("metrics", short_help="The metrics of a case besides its time.")
 def list_metrics() -> None:
-    """What is known of a case beside its time: name, unit, which way is better, and how it is known.
+    """The metrics of a case besides its time: name, unit, whether less or more is better, and how it is measured.
 
     \b
     Example:
@@ -90,7 +90,7 @@ def list_metrics() -> None:
 @sequence_option
 @only_option
 @device_option
-@click.option("--full", is_flag=True, help="Show every axis of each case, also those in which no cases differ.")
+@click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
 @yes_option
 def list_cases(
     suite: str,
@@ -104,8 +104,8 @@ def list_cases(
 ) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
-    A line has the axes in which cases of SUITE differ. What they have in common is told once, on standard error. Also
-    tells which cells their files do not define.
+    A line has the axes in which cases of SUITE differ. What all cases have in common is written once, on standard
+    error. Cells that their files do not define are named there, too.
 
     \b
     Examples:

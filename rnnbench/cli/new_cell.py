@@ -17,9 +17,9 @@ from rnnbench.cli.options import File, Text
     type=click.Choice(["rnn", "lstm", "gru", "none"]),
     default="lstm",
     show_default=True,
-    help="The torch.nn layer that it is compared with and timed against; none: it is only timed.",
+    help="The torch.nn layer that the cell is compared with; none: the cell is only timed.",
 )
-@click.option("--sequence", is_flag=True, help="A module that runs the whole sequence, as torch.nn.LSTM does.")
+@click.option("--sequence", is_flag=True, help="For a module that runs whole sequences, as torch.nn.LSTM does.")
 @click.option("--out", type=File(), default=Path(), show_default="here", help="Folder for the two files.")
 def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.

@@ -30,7 +30,7 @@ else:
 
 
 CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
-EMPTY = "it is empty; is the variable set that it comes from?"
+EMPTY = "the value is empty (is a shell variable unset?)"
 
 
 class Text(ParamType[str]):
@@ -110,7 +110,8 @@ def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, s
         return of_cell(name, reference or "none", whole=sequence, input=input or "features")
     if reference is not None or input is not None or sequence:
         raise click.UsageError(
-            "--reference, --input and --sequence are for FILE.py:CELL; a suite names its own in its file"
+            "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them in "
+            "its file"
         )
     return read_suite(name)
 
@@ -150,16 +151,16 @@ reference_option = click.option(
     "--reference",
     type=Text(),
     metavar="rnn|lstm|gru|none|CELL",
-    help="What a cell without a suite is timed against: a layer of torch.nn, or another cell. [default: none]",
+    help="Compare a cell that has no suite with a layer of torch.nn, or with another cell. [default: none]",
 )
 sequence_option = click.option(
-    "--sequence", is_flag=True, help="The class without a suite runs the whole sequence, as torch.nn.LSTM does."
+    "--sequence", is_flag=True, help="The given class runs the whole sequence, as torch.nn.LSTM does, not one step."
 )
 input_option = click.option(
     "--input",
     type=Text(),
     metavar="KIND",
-    help="The input of a cell without a suite: tokens:100, frames:3x8x8. [default: features]",
+    help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8. [default: features]",
 )
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)
 only_option = click.option(
@@ -176,7 +177,7 @@ source_option = click.option(
     type=Text(),
     multiple=True,
     metavar="DIR",
-    help="A folder of the repository that modules are imported from, beside the project's nearest to SUITE.",
+    help="Also import modules from this folder of the repository, before those of the project nearest to SUITE.",
 )
 device_option = click.option(
     "--device", type=Text(), metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
@@ -186,15 +187,15 @@ benchmark_reference_option = click.option(
     "--reference",
     type=Text(),
     metavar="NAME",
-    help="pytest-benchmark's files: ratios to this benchmark of each group: a name, PARAM=VALUE, or a pattern with *.",
+    help="For pytest-benchmark's files: the reference of each group: a name, PARAM=VALUE, or a pattern with *.",
 )
 benchmark_groups_option = click.option(
     "--group-by",
     type=Text(),
     metavar="LABEL",
-    help="pytest-benchmark's files: what makes a group: group, name, func, fullname, fullfunc, param, param:NAME.",
+    help="For pytest-benchmark's files: group by group, name, func, fullname, fullfunc, param or param:NAME.",
 )
-yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
+yes_option = click.option("--yes", is_flag=True, help="Allow more than 20,000 cases.")
 
 
 class OneOf(ParamType[str]):
@@ -210,7 +211,7 @@ class OneOf(ParamType[str]):
         if value not in self._words:
             option = param.opts[0] if param else ""
             words = " or ".join(f"{option}={word}" for word in self._words)
-            self.fail(f"{value!r} is not one of its values; write {words}, or put {option} last", param, ctx)
+            self.fail(f"{value!r} is not a value of {option}; write {words}, or put {option} last", param, ctx)
         return str(value)
 
 

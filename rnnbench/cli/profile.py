@@ -22,7 +22,7 @@ from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 
 
-@click.command(short_help="Say where the time goes, and what would close the gap.")
+@click.command(short_help="Say where the time of a call goes, and what would save time.")
 @suite_argument
 @out_option
 @only_option
@@ -32,10 +32,10 @@ from rnnbench.cli.typed import typed
 def profile(
     suite: str, out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
 ) -> None:
-    """Measure SUITE, then show where each call's time goes and what the distance to torch.nn is made of.
+    """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
-    The last line is the path of its report, with a page for each cell: waterfalls, hottest operators, flame graphs,
-    memory. The run's folder has `traces/` for https://ui.perfetto.dev or chrome://tracing.
+    The last line is the path of the report. It has a page for each cell with waterfalls, the hottest operators, flame
+    graphs and memory. The run's folder has `traces/` for https://ui.perfetto.dev or chrome://tracing.
 
     \b
     Example:

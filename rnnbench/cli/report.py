@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     metavar="SIZES",
     help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
 )
-@click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
-@click.option("--serve", is_flag=True, help="Serve it on this machine alone, and keep it up to date while RUN goes on.")
+@click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
+@click.option("--serve", is_flag=True, help="Serve the report on this machine only, and update it while RUN goes on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     help="One report of all runs and checks of a suite over time, in the folders RUN.  [default: results]",
 )
 @click.option(
-    "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."
+    "--suite", type=Text(), metavar="NAME", help="With --history: the suite to show, if there are runs of several."
 )
 def report(
     runs: tuple[Path, ...],
@@ -56,8 +56,8 @@ def report(
 ) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
-    RUN may also be the folder of a check: its page has the change of every case, and the pairs that it comes from. Or a
-    file that pytest-benchmark wrote, or a folder of such files, each of one process.
+    RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs. RUN may
+    also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
 
     \b
     Examples:
@@ -92,7 +92,7 @@ def report(
         raise click.UsageError("Missing argument 'RUN...'.")
     if len(runs) > 1 and (out is not None or serve):
         option = "--serve" if out is None else "--out"
-        raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
+        raise UserError(f"{option} is for one report; leave it out, give one RUN, or put all in one with --together")
     if serve:
         _serve(runs[0], asked, out, port or 0, opens=opens)
         return

@@ -49,14 +49,14 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @out_option
 @only_option
 @device_option
-@click.option("--precision", type=Percent(), help="Add replicates until every ratio's 95% interval is +- this: 2%.")
+@click.option("--precision", type=Percent(), help="Add replicates until each ratio's 95% interval is within this: 2%.")
 @click.option("--budget", type=Duration(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
 @click.option(
     "--executor",
     type=click.Choice(["local", "slurm"]),
     default="local",
     show_default=True,
-    help="Who measures: this machine, or jobs of Slurm.",
+    help="Measure on this machine, or in jobs of Slurm.",
 )
 @click.option(
     "--slurm-option",
@@ -64,16 +64,16 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
     type=Text(),
     multiple=True,
     metavar="NAME=VALUE",
-    help="What each job asks for, as a long option of sbatch: partition=gpu. [default: a node, or a GPU of one]",
+    help="An option of sbatch for each job, by its long name: partition=gpu. [default: a node, or a GPU of one]",
 )
 @click.option(
     "--groups-per-job",
     type=click.IntRange(1, MAX_GROUPS_PER_JOB),
     metavar="N",
-    help="Groups that a job measures, within a budget of its own. [default: 16]",
+    help="The number of groups that each job measures, with a budget of its own. [default: 16]",
 )
 @click.option("--resume", type=File(), metavar="RUN", help="Go on with this run of SUITE.")
-@click.option("--allow-missing", is_flag=True, help="Exit with 0 also if cases failed, or if none was measured.")
+@click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 @click.pass_context
@@ -100,8 +100,8 @@ def run(
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
-    With --executor slurm, --budget and --precision hold in each job, whose time limit is the budget and some minutes.
-    All jobs are on machines of one kind, that of the first. Jobs that are lost are sent again, twice.
+    With --executor slurm, --budget and --precision apply to each job. Its time limit is the budget and a few minutes.
+    All jobs must run on the same kind of machine as the first. A lost job is submitted again, at most twice.
 
     \b
     Examples:
@@ -110,7 +110,7 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
 
     \b
-    Exit codes: 0 measured, 2 a case failed, or none was measured; --allow-missing makes that 0.
+    Exit codes: 0 measured, 2 a case failed, or none was measured (0 with --allow-missing).
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.harness.slurm.watch import TooManyJobs

@@ -67,7 +67,7 @@ def test_a_cell_that_gives_output_and_state_is_unrolled_with_its_state_given() -
 def test_what_is_no_cell_and_what_is_no_batch_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input: expected \(seq, batch, features\), found \(2, 3\)"):
         rnnbench.unroll(nn.LSTMCell(3, 5))(torch.randn(2, 3))
-    with pytest.raises(ValueError, match="cell: Linear runs whole sequences already, or is called in no way"):
+    with pytest.raises(ValueError, match="cell: Linear runs whole sequences already, or rnnbench does not"):
         rnnbench.unroll(nn.Linear(3, 5))(INPUT)
 
 

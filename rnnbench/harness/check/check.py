@@ -258,7 +258,7 @@ def _notes(hellos: Iterable[Mapping[str, Any]]) -> list[str]:
     """Notes for the reader about the whole check."""
     notes = library_notes()
     if not all(hello.get("fixed_addresses") for hello in hellos):
-        notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
+        notes.append("less precise: memory addresses are random on this system, so the two sides have different ones")
     return notes
 
 

@@ -21,7 +21,7 @@ def import_paths(tree: Path | None, suite_file: Path, package: Path, sources: Se
         return (package,)
     code = tree if (tree / WORKER).is_file() else package
     if (tree / PACKAGE).is_file() and code != tree:  # with the other side's rnnbench it would seem unchanged
-        raise UserError(f"{tree}: its rnnbench has no {WORKER}, which this one needs; choose a revision that has it")
+        raise UserError(f"{tree}: its rnnbench is too old: it has no {WORKER}; choose a revision with this file")
     for source in sources:
         if not (tree / source).is_dir():
             raise UserError(f"source {source}: {tree} has no such folder; give one that both sides have")

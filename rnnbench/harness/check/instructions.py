@@ -17,7 +17,7 @@ from rnnbench.text import plural
 
 InstructionsMode = Literal["show", "gate"]
 AVX2 = (
-    "instructions are counted by callgrind, which knows no AVX-512: libraries take their AVX2 code, so a change within "
+    "callgrind counts the instructions. It does not support AVX-512, so libraries use their AVX2 code: a change within "
     "their kernels may differ from what this processor runs"
 )
 
@@ -41,7 +41,7 @@ class InstructionCheck:
         except Unavailable as reason:
             text = f"instructions can't be counted here: {reason}"
             if mode == "gate":
-                raise UserError(f"{text}; without them, they can't be a gate") from None
+                raise UserError(f"{text}, so they can't be a gate") from None
             return cls(None, why_not=text)
 
     def count(self, runner: PairedRunner, groups: Sequence[Group], on_progress: Callable[[Progress], None]) -> None:

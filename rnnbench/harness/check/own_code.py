@@ -78,7 +78,7 @@ def _told(side: Side, strays: list[Foreign]) -> str:
     ]
     if len(strays) > SHOWN:
         lines.append(
-            f"and so {'was' if len(strays) == SHOWN + 1 else 'were'} {plural(len(strays) - SHOWN, 'more module')}"
+            f"{plural(len(strays) - SHOWN, 'more module')} {'was' if len(strays) == SHOWN + 1 else 'were'} too"
         )
     return "\n".join([*lines, _remedy(strays[0])])
 
@@ -89,9 +89,9 @@ def _name(stray: Foreign) -> str:
 
 def _remedy(stray: Foreign) -> str:
     if stray.module.startswith(USER_MODULE):
-        return "Both sides would run the same file. In the suite, name it by its path relative to the suite."
+        return "Both sides would run the same file. In the suite, give its path relative to the suite."
     return (
-        "The check would have measured other code than it names. The project nearest to the suite and the top of the "
-        "repository, each with its src/, are searched before PYTHONPATH and installed packages: name "
-        f"{stray.folder}/ as a further source of modules."
+        "The check would have measured the wrong code. It imports modules from the project nearest to the suite and "
+        "from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
+        f"{stray.folder}/ as a source of modules."
     )

@@ -107,7 +107,8 @@ class PairedRunner:
             return
         for case in known:
             base.note_known(before.measurements[case.key])
-        self.notes.append(f"base: {len(known)} of {plural(len(cases), 'case')} as observed by {before.check}")
+        number = f"{len(known)} of {plural(len(cases), 'case')}"
+        self.notes.append(f"base: {number} not observed again; what {before.check} observed of them is used")
 
     def _observe(self, cases: Mapping[str, Sequence[Case]], on_done: Callable[[int, int], None]) -> None:
         """Observe these cases of each side."""

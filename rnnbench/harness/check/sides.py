@@ -75,7 +75,7 @@ class Side:
             return ""
         names = ", ".join(self.empty_submodules)
         return (
-            f"; submodules that are empty in {self.revision}, since their commits are not on this machine: {names}; "
+            f"; these submodules are empty in {self.revision}, since their commits are not on this machine: {names}; "
             "fetch them, or check the revision out and compare with its folder"
         )
 
@@ -145,7 +145,7 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
     tree = stack.enter_context(git.worktree(top, commit, commit[:7]))
     file = tree / within
     if not file.parent.resolve().is_relative_to(tree.resolve()):
-        raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; the suite can't be put there")
+        raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; no suite can be put there")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     shutil.copyfile(suite.file, file)
@@ -182,12 +182,12 @@ def _why_no_repository(suite: suites.Suite) -> str:
     if not shutil.which("git"):
         return "git is not installed, or not on PATH"
     where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-    return f"{where} is in no git repository"
+    return f"{where} is not in a git repository"
 
 
 def _why_not_within(suite: suites.Suite, top: Path) -> str:
-    own = f"{suite.name} measures rnnbench's own cells, which {top} does not hold"
-    return f"{own}; give a suite that lies in the repository"
+    own = f"{suite.name} measures rnnbench's own cells, which are not in {top}"
+    return f"{own}; give a suite of this repository"
 
 
 def _repository(suite: suites.Suite) -> Path | None:
@@ -244,7 +244,7 @@ def _at_revision(
     """The base in a temporary worktree."""
     if top is None:
         why = _why_no_repository(suite)
-        raise UserError(f"base {base}: {why}, and no folder has that name; give a folder that holds the suite")
+        raise UserError(f"base {base}: {why}, and no folder has this name; give a folder that contains the suite")
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit, base))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)

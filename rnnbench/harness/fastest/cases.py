@@ -96,9 +96,9 @@ def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, lis
 def _why_not(case: Case) -> str:
     workload: Workload = case.workload
     if workload.phase not in ("inference", "training"):
-        return f"the phase {workload.phase}: expected inference or training"
+        return f"cases of the phase {workload.phase}: expected inference or training"
     if workload.lengths != "equal":
-        return "sequences of varied lengths"
+        return "cases with sequences of varied lengths"
     if not case.is_reference and (workload.num_layers > 1 or workload.bidirectional):
-        return "a cell in several layers or directions: give a module that runs them itself"
+        return "cases of a cell in several layers or directions: give a module that runs them itself"
     return ""

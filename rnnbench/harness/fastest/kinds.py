@@ -65,7 +65,7 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
     elif state is None and not found.begins_with_zeros and not _says_its_start(module, input):
         raise ValueError(
-            "module: its first state is not zero, or is learned; give it with the input, as (input, state)"
+            "module: its first state is not zero, or is learned; give this state with the input, as (input, state)"
         )
     return replace(found, is_random_in_training=_is_random_in_training(found, input, state))
 
@@ -114,7 +114,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     if not sizes and not is_usual:
         return None
     if not sizes and state is None:
-        raise ValueError("module: its state is not known; give it with the input, as (input, state)")
+        raise ValueError("module: the form of its state is not known; give a state with the input, as (input, state)")
     own = tuple((1, size) for size in sizes) if state is None else _given_state(input, state)
     types = _types(input, state)
     zero_parts = tuple(x.new_zeros(len(x), *rest) for _, *rest in own)
@@ -259,13 +259,13 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
     """
     for part in module.modules():
         if part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks:
-            return f"{type(part).__name__} has hooks, which only a plain call is sure to run"
+            return f"{type(part).__name__} has hooks, and only a plain call surely runs them"
     if kind != "layer":
         return ""
     if module.training and module.dropout and module.num_layers > 1:  # type: ignore[operator]
-        return "dropout between its layers draws random numbers, which are others in each way"
+        return "dropout between its layers draws different random numbers in each way"
     if type(module) not in CELLS:
-        return f"it is a {type(module).__name__} now, which has no hand-written cell"
+        return f"its class is now {type(module).__name__}, which has no hand-written cell"
     names: list[str] = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]
     lost = [name for name in names if module._parameters.get(name) is None]
     return f"{lost[0]} is no longer one of its parameters" if lost else ""

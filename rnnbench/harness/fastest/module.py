@@ -90,7 +90,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[TimedWay]:
         if missing := [key for key in KEYS if key not in known]:
             raise ValueError(f"ways: a row has no {missing[0]!r}; it needs {', '.join(KEYS)}")
         if known["way"] not in get_args(WayName):
-            raise ValueError(f"ways: no way {known['way']!r}; there are {', '.join(get_args(WayName))}")
+            raise ValueError(f"ways: {known['way']!r} is not a way; expected one of {', '.join(get_args(WayName))}")
         if known.get("is_chosen", True):
             sizes = {key: known[key] for key in KEYS if key not in ("phase", "way")}
             shape = CallShape(**sizes, trains=known["phase"] == "training")
@@ -162,13 +162,14 @@ class RunInWays(nn.Module):
         `hx` is another name of `state`, that of torch.nn's layers. With `more` arguments, such as a mask, a module that
         runs whole sequences runs as given. Returns (outputs, state); outputs alone if the given
         module runs whole sequences and returns them alone.
-        Raises ValueError if the state does not have the shapes that the module needs, or is missing where the module
-        does not begin with zeros, and if a cell gets something else than a batch of sequences.
+        Raises ValueError if the state does not have the shapes that the module needs, if it is missing although the
+        module does not begin with zeros and does not give its first state, and if a cell does not get a batch of
+        sequences.
         """
         state = hx if state is None else state
         run: RunModule = self.__dict__["_run"]
         if more and run.kind == "cell":
-            raise TypeError(f"{next(iter(more))}: a cell runs over a sequence with an input and a state alone")
+            raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")
         if more:
             return self._given(input, *(() if state is None else (state,)), **more)
         is_of_steps = not isinstance(input, PackedSequence) and (

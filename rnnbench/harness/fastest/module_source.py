@@ -47,10 +47,10 @@ def importable(cell: str, root: Path, file: Path) -> tuple[str, str]:
     if where.endswith(".py"):
         path = root / where
         if path.resolve().parent != file.resolve().parent:
-            raise UserError(f"{file}: it would import {path}; choose the same folder for both")
+            raise UserError(f"{file}: it must be in the same folder as {path}, which it imports")
         where = path.stem
     if not all(part.isidentifier() for part in (*where.split("."), name, file.stem)):
-        raise UserError(f"{file}: it can't import {name} from {where}: a module's name must be an identifier of Python")
+        raise UserError(f"{file}: it can't import {name} from {where}: the names must be identifiers of Python")
     return where, name
 
 

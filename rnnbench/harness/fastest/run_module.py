@@ -64,7 +64,7 @@ class RunModule:
         except CellError as error:
             raise ValueError(f"module: {error}") from error
         if own is None:
-            raise ValueError("state: this module does not begin with zeros, so each call needs its first state")
+            raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
         parts = leaves(own) if call is None else call.flat(zeros[0][0], own)
         parts = tuple(
             part.to(zero.dtype) if part.is_floating_point() else part

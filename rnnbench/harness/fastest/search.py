@@ -118,7 +118,7 @@ def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
             f"input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state); found {what}"
         )
     if not given.numel():
-        raise ValueError(f"input: expected no size of 0, found {tuple(given.shape)}")
+        raise ValueError(f"input: expected sizes of 1 or more, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
         raise ValueError(f"input: {reason}")
     return given.transpose(0, 1) if turns else given, state
@@ -193,7 +193,7 @@ def _varies(subject: RunSubject) -> str:
         first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
     if torch.equal(first, second):
         return ""
-    return "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
+    return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
 
 
 def _outputs(result: tuple[Any, State]) -> Tensor:
@@ -229,8 +229,8 @@ def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
     except Exception as error:
         return error_in_words(error)
     if is_anew:
-        return "it would be compiled anew in each call: something that the code depends on, such as a count, changes"
-    return f"torch.compile can't take it as one piece: {plural(breaks, 'graph break')}" if breaks else ""
+        return "it would be compiled again in each call: something that its code depends on changes, such as a counter"
+    return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}" if breaks else ""
 
 
 def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
@@ -254,7 +254,7 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     run = ReferenceRun.of(reference, subject.input, state, compared)
     found = errors(candidate, run, dict, subject.input, state)
     if candidate.types != reference.types:
-        raise ParityError(f"it gives {_types(candidate)} where the given module gives {_types(reference)}")
+        raise ParityError(f"it returns {_types(candidate)}, but the given module returns {_types(reference)}")
     kind = subject.input.device.type
     counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
     tolerance_of: Any = str(counted).removeprefix("torch.")

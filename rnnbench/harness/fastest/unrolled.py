@@ -25,10 +25,11 @@ class Unrolled(nn.Module):
         self.__dict__["_found"] = None, None
 
     def forward(self, input: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Run the cell over a sequence, from zeros if there is no state: `h` or `(h, c)`, each (1, batch, hidden).
+        """Run the cell over a sequence; `state`: `h` or a tuple of tensors, each (1, batch, hidden).
 
+        Without a state, the sequence begins with zeros or with the first state that the cell's own function gives.
         Raises ValueError for an input that is not a batch of sequences, a state of other shapes, a module that is no
-        cell, and one that does not begin with zeros and gets no state.
+        cell, and a cell whose first state is not zero, not given and not known.
         """
         if input.dim() != BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
@@ -44,8 +45,8 @@ class Unrolled(nn.Module):
             run = run_module(self.cell, input, state)
             if run.kind != "cell":
                 raise ValueError(
-                    f"cell: {type(self.cell).__name__} runs whole sequences already, or is called in no way that is "
-                    "known; expected one step, cell(input, state) -> state"
+                    f"cell: {type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
+                    "call it; expected one step, cell(input, state) -> state"
                 )
             self.__dict__["_found"] = self.cell, run
             return run

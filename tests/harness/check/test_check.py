@@ -326,7 +326,7 @@ def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_emp
     _, comparison = check(base, head, chosen, **options)
     worst = comparison.findings[0]
     assert (worst.case.key, worst.verdict) == (keys[0], "incomparable")
-    assert worst.reason.startswith("failed in the base: no module b; submodules that are empty in main, since")
+    assert worst.reason.startswith("failed in the base: no module b; these submodules are empty in main, since")
     assert "this machine: libs/a, b; fetch them" in worst.reason
     assert comparison.notes == ("lost at main:mine.py",)
 
@@ -349,7 +349,7 @@ def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None
     _, comparison = check(base, head, chosen, **options)
     assert comparison.notes == (
         "a note",
-        "the system keeps addresses random, so the two sides can't share them: less precise",
+        "less precise: memory addresses are random on this system, so the two sides have different ones",
     )
 
 

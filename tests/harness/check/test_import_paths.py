@@ -43,7 +43,7 @@ def test_sources_come_first_and_must_be_there(tmp_path: Path) -> None:
 
 def test_a_tree_with_rnnbench_imports_its_own_or_is_refused(tmp_path: Path) -> None:
     tree = make(tmp_path, "rnnbench/__init__.py", "suite.toml")
-    with pytest.raises(UserError, match="its rnnbench has no"):
+    with pytest.raises(UserError, match="its rnnbench is too old: it has no"):
         import_paths(tree, tree / "suite.toml", PACKAGE)
     assert import_paths(make(tree, str(WORKER)), tree / "suite.toml", PACKAGE) == (tree,)
 

@@ -88,7 +88,7 @@ def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.Mo
     assert found.why_not == "instructions can't be counted here: valgrind can't be found"
     comparison = found.added(Comparison("mine", "main", "head", "paired", (), ()))
     assert comparison.notes == (found.why_not,)
-    with pytest.raises(UserError, match="valgrind can't be found; without them, they can't be a gate"):
+    with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
         InstructionCheck.of("gate")
 
 

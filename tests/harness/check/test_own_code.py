@@ -58,7 +58,7 @@ def test_a_package_of_the_repository_that_pythonpath_finds_stops_the_check(repo:
     own = f"{repo}/python/mypkg/cell.py, though the base has its own: HEAD~1:python/mypkg/cell.py"
     assert second == f"base {base.about}: mypkg.cell was imported from {own}"
     assert "mypkg/__init__.py" in first
-    assert remedy.endswith("name python/ as a further source of modules.")
+    assert remedy.endswith("add python/ as a source of modules.")
 
 
 @pytest.mark.parametrize("kind", ["editable", "copy"])
@@ -134,7 +134,7 @@ def test_a_cells_file_with_an_absolute_path_stops_the_check(repo: Path) -> None:
     with sides_of(repo) as (base, head), pytest.raises(UserError) as refused:
         refuse_foreign(base, head, {"base": file, "head": file})
     assert "a cell's file was imported from" in str(refused.value)
-    assert "name it by its path relative to the suite" in str(refused.value)
+    assert "give its path relative to the suite" in str(refused.value)
 
 
 def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_revision_whose_rnnbench_is_built_otherwise_is_refused(repo: Path) -> 
     repository.commit(repo, {"rnnbench/__init__.py": "", "rnnbench/measure/worker.py": ""})
     repository.commit(repo, {"rnnbench/harness/worker/loop.py": ""})
     with (
-        pytest.raises(UserError, match=r"HEAD~1: its rnnbench has no rnnbench/harness/worker/loop\.py"),
+        pytest.raises(UserError, match=r"HEAD~1: its rnnbench is too old: it has no rnnbench/harness/worker/loop\.py"),
         sides_of(repo, "HEAD~1"),
     ):
         pass

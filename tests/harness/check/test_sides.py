@@ -159,7 +159,7 @@ def test_a_submodule_is_in_the_base_and_named_where_its_commit_is_not_here(repo:
         assert base.empty_submodules == ()
     repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
     (tmp_path / "clone" / "bench" / "libs" / "other.py").write_text(CELL.format(note="new"))
-    with pytest.raises(UserError, match=r"no file HEAD:bench/libs/other\.py; submodules that are empty in HEAD, since"):
+    with pytest.raises(UserError, match=r"no file HEAD:bench/libs/other\.py; these submodules are empty in HEAD"):
         opened(tmp_path / "clone", "HEAD").__enter__()
 
 
@@ -179,7 +179,7 @@ def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(SUITE)
     (tmp_path / "cell.py").write_text("")
     lone = suites.read(str(tmp_path / "mine.toml"))
-    with pytest.raises(UserError, match="is in no git repository"), sides(lone, "main", None, None):
+    with pytest.raises(UserError, match="is not in a git repository"), sides(lone, "main", None, None):
         pass
 
 

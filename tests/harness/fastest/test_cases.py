@@ -66,7 +66,7 @@ def test_a_class_has_nothing_to_do_with_the_layers_of_other_cells() -> None:
     layers = case(num_layers=2)
     assert wanted([case(), layers], "mine.py:Mine")[1] == []
     assert wanted([layers], "mine.py:Mine")[1] == [
-        "a cell in several layers or directions: give a module that runs them itself"
+        "cases of a cell in several layers or directions: give a module that runs them itself"
     ]
 
 
@@ -75,8 +75,8 @@ def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:
     assert wanted(cases) == (
         {},
         [
-            "the phase step: expected inference or training",
-            "sequences of varied lengths",
-            "a cell in several layers or directions: give a module that runs them itself",
+            "cases of the phase step: expected inference or training",
+            "cases with sequences of varied lengths",
+            "cases of a cell in several layers or directions: give a module that runs them itself",
         ],
     )

@@ -357,7 +357,7 @@ def test_hooks_within_a_cell_count_too() -> None:
     cell = Plain()
     assert not why_only_as_given(cell, "cell")
     prune.l1_unstructured(cell.h, "weight", 0.5)
-    assert why_only_as_given(cell, "cell") == "Linear has hooks, which only a plain call is sure to run"
+    assert why_only_as_given(cell, "cell") == "Linear has hooks, and only a plain call surely runs them"
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3, 7])

@@ -284,7 +284,7 @@ def test_more_arguments_go_to_a_module_for_whole_sequences_and_are_an_error_for_
     module, input, mask = Masked(), torch.randn(5, 3, 4), torch.zeros(5, 3, 1)
     made = fast(module, "sequence", (), ())
     torch.testing.assert_close(made(input, mask=mask), module(input, mask=mask))
-    with pytest.raises(TypeError, match="mask: a cell runs over a sequence with an input and a state alone"):
+    with pytest.raises(TypeError, match="mask: a cell takes only an input and a state"):
         fast(GRUCell(4, 6), "cell")(input, mask=mask)
 
 
