@@ -15,7 +15,7 @@ from rnnbench.text import plural
 
 WAYS = {
     "paired": "Measured in turns on the same cores",
-    "stored": "Two stored runs, compared by their ratios to torch.nn",
+    "stored": "Two stored runs, compared by the ratios to their references",
     "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
     "where there is one, else by time",
 }

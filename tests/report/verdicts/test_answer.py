@@ -136,7 +136,7 @@ def test_margins_of_cases_that_were_not_compared_do_not_count() -> None:
 def test_how_it_was_compared_is_said() -> None:
     stored = comparison(SAME, way="stored", seconds=None)
     method = answer.method(stored, names([SAME.case]))
-    assert method.startswith("Two stored runs, compared by their ratios to torch.nn. Change: head over base")
+    assert method.startswith("Two stored runs, compared by the ratios to their references. Change: head over base")
     assert "Margin: 2.5%. Everywhere: batch 16, length 4," in method
     assert answer.subject(stored).startswith("quick: base main (1a2b3c4) against head the working tree")
 
