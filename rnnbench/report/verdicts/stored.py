@@ -29,7 +29,8 @@ NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", 
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
 METRIC = {metric.name: metric for metric in METRICS}
-WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a file of somebody else's making may lead to
+# What a file of somebody else's making may lead to; the last two: a number without an end, and lists too deep.
+WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
     value, low, high = (line[f"{ratio}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return None
+    if not float(value) > 0:
+        raise ValueError(f"{ratio} {value!r}")
     return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
 
 
