@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from rnnbench.analysis.changes import Change
-from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import Comparison, Finding, Subject
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.errors import UserError
@@ -46,6 +46,7 @@ class StoredCheck:
     method: str
     notes: tuple[str, ...]
     findings: pd.DataFrame  # a row of COLUMNS for each case, the worst first
+    cases: tuple[Subject, ...]  # of these rows; their names tell apart the cases of this check alone
 
 
 def read(folder: Path) -> StoredCheck | None:
@@ -85,6 +86,7 @@ def _check(content: Mapping[str, Any]) -> StoredCheck:
         one_line(content.get("method", answer.method(comparison, case_names))),
         notes,
         _frame(findings, content["findings"], case_names),
+        tuple(finding.case for finding in findings),
     )
 
 
