@@ -33,9 +33,15 @@ class Kept:
 
     def put_back(self) -> None:
         """Restore the values if they differ; otherwise do not write, since a graph may hold the tensor."""
-        if not torch.equal(self.tensor, self.values):
+        if not (torch.equal(self.tensor, self.values) or self._is_equal_with_nan):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
+
+    @property
+    def _is_equal_with_nan(self) -> bool:
+        """Whether the values are the same where NaN is the same as NaN."""
+        before, now = self.values, self.tensor
+        return bool(((before == now) | (before.isnan() & now.isnan())).all())
 
 
 def keep_process(put_back: ExitStack) -> None:

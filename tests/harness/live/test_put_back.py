@@ -105,6 +105,14 @@ def test_a_setting_that_can_not_be_put_back_is_told(monkeypatch: pytest.MonkeyPa
             measure({"a": nn.GELU(), "b": nn.GELU()}, torch.randn(2, 3), **QUICK)
 
 
+def test_a_graph_that_holds_a_buffer_with_nan_can_still_go_backward() -> None:
+    layer, input = nn.Linear(3, 2), torch.randn(4, 3)
+    layer.register_buffer("scale", torch.tensor([2.0, torch.nan]))
+    loss = (layer(input) * layer.get_buffer("scale")).sum()
+    measure({"mine": layer, "other": nn.Linear(3, 2)}, input, **QUICK)
+    loss.backward()
+
+
 def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
     grads = [leaf.grad if leaf.grad is None else leaf.grad.tolist() for leaf in (input, *module.parameters())]
     return {
