@@ -6,8 +6,11 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store import jsonlines
+from rnnbench.store.last_lines import check_line
+from rnnbench.store.value_kinds import SECONDS, TEXT, Kinds, first_fault
 
 FILE = "bisect.jsonl"
+LINE: Kinds = {"measured": TEXT, "seconds": SECONDS}  # and the result
 
 
 class Journal:
@@ -21,7 +24,8 @@ class Journal:
         lines = list(jsonlines.read(self._file)) if self._file.exists() else []
         if lines and lines[0] != {"question": question}:
             raise UserError(f"{folder}: {_other(lines[0].get('question'), question)}")
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], 2):
+            check_line(self._file, number, first_fault(line, LINE, (*LINE, "result")))
             self._results[line["measured"]] = line["result"]
             self.seconds = line["seconds"]
         self._appender = jsonlines.Appender(self._file)
