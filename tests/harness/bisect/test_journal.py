@@ -70,3 +70,11 @@ def test_a_line_that_is_no_result_is_refused_with_its_place(tmp_path: Path, line
         file.write(f"{line}\n")
     with pytest.raises(UserError, match=rf"bisect\.jsonl, {words}"):
         Journal(tmp_path, QUESTION)
+
+
+def test_one_process_at_a_time_goes_on_with_a_bisection(tmp_path: Path) -> None:
+    first = Journal(tmp_path, QUESTION)
+    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
+        Journal(tmp_path, QUESTION)
+    first.close()
+    Journal(tmp_path, QUESTION).close()
