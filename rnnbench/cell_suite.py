@@ -15,7 +15,7 @@ from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
-from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, SuiteFile
+from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
 from rnnbench.suites import Suite
 from rnnbench.text import first_few, nearest
 
@@ -48,7 +48,7 @@ def of_cell(cell: str, reference: str, *, whole: bool, input: str = "features") 
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
     sweep: dict[str, Any] = {"cell": cell, "reference": reference, "input": input, **sizes}
     sweep["implementation"] = ["sequence" if whole else "loop", "torch.nn"]
-    name = re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2]).strip("-")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-")
     content = {
         "name": name if re.fullmatch(SUITE, name) else "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES}`",

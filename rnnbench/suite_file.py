@@ -45,6 +45,7 @@ T = TypeVar("T")
 Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
 INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
+MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
 Argument = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
@@ -142,7 +143,7 @@ class CheckSettings(_Strict):
 class SuiteFile(_Strict):
     """A suite as written in the file, with the defaults filled into the sweeps."""
 
-    name: Annotated[str, Field(pattern=f"^{SUITE}$")]
+    name: Annotated[str, Field(pattern=f"^{SUITE}$", max_length=MAX_NAME)]
     description: str = ""
     measure: Settings = Settings()
     check: CheckSettings = CheckSettings()

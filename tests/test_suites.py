@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.expressions import expression, parse_only
+from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import CheckSettings
 from rnnbench.suites import Suite
@@ -210,6 +211,16 @@ def test_a_name_that_no_folder_can_have_is_refused_in_words(tmp_path: Path) -> N
     file = tmp_path / "mine.toml"
     file.write_text('name = "../mine"\n[[sweep]]\ncell = "gru"\n')
     with pytest.raises(UserError, match=r"name: '\.\./mine' can't name a run; expected letters, digits, '\.', "):
+        suites.read(str(file))
+
+
+def test_a_name_that_is_too_long_for_the_folders_of_its_runs_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for length in (200, 201):
+        file.write_text(f'name = "{"a" * length}"\n[[sweep]]\ncell = "gru"\n')
+        if length == 200:
+            assert dated_folder(tmp_path, f"{suites.read(str(file)).name}-check").is_dir()
+    with pytest.raises(UserError, match=r"name: 'a+\.\.\.: string should have at most 200 characters$"):
         suites.read(str(file))
 
 

@@ -132,7 +132,7 @@ def sweep(
     for arguments that do not fit together, and RuntimeError if every combination failed.
     """
     from rnnbench.harness.live import RoundsDisplay
-    from rnnbench.harness.live.sweep import phases
+    from rnnbench.harness.live.sweep import phases, values_of
     from rnnbench.harness.live.sweep import sweep as points_of
     from rnnbench.report.notebook.swept import swept
     from rnnbench.report.screen.progress import shown_points
@@ -144,7 +144,7 @@ def sweep(
         most_replicates=most_replicates,
         window_seconds=window_seconds,
     )
-    axes = {name: list(values) for name, values in sizes.items()} | {
+    axes = {name: values_of(name, values) for name, values in sizes.items()} | {
         "phase": phases(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }

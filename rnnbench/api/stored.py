@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Comparable = StoredRuns | Measured | SweptModules | Explained
 
+ALIKE = ("reference", "phase", "device", "threads")  # in two live results, else they are not of the same work
+
 
 @short_tracebacks
 def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "StoredRuns":
@@ -93,7 +95,8 @@ def compare(base: "Comparable", head: "Comparable", *, margin: float | None = No
     Or two results of `measure` or `sweep`, whose ratios to their references are compared, without a verdict.
 
     Returns a `rnnbench.report.notebook.compared.Compared` with `.frame` and `.note`. Raises TypeError for results of
-    different kinds, ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
+    different kinds, ValueError for live ones of other work (another phase, device or number of threads, other sizes) or
+    with another reference, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
     from rnnbench.analysis.compare_files import compare_files
     from rnnbench.report.notebook.compared import of_live, of_runs
@@ -107,8 +110,25 @@ def compare(base: "Comparable", head: "Comparable", *, margin: float | None = No
     if margin is not None:
         raise ValueError("margin: only stored runs are judged; leave it out")
     frames = [_of_live(side) for side in (base, head)]
-    keys = [name for name in ("module", *getattr(base, "axes", ())) if all(name in frame for frame in frames)]
-    return of_live(frames[0], frames[1], keys)
+    _refuse_unlike(base, head)
+    return of_live(frames[0], frames[1], ["module", *getattr(base, "axes", ())])
+
+
+def _refuse_unlike(base: "Comparable", head: "Comparable") -> None:
+    """Raise TypeError or ValueError for two live results that are not of the same work, or not to the same module."""
+    from rnnbench.report.notebook.explained import Explained
+
+    sides = [side.measured if isinstance(side, Explained) else side for side in (base, head)]
+    if type(sides[0]) is not type(sides[1]):
+        names = " and ".join(type(side).__name__ for side in sides)
+        raise TypeError(f"expected two results of measure, or two of sweep; found {names}")
+    for name in ALIKE:
+        of_base, of_head = (getattr(side, name, None) for side in sides)
+        if of_base != of_head:
+            raise ValueError(f"{name}: the base has {of_base!r} and the head {of_head!r}; they must be the same")
+    of_base, of_head = (sorted(getattr(side, "axes", ())) for side in sides)
+    if of_base != of_head:
+        raise ValueError(f"the base was swept over {', '.join(of_base)} and the head over {', '.join(of_head)}")
 
 
 def _of_live(result: "Comparable") -> "pd.DataFrame":

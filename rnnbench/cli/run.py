@@ -183,12 +183,13 @@ def _print_run(folder: Path, *, allow_missing: bool, as_json: bool) -> None:
     """
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
+    from rnnbench.report.export import cases
     from rnnbench.store.folder import read_info
 
     times = read(folder)
     summary = summarize(times)
     if as_json:
-        output.write(summary.to_json(orient="records", lines=True).encode())
+        output.write(cases.lines(summary).encode())
         output.say_path(folder, err=True)
         if not allow_missing:
             refuse_missing(folder, summary)

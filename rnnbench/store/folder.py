@@ -64,7 +64,7 @@ class RunFolder:
         self._id: str | None = None  # of the run; None until it is needed
         self._info = path / _named("run.json", part)
         measurements = path / _named("measurements.jsonl", part)
-        self._lock, self._is_closed = _lock(measurements), False
+        self._lock, self._is_closed = lock(measurements), False
         self._one_at_a_time = threading.Lock()  # several lanes may write
         self._measurements = jsonlines.Appender(measurements)
         self._telemetry = jsonlines.Appender(path / _named("telemetry.jsonl", part))  # no file without a GPU
@@ -150,7 +150,7 @@ def _named(file: str, part: str) -> str:
     return f"{stem}-{part}.{ending}" if part else file
 
 
-def _lock(file: Path) -> int:
+def lock(file: Path) -> int:
     """Lock a file until the process ends, and return its descriptor; raises UserError if it is locked already."""
     try:
         descriptor = open_to_append(file)  # NFS locks only files that are open for writing, and no folders

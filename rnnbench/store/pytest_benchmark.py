@@ -269,12 +269,12 @@ def _seconds(value: Any, where: str) -> float:
 
 
 def _started(value: Any, path: Path) -> datetime:
-    """When the file was written; a time without a zone is in UTC, as older versions wrote it."""
+    """When the file was written, in UTC; so is a time without a zone, as older versions wrote it."""
     try:
         started = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return started.astimezone(UTC) if started.tzinfo else started.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: datetime is {_short(value)}; expected a time as ISO 8601 has it") from None
-    return started if started.tzinfo else started.replace(tzinfo=UTC)
 
 
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:

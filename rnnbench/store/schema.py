@@ -166,6 +166,15 @@ PROFILE: Kinds = {
     "notes": list_of(TEXT),
 }
 BRANCHES = {"environment": ("machine", "worker", "software", "load"), "resolved": ("measure", "check")}
+CARDS = list_of(
+    ValueKind("a card with a name", lambda value: isinstance(value, dict) and TEXT.holds(value.get("name")))
+)
+ENVIRONMENT: dict[tuple[str, ...], Kinds] = {  # of its branches, by their path
+    (): dict.fromkeys(("git", "slurm"), or_none(OBJECT)),
+    ("machine",): {"cores_allowed": ANY_LIST, "processor": IDENTITY},
+    ("worker",): {"devices": table_of(CARDS)},
+    ("software",): {"packages": or_none(OBJECT)},
+}
 PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
     "operators": (OPERATOR, Operator),
     "causes": (CAUSE, Cause),
@@ -240,6 +249,9 @@ def info_fault(content: Mapping[str, Any]) -> str:
     for name in ("precision", "period_seconds"):
         if not PRECISION.holds(value := content["resolved"].get("measure", {}).get(name)):
             return f"resolved.measure.{name}: expected {PRECISION.words}, found {shown(value)}"
-    machine = content["environment"].get("machine", {})
-    fault = first_fault(machine, {"cores_allowed": ANY_LIST, "processor": IDENTITY})
-    return fault and f"environment.machine.{fault}"
+    environment = content["environment"]
+    for path, kinds in ENVIRONMENT.items():
+        branch = environment.get(path[0], {}) if path else environment
+        if fault := first_fault(branch, kinds):
+            return ".".join(("environment", *path, fault))
+    return ""

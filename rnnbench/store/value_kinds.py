@@ -6,6 +6,7 @@ from typing import Any
 
 MAX_INTEGER = 1 << 63  # frames hold whole numbers below this
 MAX_SHOWN_LENGTH = 40  # characters of a wrong value
+MAX_DEPTH = 50  # of objects and lists in each other
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ def one_of(*words: str) -> ValueKind:
     return ValueKind(f"one of {', '.join(words)}", lambda value: value in words if isinstance(value, str) else False)
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
     """Whether all text of a JSON value can be written, and its whole numbers fit into frames."""
     match value:
         case dict():
-            return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+            return depth > 0 and all(map(_is_text, value)) and all(_is_plain(v, depth - 1) for v in value.values())
         case list():
-            return all(map(_is_plain, value))
+            return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
         case str():
             return _is_text(value)
         case int():
@@ -127,6 +128,6 @@ def shown(value: object) -> str:
     """A value as messages show it: short, and in characters that every terminal has."""
     try:
         text = ascii(value) if not isinstance(value, int) or abs(value) < MAX_INTEGER else "a number that is too large"
-    except ValueError:  # it holds a number with more digits than Python writes
+    except (ValueError, RecursionError):  # it holds a number with more digits than Python writes, or is too deep
         return "a value that is too large"
     return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."

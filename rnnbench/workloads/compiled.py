@@ -4,7 +4,9 @@ There are two ways: `compiled` leaves each product to the library that torch cal
 one that is fastest for it on this machine.
 """
 
+import os
 import sys
+import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -119,16 +121,22 @@ def why_not(device: str) -> str:
         raise
     except Exception as error:
         traceback.print_exc()
-        remedy = (
-            "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder that is not mounted `noexec`"
-            if NOT_EXECUTABLE in message_of(error)
-            else "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton)"
-        )
         return (
-            f"torch.compile does not work on {device}: {_telling(error)}; {remedy}, or leave the implementations "
-            "`compiled` and `prepacked` out"
+            f"torch.compile does not work on {device}: {_telling(error)}; {_remedy(error)}, or leave the "
+            "implementations `compiled` and `prepacked` out"
         )
     return ""
+
+
+def _remedy(error: Exception) -> str:
+    """What may make torch.compile work."""
+    other = "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder"
+    if NOT_EXECUTABLE in message_of(error):
+        return f"{other} that is not mounted `noexec`"
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
+    if len(folder.split()) > 1:  # torch splits the compiler's command at spaces
+        return f"{other} without a space in its path"
+    return "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton)"
 
 
 @cache

@@ -133,6 +133,7 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
             "written by pytest-benchmark '6.0.0'; this rnnbench reads 3 to 5",
         ),
         (json.dumps(content([GOOD], version="new")), "written by pytest-benchmark 'new'"),
+        (json.dumps(content([GOOD], datetime="0001-01-01T00:00+12:00")), "datetime is '0001-01-01T00:00+12:00'; expec"),
         (json.dumps(content([GOOD], datetime="noon")), "datetime is 'noon'; expected a time as ISO 8601 has it"),
         (json.dumps(content([GOOD, GOOD])), "a.json: 'bench.py::test_a': appears twice"),
         (json.dumps(content([{"name": "x"}])), "a.json: None: has no 'stats'"),
@@ -165,6 +166,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def test_a_time_in_another_zone_is_told_in_utc(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content([GOOD], datetime="2026-01-01T01:00:00+02:00")))
+    assert f"{read(tmp_path / 'a.json').sessions[0].started:%Y-%m-%d %H:%M}" == "2025-12-31 23:00"
+
+
 KEYS = ("machine_info", "commit_info", "benchmarks", "datetime", "version", "rnnbench")
 OF_BENCHMARKS = ("group", "name", "fullname", "extra_info", "stats")
 

@@ -71,6 +71,13 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
     assert_told(schema.measurement_fault(MEASUREMENT | change), words)
 
 
+def deep(levels: int) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for _ in range(levels):
+        tree = {"a": tree}
+    return tree
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -82,6 +89,13 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
         ({"environment": {"machine": {"cores_allowed": 3}}}, "environment.machine.cores_allowed: expected a list"),
         ({"environment": {"machine": {"processor": 3}}}, "environment.machine.processor: expected the identity of a"),
         ({"environment": {"machine": {"processor": ODD}}}, "environment.machine.processor: expected the identity of a"),
+        ({"environment": deep(60)}, "environment: expected an object of plain values, found {'a': {"),
+        ({"environment": deep(900)}, "environment: expected an object of plain values, found "),
+        ({"environment": {"git": "abc"}}, "environment.git: expected an object, or null, found 'abc'"),
+        ({"environment": {"slurm": [1]}}, "environment.slurm: expected an object, or null"),
+        ({"environment": {"software": {"packages": "torch"}}}, "environment.software.packages: expected an object, or"),
+        ({"environment": {"worker": {"devices": []}}}, "environment.worker.devices: expected an object, each a list"),
+        ({"environment": {"worker": {"devices": {"cuda": [{}]}}}}, "environment.worker.devices: expected an object"),
         (
             {"resolved": {"measure": {"period_seconds": "1ms"}}},
             "resolved.measure.period_seconds: expected a number above 0, or null, found '1ms'",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from rnnbench import load
@@ -20,6 +21,7 @@ from rnnbench.report.figures import flame
 from rnnbench.report.page import place
 from rnnbench.store import jsonlines, pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samples
+from rnnbench.store.frames import kept_table
 from rnnbench.store.records import Measurement
 from rnnbench.store.writing import replace
 from tests import stored
@@ -149,6 +151,14 @@ def test_only_the_end_of_a_long_file_is_looked_at_before_a_line_is_added(run: Pa
     appender.append({"a": 1})
     appender.close()
     assert file.stat().st_size == (1 << 40) + len(b'\n{"a":1}\n')
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kept_table_that_is_no_regular_file_is_none_and_stays(run: Path, kind: str) -> None:
+    KINDS[kind](Path(kept_table.NAME))
+    assert kept_table.read(run, b"") is None
+    kept_table.write(run, pa.table({"a": [1]}), b"")
+    assert not Path(kept_table.NAME).is_file()
 
 
 def test_a_marker_of_a_report_that_is_no_file_marks_nothing(run: Path) -> None:

@@ -105,6 +105,12 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason() -> None
 
 
 @pytest.mark.usefixtures("_untried")
+def test_a_space_in_the_compilers_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tmp_path}/a b")
+    assert "to a folder without a space in its path, or leave" in compiled.why_not("cpu")
+
+
+@pytest.mark.usefixtures("_untried")
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

@@ -9,7 +9,7 @@ from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, CompareOptions
-from rnnbench.harness.bisect.journal import Journal
+from rnnbench.harness.bisect.journal import FILE, Journal
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import NOT_OF_THE_CODE
 from rnnbench.harness.check.sides import path_in_repository, repository_of
@@ -57,6 +57,8 @@ def bisect(
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give that of an interrupted bisection")
+    if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
+        raise UserError(f"{folder}: it holds no bisection; give the folder of an interrupted one")
     journal = Journal(folder, question)
     runner = CommitRunner(
         suite,

@@ -15,7 +15,7 @@ from rnnbench.analysis.changes import changes
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect.journal import Journal
 from rnnbench.harness.check.check import Selection, check, observed
-from rnnbench.harness.check.own_code import refuse_foreign
+from rnnbench.harness.check.own_code import ForeignModules, refuse_foreign
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.sides import at_commit
 from rnnbench.harness.coordinator.asking import Asker, hello
@@ -149,7 +149,10 @@ class CommitRunner:
                 except UNUSABLE as fault:
                     return f"what its worker reports can't be used: {fault!r}"
                 counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
-            refuse_foreign(side, side, {side.name: imported})
+            try:
+                refuse_foreign(side, side, {side.name: imported})
+            except ForeignModules as error:
+                return str(error)
             return counted
 
     def _compare(self, base: Commit, head: Commit, keys: Sequence[str], options: CompareOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rnnbench.store.records import Case
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
 MAX_CASES = 8
 MARGIN_SHARE = 1 / 3  # of the slowdown that is looked for: a commit with less is not its cause
-MIN_MARGIN = 0.001
+MIN_MARGIN, MAX_MARGIN = 0.001, 0.99  # a run whose margin is 1 or more can't be read again
 PAIRS = 4  # of workers, for one set of scores
 MAX_SCORES = 24  # sets of scores in one search
 REST_SECONDS = 30.0  # for the question whether something is left beside the causes found
@@ -109,6 +109,7 @@ class Search:
         if high == low + 1:
             step = PathStep(self.path[low], self.path[high], low, high)
             self.causes.append(self._cause(step, {key: changes[key] for key in slow}, "time", confirmed=True))
+            self._behind_merge(step, slow)
             return
         cell = self.cells[max(slow, key=lambda key: slow[key])]
         expected = {key: log for key, log in slow.items() if self.cells[key] == cell}
@@ -194,7 +195,7 @@ class Search:
         if step.untested or len(step.commit.parents) < 2:
             return
         merged_by = step.merged_by or step.commit
-        merge = self.causes.pop()
+        place = len(self.causes) - 1  # of the merge, which stays if the budget ends now
         for branch in history.branches(self.repository, step.before, step.commit):
             if self._counts(branch[0]) is None or self._counts(branch[-1]) is None:
                 continue
@@ -203,11 +204,11 @@ class Search:
             slow = {key: log_of(change) for key, change in changes.items() if change.verdict == "regressed"}
             if slow and len(branch) == 2:
                 inner = PathStep(branch[0], branch[1], step.low, step.high, merged_by=merged_by)
-                self.causes.append(self._cause(inner, changes, "time", confirmed=True))
+                self.causes[place] = self._cause(inner, changes, "time", confirmed=True)
                 return
             if slow and self._by_time(branch, slow, merged_by) is not None:
+                del self.causes[place]
                 return
-        self.causes.append(merge)
 
     def _add(self, step: PathStep, expected: Mapping[str, float], witness: str) -> bool:
         """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""
@@ -217,7 +218,7 @@ class Search:
             cases = {key: change for key, change in count_changes(before, after).items() if change.does_more}
         self.causes.append(self._cause(step, cases, witness, confirmed=False))  # also if the budget ends now
         slowest = min((expected[key] for key in cases), default=0.0)
-        margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
+        margin = min(MAX_MARGIN, max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest)))
         options = CompareOptions(f"parent {witness} {self._comparisons}", margin, self._share())
         compared = self.runner.compare(step.before, step.commit, list(cases), options)
         confirmed = any(change.verdict == "regressed" for change in compared.values())

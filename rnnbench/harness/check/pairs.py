@@ -53,7 +53,10 @@ class WorkerPairs:
         self._started += 1
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
         layout = self.draw_layout()
-        self.workers = {side.name: self.start_one(name, side, layout) for side in self.sides.values()}
+        workers: dict[str, WorkerProcess] = {}
+        self.workers = workers  # from now on `close` ends those that have started, even if one can't be
+        for side in self.sides.values():
+            workers[side.name] = self.start_one(name, side, layout)
         hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
         self.start_seconds = self.now() - started
         return hellos

@@ -146,8 +146,11 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
     file = tree / within
     if not file.parent.resolve().is_relative_to(tree.resolve()):
         raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; no suite can be put there")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:  # the commit has something else there
+        raise UserError(f"{commit[:7]}: no suite can be put at {within}: {fault.strerror}") from None
     shutil.copyfile(suite.file, file)
     side = Side(
         name=name,

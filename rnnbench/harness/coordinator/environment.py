@@ -2,9 +2,10 @@
 
 import os
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -14,6 +15,7 @@ from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
 
+T = TypeVar("T")
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
@@ -27,7 +29,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "processor": identity.to_json(),
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
+            "memory_bytes": _told(lambda: int(psutil.virtual_memory().total)),
             "frequency_governor": _first_line(core / "cpufreq" / "scaling_governor"),
             "cgroup_cpu_limit": cpu_limit(),
         },
@@ -47,8 +49,8 @@ def load() -> dict[str, float | None]:
 
     Each is None if the system does not tell it; some sandboxes count no time at all.
     """
-    times = psutil.cpu_times()
-    stolen, total = getattr(times, "steal", None), sum(times)
+    times = _told(psutil.cpu_times)
+    stolen, total = getattr(times, "steal", None), sum(times or ())
     return {
         "load_average": _load_average(),
         "steal_share": None if stolen is None or total == 0 else round(stolen / total, 5),
@@ -56,9 +58,14 @@ def load() -> dict[str, float | None]:
 
 
 def _load_average() -> float | None:
+    return _told(lambda: round(os.getloadavg()[0], 2)) if hasattr(os, "getloadavg") else None
+
+
+def _told(read: Callable[[], T]) -> T | None:
+    """What the system tells; None if it does not, as where a sandbox hides /proc."""
     try:
-        return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):
+        return read()
+    except OSError:
         return None
 
 

@@ -1,7 +1,7 @@
 """Which groups are measured on which card, and which cards are at work at the same time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -47,11 +47,12 @@ def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> No
         jobs[0]()
         return
     with ThreadPoolExecutor(len(jobs)) as pool:
-        running = [pool.submit(job) for job in jobs]
+        running: list[Future[None]] = []
         try:
+            running.extend(pool.submit(job) for job in jobs)
             wait(running, return_when=FIRST_EXCEPTION)
         finally:
-            if not all(future.done() for future in running):
+            if len(running) < len(jobs) or not all(future.done() for future in running):
                 stop()
     faults = [fault for future in running if (fault := future.exception()) is not None]
     for fault in sorted(faults, key=lambda fault: isinstance(fault, Stopped)):

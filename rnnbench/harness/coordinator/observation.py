@@ -58,7 +58,7 @@ def observe(
 
     A thread whose queue is empty helps another queue of its wave with a worker of that one, where that pays.
     Several threads call `go_on` before each case; `on_done` gets the number of cases that are done, and of all cases.
-    Passes on KeyboardInterrupt, and the system's error if no worker can be started. Ends all workers.
+    Passes on KeyboardInterrupt, and the error if no worker can be started. Ends all workers.
     """
     sizes = [sum(len(queue.cases) for queue in wave) for wave in waves]
     notes: list[str] = []

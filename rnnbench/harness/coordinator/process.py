@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process_group import end_with_descendants
 from rnnbench.harness.coordinator.worker_output import WorkerOutput
 from rnnbench.harness.machine.scratch import scratch
@@ -89,7 +90,8 @@ class WorkerProcess:
         `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
         after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
         `variables` are added to the environment. `under`: the start of a command that runs another one, such as
-        valgrind's; `start_seconds`: the longest time until the worker is ready.
+        valgrind's; `start_seconds`: the longest time until the worker is ready. Raises UserError if the system starts
+        no process.
         """
         self.name = name
         self._start_seconds = start_seconds
@@ -108,18 +110,29 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        self._output = WorkerOutput()
         self._unread = b""
-        with self._addresses():
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._output.fileno(),
-                env=self._environment,
-                start_new_session=True,  # the coordinator handles Ctrl-C
-                bufsize=0,
-            )
+        try:
+            self._output = WorkerOutput()
+            self._process = self._started()
+        except OSError as fault:  # not of the run's folder: no process, memory or open file is left
+            why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+            raise UserError(f"no worker can start: {why}") from None
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        try:
+            with self._addresses():
+                return subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._output.fileno(),
+                    env=self._environment,
+                    start_new_session=True,  # the coordinator handles Ctrl-C
+                    bufsize=0,
+                )
+        except OSError:
+            self._output.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -191,7 +204,7 @@ class WorkerProcess:
         self._output.cut()
         try:
             reply = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):  # a case found the stream and wrote into it
             self.close()
@@ -206,7 +219,8 @@ class WorkerProcess:
         if not ended_itself and not self._stopped:
             return "the worker closed its streams without ending"
         if code < 0:
-            return f"the worker was killed by {signal.Signals(-code).name}"
+            names = {int(number): number.name for number in signal.Signals}  # without most of the real-time signals
+            return f"the worker was killed by {names.get(-code, f'signal {-code}')}"
         return f"the worker exited with {code}{f': {last}' if last else ''}"
 
     def kill(self) -> None:

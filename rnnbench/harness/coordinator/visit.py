@@ -162,8 +162,9 @@ def _run_untimed(jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, V
     if len(jobs) == 1 or len(set(cores)) < len(cores):
         return {name: job() for name, job in jobs.items()}
     with futures.ThreadPoolExecutor(len(jobs)) as pool:
-        running = {name: pool.submit(job) for name, job in jobs.items()}
+        running: dict[str, futures.Future[Result]] = {}
         try:
+            running.update((name, pool.submit(job)) for name, job in jobs.items())
             futures.wait(running.values())
         except BaseException:  # Ctrl-C: do not wait for a case that hangs
             for side in sides.values():

@@ -1,6 +1,7 @@
 """How much memory and processor time Linux's control groups (version 1 or 2) allow this process."""
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,6 @@ def _folders(controller: str, own: Path, root: Path) -> Iterator[tuple[Path, boo
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="ascii").strip()
+        return os.fsdecode(file.read_bytes()).strip()  # a group may have any name
     except OSError:
         return ""

@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +134,11 @@ class Cpu:
         return [Card()]
 
     def memory_bytes(self) -> int | None:
-        """The machine's memory in bytes, or less if a container or the shell sets a limit."""
-        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
-        return min(limit for limit in limits if limit > 0)  # -1: no limit
+        """The machine's memory in bytes, or less if a container or the shell sets a limit; None if none is told."""
+        limits = [resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
+        with suppress(OSError):  # a sandbox hides /proc
+            limits.append(psutil.virtual_memory().total)
+        return min((limit for limit in limits if limit > 0), default=None)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`resident_bytes`: the memory pages that a call adds, in bytes."""

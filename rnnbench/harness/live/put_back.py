@@ -33,19 +33,32 @@ class Kept:
 
     def put_back(self) -> None:
         """Restore the values if they differ; otherwise do not write, since a graph may hold the tensor."""
-        if not torch.equal(self.tensor, self.values):
+        if not (torch.equal(self.tensor, self.values) or self._is_equal_with_nan):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
+
+    @property
+    def _is_equal_with_nan(self) -> bool:
+        """Whether the values are the same where NaN is the same as NaN."""
+        before, now = self.values, self.tensor
+        return bool(((before == now) | (before.isnan() & now.isnan())).all())
 
 
 def keep_process(put_back: ExitStack) -> None:
     """Restore torch's settings, the current GPU and the states of all random generators when `put_back` closes."""
-    put_back.callback(torch_state.restore, torch_state.capture())
+    put_back.callback(_restore_settings, torch_state.capture())
     if gpus():
         put_back.callback(torch.cuda.set_device, torch.cuda.current_device())
     put_back.enter_context(torch.random.fork_rng(gpus()))
     put_back.callback(random.setstate, random.getstate())
     put_back.callback(np.random.set_state, np.random.get_state())
+
+
+def _restore_settings(wanted: torch_state.TorchState) -> None:
+    try:
+        torch_state.restore(wanted)
+    except torch_state.NotRestoredError as setting:
+        raise RuntimeError(f"a module has changed a setting of torch that can't be put back: {setting}") from None
 
 
 def gpus() -> list[int]:

@@ -3,7 +3,7 @@
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,11 @@ from rnnbench.text import error_in_words
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 FIXED = ("phase", "threads")
+# The other columns of the result, which no size can have as its name.
+COLUMNS = (
+    *("module", "round", "status", "reason", "parity", "parameters", "replicates", "mean_seconds"),
+    *(f"{name}{end}" for name in ("seconds", "ratio") for end in ("", "_low", "_high")),
+)
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,15 @@ def _check(modules: Mapping[str, Any], inputs: Callable[..., object], axes: Mapp
             f"found {type(inputs).__name__}"
         )
     for name, values in axes.items():
+        if name in COLUMNS:
+            raise ValueError(f"{name}: the result has a column of this name; give the size another one")
         if not values:
             raise ValueError(f"{name}: expected at least one value, found none")
+        if wrong := [value for value in values if not isinstance(value, Hashable)]:
+            raise TypeError(
+                f"{name}: expected values that can be told apart, such as numbers, texts or tuples; "
+                f"found a {type(wrong[0]).__name__}"
+            )
         if len(set(values)) < len(values):
             raise ValueError(f"{name}: expected each value once, found {list(values)}")
     if unknown := [phase for phase in axes["phase"] if phase not in PHASES]:
@@ -132,6 +144,13 @@ def _check(modules: Mapping[str, Any], inputs: Callable[..., object], axes: Mapp
     used = _names(inputs) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
     if idle := sorted(sizes - used):
         raise ValueError(f"{idle[0]}: neither the inputs nor a module depend on it")
+
+
+def values_of(size: str, given: object) -> list[Any]:
+    """The values of a size; raises TypeError for a single one, such as a text, whose letters are none."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{size}: expected a list of values, found {given!r}")
+    return list(given)
 
 
 def phases(given: Phase | Sequence[Phase]) -> list[Phase]:

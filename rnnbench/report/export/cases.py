@@ -1,5 +1,6 @@
 """The cases of a run for other tools: which have a time, why others have none, and their values in words or JSON."""
 
+import json
 import math
 from collections import Counter
 from typing import Any
@@ -58,6 +59,12 @@ def plain(value: Any) -> Any:
             return None
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     return value
+
+
+def lines(summary: pd.DataFrame) -> str:
+    """Every case as one JSON object a line, with all digits of its numbers; null for what is missing or infinite."""
+    rows: list[dict[Any, Any]] = summary.to_dict("records")
+    return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in rows)
 
 
 def _reason(row: dict[Any, Any]) -> str:

@@ -36,16 +36,16 @@ def render(frame: pd.DataFrame, axes: Sequence[str], *, ax: Axes | None = None) 
         raise ValueError("no size is a number, so there is no axis to draw along; rnnbench.measure compares modules")
     phases = list(dict.fromkeys(measured["phase"]))
     refuse_several(ax, measured, ["phase"], len(phases))
-    others = [axis for axis in axes if axis not in (along, "phase") and measured[axis].nunique() > 1]
+    others = [axis for axis in axes if axis not in (along, "phase") and measured[axis].nunique(dropna=False) > 1]
     _check_lines(measured, others)
     hues = hues_of(measured["module"].astype(str))
-    settings = list(measured[others].drop_duplicates().itertuples(index=False, name=None)) if others else [()]
+    settings = list(dict.fromkeys(_settings(measured, others)))
     size = (1.6 + PANEL_INCHES * len(phases), HEIGHT)
     with sheet(ax, size, (1, len(phases)), sharey=True) as drawn:
         for panel, phase in zip(drawn.grid[0], phases, strict=True):
             cases = measured[measured["phase"] == phase]
             for number, values in enumerate(settings):
-                chosen = cases[cases[others].eq(list(values)).all(axis=1)] if others else cases
+                chosen = cases[[own == values for own in _settings(cases, others)]]
                 for module, line in chosen.groupby("module", sort=False, observed=True):
                     hue, marker = hues[str(module)]
                     color = drawn.ink.of(HUES[hue])
@@ -59,6 +59,11 @@ def render(frame: pd.DataFrame, axes: Sequence[str], *, ax: Axes | None = None) 
         drawn.axes.set_ylabel("time over that of the reference")
         drawn.legend(_legend(drawn, hues, others, settings), 3)
     return drawn.figure
+
+
+def _settings(cases: pd.DataFrame, others: Sequence[str]) -> list[tuple[object, ...]]:
+    """The values of the other sizes of each row; one of them may be None, as the threads are that torch chooses."""
+    return [tuple(row) for row in cases[list(others)].astype(object).to_numpy()]
 
 
 def _check_lines(measured: pd.DataFrame, others: Sequence[str]) -> None:
@@ -88,8 +93,11 @@ def _line(panel: Axes, cases: pd.DataFrame, along: str, color: str, marker: str)
 
 def _across(drawn: Sheet, panel: Axes, cases: pd.DataFrame, along: str) -> None:
     panel.axhline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-    panel.set_xscale("log")
-    fixed_ticks(panel.xaxis, legible(sorted(cases[along].unique()), MAX_NUMBERS), lambda size: f"{size:g}")
+    sizes = sorted(cases[along].unique())
+    is_log = sizes[0] > 0  # a log axis has no place for 0, as of a dropout
+    panel.set_xscale("log" if is_log else "linear")
+    if is_log or len(sizes) <= MAX_NUMBERS:
+        fixed_ticks(panel.xaxis, legible(sizes, MAX_NUMBERS) if is_log else sizes, lambda size: f"{size:g}")
     panel.set_xlabel(word(along))
     panel.grid(visible=True)
 

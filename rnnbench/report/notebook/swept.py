@@ -52,7 +52,7 @@ class SweptModules(FrameResult):
 
     def _shown(self) -> pd.DataFrame:
         """The frame without what is the same in all rows."""
-        varied = [axis for axis in self.axes if self.frame[axis].nunique() > 1]
+        varied = [axis for axis in self.axes if self.frame[axis].nunique(dropna=False) > 1]
         columns = [*varied, "module", "seconds", "ratio", "ratio_low", "ratio_high", "parity"]
         return self.frame[columns + (["reason"] if self.frame["reason"].any() else [])]
 
@@ -103,10 +103,11 @@ def _with_kinds(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     return frame.assign(**{name: category(frame[name]) for name in texts})
 
 
-def _note(known: Sequence[tuple[Any, Measured]], failed: int, points: int, expected: int) -> str:
+def _note(known: Sequence[tuple[SweptPoint, Measured]], failed: int, points: int, expected: int) -> str:
     notes = list(dict.fromkeys(result.note for _, result in known))
     said = notes[0] if len(notes) == 1 else (notes[0].split(". Wider")[0] if notes else "")
+    more = dict.fromkeys(text for point, _ in known if point.found is not None for text in point.found.notes)
     parts = [f"Interrupted after {points} of {plural(expected, 'combination')}."] if points < expected else []
-    parts += [said.rstrip(".") + "." if said else ""]
+    parts += [said.rstrip(".") + "." if said else "", *(text for text in more if text not in said)]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why." if failed else ""]
     return " ".join(filter(None, parts))

@@ -39,5 +39,5 @@ def when(started: str) -> str:
     """`2026-11-25 02:17 UTC`; the recorded text if it is not a time."""
     try:
         return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
+    except (ValueError, OverflowError):  # in the first or the last hours of all years
         return one_line(started)

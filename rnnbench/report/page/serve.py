@@ -70,7 +70,10 @@ class Server(ThreadingHTTPServer):
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
         """The content type and the content for a path; None if there is no such file."""
-        name = unquote(urlsplit(path).path).removeprefix("/") or PAGE
+        try:
+            name = unquote(urlsplit(path).path).removeprefix("/") or PAGE
+        except ValueError:  # it is no address
+            return None
         if name == "version":
             return "text/plain", self.version.encode()
         content = self._files.get(name)

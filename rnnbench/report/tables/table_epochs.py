@@ -21,7 +21,8 @@ def render(summary: pd.DataFrame) -> Table | None:
         return None
     steps = frame[frame["phase"] == "step"].rename(columns={"seconds": "step_seconds"})
     is_loaded = (frame["phase"] == "loading") & (frame["cell"] == "windows") & (frame["implementation"] == "per_item")
-    loading = frame[is_loaded].rename(columns={"seconds": "loading_seconds"})
+    loading = frame.loc[is_loaded, [*LOADED, "seconds"]].rename(columns={"seconds": "loading_seconds"})
+    loading = loading.groupby(LOADED, as_index=False).median()  # a size of the model changes nothing in it
     rows = epochs.merge(steps[[*TRAINED, "step_seconds"]], on=TRAINED, how="left").merge(
         loading[[*LOADED, "loading_seconds"]], on=LOADED, how="left"
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from rnnbench.report.verdicts import stored
 from rnnbench.report.verdicts.stored import COLUMNS, StoredCheck
+from rnnbench.report.words.case_names import names
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 
@@ -38,9 +39,14 @@ def in_order(checks: Iterable[DatedCheck]) -> list[DatedCheck]:
 def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
     """A row for each case of each check: the columns of a check's findings, and `check`, its place in the sequence.
 
-    `change`, `change_low` and `change_high` are those of the ratio that describes the time.
+    A `name` tells its case apart from those of all checks. `change`, `change_low` and `change_high` are those of the
+    ratio that describes the time.
     """
-    parts = [check.verdicts.findings.assign(check=index) for index, check in enumerate(checks)]
+    called = names(case for check in checks for case in check.verdicts.cases)
+    parts = [
+        check.verdicts.findings.assign(check=index, name=[called.name(case) for case in check.verdicts.cases])
+        for index, check in enumerate(checks)
+    ]
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
     is_by_mean = found["described_by"] == "mean_ratio"
     changes = {

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from rnnbench.analysis.changes import Change
-from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import Comparison, Finding, Subject
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.errors import UserError
@@ -29,7 +29,8 @@ NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", 
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
 METRIC = {metric.name: metric for metric in METRICS}
-WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a file of somebody else's making may lead to
+# What a file of somebody else's making may lead to; the last two: a number without an end, and lists too deep.
+WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class StoredCheck:
     method: str
     notes: tuple[str, ...]
     findings: pd.DataFrame  # a row of COLUMNS for each case, the worst first
+    cases: tuple[Subject, ...]  # of these rows; their names tell apart the cases of this check alone
 
 
 def read(folder: Path) -> StoredCheck | None:
@@ -84,6 +86,7 @@ def _check(content: Mapping[str, Any]) -> StoredCheck:
         one_line(content.get("method", answer.method(comparison, case_names))),
         notes,
         _frame(findings, content["findings"], case_names),
+        tuple(finding.case for finding in findings),
     )
 
 
@@ -115,6 +118,8 @@ def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
     value, low, high = (line[f"{ratio}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return None
+    if not float(value) > 0:
+        raise ValueError(f"{ratio} {value!r}")
     return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
 
 

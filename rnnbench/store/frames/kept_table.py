@@ -40,6 +40,8 @@ def is_worth_keeping(path: Path) -> bool:
 
 def read(path: Path, made_from: bytes) -> pa.Table | None:
     """The table of a run; None if there is none, or if it is torn or was made from other windows."""
+    if not (path / NAME).is_file():  # opening a pipe would wait for its writer
+        return None
     try:
         table = parquet.read_table(path / NAME, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
@@ -63,6 +65,6 @@ def write(path: Path, table: pa.Table, made_from: bytes) -> None:
 def _is_own(file: Path) -> bool:
     """Whether rnnbench wrote this file; also true for one that is torn, which begins and ends as no Parquet does."""
     try:
-        return MADE_FROM in (parquet.read_schema(file).metadata or {})
+        return file.is_file() and MADE_FROM in (parquet.read_schema(file).metadata or {})
     except (OSError, pa.ArrowException):
         return False

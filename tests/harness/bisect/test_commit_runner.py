@@ -1,6 +1,7 @@
 """Measuring real commits: each test starts few workers."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from rnnbench import suites
 from rnnbench.analysis.bisection import Commit
 from rnnbench.errors import UserError
-from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect import commit_runner, history
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, count_changes
 from rnnbench.harness.bisect.journal import Journal
+from rnnbench.harness.check.own_code import ForeignModules
+from rnnbench.harness.check.sides import at_commit
 from tests import repository
 from tests.harness.fakes import FakeClock
 
@@ -140,3 +143,25 @@ def test_a_link_out_of_the_worktree_is_not_written_through(tmp_path: Path) -> No
     assert (outside / "mine.toml").read_text() == "precious"
     with pytest.raises(UserError, match="no case is selected"):
         suite.groups({"cell": ["gru"], "phase": ["inference"], "implementation": []}, None, most=None)
+
+
+def test_a_commit_that_runs_the_code_of_another_place_is_skipped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ForeignModules("mine was imported from elsewhere")
+
+    monkeypatch.setattr(commit_runner, "refuse_foreign", refuse)
+    assert bench.runner.counts(bench.fast, bench.keys) is None
+    assert bench.runner.skipped == {bench.fast.short: "mine was imported from elsewhere"}
+
+
+def test_a_commit_with_a_file_in_place_of_the_suites_folder_is_skipped(bench: Bench) -> None:
+    folder = bench.repository / "suites"
+    sha = repository.commit(bench.repository, {"suites": "a file"})
+    folder.unlink()
+    folder.mkdir()
+    (folder / "mine.toml").write_text(SUITE.replace("bench/mine.py", "../bench/mine.py"))
+    with (
+        ExitStack() as stack,
+        pytest.raises(UserError, match=f"^{sha[:7]}: the suite can't be put at suites/mine.toml: "),
+    ):
+        at_commit(stack, suites.read(str(folder / "mine.toml")), sha, "base")

@@ -55,3 +55,26 @@ def test_another_question_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"unlike": 1}\n')
     with pytest.raises(UserError, match="it holds no bisection"):
         Journal(tmp_path, QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"measured": "a", "seconds": 1.0}', "line 2: result: missing"),
+        ('{"measured": "a", "seconds": "long", "result": 1}', "line 2: seconds: expected a number of 0 or more, found"),
+    ],
+)
+def test_a_line_that_is_no_result_is_refused_with_its_place(tmp_path: Path, line: str, words: str) -> None:
+    Journal(tmp_path, QUESTION).close()
+    with (tmp_path / FILE).open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(UserError, match=rf"bisect\.jsonl, {words}"):
+        Journal(tmp_path, QUESTION)
+
+
+def test_one_process_at_a_time_goes_on_with_a_bisection(tmp_path: Path) -> None:
+    first = Journal(tmp_path, QUESTION)
+    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
+        Journal(tmp_path, QUESTION)
+    first.close()
+    Journal(tmp_path, QUESTION).close()

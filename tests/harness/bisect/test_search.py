@@ -12,6 +12,7 @@ from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, score
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.store.records import Case
+from rnnbench.suite_file import CheckSettings
 from tests import workload as small
 from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.verdicts_simulated import NOISES, MadeUp
@@ -157,6 +158,43 @@ def test_a_branch_is_searched_by_time_where_no_count_grows(monkeypatch: pytest.M
         assert all(cause.is_confirmed for cause in search.causes)
 
 
+def test_a_branch_is_searched_where_its_merge_is_all_that_is_between_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.zeros(25)
+    levels[7] = levels[22:24] = np.log1p(0.06)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
+    path = [Commit("6"), Commit("7", parents=("6", "23"))]
+    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
+    monkeypatch.setattr(history, "branches", lambda *_: [branch])
+    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
+    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    search.run()
+    assert [(cause.commit.sha, cause.merged_by.sha if cause.merged_by else None) for cause in search.causes] == [
+        ("22", "7")
+    ]
+
+
+def test_a_merge_that_was_confirmed_stays_when_the_budget_ends_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.zeros(25)
+    levels[7:21] = levels[22:24] = np.log1p(0.06)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
+    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
+    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
+    compare = runner.compare
+
+    def spent_at_the_tip(base: Commit, head: Commit, keys: Any, options: CompareOptions) -> Any:
+        if head.sha == "23":
+            raise BudgetSpent
+        return compare(base, head, keys, options)
+
+    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
+    monkeypatch.setattr(history, "branches", lambda *_: [branch])
+    monkeypatch.setattr(runner, "compare", spent_at_the_tip)
+    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    with pytest.raises(BudgetSpent):
+        search.run()
+    assert [(cause.commit.sha, cause.is_confirmed) for cause in search.causes] == [("7", True)]
+
+
 def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
     cases = [small.case(cell, batch_size=size) for cell in ("vanilla", "gru") for size in (1, 2, 3, 4)]
     total = {
@@ -180,3 +218,15 @@ def test_a_score_is_the_share_of_what_was_expected() -> None:
     assert score({"a": [0.025], "b": [0.05]}, expected) == pytest.approx([0.5])
     assert score({"a": [], "b": [0.1, 0.1]}, expected) == pytest.approx([1.0, 1.0])
     assert score({}, expected) == []
+
+
+def test_the_margin_of_a_huge_slowdown_is_one_that_a_suite_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    margins, compare = list[float](), SimulatedCommitRunner.compare
+
+    def watched(runner: Any, base: Commit, head: Commit, keys: Any, options: CompareOptions) -> Any:
+        margins.append(options.margin)
+        return compare(runner, base, head, keys, options)
+
+    monkeypatch.setattr(SimulatedCommitRunner, "compare", watched)
+    assert named(searched({7: 30.0}, {7: 16})[0]) == ["7"]
+    assert all(CheckSettings.model_validate({"margin": margin}) for margin in margins)

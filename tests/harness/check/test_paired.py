@@ -199,6 +199,21 @@ def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_t
         bench.pairs.start()
 
 
+def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callable[..., Bench]) -> None:
+    class NoHead(FakeWorker):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            if bench.workers:
+                raise UserError("no worker can start: Cannot allocate memory")
+
+    bench = make_bench(worker=NoHead)
+    with pytest.raises(UserError, match="Cannot allocate memory"):
+        bench.pairs.start()
+    bench.pairs.close()
+    [(side, _, worker)] = bench.workers
+    assert (side, worker.closed) == ("base", True)
+
+
 def test_reasons_name_the_revision_and_keep_the_kind_of_failure(
     make_bench: Callable[..., Bench], tmp_path: Path
 ) -> None:

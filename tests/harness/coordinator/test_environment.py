@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import psutil
 import pytest
 
 from rnnbench.harness.coordinator import environment
+from rnnbench.harness.devices import cpu
 from rnnbench.harness.machine import cores
 from rnnbench.harness.machine import git as repository
 
@@ -48,6 +50,15 @@ class Times(NamedTuple):
 
 def no_answer() -> tuple[float, float, float]:
     raise OSError("Load averages are unobtainable")
+
+
+def test_a_sandbox_without_proc_tells_less_and_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (-1, -1))
+    monkeypatch.setattr(cpu, "memory_limits", list)
+    assert environment.describe(tmp_path)["machine"]["memory_bytes"] is None
+    assert environment.load()["steal_share"] is None
+    assert cpu.Cpu().memory_bytes() is None
 
 
 def test_a_sandbox_that_counts_no_time_has_no_load(monkeypatch: pytest.MonkeyPatch) -> None:

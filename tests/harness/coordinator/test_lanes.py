@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -128,3 +129,20 @@ def test_jobs_that_end_well_are_not_stopped_and_a_single_one_stays_in_this_threa
     assert names == [threading.current_thread().name]
     together([lambda: names.append("a"), lambda: names.append("b")], lambda: names.append("stopped"))
     assert sorted(names[1:]) == ["a", "b"]
+
+
+def test_an_interrupt_while_jobs_are_begun_ends_those_that_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, submit = threading.Event(), ThreadPoolExecutor.submit
+
+    def waits() -> None:
+        assert stop.wait(20)
+
+    def last(pool: ThreadPoolExecutor, job: Callable[[], None]) -> Any:
+        if job is not waits:
+            raise KeyboardInterrupt
+        return submit(pool, job)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", last)
+    with pytest.raises(KeyboardInterrupt):
+        together([waits, raising(Lost())], stop.set)
+    assert stop.is_set()

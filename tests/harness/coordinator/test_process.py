@@ -1,5 +1,6 @@
 """A real worker process: its replies, and how its end is reported."""
 
+import errno
 import os
 import re
 import signal
@@ -13,11 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.worker_output import MAX_BYTES
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.worker import loop as worker_module
 from rnnbench.store.records import Case
+from tests import repository
 from tests import workload as small
 
 CELL = """
@@ -345,7 +348,7 @@ def test_a_worker_that_is_ended_on_purpose_is_not_started_again() -> None:
         worker.wait_ready()
 
 
-@pytest.mark.parametrize("words", ["nonsense", "[1]", "\\377"])
+@pytest.mark.parametrize("words", ["nonsense", "[1]", "\\377", pytest.param("[" * 100_000, id="too deep")])
 def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, words: str) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nprintf '{words}\\n'\nsleep 60\n")
@@ -363,3 +366,26 @@ def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
     for _ in range(5):
         WorkerProcess("0000").close()
     assert resources() == before
+
+
+def test_a_system_that_starts_no_process_is_told_as_it_is_and_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    before = psutil.Process().num_fds()
+    with pytest.raises(UserError, match=f"^no worker can start: {tmp_path}/python: No such file or directory$"):
+        WorkerProcess("0000", f"{tmp_path}/python")
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", none_left)
+        with pytest.raises(UserError, match=r"^no worker can start: Resource temporarily unavailable$"):
+            WorkerProcess("0000")
+    assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40")])
+def test_any_signal_that_ends_a_worker_is_told(tmp_path: Path, number: int, name: str) -> None:
+    python = repository.executable(tmp_path / "python", f"kill -{number} $$")
+    with pytest.raises(WorkerLost, match=f"^the worker was killed by {name}$"):
+        WorkerProcess("0000", str(python)).wait_ready()

@@ -25,6 +25,7 @@ def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
         ("0::/hidden/from/here\n", {"memory.max": "3000\n"}, [3000]),
         ("2:cpu:/a\n1:cpuset,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "3000\n"}, [3000]),
         ("1:memory:/a\n", {"memory/b/memory.limit_in_bytes": "3000\n"}, []),
+        ("0::/müde/a\n", {"müde/memory.max": "3000\n"}, [3000]),
         ("", {"memory.max": "3000\n"}, []),
     ],
 )

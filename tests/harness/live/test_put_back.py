@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench import measure
+from rnnbench.harness.machine import torch_state
 from rnnbench.store.records import Phase
 from tests.harness.live.modules import QUICK
 
@@ -91,6 +92,25 @@ def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: Phase
     input = torch.randn(5, 2, 3)
     measure({"mine": layer, "other": nn.LSTM(3, 4)}, input, phase, **QUICK)
     torch.testing.assert_close(dict(layer.state_dict()), before, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_setting_that_can_not_be_put_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(wanted: object) -> None:
+        raise torch_state.NotRestoredError("inter-op threads")
+
+    monkeypatch.setattr(torch_state, "restore", refuse)
+    for _ in range(2):  # the second is not kept out by the first
+        with pytest.raises(RuntimeError, match="a setting of torch that can't be put back: inter-op threads"):
+            measure({"a": nn.GELU(), "b": nn.GELU()}, torch.randn(2, 3), **QUICK)
+
+
+def test_a_graph_that_holds_a_buffer_with_nan_can_still_go_backward() -> None:
+    layer, input = nn.Linear(3, 2), torch.randn(4, 3)
+    layer.register_buffer("scale", torch.tensor([2.0, torch.nan]))
+    loss = (layer(input) * layer.get_buffer("scale")).sum()
+    measure({"mine": layer, "other": nn.Linear(3, 2)}, input, **QUICK)
+    loss.backward()
 
 
 def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:

@@ -1,3 +1,6 @@
+import json
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,3 +54,9 @@ def test_a_workload_in_words_is_that_of_its_whole_group_and_of_no_other(run: Run
 def test_values_are_such_as_json_has(value: object, plain: object) -> None:
     assert cases.plain(value) == plain
     assert type(cases.plain(value)) is type(plain)
+
+
+def test_lines_have_all_digits_of_a_number_however_small() -> None:
+    rows = [{"case": "a\u2028b", "seconds": 1.23456789012e-7, "parity_error": 3.1e-13, "count": 7, "ratio": math.nan}]
+    text = cases.lines(pd.DataFrame([*rows, {**rows[0], "ratio": math.inf}]))
+    assert [json.loads(line) for line in text.splitlines()] == [{**rows[0], "ratio": None}] * 2

@@ -40,6 +40,10 @@ def ask(server: Server, path: str, *, host: str = "", method: str = "GET") -> tu
     return answer.status, answer.headers.get("Content-Type", ""), content
 
 
+def test_a_path_that_is_no_address_is_not_found(server: Server) -> None:
+    assert ask(server, "http://[")[0] == 404
+
+
 def connected(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
 

@@ -62,3 +62,14 @@ def test_the_comment_has_the_checks_before_it_and_fits(tmp_path: Path) -> None:
     assert len(text.encode()) <= 60_000
     assert "rows left out" in text
     assert "| 2026-11-20 08:00 |" in text
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"counts": {"regressed": Infinity}}'])
+def test_a_strange_file_of_an_earlier_check_does_not_keep_the_files_of_this_one_away(tmp_path: Path, text: str) -> None:
+    earlier, now = (tmp_path / f"quick-check-2026112{day}T080000Z-ab12" for day in (1, 2))
+    for each in (earlier, now):
+        each.mkdir()
+    (earlier / "verdicts.json").write_text(text)
+    folder.write_verdicts(COMPARISON, now)
+    assert "its verdicts.json can't be read" in (now / "verdicts.md").read_text()
+    assert {file.name for file in now.iterdir()} == {"verdicts.md", *folder.FILES}

@@ -30,3 +30,16 @@ def test_a_change_is_that_of_the_ratio_which_describes_the_time(tmp_path: Path) 
     assert slower[["change", "change_low", "change_high"]].to_numpy().tolist() == [pytest.approx([1.2, 1.1, 1.3])]
     assert same["change"].tolist() == [pytest.approx(1.004)]
     assert set(frame["check"]) == {0}
+
+
+def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path: Path) -> None:
+    cases = [small.case("vanilla", batch_size=size) for size in (1, 32)]
+    same = [comparison(finding("unchanged", 1.0, case=case)) for case in cases]
+    made = [
+        checks.write(tmp_path / str(case.workload.batch_size), of, {case: 1.0})
+        for of, case in zip(same, cases, strict=True)
+    ]
+    found = checks.read_all(made)
+    assert {name for check in found for name in check.verdicts.findings["name"]} == {"vanilla loop inference"}
+    names = [f"vanilla loop inference, batch {case.workload.batch_size}" for case in cases]
+    assert over_time.frame(found)["name"].tolist() == names

@@ -104,10 +104,22 @@ def test_what_is_wrong_with_a_file_is_the_users_error(tmp_path: Path, changes: d
         stored.read(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "value"), [("ratio", -1.0), ("mean_ratio", 0), ("replicates", math.inf)])
+def test_a_number_that_no_check_gives_is_the_users_error(tmp_path: Path, name: str, value: float) -> None:
+    write_verdicts(realistic(), tmp_path)
+    findings = json.loads((tmp_path / stored.FILE).read_text())["findings"]
+    change(tmp_path, findings=[findings[0] | {name: value}, *findings[1:]])
+    with pytest.raises(UserError, match=r"verdicts\.json: can't be read: (ValueError|OverflowError): "):
+        stored.read(tmp_path)
+
+
 def test_a_file_that_is_no_json_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / stored.FILE).write_text("{")
     with pytest.raises(UserError, match="can't be read: JSONDecodeError"):
         stored.read(tmp_path)
     (tmp_path / stored.FILE).write_text("[]")
     with pytest.raises(UserError, match="can't be read: TypeError"):
+        stored.read(tmp_path)
+    (tmp_path / stored.FILE).write_text("[" * 100_000)
+    with pytest.raises(UserError, match="can't be read: RecursionError"):
         stored.read(tmp_path)

@@ -90,6 +90,15 @@ def test_an_epoch_stands_beside_its_steps_and_its_loading(trained: pd.DataFrame,
     assert "An epoch beside its parts" in terminal.text(trained, info, 120)
 
 
+def test_loading_at_several_sizes_of_the_model_gives_an_epoch_no_second_row(trained: pd.DataFrame) -> None:
+    loading = trained[trained["phase"] == "loading"]
+    both = pd.concat([trained, loading.assign(hidden_size=2 * loading["hidden_size"])], ignore_index=True)
+    once, again = table_epochs.render(trained), table_epochs.render(both)
+    assert once is not None
+    assert again is not None
+    assert again.rows == once.rows
+
+
 def test_an_epoch_whose_parts_were_not_measured_keeps_its_row(trained: pd.DataFrame) -> None:
     alone = table_epochs.render(trained[trained["phase"] == "epoch"])
     assert alone is not None
