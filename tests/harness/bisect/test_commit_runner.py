@@ -162,6 +162,6 @@ def test_a_commit_with_a_file_in_place_of_the_suites_folder_is_skipped(bench: Be
     (folder / "mine.toml").write_text(SUITE.replace("bench/mine.py", "../bench/mine.py"))
     with (
         ExitStack() as stack,
-        pytest.raises(UserError, match=f"^{sha[:7]}: the suite can't be put at suites/mine.toml: "),
+        pytest.raises(UserError, match=f"^{sha[:7]}: no suite can be put at suites/mine.toml: "),
     ):
         at_commit(stack, suites.read(str(folder / "mine.toml")), sha, "base")
