@@ -33,7 +33,7 @@ def measure(
     precision: float | None = 0.02,
     budget_seconds: float | None = 30.0,
     replicates: int = 6,
-    most_replicates: int = 20,
+    max_replicates: int = 20,
     window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
@@ -61,7 +61,7 @@ def measure(
     module keeps results, so that a second call with the same input does less.
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
-    are at least `replicates` and at most `most_replicates` of them, and no round starts that `budget_seconds` has no
+    are at least `replicates` and at most `max_replicates` of them, and no round starts that `budget_seconds` has no
     room for (None: no limit); a warning says so before if a single round takes longer. Ctrl-C ends the rounds and
     keeps those that are finished. `progress`: show it on a terminal and in a notebook.
 
@@ -86,7 +86,7 @@ def measure(
         precision=precision,
         budget_seconds=budget_seconds,
         replicates=replicates,
-        most_replicates=most_replicates,
+        max_replicates=max_replicates,
         window_seconds=window_seconds,
     )
     with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
@@ -107,7 +107,7 @@ def sweep(
     precision: float | None = 0.02,
     budget_seconds: float | None = 120.0,
     replicates: int = 4,
-    most_replicates: int = 20,
+    max_replicates: int = 20,
     window_seconds: float = 0.01,
     progress: bool = True,
     **sizes: Sequence[Any],
@@ -125,7 +125,7 @@ def sweep(
     fit (`same_weights`). `inputs`: a function that makes the inputs from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
     measured, the modules in turns. `budget_seconds` is for all combinations together. `reference`, `precision`,
-    `replicates`, `most_replicates`, `window_seconds` and `progress` are those of `measure`.
+    `replicates`, `max_replicates`, `window_seconds` and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
@@ -141,7 +141,7 @@ def sweep(
         precision=precision,
         budget_seconds=budget_seconds,
         replicates=replicates,
-        most_replicates=most_replicates,
+        max_replicates=max_replicates,
         window_seconds=window_seconds,
     )
     axes = {name: list(values) for name, values in sizes.items()} | {

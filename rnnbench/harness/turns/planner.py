@@ -253,7 +253,7 @@ def wants_more(record: GroupRecord, settings: Settings) -> bool:
     if record.dead:
         return False
     is_open = is_wide(record, settings) or _is_early(record.visits, record, settings)
-    return record.visits < settings.replicates or (record.visits < settings.most_replicates and is_open)
+    return record.visits < settings.replicates or (record.visits < settings.max_replicates and is_open)
 
 
 def _is_early(visits: int, record: GroupRecord, settings: Settings) -> bool:
@@ -269,7 +269,7 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     needed = max(settings.replicates, record.visits + 1)
     if settings.precision is not None:
         goal, spread = math.log1p(settings.precision), record.expected_spread
-        while needed < settings.most_replicates and (
+        while needed < settings.max_replicates and (
             _is_early(needed, record, settings) or _half_width(needed) * spread > goal
         ):
             needed += 1
