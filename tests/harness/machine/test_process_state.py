@@ -14,7 +14,7 @@ import pytest
 
 from rnnbench.harness.machine import process_state
 from rnnbench.harness.machine.process_state import CORES, ProcessState
-from rnnbench.harness.machine.torch_state import NotRestoredError, read
+from rnnbench.harness.machine.global_settings import NotRestoredError, read
 
 
 def lower(name: str) -> Callable[[], None]:
