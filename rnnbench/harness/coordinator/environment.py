@@ -13,6 +13,7 @@ from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.system_files import file_text
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
@@ -28,7 +29,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            "frequency_governor": _first_line(core / "cpufreq" / "scaling_governor"),
+            "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
         **devices.described(),
@@ -66,11 +67,4 @@ def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
         return None

@@ -1,0 +1,11 @@
+"""The small files in which Linux tells about itself, below /proc and /sys."""
+
+from pathlib import Path
+
+
+def file_text(file: Path) -> str:
+    """The content of a file without the white space around it; empty if the file can't be read."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
