@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from rnnbench.analysis.gaps.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent
 from rnnbench.store.profiles import Profile
@@ -34,9 +34,8 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("operators", lambda row: count(row["operators"]) if row["operators"] else MISSING, numeric=True),
         Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
     ]
-    breaks = [index for index, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
     note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
-    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
+    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=where_new(shares["case"]))
 
 
 def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
