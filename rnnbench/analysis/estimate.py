@@ -34,6 +34,11 @@ class Estimate:
     lower: float
     upper: float
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether both bounds are known."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 

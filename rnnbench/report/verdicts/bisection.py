@@ -66,8 +66,7 @@ def _size(change: CaseChange) -> str:
     ratio = change.ratio
     if ratio is None or not math.isfinite(ratio.value):
         return "its time is not known"
-    has_interval = math.isfinite(ratio.lower) and math.isfinite(ratio.upper)
-    return f"{slower(ratio.value)}{f' ({change_span(ratio)})' if has_interval else ''}"
+    return f"{slower(ratio.value)}{f' ({change_span(ratio)})' if ratio.has_interval else ''}"
 
 
 def _cause(cause: SlowCommit, answer: Bisection, labels: Labels) -> Iterable[str]:

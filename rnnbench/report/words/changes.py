@@ -37,8 +37,8 @@ def change_with_interval(judged: Judged) -> str:
 
 def change_interval(estimate: Estimate) -> str:
     """`[+4.2%, +6.0%]`; empty if it is not known."""
-    known = math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
-    return f"[{span(change(estimate.lower), change(estimate.upper), ', ')}]" if known else ""
+    ends = span(change(estimate.lower), change(estimate.upper), ", ")
+    return f"[{ends}]" if estimate.has_interval else ""
 
 
 def change_span(estimate: Estimate) -> str:
