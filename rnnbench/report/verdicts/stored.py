@@ -19,7 +19,7 @@ from rnnbench.report.verdicts.as_json import SCHEMA_VERSION
 from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.store.metrics import METRICS
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.records import Case
 from rnnbench.store.regular_files import read_text
 from rnnbench.text import plural
@@ -28,7 +28,6 @@ FILE = "verdicts.json"
 NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", "_low", "_high")]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
-METRIC = {metric.name: metric for metric in METRICS}
 WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a file of somebody else's making may lead to
 
 
@@ -102,9 +101,9 @@ def _finding(line: Mapping[str, Any]) -> Finding:
         _estimate(line, "mean_ratio"),
         replicates=int(line["replicates"]),
         changes=tuple(
-            Change(METRIC[change["metric"]], int(change["base"]), int(change["head"]))
+            Change(BY_NAME[change["metric"]], int(change["base"]), int(change["head"]))
             for change in line["changes"]
-            if change["metric"] in METRIC
+            if change["metric"] in BY_NAME
         ),
         time_verdict=verdict if decided_by or verdict not in ("regressed", "improved") else None,
         decided_by=decided_by,
