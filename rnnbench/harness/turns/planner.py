@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from scipy import stats
-
-from rnnbench.analysis.estimate import estimates_of
+from rnnbench.analysis.estimate import estimates_of, t_quantile
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Measurement, Workload
@@ -290,4 +288,4 @@ def visits_needed(record: GroupRecord, settings: Settings) -> tuple[int, bool]:
 @cache
 def _half_width(replicates: int) -> float:
     """Half-width of Student's 95% interval, in standard deviations."""
-    return float(stats.t.ppf(0.975, replicates - 1)) / math.sqrt(replicates) if replicates > 1 else math.inf
+    return t_quantile(0.975, replicates - 1) / math.sqrt(replicates) if replicates > 1 else math.inf
