@@ -122,8 +122,8 @@ def _answered(
         answer = answer.with_notes(f"the budget of {budget_seconds:g} s was spent before the search ended")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
         answer = answer.with_notes(NOTHING_CONFIRMED)
-    order = {commit.sha: place for place, commit in enumerate(path)}
-    causes = sorted(search.causes, key=lambda cause: order.get((cause.merged_by or cause.commit).sha, 0))
+    index_of = {commit.sha: index for index, commit in enumerate(path)}
+    causes = sorted(search.causes, key=lambda cause: index_of.get((cause.merged_by or cause.commit).sha, 0))
     return replace(
         answer,
         causes=tuple(causes),

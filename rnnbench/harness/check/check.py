@@ -13,7 +13,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
-from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
+from rnnbench.harness.check.more_time import more_time, too_few_pairs, too_short
 from rnnbench.harness.check.observed_before import COMMIT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
@@ -129,7 +129,7 @@ def _comparison(
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     if any(case_finding.verdict == "inconclusive" for case_finding in findings):
         if runner.replicates < MIN_PAIRS:
-            notes.append(fewest_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
+            notes.append(too_few_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
         else:
             notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")

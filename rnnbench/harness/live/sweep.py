@@ -14,7 +14,7 @@ from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
-from rnnbench.harness.live.measuring import Found, RoundsDisplay, measure
+from rnnbench.harness.live.measuring import MeasuredModules, RoundsDisplay, measure
 from rnnbench.raised import is_interrupt
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
@@ -29,7 +29,7 @@ class SweptPoint:
     """The result at one combination of sizes."""
 
     sizes: Sizes
-    found: Found | None  # None if it failed
+    found: MeasuredModules | None  # None if it failed
     reason: str = ""  # why it failed
 
 
