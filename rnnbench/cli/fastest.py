@@ -31,8 +31,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.groups import cases_of
     from rnnbench.harness.fastest.cases import wanted
-    from rnnbench.harness.fastest.found import search
     from rnnbench.harness.fastest.module_source import importable, source
+    from rnnbench.harness.fastest.suite_search import find_wanted
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 
@@ -55,7 +55,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     for module, shapes in modules.items():
         try:
             with shown_rounds() as on_progress:
-                found[module] = search(module, shapes, root, budget, on_progress)
+                found[module] = find_wanted(module, shapes, root, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(str(fault))
             continue

@@ -17,7 +17,7 @@ from torch import nn
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.module import CallShape
+from rnnbench.harness.fastest.timed_ways import CallShape
 from rnnbench.harness.fastest.selection import rounds_on
 from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
 

@@ -16,9 +16,10 @@ from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sum
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices, live
 from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
+from rnnbench.harness.fastest.module import FoundWays
 from rnnbench.harness.fastest.run_module import Kind, RunModule
 from rnnbench.harness.fastest.selection import rounds_on, select
+from rnnbench.harness.fastest.timed_ways import CallShape, TimedWay, from_rows
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.calls import with_gradients
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
