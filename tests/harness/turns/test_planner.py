@@ -7,7 +7,8 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner, has_ratio
+from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION
+from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
 from tests import workload as small
