@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,7 +88,7 @@ def measure(
         max_replicates=max_replicates,
         window_seconds=window_seconds,
     )
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         display = live.RoundsDisplay(on_progress, warn_of_overrun(settings))
         found = live.measure(modules, inputs, phase, reference, settings, display, threads)
     return measured(found, phase, settings)
@@ -148,7 +147,7 @@ def sweep(
         "phase": phases(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
-    with shown_points() if progress else nullcontext(lambda number, points: lambda step: None) as shown:
+    with shown_points(is_wanted=progress) as shown:
         points = list(
             points_of(
                 modules, inputs, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
@@ -211,7 +210,7 @@ def fastest(
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
         return FastestModule(with_ways(module, input, rows))
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
 
 
@@ -257,7 +256,7 @@ def explain(
 
     settings = measure_settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
     path = None if folder is None else Path(folder)
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         display = RoundsDisplay(on_progress, warn_of_overrun(settings))
         result, profiles = explain_live(modules, inputs, phase, reference, settings, path, display, threads)
     taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}
