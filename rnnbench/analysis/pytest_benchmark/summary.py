@@ -7,12 +7,13 @@ no interval of their own: it is over processes, and there is none for a single f
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import columns, estimates_of
+from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
@@ -57,11 +58,11 @@ def summarize(saved: BenchmarkFiles, reference: str | None = None) -> pd.DataFra
                 "reference": saved.benchmarks[base].name if base else "",
                 "processes": len(processes),
                 "rounds": sum(rounds.number for rounds in processes),
-                **columns("seconds", time),
+                **estimate_columns("seconds", as_ratio(time)),
                 "rounds_low_seconds": pd.Series([rounds.low for rounds in processes]).median(),
                 "rounds_high_seconds": pd.Series([rounds.high for rounds in processes]).median(),
                 "mean_seconds": sum(rounds.mean for rounds in processes) / len(processes),
-                **columns("ratio", ratio),
+                **estimate_columns("ratio", as_ratio(ratio)),
             }
         )
     return pd.DataFrame(rows)
@@ -80,10 +81,9 @@ def chosen(saved: BenchmarkFiles, reference: str | None) -> dict[str, str]:
         keys.setdefault(saved.benchmarks[key].group, []).append(key)
     for group, own in keys.items():
         if reference is not None and len(own) > 1:
-            more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""
             raise UserError(
                 f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
-                f"{', '.join(own[:NAMED])}{more}; name one of them, or make groups that have one each"
+                f"{_first(own)}; name one of them, or make groups that have one each"
             )
     return {group: own[0] for group, own in keys.items() if len(own) == 1}
 
@@ -105,10 +105,13 @@ def _fits(saved: BenchmarkFiles, reference: str) -> list[str]:
     if fits := [key for key, own in words.items() if any(map(pattern.fullmatch, own))]:
         return fits
     names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
+    raise UserError(f"reference {reference}: {saved.name} has no such benchmark; it has {_first(names)}")
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of some names, and how many others there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    raise UserError(
-        f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
-    )
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def sample(saved: BenchmarkFiles, key: str, reference: str | None) -> Sample:

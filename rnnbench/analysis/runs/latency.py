@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from rnnbench.analysis.estimate import t_quantile
+from rnnbench.analysis.estimate import ENDS, t_quantile
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
 LATE = "late_share"
@@ -39,7 +39,7 @@ def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFram
     is_stream = cases["task"].eq("streaming").to_numpy()
     if not is_stream.any():
         return cases
-    columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ("", "_low", "_high")]
+    columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ENDS]
     cases = cases.assign(**dict.fromkeys(columns, math.nan))
     streams = replicates[is_stream[replicates["number"].to_numpy(dtype=np.int64)]]
     periods = cases["period_seconds"].to_dict()

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from rnnbench.analysis.estimate import ENDS
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.changes import GLYPHS, change_cell, interval_cell
 from rnnbench.report.words.units import round_percent
@@ -28,7 +29,7 @@ def render(findings: pd.DataFrame) -> Table:
         Column("why", of("why")),
     ]
     frame = findings.assign(verdict=findings["verdict"].astype(object).where(findings["verdict"].notna(), None))
-    for end in ("", "_low", "_high"):
+    for end in ENDS:
         by_mean = frame["described_by"] == "mean_ratio"
         frame[f"described{end}"] = frame[f"mean_ratio{end}"].where(by_mean, frame[f"ratio{end}"])
     breaks = [int(row) for row in range(1, len(frame)) if frame["verdict"].iloc[row] != frame["verdict"].iloc[row - 1]]

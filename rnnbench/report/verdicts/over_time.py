@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rnnbench.analysis.estimate import ENDS
 from rnnbench.report.verdicts import stored
 from rnnbench.report.verdicts.stored import COLUMNS, StoredCheck
 from rnnbench.store.folder import read_info
@@ -45,6 +46,6 @@ def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
     is_by_mean = found["described_by"] == "mean_ratio"
     changes = {
         f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float)
-        for end in ("", "_low", "_high")
+        for end in ENDS
     }
     return found.assign(**changes)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import ENDS, Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import answer, as_json
@@ -25,7 +25,7 @@ from rnnbench.store.regular_files import read_text
 from rnnbench.text import plural
 
 FILE = "verdicts.json"
-NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", "_low", "_high")]
+NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
 WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a file of somebody else's making may lead to
@@ -111,7 +111,7 @@ def _finding(line: Mapping[str, Any]) -> Finding:
 
 
 def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
-    value, low, high = (line[f"{ratio}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (line[f"{ratio}{end}"] for end in ENDS)
     if value is None:
         return None
     return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
