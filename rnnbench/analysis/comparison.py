@@ -220,7 +220,6 @@ def newly_suspect(sides: Iterable[tuple[Measurement, Measurement]]) -> list[str]
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
-
     return tuple(sorted(findings, key=lambda result: (RANKS[result.verdict], -_slowest(result))))
 
 
