@@ -7,7 +7,6 @@ no interval of their own: it is over processes, and there is none for a single f
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +15,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
+from rnnbench.text import first_few
 
 NAMED = 5  # benchmarks that an error names
 Value = Literal["low", "mean"]
@@ -83,7 +83,7 @@ def chosen(saved: BenchmarkFiles, reference: str | None) -> dict[str, str]:
         if reference is not None and len(own) > 1:
             raise UserError(
                 f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
-                f"{_first(own)}; name one of them, or make groups that have one each"
+                f"{first_few(own, NAMED)}; name one of them, or make groups that have one each"
             )
     return {group: own[0] for group, own in keys.items() if len(own) == 1}
 
@@ -105,13 +105,7 @@ def _fits(saved: BenchmarkFiles, reference: str) -> list[str]:
     if fits := [key for key, own in words.items() if any(map(pattern.fullmatch, own))]:
         return fits
     names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
-    raise UserError(f"reference {reference}: {saved.name} has no such benchmark; it has {_first(names)}")
-
-
-def _first(names: Sequence[str]) -> str:
-    """The first of some names, and how many others there are."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
+    raise UserError(f"reference {reference}: {saved.name} has no such benchmark; it has {first_few(names, NAMED)}")
 
 
 def sample(saved: BenchmarkFiles, key: str, reference: str | None) -> Sample:

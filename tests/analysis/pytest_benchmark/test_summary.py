@@ -78,7 +78,7 @@ def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
     entry = benchmark("test_a", [1.0])
     saved = read(write(tmp_path / "a.json", [entry, entry | {"fullname": "other.py::test_a"}]))
     with pytest.raises(
-        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a, other\.py::test_a; name one"
+        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a and other\.py::test_a; name one"
     ):
         chosen(saved, "test_a")
     many = [benchmark("test_a", [1.0], group="one", params={"size": size}) for size in range(9)]
