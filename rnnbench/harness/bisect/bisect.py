@@ -12,8 +12,8 @@ from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, CompareOptions
 from rnnbench.harness.bisect.journal import Journal
 from rnnbench.harness.bisect.search import Search, cases_to_search
+from rnnbench.harness.check import suite_repository
 from rnnbench.harness.check.selection import NOT_OF_THE_CODE
-from rnnbench.harness.check.sides import path_in_repository, repository_of
 from rnnbench.harness.machine import git
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
@@ -48,8 +48,8 @@ def bisect(
     on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
-    repository = repository_of(suite)
-    within = path_in_repository(suite, repository)
+    repository = suite_repository.required_top(suite)
+    within = suite_repository.required_path(suite, repository)
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     path = history.path(repository, first, last)
     groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
