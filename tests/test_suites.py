@@ -210,7 +210,7 @@ def test_the_older_name_of_max_replicates_is_read_in_suites_and_in_runs(tmp_path
     older = suite(tmp_path, '[measure]\nmost_replicates = 7\n[[sweep]]\ncell = "gru"')
     assert older.settings.max_replicates == 7
     assert Settings.model_validate({"replicates": 2, "most_replicates": 3}).max_replicates == 3
-    with pytest.raises(UserError, match="measure.most_replicates: 0 is not a whole number"):
+    with pytest.raises(UserError, match=r"measure\.most_replicates: 0 is not a whole number"):
         suite(tmp_path, '[measure]\nmost_replicates = 0\n[[sweep]]\ncell = "gru"')
 
 

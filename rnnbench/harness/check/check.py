@@ -30,6 +30,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import margins
 
+
 def check(
     base: Side,
     head: Side,

@@ -109,7 +109,8 @@ class RunInWays(nn.Module):
             return AS_GIVEN
         if not why_only_as_given(self._given, run.kind) and not _is_transformed():
             return self.way_for(shape)
-        if run.kind == "layer" and (lost := [name for name in weight_names(self._given) if not hasattr(self._given, name)]):
+        names = weight_names(self._given) if run.kind == "layer" else []
+        if lost := [name for name in names if not hasattr(self._given, name)]:
             raise RuntimeError(
                 f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, and "
                 "call rnnbench.fastest again."

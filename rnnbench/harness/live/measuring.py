@@ -83,7 +83,9 @@ def measure(
         return timed(prepared, settings, started, shown)
 
 
-def timed(prepared: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT) -> MeasuredModules:
+def timed(
+    prepared: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT
+) -> MeasuredModules:
     """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     device = devices.open_device(prepared.device)
@@ -100,7 +102,9 @@ def timed(prepared: ComparedModules, settings: Settings, started: float, shown: 
     compared, note = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
     notes = (*prepared.notes, note) if note else prepared.notes
     counts = {name: _parameters(arm.run) for name, arm in prepared.arms.items()}
-    return MeasuredModules(taken, prepared.reference, compared, counts, prepared.device, prepared.threads, torch.__version__, notes)
+    return MeasuredModules(
+        taken, prepared.reference, compared, counts, prepared.device, prepared.threads, torch.__version__, notes
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Values that hold for a whole process: how each is read and set, and how those that a case has changed are put back."""
+"""Values that hold for a whole process: how each is read and set, and how those that a case changed are put back."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress

@@ -35,7 +35,8 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
     ]
     note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
-    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=where_new(shares["case"]))
+    breaks = where_new(shares["case"])
+    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
 
 
 def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
@@ -52,7 +53,11 @@ def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("operators a step", of("operators_per_step", _number), numeric=True),
         Column("launches a step", of("launches_per_step", _number), numeric=True),
         Column("allocations a step", of("allocations_per_step", _number), numeric=True),
-        Column("bytes allocated a step", of("allocated_bytes_per_step", lambda size: or_missing(size, memory)), numeric=True),
+        Column(
+            "bytes allocated a step",
+            of("allocated_bytes_per_step", lambda size: or_missing(size, memory)),
+            numeric=True,
+        ),
         Column("under the profiler", lambda row: f"{_number(row['profiler_cost'])}×", numeric=True),
         Column("to know", of("told", one_line)),
     ]

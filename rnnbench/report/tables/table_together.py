@@ -107,7 +107,7 @@ def _machine(together: Together, rows: list[TogetherRow]) -> pd.DataFrame:
     for row in rows:
         for index, ((name, _), estimate) in enumerate(zip(together.runs, row.ratios, strict=True)):
             judged = row.changes[index - 1] if index else None
-            line = {"case": row.case.key, "run": name}
+            line: dict[str, Any] = {"case": row.case.key, "run": name}
             line |= estimate_columns("ratio_to_reference", estimate)
             line |= estimate_columns("change_to_first_run", judged.deciding if judged else None)
             verdict = _verdict(together, index - 1, row) if index else None

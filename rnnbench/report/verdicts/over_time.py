@@ -45,7 +45,6 @@ def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
     is_by_mean = found["described_by"] == "mean_ratio"
     changes = {
-        f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float)
-        for end in ENDS
+        f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float) for end in ENDS
     }
     return found.assign(**changes)

@@ -70,7 +70,7 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
     with pytest.raises(UserError, match=r"reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
         chosen(saved, "nn")
     few = read(write(tmp_path / "b.json", [benchmark(f"test_{number}", [1.0]) for number in range(5)]))
-    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3, test_4$"):
+    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3 and test_4$"):
         chosen(few, "nn")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION
+from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION, visits_to_come
 from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
@@ -154,11 +154,10 @@ def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypat
     chosen = Planner(groups, Settings(replicates=4, max_replicates=4, precision=None))
     chosen.add_start(1.0)
     looked: list[int] = []
-    to_come = planning.visits_to_come
 
     def look(*arguments: Any) -> int:
         looked.append(1)
-        return to_come(*arguments)
+        return visits_to_come(*arguments)
 
     monkeypatch.setattr(planning, "visits_to_come", look)
     for group in groups[:10]:
