@@ -18,7 +18,12 @@ def place(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
     ]
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return line_of(frames[-1]) if frames else ""
+
+
+def line_of(frame: traceback.FrameSummary) -> str:
+    """` (file.py:12)`: the line at which a frame is."""
+    return f" ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def is_interrupt(error: BaseException) -> bool:

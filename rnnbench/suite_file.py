@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -110,8 +111,9 @@ class Settings(_Strict):
 
     model_config = ConfigDict(frozen=True)
 
-    replicates: Size = 6  # the minimum, even above the default of `most_replicates`
-    most_replicates: Size = 20
+    replicates: Size = 6  # the minimum, even above the default of `max_replicates`
+    # Suites and runs of older versions call it `most_replicates`.
+    max_replicates: Annotated[Size, Field(validation_alias=AliasChoices("max_replicates", "most_replicates"))] = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01

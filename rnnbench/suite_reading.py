@@ -231,9 +231,9 @@ def _of_step(sweep: Sweep) -> Iterable[str]:
 
 def _too_few(measure: Settings) -> Iterable[str]:
     """The fault of a file that asks for more replicates than it allows."""
-    least, most = measure.replicates, measure.most_replicates
-    if "most_replicates" in measure.model_fields_set and least > most:
-        yield f"measure.replicates: {least} is more than most_replicates, {most}; expected at least {least} there"
+    least, most = measure.replicates, measure.max_replicates
+    if "max_replicates" in measure.model_fields_set and least > most:
+        yield f"measure.replicates: {least} is more than max_replicates, {most}; expected at least {least} there"
 
 
 def _cells(sweep: Mapping[str, Any]) -> list[str]:

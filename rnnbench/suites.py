@@ -14,6 +14,7 @@ from rnnbench import suite_reading
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
+from rnnbench.groups import grouped
 from rnnbench.store.records import (
     AXES,
     DEFAULTS,
@@ -90,15 +91,8 @@ class Suite:
         if most is not None and count > most:
             raise TooManyCases(f"{self.file}: the sweeps have {count:,} cases, more than {most:,}; select some of them")
         cases = dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes))
-        groups: dict[Workload, list[Case]] = {}
-        for case in cases:
-            if case.is_reference or _is_wanted(case, only):
-                groups.setdefault(case.workload, []).append(case)
-        kept = [
-            Group(workload, tuple(members))
-            for workload, members in groups.items()
-            if any(_is_wanted(case, only) for case in members)
-        ]
+        groups = grouped(case for case in cases if case.is_reference or _is_wanted(case, only))
+        kept = [group for group in groups if any(_is_wanted(case, only) for case in group.cases)]
         if not kept:
             raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
         return self.with_sweeps(kept)

@@ -37,6 +37,11 @@ def first_line(error: BaseException) -> str:
     return (message_of(error).strip().splitlines() or [""])[0][:300]
 
 
+def last_line(text: str) -> str:
+    """The last line of a text that is not empty; empty if there is none."""
+    return (text.strip().splitlines() or [""])[-1]
+
+
 def error_in_words(error: BaseException) -> str:
     """`KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
     line = first_line(error)

@@ -317,7 +317,7 @@ def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(repo: Path) -> N
 
 @pytest.mark.alone
 def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None:
-    suite = SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmost_replicates = 4")
+    suite = SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmax_replicates = 4")
     (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
     base = rnnbench("run", "mine.toml", cwd=repo).stdout.splitlines()[-1]
     shutil.copytree(repo / base, repo / "copy")

@@ -116,7 +116,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
             raise UserError(f"{module.cell}: its state is not known")
         return ()
 
-    monkeypatch.setattr("rnnbench.harness.fastest.found.search", search)
+    monkeypatch.setattr("rnnbench.harness.fastest.suite_search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.words.fastest.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
     result = in_process("fastest", "modern", "--only", only, cwd=folder)

@@ -58,7 +58,7 @@ def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report results/MyGRU-*"]
     suite = tmp_path / "MyGRU.toml"
-    suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmost_replicates = 2"))
+    suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmax_replicates = 2"))
     done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     [run] = tmp_path.glob("results/MyGRU-*")

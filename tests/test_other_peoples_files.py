@@ -16,7 +16,7 @@ SUITE = """
 name = "mine"
 [measure]
 replicates = 1
-most_replicates = 1
+max_replicates = 1
 windows = 2
 window_seconds = 0.001
 [check]

@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.expressions import expression, parse_only
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Group
-from rnnbench.suite_file import CheckSettings
+from rnnbench.suite_file import CheckSettings, Settings
 from rnnbench.suites import Suite
 
 
@@ -197,14 +197,22 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         ),
         ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
         (
-            '[measure]\nreplicates = 30\nmost_replicates = 29\n[[sweep]]\ncell = "gru"',
-            "replicates: 30 is more than most_replicates, 29; expected",
+            '[measure]\nreplicates = 30\nmax_replicates = 29\n[[sweep]]\ncell = "gru"',
+            "replicates: 30 is more than max_replicates, 29; expected",
         ),
     ],
 )
 def test_a_file_of_the_wrong_shape_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         suite(tmp_path, text)
+
+
+def test_the_older_name_of_max_replicates_is_read_in_suites_and_in_runs(tmp_path: Path) -> None:
+    older = suite(tmp_path, '[measure]\nmost_replicates = 7\n[[sweep]]\ncell = "gru"')
+    assert older.settings.max_replicates == 7
+    assert Settings.model_validate({"replicates": 2, "most_replicates": 3}).max_replicates == 3
+    with pytest.raises(UserError, match=r"measure\.most_replicates: 0 is not a whole number"):
+        suite(tmp_path, '[measure]\nmost_replicates = 0\n[[sweep]]\ncell = "gru"')
 
 
 def test_a_name_that_no_folder_can_have_is_refused_in_words(tmp_path: Path) -> None:

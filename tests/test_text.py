@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.text import error_in_words, first_few, printable, writable
+from rnnbench.text import error_in_words, first_few, last_line, printable, writable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -28,6 +28,11 @@ def test_every_error_can_be_told() -> None:
     assert error_in_words(ValueError(" no size\nmore")) == "ValueError: no size"
     assert error_in_words(NotImplementedError()) == "NotImplementedError"
     assert error_in_words(Mute()) == "Mute: its message can't be shown, since its __str__ raises ValueError"
+
+
+def test_the_last_line_is_not_an_empty_one() -> None:
+    assert last_line("first\nlast\n\n") == "last"
+    assert last_line(" \n") == ""
 
 
 def test_of_many_words_the_first_few_stand_and_a_count() -> None:

@@ -14,7 +14,7 @@ from rnnbench.analysis.gaps.breakdown import TOO_LONG
 
 ROOT = Path(__file__).parents[1]
 TRIES = 3  # to explain a gap
-FEWER = "replicates = 1\nmost_replicates = 1\nwindows = 2\nwindow_seconds = 0.002"  # replaces the suite's budget
+FEWER = "replicates = 1\nmax_replicates = 1\nwindows = 2\nwindow_seconds = 0.002"  # replaces the suite's budget
 
 
 def blocks() -> list[str]:

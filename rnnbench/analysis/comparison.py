@@ -83,7 +83,7 @@ class Finding:
     @property
     def has_interval(self) -> bool:
         """Whether its time could have shown a regression; the time of a single replicate can't."""
-        return self.low is not None and math.isfinite(self.low.lower) and math.isfinite(self.low.upper)
+        return self.low is not None and self.low.has_interval
 
     @property
     def is_unjudged(self) -> bool:
@@ -220,7 +220,6 @@ def newly_suspect(sides: Iterable[tuple[Measurement, Measurement]]) -> list[str]
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
-
     return tuple(sorted(findings, key=lambda result: (RANKS[result.verdict], -_slowest(result))))
 
 

@@ -8,7 +8,7 @@ that the two-sided Wilcoxon signed-rank test does not reject, which needs no nor
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ MAX_FOR_EXACT = 50
 MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases with many replicates do not fill the memory
 
 FARTHEST_LOG = 300.0  # of a ratio; the times of a spoilt run may differ so much that the ends of intervals overflow
+ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
 LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
 
 
@@ -33,6 +34,11 @@ class Estimate:
     value: float
     lower: float
     upper: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both bounds are known."""
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
 
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -49,10 +55,10 @@ def as_ratio(log: Estimate) -> Estimate:
     return Estimate(*from_logs(np.array([log.value, log.lower, log.upper])).tolist())
 
 
-def columns(name: str, log: Estimate) -> dict[str, float]:
-    """`as_ratio` as columns of a frame: `name`, `name_low` and `name_high`."""
-    ratio = as_ratio(log)
-    return {name: ratio.value, f"{name}_low": ratio.lower, f"{name}_high": ratio.upper}
+def estimate_columns(name: str, known: Estimate | None) -> dict[str, float | None]:
+    """An estimate as columns of a frame: `name`, `name_low` and `name_high`; None if there is none."""
+    values = (None, None, None) if known is None else astuple(known)
+    return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, columns, estimates_of
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimate_columns, estimates_of
 from rnnbench.analysis.neighbours import widened
 from rnnbench.analysis.replicate import Times
 
@@ -27,8 +27,8 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     seconds, compared = _estimated(logs), _estimated(ratios)
     rows = {
         arm: {
-            **columns("seconds", seconds[arm]),
-            **columns("ratio", compared.get(arm, Estimate(0.0, 0.0, 0.0))),
+            **estimate_columns("seconds", as_ratio(seconds[arm])),
+            **estimate_columns("ratio", as_ratio(compared.get(arm, Estimate(0.0, 0.0, 0.0)))),
             "mean_seconds": fmean(round_times.mean for round_times in times[arm]),
             "replicates": len(values),
         }

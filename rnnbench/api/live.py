@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +32,7 @@ def measure(
     precision: float | None = 0.02,
     budget_seconds: float | None = 30.0,
     replicates: int = 6,
-    most_replicates: int = 20,
+    max_replicates: int = 20,
     window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
@@ -61,7 +60,7 @@ def measure(
     a module keeps results, so that a second call with the same input does less.
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
-    are at least `replicates` and at most `most_replicates` rounds. A round that would not fit into `budget_seconds`
+    are at least `replicates` and at most `max_replicates` rounds. A round that would not fit into `budget_seconds`
     (None: no limit) is not started, except the first; a warning says if a single round takes longer. Ctrl-C ends the
     rounds and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
 
@@ -86,10 +85,10 @@ def measure(
         precision=precision,
         budget_seconds=budget_seconds,
         replicates=replicates,
-        most_replicates=most_replicates,
+        max_replicates=max_replicates,
         window_seconds=window_seconds,
     )
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         display = live.RoundsDisplay(on_progress, warn_of_overrun(settings))
         found = live.measure(modules, inputs, phase, reference, settings, display, threads)
     return measured(found, phase, settings)
@@ -107,7 +106,7 @@ def sweep(
     precision: float | None = 0.02,
     budget_seconds: float | None = 120.0,
     replicates: int = 4,
-    most_replicates: int = 20,
+    max_replicates: int = 20,
     window_seconds: float = 0.01,
     progress: bool = True,
     **sizes: Sequence[Any],
@@ -125,7 +124,7 @@ def sweep(
     fit (`same_weights`). `inputs`: a function that makes the inputs from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
     measured, the modules in turns. `budget_seconds` is for all combinations together. `reference`, `precision`,
-    `replicates`, `most_replicates`, `window_seconds` and `progress` are those of `measure`.
+    `replicates`, `max_replicates`, `window_seconds` and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
@@ -141,14 +140,14 @@ def sweep(
         precision=precision,
         budget_seconds=budget_seconds,
         replicates=replicates,
-        most_replicates=most_replicates,
+        max_replicates=max_replicates,
         window_seconds=window_seconds,
     )
     axes = {name: values_of(name, values) for name, values in sizes.items()} | {
         "phase": phases(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
-    with shown_points() if progress else nullcontext(lambda number, points: lambda step: None) as shown:
+    with shown_points(is_wanted=progress) as shown:
         points = list(
             points_of(
                 modules, inputs, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
@@ -211,7 +210,7 @@ def fastest(
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
         return FastestModule(with_ways(module, input, rows))
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
 
 
@@ -257,7 +256,7 @@ def explain(
 
     settings = measure_settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
     path = None if folder is None else Path(folder)
-    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+    with shown_rounds(is_wanted=progress) as on_progress:
         display = RoundsDisplay(on_progress, warn_of_overrun(settings))
         result, profiles = explain_live(modules, inputs, phase, reference, settings, path, display, threads)
     taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}

@@ -14,6 +14,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.cells.errors import CellMissing
+from rnnbench.raised import line_of
 from rnnbench.text import error_in_words, first_line
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def _said(error: BaseException) -> str:
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__
-    place = f" ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else ""
-    return f"{error_in_words(error)}{place}"
+    return f"{error_in_words(error)}{line_of(frame) if is_in_users_file else ''}"
 
 
 def _in_package(file: Path, name: str) -> str:

@@ -4,6 +4,7 @@ A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell
 (batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,9 +34,12 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
 
 def first(layer_state: State, sequences: int) -> State:
     """A torch.nn layer's state of the first `sequences` of a batch."""
-    if isinstance(layer_state, Tensor):
-        return layer_state[:, :sequences].contiguous()  # as cuDNN requires
-    return tuple(part[:, :sequences].contiguous() for part in layer_state)
+    return each_tensor(layer_state, lambda part: part[:, :sequences].contiguous())  # as cuDNN requires
+
+
+def each_tensor(layer_state: State, change: Callable[[Tensor], Tensor]) -> State:
+    """A torch.nn layer's state with each of its tensors changed."""
+    return change(layer_state) if isinstance(layer_state, Tensor) else tuple(map(change, layer_state))
 
 
 def output(cell_state: State, *, stacked: bool) -> Tensor:

@@ -186,6 +186,7 @@ def _live(
     from rnnbench.expressions import parse_only
     from rnnbench.harness.check import check
     from rnnbench.harness.check.own_code import ForeignModules
+    from rnnbench.harness.check.selection import select
     from rnnbench.harness.check.sides import sides
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suites import TooManyCases
@@ -196,7 +197,7 @@ def _live(
     ):
         with adding(CONFIRM, TooManyCases):
             expression = parse_only(only, "--only", arguments=suite.arguments)
-            selection = check.select(first, second, expression, device, any_number=yes)
+            selection = select(first, second, expression, device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(
                 first,

@@ -29,9 +29,10 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
     from rnnbench.cell_suite import SIZES, is_cell, of_cell
+    from rnnbench.groups import cases_of
     from rnnbench.harness.fastest.cases import wanted
-    from rnnbench.harness.fastest.found import search
     from rnnbench.harness.fastest.module_source import importable, source
+    from rnnbench.harness.fastest.suite_search import find_wanted
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 
@@ -40,7 +41,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     if is_class := is_cell(suite):
         of_cell(suite, "none", whole=False)  # names what is wrong
     chosen = read_suite(SIZES if is_class else suite)
-    cases = [case for group in selected(chosen, only, device, yes=True) for case in group.cases]
+    cases = cases_of(selected(chosen, only, device, yes=True))
     root = Path.cwd() if is_class else chosen.file.parent
     modules, left_out = wanted(cases, suite if is_class else "")
     if not modules:
@@ -54,7 +55,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     for module, shapes in modules.items():
         try:
             with shown_rounds() as on_progress:
-                found[module] = search(module, shapes, root, budget, on_progress)
+                found[module] = find_wanted(module, shapes, root, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(str(fault))
             continue

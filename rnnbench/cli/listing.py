@@ -115,11 +115,11 @@ def list_cases(
     from rnnbench.cell_suite import missing_name
     from rnnbench.cells import file_of, is_own
     from rnnbench.expressions import common, expression, telling
+    from rnnbench.groups import cases_of
     from rnnbench.store.records import AXES
 
     chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
-    groups = selected(chosen, only, device, yes=yes)
-    cases = [case for group in groups for case in group.cases]
+    cases = cases_of(selected(chosen, only, device, yes=yes))
     axes = AXES if full else telling(cases, chosen.values(device))
     if not full:
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))

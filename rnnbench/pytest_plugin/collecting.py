@@ -10,6 +10,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only
+from rnnbench.groups import cases_of
 from rnnbench.pytest_plugin.clock import BlockClock
 from rnnbench.pytest_plugin.marker import CASE_FIXTURE, fault
 from rnnbench.report.words.case_names import case_name, group_name
@@ -65,7 +66,7 @@ def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
     only = parse_only(metafunc.config.getoption("rnnbench_only"), arguments=suite.arguments)
     groups = suite.groups(only, None, most=suites.MAX_CASES)
     root = suite.file.parent.resolve()
-    return [Chosen(case, root, suite.settings, BlockClock()) for group in groups for case in group.cases]
+    return [Chosen(case, root, suite.settings, BlockClock()) for case in cases_of(groups)]
 
 
 def _suite_name(metafunc: pytest.Metafunc) -> str:

@@ -195,4 +195,5 @@ METRICS = (
     Metric("times_limit", "times the limit", "times", "the time per call over the limit", is_brief=True),
 )
 
+BY_NAME = {metric.name: metric for metric in METRICS}
 OBSERVED = tuple(metric for metric in METRICS if metric.probe)

@@ -51,20 +51,20 @@ class CompiledRun:
         has_direct = implementation == "prepacked" and bool(direct.available())
         self._run = compiled(step_by_step if has_direct else eager, implementation)
 
-    def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+    def __call__(self, cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
         pieces = -(-len(input) // self._steps)
         if pieces == 1:
-            result: tuple[Tensor, State] = self._run(cell, input, state, way)
+            result: tuple[Tensor, State] = self._run(cell, input, state, options)
             return result
         inputs = input.chunk(pieces)
-        masks = [None] * len(inputs) if way.mask is None else way.mask.chunk(pieces)
+        masks = [None] * len(inputs) if options.mask is None else options.mask.chunk(pieces)
         order = range(len(inputs))
         outputs: dict[int, Tensor] = {}
         state = _like_later(cell, state)
-        for piece in reversed(order) if way.reverse else order:
+        for piece in reversed(order) if options.reverse else order:
             outputs[piece], state = self._run(
-                cell, inputs[piece], state, SequenceOptions(way.stacked, way.reverse, masks[piece])
+                cell, inputs[piece], state, SequenceOptions(options.stacked, options.reverse, masks[piece])
             )
         return torch.cat([outputs[piece] for piece in order]), state
 

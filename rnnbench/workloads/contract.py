@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, leaves, tensor_names, tensors, to_cell
+from rnnbench.cells.states import State, each_tensor, leaves, tensor_names, tensors, to_cell
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.phases import fixed_direction
@@ -183,8 +183,7 @@ def _shapes(state: State) -> list[torch.Size]:
 
 def _layer_state_of_one(built: Built) -> State:
     """The state of one layer in one direction, in torch.nn's form."""
-    parts = tuple(part[:1] for part in tensors(built.layer_state))
-    return parts[0] if isinstance(built.layer_state, Tensor) else parts
+    return each_tensor(built.layer_state, lambda part: part[:1])
 
 
 def _first_state(built: Built) -> State:

@@ -1,7 +1,7 @@
 """The ways to run a cell over a sequence.
 
-`run(cell, input, state, way) -> (outputs, state)` with `input`: (seq, batch, input), `outputs`: (seq, batch, hidden)
-and states in the cell's form (see `rnnbench.cells.states`).
+`run(cell, input, state, options) -> (outputs, state)` with `input`: (seq, batch, input), `outputs`:
+(seq, batch, hidden) and states in the cell's form (see `rnnbench.cells.states`).
 """
 
 from collections.abc import Callable, Sequence
@@ -35,34 +35,34 @@ MANY_ROWS, DIRECT_DTYPES = 16, tuple(direct.VALUES)
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
 
 
-def loop(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """One call of the cell for each step."""
-    return _steps(cell, input.unbind(0), state, way)
+    return _steps(cell, input.unbind(0), state, options)
 
 
-def hoisted(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+def hoisted(cell: Any, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """The input's products for all steps at once, before the loop, then one `advance` for each step."""
-    return _steps(cell.advance, cell.project(input).unbind(0), state, way)
+    return _steps(cell.advance, cell.project(input).unbind(0), state, options)
 
 
-def scan(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+def scan(cell: Any, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """All steps at once, for a recurrence that is linear in its state: the cell's own `scan`."""
-    outputs, final = cell.scan(input.flip(0) if way.reverse else input, state)
-    return outputs.flip(0) if way.reverse else outputs, final
+    outputs, final = cell.scan(input.flip(0) if options.reverse else input, state)
+    return outputs.flip(0) if options.reverse else outputs, final
 
 
-def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+def eager(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """`hoisted` if the cell supports it, else `loop`: the base of the faster implementations."""
-    return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
+    return (hoisted if can_hoist(cell) else loop)(cell, input, state, options)
 
 
-def step_by_step(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+def step_by_step(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """`eager`, but not hoisted where rnnbench's own products make a step of `MANY_ROWS` sequences or more.
 
     They are as fast for such a step as for all steps at once, whose result is too large for the caches.
     """
     is_wide = input.shape[1] >= MANY_ROWS and input.dtype in DIRECT_DTYPES
-    return (loop if is_wide else eager)(cell, input, state, way)
+    return (loop if is_wide else eager)(cell, input, state, options)
 
 
 def can_hoist(cell: nn.Module) -> bool:

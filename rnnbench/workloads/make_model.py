@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.foreign.building import construct
 from rnnbench.cells.foreign.layers import runs_whole
+from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.own import state_count
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Case, Implementation, Reference, Workload, is_cell_reference
@@ -114,10 +115,7 @@ def _whole(workload: Workload, cell_spec: CellSpec, factory: Factory, input_size
     """A user's module that runs the whole sequence; raises Skip if it does not support the layers or directions."""
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
     more |= {"bidirectional": True} if workload.bidirectional else {}
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # a class in C
-        parameters = MappingProxyType({})
+    parameters = parameters_of(factory)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if more.keys() - parameters.keys() and not takes_any:
         raise Skip(f"{factory.__name__} can't be built with {' and '.join(more)}")
@@ -177,10 +175,7 @@ def _nonlinearity(workload: Workload, factory: Factory) -> dict[str, Any]:
     """The argument for a nonlinearity other than tanh; raises Skip if the constructor does not take it."""
     if workload.nonlinearity == "tanh":
         return {}
-    try:
-        takes_it = "nonlinearity" in inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # a class in C
-        takes_it = False
+    takes_it = "nonlinearity" in parameters_of(factory)
     if not takes_it and not (isinstance(factory, type) and issubclass(factory, nn.RNN)):
         raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
     return {"nonlinearity": workload.nonlinearity}

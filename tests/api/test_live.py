@@ -88,13 +88,13 @@ def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> No
 
 
 def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
-    measured = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
+    measured = measure(pair(), INPUT, **QUICK | {"replicates": 3, "max_replicates": 2})
     assert measured.frame["replicates"].tolist() == [3, 3]
 
 
 def test_its_help_is_that_of_a_function() -> None:
     assert list(inspect.signature(measure).parameters)[:3] == ["modules", "inputs", "phase"]
-    assert "most_replicates" in (inspect.getdoc(measure) or "")
+    assert "max_replicates" in (inspect.getdoc(measure) or "")
     assert "measure" in rnnbench.__all__
 
 

@@ -12,7 +12,7 @@ SUITE = """
 name = "cheats"
 [measure]
 replicates = 1
-most_replicates = 1
+max_replicates = 1
 windows = 2
 window_seconds = 0.002
 [[sweep]]

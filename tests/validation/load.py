@@ -46,7 +46,7 @@ def pretended(cases: int, replicates: int = REPLICATES) -> Iterator[Counts]:
         )
         for size in range(1, cases // 2 + 1)
     ]
-    settings = Settings(replicates=replicates, most_replicates=replicates, windows=2, precision=None)
+    settings = Settings(replicates=replicates, max_replicates=replicates, windows=2, precision=None)
     yield from _checkpoints(groups, settings, pretend=True)
 
 
@@ -55,7 +55,7 @@ def real(replicates: int) -> Iterator[Counts]:
     case, reference = small.case("vanilla", dtype="float32"), small.reference_case(dtype="float32")
     group = Group(case.workload, (case, reference))
     settings = Settings(
-        replicates=replicates, most_replicates=replicates, windows=2, window_seconds=0.001, precision=None
+        replicates=replicates, max_replicates=replicates, windows=2, window_seconds=0.001, precision=None
     )
     yield from _checkpoints([group], settings, pretend=False, every=max(1, replicates // 20))
 

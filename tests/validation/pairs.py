@@ -10,7 +10,8 @@ import pandas as pd
 
 from rnnbench import suites
 from rnnbench.analysis.runs.run_times import read
-from rnnbench.harness.check.check import check, select
+from rnnbench.harness.check.check import check
+from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import sides
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.processors import identity

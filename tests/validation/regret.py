@@ -17,8 +17,8 @@ from torch import nn
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.module import CallShape
 from rnnbench.harness.fastest.selection import rounds_on
+from rnnbench.harness.fastest.timed_ways import CallShape
 from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
 
 INPUT, HIDDEN = 64, (64, 256)

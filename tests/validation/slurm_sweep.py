@@ -22,7 +22,7 @@ name = "sweep"
 
 [measure]
 replicates = {REPLICATES}
-most_replicates = {REPLICATES}
+max_replicates = {REPLICATES}
 windows = 2
 window_seconds = 0.002
 budget_seconds = 600

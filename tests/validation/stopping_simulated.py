@@ -126,7 +126,7 @@ def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:
         )
         for size in range(1, kind.cases + 1)
     ]
-    planner = Planner(groups, Settings(replicates=kind.least, most_replicates=MOST, precision=0.02))
+    planner = Planner(groups, Settings(replicates=kind.least, max_replicates=MOST, precision=0.02))
     planner.add_start(1.0)
     samples: dict[Group, list[float]] = {group: [] for group in groups}
     while visits := planner.next_visits(None):

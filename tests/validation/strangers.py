@@ -29,7 +29,7 @@ SUITE = """
 name = "strangers"
 [measure]
 replicates = 4
-most_replicates = 4
+max_replicates = 4
 [check]
 budget_seconds = 150
 margin = 0.9

@@ -17,7 +17,8 @@ import pandas as pd
 
 from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.harness.check.check import check, select
+from rnnbench.harness.check.check import check
+from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import sides
 from tests.validation.hogs import hogs
 

@@ -8,10 +8,9 @@ from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
-from rnnbench.store.metrics import METRICS
+from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case
 
-BY_NAME = {metric.name: metric for metric in METRICS}
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio, estimate
+from rnnbench.analysis.estimate import ENDS, UNKNOWN, Estimate, as_ratio, estimate, estimate_columns
 from rnnbench.analysis.gaps.between import Step, between, in_fastest_library, minus
 from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
@@ -26,7 +26,6 @@ UNLIKE = (
 NOT_PROFILED = "not profiled, so the difference between the two is not explained"
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
-ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` removes
 
 
@@ -200,8 +199,8 @@ def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
             "module": name,
             "kind": step.kind,
             "what": step.what,
-            **{f"seconds{end}": value for end, value in zip(ENDS, astuple(step.seconds), strict=True)},
-            **{f"share{end}": value for end, value in zip(ENDS, astuple(step.share), strict=True)},
+            **estimate_columns("seconds", step.seconds),
+            **estimate_columns("share", step.share),
             "calls": step.calls,
             "is_certain": step.is_certain,
         }

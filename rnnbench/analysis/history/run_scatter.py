@@ -16,7 +16,7 @@ from rnnbench.analysis.location import Location
 
 LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't move
 LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
-LONGEST_LAG = 5  # the longest line over the runs that pairs are apart at most; a step lies in few of so close pairs
+POINTS_OVER_LAG = 5  # of the longest line, over the most runs between a pair: a step lies in few of so close pairs
 MAX_CORRELATION = 0.9  # of neighbouring runs
 # What is assumed of the correlation, and the number of differences that this counts for. Over 40 runs of one case that
 # did not change, 5% have a false change at a correlation of 0.8. Assuming 0.5 gives 11%, and 0.7 finds half the steps.
@@ -44,7 +44,7 @@ class RunScatter:
 
 def run_scatter(lines: Sequence[Sequence[Location]]) -> RunScatter:
     """Estimate from all lines together how points scatter from run to run beyond their own errors."""
-    lags = range(1, max(2, max(map(len, lines), default=0) // LONGEST_LAG) + 1)
+    lags = range(1, max(2, max(map(len, lines), default=0) // POINTS_OVER_LAG) + 1)
     variances = [_variance_between(lines, lag) for lag in lags]
     if not variances[0]:
         return RunScatter(0.0, 0.0)

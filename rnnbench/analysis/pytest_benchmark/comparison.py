@@ -76,8 +76,8 @@ def _judged(
     for key in keys:
         reference = _beside(key, base, head, references)
         pairs[key] = BenchmarkPair(sample(base, key, reference), sample(head, key, reference), reference is not None)
-        fewest = 1 if head.is_exported else MIN_PROCESSES  # a run's replicates are judged as the run is
-        reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
+        min_processes = 1 if head.is_exported else MIN_PROCESSES  # a run's replicates are judged as the run is
+        reasons[key] = _undecidable(pairs[key], min_processes, is_fair or pairs[key].is_ratio)
     judged = _verdicts(pairs, reasons, margin, of_runs=head.is_exported)
     findings = []
     for key in keys:
@@ -128,11 +128,12 @@ def _beside(
     return keys.pop() if len(keys) == 1 else None
 
 
-def _undecidable(pair: BenchmarkPair, fewest: int, is_fair: bool) -> str:
+def _undecidable(pair: BenchmarkPair, min_processes: int, is_fair: bool) -> str:
     """Why there can be no verdict about time; empty if there can."""
     then, now = pair.numbers
-    if min(then, now) < fewest:
-        return f"a verdict takes {fewest} processes a side, and here are {then} and {now}; rounds of one don't count"
+    if min(then, now) < min_processes:
+        needed = f"a verdict takes {min_processes} processes a side"
+        return f"{needed}, and here are {then} and {now}; rounds of one don't count"
     return "" if is_fair else UNFAIR
 
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import columns, estimates_of
+from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
+from rnnbench.text import first_few
 
 NAMED = 5  # benchmarks that an error names
 Value = Literal["low", "mean"]
@@ -57,11 +58,11 @@ def summarize(saved: BenchmarkFiles, reference: str | None = None) -> pd.DataFra
                 "reference": saved.benchmarks[base].name if base else "",
                 "processes": len(processes),
                 "rounds": sum(rounds.number for rounds in processes),
-                **columns("seconds", time),
+                **estimate_columns("seconds", as_ratio(time)),
                 "rounds_low_seconds": pd.Series([rounds.low for rounds in processes]).median(),
                 "rounds_high_seconds": pd.Series([rounds.high for rounds in processes]).median(),
                 "mean_seconds": sum(rounds.mean for rounds in processes) / len(processes),
-                **columns("ratio", ratio),
+                **estimate_columns("ratio", as_ratio(ratio)),
             }
         )
     return pd.DataFrame(rows)
@@ -80,10 +81,9 @@ def chosen(saved: BenchmarkFiles, reference: str | None) -> dict[str, str]:
         keys.setdefault(saved.benchmarks[key].group, []).append(key)
     for group, own in keys.items():
         if reference is not None and len(own) > 1:
-            more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""
             raise UserError(
                 f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
-                f"{', '.join(own[:NAMED])}{more}; name one of them, or make groups that have one each"
+                f"{first_few(own, NAMED)}; name one of them, or make groups that have one each"
             )
     return {group: own[0] for group, own in keys.items() if len(own) == 1}
 
@@ -105,10 +105,7 @@ def _fits(saved: BenchmarkFiles, reference: str) -> list[str]:
     if fits := [key for key, own in words.items() if any(map(pattern.fullmatch, own))]:
         return fits
     names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    raise UserError(
-        f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
-    )
+    raise UserError(f"reference {reference}: {saved.name} has no such benchmark; it has {first_few(names, NAMED)}")
 
 
 def sample(saved: BenchmarkFiles, key: str, reference: str | None) -> Sample:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from rnnbench.analysis.estimate import ENDS, t_quantile
+
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
 LATE = "late_share"
 MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
@@ -37,7 +39,7 @@ def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFram
     is_stream = cases["task"].eq("streaming").to_numpy()
     if not is_stream.any():
         return cases
-    columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ("", "_low", "_high")]
+    columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ENDS]
     cases = cases.assign(**dict.fromkeys(columns, math.nan))
     streams = replicates[is_stream[replicates["number"].to_numpy(dtype=np.int64)]]
     periods = cases["period_seconds"].to_dict()
@@ -92,7 +94,7 @@ def share_of(counted: Sequence[int], steps: Sequence[int]) -> tuple[float, float
     share = sum(counted) / total
     if replicates < 2:
         return share, math.nan, math.nan
-    narrow, wide = (float(special.stdtrit(freedom, 1 - tail)) for freedom in (total - 1, replicates - 1))
+    narrow, wide = (t_quantile(1 - tail, freedom) for freedom in (total - 1, replicates - 1))
     size = total / _design_effect(np.array(counted), np.array(steps)) * (narrow / wide) ** 2
     hits = share * size
     lower = float(special.betaincinv(hits, size - hits + 1, tail)) if hits > 0 else 0.0

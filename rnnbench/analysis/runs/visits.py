@@ -19,7 +19,7 @@ VISIT_COLUMNS = (
     "number", "replicate", "worker", "turns", "started", "windows", "calls", "seconds", "host_seconds",
     "submit_seconds", "low_seconds", "self_log_ratio", "steps",
 )  # fmt: skip
-MOST_CALLS = float(np.nextafter(2.0**63, 0))  # a count that a file of somebody else may hold, and an integer too
+MAX_CALLS = float(np.nextafter(2.0**63, 0))  # a count that a file of somebody else may hold, and an integer too
 NEEDED = ("started", "calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
 
 
@@ -72,7 +72,7 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
             "turns": windows["turns"].to_numpy()[firsts],
             "started": _least(group, windows["started"].to_numpy(), len(firsts)),
             "windows": np.bincount(group, minlength=len(firsts)),
-            "calls": np.minimum(np.bincount(group, calls, minlength=len(firsts)), MOST_CALLS).astype(np.int64),
+            "calls": np.minimum(np.bincount(group, calls, minlength=len(firsts)), MAX_CALLS).astype(np.int64),
             **{name: np.bincount(group, values, minlength=len(firsts)) for name, values in sums.items()},
             "low_seconds": pooled_points(group, sizes, points, calls, LOW_QUANTILE),
             "self_log_ratio": halves[:, 1] - halves[:, 0],

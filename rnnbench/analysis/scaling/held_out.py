@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from rnnbench.analysis.estimate import t_quantile
 from rnnbench.analysis.scaling.terms import Array
 
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
@@ -105,6 +105,6 @@ def _half_width(errors: Array) -> float:
     count = len(errors)
     if count < 2:
         return np.nan
-    student = float(stats.t.ppf(0.975, count - 1) * np.sqrt(np.mean(errors**2)))
+    student = t_quantile(0.975, count - 1) * float(np.sqrt(np.mean(errors**2)))
     rank = math.ceil(0.95 * (count + 1))
     return max(student, float(np.sort(np.abs(errors))[rank - 1])) if rank <= count else student

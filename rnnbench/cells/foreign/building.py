@@ -3,13 +3,13 @@
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.cells import CellError
+from rnnbench.raised import line_of
 from rnnbench.text import error_in_words
 
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
@@ -98,6 +98,4 @@ def _arguments(
 def _where(error: Exception) -> str:
     """` (file.py:12)`: where a stranger's constructor raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    if len(frames) < 2:  # the call itself failed
-        return ""
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+    return line_of(frames[-1]) if len(frames) > 1 else ""  # a single one: the call itself failed

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.structures import KEPT, is_alike, on_trial
+from rnnbench.cells.states import each_tensor
 
 STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
 
@@ -121,6 +122,4 @@ def may_lack_a_state(module: nn.Module) -> bool:
 
 def _of_rows(usual: Any) -> Any:
     """A state of the trial's batch."""
-    if isinstance(usual, Tensor):
-        return usual[:, :1].expand(-1, ROWS, *usual.shape[2:]).contiguous()
-    return tuple(_of_rows(part) for part in usual)
+    return each_tensor(usual, lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).contiguous())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, batch_in_front, called, split
 from rnnbench.cells.foreign.first_states import first_states, own_first_states, says_first_state
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
+from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
 
 MIN_ROWS = 3
@@ -251,10 +252,7 @@ def _other_parameters(cell: nn.Module) -> Iterator[None]:
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
     """The names of the parameters behind the input, whether the first is keyword-only, whether all have defaults."""
-    try:
-        parameters = list(inspect.signature(cell.forward).parameters.values())[1:]
-    except (TypeError, ValueError):
-        return [], False, False
+    parameters = list(parameters_of(cell.forward).values())[1:]
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     named = [parameter for parameter in parameters if parameter.kind in (*kinds, inspect.Parameter.KEYWORD_ONLY)]
     if not named:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, CompareOptions
 from rnnbench.harness.bisect.journal import FILE, Journal
 from rnnbench.harness.bisect.search import Search, cases_to_search
-from rnnbench.harness.check.check import NOT_OF_THE_CODE
-from rnnbench.harness.check.sides import path_in_repository, repository_of
+from rnnbench.harness.check import suite_repository
+from rnnbench.harness.check.selection import NOT_OF_THE_CODE
 from rnnbench.harness.machine import git
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
@@ -47,12 +48,12 @@ def bisect(
     on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
-    repository = repository_of(suite)
-    within = path_in_repository(suite, repository)
+    repository = suite_repository.required_top(suite)
+    within = suite_repository.required_path(suite, repository)
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     path = history.path(repository, first, last)
     groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
-    cases = {case.key: case for group in groups for case in group.cases}
+    cases = {case.key: case for case in cases_of(groups)}
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     if not folder.is_dir():
@@ -96,7 +97,7 @@ def _answered(
     groups: Sequence[Group],
     budget_seconds: float,
 ) -> Bisection:
-    cases = {case.key: case for group in groups for case in group.cases}
+    cases = {case.key: case for case in cases_of(groups)}
     options = CompareOptions("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
     try:
         answer = replace(answer, total=runner.compare(path[0], path[-1], list(cases), options))
@@ -123,8 +124,8 @@ def _answered(
         answer = answer.with_notes(f"the budget of {budget_seconds:g} s was spent before the search ended")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
         answer = answer.with_notes(NOTHING_CONFIRMED)
-    order = {commit.sha: place for place, commit in enumerate(path)}
-    causes = sorted(search.causes, key=lambda cause: order.get((cause.merged_by or cause.commit).sha, 0))
+    index_of = {commit.sha: index for index, commit in enumerate(path)}
+    causes = sorted(search.causes, key=lambda cause: index_of.get((cause.merged_by or cause.commit).sha, 0))
     return replace(
         answer,
         causes=tuple(causes),
@@ -151,10 +152,7 @@ def _not_slower(answer: Bisection) -> str:
 
 def _of_the_code(groups: Sequence[Group]) -> list[Group]:
     """The groups without the cases that a commit can't change; raises UserError if none is left."""
-    kept = [
-        replace(group, cases=tuple(case for case in group.cases if case.implementation not in NOT_OF_THE_CODE))
-        for group in groups
-    ]
-    if not any(group.cases for group in kept):
+    kept = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
+    if not kept:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
-    return [group for group in kept if group.cases]
+    return kept

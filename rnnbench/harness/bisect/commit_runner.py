@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.changes import changes
 from rnnbench.errors import UserError
+from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.bisect.journal import Journal
-from rnnbench.harness.check.check import Selection, check, observed
+from rnnbench.harness.check.check import check, observed
 from rnnbench.harness.check.own_code import ForeignModules, refuse_foreign
 from rnnbench.harness.check.pairs import start_worker
+from rnnbench.harness.check.selection import Selection
 from rnnbench.harness.check.sides import at_commit
 from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.coordinator.process import compiler_cache
@@ -24,7 +26,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import UNUSABLE, Building
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
-from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.records import Group, Measurement
 from rnnbench.suites import Suite
 from rnnbench.text import plural
 
@@ -139,7 +141,7 @@ class CommitRunner:
             building = Building(str(side.root), settings.compiled_steps)
             counted: dict[str, dict[str, Any]] = {}
             imported: dict[str, str] = {}
-            for case in self._cases(keys):
+            for case in cases_of(self._only(keys)):
                 reply = asker.ask(building.observe(case), allowed_cores())
                 imported |= reply.get("imported", {})
                 if not reply["ok"]:
@@ -198,13 +200,9 @@ class CommitRunner:
                 logs = {key: runner.log_ratios[key].low for key in expected if key in runner.log_ratios}
         return score(logs, expected)
 
-    def _cases(self, keys: Sequence[str]) -> list[Case]:
-        return [case for group in self._only(keys) for case in group.cases]
-
     def _only(self, keys: Sequence[str]) -> list[Group]:
         """The groups with these cases alone."""
-        kept = [replace(group, cases=tuple(case for case in group.cases if case.key in keys)) for group in self._groups]
-        return [group for group in kept if group.cases]
+        return with_cases(self._groups, lambda case: case.key in keys)
 
 
 def score(logs: Mapping[str, Sequence[float]], expected: Mapping[str, float]) -> list[float]:

@@ -33,8 +33,8 @@ class PathStep:
 
     before: Commit
     commit: Commit
-    low: int  # place of the one before on the path from good to bad; of a branch, of the one before its merge
-    high: int  # place of the commit, or of the merge that brought it
+    low: int  # index of the one before on the path from good to bad; of a branch, of the one before its merge
+    high: int  # index of the commit, or of the merge that brought it
     untested: tuple[Commit, ...] = ()
     merged_by: Commit | None = None
 

@@ -1,74 +1,34 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
-from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
+from rnnbench.harness.check.more_time import more_time, too_few_pairs, too_short
 from rnnbench.harness.check.observed_before import CHECKED_OUT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.harness.check.selection import Selection
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
-from rnnbench.store.records import Case, Group, Implementation
+from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
-from rnnbench.suites import MAX_CASES, margins
-
-# References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
-NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The cases of a check."""
-
-    groups: list[Group]  # on both sides
-    only_base: list[Case]
-    only_head: list[Case]
-
-
-def select(
-    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
-) -> Selection:
-    """Select the cases that `only` keeps: those on both sides, and those on one side alone.
-
-    torch.nn's own cases are kept only if the interpreters differ. Raises UserError if no case is on both sides.
-    """
-    most = None if any_number else MAX_CASES
-    cases_by_side = {}
-    for side in (head, base):  # the head first: its suite must have everything that `only` names
-        with side.errors_in_words():
-            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
-        cases = [case for group in groups for case in group.cases]
-        kept = [case for case in cases if base.python != head.python or case.implementation not in NOT_OF_THE_CODE]
-        cases_by_side[side.name] = {case.key: case for case in kept}
-    in_base, in_head = cases_by_side["base"], cases_by_side["head"]
-    common = [case for key, case in in_head.items() if key in in_base]
-    if not common:
-        raise UserError(
-            f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
-            "`rnnbench list cases` shows those of a suite"
-        )
-    workloads = dict.fromkeys(case.workload for case in common)
-    return Selection(
-        groups=[Group(workload, tuple(case for case in common if case.workload == workload)) for workload in workloads],
-        only_base=[case for key, case in in_base.items() if key not in in_head],
-        only_head=[case for key, case in in_head.items() if key not in in_base],
-    )
+from rnnbench.suites import margins
 
 
 def check(
@@ -92,7 +52,7 @@ def check(
     `out` can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts
     them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
-    settings, cases = head.suite.content.check, _cases(selection.groups)
+    settings, cases = head.suite.content.check, cases_of(selection.groups)
     counting = InstructionCheck.of(instructions)
     if counting.why_not:
         on_warning(counting.why_not)
@@ -131,7 +91,7 @@ def observed(
     `make_folder` is called when both sides have started. Raises UserError if a side can't start, its rnnbench is too
     old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
     """
-    cases, pairs = _cases(groups), start_pairs((base, head))
+    cases, pairs = cases_of(groups), start_pairs((base, head))
     with ExitStack() as stack:
         stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
@@ -164,13 +124,13 @@ def _comparison(
     seconds: float,
 ) -> Comparison:
     """The findings of a check that has ended."""
-    cases, verdicts = _cases(selection.groups), trial.verdicts()
+    cases, verdicts = cases_of(selection.groups), trial.verdicts()
     measured = ((runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases)
     notes = [*newly_suspect(measured), *runner.notes]
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     if any(case_finding.verdict == "inconclusive" for case_finding in findings):
         if runner.replicates < MIN_PAIRS:
-            notes.append(fewest_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
+            notes.append(too_few_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
         else:
             notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
@@ -209,10 +169,10 @@ def measure(
         on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
 
     looks, next_look, goes_on = 0, MIN_PAIRS, True
-    groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+    groups = with_cases(groups, lambda case: not runner.failed(case))
     while groups and goes_on:
         runner.replicate(groups, tell)
-        groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+        groups = with_cases(groups, lambda case: not runner.failed(case))
         goes_on = runner.seconds + runner.expected_seconds(groups) <= budget_seconds
         if goes_on and runner.replicates < next_look:
             continue
@@ -223,7 +183,7 @@ def measure(
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
         spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
         confidence = 1 - (1 - LOOK_CONFIDENCE) * share
-        for case in _cases(groups):
+        for case in cases_of(groups):
             trial.look(
                 case.key,
                 low[case.key],
@@ -233,17 +193,12 @@ def measure(
                 whole_low=whole_low[case.key],
                 may_be_unchanged=runner.replicates >= MIN_PAIRS_FOR_UNCHANGED,
             )
-        groups = _without(groups, trial.decided())
+        groups = _undecided(groups, trial)
 
 
-def _cases(groups: Sequence[Group]) -> list[Case]:
-    return [case for group in groups for case in group.cases]
-
-
-def _without(groups: Sequence[Group], keys: Container[str]) -> list[Group]:
-    """The groups without the cases of these keys; groups that become empty are left out."""
-    kept = [replace(group, cases=tuple(case for case in group.cases if case.key not in keys)) for group in groups]
-    return [group for group in kept if group.cases]
+def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
+    decided = trial.decided()
+    return with_cases(groups, lambda case: case.key not in decided)
 
 
 def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.harness.check import submodules
-from rnnbench.harness.check.import_paths import PACKAGE, WORKER, below, import_paths
+from rnnbench.harness.check import submodules, suite_repository
+from rnnbench.harness.check.import_paths import PACKAGE, below, import_paths
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
@@ -105,12 +105,12 @@ def sides(
     """
     if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
         raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
-    top = _repository(suite)
-    own = [below(_tree(suite, top), source) for source in sources]
+    top = suite_repository.top(suite)
+    own = [below(_head_tree(suite, top), source) for source in sources]
     pythons = [_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head"))]
     with ExitStack() as stack:
         package = stack.enter_context(_package_alone())
-        tree = _tree(suite, top)
+        tree = _head_tree(suite, top)
         head = Side(
             "head", _about_head(suite, top), suite, pythons[1], import_paths(tree, suite.file, package, own), tree=tree
         )
@@ -139,8 +139,8 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
     Raises UserError if the suite is not in a repository, git makes no worktree, its rnnbench is too old or it lacks one
     of the `sources`.
     """
-    top = repository_of(suite)
-    within = path_in_repository(suite, top)
+    top = suite_repository.required_top(suite)
+    within = suite_repository.required_path(suite, top)
     package = stack.enter_context(_package_alone())
     tree = stack.enter_context(git.worktree(top, commit, commit[:7]))
     file = tree / within
@@ -165,40 +165,7 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
         return replace(side, paths=import_paths(tree, file, package, [below(top, source) for source in sources]))
 
 
-def repository_of(suite: suites.Suite) -> Path:
-    """The top folder of the repository whose code a suite measures; raises UserError if there is none."""
-    top = _repository(suite)
-    if top is None:
-        raise UserError(_why_no_repository(suite))
-    return top
-
-
-def path_in_repository(suite: suites.Suite, top: Path) -> Path:
-    """The path of a suite in its repository; raises UserError if it measures nothing of the repository."""
-    within = _within(suite, top)
-    if within is None:
-        raise UserError(_why_not_within(suite, top))
-    return within
-
-
-def _why_no_repository(suite: suites.Suite) -> str:
-    if not shutil.which("git"):
-        return "git is not installed, or not on PATH"
-    where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-    return f"{where} is not in a git repository"
-
-
-def _why_not_within(suite: suites.Suite, top: Path) -> str:
-    own = f"{suite.name} measures rnnbench's own cells, which are not in {top}"
-    return f"{own}; give a suite of this repository"
-
-
-def _repository(suite: suites.Suite) -> Path | None:
-    """The repository whose code is under test: the suite's own, or the current folder's for a shipped suite."""
-    return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)
-
-
-def _tree(suite: suites.Suite, top: Path | None) -> Path | None:
+def _head_tree(suite: suites.Suite, top: Path | None) -> Path | None:
     """The folder with the head's code: the repository's top, or the suite's folder if there is no repository."""
     if top is None and not suites.is_shipped(suite.file):
         return suite.file.parent.resolve()
@@ -223,7 +190,7 @@ def _in_folder(
 ) -> Side:
     """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
     choices = [folder / suite.file.name]
-    if (within := _within(suite, top)) is not None:
+    if (within := suite_repository.path(suite, top)) is not None:
         choices.insert(0, folder / within)
     file = next((choice for choice in choices if choice.is_file()), None)
     if file is None:
@@ -246,13 +213,13 @@ def _at_revision(
 ) -> Side:
     """The base in a temporary worktree."""
     if top is None:
-        why = _why_no_repository(suite)
+        why = suite_repository.why_no_top(suite)
         raise UserError(f"base {base}: {why}, and no folder has this name; give a folder that contains the suite")
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit, base))
-    about, within = f"{base} ({commit[:7]})", _within(suite, top)
+    about, within = f"{base} ({commit[:7]})", suite_repository.path(suite, top)
     if within is None:
-        raise UserError(f"base {base}: {_why_not_within(suite, top)}")
+        raise UserError(f"base {base}: {suite_repository.why_no_path(suite, top)}")
     if not (tree / within).is_file():
         raise NewSuite(f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare")
     side = Side(
@@ -268,15 +235,6 @@ def _at_revision(
     with side.errors_in_words():
         file = tree / within
         return replace(side, suite=suites.read(str(file)), paths=import_paths(tree, file, package, sources))
-
-
-def _within(suite: suites.Suite, top: Path | None) -> Path | None:
-    """The path of the suite in the repository; None if it does not belong to the repository."""
-    file = suite.file.resolve()
-    if top is None or not file.is_relative_to(top):
-        return None
-    is_foreign = suites.is_shipped(file) and not (top / WORKER).is_file()  # in an environment below the repository
-    return None if is_foreign else file.relative_to(top)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def wider_than_asked(
     if needed is None:
         return [text]
     each = "in each job, " if jobs > 1 else ""
-    wanted = f"{each}for the replicates that are still wanted, at most {settings.most_replicates:,} in all"
+    wanted = f"{each}for the replicates that are still wanted, at most {settings.max_replicates:,} in all"
     return [f"{text}; {needed.more(wanted)}"]
 
 

@@ -14,6 +14,7 @@ from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
 from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.system_files import file_text
 
 T = TypeVar("T")
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
@@ -30,7 +31,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
             "memory_bytes": _told(lambda: int(psutil.virtual_memory().total)),
-            "frequency_governor": _first_line(core / "cpufreq" / "scaling_governor"),
+            "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
         **devices.described(),
@@ -73,11 +74,4 @@ def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
         return None

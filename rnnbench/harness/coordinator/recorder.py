@@ -19,7 +19,7 @@ from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
 # The fields of a worker's window that are kept; a reply may hold others, which must not replace the coordinator's own.
-TIMES = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
+WINDOW_FIELDS = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
 MAX_PAUSED_VISITS = 10  # repeated visits in a run; a machine that stops more often is measured as it is
 
 
@@ -142,7 +142,7 @@ class Recorder:
             **asdict(place),
             "worker": worker.name,
             "started": started,
-            **{name: reply.get(name) for name in TIMES},
+            **{name: reply.get(name) for name in WINDOW_FIELDS},
         }
         if fault := window_fault(line):
             self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")

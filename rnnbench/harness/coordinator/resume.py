@@ -7,6 +7,7 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.errors import UserError
+from rnnbench.groups import grouped
 from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
@@ -44,10 +45,7 @@ class RunState:
     @property
     def groups(self) -> list[Group]:
         """The groups of the whole run, in their order."""
-        cases: dict[Workload, list[Any]] = {}
-        for measurement in self.measurements.values():
-            cases.setdefault(measurement.case.workload, []).append(measurement.case)
-        return [Group(workload, tuple(members)) for workload, members in cases.items()]
+        return grouped(measurement.case for measurement in self.measurements.values())
 
 
 def read_state(path: Path, part: str | None = None) -> RunState:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.groups import cases_of
 from rnnbench.harness.coordinator.ceilings import Ceilings
 from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
 from rnnbench.harness.coordinator.lanes import Lane, together
@@ -61,7 +62,7 @@ class Runner:
         self._rng = random.Random(seed)
         self._recorder = Recorder(
             folder,
-            [case for group in groups for case in group.cases],
+            cases_of(groups),
             root,
             settings,
             measurements=self._state.measurements,
@@ -181,10 +182,9 @@ class Runner:
 
     def _close_unreached(self) -> None:
         """Record why the cases that the budget left out are pending."""
-        for group in self.groups:
-            for case in group.cases:
-                if self._recorder.measurements[case.key].status == "pending":
-                    self._recorder.drop(case, "pending", NOT_REACHED)
+        for case in cases_of(self.groups):
+            if self._recorder.measurements[case.key].status == "pending":
+                self._recorder.drop(case, "pending", NOT_REACHED)
 
     def _tell(self) -> None:
         done = sum(runner.done for runner in self._running)
@@ -196,13 +196,13 @@ class Runner:
         """Expected seconds until the end: stages come one after another, and each takes as long as its longest lane."""
         total, left = 0.0, self._shared.left
         for stage in self._stages:
-            longest = 0.0
+            of_stage = 0.0
             for runner in stage:
                 seconds = runner.seconds_left(running=runner in self._running)
                 if seconds is None:
                     return None
-                longest = max(longest, seconds)
-            total += longest
+                of_stage = max(of_stage, seconds)
+            total += of_stage
         return total if left is None else min(total, max(0.0, left))
 
 

@@ -4,6 +4,8 @@ import fcntl
 import os
 import tempfile
 
+from rnnbench.text import last_line
+
 MAX_BYTES = 16 << 20  # that the file may hold while the worker is at work
 KEPT_BYTES = 64 << 10
 
@@ -29,8 +31,7 @@ class WorkerOutput:
 
     def last_line(self) -> str:
         """The last line that is not empty; empty if there is none."""
-        lines = self._end().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return last_line(self._end().decode(errors="replace"))
 
     def close(self) -> None:
         """Delete the file."""

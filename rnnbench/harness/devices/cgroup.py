@@ -1,10 +1,11 @@
 """How much memory and processor time Linux's control groups (version 1 or 2) allow this process."""
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from rnnbench.harness.machine.system_files import file_text
 
 OWN = Path("/proc/self/cgroup")
 ROOT = Path("/sys/fs/cgroup")
@@ -15,7 +16,7 @@ def memory_limits(own: Path = OWN, root: Path = ROOT) -> list[int]:
     folders = (
         (folder, "memory.max" if is_v2 else "memory.limit_in_bytes") for folder, is_v2 in _folders("memory", own, root)
     )
-    return [int(text) for text in (_text(folder / name) for folder, name in folders) if text.isdecimal()]
+    return [int(text) for text in (file_text(folder / name) for folder, name in folders) if text.isdecimal()]
 
 
 def cpu_limit(own: Path = OWN, root: Path = ROOT) -> str | None:
@@ -23,7 +24,8 @@ def cpu_limit(own: Path = OWN, root: Path = ROOT) -> str | None:
 
     It is written as in the file `cpu.max`: the microseconds that the group may run in each period, and the period.
     """
-    texts = [_text(folder / "cpu.max") if is_v2 else _cpu_max(folder) for folder, is_v2 in _folders("cpu", own, root)]
+    folders = _folders("cpu", own, root)
+    texts = (file_text(folder / "cpu.max") if is_v2 else _cpu_max(folder) for folder, is_v2 in folders)
     limits = [text for text in texts if re.fullmatch(r"(max|\d{1,18}) [1-9]\d{0,17}", text, re.ASCII)]
     return min(limits, key=cpu_cores, default=None)
 
@@ -36,7 +38,7 @@ def cpu_cores(limit: str) -> float:
 
 def _cpu_max(folder: Path) -> str:
     """What `cpu.max` would hold, from the two files of version 1; its quota is -1 if nothing is limited."""
-    quota, period = (_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    quota, period = (file_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     return f"{'max' if quota == '-1' else quota} {period}"
 
 
@@ -45,7 +47,7 @@ def _folders(controller: str, own: Path, root: Path) -> Iterator[tuple[Path, boo
 
     Some may not exist: a container can see its own group as the root.
     """
-    for line in _text(own).splitlines():
+    for line in file_text(own, errors="surrogateescape").splitlines():  # a group may have any name
         _, controllers, path = line.split(":", 2)
         if not controllers:
             base = root
@@ -55,10 +57,3 @@ def _folders(controller: str, own: Path, root: Path) -> Iterator[tuple[Path, boo
             continue
         group = base / path.lstrip("/")
         yield from ((folder, not controllers) for folder in (group, *group.parents) if folder.is_relative_to(base))
-
-
-def _text(file: Path) -> str:
-    try:
-        return os.fsdecode(file.read_bytes()).strip()  # a group may have any name
-    except OSError:
-        return ""

@@ -252,6 +252,11 @@ def _layer_state(layer: Any) -> tuple[tuple[int, ...], ...]:
     return tuple((layers, size) for size in sizes)
 
 
+def weight_names(layer: Any) -> list[str]:
+    """The names of the weights of a layer of torch.nn."""
+    return [name for names in layer._all_weights for name in names]
+
+
 def why_only_as_given(module: nn.Module, kind: Kind) -> str:
     """Why only a plain call does what the module does now; empty if all ways do.
 
@@ -266,6 +271,5 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
         return "dropout between its layers draws different random numbers in each way"
     if type(module) not in CELLS:
         return f"its class is now {type(module).__name__}, which has no hand-written cell"
-    names: list[str] = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]
-    lost = [name for name in names if module._parameters.get(name) is None]
+    lost = [name for name in weight_names(module) if module._parameters.get(name) is None]
     return f"{lost[0]} is no longer one of its parameters" if lost else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnbench.errors import UserError
 from rnnbench.harness.fastest.cases import WantedModule
-from rnnbench.harness.fastest.module import KEYS, TimedWay, row
+from rnnbench.harness.fastest.timed_ways import KEYS, TimedWay, row
 from rnnbench.text import printable
 
 TEMPLATE = '''"""{name}, run in the fastest ways that were found.

@@ -70,7 +70,7 @@ def rounds_on(device: Device, on_progress: Callable[[Progress], None]) -> TakeRo
     """A function that makes rounds on a device."""
 
     def take(calls: Mapping[str, TimedCall], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        settings = Settings(replicates=rounds, most_replicates=rounds, precision=None, window_seconds=WINDOW_SECONDS)
+        settings = Settings(replicates=rounds, max_replicates=rounds, precision=None, window_seconds=WINDOW_SECONDS)
         live = LiveRounds(device, calls, next(iter(calls)), settings, deadline=deadline, on_progress=on_progress)
         return live.run().times
 

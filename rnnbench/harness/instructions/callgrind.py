@@ -7,6 +7,7 @@ from pathlib import Path
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.instructions.dump import Dump, read_dump
 from rnnbench.store.readings import Unavailable
+from rnnbench.text import last_line
 
 PROGRAMS = ("valgrind", "vgdb")
 START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
@@ -42,8 +43,8 @@ def switch_on(worker: WorkerProcess, folder: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as fault:
         raise Unavailable(f"callgrind can't be switched on: {fault}") from None
     if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise Unavailable(f"callgrind can't be switched on: {''.join(last) or f'vgdb exited with {done.returncode}'}")
+        why = last_line(done.stderr.decode(errors="replace")) or f"vgdb exited with {done.returncode}"
+        raise Unavailable(f"callgrind can't be switched on: {why}")
 
 
 def take_dumps(folder: Path, name: str) -> list[Dump]:

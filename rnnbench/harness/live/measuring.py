@@ -37,8 +37,8 @@ MEASURING = threading.Lock()  # held while modules of this process are timed
 
 
 @dataclass(frozen=True)
-class Found:
-    """The results for all arms."""
+class MeasuredModules:
+    """The times of all arms, and what is known about their work."""
 
     taken: Taken
     reference: str
@@ -72,7 +72,7 @@ def measure(
     settings: Settings,
     shown: RoundsDisplay = SILENT,
     threads: int | None = None,
-) -> Found:
+) -> MeasuredModules:
     """Compare and time the modules, and restore everything changed in this process, even after an error.
 
     Raises ValueError if the arguments do not fit together, RuntimeError if this process is already measuring, and any
@@ -83,24 +83,28 @@ def measure(
         return timed(prepared, settings, started, shown)
 
 
-def timed(found: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT) -> Found:
+def timed(
+    prepared: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT
+) -> MeasuredModules:
     """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
-    device = devices.open_device(found.device)
+    device = devices.open_device(prepared.device)
     rounds = LiveRounds(
         device,
-        found.calls,
-        found.reference,
+        prepared.calls,
+        prepared.reference,
         settings,
         deadline=deadline,
         on_progress=shown.progress,
         on_overrun=shown.overrun,
     )
     taken = rounds.run()
-    compared, note = compared_again(found.arms, found.calls, found.reference, found.parity)
-    notes = (*found.notes, note) if note else found.notes
-    counts = {name: _parameters(arm.run) for name, arm in found.arms.items()}
-    return Found(taken, found.reference, compared, counts, found.device, found.threads, torch.__version__, notes)
+    compared, note = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
+    notes = (*prepared.notes, note) if note else prepared.notes
+    counts = {name: _parameters(arm.run) for name, arm in prepared.arms.items()}
+    return MeasuredModules(
+        taken, prepared.reference, compared, counts, prepared.device, prepared.threads, torch.__version__, notes
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rnnbench.suite_file import Settings
 
 MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
 MAX_ROUNDS = 1000
-SETTINGS = Settings(replicates=FIRST_LOOK, most_replicates=MAX_ROUNDS, precision=None)
+SETTINGS = Settings(replicates=FIRST_LOOK, max_replicates=MAX_ROUNDS, precision=None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.global_settings import NotRestoredError
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def keep_process(put_back: ExitStack) -> None:
 def _restore_settings(wanted: torch_state.TorchState) -> None:
     try:
         torch_state.restore(wanted)
-    except torch_state.NotRestoredError as setting:
+    except NotRestoredError as setting:
         raise RuntimeError(f"a module has changed a setting of torch that can't be put back: {setting}") from None
 
 

@@ -14,8 +14,8 @@ from rnnbench.harness.devices import Device
 from rnnbench.harness.live.undisturbed import undisturbed
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
+from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.raised import ending, is_interrupt

@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import nn
 
+from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
-from rnnbench.harness.live.measuring import Found, RoundsDisplay, measure
+from rnnbench.harness.live.measuring import MeasuredModules, RoundsDisplay, measure
 from rnnbench.raised import is_interrupt
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
@@ -33,7 +34,7 @@ class SweptPoint:
     """The result at one combination of sizes."""
 
     sizes: Sizes
-    found: Found | None  # None if it failed
+    found: MeasuredModules | None  # None if it failed
     reason: str = ""  # why it failed
 
 
@@ -48,11 +49,10 @@ def sweep(
     """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
 
     `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
-    that is built gets the weights of the reference, if its parameters fit.
-    `inputs`: what makes the inputs from the sizes that it names. `display_of(number, points)` shows a point's rounds.
-    The budget of `settings` is for all points. A point that fails has the reason; Ctrl-C ends the sweep after the
-    finished rounds of a point. Raises ValueError or TypeError if the arguments do not fit
-    together.
+    that is built gets the weights of the reference, if its parameters fit. `inputs`: what makes the inputs from the
+    sizes that it names. `display_of(number, points)` shows a point's rounds. The budget of `settings` is for all
+    points. A point that fails has the reason; Ctrl-C ends the sweep after the finished rounds of a point. Raises
+    ValueError or TypeError if the arguments do not fit together.
     """
     _check(modules, inputs, axes)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -110,10 +110,7 @@ def _called(function: Callable[..., Any], sizes: Mapping[str, Any]) -> Any:
 
 def _names(function: Callable[..., object]) -> set[str]:
     """The parameters of a function without a default; empty if they can't be read, as of some built-in ones."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return set()
+    parameters = parameters_of(function).values()
     named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
     return {each.name for each in named if each.default is inspect.Parameter.empty}
 

@@ -5,6 +5,8 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from rnnbench.harness.machine.system_files import file_text
+
 SYSTEM = Path("/sys/devices/system/cpu")
 
 
@@ -79,7 +81,4 @@ def _number(core: int, root: Path, name: str) -> int:
 
 
 def _text(core: int, root: Path, name: str) -> str:
-    try:
-        return (root / f"cpu{core}" / name).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    return file_text(root / f"cpu{core}" / name)

@@ -18,7 +18,7 @@ HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS
 ATTRIBUTE_BYTES = 64  # of the first version of `struct perf_event_attr`
 EXCLUDE_KERNEL, EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
 # PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING: how long the thread ran, and how long it was counted
-TIMES = 1 | 2
+READ_FORMAT = 1 | 2
 FORMAT_AT, FLAGS_AT = 32, 40  # bytes before them
 TRIAL_STEPS = 1000
 
@@ -33,7 +33,7 @@ class PerfEvent:
             raise Unavailable("the system has no perf_event counters that rnnbench knows")
         attribute = bytearray(ATTRIBUTE_BYTES)
         struct.pack_into("IIQ", attribute, 0, kind, ATTRIBUTE_BYTES, event)
-        struct.pack_into("Q", attribute, FORMAT_AT, TIMES)
+        struct.pack_into("Q", attribute, FORMAT_AT, READ_FORMAT)
         struct.pack_into("Q", attribute, FLAGS_AT, EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR)
         libc = ctypes.CDLL(None, use_errno=True)
         block = (ctypes.c_char * ATTRIBUTE_BYTES).from_buffer(attribute)

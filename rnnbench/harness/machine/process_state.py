@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from rnnbench.harness.machine.torch_state import Setting, put_back, read
+from rnnbench.harness.machine.global_settings import Setting, attribute, put_back, read
 
 CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_STACK")
@@ -61,10 +61,6 @@ def _limit(name: str) -> Setting:
     return Setting(lambda: resource.getrlimit(number), partial(resource.setrlimit, number))
 
 
-def _attribute(holder: Any, name: str) -> Setting:
-    return Setting(lambda: getattr(holder, name), partial(setattr, holder, name))
-
-
 SETTINGS: dict[str, Setting] = {
     # First, so that no alarm goes off while the handlers are being replaced.
     "alarm": _timer(signal.ITIMER_REAL),
@@ -80,10 +76,10 @@ SETTINGS: dict[str, Setting] = {
     "profiling of threads": Setting(threading.getprofile, threading.setprofile),
     "switch interval": Setting(sys.getswitchinterval, sys.setswitchinterval),
     "recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
-    "standard input": _attribute(sys, "stdin"),
-    "standard output": _attribute(sys, "stdout"),
-    "standard error": _attribute(sys, "stderr"),
-    "exception hook": _attribute(sys, "excepthook"),
+    "standard input": attribute(sys, "stdin"),
+    "standard output": attribute(sys, "stdout"),
+    "standard error": attribute(sys, "stderr"),
+    "exception hook": attribute(sys, "excepthook"),
     "warning filters": Setting(lambda: list(warnings.filters), _set_filters),
     "current folder": Setting(os.getcwd, os.chdir),
     "umask": Setting(_umask, os.umask),

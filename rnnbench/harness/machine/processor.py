@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rnnbench.harness.machine.cores import SYSTEM
+from rnnbench.harness.machine.system_files import file_text
 from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -48,7 +49,7 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 def processor(cpuinfo: Path = CPUINFO, cores: Path = SYSTEM, dmi: Path = DMI, xen: Path = XEN) -> Processor:
     """This machine's processor. What the system does not tell is None; nothing is raised."""
-    blocks = _blocks(_text(cpuinfo))
+    blocks = _blocks(file_text(cpuinfo))
     flags = {flag for block in blocks[:1] for key in ("flags", "Features") for flag in block.get(key, "").split()}
     is_arm = any("CPU part" in block for block in blocks)
     cores_facts = [_arm_facts(block) for block in blocks if "CPU part" in block] if is_arm else blocks
@@ -63,13 +64,6 @@ def processor(cpuinfo: Path = CPUINFO, cores: Path = SYSTEM, dmi: Path = DMI, xe
         microcode=_microcode(_value(cores_facts, "microcode")),
         hypervisor=_hypervisor(dmi, xen, may_be_bare="hypervisor" not in flags, is_arm=is_arm),
     )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _blocks(text: str) -> list[dict[str, str]]:
@@ -109,10 +103,10 @@ def _microcode(text: str | None) -> str | None:
 
 def _hypervisor(dmi: Path, xen: Path, *, may_be_bare: bool, is_arm: bool) -> str | None:
     """The hypervisor's name. An x86 core says whether there is one; of ARM only the maker of the machine is known."""
-    product = _text(dmi / "product_name")
+    product = file_text(dmi / "product_name")
     if may_be_bare and (not is_arm or "metal" in product):
         return None
-    maker = f"{_text(xen)} {_text(dmi / 'sys_vendor')} {product}".lower()
+    maker = f"{file_text(xen)} {file_text(dmi / 'sys_vendor')} {product}".lower()
     name = next((name for part, name in HYPERVISORS.items() if part.lower() in maker), None)
     return name or (None if may_be_bare else UNKNOWN_HYPERVISOR)
 
@@ -131,12 +125,12 @@ def _number(core: Path) -> int:
 
 def _cache(folder: Path) -> Cache | None:
     """One cache; None if its level or size is not known, as on many ARM machines."""
-    level, size = (_text(folder / name) for name in ("level", "size"))
+    level, size = (file_text(folder / name) for name in ("level", "size"))
     match = re.fullmatch(r"(\d{1,9})([KMG]?)", size, re.ASCII)
     if not match or not re.fullmatch(r"\d", level, re.ASCII):
         return None
-    sharing = _text(folder / "shared_cpu_list")
-    return Cache(int(level), _text(folder / "type").lower(), int(match[1]) * UNITS[match[2]], _cores(sharing))
+    sharing = file_text(folder / "shared_cpu_list")
+    return Cache(int(level), file_text(folder / "type").lower(), int(match[1]) * UNITS[match[2]], _cores(sharing))
 
 
 def _cores(text: str) -> int:

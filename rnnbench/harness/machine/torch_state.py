@@ -7,14 +7,15 @@ would. Names that a version of torch does not have are left out.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.modules import module as _module
 from torch.optim import optimizer as _optimizer
 from torch.utils import _python_dispatch
+
+from rnnbench.harness.machine.global_settings import Setting, attribute, put_back, read
 
 _backends: Any = torch.backends  # partly untyped in torch
 _autograd: Any = torch.autograd
@@ -32,17 +33,6 @@ DESCRIBED = (
     "cuDNN",
     "cuDNN TF32",
 )
-
-
-class Setting(NamedTuple):
-    """How to read and set one value of global state. If setting it has no effect, the case that changed it fails."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], Any]
-
-
-class NotRestoredError(Exception):
-    """A case has changed global state that can't be put back; the message names it."""
 
 
 def _read_cudnn() -> tuple[bool, ...]:
@@ -138,10 +128,6 @@ def _autocast(device: str) -> Setting:
     return Setting(read, write)
 
 
-def _attribute(holder: Any, name: str) -> Setting:
-    return Setting(lambda: getattr(holder, name), lambda value: setattr(holder, name, value))
-
-
 def _fixed(read: Callable[[], Any]) -> Setting:
     """A value that can be read but not restored."""
     return Setting(read, lambda value: None)
@@ -176,20 +162,20 @@ SETTINGS: dict[str, Setting] = {
     "saved tensor hooks": Setting(_saved_tensor_hooks, _pop_saved_tensor_hooks),
     "deterministic algorithms": Setting(torch.are_deterministic_algorithms_enabled, _is_deterministic),
     "deterministic warnings": Setting(torch.is_deterministic_algorithms_warn_only_enabled, _warns_only),
-    "filling of uninitialized memory": _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
+    "filling of uninitialized memory": attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
     "flushing of denormals": Setting(_flushes_denormals, torch.set_flush_denormal),
     "float32 matmul precision": Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "oneDNN": _attribute(_backends.mkldnn, "enabled"),
-    "oneDNN determinism": _attribute(_backends.mkldnn, "deterministic"),
+    "oneDNN": attribute(_backends.mkldnn, "enabled"),
+    "oneDNN determinism": attribute(_backends.mkldnn, "deterministic"),
     "NNPACK": Setting(_c._get_nnpack_enabled, _c._set_nnpack_enabled),
     "multi-head attention's fast path": Setting(_backends.mha.get_fastpath_enabled, _backends.mha.set_fastpath_enabled),
-    "opt_einsum": _attribute(_backends.opt_einsum, "enabled"),
-    "quantized engine": _attribute(_backends.quantized, "engine"),
+    "opt_einsum": attribute(_backends.opt_einsum, "enabled"),
+    "quantized engine": attribute(_backends.quantized, "engine"),
     "cuDNN": Setting(_read_cudnn, _set_cudnn),
-    "cuDNN TF32": _attribute(_backends.cudnn, "allow_tf32"),
-    "cuDNN benchmark limit": _attribute(_backends.cudnn, "benchmark_limit"),
-    "cuBLAS float16 sums": _attribute(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
-    "cuBLAS bfloat16 sums": _attribute(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+    "cuDNN TF32": attribute(_backends.cudnn, "allow_tf32"),
+    "cuDNN benchmark limit": attribute(_backends.cudnn, "benchmark_limit"),
+    "cuBLAS float16 sums": attribute(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    "cuBLAS bfloat16 sums": attribute(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
     "autocast on the CPU": _autocast("cpu"),
     "autocast on CUDA": _autocast("cuda"),
     "TorchScript's optimizer": Setting(_c._get_graph_executor_optimize, _c._set_graph_executor_optimize),
@@ -209,36 +195,6 @@ def capture() -> TorchState:
 def restore(wanted: Mapping[str, Any]) -> None:
     """Restore the settings; raises NotRestoredError if one does not change back."""
     put_back(SETTINGS, wanted)
-
-
-def read(settings: Mapping[str, Setting]) -> TorchState:
-    """The value of each setting that can be read."""
-    state = {}
-    for name, (read_one, _) in settings.items():
-        with suppress(RuntimeError):  # TF32 by its old names, after it was set by torch's newer one (`fp32_precision`)
-            state[name] = read_one()
-    return state
-
-
-def put_back(settings: Mapping[str, Setting], wanted: Mapping[str, Any]) -> None:
-    """Set the settings that differ, and no others, since setting some costs time. Raises NotRestoredError."""
-    for name, value in wanted.items():
-        read_one, write = settings[name]
-        if _is(read_one, value):
-            continue
-        try:
-            write(value)
-        except Exception as error:  # torch, or a mode that the case left on, refuses
-            raise NotRestoredError(name) from error
-        if not _is(read_one, value):
-            raise NotRestoredError(name)
-
-
-def _is(read_one: Callable[[], Any], value: Any) -> bool:
-    try:
-        return bool(read_one() == value)
-    except RuntimeError:  # set since by torch's newer name: writing by the old name sets both
-        return False
 
 
 def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rnnbench.harness import devices
-from rnnbench.harness.live import SILENT, Found, RoundsDisplay, ready, timed
+from rnnbench.harness.live import SILENT, MeasuredModules, RoundsDisplay, ready, timed
 from rnnbench.harness.live.undisturbed import undisturbed
 from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import of_arm
@@ -24,7 +24,7 @@ def explain(
     folder: Path | None,
     shown: RoundsDisplay = SILENT,
     threads: int | None = None,
-) -> tuple[Found, dict[str, Profile]]:
+) -> tuple[MeasuredModules, dict[str, Profile]]:
     """Times, and a profile for each module, or why profiling it failed. Raises the same errors as `live.measure`."""
     started = time.monotonic()
     profiles: dict[str, Profile] = {}

@@ -61,9 +61,9 @@ def profile(
     if listed is not None:
         slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
     settings = Settings(
-        replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
+        replicates=rounds, max_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
-    longer = settings.model_copy(update={"most_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
+    longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     times = _times(
         subject, [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)], on_progress
     )

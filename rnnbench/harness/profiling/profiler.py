@@ -16,17 +16,13 @@ from torch._C._profiler import _EventType
 
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.profiling.categories import category
+from rnnbench.harness.profiling.stacks import folded_stacks
 from rnnbench.store.profiles import CallPart, Category, Kernels
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 
 MAX_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB in a browser
 MAX_POINTS = 400  # of a memory line
-MAX_DEPTH = 60  # of a stack
-UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # frames with which torch calls a module
-MODULE = "nn.Module: "  # begins the frame of a module's call
-OWN, CELLS = "rnnbench/", "rnnbench/cells/"  # files of this package, and those of the cells that it measures
-OWN_FRAME = "rnnbench: the loop over steps"  # the time of this package's frames that no other frame encloses
 TRIES = 3  # the shortest is shown: the first in a process is slow
 MARK = ": the_call"
 NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
@@ -214,39 +210,6 @@ def _operator_seconds(flat: Iterable[ProfilerEvent]) -> dict[tuple[str, str], fl
             shapes = ", ".join("x".join(map(str, shape)) for shape in event.input_shapes or () if shape)
             seconds[event.name, shapes] += event.self_cpu_time_total / 1e6
     return dict(seconds)
-
-
-def folded_stacks(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
-    """Nanoseconds in each stack of Python frames and operators, without the time in what it calls.
-
-    Frames of this package are left out, except those of its cells: their time is that of the frame that encloses them.
-    """
-    nanoseconds: dict[tuple[str, ...], int] = defaultdict(int)
-    waiting: list[tuple[ProfilerEvent, tuple[str, ...]]] = [(event, ()) for event in tree]
-    while waiting:
-        event, above = waiting.pop()
-        is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and not _is_own(event)
-        stack = (*above, frame(str(event.name))) if is_told and len(above) < MAX_DEPTH else above
-        inner = [child for child in event.children if child.tag != _EventType.Allocation]
-        alone = int(event.duration_time_ns) - sum(int(child.duration_time_ns) for child in inner)
-        if alone > 0:
-            nanoseconds[stack or (OWN_FRAME,)] += alone
-        waiting += [(child, stack) for child in inner]
-    return dict(nanoseconds)
-
-
-def _is_own(event: ProfilerEvent) -> bool:
-    """Whether an event is a frame of this package that is not a cell's, or the call of a module that runs one."""
-    name = str(event.name)
-    if name.startswith(MODULE) or name.endswith(UNTOLD):
-        return any(_is_own(child) for child in event.children if child.tag == _EventType.PyCall)
-    return name.startswith(OWN) and not name.startswith(CELLS)
-
-
-def frame(name: str) -> str:
-    """`my_cell.py(31): forward`, without the folders of the path; operators are unchanged."""
-    line, colon, function = name.rpartition(": ")
-    return f"{line.rpartition('/')[2]}: {function}" if colon and "(" in line else name
 
 
 def _write_trace(profiled: Any, file: Path) -> list[str]:

@@ -119,7 +119,7 @@ class Ticket:
     """What a job is found by: the name under which it was submitted, and its index in the array."""
 
     name: str
-    place: int | None  # None: a job in no array, or what is left of an array that was cancelled before it started
+    index: int | None  # None: a job in no array, or what is left of an array that was cancelled before it started
 
 
 JobStates = Mapping[Ticket, JobState]

@@ -17,7 +17,7 @@ from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
-from rnnbench.text import plural
+from rnnbench.text import last_line, plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
@@ -187,8 +187,7 @@ class Watch:
         file = queue.log(self._path / LOGS, state.job)
         if not file.exists():
             return ""
-        lines = read_end(file, MAX_LOG_BYTES).decode(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
+        return last_line(read_end(file, MAX_LOG_BYTES).decode(errors="replace"))[:300]
 
     def _give_up(self, status: PartStatus, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""

@@ -6,7 +6,7 @@ from statistics import median_low
 
 from rnnbench.store.records import Window
 
-TIMES = 2.0  # a wait may be so many times as long as what the worker claims
+CLAIM_FACTOR = 2.0  # a wait may be so many times as long as what the worker claims
 OTHER_SECONDS = 0.05  # and longer by what a worker does around a window, and by a call that is not clocked
 
 
@@ -21,7 +21,7 @@ class Wait:
     def excess(self) -> float:
         """Seconds beyond what the worker's claim allows; below zero if it allows more."""
         claimed = self.window.host_seconds
-        return self.seconds - TIMES * claimed - claimed / self.window.calls - OTHER_SECONDS
+        return self.seconds - CLAIM_FACTOR * claimed - claimed / self.window.calls - OTHER_SECONDS
 
 
 def clock_fault(waits: Sequence[Wait]) -> str:

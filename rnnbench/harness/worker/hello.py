@@ -8,6 +8,7 @@ import torch
 
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.system_files import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 
 PERSONALITY = Path("/proc/self/personality")
@@ -28,7 +29,5 @@ def hello() -> dict[str, Any]:
 
 def _has_fixed_addresses() -> bool:
     """Whether address randomization is off for this process, which only Linux supports."""
-    try:
-        return bool(int(PERSONALITY.read_text(), 16) & NO_RANDOMIZATION)
-    except OSError:  # not Linux, or a sandbox that hides it
-        return False
+    personality = file_text(PERSONALITY)  # empty: not Linux, or a sandbox that hides it
+    return bool(personality) and bool(int(personality, 16) & NO_RANDOMIZATION)

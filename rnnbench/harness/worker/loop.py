@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -36,8 +37,9 @@ def main(layout: int | None, current_folder: str | None) -> None:
     # Everything mapped later, including torch's libraries, gets an address that is lower by this much.
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
+    importlib.import_module("torch")  # first, so that a missing torch is reported
     from rnnbench.harness.worker.case_guard import CaseGuard
-    from rnnbench.harness.worker.hello import hello  # first, so that a missing torch is reported
+    from rnnbench.harness.worker.hello import hello
     from rnnbench.harness.worker.operations import Operations
     from rnnbench.harness.worker.user_modules import UserModules
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.cells import CellError
 from rnnbench.harness import devices
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.global_settings import NotRestoredError
 from rnnbench.harness.protocol import (
     CeilingReply,
     CountReply,
@@ -71,7 +71,7 @@ class Operations:
             return {**FailedReply(ok=False, status="skipped", reason=str(skip))}
         except CellError as error:
             return failure.reply(error, str(error))
-        except torch_state.NotRestoredError as error:
+        except NotRestoredError as error:
             return failure.reply(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
             late = " after timing" if request["op"] == "verify" else ""

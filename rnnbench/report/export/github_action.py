@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rnnbench.analysis.estimate import ENDS
 from rnnbench.errors import UserError
 from rnnbench.report.export.cases import known, timed
 from rnnbench.report.export.exported import ExportedRun
@@ -57,7 +58,7 @@ def _entries(row: dict[Any, Any], metrics: Sequence[str]) -> list[dict[str, Any]
 
 def _bounded(row: dict[Any, Any], name: str, column: str, unit: str, scale: float) -> dict[str, Any]:
     """A value, its range the distance to the farther end of the interval: the format has one number for both sides."""
-    value, low, high = (scale * row[f"{column}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (scale * row[f"{column}{end}"] for end in ENDS)
     entry = {"name": name, "unit": unit, "value": value}
     replicates = plural(int(row["replicates"]), "replicate")
     if not math.isfinite(low):

@@ -1,6 +1,5 @@
 """Figure: where a call's time goes, with a bar for each way to run a cell and one for the reference."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -84,7 +83,7 @@ def _total(drawn: Sheet, y: int, shares: Sequence[Share], call: Estimate, longes
     axes, end = drawn.axes, sum(max(0.0, share.seconds.value) for share in shares)
     seconds = sum(share.seconds.value for share in shares)  # less than the pieces if one is below 0 by noise
     right = end
-    if math.isfinite(call.lower) and math.isfinite(call.upper):
+    if call.has_interval:
         reach = [[max(0.0, call.value - call.lower)], [max(0.0, call.upper - call.value)]]
         axes.errorbar(end, y, xerr=reach, color=drawn.ink.text, elinewidth=0.9, capsize=2.5, capthick=0.9)
         right = end + reach[1][0]

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import ENDS, Estimate
 from rnnbench.report.colors import INKS, VERDICTS
 from rnnbench.report.figures.drawing.canvas import beside, fixed_ticks, short
 from rnnbench.report.figures.drawing.ink import Ink
@@ -87,7 +87,7 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _limits(frame: pd.DataFrame) -> tuple[float, float]:
     """The ends of the axis: equally far from no change, with room for marks and for intervals that are not too long."""
-    columns = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", "_low", "_high")]
+    columns = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ENDS]
     values = frame[columns].to_numpy(dtype=float)
     logs = np.abs(np.log(np.where(values > 0, values, np.nan)))
     marks, ends = (float(np.nanmax(part)) for part in (logs[:, ::3], logs))
@@ -144,7 +144,7 @@ def _mark(
 
 
 def _estimate(row: dict[Any, Any], ratio: str) -> Estimate:
-    return Estimate(*(float(row[f"{ratio}{end}"]) for end in ("", "_low", "_high")))
+    return Estimate(*(float(row[f"{ratio}{end}"]) for end in ENDS))
 
 
 def _count_others(drawn: Sheet, others: pd.DataFrame, y: int) -> None:

@@ -40,7 +40,7 @@ from rnnbench.report.words.units import duration_tick, ratio_tick
 PANEL = 1.62, 1.4  # inches of a panel's axes
 NARROWEST = 0.85  # inches of a panel
 AXIS_WIDE, LEGEND_WIDE = 0.75, 1.75  # inches: the numbers of the first panel, and the names beside a row
-MOST_BESIDE = 6  # panels in a row
+MAX_BESIDE = 6  # panels in a row
 LETTER = 0.056  # inches of a letter above a panel
 MAX_NAME = 34  # letters of a heading or a name in the legend
 MAX_NUMBERS = 5  # that fit below a panel
@@ -106,7 +106,7 @@ def _places(shown: Sequence[GrowthPanel], width: float | None) -> tuple[list[lis
     phases, families = (list(dict.fromkeys(getattr(panel, key) for panel in shown)) for key in ("phase", "family"))
     by_place = {(panel.family, panel.phase, panel.axis): panel for panel in shown}
     is_beside = width is None or width >= AXIS_WIDE + NARROWEST * len(axes) + LEGEND_WIDE
-    room = MOST_BESIDE
+    room = MAX_BESIDE
     if width is not None:
         room = max(1, int((width - AXIS_WIDE - (LEGEND_WIDE if is_beside else 0)) / NARROWEST))
     keys = [[(phase, axis) for phase in phases for axis in axes]]

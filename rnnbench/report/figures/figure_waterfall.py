@@ -80,7 +80,7 @@ def _color(ink: Ink, step: Step) -> str:
 
 
 def _whisker(drawn: Sheet, x: float, value: float, ends: Estimate) -> None:
-    if math.isfinite(ends.lower) and math.isfinite(ends.upper):
+    if ends.has_interval:
         reach = [[max(0.0, value - ends.lower)], [max(0.0, ends.upper - value)]]
         drawn.axes.errorbar(x, value, yerr=reach, color=drawn.ink.text, elinewidth=0.9, capsize=2.5, capthick=0.9)
 

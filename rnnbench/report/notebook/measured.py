@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
-from rnnbench.harness.live import Found
+from rnnbench.harness.live import MeasuredModules
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
 from rnnbench.harness.turns.needed import TimeNeeded
@@ -84,7 +84,7 @@ class Measured(FrameResult):
         return f"{written(self.frame).to_html()}\n{paragraphs(self.note)}"
 
 
-def measured(found: Found, phase: Phase, settings: Settings) -> Measured:
+def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> Measured:
     """The result of `rnnbench.measure`, as frames."""
     frame = compare(found.taken.times, found.reference)
     frame["parity"] = pd.Series(found.parity)
@@ -119,7 +119,7 @@ def written(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts, index=frame.index)
 
 
-def environment(found: Found) -> pd.DataFrame:
+def environment(found: MeasuredModules) -> pd.DataFrame:
     """A row for each fact: `what` it is and its `value` as text."""
     here = processor()
     facts = {

@@ -42,8 +42,11 @@ def shown_profiling() -> Iterator[ShowRun]:
 
 
 @contextmanager
-def shown_rounds() -> Iterator[ShowRun]:
+def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
     """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
+    if not is_wanted:
+        yield lambda step: None
+        return
     console = Console(stderr=True)
     if console.is_jupyter:
         # Not rich's own bar, which needs ipywidgets there, warns without it, and leaves an empty output behind.
@@ -57,9 +60,9 @@ def shown_rounds() -> Iterator[ShowRun]:
 
 
 @contextmanager
-def shown_points() -> Iterator[Callable[[int, int], ShowRun]]:
+def shown_points(*, is_wanted: bool = True) -> Iterator[Callable[[int, int], ShowRun]]:
     """Like `shown_rounds`, for a sweep: yields what shows the rounds of point `number` of so many `points`."""
-    with shown_rounds() as show:
+    with shown_rounds(is_wanted=is_wanted) as show:
         yield (
             lambda number, points: (
                 lambda step: show(

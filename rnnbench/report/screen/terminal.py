@@ -1,6 +1,5 @@
 """What `rnnbench run` prints: every case by workload, then the medians, then the answer in words."""
 
-import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
+from rnnbench.report.plain_text import plain_text
 from rnnbench.report.tables import table_epochs, table_latency, table_medians
 from rnnbench.report.tables.table import Table
 from rnnbench.report.tables.table_ratios import case_interval
@@ -77,9 +77,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
 
 def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
     """The output as plain text."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(summary, info))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return plain_text(render(summary, info), width)
 
 
 def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:

@@ -61,6 +61,11 @@ def of(key: str, show: Callable[[Any], str] = str) -> Of:
     return Of((key,), show)
 
 
+def where_new(column: "pd.Series[Any]") -> np.ndarray:
+    """The rows whose value is not that of the row above, the first row included: where a table has a break."""
+    return np.flatnonzero(column.ne(column.shift()))
+
+
 def table(
     name: str,
     title: str,

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.benchmark_names import by_group, note, reference
 from rnnbench.report.words.units import count, duration, duration_interval, ratio, ratio_interval
@@ -43,7 +42,7 @@ def render(summary: pd.DataFrame, saved: BenchmarkFiles) -> Table:
         columns,
         frame,
         machine=frame.rename(columns=UNITS),
-        breaks=np.flatnonzero(frame["group"].to_numpy()[1:] != frame["group"].to_numpy()[:-1]) + 1,
+        breaks=where_new(frame["group"])[1:],
     )
 
 

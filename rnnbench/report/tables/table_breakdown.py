@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from rnnbench.analysis.gaps.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent
+from rnnbench.report.words.units import count, digits, duration, duration_interval, memory, or_missing, whole_percent
 from rnnbench.store.profiles import Profile
 
 NOTE = (
@@ -31,11 +31,11 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("share", of("share", whole_percent), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
-        Column("operators", lambda row: count(row["operators"]) if row["operators"] else MISSING, numeric=True),
-        Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
+        Column("operators", lambda row: or_missing(row["operators"] or None, count), numeric=True),
+        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
     ]
-    breaks = [index for index, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
     note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
+    breaks = where_new(shares["case"])
     return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
 
 
@@ -53,7 +53,11 @@ def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("operators a step", of("operators_per_step", _number), numeric=True),
         Column("launches a step", of("launches_per_step", _number), numeric=True),
         Column("allocations a step", of("allocations_per_step", _number), numeric=True),
-        Column("bytes allocated a step", of("allocated_bytes_per_step", _bytes), numeric=True),
+        Column(
+            "bytes allocated a step",
+            of("allocated_bytes_per_step", lambda size: or_missing(size, memory)),
+            numeric=True,
+        ),
         Column("under the profiler", lambda row: f"{_number(row['profiler_cost'])}×", numeric=True),
         Column("to know", of("told", one_line)),
     ]
@@ -83,8 +87,4 @@ def _per(number: float | None, steps: int) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    return MISSING if value is None or pd.isna(value) else digits(value)
-
-
-def _bytes(value: float | None) -> str:
-    return MISSING if value is None or pd.isna(value) else memory(value)
+    return or_missing(value, digits)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.metrics import TEXTS, known, not_known, of_calls, with_metrics
 from rnnbench.report.words.series import by_workload
@@ -37,7 +36,7 @@ def render(summary: pd.DataFrame) -> Table:
         columns,
         frame,
         machine=machine[["case", *AXES, "status", "reason", *(m.name for m in metrics.METRICS), *TEXTS, "missing"]],
-        breaks=np.flatnonzero(np.diff(frame["group"], prepend=-1)),
+        breaks=where_new(frame["group"]),
     )
 
 

@@ -3,13 +3,12 @@
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.scaling.crossing import Crossing, crossing
 from rnnbench.analysis.scaling.fit import SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, REACH
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, say_all, several, word
 from rnnbench.report.words.fit_names import named
 from rnnbench.report.words.medians import CONTEXT
@@ -53,7 +52,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         ],
         frame,
         machine=pd.DataFrame(machine),
-        breaks=np.flatnonzero(frame["cell"].ne(frame["cell"].shift())),
+        breaks=where_new(frame["cell"]),
     )
 
 

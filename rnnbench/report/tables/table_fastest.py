@@ -2,10 +2,9 @@
 
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.counts import tally
 from rnnbench.report.words.medians import CONTEXT
@@ -63,7 +62,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         columns,
         rows,
         machine=rows.rename(columns={**names, "near": f"at_most_{NEAR:g}"}),
-        breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
+        breaks=where_new(rows["cell"]),
     )
 
 

@@ -114,15 +114,11 @@ def runs(history: History) -> Table:
         Column("run", of("run", one_line)),
         Column("started", of("started")),
         Column("commit", of("commit", lambda text: text or MISSING)),
-        *([Column("environment", of("environment", _era), numeric=True)] if len(history.eras) > 1 else []),
+        *([Column("environment", of("environment", count), numeric=True)] if len(history.eras) > 1 else []),
         Column("cases", of("cases", count), numeric=True),
     ]
     frame = pd.DataFrame(rows, columns=["run", "started", "commit", "environment", "cases"])
     return table("history_runs", "The runs, the oldest first", "", shown, frame, machine=frame)
-
-
-def _era(number: float) -> str:
-    return MISSING if pd.isna(number) else f"{number:.0f}"
 
 
 def _points(history: History) -> pd.DataFrame:

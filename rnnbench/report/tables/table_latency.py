@@ -2,11 +2,10 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.runs.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.units import MISSING, duration, duration_interval, percent_digits
@@ -40,7 +39,7 @@ def render(summary: pd.DataFrame, *, with_intervals: bool = True) -> Table | Non
         columns,
         rows,
         machine=rows[["run", "case", *axes, "cell", "implementation", "period_seconds", *values]],
-        breaks=np.flatnonzero(rows["group"].ne(rows["group"].shift())),
+        breaks=where_new(rows["group"]),
     )
 
 

@@ -1,9 +1,8 @@
 """Table: how far each series is from its reference, over all sizes."""
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, words
@@ -39,7 +38,7 @@ def render(summary: pd.DataFrame) -> Table:
         columns,
         frame,
         machine=machine,
-        breaks=np.flatnonzero(frame["cell"].ne(frame["cell"].shift())),
+        breaks=where_new(frame["cell"]),
     )
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import MISSING, count, duration, memory
+from rnnbench.report.words.units import count, duration, memory, or_missing
 from rnnbench.store.profiles import CATEGORIES, Operator, Profile
 
 MAX_ROWS = 15
@@ -38,9 +38,9 @@ def render(profile: Profile, name: str) -> Table | None:
         Column("what", lambda row: CATEGORIES[row["category"]]),
         Column("calls", of("calls", count), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
-        Column("of that in kernels", of("kernel_seconds", _known), numeric=True),
-        Column("by the profiler", of("profiler_seconds", _known), numeric=True),
-        Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
+        Column("of that in kernels", of("kernel_seconds", _seconds), numeric=True),
+        Column("by the profiler", of("profiler_seconds", _seconds), numeric=True),
+        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
     ]
     left = len(rows) - MAX_ROWS
     more = f" {left} more are in the CSV file." if left > 0 else ""
@@ -61,5 +61,5 @@ def _middle(values: tuple[float, ...]) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _known(seconds: float | None) -> str:
-    return MISSING if seconds is None or pd.isna(seconds) else duration(seconds)
+def _seconds(value: float | None) -> str:
+    return or_missing(value, duration)

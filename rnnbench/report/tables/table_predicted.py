@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.scaling.fit import SERIES
 from rnnbench.analysis.scaling.held_out import MOVING, REACH
 from rnnbench.analysis.scaling.predict import predict
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.medians import CONTEXT
 from rnnbench.report.words.series import with_series
@@ -44,7 +43,7 @@ def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
         columns,
         rows,
         machine=predicted,
-        breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
+        breaks=where_new(rows["cell"]),
     )
 
 

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
 from rnnbench.report.words.precision import missed, suspect, undecided, waits
 from rnnbench.report.words.reference import ALONE, words
@@ -52,7 +51,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         columns,
         frame,
         machine=_machine(summary),
-        breaks=np.flatnonzero(np.diff(frame["group"], prepend=-1)),
+        breaks=where_new(frame["group"]),
     )
 
 

@@ -1,9 +1,8 @@
 """Table: what each series costs beside time, over its reference: memory, arithmetic, calls, energy."""
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.medians import CONTEXT
 from rnnbench.report.words.metrics import with_metrics
@@ -46,7 +45,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         columns,
         rows,
         machine=rows.drop(columns="series").rename(columns={name: f"{name}_ratio_to_{reference.key}" for name in kept}),
-        breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
+        breaks=where_new(rows["cell"]),
     )
 
 

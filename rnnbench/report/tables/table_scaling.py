@@ -9,7 +9,7 @@ from rnnbench.analysis.scaling.fit import SERIES, Fits, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import REACH
 from rnnbench.analysis.scaling.predict import mostly_spent_on
 from rnnbench.analysis.scaling.terms import CAUSES
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.fit_names import named
 from rnnbench.report.words.medians import CONTEXT
@@ -45,7 +45,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         columns,
         rows,
         machine=rows.drop(columns="series"),
-        breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
+        breaks=where_new(rows["cell"]),
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, estimate_columns
 from rnnbench.analysis.together import Together, TogetherRow
 from rnnbench.analysis.verdict import Judged, Q, Verdict
 from rnnbench.report.tables.table import Column, Table, table
@@ -107,9 +107,9 @@ def _machine(together: Together, rows: list[TogetherRow]) -> pd.DataFrame:
     for row in rows:
         for index, ((name, _), estimate) in enumerate(zip(together.runs, row.ratios, strict=True)):
             judged = row.changes[index - 1] if index else None
-            line = {"case": row.case.key, "run": name}
-            line |= _estimate("ratio_to_reference", estimate)
-            line |= _estimate("change_to_first_run", judged.deciding if judged else None)
+            line: dict[str, Any] = {"case": row.case.key, "run": name}
+            line |= estimate_columns("ratio_to_reference", estimate)
+            line |= estimate_columns("change_to_first_run", judged.deciding if judged else None)
             verdict = _verdict(together, index - 1, row) if index else None
             lines.append(line | {"verdict": verdict, "decided_by": judged.decided_by if judged else None})
     return pd.DataFrame(lines)
@@ -121,8 +121,3 @@ def _verdict(found: Together, index: int, row: TogetherRow) -> Verdict | None:
         return judged.verdict
     has_both = row.ratios[0] is not None and row.ratios[index + 1] is not None
     return "incomparable" if has_both and found.machines[index] else None
-
-
-def _estimate(name: str, estimate: Estimate | None) -> dict[str, Any]:
-    values = (estimate.value, estimate.lower, estimate.upper) if estimate else (None, None, None)
-    return {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), values, strict=True)}

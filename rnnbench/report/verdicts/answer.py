@@ -117,7 +117,7 @@ def _change(finding: Finding) -> str:
     estimate = finding.deciding
     assert estimate is not None
     which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
-    if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
+    if not estimate.has_interval:
         return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"
     return f"{slower(estimate.value)}{which} ({change_span(estimate)})"
 

@@ -5,7 +5,7 @@ import math
 from typing import Any, get_args
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, estimate_columns
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import answer
@@ -96,8 +96,7 @@ def _instructions(change: InstructionChange | None) -> dict[str, Any] | None:
 
 
 def _ratio(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    values = (estimate.value, estimate.lower, estimate.upper) if estimate else (None, None, None)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), map(_number, values), strict=True))
+    return {column: _number(value) for column, value in estimate_columns(name, estimate).items()}
 
 
 def _number(value: float | None) -> float | None:

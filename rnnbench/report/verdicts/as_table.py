@@ -1,13 +1,11 @@
 """The verdicts of a stored check as a table of a page."""
 
-import math
-
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import ENDS
 from rnnbench.report.tables.table import Column, Of, Table, of, table
-from rnnbench.report.words.changes import GLYPHS, change, change_interval
-from rnnbench.report.words.units import MISSING, round_percent
+from rnnbench.report.words.changes import GLYPHS, change_cell, interval_cell
+from rnnbench.report.words.units import round_percent
 
 NOTE = (
     "Change: head over base in the low quantile of the calls, or in their mean where that decides. Replicates: pairs "
@@ -23,21 +21,17 @@ def render(findings: pd.DataFrame) -> Table:
         Column(
             "verdict", of("verdict", lambda verdict: f"{GLYPHS[verdict]}\N{NO-BREAK SPACE}{verdict or 'not compared'}")
         ),
-        Column("change", of("described", lambda ratio: change(ratio) or MISSING), numeric=True),
-        Column("95% interval", Of(("described_low", "described_high"), _interval), numeric=True),
-        Column("mean", of("mean_ratio", lambda ratio: change(ratio) or MISSING), numeric=True),
+        Column("change", of("described", change_cell), numeric=True),
+        Column("95% interval", Of(("described_low", "described_high"), interval_cell), numeric=True),
+        Column("mean", of("mean_ratio", change_cell), numeric=True),
         *([Column("margin", of("margin", round_percent), numeric=True)] if has_margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
     frame = findings.assign(verdict=findings["verdict"].astype(object).where(findings["verdict"].notna(), None))
-    for end in ("", "_low", "_high"):
+    for end in ENDS:
         by_mean = frame["described_by"] == "mean_ratio"
         frame[f"described{end}"] = frame[f"mean_ratio{end}"].where(by_mean, frame[f"ratio{end}"])
     breaks = [int(row) for row in range(1, len(frame)) if frame["verdict"].iloc[row] != frame["verdict"].iloc[row - 1]]
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     return table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=findings, breaks=breaks)
-
-
-def _interval(low: float, high: float) -> str:
-    return change_interval(Estimate(math.nan, low, high)) or MISSING

@@ -8,7 +8,7 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change_span, difference, slower
 from rnnbench.report.words.units import duration, percent
-from rnnbench.text import plural
+from rnnbench.text import first_few, plural
 
 Labels = Mapping[str, str]  # a case's key -> its name
 NAMED = 3  # cases, skipped commits or suspects; more are counted
@@ -66,8 +66,7 @@ def _size(change: CaseChange) -> str:
     ratio = change.ratio
     if ratio is None or not math.isfinite(ratio.value):
         return "its time is not known"
-    has_interval = math.isfinite(ratio.lower) and math.isfinite(ratio.upper)
-    return f"{slower(ratio.value)}{f' ({change_span(ratio)})' if has_interval else ''}"
+    return f"{slower(ratio.value)}{f' ({change_span(ratio)})' if ratio.has_interval else ''}"
 
 
 def _cause(cause: SlowCommit, answer: Bisection, labels: Labels) -> Iterable[str]:
@@ -119,5 +118,4 @@ def _commit(commit: Commit) -> str:
 
 
 def _commits(commits: Iterable[Commit]) -> str:
-    shorts = [commit.short for commit in commits]
-    return ", ".join(shorts[:NAMED]) + (f" and {len(shorts) - NAMED} more" if len(shorts) > NAMED else "")
+    return first_few([commit.short for commit in commits], NAMED)

@@ -25,7 +25,7 @@ def bar(estimate: Estimate | None, margin: float) -> str:
         cells[CELLS + edge * CELLS_OF_MARGIN] = EDGE
     cells[CELLS] = NONE
     value = _cell(estimate.value, margin)
-    if math.isfinite(estimate.lower) and math.isfinite(estimate.upper) and estimate.lower > 0:
+    if estimate.has_interval and estimate.lower > 0:
         low, high = (min(max(_cell(end, margin), 0), 2 * CELLS) for end in (estimate.lower, estimate.upper))
         cells[low : high + 1] = [INTERVAL if cell == EMPTY else ACROSS for cell in cells[low : high + 1]]
     if 0 <= value <= 2 * CELLS:

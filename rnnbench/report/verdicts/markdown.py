@@ -41,8 +41,8 @@ def _trend(earlier: Sequence[EarlierCheck]) -> str:
     return "\n" + "".join(f"{table_row(line)}\n" for line in escaped)
 
 
-def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
-    """At most `most_bytes` of UTF-8: rows that do not fit are counted, unchanged cases first, then the least bad."""
+def render(comparison: Comparison, max_bytes: int = 1_000_000) -> str:
+    """At most `max_bytes` of UTF-8: rows that do not fit are counted, unchanged cases first, then the least bad."""
     case_names = names(finding.case for finding in comparison.findings)
     with_margin = has_margins(comparison)
     head = _head(comparison, case_names)
@@ -53,9 +53,9 @@ def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
     legend = ["", forest.LEGEND] if any(row.bar for row in shown) else []
     notes = [*legend, *(["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else [])]
     fixed = [*head, *table, *notes]
-    room = most_bytes - _size([*fixed, *_left_out(len(lines))])
+    room = max_bytes - _size([*fixed, *_left_out(len(lines))])
     if room < 0:
-        return _cut(head, most_bytes)
+        return _cut(head, max_bytes)
     kept = _kept(comparison, lines, room)
     return "\n".join([*head, *table, *(lines[index] for index in kept), *_left_out(len(lines) - len(kept)), *notes, ""])
 
@@ -80,10 +80,10 @@ def _kept(comparison: Comparison, lines: Sequence[str], room: int) -> list[int]:
     return sorted(kept)
 
 
-def _cut(lines: Sequence[str], most_bytes: int) -> str:
+def _cut(lines: Sequence[str], max_bytes: int) -> str:
     """As many whole lines as fit."""
     kept = list(lines)
-    while kept and _size(kept) > most_bytes:
+    while kept and _size(kept) > max_bytes:
         kept.pop()
     return "".join(f"{line}\n" for line in kept)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rnnbench.analysis.estimate import ENDS
 from rnnbench.report.verdicts import stored
 from rnnbench.report.verdicts.stored import COLUMNS, StoredCheck
 from rnnbench.report.words.case_names import names
@@ -50,7 +51,6 @@ def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
     is_by_mean = found["described_by"] == "mean_ratio"
     changes = {
-        f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float)
-        for end in ("", "_low", "_high")
+        f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float) for end in ENDS
     }
     return found.assign(**changes)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rnnbench.analysis.comparison import RANKS
-from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.verdicts.over_time import DatedCheck
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.changes import GLYPHS, change, change_interval
+from rnnbench.report.words.changes import GLYPHS, change_cell, interval_cell
 from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import MISSING
 
 
 def changes(frame: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
@@ -25,11 +23,8 @@ def changes(frame: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
         {
             "name": found["name"].tolist(),
             "verdict": [f"{GLYPHS[verdict]}\N{NO-BREAK SPACE}{verdict}" for verdict in found["verdict"]],
-            "change": [change(value) or MISSING for value in found["change"]],
-            "interval": [
-                change_interval(Estimate(math.nan, low, high)) or MISSING
-                for low, high in zip(found["change_low"], found["change_high"], strict=True)
-            ],
+            "change": list(map(change_cell, found["change"])),
+            "interval": list(map(interval_cell, found["change_low"], found["change_high"])),
             "commits": [commits(checks[number]) for number in numbers],
             "when": [when(checks[number].head) for number in numbers],
             "why": found["why"].tolist(),

@@ -1,6 +1,5 @@
 """One sentence for each case: why it has its verdict, and the likely cause."""
 
-import math
 from collections.abc import Iterable
 
 from rnnbench.analysis.changes import Change
@@ -112,7 +111,7 @@ def _unchanged(changes: tuple[Change, ...]) -> str:
 
 def _undecided(finding: Finding) -> str:
     estimate = finding.deciding
-    if estimate is None or not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
+    if estimate is None or not estimate.has_interval:
         return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval{_more_time(finding)}"
     edge = 1 + finding.margin
     is_beyond = estimate.lower > edge or estimate.upper < 1 / edge

@@ -11,7 +11,7 @@ import pandas as pd
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Comparison, Finding, Subject
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import ENDS, Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import answer, as_json
@@ -19,16 +19,15 @@ from rnnbench.report.verdicts.as_json import SCHEMA_VERSION
 from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.store.metrics import METRICS
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.records import Case
 from rnnbench.store.regular_files import read_text
 from rnnbench.text import plural
 
 FILE = "verdicts.json"
-NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", "_low", "_high")]
+NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
-METRIC = {metric.name: metric for metric in METRICS}
 # What a file of somebody else's making may lead to; the last two: a number without an end, and lists too deep.
 WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
@@ -105,9 +104,9 @@ def _finding(line: Mapping[str, Any]) -> Finding:
         _estimate(line, "mean_ratio"),
         replicates=int(line["replicates"]),
         changes=tuple(
-            Change(METRIC[change["metric"]], int(change["base"]), int(change["head"]))
+            Change(BY_NAME[change["metric"]], int(change["base"]), int(change["head"]))
             for change in line["changes"]
-            if change["metric"] in METRIC
+            if change["metric"] in BY_NAME
         ),
         time_verdict=verdict if decided_by or verdict not in ("regressed", "improved") else None,
         decided_by=decided_by,
@@ -115,7 +114,7 @@ def _finding(line: Mapping[str, Any]) -> Finding:
 
 
 def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
-    value, low, high = (line[f"{ratio}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (line[f"{ratio}{end}"] for end in ENDS)
     if value is None:
         return None
     if not float(value) > 0:

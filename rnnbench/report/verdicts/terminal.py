@@ -1,6 +1,5 @@
 """What `rnnbench check` and `rnnbench compare` print: the cases, the worst first, and last the answer in words."""
 
-import io
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.colors import VERDICTS
+from rnnbench.report.plain_text import plain_text
 from rnnbench.report.verdicts import answer, sentence
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.axes import one_line
@@ -53,9 +53,7 @@ def render(comparison: Comparison) -> RenderableType:
 
 def text(comparison: Comparison, width: int = 100) -> str:
     """The output as plain text."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(comparison))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return plain_text(render(comparison), width)
 
 
 def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:

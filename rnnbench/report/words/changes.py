@@ -6,7 +6,7 @@ from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
-from rnnbench.report.words.units import MAX_FACTOR, NOT_KNOWN, count, memory, percent, span
+from rnnbench.report.words.units import MAX_FACTOR, MISSING, NOT_KNOWN, count, memory, percent, span
 
 IN_THE_MEAN = "in the mean of its calls"
 GLYPHS: dict[Verdict | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
@@ -37,8 +37,18 @@ def change_with_interval(judged: Judged) -> str:
 
 def change_interval(estimate: Estimate) -> str:
     """`[+4.2%, +6.0%]`; empty if it is not known."""
-    known = math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
-    return f"[{span(change(estimate.lower), change(estimate.upper), ', ')}]" if known else ""
+    ends = span(change(estimate.lower), change(estimate.upper), ", ")
+    return f"[{ends}]" if estimate.has_interval else ""
+
+
+def change_cell(ratio: float) -> str:
+    """As `change`, and a dash if it is not known: for the cells of tables."""
+    return change(ratio) or MISSING
+
+
+def interval_cell(low: float, high: float) -> str:
+    """As `change_interval`, and a dash if it is not known: for the cells of tables."""
+    return change_interval(Estimate(math.nan, low, high)) or MISSING
 
 
 def change_span(estimate: Estimate) -> str:

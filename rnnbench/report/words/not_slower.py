@@ -1,6 +1,5 @@
 """One module's time against another's, and the factor that it may reach, in two or three lines."""
 
-import math
 from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
@@ -59,7 +58,7 @@ def _answer(result: "NotSlowerResult", mine: str, than: str) -> str:
 
 
 def _interval(estimate: "Estimate") -> str:
-    if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
+    if not estimate.has_interval:
         return "no interval"
     return f"{round_percent(CONFIDENCE)} interval {span(_ratio(estimate.lower), _ratio(estimate.upper))}"
 

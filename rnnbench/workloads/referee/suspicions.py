@@ -1,6 +1,7 @@
 """What makes a case suspect though its outputs agree with its reference's: it does less work, or less precise work."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import ROUNDOFF, relative_error
 from rnnbench.cells.precision import convert, in_precision
-from rnnbench.cells.states import State, tensors
+from rnnbench.cells.states import State, each_tensor
 from rnnbench.store.records import DType, Workload
 from rnnbench.workloads import macs
 from rnnbench.workloads.phases import MODES
@@ -59,10 +60,12 @@ def error_ratio(built: Built) -> float:
     candidate = in_layer_form(built.model, built.runner() if built.is_of_cells else built.model)
     reference_model = in_layer_form(built.reference, built.reference)
     takes_gradients = workload.phase != "inference"
+    wide = partial(in_precision, dtype=torch.float64)
     with comparable(built.model, takes_gradients), comparable(built.reference, takes_gradients):
         wide_model = copy.deepcopy(reference_model)
         convert(wide_model, workload.device, torch.float64)
-        exact = _output(wide_model, workload, in_precision(built.input, torch.float64), _wide(built))
+        input, state = wide(built.input), each_tensor(built.layer_state, wide)
+        exact = _output(wide_model, workload, input, state)
         own, reference = (
             relative_error(_output(model, workload, built.input, built.layer_state), exact)
             for model in (candidate, reference_model)
@@ -75,8 +78,3 @@ def _output(model: nn.Module, workload: Workload, input: Tensor, state: State) -
     with MODES.get(workload.phase, torch.enable_grad)():
         output: Tensor = model(input, state)[0]
     return output.detach()
-
-
-def _wide(built: Built) -> State:
-    parts = tuple(in_precision(part, torch.float64) for part in tensors(built.layer_state))
-    return parts[0] if isinstance(built.layer_state, Tensor) else parts

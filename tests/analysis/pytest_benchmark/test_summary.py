@@ -70,7 +70,7 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
     with pytest.raises(UserError, match=r"reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
         chosen(saved, "nn")
     few = read(write(tmp_path / "b.json", [benchmark(f"test_{number}", [1.0]) for number in range(5)]))
-    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3, test_4$"):
+    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3 and test_4$"):
         chosen(few, "nn")
 
 
@@ -78,7 +78,7 @@ def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
     entry = benchmark("test_a", [1.0])
     saved = read(write(tmp_path / "a.json", [entry, entry | {"fullname": "other.py::test_a"}]))
     with pytest.raises(
-        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a, other\.py::test_a; name one"
+        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a and other\.py::test_a; name one"
     ):
         chosen(saved, "test_a")
     many = [benchmark("test_a", [1.0], group="one", params={"size": size}) for size in range(9)]

@@ -14,10 +14,11 @@ from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.check import check, measure, select
+from rnnbench.harness.check.check import check, measure
 from rnnbench.harness.check.looks import MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED
 from rnnbench.harness.check.observed_before import ObservedBefore
 from rnnbench.harness.check.paired import Ratios
+from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Group, Measurement

@@ -91,7 +91,7 @@ def ran(parent: Path, seconds: Callable[[str], float] = lambda key: 0.05, **sett
     def start(name: str) -> Any:
         return FakeWorker(name, clock, lambda message: None, lambda key: seconds(key) * (1 + 0.02 * noise.random()))
 
-    defaults = {"replicates": 6, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 100}
+    defaults = {"replicates": 6, "windows": 4, "window_seconds": 0.01, "precision": None, "max_replicates": 100}
     chosen = Settings(**(defaults | settings))
     folder = RunFolder.create(parent, "test")
     runner = run_into(folder, GROUPS, chosen, on_progress=lambda step: None, start_worker=start, now=clock, seed=1)

@@ -17,7 +17,7 @@ from tests.harness.coordinator import test_runner
 from tests.harness.fakes import FakeClock, FakeWorker, run_into
 
 GROUPS = test_runner.GROUPS[:2]
-SETTINGS = Settings(replicates=2, most_replicates=2, windows=2, precision=None)
+SETTINGS = Settings(replicates=2, max_replicates=2, windows=2, precision=None)
 CASES = {case.key for group in GROUPS for case in group.cases}
 
 

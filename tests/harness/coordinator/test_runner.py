@@ -46,7 +46,7 @@ def measure(
         workers.append(worker(name, clock, fault, seconds))
         return workers[-1]
 
-    defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
+    defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "max_replicates": 1000}
     chosen = Settings(**(defaults | settings))
     folder = RunFolder.create(parent, "test")
     runner = run_into(folder, groups, chosen, on_progress=steps.append, start_worker=start, now=clock, seed=1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rnnbench import measure
 from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.global_settings import NotRestoredError
 from rnnbench.store.records import Phase
 from tests.harness.live.modules import QUICK
 
@@ -97,7 +98,7 @@ def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: Phase
 @pytest.mark.usefixtures("one_thread")
 def test_a_setting_that_can_not_be_put_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(wanted: object) -> None:
-        raise torch_state.NotRestoredError("inter-op threads")
+        raise NotRestoredError("inter-op threads")
 
     monkeypatch.setattr(torch_state, "restore", refuse)
     for _ in range(2):  # the second is not kept out by the first

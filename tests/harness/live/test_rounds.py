@@ -21,7 +21,7 @@ from rnnbench.workloads.phases import TimedCall
 from tests.harness.fakes import FakeClock, noisy
 
 UNIT = 1e-4  # seconds; an arm's call takes several, each with its own noise
-SETTINGS = Settings(replicates=6, most_replicates=12, precision=0.02)
+SETTINGS = Settings(replicates=6, max_replicates=12, precision=0.02)
 
 
 class Machine:
@@ -77,7 +77,7 @@ def test_without_a_precision_there_are_as_many_rounds_as_replicates() -> None:
 @pytest.mark.parametrize("budget", [0.0, 0.2, 1.0])
 def test_the_budget_ends_the_rounds_after_one_at_least(budget: float) -> None:
     machine = Machine(spread=0.0)
-    rounds = machine.run(Settings(replicates=1000, most_replicates=1000), deadline=budget)
+    rounds = machine.run(Settings(replicates=1000, max_replicates=1000), deadline=budget)
     assert rounds.cut
     assert len(rounds.times["mine"]) >= 1
     assert budget == 0.0 or machine.clock.seconds <= budget
@@ -223,7 +223,7 @@ def test_a_round_that_is_longer_than_the_budget_is_told_before_it_begins(deadlin
 
 
 def test_rounds_that_resemble_their_neighbours_go_on_until_their_wider_intervals_are_precise() -> None:
-    settings = Settings(replicates=6, most_replicates=40, precision=0.02)
+    settings = Settings(replicates=6, max_replicates=40, precision=0.02)
     ended = 0
     for seed in range(12):
         machine = Machine(spread=0.02, seed=seed)
@@ -237,7 +237,7 @@ def test_rounds_that_resemble_their_neighbours_go_on_until_their_wider_intervals
 
         rounds = machine.rounds({"base": machine.arm(4), "mine": TimedCall(wandering, nullcontext)}, settings)
         taken = rounds.run()
-        if len(taken.times["mine"]) < settings.most_replicates:
+        if len(taken.times["mine"]) < settings.max_replicates:
             ended += 1
             assert wider_than(compare(taken.times, "base"), 0.0201) == []
     assert ended >= 6

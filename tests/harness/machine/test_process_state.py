@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from rnnbench.harness.machine import process_state
+from rnnbench.harness.machine.global_settings import NotRestoredError, read
 from rnnbench.harness.machine.process_state import CORES, ProcessState
-from rnnbench.harness.machine.torch_state import NotRestoredError, read
 
 
 def lower(name: str) -> Callable[[], None]:

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.global_settings import NotRestoredError, Setting
 from rnnbench.store.records import DType
 
 
@@ -125,7 +126,7 @@ def test_several_changes_at_once_are_put_back(saved_state: torch_state.TorchStat
 
 
 def test_a_change_that_can_not_be_undone_is_named(saved_state: torch_state.TorchState) -> None:
-    with torch.inference_mode(), pytest.raises(torch_state.NotRestoredError, match="inference mode"):
+    with torch.inference_mode(), pytest.raises(NotRestoredError, match="inference mode"):
         torch_state.restore(saved_state)
 
 
@@ -150,7 +151,7 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.
         raise RuntimeError("mix of the legacy and new APIs")
 
     assert torch_state.tf32_allowed(torch_state.capture()) == (torch.backends.cudnn.allow_tf32, False)
-    monkeypatch.setitem(torch_state.SETTINGS, "cuDNN TF32", torch_state.Setting(refuse, refuse))
+    monkeypatch.setitem(torch_state.SETTINGS, "cuDNN TF32", Setting(refuse, refuse))
     state = torch_state.capture()
     torch_state.restore(state)
     assert "threads" in state

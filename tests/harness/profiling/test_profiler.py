@@ -1,4 +1,4 @@
-"""Lines, stacks and traces from torch's profiler, for invented and real events."""
+"""Memory lines, kernels and traces from torch's profiler, for invented and real events."""
 
 import gzip
 import json
@@ -12,21 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch._C._profiler import _EventType
 
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.machine import scratch
 from rnnbench.harness.profiling import profiler
-from rnnbench.harness.profiling.profiler import (
-    OWN_FRAME,
-    bytes_held,
-    first_events,
-    folded_stacks,
-    frame,
-    kernels,
-    run_profiler,
-    thinned,
-)
+from rnnbench.harness.profiling.profiler import bytes_held, first_events, kernels, run_profiler, thinned
 from rnnbench.workloads.model import OutputHead
 from rnnbench.workloads.phases import TimedCall
 
@@ -42,14 +32,6 @@ class Kernel:
 class Event:
     name: str
     kernels: list[Kernel] = field(default_factory=list)
-
-
-@dataclass
-class TreeEvent:
-    name: str
-    duration_time_ns: int
-    tag: Any
-    children: list[Any] = field(default_factory=list)
 
 
 @given(SIZES)
@@ -79,11 +61,6 @@ def test_a_trace_that_is_too_large_keeps_its_beginning_and_says_so() -> None:
     assert [event["name"] for event in kept] == ["thread", "9", "8", "7"]
     assert notes == ["the trace has the first 3 of 10 events"]
     assert first_events(events, 10) == (events, [])
-
-
-def test_frames_are_told_without_their_folders() -> None:
-    assert frame("/home/me/my_cell.py(31): forward") == "my_cell.py(31): forward"
-    assert frame("aten::addmm") == "aten::addmm"
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -124,18 +101,6 @@ def test_frames_of_this_package_are_left_out_but_not_those_of_the_cells_that_it_
 
 def _step(cell: LSTMCell, head: OutputHead, input: torch.Tensor, states: tuple[torch.Tensor, torch.Tensor]) -> None:
     head(cell(input, states)[0])
-
-
-def test_the_time_of_frames_that_are_left_out_is_kept() -> None:
-    operator = TreeEvent("aten::mm", 40, _EventType.TorchOp)
-    shown = TreeEvent("nn.Module: Model_0", 90, _EventType.PyCall, [operator])
-    own = TreeEvent("rnnbench/workloads/model.py(67): forward", 100, _EventType.PyCall, [shown])
-    module = TreeEvent("nn.Module: Outer_0", 120, _EventType.PyCall, [own])
-    assert folded_stacks([module]) == {
-        (OWN_FRAME,): 30,
-        ("nn.Module: Model_0",): 50,
-        ("nn.Module: Model_0", "aten::mm"): 40,
-    }
 
 
 @pytest.mark.usefixtures("one_thread")

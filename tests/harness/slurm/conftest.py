@@ -17,7 +17,7 @@ name = "tiny"
 
 [measure]
 replicates = 2
-most_replicates = 2
+max_replicates = 2
 windows = 2
 window_seconds = 0.001
 budget_seconds = 60

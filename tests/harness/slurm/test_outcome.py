@@ -15,7 +15,7 @@ from rnnbench.suite_file import Settings
 from tests import stored
 from tests import workload as small
 
-SETTINGS = Settings(replicates=3, most_replicates=20, precision=0.02)
+SETTINGS = Settings(replicates=3, max_replicates=20, precision=0.02)
 
 
 def part(path: Path, name: str, size: int, ratios: list[float]) -> PartStatus:

@@ -7,7 +7,8 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner, has_ratio
+from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION, visits_to_come
+from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
 from tests import workload as small
@@ -23,7 +24,7 @@ SPREAD = {STEADY: 0.001, NOISY: 0.02, WILD: 0.2}
 
 
 def planner(**settings: object) -> Planner:
-    chosen = Planner(GROUPS, Settings(**({"replicates": 4, "most_replicates": 50} | settings)))  # type: ignore[arg-type]
+    chosen = Planner(GROUPS, Settings(**({"replicates": 4, "max_replicates": 50} | settings)))  # type: ignore[arg-type]
     chosen.add_start(1.0)
     return chosen
 
@@ -56,7 +57,7 @@ def test_a_steady_group_gets_the_fewest_replicates_and_noisy_ones_more() -> None
 def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first() -> None:
     cases = tuple(small.case(cell, reference="none") for cell in ("vanilla", "gru"))
     group = Group(cases[0].workload, cases)
-    chosen = Planner([group], Settings(replicates=4, most_replicates=50))
+    chosen = Planner([group], Settings(replicates=4, max_replicates=50))
     chosen.add_start(1.0)
     rng, visits = random.Random(2), 0
     while chosen.next_visits(None):
@@ -68,7 +69,7 @@ def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first()
 
 def test_a_group_of_a_single_case_without_a_reference_gets_the_fewest() -> None:
     case = small.case("vanilla", reference="none")
-    chosen = Planner([Group(case.workload, (case,))], Settings(replicates=4, most_replicates=50))
+    chosen = Planner([Group(case.workload, (case,))], Settings(replicates=4, max_replicates=50))
     chosen.add_start(1.0)
     for _ in range(4):
         assert chosen.next_visits(None)
@@ -83,7 +84,7 @@ def test_without_a_precision_every_group_gets_the_fewest() -> None:
 
 
 def test_the_fewest_are_made_also_where_they_are_more_than_the_most() -> None:
-    assert set(run(planner(replicates=5, most_replicates=3)).values()) == {5}
+    assert set(run(planner(replicates=5, max_replicates=3)).values()) == {5}
 
 
 def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
@@ -150,14 +151,13 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
 
 def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in range(1, 2001)]
-    chosen = Planner(groups, Settings(replicates=4, most_replicates=4, precision=None))
+    chosen = Planner(groups, Settings(replicates=4, max_replicates=4, precision=None))
     chosen.add_start(1.0)
     looked: list[int] = []
-    to_come = planning.visits_to_come
 
     def look(*arguments: Any) -> int:
         looked.append(1)
-        return to_come(*arguments)
+        return visits_to_come(*arguments)
 
     monkeypatch.setattr(planning, "visits_to_come", look)
     for group in groups[:10]:
@@ -201,7 +201,7 @@ def test_a_spread_that_is_small_by_chance_does_not_end_a_group_early() -> None:
         )
         for size in sizes
     ]
-    chosen, rng = Planner(groups, Settings(replicates=6, most_replicates=20, precision=0.02)), random.Random(1)
+    chosen, rng = Planner(groups, Settings(replicates=6, max_replicates=20, precision=0.02)), random.Random(1)
     chosen.add_start(1.0)
     lucky = groups[0]
     for number in range(6):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rnnbench.analysis.replicate import Times
-from rnnbench.harness.live import Found
+from rnnbench.harness.live import MeasuredModules
 from rnnbench.harness.live.rounds import Taken
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.notebook.swept import SweptModules, swept
@@ -15,7 +15,7 @@ ARMS = ("mine", "torch")
 def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> SweptPoint:
     times = {arm: [Times(seconds, seconds), Times(1.5 * seconds, 1.5 * seconds)] for arm in ARMS}
     parity = {"mine": "agrees", "torch": "is the reference"}
-    found = Found(Taken(times, 1.0, cut=True), "torch", parity, dict.fromkeys(ARMS, 7), "cpu", 1, "2", notes)
+    found = MeasuredModules(Taken(times, 1.0, cut=True), "torch", parity, dict.fromkeys(ARMS, 7), "cpu", 1, "2", notes)
     return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
 
 

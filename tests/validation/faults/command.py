@@ -19,7 +19,7 @@ SUITE = """
 name = "tiny"
 [measure]
 replicates = 3
-most_replicates = 3
+max_replicates = 3
 windows = 2
 window_seconds = 0.001
 [check]

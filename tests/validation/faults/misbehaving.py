@@ -72,7 +72,7 @@ SUITE = """
 name = "tiny"
 [measure]
 replicates = 2
-most_replicates = 2
+max_replicates = 2
 windows = 2
 window_seconds = 0.001
 deadline_seconds = 10

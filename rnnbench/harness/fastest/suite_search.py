@@ -1,4 +1,4 @@
-"""The search for one module of a suite, in this process."""
+"""The search for the ways of one module that a suite names, in this process."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
 from rnnbench.harness.fastest.cases import WantedModule
-from rnnbench.harness.fastest.module import TimedWay
 from rnnbench.harness.fastest.search import find
+from rnnbench.harness.fastest.timed_ways import TimedWay
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt, place
 from rnnbench.text import error_in_words, first_line
 
 
-def search(
+def find_wanted(
     wanted: WantedModule,
     shapes: Sequence[tuple[int, int]],
     root: Path,

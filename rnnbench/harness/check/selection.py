@@ -1,0 +1,54 @@
+"""Which cases a check compares: those on both sides, and those that only one side has."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rnnbench.errors import UserError
+from rnnbench.groups import cases_of, grouped
+from rnnbench.harness.check.sides import Side
+from rnnbench.store.records import Case, Group, Implementation
+from rnnbench.suites import MAX_CASES
+
+# References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
+NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The cases of a check."""
+
+    groups: list[Group]  # on both sides
+    only_base: list[Case]
+    only_head: list[Case]
+
+
+def select(
+    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
+) -> Selection:
+    """Select the cases that `only` keeps: those on both sides, and those on one side alone.
+
+    torch.nn's own cases are kept only if the interpreters differ. Raises UserError if no case is on both sides.
+    """
+    most = None if any_number else MAX_CASES
+    cases_by_side = {}
+    for side in (head, base):  # the head first: its suite must have everything that `only` names
+        with side.errors_in_words():
+            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
+        kept = [
+            case
+            for case in cases_of(groups)
+            if base.python != head.python or case.implementation not in NOT_OF_THE_CODE
+        ]
+        cases_by_side[side.name] = {case.key: case for case in kept}
+    in_base, in_head = cases_by_side["base"], cases_by_side["head"]
+    common = [case for key, case in in_head.items() if key in in_base]
+    if not common:
+        raise UserError(
+            f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
+            "`rnnbench list cases` shows those of a suite"
+        )
+    return Selection(
+        groups=grouped(common),
+        only_base=[case for key, case in in_base.items() if key not in in_head],
+        only_head=[case for key, case in in_head.items() if key not in in_base],
+    )
