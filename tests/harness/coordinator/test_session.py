@@ -24,7 +24,7 @@ SUITE = """
 name = "tiny"
 [measure]
 replicates = 1
-precision = 0.5
+max_replicates = 1
 windows = 2
 window_seconds = 0.001
 [[sweep]]
