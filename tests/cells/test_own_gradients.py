@@ -14,7 +14,7 @@ def learns() -> torch.Tensor:
 
 
 def breaks() -> None:
-    raise RuntimeError("anywhere")
+    raise AssertionError("anywhere")
 
 
 @pytest.mark.parametrize(("call", "fails"), [(learns, True), (lambda: torch.ones(2), False), (breaks, False)])
