@@ -128,7 +128,7 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> N
 def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(repo: Path) -> None:
     (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
     repository.commit(repo, {})
-    told = "base: 4 of 6 cases not observed again; what "
+    told = "base: 4 of 6 cases were not observed again; the results of "
     arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
     for expected in (False, True):
         done = rnnbench(*arguments, cwd=repo)

@@ -1,4 +1,4 @@
-"""Cells that take gradients in their own steps, as those do that learn while they run (doi:10.48550/arXiv.2407.04620).
+"""Cells that take gradients in their own steps, such as those that learn while they run (arXiv:2407.04620).
 
 No gradient can be taken in inference mode, so they run in torch's usual mode, with `no_grad` around them.
 """

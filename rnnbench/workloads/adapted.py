@@ -11,7 +11,7 @@ from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import adapt
 from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import State, output, tensors, to_cell
-from rnnbench.store.records import LAYERS, Workload
+from rnnbench.store.records import Workload
 from rnnbench.workloads.bodies import Cells, TorchLayer
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.model import OutputHead, SequenceModel
@@ -38,13 +38,13 @@ def adapted(
                 width = workload.directions * own[0].shape[-1]
                 if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in tensors(usual)]:
                     state = own[0] if len(own) == 1 else tuple(own)
-                    why = f"its state is not that of {_reference(workload)}"
+                    why = f"its state is not that of {workload.layer}"
         elif (found := _of_layer(body, given, usual, workload)) is not None:
             width = found
             if not body.has_state and (reference is None or getattr(reference.body, "has_state", True)):
                 why = "it takes no state"
     if width != model.head.in_features:
-        why = why or f"its outputs have {width} features where those of {_reference(workload)} have another number"
+        why = why or f"its outputs have {width} features where those of {workload.layer} have another number"
         weight = model.head.weight
         model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
     of_model = to_cell(state, stacked=model.is_stacked) if isinstance(model.body, Cells) else state
@@ -52,10 +52,6 @@ def adapted(
     if why and workload.reference == "none":
         why = "there is no reference"
     return state, why and f"not compared: {why}"
-
-
-def _reference(workload: Workload) -> str:
-    return LAYERS.get(workload.reference, workload.reference)
 
 
 def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload) -> int | None:

@@ -16,7 +16,8 @@ from rnnbench.analysis.location import Location
 
 LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't move
 LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
-POINTS_OVER_LAG = 5  # of the longest line, over the most runs between a pair: a step lies in few of so close pairs
+# Points of the longest line for each run between the points of a pair: few pairs that close have a step between them.
+POINTS_OVER_LAG = 5
 MAX_CORRELATION = 0.9  # of neighbouring runs
 # What is assumed of the correlation, and the number of differences that this counts for. Over 40 runs of one case that
 # did not change, 5% have a false change at a correlation of 0.8. Assuming 0.5 gives 11%, and 0.7 finds half the steps.

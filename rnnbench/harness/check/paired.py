@@ -9,6 +9,7 @@ from functools import partial
 from statistics import fmean, median
 
 from rnnbench.analysis.replicate import times_by_case
+from rnnbench.groups import cases_of
 from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.window_count import WindowVariances, window_count
@@ -96,9 +97,10 @@ class PairedRunner:
         started is used for it, and ended. `before`: what an earlier check observed of the base's cases; if those that
         are observed again are as they were, so are the others.
         """
-        cases = [case for group in groups for case in group.cases]
-        known, base = before.known(cases), self._recorders["base"]
-        again = [case for case in cases if case not in known]
+        cases, base = cases_of(groups), self._recorders["base"]
+        known = before.known(cases)
+        keys = {case.key for case in known}
+        again = [case for case in cases if case.key not in keys]
         self._observe({"base": again, "head": cases}, on_done)
         if not known:
             return
@@ -108,12 +110,11 @@ class PairedRunner:
         for case in known:
             base.note_known(before.measurements[case.key])
         number = f"{len(known)} of {plural(len(cases), 'case')}"
-        self.notes.append(f"base: {number} not observed again; what {before.check} observed of them is used")
+        self.notes.append(f"base: {number} were not observed again; the results of {before.check} are used for them")
 
     def _observe(self, cases: Mapping[str, Sequence[Case]], on_done: Callable[[int, int], None]) -> None:
         """Observe these cases of each side."""
-        every = [case for own in cases.values() for case in own]
-        shared = all(is_shared(case.workload.device) for case in every)
+        shared = all(is_shared(case.workload.device) for own in cases.values() for case in own)
         layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
         queues = [
             Queue(
@@ -135,7 +136,7 @@ class PairedRunner:
 
         The number of instructions becomes a metric of the case.
         """
-        cases = [case for group in groups for case in group.cases if not self.failed(case)]
+        cases = [case for case in cases_of(groups) if not self.failed(case)]
         layout = self._pairs.draw_layout()
         queues = {
             name: CountingQueue(
@@ -171,7 +172,7 @@ class PairedRunner:
 
     def _window_count(self, groups: Sequence[Group]) -> int:
         """The windows of each case in the next pair."""
-        cases = [case.key for group in groups for case in group.cases]
+        cases = [case.key for case in cases_of(groups)]
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
         untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
         window = fmean(cost.window for cost in known) if known else 4 * self._settings.window_seconds

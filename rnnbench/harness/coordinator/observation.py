@@ -56,7 +56,7 @@ def observe(
 ) -> list[str]:
     """Observe every case of all queues, those of a wave at the same time; returns notes about lost workers.
 
-    A thread whose queue is empty helps another queue of its wave with a worker of that one, where that pays.
+    If a thread's queue is empty and another queue of the wave has many cases left, it starts a worker for that one.
     Several threads call `go_on` before each case; `on_done` gets the number of cases that are done, and of all cases.
     Passes on KeyboardInterrupt, and the error if no worker can be started. Ends all workers.
     """
@@ -120,7 +120,7 @@ class _Crew:
         self._workers: set[WorkerProcess] = set()
 
     def work(self, queue: Queue, worker: WorkerProcess | None) -> None:
-        """Take cases until there are none left."""
+        """Take the queue's cases until there are none left, then those of other queues that have many."""
         try:
             while self._go_on() and not self.stopped.is_set():
                 try:
@@ -129,10 +129,9 @@ class _Crew:
                     if worker is not None:
                         self._end(worker)
                         worker = None
-                    longest = max(self._queues, key=lambda other: len(other.cases))
-                    if len(longest.cases) < CASES_PER_WORKER:
+                    queue = max(self._queues, key=lambda other: len(other.cases))
+                    if len(queue.cases) < CASES_PER_WORKER:
                         break
-                    queue = longest
                     continue
                 worker = self._one(queue, case, worker)
         except Exception as fault:  # for example, no worker can be started: the reading thread must know

@@ -62,7 +62,7 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     if sys.dont_write_bytecode:
         texts.append(
             "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "
-            "yours anew, and starts later. Unset it."
+            "yours again, and starts later. Unset it."
         )
     return texts
 

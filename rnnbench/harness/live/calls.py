@@ -13,7 +13,7 @@ from rnnbench.harness.live.arms import Arm, tensors_in
 from rnnbench.harness.live.outputs import first_tensor
 from rnnbench.harness.live.put_back import Kept, keep_gradient
 from rnnbench.store.records import Phase
-from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.phases import TimedCall, fixed_direction
 
 
 def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:
@@ -68,7 +68,7 @@ def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None]
         output = first_tensor(run(*args))
     if output is None or not output.requires_grad:
         raise ValueError("its output needs no gradient, so there is no backward; time it in the phase `inference`")
-    direction = _direction(output)
+    direction = fixed_direction(output, output.shape)
     leaves = list({id(leaf): leaf for leaf in (*arm.parameters(), *_leaves(output))}.values())
     for leaf in leaves:
         keep_gradient(leaf, put_back)
@@ -78,12 +78,6 @@ def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None]
         made.backward(direction)
 
     return call, leaves
-
-
-def _direction(output: Tensor) -> Tensor:
-    """A fixed gradient of the output, in its shape."""
-    generator = torch.Generator(device=output.device).manual_seed(2)
-    return torch.randn(output.shape, generator=generator, device=output.device, dtype=output.dtype)
 
 
 def _leaves(output: Tensor) -> Iterable[Tensor]:

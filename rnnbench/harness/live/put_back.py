@@ -42,7 +42,7 @@ class Kept:
     def _is_equal_with_nan(self) -> bool:
         """Whether the values are the same where NaN is the same as NaN."""
         before, now = self.values, self.tensor
-        return bool(((before == now) | (before.isnan() & now.isnan())).all())
+        return before.shape == now.shape and bool(((before == now) | (before.isnan() & now.isnan())).all())
 
 
 def keep_process(put_back: ExitStack) -> None:

@@ -255,7 +255,7 @@ def test_what_an_earlier_check_observed_of_the_base_is_not_observed_again(
     assert observed == {"base": {case.key for case in of_the_base}, "head": keys}
     kept = {case.key for case in CASES if "saved_bytes" in bench.runner.measurement("base", case).metrics}
     assert kept == keys - observed["base"]
-    note = "base: 4 of 6 cases not observed again; what an-earlier-check observed of them is used"
+    note = "base: 4 of 6 cases were not observed again; the results of an-earlier-check are used for them"
     notes = [note] if kept else []
     assert bench.runner.notes == notes
     assert all(worker.closed for _, _, worker in bench.workers)

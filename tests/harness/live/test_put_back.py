@@ -112,6 +112,8 @@ def test_a_graph_that_holds_a_buffer_with_nan_can_still_go_backward() -> None:
     loss = (layer(input) * layer.get_buffer("scale")).sum()
     measure({"mine": layer, "other": nn.Linear(3, 2)}, input, **QUICK)
     loss.backward()
+    assert layer.bias.grad is not None
+    torch.testing.assert_close(layer.bias.grad, torch.tensor([8.0, torch.nan]), equal_nan=True)
 
 
 def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
