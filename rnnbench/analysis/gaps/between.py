@@ -110,8 +110,9 @@ def in_fastest_library(profile: Profile) -> Profile:
 def in_library(products: Products, library: str) -> np.ndarray | None:
     """Seconds of the arithmetic of all products in a library, for each round; None if it was not measured there.
 
-    The way to a library, which differs for each operator, is subtracted. Packing each weight once is included, as
-    oneDNN's layers do in each call.
+    The way to a library, which differs for each operator, is subtracted. Products that take no longer than that, as
+    those of a few numbers may, count as not measured. Packing each weight once is included, as oneDNN's layers do in
+    each call.
     """
     seconds = _arithmetic(products, library)
     packing = _arithmetic(products, PACKING) if library.endswith(PACKED) else None
@@ -123,7 +124,7 @@ def _arithmetic(products: Products, library: str) -> np.ndarray | None:
         return None
     difference = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
     arithmetic: np.ndarray = np.maximum(difference, 0.0)  # below 0 by noise
-    return arithmetic
+    return arithmetic if library == PACKING or np.median(arithmetic) > 0 else None
 
 
 def _by_breakdown(last: Profile, reference: Profile) -> list[Step]:

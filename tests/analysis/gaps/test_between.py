@@ -80,6 +80,16 @@ def test_a_library_that_was_not_measured_explains_nothing() -> None:
     assert not between(replace(unknown, opaque="compiled", operators=()), layer())
 
 
+@pytest.mark.parametrize("library", ["MKL", DNNL])
+def test_products_that_take_no_longer_than_the_way_to_their_library_count_as_not_measured(library: str) -> None:
+    """Those of a few numbers: the difference may even be negative by chance."""
+    short = replace(PRODUCTS, seconds=SECONDS | {library: (0.9 * IDLE[library][0],) * 3})
+    assert [step.kind for step in between(replace(mine(), products=short), layer())] == ["overhead", "kernels"]
+    fastest = in_fastest_library(replace(mine(), products=short)).products
+    assert fastest is not None
+    assert fastest.library == ({"MKL", DNNL} - {library}).pop()
+
+
 def test_products_that_take_longer_than_their_call_are_of_a_busy_moment() -> None:
     slow = replace(PRODUCTS, seconds=SECONDS | {"MKL": (150 * MICRO,) * 3})
     assert [step.kind for step in between(replace(mine(), products=slow), layer())] == ["overhead", "kernels"]
