@@ -16,7 +16,7 @@ test: .venv/.installed  ## The test suite, on all cores; what judges real times 
 	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
-	.venv/bin/python -m tests.reference .docs
+	.venv/bin/python -m tests.rules.reference .docs
 
 lowest:  ## The test suite with the lowest versions that pyproject.toml allows; what they warn of is no fault of ours.
 	$(PYTHON) -m venv .lowest

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 import torch
 
-from tests.once import made_once
+from tests.doubles.once import made_once
 
 # On a shared machine one example may take any time.
 hypothesis.settings.register_profile("shared machine", deadline=None)

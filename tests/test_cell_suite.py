@@ -12,9 +12,9 @@ from rnnbench import cell_suite, load, suites
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests import workload as small
 from tests.cells.foreign import awkward
-from tests.test_cli import in_process
+from tests.doubles import workload as small
+from tests.doubles.commands import in_process
 
 ROOT = Path(__file__).parents[1]
 FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")

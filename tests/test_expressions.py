@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rnnbench.errors import UserError
 from rnnbench.expressions import expression, parse_only, quoted
 from rnnbench.store.records import AXES, Case
-from tests import workload as small
+from tests.doubles import workload as small
 
 NAMES = st.text(st.characters(), min_size=1, max_size=12)  # lone surrogates too, as names of files have them
 

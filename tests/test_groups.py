@@ -2,7 +2,7 @@
 
 from rnnbench.groups import cases_of, grouped, with_cases
 from rnnbench.store.records import Case
-from tests.workload import workload
+from tests.doubles.workload import workload
 
 ONE, TWO = workload(batch_size=1), workload(batch_size=2)
 CASES = [Case("lstm", "loop", TWO), Case("lstm", "loop", ONE), Case("gru", "loop", TWO)]

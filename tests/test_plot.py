@@ -25,7 +25,7 @@ from rnnbench import plot, suites
 from rnnbench.report.figures import all_figures
 from rnnbench.report.figures.drawing.ink import contrast
 from rnnbench.report.verdicts import stored
-from tests.report import streams
+from tests.doubles import streams
 from tests.report.conftest import summary_of
 from tests.report.verdicts import samples
 

@@ -10,7 +10,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_sus
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
-from tests import workload as small
+from tests.doubles import workload as small
 
 CASE = small.case("vanilla")
 FINE = Measurement(

@@ -10,8 +10,8 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.more_replicates import more_replicates, times_as_many
 from rnnbench.analysis.stored import StoredRun, compare, read
-from tests import workload as small
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
 
 CASE = small.case("vanilla")
 EDGE = math.log1p(0.025)

@@ -3,8 +3,8 @@
 import pytest
 
 from rnnbench.analysis.replicate import times
-from tests import workload as small
-from tests.stored import window
+from tests.doubles import workload as small
+from tests.doubles.stored import window
 
 CASE = small.case("vanilla")
 

@@ -16,8 +16,8 @@ from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import terminal
 from rnnbench.store.records import Measurement
-from tests import workload as small
-from tests.stored import INFO, PROCESSOR, folder, on, several
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, PROCESSOR, folder, on, several
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 

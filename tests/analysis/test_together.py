@@ -7,8 +7,8 @@ from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.store.processor import Processor
-from tests import workload as small
-from tests.stored import PROCESSOR, on
+from tests.doubles import workload as small
+from tests.doubles.stored import PROCESSOR, on
 from tests.validation.history_simulated import stored_run
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 9)]

@@ -13,7 +13,7 @@ from rnnbench.cells.deep_notebook import DeepNotebookCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.vanilla import VanillaCell
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.fixture(autouse=True)

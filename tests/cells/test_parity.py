@@ -26,7 +26,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import _check_parity, observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee.agreement import ParityError
-from tests import workload as small
+from tests.doubles import workload as small
 
 ROOT = Path()
 EQUAL = [name for name, spec in CELLS.items() if not spec.unequal]

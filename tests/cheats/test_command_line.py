@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from tests import repository
 from tests.cheats import cells
-from tests.test_cli import rnnbench
+from tests.doubles import repository
+from tests.doubles.commands import rnnbench
 
 SUITE = """
 name = "cheats"

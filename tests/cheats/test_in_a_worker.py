@@ -9,7 +9,7 @@ import pytest
 from rnnbench.harness.protocol import Building, window
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 
 SIZES: dict[str, Any] = {"batch_size": 4, "hidden_size": 8, "dtype": "float32"}
 BUILDING = Building(str(Path(__file__).parent), 64)

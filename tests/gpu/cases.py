@@ -4,7 +4,7 @@ from typing import Any
 
 from rnnbench.harness import devices
 from rnnbench.store.records import Case, Implementation, Phase, Reference
-from tests import workload as small
+from tests.doubles import workload as small
 
 BATCH, HIDDEN = {True: 4, False: 32}, {True: 32, False: 512}  # key: whether the device is a CPU
 PURE: tuple[Implementation, ...] = ("torch.nn", "cudagraph")  # few launches in a call, so the host is far ahead

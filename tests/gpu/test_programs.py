@@ -18,8 +18,8 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.report.notebook.measured import Measured
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Measurement
-from tests import workload as small
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.gpu import live, measured, packages, rates, resumed, too_large, unchanged
 
 CARD = rates.known("NVIDIA H100 80GB HBM3")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from rnnbench.store.readings import Unavailable
-from tests import workload as small
+from tests.doubles import workload as small
+from tests.doubles.fake_cuda import FakeLine, cold_kernels, fake_cuda
 from tests.gpu import clock, truth
 from tests.gpu.cases import PURE, axes, implementations
 from tests.gpu.launches import is_right
 from tests.gpu.row import Row
-from tests.harness.fake_cuda import FakeLine, cold_kernels, fake_cuda
 
 
 def rows(*holding: bool | None, then: str = "") -> Callable[[str], Iterator[Row]]:

@@ -9,7 +9,7 @@ from rnnbench.harness.turns.engine import Plan
 from rnnbench.pytest_plugin.benchmarking import Wanted, planned, told
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.records import AXES, Measurement
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from rnnbench.pytest_plugin.case import LiveCase, live_case
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
-from tests import workload as small
-from tests.harness.fake_cuda import FakeLine, fake_cuda
-from tests.harness.fakes import fake_cpu
+from tests.doubles import workload as small
+from tests.doubles.fake_cuda import FakeLine, fake_cuda
+from tests.doubles.fakes import fake_cpu
 
 SETTINGS = Settings(window_seconds=0.001)
 CELL = """

@@ -9,8 +9,8 @@ from rnnbench.pytest_plugin import session
 from rnnbench.pytest_plugin.clock import BlockClock
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker
 
 
 def test_each_suite_of_a_folder_is_observed_by_its_own_settings(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 CEILING = made_up_ceiling("cuda", "float32", 1, 5e10, ((1_000, 3e9), (10_000, 8e10), (100_000, 2e10)), 5e-7, 2e-6)
 

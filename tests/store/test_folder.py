@@ -19,8 +19,8 @@ from rnnbench.store.folder import (
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import SCHEMA_VERSION
 from rnnbench.store.windows import read_windows
-from tests import workload as small
-from tests.stored import INFO, window
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, window
 
 CASE = small.case("vanilla")
 

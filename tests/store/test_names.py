@@ -20,9 +20,9 @@ from rnnbench.store import names
 from rnnbench.store.folder import parts, read_info, read_profiles
 from rnnbench.store.regular_files import within
 from rnnbench.store.windows import read_windows
-from tests import stored
-from tests import workload as small
 from tests.analysis.profiles import profile
+from tests.doubles import stored
+from tests.doubles import workload as small
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 ESCAPES = ("../../x", "/abs", "a/../../b", "a\0b", "..", "/dev/zero", "../x-1", "p0/../../0000", "x\n", "\ud800", "")

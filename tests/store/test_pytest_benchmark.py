@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import is_saved, read
-from tests.saved_files import MACHINE, benchmark, content, side, write
-from tests.workload import reference_case
+from tests.doubles.saved_files import MACHINE, benchmark, content, side, write
+from tests.doubles.workload import reference_case
 
 BENCHMARKS = """
 import pytest

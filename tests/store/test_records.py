@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Window, Workload
-from tests import workload as small
+from tests.doubles import workload as small
 
 sizes = st.integers(1, 10**6)
 workloads = st.builds(

@@ -9,9 +9,9 @@ import pytest
 from rnnbench.store import schema
 from rnnbench.store.profiles import Kernels, Profile
 from rnnbench.store.records import Measurement
-from tests import stored
-from tests import workload as small
 from tests.analysis.profiles import cause, profile
+from tests.doubles import stored
+from tests.doubles import workload as small
 from tests.validation.fuzz.inputs import DELETED, changed
 
 CASE = small.case("gru")

@@ -24,9 +24,9 @@ from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samp
 from rnnbench.store.frames import kept_table
 from rnnbench.store.records import Measurement
 from rnnbench.store.writing import replace
-from tests import stored
-from tests import workload as small
 from tests.analysis.profiles import profile
+from tests.doubles import stored
+from tests.doubles import workload as small
 
 LOOP = small.case("vanilla")
 

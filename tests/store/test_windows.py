@@ -13,8 +13,8 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.store.folder import RunFolder, read_info, run_id
 from rnnbench.store.windows import read_windows
-from tests import stored
-from tests import workload as small
+from tests.doubles import stored
+from tests.doubles import workload as small
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 COMMITTED = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"

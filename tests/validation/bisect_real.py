@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests import repository
+from tests.doubles import repository
 
 COMMITS, BROKEN = 64, 4
 BUDGET = "10m"

@@ -21,7 +21,7 @@ from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, C
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.verdicts_simulated import CASES, NOISES, PROCESSES, Noise, SimulatedRunner
 
 COMMITS = 64

@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.store.frames.window_frame import QUANTILES as POINTS
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.suite_file import Settings
-from tests.stored import counted_windows
+from tests.doubles.stored import counted_windows
 
 ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]
 WINDOW_SECONDS = (0.005, 0.01, 0.02, 0.05)

@@ -16,8 +16,8 @@ from rnnbench.analysis.history import CaseHistory, History, history
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
-from tests import workload as small
-from tests.stored import MACHINE
+from tests.doubles import workload as small
+from tests.doubles.stored import MACHINE
 
 REPLICATES = 6
 SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; spread of its logarithm over cases and runs

@@ -14,7 +14,7 @@ from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import SuiteFile
 from rnnbench.suites import Suite
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 SWEEP: dict[str, Any] = {
     "cell": ["vanilla", "lstm", "gru"],

@@ -16,8 +16,8 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
 
 CASES = 20_000
 REPLICATES = 12

@@ -12,7 +12,7 @@ from rnnbench import load
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.slurm.parts import read_parts
 from rnnbench.store.folder import parts, read_info
-from tests.slurm_cluster import Cluster, Unavailable, cluster, kill_a_job, wait_until
+from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster, kill_a_job, wait_until
 
 REPLICATES = 2
 GROUPS_PER_JOB = 10

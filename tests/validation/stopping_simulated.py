@@ -21,7 +21,7 @@ from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import REFERENCES, Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.draws import Draw, heavy, normal, skewed, spoilt
 
 DRAWS: dict[str, Draw] = {"normal": normal, "skewed": skewed, "heavy tails": heavy, "one in ten spoilt": spoilt}

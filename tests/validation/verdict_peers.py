@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests import repository
+from tests.doubles import repository
 from tests.validation.verdict_peer_cases import cases
 from tests.validation.verdicts import CELLS, STEPS, write_sides
 

@@ -22,7 +22,7 @@ from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.harness.check.check import measure
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.store.records import Case, Group
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.draws import Draw, heavy, normal, skewed
 from tests.validation.pairs import KEPT
 

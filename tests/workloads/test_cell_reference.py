@@ -12,7 +12,7 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
-from tests import workload as small
+from tests.doubles import workload as small
 
 FILE = """
 import torch

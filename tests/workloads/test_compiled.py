@@ -15,7 +15,7 @@ from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.tasks import feed_back
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.fixture

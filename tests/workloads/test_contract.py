@@ -10,7 +10,7 @@ from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 HEAD = "import torch\nfrom torch import nn\n"
 BELOW = "    weights_from = None\n    def forward(self, input, state):\n        {body}\n"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee.agreement import ParityError
-from tests import workload as small
-from tests.harness.fake_card import FakeCard
+from tests.doubles import workload as small
+from tests.doubles.fake_card import FakeCard
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from rnnbench.workloads import compiled, graphed, implementations, phases
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 DEVICE = "meta"
 SIZES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import SequenceOptions, Skip, can_hoist, check_applies, loop, step_by_step
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])

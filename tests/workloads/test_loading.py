@@ -11,7 +11,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import DATA_SETS, Case
 from rnnbench.workloads import loading
 from rnnbench.workloads.referee.agreement import ParityError
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.workloads.data.test_loader import forks
 
 

@@ -18,7 +18,7 @@ from rnnbench.workloads import macs
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.probes.calls import probe
-from tests import workload as small
+from tests.doubles import workload as small
 
 CONFIGURATIONS = 100
 WITH_FORMULA = [cell for cell, spec in CELLS.items() if hasattr(load(spec.target, Path()), "products")]

@@ -15,7 +15,7 @@ from rnnbench.workloads import observe as observing
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import PROBES, observe
 from rnnbench.workloads.prepare import Built, build
-from tests import workload as small
+from tests.doubles import workload as small
 
 ROOT = Path()
 

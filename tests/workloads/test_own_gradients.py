@@ -9,7 +9,7 @@ import torch
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 CELL = """
 import torch

@@ -6,7 +6,7 @@ import torch
 from rnnbench.workloads.inputs import COUNT
 from rnnbench.workloads.phases import PHASES
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def prepared(phase: str):

@@ -14,7 +14,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.products.choice import Matrix
-from tests import workload as small
+from tests.doubles import workload as small
 
 ROOT = Path()
 

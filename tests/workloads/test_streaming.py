@@ -13,8 +13,8 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
 from rnnbench.workloads.streaming import StepStream
-from tests import workload as small
 from tests.cells.foreign import awkward
+from tests.doubles import workload as small
 
 FOLDER = Path(awkward.__file__).parent
 STREAM: dict[str, Any] = {"task": "streaming", "seq_len": 1}

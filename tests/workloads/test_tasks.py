@@ -8,7 +8,7 @@ import torch
 
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import build
-from tests import workload as small
+from tests.doubles import workload as small
 
 ROOT = Path()
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rnnbench.analysis.environments.differences import differences, machine_differences
-from tests.ceilings import ceiling as made_up_ceiling
-from tests.stored import INFO, PROCESSOR, on
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import INFO, PROCESSOR, on
 
 UNRECORDED = "made by an rnnbench that did not record the machine's identity"
 

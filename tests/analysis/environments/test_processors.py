@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.environments.processors import processor_differences
 from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
-from tests.stored import PROCESSOR
+from tests.doubles.stored import PROCESSOR
 
 SMALLER = Cache(3, "unified", 16 << 20, 4)
 

@@ -14,9 +14,9 @@ from rnnbench.analysis.gaps.rescaled import rescaled
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
-from tests import workload as small
 from tests.analysis.profiles import cause, profile
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
 
 NAMES = ("loop", "hoisted", "compiled")
 TIMES = st.lists(st.floats(1e-6, 1e-2), min_size=4, max_size=4)

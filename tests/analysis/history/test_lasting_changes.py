@@ -15,8 +15,8 @@ from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import Q
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
-from tests import workload as small
-from tests.stored import PROCESSOR, on
+from tests.doubles import workload as small
+from tests.doubles.stored import PROCESSOR, on
 from tests.validation.history_simulated import error_rates, simulated, stored_run, wandering
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 25)]

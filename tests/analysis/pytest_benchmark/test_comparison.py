@@ -19,9 +19,9 @@ from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
-from tests.saved_files import MACHINE, benchmark, side, write
-from tests.stored import PROCESSOR, folder, on
-from tests.workload import case, reference_case
+from tests.doubles.saved_files import MACHINE, benchmark, side, write
+from tests.doubles.stored import PROCESSOR, folder, on
+from tests.doubles.workload import case, reference_case
 
 AXES = case("vanilla").axes()
 STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]

@@ -9,7 +9,7 @@ from rnnbench.analysis.pytest_benchmark.groups import grouped
 from rnnbench.analysis.pytest_benchmark.summary import chosen
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import read
-from tests.saved_files import benchmark, write
+from tests.doubles.saved_files import benchmark, write
 
 BENCHMARKS = [
     benchmark("test_cell", [1.0], group="cells", params={"impl": impl, "size": size})

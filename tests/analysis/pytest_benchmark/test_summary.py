@@ -9,8 +9,8 @@ from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.pytest_benchmark.summary import chosen, summarize
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import BenchmarkFiles, read
-from tests.saved_files import benchmark, side, write
-from tests.workload import case, reference_case
+from tests.doubles.saved_files import benchmark, side, write
+from tests.doubles.workload import case, reference_case
 
 
 def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp_path: Path) -> None:

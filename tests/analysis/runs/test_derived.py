@@ -9,8 +9,8 @@ import pytest
 from rnnbench.analysis.runs.derived import FORMULAS, moved_bytes, serial_steps, with_derived
 from rnnbench.store.frames.cases import missing_reasons, missing_text
 from rnnbench.store.metrics import METRICS
-from tests import workload as small
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 CEILING = made_up_ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
 

@@ -7,8 +7,8 @@ import pytest
 from rnnbench.analysis.runs import drift
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.errors import UserError
-from tests import checks, stored
-from tests import workload as small
+from tests.doubles import checks, stored
+from tests.doubles import workload as small
 
 GRU, LSTM = small.case("gru"), small.case("lstm")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rnnbench import load, summarize
 from rnnbench.analysis.runs.latency import MIN_BEYOND, MIN_REPLICATES, quantile, share_of
 from rnnbench.store.folder import RunFolder, read_info
-from tests import workload as small
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
 from tests.validation import latency_simulated
 
 STREAM = small.case("gru", task="streaming", seq_len=1)

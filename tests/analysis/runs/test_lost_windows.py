@@ -10,9 +10,9 @@ from rnnbench.analysis import stored
 from rnnbench.analysis.runs.run_times import read_with_lines
 from rnnbench.errors import UserError
 from rnnbench.store.folder import info_bytes, read_info
-from tests import stored as made
-from tests import workload as small
-from tests.test_cli import in_process
+from tests.doubles import stored as made
+from tests.doubles import workload as small
+from tests.doubles.commands import in_process
 
 GRU, LAYER = small.case("gru"), small.reference_case("gru")
 TIMES = {case: [[0.002], [0.002], [0.002]] for case in (GRU, LAYER)}

@@ -9,8 +9,8 @@ from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import RunTimes, read
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
-from tests import workload as small
-from tests.stored import INFO, times_of, window
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, times_of, window
 
 CASES = [
     case

@@ -15,10 +15,10 @@ from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames.categories import with_categories
 from rnnbench.store.records import Measurement
-from tests import workload as small
-from tests.harness.fake_cuda import FakeLine, fake_cuda, kernels
-from tests.harness.fakes import fake_cpu, noisy
-from tests.stored import INFO, folder, times_of, window
+from tests.doubles import workload as small
+from tests.doubles.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.doubles.fakes import fake_cpu, noisy
+from tests.doubles.stored import INFO, folder, times_of, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")

@@ -16,8 +16,8 @@ from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import kept_table
 from rnnbench.store.records import Measurement
-from tests import workload as small
-from tests.stored import INFO, window
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, window
 
 GROUPS = [
     [

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.records import Case, Measurement, Workload
-from tests.ceilings import ceiling as made_up_ceiling
-from tests.stored import folder
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import folder
 
 Law = Callable[[Workload, float], float]  # (workload, MACs) -> seconds
 

@@ -12,9 +12,9 @@ from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests import workload as small
 from tests.cells.foreign import awkward
 from tests.cells.foreign.awkward import BatchFirst, WithoutOwnState
+from tests.doubles import workload as small
 
 FOLDER = Path(awkward.__file__).parent
 

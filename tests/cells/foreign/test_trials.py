@@ -15,9 +15,9 @@ from rnnbench.cells.foreign.trials import adapt
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests import workload as small
 from tests.cells.foreign import awkward
 from tests.cells.foreign.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
+from tests.doubles import workload as small
 
 FILE = Path(awkward.__file__)
 KINDS = (

@@ -26,7 +26,7 @@ from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee.agreement import ParityError, largest_error_to_loop
-from tests import workload as small
+from tests.doubles import workload as small
 
 OTHERS = [name for name, spec in CELLS.items() if spec.unequal and not spec.stacked]
 LINEAR = ["min_gru", "min_lstm", "diagonal"]

@@ -13,7 +13,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
 from rnnbench.harness.bisect.commit_runner import BudgetSpent, count_changes
 from rnnbench.store.records import Group
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.harness.bisect.test_search import CASES, QUIET
 from tests.validation.bisect_simulated import SimulatedCommitRunner
 

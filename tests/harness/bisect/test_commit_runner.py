@@ -15,8 +15,8 @@ from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, cou
 from rnnbench.harness.bisect.journal import Journal
 from rnnbench.harness.check.own_code import ForeignModules
 from rnnbench.harness.check.sides import at_commit
-from tests import repository
-from tests.harness.fakes import FakeClock
+from tests.doubles import repository
+from tests.doubles.fakes import FakeClock
 
 SUITE = """
 name = "mine"

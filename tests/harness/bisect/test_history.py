@@ -6,8 +6,8 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect import history
-from tests import repository
-from tests.repository import git
+from tests.doubles import repository
+from tests.doubles.repository import git
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, s
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.store.records import Case
 from rnnbench.suite_file import CheckSettings
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.verdicts_simulated import NOISES, MadeUp
 

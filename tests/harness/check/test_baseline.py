@@ -12,7 +12,7 @@ from rnnbench.harness.check import baseline as against
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Group
-from tests.stored import PROCESSOR, folder, on, several
+from tests.doubles.stored import PROCESSOR, folder, on, several
 
 
 def run(parent: Path, processor: Processor | None) -> Path:

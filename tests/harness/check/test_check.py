@@ -22,7 +22,7 @@ from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Group, Measurement
-from tests import workload as small
+from tests.doubles import workload as small
 
 SUITE = """
 name = "mine"

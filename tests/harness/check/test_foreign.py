@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness.check.foreign import Foreign, Tree, foreign, read_tree
-from tests import repository
+from tests.doubles import repository
 
 PACKAGE = {"python/mypkg/__init__.py": "", "python/mypkg/cell.py": "cell", "python/mypkg/ops/fast.py": "fast"}
 

@@ -13,7 +13,7 @@ from rnnbench.harness.instructions.counting import Counted
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
-from tests import workload as small
+from tests.doubles import workload as small
 
 CASES = [small.case("gru", batch_size=size) for size in (1, 2)]
 

@@ -11,8 +11,8 @@ from rnnbench.harness.check.observed_before import CHECKED_OUT, NOTHING, Observe
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Measurement
 from rnnbench.store.run_info import RunInfo
-from tests import workload as small
-from tests.stored import INFO, MACHINE
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, MACHINE
 
 CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in (1, 2, 3)]
 SUITE = {"name": "test", "sweep": [{"cell": ["gru", "lstm"]}], "measure": {"compiled_steps": 32}, "check": {}}

@@ -15,7 +15,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
-from tests import repository
+from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "mypkg.cell:Mine"\nreference = "rnn"\n'
 FILES = {"bench/mine.toml": SUITE, "python/mypkg/__init__.py": "", "python/mypkg/cell.py": "note = 'old'"}

@@ -19,9 +19,9 @@ from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO, rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.stored import INFO, rows
 
 GROUPS = [
     Group(small.workload(batch_size=size), tuple(small.case(cell, batch_size=size) for cell in ("vanilla", "combined")))

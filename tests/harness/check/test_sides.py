@@ -10,7 +10,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine.scratch import MARKER
-from tests import repository
+from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
 CELL = "from torch import nn\nclass Mine(nn.RNNCell):\n    note = {note!r}\n"

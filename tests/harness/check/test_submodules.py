@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.harness.check import submodules
 from rnnbench.harness.machine import git
-from tests import repository
+from tests.doubles import repository
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from rnnbench.harness.check.window_count import (
     window_count,
 )
 from rnnbench.store.records import Window
-from tests import workload as small
-from tests.stored import window
+from tests.doubles import workload as small
+from tests.doubles.stored import window
 
 CASES = [small.case("gru", batch_size=number + 1) for number in range(24)]
 

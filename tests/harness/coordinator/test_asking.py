@@ -10,7 +10,7 @@ from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.protocol import Building, PlanFields, Request
 from rnnbench.store.records import Implementation
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
 
 PLAN = PlanFields(batches=1, batch=1, seconds=0.01)
 

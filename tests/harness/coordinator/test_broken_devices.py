@@ -9,11 +9,11 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
+from tests.doubles.fake_machine import A, Machine, OnMachine, gpu_groups
+from tests.doubles.fakes import run_into
+from tests.doubles.stored import rows
 from tests.harness.coordinator.test_two_gpus import Run
-from tests.harness.fake_machine import A, Machine, OnMachine, gpu_groups
-from tests.harness.fakes import run_into
-from tests.stored import rows
 
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
 REASONS = [

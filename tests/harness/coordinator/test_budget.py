@@ -14,8 +14,8 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
 
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
 STAGES = {"ceilings": 1.0, "observing": 4.0, "energy": 0.0}

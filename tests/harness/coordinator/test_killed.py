@@ -13,8 +13,8 @@ from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.suite_file import Settings
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
 from tests.harness.coordinator import test_runner
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
 
 GROUPS = test_runner.GROUPS[:2]
 SETTINGS = Settings(replicates=2, max_replicates=2, windows=2, precision=None)

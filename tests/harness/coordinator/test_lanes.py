@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator import lanes
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, plan_lanes, together
 from rnnbench.harness.devices import Card
 from rnnbench.store.records import Group
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def group(**axes: Any) -> Group:

@@ -17,9 +17,9 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO, rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.stored import INFO, rows
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]
 Ask = Callable[[dict[str, Any]], None]

@@ -14,9 +14,9 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import INFO, rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.stored import INFO, rows
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
 

@@ -20,8 +20,8 @@ from rnnbench.harness.coordinator.worker_output import MAX_BYTES
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.worker import loop as worker_module
 from rnnbench.store.records import Case
-from tests import repository
-from tests import workload as small
+from tests.doubles import repository
+from tests.doubles import workload as small
 
 CELL = """
 import ctypes, os, signal, subprocess, sys, time

@@ -15,9 +15,9 @@ from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case, Measurement
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
+from tests.doubles.stored import folder
 
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
 TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "profiled"), (1e-3, 1e-3))

@@ -19,11 +19,11 @@ from rnnbench.harness.coordinator.resume import (
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings, Sweep
-from tests import workload as small
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.stored import INFO, PROCESSOR, folder, on, rows, window
 from tests.harness.coordinator.test_runner import GROUPS, measure
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import INFO, PROCESSOR, folder, on, rows, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 

@@ -16,9 +16,9 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into
-from tests.stored import rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into
+from tests.doubles.stored import rows
 
 GROUPS = [
     Group(

@@ -16,9 +16,9 @@ from rnnbench.harness.coordinator.resume import OtherMachine, RunState
 from rnnbench.harness.coordinator.session import resume_run, run_suite
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
-from tests import stored
-from tests import workload as small
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles import stored
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 SUITE = """
 name = "tiny"

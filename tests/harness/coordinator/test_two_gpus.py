@@ -23,10 +23,10 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
+from tests.doubles.fake_machine import A, B, Machine, OnMachine, gpu_groups
+from tests.doubles.stored import INFO, rows
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
-from tests.harness.fake_machine import A, B, Machine, OnMachine, gpu_groups
 from tests.harness.turns.test_repeats import HOT, Hot
-from tests.stored import INFO, rows
 
 TWO = {A: "H100", B: "H100"}
 

@@ -16,9 +16,9 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.windows import read_windows
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.stored import INFO
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
 KEYS = [case.key for case in GROUP.cases]

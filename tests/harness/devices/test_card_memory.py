@@ -10,8 +10,8 @@ import pytest
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
-from tests import workload as small
-from tests.harness.fake_card import CONTEXT_BYTES, MEGABYTE, FakeCard
+from tests.doubles import workload as small
+from tests.doubles.fake_card import CONTEXT_BYTES, MEGABYTE, FakeCard
 
 POOL = 1000 * MEGABYTE
 PLAN = {"batches": 1, "batch": 1, "seconds": 0.001}

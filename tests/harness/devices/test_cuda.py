@@ -41,9 +41,9 @@ from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
-from tests import workload as small
-from tests.harness.fakes import run_into
-from tests.stored import rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import run_into
+from tests.doubles.stored import rows
 
 pytestmark = [
     pytest.mark.cuda,

@@ -11,7 +11,7 @@ from rnnbench.harness.devices import Card, Cuda
 from rnnbench.harness.devices.time_line import Stream
 from rnnbench.harness.turns.engine import Plan, calibrate, equal_blocks, take_window, warm_up
 from rnnbench.workloads.phases import TimedCall
-from tests.harness.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_cuda, kernels
+from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_cuda, kernels
 
 
 def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -> None:

@@ -9,9 +9,9 @@ import pytest
 from rnnbench.harness.devices import Cpu, Cuda, meters, nvml
 from rnnbench.harness.devices.meters import GpuEnergy, Rapl
 from rnnbench.store.readings import Unavailable
-from tests.harness import fake_nvml
-from tests.harness.fake_cuda import FakeLine
-from tests.harness.fake_nvml import FIRST, MIG, Fake, why
+from tests.doubles import fake_nvml
+from tests.doubles.fake_cuda import FakeLine
+from tests.doubles.fake_nvml import FIRST, MIG, Fake, why
 
 RANGE = 262_143_328_850  # microjoules, as on many Xeons
 

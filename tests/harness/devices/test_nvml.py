@@ -14,8 +14,8 @@ import pytest
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.devices.nvml_calls import REASONS
 from rnnbench.store.readings import Readings
-from tests.harness import fake_nvml
-from tests.harness.fake_nvml import FACTS, FIRST, INSTANCE, MIG, MOMENT, SECOND, Fake, why
+from tests.doubles import fake_nvml
+from tests.doubles.fake_nvml import FACTS, FIRST, INSTANCE, MIG, MOMENT, SECOND, Fake, why
 
 PID = 4242
 MIB = 2**20

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.devices import nvml
-from tests.harness import fake_nvml
-from tests.harness.fake_nvml import FACTS, FIRST, MOMENT, Fake
+from tests.doubles import fake_nvml
+from tests.doubles.fake_nvml import FACTS, FIRST, MOMENT, Fake
 
 # The library's numbers, the readings that they make unavailable, and the number in the reason.
 NOT_BELIEVED: list[tuple[dict[str, int], set[str], int | None]] = [

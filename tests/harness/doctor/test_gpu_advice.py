@@ -7,8 +7,8 @@ import pytest
 
 from rnnbench.harness import devices
 from rnnbench.harness.doctor.gpu_advice import Harm, advice, torch_cuda
-from tests.harness import fake_nvml
-from tests.harness.fake_nvml import Fake
+from tests.doubles import fake_nvml
+from tests.doubles.fake_nvml import Fake
 
 # Numbers of the fake library that describe a card without faults.
 GOOD = {"clock_reasons": 1, "ecc_errors": 0, "compute_mode": 0, "power_limit": 650000}

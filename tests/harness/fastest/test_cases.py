@@ -11,7 +11,7 @@ from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.fastest.cases import wanted
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def case(cell: str = "gru", **changes: Any) -> Case:

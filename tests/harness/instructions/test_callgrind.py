@@ -8,7 +8,7 @@ import pytest
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.instructions import callgrind
 from rnnbench.store.readings import Unavailable
-from tests import repository
+from tests.doubles import repository
 
 
 class FakeProcess:

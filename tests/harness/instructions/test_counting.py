@@ -16,7 +16,7 @@ from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
 
 CASES = [small.case("gru", batch_size=size) for size in (1, 2, 3)]
 

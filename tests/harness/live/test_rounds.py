@@ -18,7 +18,7 @@ from rnnbench.harness.live.rounds import LiveRounds, Taken
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
-from tests.harness.fakes import FakeClock, noisy
+from tests.doubles.fakes import FakeClock, noisy
 
 UNIT = 1e-4  # seconds; an arm's call takes several, each with its own noise
 SETTINGS = Settings(replicates=6, max_replicates=12, precision=0.02)

@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
-from tests import repository
+from tests.doubles import repository
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.harness.check import submodules
 from rnnbench.harness.machine import git, git_programs
-from tests import repository
+from tests.doubles import repository
 
 HOOKS = ("post-checkout", "pre-commit", "post-index-change", "reference-transaction", "fsmonitor-watchman")
 KEYS = (

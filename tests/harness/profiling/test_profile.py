@@ -16,7 +16,7 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
-from tests import workload as small
+from tests.doubles import workload as small
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ from rnnbench import suites
 from rnnbench.expressions import parse_only
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.sweep import run_by_slurm
-from tests.slurm_cluster import Cluster, Unavailable, cluster
+from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
 
 SUITE = """
 name = "tiny"

@@ -8,7 +8,7 @@ import pytest
 from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, nodes, refuse_unlike
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.run_info import RunInfo
-from tests.stored import INFO, PROCESSOR
+from tests.doubles.stored import INFO, PROCESSOR
 
 MEASURE = {"windows": 4}
 

@@ -4,7 +4,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.slurm.options import asked, minutes, parse
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
 
 CPU = JobPart("p00000", (small.case("vanilla", threads=3),))
 CARD = JobPart("p00000", (small.case("vanilla", device="cuda"),))

@@ -12,8 +12,8 @@ from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings
-from tests import stored
-from tests import workload as small
+from tests.doubles import stored
+from tests.doubles import workload as small
 
 SETTINGS = Settings(replicates=3, max_replicates=20, precision=0.02)
 

@@ -8,7 +8,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.slurm.parts import NO_JOB_YET, read_parts, split, write_parts
 from rnnbench.store.folder import last_lines, last_measurements
 from rnnbench.store.records import Group
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def group(batch_size: int, device: str = "cpu") -> Group:

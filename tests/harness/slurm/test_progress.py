@@ -6,8 +6,8 @@ from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.progress import progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.stored import INFO
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO
 
 SETTINGS = Settings(replicates=3, budget_seconds=100)
 

@@ -9,8 +9,8 @@ from rnnbench.harness.slurm.options import asked
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.queue import JobState, Ticket
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.slurm_cluster import Cluster, wait_until
+from tests.doubles import workload as small
+from tests.doubles.slurm_cluster import Cluster, wait_until
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ from rnnbench.harness.slurm import queue, sweep, watch
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.sweep import resume_by_slurm
 from rnnbench.store.folder import read_info
-from tests import stored
-from tests import workload as small
+from tests.doubles import stored
+from tests.doubles import workload as small
+from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
+from tests.doubles.stored import rows
 from tests.harness.slurm.conftest import NEVER, ONE_CORE, Run
-from tests.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
-from tests.stored import rows
 
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -17,7 +17,7 @@ from rnnbench.harness.turns.engine import (
     take_window,
     warm_up,
 )
-from tests.harness.fakes import fake_cpu, fake_cpu_with_cache, noisy
+from tests.doubles.fakes import fake_cpu, fake_cpu_with_cache, noisy
 
 
 @given(seconds=st.floats(1e-7, 1.0), window_seconds=st.floats(0.005, 0.05))

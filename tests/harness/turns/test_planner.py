@@ -11,7 +11,7 @@ from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION, visits_to_com
 from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
-from tests import workload as small
+from tests.doubles import workload as small
 
 GROUPS = [
     Group(

@@ -17,9 +17,9 @@ from rnnbench.store.folder import RunFolder, read_samples
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
-from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import rows
+from tests.doubles import workload as small
+from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.stored import rows
 
 GROUPS = [
     Group(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rnnbench.harness.turns.schedule import balanced_order, sweeps_in_turn
 from rnnbench.store.records import Group
-from tests import workload as small
+from tests.doubles import workload as small
 
 arms = st.lists(st.text(min_size=1), max_size=6, unique=True)
 even = st.integers(0, 4).map(lambda pairs: 2 * pairs)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rnnbench.harness.turns.waits import Wait, clock_fault
-from tests import workload as small
-from tests.stored import window
+from tests.doubles import workload as small
+from tests.doubles.stored import window
 
 WINDOW = replace(window(small.case("gru"), 0, [0.001], turns=1), calls=10, seconds=0.01, host_seconds=0.01)
 

@@ -8,7 +8,7 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.harness.worker.building import Builder
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def request(case: Case) -> dict[str, Any]:

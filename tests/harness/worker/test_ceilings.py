@@ -16,8 +16,8 @@ from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from rnnbench.workloads import c_compiler
-from tests.ceilings import ceiling as made_up_ceiling
-from tests.harness.fake_cuda import FakeLine, FakeMark, fake_cuda, kernels
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.fake_cuda import FakeLine, FakeMark, fake_cuda, kernels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,8 +7,8 @@ import pytest
 from rnnbench.harness.devices.meters import Counters
 from rnnbench.harness.turns.engine import Plan, calibrate
 from rnnbench.harness.worker.energy import per_call
-from tests.harness.fake_cuda import FakeLine, fake_cuda, kernels
-from tests.harness.fakes import fake_cpu
+from tests.doubles.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.doubles.fakes import fake_cpu
 
 
 class Counter:

@@ -15,7 +15,7 @@ from rnnbench.harness.protocol import window
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.workloads.data.test_loader import forks
 
 PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}

@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.cells import CellError
 from rnnbench.harness.worker.threads import none_left
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rnnbench.harness.devices import Call, Device, caches
 from rnnbench.harness.turns import engine
 from rnnbench.harness.turns.engine import Reading
 from rnnbench.harness.worker import timing
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.harness.worker.test_operations import PLAN, operations, prepare, take_window
 
 

@@ -13,8 +13,8 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
-from tests import stored
-from tests.workload import case, reference_case
+from tests.doubles import stored
+from tests.doubles.workload import case, reference_case
 
 LOOP, HOISTED, REFERENCE = case("vanilla"), case("vanilla", "hoisted"), reference_case()
 WIDE = case("vanilla", batch_size=16)  # its workload has no reference

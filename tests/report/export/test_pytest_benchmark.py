@@ -16,7 +16,7 @@ from rnnbench.report.export import pytest_benchmark
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import AXES
-from tests.stored import folder
+from tests.doubles.stored import folder
 
 from .conftest import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run
 from .conftest import read as read_run

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.report.figures import all_figures, figure_latency
-from tests.report import streams
+from tests.doubles import streams
 
 
 def test_a_row_for_each_case_below_what_its_group_has_of_its_own(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames.window_frame import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
-from tests import workload as small
 from tests.analysis.runs.test_visits import make_run
-from tests.ceilings import ceiling as made_up_ceiling
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import folder
 
 README = Path(__file__).parents[3] / "results" / "README.md"
 SKIPPED = small.case("lstm", batch_size=9)

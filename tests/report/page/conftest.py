@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.report.browser import started
+from tests.doubles.browser import started
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.report import every_page
-from tests.report.browser import CHROMIUM, Opened
+from tests.doubles import every_page
+from tests.doubles.browser import CHROMIUM, Opened
 from tests.report.page.test_every_page import NAMES
 
 AXE = Path(__file__).parents[3] / ".axe/node_modules/axe-core/axe.min.js"

@@ -10,8 +10,8 @@ from rnnbench.report.page import benchmarks
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put
 from rnnbench.store.pytest_benchmark import read
+from tests.doubles.saved_files import benchmark, side, write
 from tests.report.page.test_run_folder import LOADS, Page
-from tests.saved_files import benchmark, side, write
 
 ROUNDS = "One file is one process: its quartiles contain the differences between rounds but not"
 

@@ -14,7 +14,7 @@ from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import answer
 from rnnbench.report.words.case_names import names
 from rnnbench.store.records import Case
-from tests import checks
+from tests.doubles import checks
 from tests.report.page.test_run_folder import Page
 from tests.report.verdicts import samples
 

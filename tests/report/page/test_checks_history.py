@@ -8,8 +8,8 @@ from rnnbench.report.figures.several_runs import figure_checks
 from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.checks_history import section
 from rnnbench.report.verdicts.over_time import DatedCheck, frame
-from tests import checks
-from tests import workload as small
+from tests.doubles import checks
+from tests.doubles import workload as small
 from tests.report.verdicts.samples import comparison, finding
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 16)]

@@ -39,11 +39,11 @@ from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
 from tests.analysis.profiles import cause, profile
-from tests.report import streams
+from tests.doubles import streams
+from tests.doubles.saved_files import side
 from tests.report.conftest import summary_of
 from tests.report.page.test_together import CASES, run
 from tests.report.verdicts.samples import every_verdict
-from tests.saved_files import side
 from tests.validation.history_simulated import simulated
 
 Color = tuple[float, float, float]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.report import every_page
-from tests.report.browser import CHROMIUM, Opened
+from tests.doubles import every_page
+from tests.doubles.browser import CHROMIUM, Opened
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
 

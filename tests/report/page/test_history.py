@@ -12,7 +12,7 @@ from rnnbench.report.figures.several_runs.panels import MAX_PANELS
 from rnnbench.report.page.history import section
 from rnnbench.report.page.section import Section
 from rnnbench.report.words.case_names import names
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.history_simulated import simulated, stored_run
 
 

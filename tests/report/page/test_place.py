@@ -12,8 +12,8 @@ from rnnbench.report.page import place
 from rnnbench.report.page.page import PAGE, TITLE
 from rnnbench.report.page.run_folder import put
 from rnnbench.store.folder import RunFolder, read_info
-from tests.saved_files import benchmark, write
-from tests.stored import INFO
+from tests.doubles.saved_files import benchmark, write
+from tests.doubles.stored import INFO
 
 OF_OTHERS = {PAGE: "<h1>mine</h1>", "notes.txt": "mine", ".git/HEAD": "ref", "figures/ratio.svg": "<svg/>"}
 

@@ -28,9 +28,9 @@ from rnnbench.report.words import why
 from rnnbench.report.words.units import MISSING
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
-from tests import workload as small
 from tests.analysis.profiles import cause, profile
-from tests.stored import folder
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
 
 MICRO = 1e-6
 EVIL = "<script>alert(1)</script>"

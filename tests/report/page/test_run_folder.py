@@ -12,7 +12,8 @@ from rnnbench.errors import UserError
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.section import MAX_OPEN_ROWS
 from rnnbench.store.run_info import RunInfo
-from tests.once import made_once
+from tests.doubles.once import made_once
+from tests.doubles.pages import written
 from tests.report.conftest import (
     Summaries,
     info_with,
@@ -23,7 +24,6 @@ from tests.report.conftest import (
     with_unknown_metrics,
     without_reference,
 )
-from tests.report.pages import written
 
 FIGURES = ("ratio", "ratio_by_size", "scaling", "parameters", "roofline")
 NOISE = Noise(0.01, 0.02, 1, 20, 0.003)

@@ -30,11 +30,11 @@ from rnnbench.report.tables.table import Column, of, table
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo
-from tests import stored
-from tests.once import made_once
-from tests.report.browser import CHROMIUM, Opened
+from tests.doubles import stored
+from tests.doubles.browser import CHROMIUM, Opened
+from tests.doubles.once import made_once
+from tests.doubles.pages import written
 from tests.report.conftest import Summaries
-from tests.report.pages import written
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
 

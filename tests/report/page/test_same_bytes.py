@@ -18,7 +18,7 @@ from rnnbench.report.page import run_folder, several_runs
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.together import section as together_section
 from rnnbench.store.run_info import RunInfo
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.report.conftest import summary_of
 from tests.validation.history_simulated import stored_run
 

@@ -12,7 +12,7 @@ from rnnbench.report.page import several_runs
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.together import section as together_section
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.validation.history_simulated import stored_run
 
 HOSTILE = 'x.py:<script>alert("1")</script>|_%\\'

@@ -11,8 +11,8 @@ from rnnbench.report.page.section import Section
 from rnnbench.report.page.together import section
 from rnnbench.report.words.run_names import named, short
 from rnnbench.report.words.units import MISSING
-from tests import workload as small
-from tests.stored import PROCESSOR
+from tests.doubles import workload as small
+from tests.doubles.stored import PROCESSOR
 from tests.validation.history_simulated import stored_run
 
 CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]

@@ -16,6 +16,7 @@ from rnnbench.report.tables.formats.as_markdown import escape
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words.axes import one_line
 from rnnbench.store.run_info import RunInfo
+from tests.doubles.stored import PROCESSOR
 from tests.report.conftest import (
     Summaries,
     info_with,
@@ -26,7 +27,6 @@ from tests.report.conftest import (
     with_unknown_metrics,
     without_reference,
 )
-from tests.stored import PROCESSOR
 
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 

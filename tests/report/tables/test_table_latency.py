@@ -6,7 +6,7 @@ import pytest
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables, table_latency
 from rnnbench.store.run_info import RunInfo
-from tests.report import streams
+from tests.doubles import streams
 
 
 def test_a_row_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
-from tests.workload import case, reference_case
+from tests.doubles.workload import case, reference_case
 
 METRIC = {metric.name: metric for metric in METRICS}
 UNKNOWN = math.nan

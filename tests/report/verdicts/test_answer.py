@@ -6,7 +6,7 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer
 from rnnbench.report.words.case_names import names
 from rnnbench.store.records import Case
-from tests.workload import case
+from tests.doubles.workload import case
 
 from .samples import (
     APART,

@@ -11,7 +11,7 @@ from rnnbench.analysis.changes import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts import bisection, bisection_json
 from rnnbench.store.metrics import METRICS
-from tests import workload as small
+from tests.doubles import workload as small
 
 METRIC = {metric.name: metric for metric in METRICS}
 CASES = tuple(small.case("gru", batch_size=size) for size in (1, 2, 3, 4, 5))

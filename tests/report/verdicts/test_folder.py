@@ -11,7 +11,7 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import folder
 from rnnbench.report.verdicts.trend import MAX_EARLIER
-from tests import workload as small
+from tests.doubles import workload as small
 
 from .samples import unchanged
 

@@ -11,7 +11,7 @@ from rnnbench.report.verdicts import answer, as_json, junit, sentence
 from rnnbench.report.verdicts.instructions import instruction_change, instruction_counts, short
 from rnnbench.report.words.case_names import names
 from rnnbench.store.instructions import FunctionName, InstructionCounts
-from tests.workload import case
+from tests.doubles.workload import case
 
 from .samples import FAILING, OPEN, SAME, SLOWER, comparison, finding
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from rnnbench.report.verdicts import over_time
-from tests import checks
-from tests import workload as small
+from tests.doubles import checks
+from tests.doubles import workload as small
 
 from .samples import comparison, estimate, finding, near
 

@@ -11,7 +11,7 @@ from rnnbench.report.verdicts import answer, github, junit, markdown, sentence, 
 from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change, change_span
-from tests.workload import case
+from tests.doubles.workload import case
 
 from .samples import (
     APART,

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import terminal
-from tests.workload import case
+from tests.doubles.workload import case
 
 from .samples import (
     APART,

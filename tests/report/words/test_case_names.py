@@ -1,7 +1,7 @@
 from rnnbench.report.words.case_names import names
 from rnnbench.store.pytest_benchmark import Benchmark
 from rnnbench.store.records import Case
-from tests.workload import case, reference_case, workload
+from tests.doubles.workload import case, reference_case, workload
 
 
 def test_a_name_has_just_the_axes_that_differ() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.report.words.headline import answer, counts, limit, sentences, significance, where
 from rnnbench.store.run_info import RunInfo
-from tests.report import streams
+from tests.doubles import streams
 from tests.report.conftest import (
     info_with,
     of_an_older_version,

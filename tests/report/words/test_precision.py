@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.report.words.precision import missed, reached, undecided, waits
-from tests.stored import INFO
+from tests.doubles.stored import INFO
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from rnnbench.report.words import headline
 from rnnbench.report.words.axes import constants
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.run_info import RunInfo
+from tests.doubles.pages import written
 from tests.report.conftest import Summaries, info_with
-from tests.report.pages import written
 
 TIMES = ("ratios", "medians")
 NOISE = Noise(floor=0.01, worst=0.03, alarms=1, cases=54, drift=0.002)

@@ -35,9 +35,9 @@ from rnnbench.report.words.case_names import names
 from rnnbench.report.words.noise import brief, noise_sentence
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
+from tests.doubles.workload import case
 from tests.report.conftest import Summaries
 from tests.report.verdicts.samples import LARGER, comparison
-from tests.workload import case
 
 from .test_not_slower import SLOWER
 

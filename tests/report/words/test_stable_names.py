@@ -8,7 +8,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.records import Case
-from tests import workload as small
+from tests.doubles import workload as small
 
 SIZES: dict[str, Any] = {"batch_size": 32, "seq_len": 16, "hidden_size": 64, "input_size": 64, "output_size": 10}
 USUAL: dict[str, Any] = {"dtype": "float32", **SIZES}

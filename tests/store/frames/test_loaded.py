@@ -10,8 +10,8 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames.window_frame import QUANTILES
 from rnnbench.store.records import AXES, Measurement
-from tests import workload as small
-from tests.stored import folder, rows
+from tests.doubles import workload as small
+from tests.doubles.stored import folder, rows
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from rnnbench import load
-from tests import repository
+from tests.doubles import repository
 from tests.validation.faults.command import Command, life_seconds, lives, moments, runs, tiny
 from tests.validation.faults.outcome import Outcome
 

@@ -38,8 +38,8 @@ from rnnbench.report.tables import all_tables
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles
 from rnnbench.store.records import Measurement
-from tests import saved_files, stored
-from tests import workload as small
+from tests.doubles import saved_files, stored
+from tests.doubles import workload as small
 from tests.store.test_storable import infos, measurements, windows
 from tests.validation.fuzz.inputs import NASTY
 

@@ -37,10 +37,10 @@ from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
-from tests import saved_files, stored
-from tests import workload as small
 from tests.analysis.profiles import cause, profile
-from tests.ceilings import ceiling as made_up_ceiling
+from tests.doubles import saved_files, stored
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.validation.fuzz import surroundings
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 

@@ -4,7 +4,7 @@ import torch
 from rnnbench.store.records import DATA_SETS, DataSet, Workload
 from rnnbench.workloads.data.datasets import WindowDataset
 from rnnbench.workloads.data.made import make
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 def load(**changes: int) -> Workload:

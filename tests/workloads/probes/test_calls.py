@@ -22,7 +22,7 @@ from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import CallCounts, count, operator_calls, probe
-from tests import workload as small
+from tests.doubles import workload as small
 
 CPU = torch.device("cpu")
 MEGABYTE = 1 << 20

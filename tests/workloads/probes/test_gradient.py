@@ -7,7 +7,7 @@ import pytest
 from rnnbench.store.records import Case
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.probes import gradient
-from tests import workload as small
+from tests.doubles import workload as small
 
 LINEAR = """
 import torch

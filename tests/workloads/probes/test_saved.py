@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.saved import probe
-from tests import workload as small
+from tests.doubles import workload as small
 
 FLOAT = 8
 

@@ -18,7 +18,7 @@ from rnnbench.workloads.products import choice, direct, operators
 from rnnbench.workloads.products.choice import SharedProducts
 from rnnbench.workloads.products.libraries import MKL_PACKED, ONEDNN, ONEDNN_PACKED, OWN
 from rnnbench.workloads.products.routing import RoutedPasses
-from tests import workload as small
+from tests.doubles import workload as small
 from tests.workloads.products.test_routing import AVAILABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")

@@ -14,7 +14,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
-from tests import workload as small
+from tests.doubles import workload as small
 
 IMPLEMENTATIONS: Any = ("loop", "hoisted", "transposed", "torch.nn-cell", "torch.nn-padded")
 AXES: list[dict[str, Any]] = [

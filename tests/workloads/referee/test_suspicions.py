@@ -9,7 +9,7 @@ import torch
 from rnnbench.store.records import DType, Implementation
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee import suspicions
-from tests import workload as small
+from tests.doubles import workload as small
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])

@@ -14,7 +14,7 @@ from rnnbench.workloads.data.loader import loader
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.training.epoch import train
-from tests import workload as small
+from tests.doubles import workload as small
 
 ROOT = Path()
 EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}

@@ -13,7 +13,7 @@ from rnnbench.store.records import LOSSES, OPTIMIZERS
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.training.step import LOSS_FUNCTIONS, OPTIMIZER_CLASSES
-from tests import workload as small
+from tests.doubles import workload as small
 
 FILE = """
 import torch

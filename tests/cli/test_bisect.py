@@ -1,0 +1,135 @@
+"""`bisect` end to end: real workers, real git. The slow commits sleep, so that any machine sees them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.doubles import repository
+from tests.doubles.commands import in_process, rnnbench
+from tests.doubles.repository import git
+
+SUITE = """
+name = "mine"
+[measure]
+windows = 2
+window_seconds = 0.002
+[check]
+margin = 0.5
+budget_seconds = 60
+[[sweep]]
+cell = ["mine.py:Mine"]
+reference = "gru"
+implementation = ["loop", "torch.nn"]
+batch_size = 2
+seq_len = 5
+hidden_size = 8
+"""
+CELL = """
+import time
+from torch import nn
+NUMBER = {number}
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        {body}
+        return super().forward(input, h)
+"""
+FAST, BROKEN = "pass", "raise RuntimeError('not today')"
+SLEEPS = "time.sleep(0.001)"  # no counter sees it
+SLOWER = "time.sleep(0.001); h = h + 0"
+
+
+def history(folder: Path, *bodies: str) -> list[str]:
+    """A commit for each body of the step, with the suite from the second on; returns the commits."""
+    shas = []
+    for number, body in enumerate(bodies):
+        files = {"mine.py": CELL.format(number=number, body=body)} | ({"mine.toml": SUITE} if number else {})
+        shas.append(repository.commit(folder, files, f"change {number}"))
+    return shas
+
+
+def bisect(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return rnnbench("bisect", "mine.toml", "--out", "out", *arguments, cwd=folder)
+
+
+def answer(folder: Path) -> dict[str, object]:
+    [file] = (folder / "out").glob("mine-bisect-*/bisect.json")
+    return dict(json.loads(file.read_text()))
+
+
+def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skipped(tmp_path: Path) -> None:
+    shas = history(tmp_path, FAST, BROKEN, SLOWER)
+    done = bisect(tmp_path, "--good", shas[0][:7])
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "This commit made them slower:" in done.stdout
+    assert f"  {shas[2][:7]} " in done.stdout
+    assert "change 2" in done.stdout
+    assert f"The cause may also be a commit before it that does not run: {shas[1][:7]}" in done.stdout
+    assert "more operator calls" in done.stdout
+    assert f"{shas[0][:7]} has no mine.toml; the current file is used for every commit" in done.stdout
+    assert "at most 15 min left" in done.stderr
+    found = answer(tmp_path)
+    assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[2]]  # type: ignore[attr-defined]
+    assert "worktree" not in git(tmp_path, "worktree", "list", "--porcelain").replace(f"worktree {tmp_path}", "")
+    assert git(tmp_path, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_a_commit_that_only_the_clock_sees_is_named_and_an_interrupted_search_goes_on(tmp_path: Path) -> None:
+    shas = history(tmp_path, FAST, SLEEPS)
+    command = [sys.executable, "-m", "rnnbench", "bisect", "mine.toml", "--good", shas[0], "--out", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "counting" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "(--resume goes on from there)" in errors
+    [folder] = (tmp_path / "out").iterdir()
+    began = time.monotonic()
+    done = bisect(tmp_path, "--good", shas[0], "--resume", str(folder), "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert f"comparing {shas[1][:7]} with {shas[0][:7]}" not in done.stderr, "it was measured before"
+    found = json.loads(done.stdout)
+    assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[1]]
+    assert found["causes"][0]["witness"] == "time"
+    assert found["seconds"] > time.monotonic() - began - 30
+
+
+def test_ends_that_are_equally_fast_or_unknown_or_not_in_order_are_refused(tmp_path: Path) -> None:
+    shas = history(tmp_path, FAST, FAST)
+    for arguments, message in (
+        (("--good", "nowhere"), f"good nowhere: no revision of {tmp_path}"),
+        (("--good", shas[1]), "good and bad are the same commit"),
+        (("--good", shas[1], "--bad", shas[0]), f"good {shas[1][:7]} is not an ancestor of bad {shas[0][:7]}"),
+        (("--good", shas[0], "--only", "implementation=torch.nn"), "only torch.nn's own cases are selected"),
+        (("--good", shas[0], "--resume", "nothing-there"), "nothing-there: no such folder"),
+        (("--good", shas[0], "--resume", "."), "--resume goes on in ., which is not in --out out; leave out --out"),
+        ((), "Missing option '--good'"),
+    ):
+        done = in_process("bisect", "mine.toml", "--out", "out", *arguments, cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+        assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_added_to_a_folder_that_holds_no_bisection(tmp_path: Path) -> None:
+    shas = history(tmp_path, FAST, FAST)
+    run = tmp_path / "results" / "run"
+    run.mkdir(parents=True)
+    done = in_process("bisect", "mine.toml", "--good", shas[0], "--resume", "results/run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "results/run: it holds no bisection; give the folder of an interrupted one" in done.stderr
+    assert not list(run.iterdir())
+
+
+def test_a_suite_outside_of_any_repository_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELL.format(number=1, body=FAST))
+    arguments = ("bisect", "mine.toml", "--good", "HEAD")
+    done = in_process(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path} is not in a git repository" in done.stderr

@@ -1,0 +1,415 @@
+"""`check` and `compare` end to end: real workers, real git. Only slowdowns by a large factor are sure to be found."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+from xml.etree import ElementTree
+
+import pytest
+
+from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.readings import Unavailable
+from tests.doubles import repository, stored
+from tests.doubles.commands import in_process, rnnbench
+
+SUITE = """
+name = "mine"
+[measure]
+windows = 2
+window_seconds = 0.002
+[check]
+margin = 0.9
+budget_seconds = 90
+[[sweep]]
+cell = ["mine.py:Mine", "mine.py:Other"]
+reference = "gru"
+implementation = ["loop", "torch.nn"]
+batch_size = 2
+seq_len = 5
+hidden_size = 8
+"""
+CELL = """
+from torch import nn
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        for _ in range({times}):
+            out = super().forward(input, h)
+        return out
+class Other(nn.GRUCell):
+    def forward(self, input, h):
+        {other}
+        return super().forward(input, h)
+"""
+
+
+def cell(times: int = 1, other: str = "") -> str:
+    return CELL.format(times=times, other=other)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path / "there"
+    repository.commit(folder, {"mine.toml": SUITE, "mine.py": cell()})
+    return folder
+
+
+def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_path: Path) -> None:
+    base, head = (
+        stored.folder(tmp_path / name, stored.several([slower] * MIN_CASES))
+        for name, slower in (("base", 2.0), ("head", 3.0))
+    )
+    done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md")
+    assert done.returncode == 1
+    assert "6 of 6 cases regressed" in done.stdout
+    assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
+
+
+@pytest.mark.alone
+def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo: Path, tmp_path: Path) -> None:
+    (repo / "mine.py").write_text(cell(times=8))
+    summary = tmp_path / "summary.md"
+    done = rnnbench(
+        "check", "mine.toml", "--base", "HEAD", cwd=repo, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=summary
+    )
+    assert done.returncode == 1, done.stderr
+    assert "with uncommitted changes" in done.stdout
+    assert "1 of 2 cases regressed: mine.py:Mine" in " ".join(done.stdout.split())
+    assert "more operator calls" in done.stdout
+    assert re.search(r"^::error file=mine\.py,line=\d+,title=Regressed%3A mine\.py%3AMine", done.stdout, re.MULTILINE)
+    assert summary.read_text().startswith("## 1 of 2 cases regressed")
+    (folder,) = (repo / "results").iterdir()
+    findings = json.loads((folder / "verdicts.json").read_text())["findings"]
+    assert [(finding["cell"], finding["verdict"]) for finding in findings] == [
+        ("mine.py:Mine", "regressed"),
+        ("mine.py:Other", "unchanged"),
+    ]
+    assert findings[0]["ratio"] > 3
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert {read_info(folder / side).status for side in ("base", "head")} == {"finished"}
+    assert repository.git(repo, "worktree", "list").count("\n") == 0
+
+
+def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(repo: Path) -> None:
+    code = Path(__file__).parents[2] / "rnnbench"
+    shutil.copytree(code, repo / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
+    (repo / "own.toml").write_text(SUITE.replace('["mine.py:Mine", "mine.py:Other"]\nreference = "gru"', '"gru"'))
+    repository.commit(repo, {})
+    cell = repo / "rnnbench" / "cells" / "gru.py"
+    step = "        i_r, i_z, i_n = projected.chunk(3, dim=-1)\n"
+    assert step in cell.read_text()
+    slow = "        for _ in range(60):\n            projected = projected + 0\n"
+    cell.write_text(cell.read_text().replace(step, slow + step))
+    for folder in (repo, repo.parent):  # from the repository itself, and from elsewhere
+        # One replicate decides no verdict by time; the counts show whose code was measured.
+        done = rnnbench("check", repo / "own.toml", "--base", "HEAD", "--json", "--budget", "1s", cwd=folder)
+        assert done.returncode == 2, done.stderr
+        (finding,) = map(json.loads, done.stdout.splitlines())
+        changed = {change["metric"]: change["head"] - change["base"] for change in finding["changes"]}
+        assert changed["operators"] == 60 * 5  # 60 more in each of five steps
+        assert "allocations" in changed
+
+
+@pytest.mark.alone
+def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> None:
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--margin", "90%", "--strict", "--json", cwd=repo)
+    assert done.returncode == 0, done.stderr
+    assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"unchanged"}
+
+
+def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(repo: Path) -> None:
+    (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
+    repository.commit(repo, {})
+    told = "base: 4 of 6 cases were not observed again; the results of "
+    arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
+    for expected in (False, True):
+        done = rnnbench(*arguments, cwd=repo)
+        assert done.returncode == 2, done.stderr  # no time to compare
+        assert (told in " ".join((done.stdout + done.stderr).split())) is expected
+    bases = [last_measurements(check / "base") for check in sorted((repo / "results").iterdir())]
+    assert [{key: case.metrics.get("operators") for key, case in base.items()} for base in bases[1:]] == [
+        {key: case.metrics["operators"] for key, case in bases[0].items()}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ("raise ValueError('on purpose')", "fails now: ValueError: on purpose"),
+        ("import os; os.kill(os.getpid(), 11)", "fails now: the worker was killed by SIGSEGV"),
+    ],
+)
+def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason: str) -> None:
+    (repo / "mine.py").write_text(cell(other=other))
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=repo)
+    assert done.returncode == 1, done.stderr
+    findings = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert findings["mine.py:Other"]["verdict"] == "regressed"
+    assert findings["mine.py:Other"]["reason"].startswith(reason)
+    assert findings["mine.py:Mine"]["verdict"] == "inconclusive"  # one replicate decides nothing
+
+
+def test_two_folders_and_cases_of_one_side_only(repo: Path, tmp_path: Path) -> None:
+    shutil.copytree(repo, tmp_path / "base")
+    (tmp_path / "base" / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3]"))
+    done = rnnbench(
+        "check", "mine.toml", "--base", tmp_path / "base", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=repo
+    )
+    assert done.returncode == 2, done.stderr  # one replicate decides nothing
+    assert "only in the base: " in done.stdout
+    assert "No change could be decided: one replicate gives no interval" in " ".join(done.stdout.split())
+    assert "the budget of 1 s was spent after 1 of at least 6 pairs of workers; " in " ".join(done.stdout.split())
+    (folder,) = (repo / "results").iterdir()
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("2", "2", "0")
+
+
+def test_two_interpreters_compare_torch_nn_too(repo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other-python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    done = rnnbench("check", "mine.toml", "--base-python", other, "--budget", "1s", "--json", cwd=repo)
+    assert done.returncode == 2, done.stderr  # one replicate decides nothing
+    assert {json.loads(line)["cell"] for line in done.stdout.splitlines()} == {
+        "mine.py:Mine",
+        "mine.py:Other",
+        "torch.nn.GRU",
+    }
+
+
+LAYOUT = {
+    "bench/mine.toml": SUITE.replace('["mine.py:Mine", "mine.py:Other"]', '"mypkg.cell:Mine"'),
+    "python/mypkg/__init__.py": "",
+    "python/mypkg/cell.py": cell(),
+}
+
+
+def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_advice_works(tmp_path: Path) -> None:
+    repo = tmp_path / "there"
+    repository.commit(repo, LAYOUT)
+    (repo / "python" / "mypkg" / "cell.py").write_text(cell(times=8))
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "python")])
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", "--strict", cwd=repo, PYTHONPATH=path)
+    assert done.returncode == 2
+    assert f"mypkg.cell was imported from {repo}/python/mypkg/cell.py, though the base has its own: " in done.stderr
+    assert "HEAD:python/mypkg/cell.py" in done.stderr
+    assert "add python/ as a source of modules. (--source)" in done.stderr
+    (folder,) = (repo / "results").iterdir()
+    assert not list(folder.glob("*/windows-*"))
+    assert not (folder / "verdicts.json").exists()
+    assert times_as_many_operators(repo, "bench/mine.toml", "--source", "python", PYTHONPATH=path) > 4
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", "--source", "lib", cwd=repo)
+    assert (done.returncode, done.stderr) == (
+        2, "rnnbench: source lib: no such folder; expected one that modules are imported from\n",
+    )  # fmt: skip
+
+
+def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: str) -> float:
+    """How many times as many operators the head calls: one replicate decides nothing by time, but counts differ."""
+    command = ["check", suite, "--base", "HEAD", "--json", "--budget", "1s", *options]
+    (finding,) = map(json.loads, rnnbench(*command, cwd=repo, **variables).stdout.splitlines())
+    (operators,) = (change for change in finding["changes"] if change["metric"] == "operators")
+    return float(operators["head"] / operators["base"])
+
+
+PROJECT = {
+    "packages/rnn/pyproject.toml": "[project]\nname = 'acme-rnn'\n",
+    "packages/rnn/bench/mine.toml": SUITE.replace('["mine.py:Mine", "mine.py:Other"]', '"acme.cell:Mine"'),
+    "packages/rnn/src/acme/__init__.py": "",
+    "packages/rnn/src/acme/cell.py": cell(),
+    "src/acme/__init__.py": "raise ImportError('of another project')\n",
+}
+
+
+def test_a_project_below_the_top_of_its_repository_is_measured_with_its_own_modules_on_both_sides(
+    tmp_path: Path,
+) -> None:
+    repo = tmp_path / "there"
+    repository.commit(repo, PROJECT)
+    (repo / "packages/rnn/src/acme/cell.py").write_text(cell(times=8))
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "packages/rnn/src")])  # as an editable install
+    assert times_as_many_operators(repo, "packages/rnn/bench/mine.toml", PYTHONPATH=path) > 4
+
+
+def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
+    repository.commit(repo, {"mine.py": "class Mine("})
+    (repo / "mine.py").write_text(cell())
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo)
+    output = " ".join(done.stdout.split())
+    assert done.returncode == 2, done.stderr
+    assert "2 of 2 cases can't be compared: failed in the base: mine.py can't be imported: SyntaxError" in output
+    assert "improved" not in output
+    assert "Measured in turns" not in output
+    (folder,) = (repo / "results").iterdir()
+    assert json.loads((folder / "verdicts.json").read_text())["counts"]["incomparable"] == 2
+    assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("errors") == "2"
+
+
+def test_submodules_are_in_the_base_where_they_can_be_had_and_are_named_where_not(repo: Path, tmp_path: Path) -> None:
+    repository.commit(tmp_path / "lib", {"code.py": "times = 1"})
+    repository.add_submodule(repo, tmp_path / "lib", "libs")
+    repository.commit(repo, {"mine.py": f"from libs import code\n{cell()}"})
+    command = ["check", "mine.toml", "--base", "HEAD", "--json", "--budget", "1s"]
+    done = rnnbench(*command, cwd=repo)
+    assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"inconclusive"}, done.stderr
+    repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
+    shutil.copy(tmp_path / "lib" / "code.py", tmp_path / "clone" / "libs")
+    done = rnnbench(*command, cwd=tmp_path / "clone")
+    assert done.returncode == 2
+    first, _ = map(json.loads, done.stdout.splitlines())
+    assert first["verdict"] == "incomparable"
+    assert "these submodules are empty in HEAD, since their commits are not on this machine: libs" in first["reason"]
+
+
+def test_the_base_is_named_by_its_revision_wherever_its_files_are_told_of(repo: Path) -> None:
+    fault = "raise ValueError(__file__)"
+    repository.commit(repo, {"mine.py": cell(other=fault)})
+    (repo / "mine.py").write_text(cell())
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--json", "--budget", "1s", cwd=repo)
+    findings = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert (findings["mine.py:Other"]["verdict"], findings["mine.py:Mine"]["verdict"]) == ("improved", "inconclusive")
+    assert findings["mine.py:Other"]["reason"].startswith("failed in the base: ValueError: HEAD:mine.py")
+    (folder,) = (repo / "results").iterdir()
+    for file in folder.rglob("*.*"):
+        assert "rnnbench.base" not in file.read_text(), file
+
+
+def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
+    bare.chmod(0o755)
+    done = rnnbench("check", "mine.toml", "--base-python", bare, cwd=repo)
+    assert done.returncode == 2
+    assert "no worker can start" in done.stderr
+    assert "No module named 'torch'" in done.stderr
+    assert not (repo / "results").exists()
+
+
+def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(repo: Path) -> None:
+    command = [sys.executable, "-m", "rnnbench", "check", "mine.toml", "--base", "HEAD", "--budget", "100s"]
+    (repo / "mine.toml").write_text(SUITE.replace("margin = 0.9", "margin = 0.000001"))  # too small to be decided
+    process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(600):
+            if list(repo.glob("results/*/head/windows-*.jsonl")):
+                break
+            time.sleep(0.1)
+        assert repository.git(repo, "worktree", "list").count("\n") == 1
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted; no verdict; what was measured is in results/mine-check-" in errors
+    assert repository.git(repo, "worktree", "list").count("\n") == 0
+    (folder,) = (repo / "results").iterdir()
+    assert read_info(folder / "head").status == "interrupted"
+    assert not (folder / "verdicts.json").exists()
+
+
+@pytest.mark.alone
+def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None:
+    suite = SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmax_replicates = 4")
+    (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
+    base = rnnbench("run", "mine.toml", cwd=repo).stdout.splitlines()[-1]
+    shutil.copytree(repo / base, repo / "copy")
+    same = rnnbench("compare", "copy", base, "--json", cwd=repo)
+    assert same.returncode == 0, same.stderr
+    ratios = {json.loads(line)["ratio"] for line in same.stdout.splitlines()}
+    assert ratios == {1.0}  # the width of the interval depends on the machine
+    (repo / "mine.py").write_text(cell(times=8))
+    slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=repo)
+    assert slower.returncode == 1, slower.stderr
+    findings = list(map(json.loads, slower.stdout.splitlines()))
+    assert {line["verdict"] for line in findings if line["cell"] == "mine.py:Mine"} == {"regressed"}
+    head = slower.stderr.splitlines()[-1]
+    assert (repo / head / "junit.xml").exists()
+    info = json.loads((repo / base / "run.json").read_text())
+    info["environment"]["worker"]["torch"] = "1.0"
+    (repo / base / "run.json").write_text(json.dumps(info))
+    apart = rnnbench("compare", base, head, cwd=repo)
+    assert apart.returncode == 2
+    assert "torch was '1.0' and is" in " ".join(apart.stdout.split())
+    info["schema_version"] = 99
+    (repo / base / "run.json").write_text(json.dumps(info))
+    other = rnnbench("check", "mine.toml", "--baseline", base, cwd=repo)
+    assert other.returncode == 2
+    assert "schema_version is 99" in other.stderr
+
+
+def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_base_is_not(repo: Path) -> None:
+    stale = SUITE.replace("margin = 0.9", "margin = 0.9\nmargins = [{only = 'cell=mine.py:Gone', margin = 0.5}]")
+    (repo / "mine.toml").write_text(stale)
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo)
+    assert done.returncode == 2
+    assert "mine.toml: check.margins[0].only: cell=mine.py:Gone" in done.stderr
+    repository.commit(repo, {})
+    (repo / "mine.toml").write_text(SUITE)
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=repo)
+    assert (
+        "No change could be decided" in done.stdout
+    )  # because the budget is short, not because the base is unreadable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base", "nowhere"], "neither a folder nor a revision"),
+        ([], "nothing to compare with"),
+        (["--base", "HEAD", "--baseline", "x"], "--baseline can't be combined with --base"),
+        (["--baseline", "x"], "x: no such folder"),
+        (["--base", "HEAD", "--only", "cell=lstm"], "cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
+        (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
+        (["--base", "HEAD", "--only", ""], "the value is empty (is a shell variable unset?)"),
+        (["--base", ""], "Invalid value for '--base': the value is empty (is a shell variable unset?)"),
+        (["--base", "HEAD", "--margin", "250%"], "is not a share"),
+    ],
+)
+def test_what_can_not_be_checked_is_told_before_anything_runs(repo: Path, arguments: list[str], words: str) -> None:
+    done = in_process("check", "mine.toml", *arguments, cwd=repo)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4
+    assert not (repo / "results").exists()
+
+
+def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
+    (repo / "new.toml").write_text(SUITE.replace('"mine"', '"new"', 1))
+    for options, code in (([], 0), (["--strict"], 3)):
+        done = in_process("check", "new.toml", "--base", "HEAD", *options, cwd=repo)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert "has no new.toml: the suite is new, so there is nothing to compare" in done.stderr
+    assert not (repo / "results").exists()
+    gone = in_process("check", "gone.toml", "--base", "HEAD", cwd=repo)
+    assert gone.returncode == 2
+
+
+def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> None:
+    for arguments, message in (
+        (
+            ("--instructions", "mine.toml", "--base", "HEAD"),
+            "'mine.toml' is not a value of --instructions; write --instr",
+        ),
+        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not a value of --instructions"),
+        (("mine.toml", "--baseline", "x", "--instructions"), "so it can't be combined with --baseline"),
+    ):
+        done = in_process("check", *arguments, cwd=repo)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: Path) -> None:
+    reason = Unavailable("valgrind can't be found")
+    with mock.patch("rnnbench.harness.check.instructions.choose_counter", side_effect=reason):
+        done = in_process("check", "mine.toml", "--base", "HEAD", "--instructions=gate", cwd=repo)
+    assert done.returncode == 2
+    assert "instructions can't be counted here: valgrind can't be found, so they can't be a gate" in done.stderr
+    assert not (repo / "results").exists()

@@ -1,0 +1,255 @@
+"""The commands `export`, and `report` and `compare` with files of other tools."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+
+from rnnbench.cli import main
+from rnnbench.report.export import FORMATS
+from rnnbench.report.words.case_names import case_name
+from rnnbench.store.records import Measurement
+from tests.doubles.saved_files import benchmark, side, write
+from tests.doubles.stored import folder
+from tests.doubles.workload import case, reference_case
+
+LOOP, REFERENCE, SKIPPED = case("vanilla"), reference_case(), case("combined", "hoisted")
+STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with a skipped case; the working directory is its parent."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_ACTIONS", "")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    times = {LOOP: [[0.003], [0.0031]], REFERENCE: [[0.001], [0.0011]]}
+    return folder(tmp_path / "results", times, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
+
+
+def rnnbench(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run a command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["rnnbench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("to", [name for name, kind in FORMATS.items() if kind.is_text])
+def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    assert rnnbench(monkeypatch, "export", run, "--format", to) == 0
+    printed = capsys.readouterr()
+    assert (case_name(LOOP) if to == "github-action-benchmark" else LOOP.key) in printed.out
+    assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in printed.err) != FORMATS[to].keeps_all
+    assert rnnbench(monkeypatch, "export", run, "--format", to, "--out", "new/file") == 0
+    assert Path("new/file").read_text(encoding="utf-8") == printed.out
+    assert capsys.readouterr().out == ""
+    assert [file.name for file in Path("new").iterdir()] == ["file"]
+
+
+def test_parquet_has_a_file_of_its_own(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rnnbench(monkeypatch, "export", run, "--format", "parquet", "--windows") == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"{run.name}.parquet\n")
+    assert len(pd.read_parquet(f"{run.name}.parquet")) == 4  # windows; the skipped case has none
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["export", "nowhere", "--format", "csv"],
+            "rnnbench: nowhere: no such folder; expected one that `rnnbench run` made\n",
+        ),
+        (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
+        (
+            ["export", "{run}", "--format", "bencher", "--windows"],
+            "--windows goes with csv and parquet; bencher has",
+        ),
+        (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: {run}: can't be written: "),
+        (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: .: can't be written: Is a directory"),
+        (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
+        (["report", "{run}", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
+        (["compare", "{run}", "{run}", "--reference", "x"], "are runs, which have their own references"),
+        (["compare", "{run}", "{run}", "--group-by", "func"], "are runs, which have their own groups"),
+        (["report", "saved.json", "--group-by", "function"], "group by 'function': expected group, name, func,"),
+        (["report", "saved.json", "--group-by", "param:impl"], "no benchmark of saved.json has a parameter 'impl'"),
+        (
+            ["compare", "{run}", "saved.json"],
+            "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
+        ),
+        (["compare", "{run}/run.json", "{run}"], "this is part of a run of rnnbench; give its folder, {run}"),
+        (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
+        (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
+        (["export", "{run}/run.json", "--format", "csv"], "{run}/run.json: not a run folder: it is a file; expected"),
+        (["compare", "{run}", "{run}"], "{run}: the base and the head are the same; give two runs"),
+        (["compare", "saved.json", "saved.json"], "saved.json: the base and the head are the same; give two runs"),
+        (
+            ["report", "{run}", "--out", "{run}"],
+            "{run}: is the folder of a run, not of a report; give another, such as",
+        ),
+        (["report", "{run}/run.json", "--serve"], "{run}/run.json: not a run folder: "),
+        (
+            ["report", "saved.json", "--reference", "x"],
+            "reference x: saved.json has no such benchmark; it has",
+        ),
+    ],
+)
+def test_faults_are_told_in_two_lines_and_nothing_is_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    write(Path("saved.json"), [benchmark("test_a", [1.0])])
+    before = sorted(Path().rglob("*"))
+    assert rnnbench(monkeypatch, *(argument.format(run=run) for argument in arguments)) == 2
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
+    assert message.format(run=run) in printed.err
+    assert len(lines) <= 2
+    assert printed.out == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+OWN = ("run.json", "measurements.jsonl", "windows-0000.jsonl", "telemetry.jsonl", "traces/a.json.gz", "windows-9.jsonl")
+
+
+@pytest.mark.parametrize("name", [*OWN, "profiles.jsonl", "run-p1.json", "spoilt-0001.jsonl", "visits.parquet"])
+def test_an_export_never_replaces_a_runs_own_file(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = {file: file.read_bytes() for file in run.iterdir()}
+    Path("link").symlink_to(run / name)
+    for out in (run / name, Path("link")):
+        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", out) == 2
+        assert f"{out}: it would replace a file of the run {run.resolve()}; give another" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in run.iterdir()} == before
+
+
+def test_an_export_beside_a_runs_files_can_be_made_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", run / "cases.csv") == 0
+    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", "run.json") == 0  # outside a run
+
+
+def test_a_file_of_pytest_benchmark_is_reported(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("mine.json"), [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
+    assert rnnbench(monkeypatch, "report", "mine.json", "--reference", "test_b") == 0
+    assert capsys.readouterr().out == "reports/mine/index.html\n"
+    text = Path("reports/mine/index.html").read_text(encoding="utf-8")
+    assert "test_a takes 2.00 times as long as test_b." in text
+
+
+def sizes_of_two_implementations(seconds: float) -> list[dict[str, Any]]:
+    """Benchmarks in no group, as pytest-benchmark writes a parametrized test; the own one takes twice as long at 32."""
+    times = {("mine", 32): 2 * seconds, ("mine", 64): 3 * seconds, ("torch", 32): 1.0, ("torch", 64): 1.0}
+    return [benchmark("test_cell", [time], params={"impl": impl, "size": size}) for (impl, size), time in times.items()]
+
+
+def test_a_parametrized_test_has_ratios_to_a_parameters_value_within_each_size(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("mine.json"), sizes_of_two_implementations(1.0))
+    for reference in ("impl=torch", "*torch*"):
+        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference) == 2
+        assert f"reference {reference}: fits 2 benchmarks of group ''" in capsys.readouterr().err
+        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference, "--group-by", "param:size") == 0
+        text = Path("reports/mine/index.html").read_text(encoding="utf-8")
+        assert "2 benchmarks take 2.00 (test_cell[mine-32]) to 3.00 (test_cell[mine-64]) times as long as" in text
+        assert "size=64" in text
+
+
+def test_a_comparison_takes_the_same_groups_and_references(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, noise in enumerate(STEADY):
+        write(Path(f"before/{number}.json"), sizes_of_two_implementations(noise))
+        write(Path(f"after/{number}.json"), sizes_of_two_implementations(1.3 * noise))
+    command = ["compare", "before", "after", "--reference", "impl=torch", "--group-by", "func,param:size"]
+    assert rnnbench(monkeypatch, *command) == 1
+    assert "2 of 2 cases regressed" in capsys.readouterr().out
+
+
+def test_a_comparison_writes_the_files_of_a_check_where_it_is_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
+    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
+    command = ["compare", "before", "after", "--reference", "test_b"]
+    assert rnnbench(monkeypatch, *command, "--out", "verdicts") == 1
+    [folder] = Path("verdicts").iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert folder.name.startswith("compare-")
+    assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml", "badge.json"}
+    assert json.loads((folder / "badge.json").read_text())["message"] == "1 regressed"
+    file = next(Path("before").iterdir())
+    assert rnnbench(monkeypatch, *command, "--out", str(file)) == 2
+    assert f"{file}: can't be written: " in capsys.readouterr().err
+
+
+def test_an_error_is_also_an_annotation_where_github_reads_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["compare", "gone", "gone"], ["compare"], ["run", "nowhere"]):
+        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        assert rnnbench(monkeypatch, *arguments) == 2
+        plain = capsys.readouterr().err
+        assert "::error" not in plain
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        assert rnnbench(monkeypatch, *arguments) == 2
+        [line] = set(capsys.readouterr().err.splitlines()) - set(plain.splitlines())
+        assert line.startswith("::error title=rnnbench::")
+        assert unquote(line).endswith(plain.splitlines()[0].removeprefix("rnnbench: "))
+
+
+def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
+    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
+    command = ["compare", "before", "after", "--reference", "test_b"]
+    assert rnnbench(monkeypatch, *command) == 1
+    assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in capsys.readouterr().out
+    assert rnnbench(monkeypatch, *command, "--margin", "60%") == 0
+    assert rnnbench(monkeypatch, "compare", "before", "after", "--strict") == 3
+    capsys.readouterr()
+    assert rnnbench(monkeypatch, *command, "--json") == 1
+    [line] = capsys.readouterr().out.splitlines()
+    finding = json.loads(line)
+    assert (finding["case"], finding["group"], finding["verdict"]) == ("bench.py::test_a", "all", "regressed")
+
+
+def test_what_export_writes_is_reported_and_compared(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.json", "two.json"):
+        assert rnnbench(monkeypatch, "export", run, "--format", "pytest-benchmark", "--out", name) == 0
+    assert rnnbench(monkeypatch, "report", "one.json") == 0
+    assert "exported by rnnbench" in Path("reports/one/index.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert (
+        rnnbench(monkeypatch, "compare", "one.json", "two.json") == 2
+    )  # a single case can't show how much runs differ
+    text = capsys.readouterr().out
+    assert "vanilla loop" in text
+    assert "fewer than 6 cases" in text
+
+
+def test_metrics_are_chosen_where_a_format_has_few(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ("export", run, "--format", "github-action-benchmark", "--metrics")
+    assert rnnbench(monkeypatch, *export, "time, parameters") == 0
+    assert ": time" in capsys.readouterr().out
+    assert rnnbench(monkeypatch, *export, "tim") == 2
+    assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in capsys.readouterr().err
+    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--metrics", "time") == 2
+    assert "--metrics goes with github-action-benchmark; csv has all metrics" in capsys.readouterr().err

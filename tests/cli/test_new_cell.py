@@ -1,0 +1,124 @@
+"""`rnnbench new-cell` writes a cell that works at once, or nothing."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnbench import load, new_cell, suites, summarize
+from rnnbench.cells import load as load_cell
+from rnnbench.errors import UserError
+from rnnbench.store.folder import read_info
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
+from tests.doubles.commands import rnnbench
+
+REFERENCES = ("rnn", "lstm", "gru", "none")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, reference: Any, whole: bool) -> None:
+    _, suite = new_cell.write_cell("Mine", reference, tmp_path, whole=whole)
+    groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None, most=None)
+    cases = [case for group in groups for case in group.cases if not case.is_reference]
+    parities = [observe(build(case, tmp_path)).parity for case in cases]
+    assert len(cases) == (1 if whole else 2)
+    assert set(parities) == {"not compared: there is no reference" if reference == "none" else "agrees"}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_module_for_a_whole_sequence_starts_from_zeros_without_a_state_as_torchs_do(
+    tmp_path: Path, reference: Any
+) -> None:
+    new_cell.write_cell("Mine", reference, tmp_path, whole=True)
+    module = load_cell("Mine.py:Mine", tmp_path)(3, 5)
+    zeros, input = torch.zeros(1, 2, 5), torch.randn(4, 2, 3)
+    state = (zeros, zeros) if reference == "lstm" else zeros
+    assert torch.equal(module(input)[0], module(input, state)[0])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, whole: bool) -> None:
+    module, _ = new_cell.write_cell("Mine", reference, tmp_path, whole=whole)
+    config = ["--config", str(Path(__file__).parents[2] / "pyproject.toml"), "--no-cache", str(module)]
+    for how in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *how, *config]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_path: Path) -> None:
+    done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report results/MyGRU-*"]
+    suite = tmp_path / "MyGRU.toml"
+    suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmax_replicates = 2"))
+    done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [run] = tmp_path.glob("results/MyGRU-*")
+    assert read_info(run).status == "finished"
+    summary = summarize(load(run))
+    assert summary["parity"].tolist() == ["agrees", "agrees", "is the reference"]
+    assert summary["status"].tolist() == ["measured"] * 3
+    assert rnnbench("report", run, cwd=tmp_path).returncode == 0
+
+
+def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    done = rnnbench("new-cell", "Mine", "--out", "cells", "--sequence", cwd=tmp_path)
+    assert "  rnnbench run cells/Mine.toml" in done.stdout.splitlines()
+    suite = tomllib.loads((tmp_path / "cells/Mine.toml").read_text())
+    assert suite["sweep"][0]["implementation"] == ["sequence", "torch.nn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "words"),
+    [
+        (
+            "2fast",
+            "",
+            (
+                "'2fast' can't name a class: it must start with a letter and contain only "
+                "letters, digits and underscores, such as MyCell"
+            ),
+        ),
+        ("my-cell", "", "'my-cell' can't name a class"),
+        *((word, "", f"'{word}' can't name a class: it is a word of Python") for word in ("class", "None", "self")),
+        *((word, "", f"'{word}' can't name a class: it is a word of Python") for word in ("super", "int", "print")),
+        ("../up", "", "'../up' can't name a class"),
+        ("Mine", "nowhere", "nowhere: no such folder"),
+        ("Old", "", "Old.toml already exists; choose another name or another folder"),
+        ("torch", "", "torch is an installed module or a name that a cell's file imports; choose another name"),
+        ("Tensor", "", "Tensor is an installed module or a name"),
+    ],
+)
+def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(
+    tmp_path: Path, name: str, out: str, words: str
+) -> None:
+    (tmp_path / "Old.toml").write_text("mine")
+    with pytest.raises(UserError) as raised:
+        new_cell.write_cell(name, "lstm", tmp_path / out, whole=False)
+    assert words in str(raised.value)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("Old.toml", "mine")]
+
+
+def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "Mine.toml").symlink_to(tmp_path / "nowhere" / "Mine.toml")
+    with pytest.raises(UserError, match="can't be written"):
+        new_cell.write_cell("Mine", "lstm", tmp_path, whole=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["Mine.toml"]
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    for expected in (0, 2):
+        done = rnnbench("new-cell", "Mine", cwd=tmp_path)
+        assert done.returncode == expected
+    assert done.stderr.startswith("rnnbench: Mine.py already exists; ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

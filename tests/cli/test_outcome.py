@@ -1,0 +1,97 @@
+"""A command that measured nothing fails and names the budget that it needs."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.cli.outcome import in_words, refuse_missing, refuse_no_profile, refuse_nothing
+from rnnbench.errors import UserError
+from rnnbench.store.folder import read_info
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import NOT_REACHED
+from tests.doubles.commands import SUITE, rnnbench
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    return tmp_path
+
+
+def test_a_budget_that_is_too_small_is_an_error_and_the_least_that_is_needed_is_named(folder: Path) -> None:
+    done = rnnbench("run", "tiny.toml", "--budget", "0.5s", cwd=folder)
+    (path,) = (folder / "results").iterdir()
+    run = f"results/{path.name}"
+    assert done.returncode == 2
+    message = done.stderr.splitlines()[-1]
+    named = re.fullmatch(
+        rf"rnnbench: {run}: no case was measured within the budget, which ended at case 0 of 6; at least --budget "
+        rf"(\d+)s is needed; --resume {run} goes on with what it has",
+        message,
+    )
+    assert named, message
+    assert done.stdout.splitlines()[-1] == run
+    assert re.search(
+        r"^budget: 6 of 6 cases were not reached; at least \d+ s more is needed", done.stdout, re.MULTILINE
+    )
+    assert read_info(path).status == "finished"
+    resumed = rnnbench("run", "tiny.toml", "--resume", run, "--budget", f"{4 * int(named[1])}s", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    summary = summarize(load(path))
+    assert set(summary["status"]) == {"measured", "skipped"}  # nothing is pending
+    assert not [note for note in read_info(path).notes if note.startswith("budget: ")]
+
+
+def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> None:
+    done = rnnbench("profile", "tiny.toml", "--budget", "1s", cwd=folder)
+    assert done.returncode == 2
+    assert re.search(r": no case was measured within the budget, .*; at least --budget \d+s is needed$", done.stderr)
+    assert not (folder / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("cases", "nothing", "missing"),
+    [
+        ([("measured", ""), ("skipped", "why"), ("pending", NOT_REACHED)], "", ""),
+        ([], "", ""),
+        (
+            [("measured", ""), ("failed", "broken"), ("pending", "the job was lost")],
+            "",
+            "2 of 3 cases could not be measured; the first: broken; with --allow-missing this is no error",
+        ),
+        ([("skipped", "no GPU")] * 2, *["no case was measured: 2 of 2 were skipped; the first: no GPU"] * 2),
+        (
+            [("pending", NOT_REACHED), ("failed", "broken"), ("skipped", "")],
+            *["no case was measured: 1 of 3 could not be measured; the first: broken"] * 2,
+        ),
+        (
+            [("pending", "the job was lost")],
+            *["no case was measured: 1 of 1 could not be measured; the first: the job was lost"] * 2,
+        ),
+    ],
+)
+def test_what_could_not_be_measured_is_an_error(
+    tmp_path: Path, cases: list[tuple[str, str]], nothing: str, missing: str
+) -> None:
+    summary = pd.DataFrame(cases, columns=["status", "reason"])
+    for refuse, words in ((refuse_nothing, nothing), (refuse_missing, missing)):
+        with pytest.raises(UserError, match=f": {re.escape(words)}$") if words else contextlib.nullcontext():
+            refuse(tmp_path, summary)
+
+
+def test_a_budget_that_ends_before_the_first_profile_is_an_error(tmp_path: Path) -> None:
+    missed = {name: Profile(name, "failed", NOT_REACHED) for name in "ab"}
+    with pytest.raises(UserError, match=r"since measuring alone took 20 s; at least --budget 20s is needed"):
+        refuse_no_profile(tmp_path, missed, 10.0, 14.2)
+    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0, 14.2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.1, "10s"), (10, "10s"), (10.1, "20s"), (119, "120s"), (121, "3m"), (7201, "3h")]
+)
+def test_a_duration_is_rounded_up_to_what_the_option_takes(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text

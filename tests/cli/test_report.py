@@ -1,0 +1,196 @@
+"""`rnnbench report` end to end, on runs made by hand."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Measurement, Workload
+from tests.analysis.scaling import made_up
+from tests.doubles import checks, forks, stored
+from tests.report.verdicts import samples
+
+WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
+CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+NO_DISPLAY = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "BROWSER": None}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return stored.folder(tmp_path / "results", {case: [[seconds]] * 3 for case, seconds in CASES.items()})
+
+
+def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnnbench", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Path:
+    (case,) = (case for case in CASES if case.cell == "lstm")
+    slower = samples.finding("regressed", 1.051, case=case)
+    return checks.write(tmp_path / "results", samples.comparison(slower), {case: 1.051})
+
+
+def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
+    check: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["report", *(str(path.relative_to(tmp_path)) for path in (check, run))])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [f"reports/{path.name}/index.html" for path in (check, run)]
+    page = (tmp_path / "reports" / check.name / "index.html").read_text()
+    assert "1 of 1 case regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%)." in page
+    before = sorted((tmp_path / "reports").iterdir())
+    assert CliRunner().invoke(cli, ["report", str(check)]).exit_code == 0  # replaces its own report
+    assert sorted((tmp_path / "reports").iterdir()) == before
+    done = CliRunner().invoke(cli, ["report", str(check / "head")])
+    assert done.stdout == f"reports/{check.name}-head/index.html\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--serve",), "--serve shows a run while it is measured; .* is a check; leave --serve out"),
+        (("--predict", "batch_size=64"), "--predict is for runs and files; .* is a check"),
+        (("--reference", "test_a"), "--reference is for runs and files; .* is a check"),
+        (("--group-by", "func"), "--group-by is for runs and files; .* is a check"),
+    ],
+)
+def test_what_only_a_run_can_show_is_refused_for_a_check(check: Path, option: tuple[str, ...], words: str) -> None:
+    done = CliRunner().invoke(cli, ["report", str(check), *option])
+    assert done.exit_code != 0
+    assert re.search(words, str(done.exception) + done.output)
+
+
+def test_a_check_whose_verdicts_were_edited_is_the_users_error(check: Path, tmp_path: Path) -> None:
+    (check / "verdicts.json").write_text("{}")
+    with pytest.raises(UserError, match=r"verdicts\.json: can't be read: KeyError: 'schema_version'"):
+        CliRunner().invoke(cli, ["report", str(check), "--out", str(tmp_path / "page")], catch_exceptions=False)
+    assert not (tmp_path / "page").exists()
+
+
+def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), "--open"], env=NO_DISPLAY)
+    assert done.exit_code == 0
+    page = tmp_path / "page" / "index.html"
+    assert done.stdout == f"{page}\n"
+    assert done.stderr == f"rnnbench: no browser can be opened here; open {page.as_uri()} in one\n"
+
+
+def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
+    browser, shown = tmp_path / "browser", tmp_path / "shown"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {shown}\n')
+    browser.chmod(browser.stat().st_mode | stat.S_IEXEC)
+    done = forks.run(
+        ["report", str(run), "--out", "page", "--open"], tmp_path, os.environ | {"BROWSER": f"{browser} %s"}
+    )
+    assert (done.stdout, done.stderr) == ("page/index.html\n", "")
+    assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
+
+
+def test_serve_shows_a_run_as_it_goes_on_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(stored.INFO)  # nothing is measured yet
+    with rnnbench("report", folder.path, "--out", "page", "--serve", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[0]
+        assert "No case was measured" in read(url)
+        first = read(f"{url}version")
+        grow(folder)
+        end = time.monotonic() + 60
+        while read(f"{url}version") == first and time.monotonic() < end:
+            time.sleep(0.2)
+        assert "1 case measured" in read(url)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert complaints == "rnnbench: stopped serving\n"
+    assert "1 case measured" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    folder.close()
+
+
+def read(url: str) -> str:
+    with DIRECT.open(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def grow(folder: RunFolder) -> None:
+    case = next(iter(CASES))
+    folder.add_measurement(Measurement(case, "measured", parity="is the reference"))
+    folder.add_window(stored.window(case, 0, [1e-3]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["RUN", "RUN", "--serve"], "--serve is for one report"),
+        (["RUN", "RUN", "--out", "x"], "--out is for one report"),
+        (["nowhere", "--serve"], "no such folder"),
+    ],
+)
+def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], fault: str) -> None:
+    filled = [str(run) if argument == "RUN" else argument for argument in arguments]
+    with pytest.raises(UserError, match=fault):
+        CliRunner().invoke(cli, ["report", *filled], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["RUN", "--port", "8000"], "--port needs --serve"),
+        (["RUN", "--suite", "quick"], "--suite needs --history"),
+        (["RUN", "--serve", "--reference", "test_a"], "--reference is for pytest-benchmark's files"),
+        (["RUN", "--serve", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
+        *(
+            ([way, *given], f"{given[0]} is for the report of one RUN; leave it out with --together and --history")
+            for way in ("--history", "--together")
+            for given in (
+                ["--serve"],
+                ["--port", "0"],
+                ["--predict", "batch_size=8"],
+                ["--reference", "test_a"],
+                ["--group-by", "func"],
+            )
+        ),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_an_error(run: Path, arguments: list[str], fault: str) -> None:
+    done = CliRunner().invoke(cli, ["report", *(str(run) if argument == "RUN" else argument for argument in arguments)])
+    assert done.exit_code == 2
+    assert fault in done.output
+
+
+def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
+    options = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
+    run = made_up.stored(tmp_path)
+    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *options])
+    assert done.exit_code == 0, done.output
+    assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
+    assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
+
+
+def test_a_run_of_too_few_sizes_says_why_nothing_is_predicted(run: Path, tmp_path: Path) -> None:
+    options = ["--predict", "batch_size=8", "--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(cli, ["report", str(run), *options])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception).startswith("nothing can be predicted from this run")
+    assert not (tmp_path / "page").exists()

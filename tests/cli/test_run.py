@@ -1,0 +1,383 @@
+"""The command line end to end: real workers, real cells, real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import cli, load, summarize
+from rnnbench.store.folder import read_info
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Measurement
+from tests.doubles import fake_nvml, stored
+from tests.doubles import workload as small
+from tests.doubles.commands import SUITE, in_process, rnnbench
+
+CELLS = """
+import os, resource, signal, time
+import torch
+from torch import nn
+class Good(nn.GRUCell):
+    pass
+class Fatal(nn.GRUCell):
+    def forward(self, input, h):
+        os.kill(os.getpid(), signal.SIGSEGV)
+class Wrong(nn.GRUCell):
+    def forward(self, input, h):
+        raise ValueError("on purpose")
+class Leaky(nn.GRUCell):
+    kept = []
+    def forward(self, input, h):
+        self.kept.append(torch.ones(1000))
+        return super().forward(input, h)
+class Hungry(nn.GRUCell):
+    def forward(self, input, h):
+        resource.setrlimit(resource.RLIMIT_AS, (16 << 30, resource.RLIM_INFINITY))
+        kept = [torch.empty(1 << 28) for _ in range(64)]
+class Hung(nn.GRUCell):
+    def forward(self, input, h):
+        time.sleep(60)
+"""
+OWN = """
+[[sweep]]
+cell = ["mine.py:Good", "mine.py:Fatal", "mine.py:Wrong", "mine.py:Hung", "mine.py:Missing",
+    "mine.py:Leaky", "mine.py:Hungry"]
+implementation = ["loop", "torch.nn"]
+reference = "gru"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    return tmp_path
+
+
+def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
+    done = rnnbench("run", "tiny.toml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    *table, path = done.stdout.strip().splitlines()
+    for words in ("combined", "gru", "torch.nn", "hoisted", "nothing to hoist"):
+        assert any(words in line for line in table), words
+    info = read_info(folder / path)
+    assert (info.status, info.replicates, info.suite) == ("finished", 2, "tiny")
+    assert info.environment["worker"]["torch"]
+    summary = summarize(load(folder / path))
+    assert summary["status"].tolist() == ["measured", "skipped", "measured", "measured", "measured", "measured"]
+    assert summary.loc[summary["status"] == "measured", "ratio"].gt(0).all()
+
+    done = rnnbench("report", path, "--out", "page", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "page/index.html"
+    assert "combined" in (folder / "page/index.html").read_text()
+
+
+def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(SUITE.replace("[defaults]", "deadline_seconds = 5\n[defaults]") + OWN)
+    done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        r": \d+ of \d+ cases could not be measured; the first: .*; with --allow-missing this is no error$", done.stderr
+    )
+    rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
+    assert rows["mine.py:Good"]["parity"] == "agrees"
+    assert rows["mine.py:Fatal"]["reason"] == "the worker was killed by SIGSEGV"
+    assert rows["mine.py:Wrong"]["reason"] == "ValueError: on purpose (mine.py:12)"
+    assert rows["mine.py:Leaky"]["status"] == "measured"
+    assert rows["mine.py:Hungry"]["reason"].startswith("out of memory: ")
+    assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
+    assert rows["mine.py:Missing"]["reason"].startswith(
+        "mine.py has no class or function Missing; it has Good, Fatal, "
+    )
+
+
+def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_show(folder: Path) -> None:
+    alone = '[[sweep]]\ncell = ["mine.py:Wrong", "mine.py:Missing"]\nimplementation = "loop"\n'
+    (folder / "tiny.toml").write_text('name = "tiny"\n' + alone)
+    done = rnnbench("run", "tiny.toml", cwd=folder)
+    (path,) = (folder / "results").iterdir()
+    message = "no case was measured: 2 of 2 could not be measured; the first: ValueError: on purpose (mine.py:12)"
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"rnnbench: results/{path.name}: {message}"
+    assert "none measured, none skipped, 2 failed" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"results/{path.name}"
+
+    done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {message}"]
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["measured", "skipped"], 0),
+        (["skipped", "skipped"], 2),
+        (["skipped", "failed"], 2),
+        (["measured", "failed"], 2),
+        (["pending"], 2),
+    ],
+)
+def test_what_slurms_jobs_have_measured_is_judged_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
+) -> None:
+    def by_slurm(*_: object, out: Path, **__: object) -> Path:
+        of = {small.case("gru", batch_size=number): status for number, status in enumerate(statuses, start=1)}
+        times = {case: [[0.001]] for case, status in of.items() if status == "measured"}
+        return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
+
+    monkeypatch.setattr("rnnbench.harness.slurm.sweep.run_by_slurm", by_slurm)
+    for options, expected in (([], code), (["--allow-missing"], 0)):
+        command = ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path / str(expected)), *options]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert (ended.value.code or 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "status"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -signal.SIGKILL, "running")]
+)
+def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed(
+    folder: Path, by: signal.Signals, code: int, status: str
+) -> None:
+    (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 999"))
+    command = [sys.executable, "-m", "rnnbench", "run", "tiny.toml"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list(folder.glob("results/*/windows-0001.jsonl")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(by)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    if by == signal.SIGINT:
+        assert (
+            errors.strip().splitlines()[-1].startswith("rnnbench: interrupted; what was measured is in results/tiny-")
+        )
+    [path] = folder.glob("results/*")
+    assert read_info(path).status == status
+    assert load(path).windows["replicate"].nunique() >= 1
+    assert in_process("report", path, cwd=folder).returncode == 0
+    if by == signal.SIGINT:  # an interrupted run resumes like the one below
+        return
+    (folder / "tiny.toml").write_text(SUITE)
+    before = load(path).windows["replicate"].nunique()
+    done = rnnbench("run", "tiny.toml", "--resume", path, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert read_info(path).status == "finished"
+    after = load(path).windows
+    assert after["replicate"].nunique() >= before
+    assert not after.duplicated(["worker", "case", "order"]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "quik"], "no suite 'quik' (did you mean 'quick'?)"),
+        (
+            ["run", "tiny.toml", "--only", "cell=glu"],
+            "cell=glu (did you mean 'gru'?): the suite has cell=combined,gru,torch.nn.RNN,torch.nn.GRU",
+        ),
+        (["run", "tiny.toml", "--only", "cell=gru,glu"], "cell=glu (did you mean 'gru'?): the suite has"),
+        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': the value is empty (is a shell"),
+        (
+            ["run", "tiny.toml", "--only", " "],
+            "--only is empty; expected for example cell=VALUE (is a shell variable unset?)",
+        ),
+        (
+            ["run", "tiny.toml", "--only", "cell=gru implementation=hoisted threads=1,2"],
+            "threads=2: the suite has",
+        ),
+        (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
+        (["run", "tiny.toml", "--out", "tiny.toml"], "tiny.toml: can't be written: Not a directory"),
+        (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; expected for example 90s, 5m or 1h"),
+        (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; expected for example 90s, 5m or 1h"),
+        (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: no such folder"),
+        (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
+        (
+            ["run", "tiny.toml", "--resume", "tiny.toml", "--out", "elsewhere"],
+            "--resume goes on in tiny.toml, which is not in --out elsewhere; leave out --out",
+        ),
+        (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),
+        (
+            ["run", "tiny.toml", "--executor", "slurm", "--resume", "x", "--groups-per-job", "2"],
+            "leave out --groups-per",
+        ),
+        (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; expected for example 2% or 0.02"),
+        (["report", "nowhere"], "nowhere: no such folder; expected one that `rnnbench run` made"),
+        (["report", "a", "b", "--out", "c"], "--out is for one report"),
+        (["list", "cases", "quik"], "no suite 'quik'"),
+        (["report", "a" * 5000], "File name too long"),
+        (["run", "a" * 5000], "and files that end in .toml"),
+        (["run", "tiny.toml", "--only", "cell=combind"], "cell=combind (did you mean 'combined'?): the suite has"),
+        (["export", "nowhere"], "rnnbench: Missing option '--format'. Choose from: pytest-benchmark, "),
+        (["dance"], "No such command 'dance'"),
+    ],
+)
+def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: list[str], words: str) -> None:
+    done = in_process(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("rnnbench: ")
+    assert len(done.stderr.splitlines()) <= 2
+    assert len(done.stderr) < 800
+    assert done.stdout == ""
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("measurements.jsonl", "is a folder"), ("windows-a.jsonl", "is a folder"), ("run.json", "is a folder")],
+)
+def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str, fault: str) -> None:
+    run = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"
+    (tmp_path / "run").mkdir()
+    for file in ("run.json", "measurements.jsonl"):
+        if file != name:
+            (tmp_path / "run" / file).write_bytes((run / file).read_bytes())
+    (tmp_path / "run" / name).mkdir()
+    done = rnnbench("report", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"rnnbench: run/{name}: ")
+    assert fault in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_standard_output_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rnnbench", "list", "cells"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "rnnbench: standard output can't be written: No space left on device\n"
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    done = rnnbench("--debug", "run", "quik", cwd=folder)
+    assert "Traceback" in done.stderr
+    assert done.returncode == 2  # 1 would say that something regressed
+
+
+def test_a_file_that_the_system_refuses_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    run = stored.folder(tmp_path, {small.case("gru"): [[0.002]], small.reference_case("gru"): [[0.001]]})
+    file = run / "measurements.jsonl"
+    file.unlink()
+    file.mkdir()
+    done = rnnbench("report", run, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"rnnbench: {file}: can't be read: it is a folder, not a regular file\n",
+    )
+
+
+def test_a_fault_of_our_own_is_no_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(**how: bool) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.cli, "main", breaks)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_suite_for_a_device_that_is_not_there_is_an_error_unless_its_cases_may_be_missing(folder: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = rnnbench("run", "cuda", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rnnbench: cuda: torch ")
+    assert done.stderr.endswith("; with --allow-missing this is no error\n")
+    done = rnnbench("run", "cuda", "--allow-missing", cwd=folder)
+    assert done.returncode == 0
+    assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")
+    assert len(done.stdout.splitlines()) == 1
+    as_json = rnnbench("run", "cuda", "--allow-missing", "--json", cwd=folder)
+    assert (as_json.returncode, as_json.stdout, as_json.stderr) == (0, "", done.stdout)
+    assert not (folder / "results").exists()
+
+
+def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
+    assert "quick" in rnnbench("list", "suites", cwd=folder).stdout
+    cells = rnnbench("list", "cells", cwd=folder).stdout
+    assert "deep-notebook" in cells
+    assert "overlapping" in cells
+    cases = rnnbench("list", "cases", "tiny.toml", cwd=folder).stdout.splitlines()
+    assert len(cases) == 6
+    selected = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()
+    assert cases[0] in selected
+
+
+def test_doctor_describes_each_gpu_or_says_why_it_can_not(tmp_path: Path) -> None:
+    fake_nvml.build(tmp_path)
+    command = [sys.executable, "-m", "rnnbench", "doctor", "--no-probe"]
+    output = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | fake_nvml.environment(tmp_path)
+    ).stdout
+    assert "GPU-" in output
+    assert "driver version" in output
+    bare = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "gpu" in bare
+    assert len(output.splitlines()) > len(bare.splitlines())
+
+
+def test_metrics_are_listed_with_what_they_are(tmp_path: Path) -> None:
+    lines = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) == len(METRICS)
+    assert all(line.startswith(metric.name) for line, metric in zip(lines, METRICS, strict=True))
+
+
+INTERRUPTED = """
+import os, signal, sys
+class AtImport:
+    def find_spec(self, name, *rest):
+        if name == "{name}":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, AtImport())
+sys.argv = ["rnnbench", *{arguments!r}]
+from rnnbench.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is imported
+        ("pandas", ["report", "nowhere"]),
+        ("rnnbench.suites", ["run", "tiny.toml"]),
+    ],
+)
+def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, arguments: list[str]) -> None:
+    code = INTERRUPTED.format(name=name, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    # A shell shows 130 for both. With `-c` Python ends itself by the signal, because the code runs in an exec().
+    assert done.returncode in (130, -signal.SIGINT)
+    assert done.stderr.strip() == "rnnbench: interrupted"
+
+
+def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
+    (folder / "suites").mkdir()
+    (folder / "suites" / "broken.toml").write_text("[")
+    done = rnnbench("list", "suites", cwd=folder)
+    assert done.returncode == 0
+    assert "quick" in done.stdout
+    assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr

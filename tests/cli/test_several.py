@@ -1,0 +1,146 @@
+"""`rnnbench report` on several runs, from the command line to the files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT
+from tests.doubles import checks
+from tests.doubles import workload as small
+from tests.doubles.stored import folder, several
+from tests.report.verdicts.samples import comparison, finding
+
+LOOP, SECOND, REFERENCE = small.case("vanilla"), small.case("vanilla", batch_size=2), small.reference_case()
+
+
+def run(parent: Path, seconds: float, suite: str = "test") -> Path:
+    """A run of one cell, whose calls take about `seconds`, and its reference, whose calls take one second."""
+    noise = (0.99, 1.0, 1.01, 1.0, 0.995, 1.005)
+    path = folder(parent, {LOOP: [[seconds * factor] for factor in noise], REFERENCE: [[1.0]] * 6})
+    info = json.loads((path / "run.json").read_text())
+    started = f"2026-01-01T00:{len(list(parent.iterdir())):02d}:00+00:00"
+    (path / "run.json").write_text(json.dumps(info | {"suite": suite, "started": started}))
+    return path
+
+
+def call(*arguments: object) -> str:
+    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(UserError) as raised:
+        CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    return str(raised.value)
+
+
+def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:
+    runs = [folder(tmp_path, several([seconds] * MIN_CASES)) for seconds in (2.0, 2.5)]
+    page = Path(call("--together", *runs, "--out", tmp_path / "out"))
+    assert page == tmp_path / "out" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    assert "of 6 cases 6 slower" in text
+    assert {file.name for file in (page.parent / "tables").iterdir()} == {
+        f"{name}.{kind}" for name in ("together", "together_environment") for kind in ("csv", "md", "tex")
+    }
+
+
+def test_runs_of_a_few_cases_are_shown_side_by_side_without_a_verdict(tmp_path: Path) -> None:
+    page = Path(call("--together", run(tmp_path, 2.0), run(tmp_path, 2.5), "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "of 1 case 1 undecided" in text
+    assert "No verdict: fewer than 6 cases have an interval in both runs" in text
+    assert "+25%" in text
+
+
+def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp_path: Path) -> None:
+    for seconds in (2.0, 2.01, 1.99, 2.0, 3.0, 3.01, 3.0, 2.99):
+        run(tmp_path, seconds)
+    run(tmp_path, 9.0, suite="other")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>test: history</h1>" in text
+    assert "over 8 runs" in text
+    assert "+50%" in text
+
+
+def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> None:
+    runs = [run(tmp_path, 2.0, suite) for suite in ("a", "b", "a", "b")]
+    assert "needed" not in refused("--history", *runs)
+    page = Path(call("--history", "--suite", "b", *runs, "--out", tmp_path / "out"))
+    assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
+    first, second = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
+    assert "--together needs at least two runs" in refused("--together", first)
+    assert "give only one of them" in refused("--together", "--history", first, second)
+    assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
+    assert "--suite a: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "a")
+    assert f"--suite c: no run or check of this suite is in {tmp_path}; found 1 run of a and 1 run of b" in refused(
+        "--history", tmp_path, "--suite", "c"
+    )
+    assert f"{first}: this run is named twice; name each run once" in refused("--together", first, second, first)
+    (tmp_path / "empty").mkdir()
+    assert "no run or check is there" in refused("--history", tmp_path / "empty")
+    assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
+    assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
+
+
+def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> None:
+    for number, slower in enumerate((1.0, 1.05, 1.0)):
+        findings = [finding("unchanged", 1.0, case=LOOP), finding("regressed", slower, case=SECOND)]
+        check = checks.write(
+            tmp_path / str(number), comparison(*findings[: 1 + (slower > 1)]), {LOOP: 1.0, SECOND: slower}
+        )
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "Of 2 cases in 3 checks on 2026-01-01, 1 regressed." in text
+    assert "The largest slowdown: vanilla loop inference, batch 2, 5.0% slower, in the check of 2026-01-01" in text
+    assert {file.stem for file in (page.parent / "tables").iterdir()} == {"checks", "checks_changes"}
+    both = [run(tmp_path, 2.0), run(tmp_path, 2.1), *tmp_path.glob("test-check-*")]
+    assert "Of 2 cases in 3 checks" in Path(call("--history", *both, "--out", tmp_path / "both")).read_text()
+    assert "1 run and 1 check of test; at least two are needed" in refused("--history", both[0], both[-1])
+    for left in tmp_path.glob("test-check-*/verdicts.json"):
+        left.unlink()
+    assert "none of the 3 checks of test ended with verdicts" in refused("--history", *tmp_path.glob("test-check-*"))
+
+
+def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_path: Path) -> None:
+    for number in range(3):
+        same = comparison(finding("unchanged", 1.0, case=LOOP))
+        check = checks.write(tmp_path / str(number), same, {LOOP: 1.0})
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    runs = [run(tmp_path, 2.0 + number / 100) for number in range(4)]
+    torn = [
+        tmp_path / "test-check-20260102T000000Z-ab12" / "verdicts.json",
+        runs[1] / "run.json",
+        runs[2] / "measurements.jsonl",
+    ]
+    for file in torn[:2]:
+        file.write_bytes(file.read_bytes()[:100])
+    torn[2].write_bytes(b"[]\n" + torn[2].read_bytes())
+    text = Path(call("--history", tmp_path, "--out", tmp_path / "out")).read_text(encoding="utf-8")
+    assert "over 2 runs" in text
+    assert "in 2 checks" in text
+    for file in torn:
+        assert text.count(str(file)) == 1
+    assert text.count(LEFT_OUT.replace("'", "&#39;")) == 1
+    assert DIFFERENCES not in text
+    assert f"{torn[1]}: can't be read" in refused("--history", runs[0], runs[1])
+    for file in tmp_path.glob("test-check-*/verdicts.json"):
+        file.write_text("{")
+    assert f"{torn[0]}: can't be read" in refused("--history", *tmp_path.glob("test-check-*"))
+
+
+def test_without_a_run_there_is_no_report() -> None:
+    done = CliRunner().invoke(cli, ["report"])
+    assert done.exit_code == 2
+    assert "Missing argument 'RUN...'" in done.output

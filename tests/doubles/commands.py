@@ -1,0 +1,49 @@
+"""Commands of rnnbench, as tests run them."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+from rnnbench import cli
+from tests.doubles import forks
+
+SUITE = """
+name = "tiny"
+[measure]
+replicates = 2
+max_replicates = 2
+windows = 2
+window_seconds = 0.002
+[defaults]
+implementation = ["loop", "hoisted", "torch.nn"]
+batch_size = 2
+seq_len = 3
+hidden_size = 8
+[[sweep]]
+cell = ["combined", "gru"]
+"""
+
+
+def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
+    ours = {"COLUMNS": "100", "GITHUB_ACTIONS": ""}
+    environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
+    environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
+    return forks.run([*map(str, arguments)], cwd, environment)
+
+
+def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that measures nothing in this process, which saves a second."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.object(sys, "argv", ["rnnbench", *map(str, arguments)]),
+        mock.patch.object(sys, "stdout", out),
+        mock.patch.object(sys, "stderr", err),
+    ):
+        code = cli._exit_code(debug=False)
+    outputs = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(list(map(str, arguments)), code, *outputs)

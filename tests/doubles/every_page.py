@@ -1,0 +1,115 @@
+"""One page of every kind that rnnbench writes, for tests of what holds for all of them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from rnnbench.analysis.history import History
+from rnnbench.analysis.runs.drift import of_run
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read as read_run
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.together import together
+from rnnbench.report.figures.drawing import canvas
+from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
+from rnnbench.report.page.checks_history import section as checks_section
+from rnnbench.report.page.files import write
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.page import PAGE
+from rnnbench.report.page.together import section as together_section
+from rnnbench.report.verdicts.over_time import DatedCheck
+from rnnbench.store.folder import read_info, read_profiles
+from rnnbench.store.profiles import Profile
+from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.records import Case
+from tests.analysis.profiles import profile
+from tests.doubles import checks, stored
+from tests.doubles import workload as small
+from tests.doubles.once import made_once
+from tests.doubles.saved_files import side
+from tests.report.verdicts.samples import every_verdict
+from tests.validation.history_simulated import simulated, stored_run
+
+SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
+REPORTS = "reports"
+QUICK = Path(__file__).parents[2] / "results" / "quick-20261125T021740Z-99e6"
+
+
+def write_all(folder: Path) -> None:
+    """Write a report of each kind below `folder`."""
+    saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
+    reports = {
+        "run": files_of(QUICK),
+        "wide": _wide(),
+        "profile": _profiled(folder),
+        "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
+        "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
+        "together": _together(),
+        "history": several_runs.render("history", [history_section(_history()), checks_section(_checks(folder))]),
+        "benchmarks": benchmarks.render(read(saved), "test_b"),
+    }
+    for name, files in reports.items():
+        write(folder / REPORTS / name, files)
+
+
+def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of a report of each kind, those of cells included, by a name; made once in a test run."""
+    reports = made_once(factory, "every-page", write_all) / REPORTS
+    return {page.parent.relative_to(reports).as_posix(): page for page in sorted(reports.rglob(PAGE))}
+
+
+def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[str, bytes]:
+    """The files of the report of a run."""
+    times = read_run(run)
+    profiles = read_profiles(run) if profiles is None else profiles
+    found = profiled.sections(times, profiles, run) if profiles else []
+    return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found, replicates=of_run(times))
+
+
+def _wide() -> dict[str, bytes]:
+    """The report of a run of many ways, with empty PNGs."""
+    with mock.patch.object(canvas, "png", return_value=b""):
+        return files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484")
+
+
+def _profiled(folder: Path) -> dict[str, bytes]:
+    """A run of two cells, each profiled at two batch sizes, with flame graphs."""
+    times: dict[Case, list[list[float]]] = {}
+    profiles: dict[str, Profile] = {}
+    for cell in ("gru", "lstm"):
+        for batch in (1, 32):
+            sizes: Any = {"batch_size": batch}
+            seconds = {
+                small.case(cell, **sizes): 1e-4,
+                small.case(cell, "hoisted", **sizes): 7e-5,
+                small.reference_case(cell, **sizes): 2e-5,
+            }
+            times |= {case: [[value * batch]] * 4 for case, value in seconds.items()}
+            profiles |= {case.key: profile(value * batch, case=case.key) for case, value in seconds.items()}
+            loop = next(iter(seconds)).key
+            profiles[loop] = replace(profiles[loop], files={"stacks": "stacks.txt", "trace": "t.json.gz"})
+    run = stored.folder(folder / "results", times)
+    (run / "stacks.txt").write_text("f;aten::mm 10\n")
+    return files_of(run, profiles)
+
+
+def _together() -> dict[str, bytes]:
+    cases = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
+    rng = np.random.default_rng(1)
+    runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
+    return several_runs.render("three runs", [together_section(together(runs, 0.025))])
+
+
+def _checks(folder: Path) -> list[DatedCheck]:
+    return checks.read_all([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
+
+
+def _history() -> History:
+    true = np.zeros((20, 16))
+    true[3, 9:] += 0.1
+    return simulated(np.random.default_rng(5), true)

@@ -1,0 +1,110 @@
+"""A CUDA device on a fake clock. It behaves like driver and card in all that can make a measurement of time wrong:
+
+- the device starts a kernel once it is submitted and the kernel before it is done;
+- the launch queue is bounded: the host waits while it is full;
+- an event is created when it is first recorded, which takes host time.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from rnnbench.harness.devices import Cuda
+from tests.doubles.fakes import FakeClock
+
+FLUSH_SECONDS = 60e-6
+QUEUE = 1024  # launches that CUDA queues before the host has to wait
+CREATE_SECONDS = 15e-6  # host time to create an event
+
+
+class FakeLine:
+    """The queue of a device; `launch` submits a kernel."""
+
+    def __init__(self, queue: int = QUEUE, mark: "type[FakeMark] | None" = None) -> None:
+        self.host = FakeClock()
+        self.free = 0.0  # when the device is done with everything submitted
+        self.is_cold = False
+        self.launches = self.flushes = 0
+        self.busy_seconds = 0.0  # the device's working time, submitted kernels included
+        self._queue = queue
+        self._mark = mark or FakeMark
+        self._waiting: deque[float] = deque()  # the times at which the last launches are done
+
+    def launch(self, host_seconds: float, device_seconds: float) -> None:
+        """Submit a kernel that takes host time to launch and device time to run."""
+        self.host.seconds += host_seconds
+        while self._waiting and self._waiting[0] <= self.host.seconds:
+            self._waiting.popleft()
+        if len(self._waiting) >= self._queue:
+            self.host.seconds = self._waiting.popleft()
+        self.free = max(self.free, self.host.seconds) + device_seconds
+        self._waiting.append(self.free)
+        self.launches += 1
+        self.busy_seconds += device_seconds
+
+    def mark(self) -> "FakeMark":
+        """An event that is not created yet."""
+        return self._mark(self)
+
+    def flush(self) -> None:
+        """Empty the cache."""
+        self.launch(3e-6, FLUSH_SECONDS)
+        self.is_cold = True
+        self.flushes += 1
+
+    def hold(self, seconds: float) -> None:
+        """Keep the device busy."""
+        self.launch(3e-6, seconds)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self.host.seconds = max(self.host.seconds, self.free)
+
+
+class FakeMark:
+    """An event."""
+
+    def __init__(self, line: FakeLine) -> None:
+        self._line = line
+        self._exists = False
+        self.seconds = float("nan")
+
+    def record(self) -> None:
+        """Queue the event; the first call also creates it."""
+        if not self._exists:
+            self._line.host.seconds += CREATE_SECONDS
+            self._exists = True
+        self.seconds = max(self._line.free, self._line.host.seconds)
+
+    def seconds_until(self, later: "FakeMark") -> float:
+        """Seconds of the device until a later event."""
+        return later.seconds - self.seconds
+
+
+def fake_cuda(line: FakeLine) -> Cuda:
+    """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
+    queue: Any = line
+    return Cuda("cuda", queue, line.host)
+
+
+def kernels(line: FakeLine, count: int, host: float, gpu: float, last: float = 0.0) -> Callable[[], None]:
+    """A call of `count` kernels, each `host` seconds to launch and `gpu` seconds to run, and one of `last` seconds."""
+
+    def call() -> None:
+        for _ in range(count):
+            line.launch(host, gpu)
+        if last:
+            line.launch(host, last)
+
+    return call
+
+
+def cold_kernels(line: FakeLine, count: int, host: float, gpu: float) -> Callable[[], None]:
+    """Like `kernels`, but each kernel takes twice as long if the cache was flushed since the last call."""
+
+    def call() -> None:
+        for _ in range(count):
+            line.launch(host, gpu * (2 if line.is_cold else 1))
+        line.is_cold = False
+
+    return call

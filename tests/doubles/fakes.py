@@ -1,0 +1,181 @@
+"""A device and workers on a clock that the test controls."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.suite_file import Settings
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import INFO
+
+
+class FakeClock:
+    """Time that passes only when a call spends it, and a little at each reading."""
+
+    def __init__(self, look_seconds: float = 0.0) -> None:
+        self.seconds = 0.0
+        self.look_seconds = look_seconds
+
+    def __call__(self) -> float:
+        self.seconds += self.look_seconds
+        return self.seconds
+
+
+def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[Cpu, Callable[[], None]]:
+    """A device and a call whose n-th invocation (from 0) takes `cost(n)` seconds."""
+    clock = FakeClock(look_seconds)
+    calls = iter(range(10**9))
+
+    def call() -> None:
+        clock.seconds += cost(next(calls))
+
+    return Cpu(now=clock), call
+
+
+def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple[Cpu, Callable[[], None], list[float]]:
+    """A device, a call that takes longer after a flush, and the list of the times at which flushes began."""
+    clock = FakeClock()
+    flushes: list[float] = []
+    is_cold = True
+
+    def flush() -> None:
+        nonlocal is_cold
+        flushes.append(clock.seconds)
+        clock.seconds += flush_seconds
+        is_cold = True
+
+    def call() -> None:
+        nonlocal is_cold
+        clock.seconds += cold if is_cold else warm
+        is_cold = False
+
+    return Cpu(now=clock, flush=flush), call, flushes
+
+
+def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float]:
+    """A cost that is never below `seconds`, because timing noise only adds."""
+    rng = random.Random(seed)
+    return lambda _: seconds * (1 + spread * rng.expovariate(1))
+
+
+Fault = Callable[[dict[str, Any]], None]
+START_SECONDS = 2.0
+PAUSE = 3600.0
+
+
+class Pause(Exception):
+    """Raised by a fault: the coordinator, and by default the worker too, pauses for an hour during this request."""
+
+    def __init__(self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True) -> None:
+        self.reply = reply  # replaces the worker's own
+        self.of_the_worker_too = of_the_worker_too
+
+
+class FakeWorker:
+    """Speaks the protocol; every request takes time on the shared clock."""
+
+    devices: Mapping[str, str | None] = {"cpu": None}  # name -> uuid
+
+    def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
+        self.name = name
+        self.closed = False
+        self.paused_seconds = 0.0  # of the next reply
+        self.waited_seconds = 0.0
+        self.protocol = PROTOCOL_VERSION
+        self._clock = clock
+        self._fault = fault
+        self._seconds = seconds
+
+    def wait_ready(self) -> dict[str, Any]:
+        self._clock.seconds += START_SECONDS
+        return {"protocol": self.protocol}
+
+    def pin(self, cores: list[int]) -> None:
+        assert cores
+
+    def close(self) -> None:
+        self.closed = True
+
+    def kill(self) -> None:
+        self.closed = True
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        assert not self.closed
+        self.paused_seconds = 0.0
+        started = self._clock.seconds
+        reply = self._reply(message)
+        self.waited_seconds = self._clock.seconds - started - self.paused_seconds
+        return reply
+
+    def _reply(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._fault(message)
+        except Pause as pause:
+            self.paused_seconds = PAUSE
+            self._clock.seconds += PAUSE
+            return pause.reply or self._answer(message, PAUSE * pause.of_the_worker_too)
+        return self._answer(message, 0.0)
+
+    def _answer(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
+        match message["op"]:
+            case "device":
+                reason = "" if message["device"] in self.devices else "not there"
+                uuid = self.devices.get(message["device"])
+                cards: list[dict[str, Any]] = [{"name": "Fake", "uuid": uuid, "variables": {}}]
+                return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
+            case "ceiling":
+                self._clock.seconds += 0.0 if message["again"] else 0.1
+                place = message["device"], message["dtype"], message["threads"]
+                ceiling = made_up_ceiling(*place, 1e9, [(1024, 1e9)], 1e-6, None)
+                return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": ""}
+            case "observe":
+                case = Case.from_axes(message["case"])
+                measurement = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
+                return {"ok": True, "measurement": measurement.to_json()}
+            case "prepare":
+                case = Case.from_axes(message["case"])
+                self._clock.seconds += 0.01
+                plan = {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}
+                return {"ok": True, "plan": plan, "warmup_windows": 1}
+            case "window":
+                seconds = self._seconds(message["case"])
+                self._clock.seconds += seconds
+                whole = seconds + stood_still
+                times = {"seconds": whole, "host_seconds": whole, "submit_seconds": whole, "quantiles": [whole]}
+                return {
+                    "ok": True,
+                    **times,
+                    "calls": 1,
+                    "batch": 1,
+                    "printed": False,
+                    "cores": [0],
+                    "clock_mhz": None,
+                    "device_uuid": None,
+                }
+        return {"ok": True}
+
+
+def run_into(
+    folder: RunFolder,
+    groups: Sequence[Group],
+    settings: Settings,
+    *,
+    previous_cards: Mapping[Any, str] | None = None,
+    start_worker: Callable[..., Any] | None = None,
+    now: Callable[[], float] | None = None,
+    **options: Any,
+) -> Runner:
+    """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner."""
+    overrides: dict[str, Any] = {"start_worker": start_worker, "now": now}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    with started(groups, settings, previous_cards=previous_cards, **given) as start:
+        runner = Runner(groups, settings, start, folder, root=folder.path.parent, **given, **options)
+        folder.write_info(INFO)
+        runner.run()
+    return runner

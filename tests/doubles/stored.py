@@ -1,0 +1,102 @@
+"""Run folders made for tests, with known times and without starting a process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench import load
+from rnnbench.analysis.runs.from_frames import run_times
+from rnnbench.analysis.runs.run_times import RunTimes, read
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames.cases import CASE_COLUMNS
+from rnnbench.store.frames.categories import without_categories
+from rnnbench.store.frames.window_frame import OF_WINDOWS, QUANTILES
+from rnnbench.store.processor import Cache, Processor
+from rnnbench.store.records import Case, Measurement, Window
+from rnnbench.store.run_info import RunInfo
+from tests.doubles import workload as small
+
+PROCESSOR = Processor("A Processor", "A Maker", "25", "17", "1", ("avx2", "fma"), (Cache(3, "unified", 32 << 20, 8),))
+MACHINE = {"processor": PROCESSOR.to_json()}
+INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"machine": MACHINE})
+
+
+def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:
+    """A run's description on a processor, which older versions did not record, with ceilings."""
+    machine = {} if processor is None else {"processor": processor.to_json()}
+    environment = {"machine": machine, "load": {"load_average": 0.1}}
+    return replace(INFO, environment=environment, ceilings=list(ceilings))
+
+
+def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:
+    """A window whose calls took the given seconds."""
+    total = sum(seconds)
+    return Window(
+        case=case.key,
+        replicate=replicate,
+        worker=worker or f"{replicate:04d}",
+        order=0,
+        turns=turns,
+        started=0.0,
+        calls=len(seconds),
+        batch=1,
+        seconds=total,
+        host_seconds=total,
+        submit_seconds=total,
+        quantiles=tuple(sorted(seconds)),
+        cores=(0,),
+        clock_mhz=None,
+    )
+
+
+def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:
+    """A run with one window for each case and replicate: `times[case][replicate]` are the seconds of its calls."""
+    run = RunFolder.create(parent, "test")
+    run.write_info(replace(INFO, id=run.path.name[-4:]))
+    for case in times:
+        run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    for measurement in extra:
+        run.add_measurement(measurement)
+    for case, replicates in times.items():
+        for replicate, calls in enumerate(replicates):
+            run.add_window(window(case, replicate, calls, turns=sum(c.workload == case.workload for c in times)))
+    run.close()
+    return run.path
+
+
+def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:
+    """Times of a cell that is so much slower than its reference at each of several batch sizes."""
+    times: dict[Case, list[list[float]]] = {}
+    for batch, ratio in enumerate(slower, 1):
+        times |= {small.case("vanilla", batch_size=batch): [[ratio]] * 6}
+        times |= {small.reference_case(batch_size=batch): [[1.0]] * 6}
+    return times
+
+
+def rows(path: Path) -> pd.DataFrame:
+    """A row for each window with all that is known of its case, and one for each case without windows."""
+    run = load(path)
+    cases, windows = without_categories(run.cases), without_categories(run.windows)
+    return cases[CASE_COLUMNS].merge(windows[["case", *OF_WINDOWS]], on="case", how="left")
+
+
+def times_of(windows: Sequence[tuple[Case, Window]]) -> RunTimes:
+    """The times of windows that no file holds."""
+    lines = []
+    for case, made in windows:
+        line = made.to_json()
+        points = dict(zip(QUANTILES, [*line.pop("quantiles"), *[np.nan] * len(QUANTILES)], strict=False))
+        lines.append({**case.axes(), "run": "r", "status": "measured", **line, **points})
+    return run_times(pd.DataFrame(lines))
+
+
+def counted_windows(path: Path) -> pd.DataFrame:
+    """The windows of complete visits, with the number of their `workload`."""
+    windows = without_categories(load(path).windows)
+    return windows.merge(
+        read(path).replicates[["case", "replicate", "worker", "workload"]], on=["case", "replicate", "worker"]
+    )

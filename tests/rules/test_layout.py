@@ -1,0 +1,197 @@
+"""The rules of the layout: which folders ("rooms") of the package may import which."""
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "rnnbench"
+# Which rooms a room may import. Rooms with rooms inside appear again below, with those inner rooms.
+ALLOWED = {
+    "store": set(),
+    "cells": {"store"},
+    "workloads": {"cells", "store"},
+    "analysis": {"store"},
+    "harness": {"workloads", "cells", "analysis", "store"},
+    "report": {"analysis", "store", "harness"},
+    "api": {"report", "analysis", "harness", "workloads", "cells", "store"},
+    "pytest_plugin": {"report", "analysis", "harness", "workloads", "cells", "store"},
+    "harness/machine": set(),
+    "harness/devices": {"machine"},
+    "harness/turns": {"devices"},
+    "harness/live": {"turns", "devices", "machine"},
+    "harness/fastest": {"live", "turns", "devices", "machine"},
+    "harness/profiling": {"live", "turns", "devices", "machine"},
+    "harness/worker": {"profiling", "turns", "devices", "machine"},
+    "harness/coordinator": {"turns", "devices", "machine"},
+    "harness/instructions": {"coordinator", "turns", "devices", "machine"},
+    "harness/check": {"instructions", "coordinator", "turns", "devices", "machine"},
+    "harness/bisect": {"check", "instructions", "coordinator", "turns", "devices", "machine"},
+    "harness/doctor": {"instructions", "coordinator", "turns", "devices", "machine"},
+    "harness/slurm": {"coordinator", "turns", "devices", "machine"},
+    "report/words": set(),
+    "report/tables": {"words"},
+    "report/figures": {"words"},
+    "report/page": {"figures", "tables", "verdicts", "words"},
+    "report/screen": {"tables", "words"},
+    "report/notebook": {"figures", "tables", "verdicts", "words"},
+    "report/export": {"tables", "words"},
+    "report/verdicts": {"tables", "words"},
+}
+MAX_MODULES = 20  # in a folder, without `__init__.py`
+
+
+def modules() -> dict[str, Path]:
+    """The file of every module of the package, by its name."""
+    files = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): file for name, file in files.items()}
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
+def imports(file: Path) -> frozenset[str]:
+    """Every module and every name that a file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+def test_every_folder_of_the_package_is_a_room_with_a_rule() -> None:
+    folders = {file.parent.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py")}
+    with_rooms = {room.partition("/")[0] for room in ALLOWED if "/" in room}
+    for folder in folders - {".", "cli", "new_cell"}:
+        room, *inner = folder.split("/")
+        assert (f"{room}/{inner[0]}" if room in with_rooms and inner else room) in ALLOWED
+    assert set(ALLOWED) <= folders
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    above, _, own = room.rpartition("/")
+    prefix = ".".join(["rnnbench", *filter(None, [above])]) + "."
+    beside = {other.rpartition("/")[2] for other in ALLOWED if other.rpartition("/")[0] == above}
+    for file in (PACKAGE / room).rglob("*.py"):
+        used = {name.removeprefix(prefix).split(".")[0] for name in imports(file) if name.startswith(prefix)} & beside
+        assert used <= ALLOWED[room] | {own}, file
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = modules()
+    graph = {
+        name: {used if used in files else used.rpartition(".")[0] for used in imports(file)} & files.keys() - {name}
+        for name, file in files.items()
+    }
+    in_order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which shows the circle
+    assert set(in_order) == files.keys()
+
+
+def test_no_folder_is_a_corridor_of_modules() -> None:
+    for folder in {file.parent for file in PACKAGE.rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) - 1 <= MAX_MODULES, folder
+
+
+@pytest.mark.parametrize("room", ["store", "cells", "workloads", "harness", "analysis"])
+def test_only_the_classes_of_devices_ask_which_device_it_is(room: str) -> None:
+    for file in (PACKAGE / room).rglob("*.py"):
+        if "devices" in file.parts:
+            continue
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.Compare | ast.Match | ast.Subscript):
+                constants = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+                assert not constants & {"cpu", "cuda"}, f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("room", ["store", "analysis", "report"])
+def test_what_reads_results_never_imports_torch(room: str) -> None:
+    for file in (PACKAGE / room).rglob("*.py"):
+        assert not any(name.split(".")[0] in ("torch", "torchinfo") for name in imports(file)), file
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "rnnbench.cli",
+        "rnnbench.harness.coordinator.session",
+        "rnnbench.harness.slurm.sweep",
+        "rnnbench.report.screen.progress",
+        "rnnbench.store.frames.window_frame",
+    ],
+)
+def test_the_coordinator_does_not_load_torch(module: str) -> None:
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'submitit' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = """
+import sys, rnnbench.cli
+heavy = {"torch", "pandas", "numpy", "scipy", "matplotlib", "jinja2", "pydantic", "rich", "psutil"} & sys.modules.keys()
+sys.exit(f"loaded: {heavy}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_type_name_stands_for_one_thing() -> None:
+    owners: dict[str, set[str]] = {}
+    for name, file in modules().items():
+        for node in parsed(file).body:
+            if isinstance(node, ast.ClassDef):
+                owners.setdefault(node.name, set()).add(name)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                alias = node.targets[0].id
+                if alias[0].isupper() and not alias.isupper():
+                    owners.setdefault(alias, set()).add(name)
+    assert {name: definitions for name, definitions in owners.items() if len(definitions) > 1} == {}
+
+
+def overloads(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Whether a definition is only a signature of the function that follows."""
+    return any(isinstance(part, ast.Name) and part.id == "overload" for part in node.decorator_list)
+
+
+def test_no_name_of_a_module_is_defined_twice() -> None:
+    """The first definition would be lost, unnoticed."""
+    twice = {}
+    for name, file in modules().items():
+        body = parsed(file).body
+        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not overloads(node)]
+        assigned = [node for node in body if isinstance(node, ast.Assign)]
+        names += [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
+        if repeated := {each for each in names if names.count(each) > 1}:
+            twice[name] = repeated
+    assert twice == {}
+
+
+def messages(file: Path) -> list[str]:
+    """All strings in the `raise` statements of a file."""
+    raised = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Raise) and node.exc)
+    parts = (part for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant))
+    return [part.value for part in parts if isinstance(part.value, str)]
+
+
+def test_only_the_command_line_names_its_options_in_messages() -> None:
+    """A function's caller has no options; the command line adds their names to the function's message."""
+    others = {
+        name: file for name, file in modules().items() if not name.startswith(("rnnbench.cli", "rnnbench.pytest"))
+    }
+    named = {
+        name: text
+        for name, file in others.items()
+        for text in messages(file)
+        if re.search(r"(?<![\w-])--[a-z]", text) and not re.search(r"\b(rnnbench|pytest|pip) ", text)
+    }
+    assert named == {}

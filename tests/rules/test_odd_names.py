@@ -1,0 +1,166 @@
+"""Names that are not UTF-8, and texts with lone surrogates, work from a run to its reports and exports."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench import load, suites
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.cli import cli
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.report.export import FORMATS, rendered
+from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report.verdicts.folder import FILES, write_verdicts
+from rnnbench.store import pytest_benchmark
+from rnnbench.store.folder import RunFolder, last_measurements, read_info
+from rnnbench.suite_file import Settings
+from tests.doubles import saved_files, stored
+from tests.doubles import workload as small
+
+ODD = os.fsdecode(b"caf\xe9")
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+SUITE = """
+name = "odd"
+[measure]
+replicates = 1
+max_replicates = 1
+windows = 2
+window_seconds = 0.001
+[[sweep]]
+cell = ["mine.py:Good", "mine.py:Bad"]
+reference = "gru"
+implementation = ["loop", "torch.nn"]
+batch_size = 2
+seq_len = 2
+hidden_size = 4
+"""
+CELLS = """
+from torch import nn
+class Good(nn.GRUCell):
+    pass
+class Bad(nn.GRUCell):
+    def forward(self, input, h):
+        raise ValueError("half: \\ud800")
+"""
+
+
+def run(parent: Path) -> Path:
+    """A run in a folder whose name is not UTF-8."""
+    path = stored.folder(parent, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
+    return path.rename(parent / f"{ODD}-{path.name[-4:]}")
+
+
+def called(*arguments: object) -> str:
+    done = CliRunner().invoke(cli, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def pages(folder: Path) -> list[str]:
+    """The content of all text files below a folder; raises if one is not UTF-8."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".png"]
+    return [file.read_text(encoding="utf-8") for file in files]
+
+
+def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ODD
+    folder.mkdir()
+    (folder / "odd.toml").write_text(SUITE)
+    (folder / "mine.py").write_text(CELLS)
+    monkeypatch.chdir(tmp_path)
+    suite = suites.read(str(folder / "odd.toml"))
+    command = f"rnnbench run {folder / 'odd.toml'}"
+    path = run_suite(
+        suite,
+        suite.groups({}, None, most=None),
+        suite.settings,
+        out=folder,
+        command=command,
+        on_progress=lambda step: None,
+    )
+    info, times = read_info(path), read(path)
+    summary = summarize(times).set_index("cell")
+    assert "half: ?" in str(summary.loc["mine.py:Bad", "reason"])
+    assert summary.loc["mine.py:Good", "status"] == "measured"
+    assert info.command == command.replace(ODD, "caf?")
+    called("report", path, "--out", tmp_path / "page")
+    assert any("half: ?" in text for text in pages(tmp_path / "page"))
+    for to in FORMATS:
+        rendered(to, ExportedRun(info, times, summarize(times)))
+
+
+def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = run(tmp_path / "A"), run(tmp_path / "B")
+    assert load(first).cases["run"].unique().tolist() == [f"caf?-{first.name[-4:]}"]
+    commands: tuple[list[object], ...] = ([first], ["--together", first, second], ["--history", "A", "B"])
+    for number, arguments in enumerate(commands):
+        called("report", *arguments, "--out", tmp_path / "reports" / str(number))
+    assert any("caf?" in text for text in pages(tmp_path / "reports"))
+    for to in FORMATS:
+        for windows in (False, True) if FORMATS[to].keeps_all else (False,):
+            out = tmp_path / f"{to}-{windows}"
+            called("export", first, "--format", to, "--out", out, *(["--windows"] if windows else []))
+            assert out.stat().st_size > 0
+
+
+def test_a_file_of_pytest_benchmark_of_an_odd_name_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = saved_files.write(tmp_path / f"{ODD}.json", [saved_files.benchmark("test\ud800", [1.0, 2.0])])
+    assert pytest_benchmark.read(file).name == "caf?.json"
+    called("report", file, "--out", tmp_path / "reports" / "file")
+    folder = saved_files.write(tmp_path / ODD / "a.json", [saved_files.benchmark("test", [1.0])]).parent
+    called("report", folder, "--out", tmp_path / "reports" / "folder")
+    assert len(pages(tmp_path / "reports")) > 6
+
+
+def test_verdicts_of_odd_names_are_written_in_every_format(tmp_path: Path) -> None:
+    odd = f"{ODD} \ud800"
+    findings = (Finding(LOOP, "regressed", 0.02, odd), Finding(LOOP, None, 0.02, odd))
+    write_verdicts(Comparison(odd, odd, odd, "stored", findings, (odd,)), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*FILES, "verdicts.md"])
+    assert all("caf" in text for text in pages(tmp_path))
+
+
+def test_verdicts_are_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("of years")
+    for name in FILES:
+        (tmp_path / name).symlink_to("mine")
+    write_verdicts(Comparison("s", "a", "b", "stored", ()), tmp_path)
+    assert (tmp_path / "mine").read_text() == "of years"
+
+
+def test_what_is_known_of_a_case_is_the_same_in_memory_and_in_the_file(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(stored.INFO)
+    recorder = Recorder(folder, [LOOP, REFERENCE], tmp_path, Settings())
+    recorder.drop(LOOP, "failed", f"no file {ODD}: \ud800")
+    recorder.add_metrics(REFERENCE, {"parameters": float("inf"), "macs": 7}, {})
+    folder.close()
+    assert recorder.measurements == last_measurements(folder.path)
+    assert recorder.measurements[LOOP.key].reason == "no file caf?: ?"
+    assert recorder.measurements[REFERENCE.key].metrics == {"macs": 7}
+
+
+def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path) -> None:
+    path = stored.folder(tmp_path, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
+    folder = RunFolder(path)
+    folder.write_info(replace(read_info(path), environment={"worker": {"rate": float("nan"), "most": [10**400]}}))
+    folder.close()
+    times = read(path)
+    for to in FORMATS:
+        data = rendered(to, ExportedRun(read_info(path), times, summarize(times)))
+        assert data
+        if FORMATS[to].suffix == "json":
+            json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

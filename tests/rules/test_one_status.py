@@ -1,0 +1,184 @@
+"""A case that works in two replicates and then fails has failed: none of its times and ratios are shown."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench import load
+from rnnbench.analysis.gaps.gap import gaps
+from rnnbench.analysis.history import history
+from rnnbench.analysis.replicate import log_seconds
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.stored import compare, located_ratios
+from rnnbench.analysis.stored import read as read_stored
+from rnnbench.analysis.together import together
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.turns.planner import Planner
+from rnnbench.report.export import FORMATS, rendered
+from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report.figures import all_figures
+from rnnbench.report.page import several_runs
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.page import html
+from rnnbench.report.page.run_page import run_page
+from rnnbench.report.page.sections import Content
+from rnnbench.report.page.together import section as together_section
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables
+from rnnbench.report.tables.formats import as_markdown
+from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.records import Measurement
+from rnnbench.suite_file import Settings
+from tests.doubles import workload as small
+from tests.doubles.stored import INFO, window
+
+REFERENCE, WORKS, FAILS = small.reference_case(), small.case("vanilla"), small.case("vanilla", "hoisted")
+SECONDS = {REFERENCE: 1.0, WORKS: 3.0, FAILS: 7.77}
+FAILED_AFTER, REPLICATES = 2, 6
+
+
+def make_run(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
+    """A run in which a case fails in its third replicate; later visits of its group leave it out."""
+    run = RunFolder.create(parent, "test")
+    run.write_info(replace(INFO, status="finished"))
+    for case in SECONDS:
+        run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    for replicate in range(REPLICATES):
+        arms = [case for case in SECONDS if replicate < FAILED_AFTER or not fails or case != FAILS]
+        for order, case in enumerate(arms):
+            seconds = SECONDS[case] * (factor if case == WORKS else 1) * (1 + 0.001 * replicate)
+            run.add_window(replace(window(case, replicate, [seconds], turns=len(arms)), order=order))
+    if fails:
+        run.add_measurement(Measurement(FAILS, "failed", "ValueError: on purpose", parity="agrees"))
+    run.close()
+    return run.path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path)
+
+
+def test_its_windows_stay_and_count_nowhere(run: Path) -> None:
+    assert (load(run).windows["case"] == FAILS.key).sum() == FAILED_AFTER
+    counted = read(run).replicates
+    assert counted.groupby("case")["windows"].sum().to_dict() == {REFERENCE.key: REPLICATES, WORKS.key: REPLICATES}
+
+
+def test_its_row_has_no_number_of_its_time(run: Path) -> None:
+    rows = summarize(read(run)).set_index("case")
+    row = rows.loc[FAILS.key]
+    assert (row["status"], row["replicates"], row["windows"], row["calls"]) == ("failed", 0, 0, 0)
+    times = [name for name in rows.columns if name.startswith(("seconds", "ratio", "mean_seconds", "times_limit"))]
+    assert len(times) >= 8
+    assert row[times].isna().all()
+    assert rows.loc[WORKS.key, "ratio"] == pytest.approx(3.0)
+
+
+def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
+    info, times = read_info(run), read(run)
+    summary = summarize(times)
+    made_tables = all_tables.render(summary, info)
+    drawn = all_figures.render(summary)
+    page = html(run_page(Content(summary, noise(times), info, drawn, made_tables)))
+    without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
+    texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]
+    assert not [text for text in texts if "7.77" in text or "7.78" in text]
+    assert "on purpose" in texts[0]
+    marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))
+    assert {number for mark in marks for number in mark.split()} <= {"0", "1"}  # the rows of the two others
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
+    info, times = read_info(run), read(run)
+    data = rendered(to, ExportedRun(info, times, summarize(times)))
+    if to == "parquet":
+        data = pd.read_parquet(io.BytesIO(data)).to_csv().encode()
+    assert b"7.77" not in data
+    assert FORMATS[to].keeps_all == (FAILS.key.encode() in data)
+
+
+def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
+    others = [make_run(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
+    stored, *rest = [read_stored(path) for path in (run, *others)]
+    assert set(located_ratios(stored)) == {REFERENCE.key, WORKS.key}
+    findings = {
+        finding.case.key: finding
+        for finding in compare(rest[0], stored, dict.fromkeys(stored.measurements, 0.1)).findings
+    }
+    assert (findings[FAILS.key].verdict, findings[FAILS.key].low) == ("regressed", None)
+    for base, head in ((stored, rest[0]), (stored, stored)):
+        by_key = {
+            finding.case.key: finding
+            for finding in compare(base, head, dict.fromkeys(stored.measurements, 0.1)).findings
+        }
+        assert by_key[FAILS.key].low is None
+        assert by_key[FAILS.key].verdict in (None, "improved", "incomparable")
+    rows = {row.case.key: row for row in together([stored, *rest], 0.1).rows}
+    assert rows[FAILS.key].ratios[0] is None
+    lines = {line.case.key: line for line in history([stored, *rest]).lines}
+    assert {case: len(lines[case].points) for case in (WORKS.key, FAILS.key)} == {WORKS.key: 4, FAILS.key: 3}
+    for section in (
+        together_section(together([stored, *rest], 0.1)),
+        history_section(history([stored, *rest])),
+    ):
+        several_runs.render("both", [section])
+    assert not gaps(read(run), {}) or gaps(read(run), {})[0].case == WORKS.key
+
+
+def test_nothing_is_predicted_from_it(run: Path) -> None:
+    import rnnbench
+
+    with pytest.raises(UserError):
+        rnnbench.predict(load(run), "batch_size=1 seq_len=1 input_size=1 hidden_size=1 implementation=hoisted")
+
+
+def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
+    state = read_state(run)
+    assert [{timed.case for timed in visit.windows} for visit in state.visits] == [
+        {REFERENCE.key, WORKS.key}
+    ] * REPLICATES
+    planner = Planner(state.groups, Settings(replicates=6, precision=0.02))
+    for visit in state.visits:
+        planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+    [record] = planner._records.values()
+    assert set(record.log_ratios) == {REFERENCE.key, WORKS.key}
+    assert planner.missed() == []
+    assert planner.next_visits(None) == []
+
+
+def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: Path) -> None:
+    folder = RunFolder(run)
+    for case in SECONDS:
+        folder.add_measurement(Measurement(case, "failed", "on purpose"))
+    folder.close()
+    info, times = read_info(run), read(run)
+    summary = summarize(times)
+    assert summary["seconds"].isna().all()
+    assert np.isnan(noise(times).floor)
+    html(run_page(Content(summary, noise(times), info, all_figures.render(summary), all_tables.render(summary, info))))
+    state = read_state(run)
+    assert [visit.windows for visit in state.visits] == [[]] * REPLICATES
+    assert isinstance(state.visits[0].seconds, float)
+    planner = Planner(state.groups, Settings())
+    for visit in state.visits:
+        planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+    assert planner.next_visits(None) == []
+
+
+def test_where_the_reference_fails_there_are_times_and_no_ratios(run: Path) -> None:
+    folder = RunFolder(run)
+    folder.add_measurement(Measurement(REFERENCE, "failed", "on purpose"))
+    folder.close()
+    rows = summarize(read(run)).set_index("case")
+    assert rows.loc[WORKS.key, "seconds"] == pytest.approx(3.0, rel=0.01)
+    assert rows["ratio"].isna()[WORKS.key]

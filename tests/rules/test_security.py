@@ -1,0 +1,215 @@
+"""Files and names from strangers are read, refused or shown, and do nothing else."""
+
+import ast
+import csv as spreadsheet
+import io
+import re
+from functools import cache
+from pathlib import Path
+from typing import TypeGuard
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.errors import UserError
+from rnnbench.harness.machine import git
+from rnnbench.report.page.page import html
+from rnnbench.report.page.run_page import run_page
+from rnnbench.report.page.sections import Content
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables
+from rnnbench.report.tables.formats import as_csv, as_markdown
+from rnnbench.report.verdicts import as_json, github, junit
+from rnnbench.report.verdicts import markdown as verdict_markdown
+from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.store.folder import read_info
+from rnnbench.store.records import Case, Measurement
+from rnnbench.text import printable
+from tests.doubles import repository, stored
+from tests.doubles import workload as small
+from tests.validation.fuzz.inputs import NASTY
+
+PACKAGE = Path(__file__).parents[2] / "rnnbench"
+MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "code", "codeop", "pty"}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "read_pickle",
+    "to_pickle",
+    "system",
+    "popen",
+    "getoutput",
+    "load_obj",
+    "mktemp",
+}
+# The only places that run foreign code: users' own cells, and submitit, which pickles and is kept to one room.
+SERVERS = {"http.server", "socketserver", "socket", "asyncio", "xmlrpc", "wsgiref"}
+EXCEPTIONS = {"submitit": "harness/slurm", "exec_module": "cells", "import_module": "cells"}
+WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
+
+
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """All that the package's code consists of, each with its file."""
+    files = {file.relative_to(PACKAGE): ast.parse(file.read_text()) for file in PACKAGE.rglob("*.py")}
+    return [(file, node) for file, tree in files.items() for node in ast.walk(tree)]
+
+
+def called(node: ast.Call) -> str:
+    """`eval` of `eval(...)`, `load` of `torch.load(...)`."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def is_constant(node: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant)
+
+
+def owner(node: ast.Call) -> str:
+    return getattr(getattr(node.func, "value", None), "id", "")
+
+
+def is_harmless(node: ast.Call) -> bool:
+    """Whether a call only shares the name of one that runs code: `re.compile`, `torch.compile`, a module's `eval()`."""
+    if called(node) == "compile":
+        return owner(node) in ("re", "torch")
+    return called(node) == "eval" and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords)
+
+
+def test_nothing_is_unpickled_or_run_as_code_or_given_to_a_shell() -> None:
+    for file, node in nodes():
+        where = f"{file}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            assert not {name.split(".")[0] for name in names} & MODULES, where
+            if any(name.split(".")[0] == "submitit" for name in names):
+                assert file.is_relative_to(EXCEPTIONS["submitit"]), where
+        if isinstance(node, ast.Call):
+            assert called(node) not in CALLS or is_harmless(node), where
+            shell = [keyword for keyword in node.keywords if keyword.arg == "shell"]
+            assert not shell or all(
+                isinstance(keyword.value, ast.Constant) and not keyword.value.value for keyword in shell
+            ), where
+            if called(node) == "load" and owner(node) in ("torch", "np", "numpy"):
+                safe = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+                assert safe.get("weights_only") is True or safe.get("allow_pickle", True) is False, where
+
+
+def test_what_jinja_renders_is_escaped_and_only_our_own_script_and_figures_are_not() -> None:
+    for file, node in nodes():
+        if isinstance(node, ast.Call) and called(node) == "Environment":
+            escapes = [
+                keyword.value.value
+                for keyword in node.keywords
+                if keyword.arg == "autoescape" and is_constant(keyword.value)
+            ]
+            assert escapes == [file != Path("new_cell/files.py")], (
+                file
+            )  # they write Python and TOML, from a name that was validated
+        if isinstance(node, ast.Call) and called(node) in ("Markup", "from_string"):
+            assert file in (Path("report/page/page.py"), Path("report/page/inline.py")), f"{file}:{node.lineno}"
+    for file in (PACKAGE / "report/page/templates").iterdir():
+        assert not re.search(r"\|\s*safe\b|autoescape|\bMarkup\b", file.read_text(encoding="utf-8")), file
+
+
+def test_only_the_report_is_served_and_no_other_module_listens() -> None:
+    for file, node in nodes():
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not names & SERVERS or file == Path("report/page/serve.py"), file
+
+
+def test_only_cells_are_imported_from_files() -> None:
+    for file, node in nodes():
+        if isinstance(node, ast.Call) and called(node) in ("exec_module", "spec_from_file_location"):
+            assert file.is_relative_to(EXCEPTIONS["exec_module"]), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("revision", ["--upload-pack=x", "-h", "--output=there", "HEAD; touch there", "$(touch there)"])
+def test_a_revision_is_never_an_option_nor_reaches_a_shell(tmp_path: Path, revision: str) -> None:
+    repository.commit(tmp_path, {"file": "one"})
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="neither a folder nor a revision"):
+        git.commit(tmp_path, revision)
+    with pytest.raises(UserError), git.worktree(tmp_path, revision):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture(params=WORDS, ids=lambda word: ascii(word)[:30])
+def named(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def assert_harmless(text: str) -> None:
+    """Check that a text moves no cursor and breaks no line."""
+    assert all(letter.isprintable() for letter in text.replace("\n", "")), text
+
+
+def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, tmp_path: Path) -> None:
+    case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
+    failed = Measurement(Case(f"{named}:Other", "loop", small.workload(reference="rnn")), "failed", reason=named)
+    path = stored.folder(tmp_path, {case: [[0.002]] * 3, small.reference_case(): [[0.001]] * 3}, [failed])
+    info, times = read_info(path), read(path)
+    summary = summarize(times)
+    assert_harmless(terminal.text(summary, info))
+    tables = all_tables.render(summary, info)
+    for table in tables.values():
+        rows = as_markdown.render(table).split("|\n")
+        assert_harmless("\n".join(rows))
+        for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
+            assert not any(cell.startswith(("=", "@")) for cell in row)
+    page = html(run_page(Content(summary, noise(times), info, {}, tables)))
+    assert page.count("<script") == 2  # the page's own
+    assert "\x1b" not in page
+
+
+def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) -> None:
+    case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
+    findings = [Finding(case, "regressed", 0.02, named), Finding(case, None, 0.02, named)]
+    comparison = Comparison(named, named, named, "stored", tuple(findings), (named,))
+    assert_harmless(verdict_terminal.text(comparison))
+    text = verdict_markdown.render(comparison)
+    assert_harmless(text)
+    assert "<script" not in text
+    lines = github.annotations(comparison)
+    assert all(line.startswith(("::error title=", "::warning title=")) for line in lines)
+    assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in lines)
+    assert len(ET.fromstring(junit.render(comparison)).findall(".//testcase")) == 2
+    assert "\x1b" not in as_json.render(comparison)
+
+
+def test_github_takes_no_name_that_is_printed_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[str] = []
+    with github.without_commands(printed.append):
+        printed.append("::error::a name")
+    assert printed == ["::error::a name"]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    printed.clear()
+    with github.without_commands(printed.append):
+        printed.append("::error::a name")
+    first, shown, last = printed
+    assert shown == "::error::a name"
+    assert first.startswith("::stop-commands::")
+    assert last == f"::{first.removeprefix('::stop-commands::')}::"
+
+
+def test_words_of_files_are_printed_without_what_moves_a_cursor(tmp_path: Path) -> None:
+    file = tmp_path / "\x1b[31mred.toml"
+    file.write_text("[")
+    with pytest.raises(UserError) as raised:
+        suites.read(str(file))
+    assert "\x1b" not in printable(str(raised.value))
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", ".hidden", "a\\nb", "", "con\\u0000"])
+def test_a_suites_name_is_a_name_of_a_folder_and_no_path(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'name = "{name}"\n[[sweep]]\ncell = "gru"\n')
+    with pytest.raises(UserError, match="name: "):
+        suites.read(str(tmp_path / "mine.toml"))
