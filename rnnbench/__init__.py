@@ -10,8 +10,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.api.live import explain, fastest, measure, sweep
-from rnnbench.api.modules import same_weights, unroll, with_head
+from rnnbench.api.live import explain, fastest, measure, same_weights, sweep, unroll, with_head
 from rnnbench.api.stored import compare, load, predict, summarize
 from rnnbench.version import __version__ as __version__
 

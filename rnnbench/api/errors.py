@@ -1,6 +1,7 @@
-"""Errors as a user of a notebook wants them: without the frames of rnnbench."""
+"""Around every function of `import rnnbench`: errors without rnnbench's frames, Python's random generator as it was."""
 
 import functools
+import random
 from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -10,15 +11,18 @@ from rnnbench.raised import ending, is_interrupt
 
 P = ParamSpec("P")
 R = TypeVar("R")
-OURS = "rnnbench"
 
 
-def short_tracebacks(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise what a function raises without rnnbench's own frames; what a user's module raised keeps the user's."""
+def for_users(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise what a function raises without rnnbench's own frames; what a user's module raised keeps the user's.
+
+    Python's random generator, which belongs to the user, is left as it was: the import of rich draws numbers from it.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True  # IPython and pytest leave such frames out
+        state = random.getstate()
         try:
             return function(*args, **kwargs)
         except (ValueError, TypeError, RuntimeError, UserError) as error:
@@ -30,12 +34,14 @@ def short_tracebacks(function: Callable[P, R]) -> Callable[P, R]:
             if is_interrupt(end):
                 raise
             raise RuntimeError(f"{ending(end, 'the module')}; it must return, or raise another exception") from None
+        finally:
+            random.setstate(state)
 
     return wrapped
 
 
 def _of_others(traceback: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames of rnnbench."""
-    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == OURS:
+    """Return a traceback without the frames of rnnbench."""
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "rnnbench":
         traceback = traceback.tb_next
     return traceback

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rnnbench.api.errors import short_tracebacks
-from rnnbench.api.generator import keeps_generator
+from rnnbench.api.errors import for_users
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +18,16 @@ if TYPE_CHECKING:
     from rnnbench.report.notebook.swept import SweptModules
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rnnbench.cells.headed import Headed
+    from rnnbench.harness.fastest.ways import Unrolled
 
 
-@short_tracebacks
-@keeps_generator
+@for_users
 def measure(
     modules: Mapping[str, Callable[..., object]],
     inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
@@ -77,7 +82,8 @@ def measure(
     this process is measuring. An exception from a module is raised as ValueError or RuntimeError with the module's name
     in front.
     """
-    from rnnbench.harness import live
+    from rnnbench.harness.live.measuring import RoundsDisplay
+    from rnnbench.harness.live.measuring import measure as measure_live
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds
 
@@ -89,13 +95,12 @@ def measure(
         window_seconds=window_seconds,
     )
     with shown_rounds(is_wanted=progress) as on_progress:
-        display = live.RoundsDisplay(on_progress, warn_of_overrun(settings))
-        found = live.measure(modules, inputs, phase, reference, settings, display, threads)
+        display = RoundsDisplay(on_progress, warn_of_overrun(settings))
+        found = measure_live(modules, inputs, phase, reference, settings, display, threads)
     return measured(found, phase, settings)
 
 
-@short_tracebacks
-@keeps_generator
+@for_users
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
     inputs: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
@@ -130,7 +135,7 @@ def sweep(
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
     for arguments that do not fit together, and RuntimeError if every combination failed.
     """
-    from rnnbench.harness.live import RoundsDisplay
+    from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.live.sweep import phases, values_of
     from rnnbench.harness.live.sweep import sweep as points_of
     from rnnbench.report.notebook.swept import swept
@@ -156,8 +161,7 @@ def sweep(
     return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
 
 
-@short_tracebacks
-@keeps_generator
+@for_users
 def fastest(
     module: "nn.Module",
     input: "Tensor | tuple[Tensor, Any]",
@@ -214,8 +218,7 @@ def fastest(
         return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
 
 
-@short_tracebacks
-@keeps_generator
+@for_users
 def explain(
     modules: Mapping[str, Callable[..., object]],
     inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
@@ -248,7 +251,7 @@ def explain(
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
     from rnnbench.analysis.gaps.gap import of_profiled
-    from rnnbench.harness.live import RoundsDisplay
+    from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.measured import measured
@@ -294,3 +297,60 @@ def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
         )
 
     return warn
+
+
+Mine = TypeVar("Mine", bound="nn.Module")
+
+
+@for_users
+def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
+    """Run a cell over a sequence, called as torch.nn's layers are.
+
+        layer = rnnbench.unroll(MyCell(64, 128))
+        outputs, state = layer(torch.randn(32, 8, 64))
+
+    `cell`: one step, `cell(input, state) -> state`, or any of the forms that `rnnbench run` takes, such as one that
+    returns (output, state). `batch_first`: the input is (batch, seq, features) instead of (seq, batch, features).
+
+    Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a tensor
+    (1, batch, hidden) for each tensor of the cell's state. A call without a state begins with zeros, or with the state
+    of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
+    the module is no cell, and if its first state is not zero, not given and not known.
+    """
+    from rnnbench.harness.fastest.ways import Unrolled
+
+    return Unrolled(cell, batch_first=batch_first)
+
+
+@for_users
+def with_head(layer: "nn.Module", output_size: int, *, features: int | None = None) -> "Headed":
+    """A recurrent layer whose outputs go through a linear layer.
+
+        model = rnnbench.with_head(nn.LSTM(64, 128), 10)
+
+    `layer`: (input, state=None) -> (outputs, state). `output_size`: how many values the linear layer gives.
+    `features`: the last size of the layer's outputs, by default its `hidden_size` (of both directions). Returns a
+    module with the submodules `layer` and `head`. Raises ValueError if the number of features is not known.
+    """
+    from rnnbench.cells.headed import with_head as headed
+
+    return headed(layer, output_size, features)
+
+
+@for_users
+def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
+    """Give a module the weights of another one that computes the same, so that their outputs agree.
+
+        layer = nn.LSTM(64, 128)
+        mine = rnnbench.same_weights(rnnbench.unroll(MyCell(64, 128)), like=layer)
+
+    Parameters fit if they have the same shapes and names. The names of submodules in front and the ending `_l0` of a
+    single layer do not count: `cell.weight_ih` gets `weight_ih_l0`. A class with other parameters needs a method
+    `weights_from`, which makes them from those of a layer, as for `rnnbench run`.
+
+    `mine` is changed and returned; `like` stays as it is. Raises ValueError if the parameters do not fit.
+    """
+    from rnnbench.cells.same_weights import copy_weights
+
+    copy_weights(mine, like)
+    return mine

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from rnnbench.api.errors import short_tracebacks
+from rnnbench.api.errors import for_users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ALIKE = ("reference", "phase", "device", "threads")  # in two live results, else they are not of the same work
 
 
-@short_tracebacks
+@for_users
 def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "StoredRuns":
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
@@ -41,7 +41,7 @@ def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | 
     return StoredRuns(found(runs), columns)
 
 
-@short_tracebacks
+@for_users
 def summarize(
     windows: "StoredRuns | pd.DataFrame",
     cases: "pd.DataFrame | None" = None,
@@ -84,7 +84,7 @@ def summarize(
     return with_categories(summarized(run_times(windows, cases, steps)))
 
 
-@short_tracebacks
+@for_users
 def compare(base: "Comparable", head: "Comparable", *, margin: float | None = None) -> "Compared":
     """Compare two results: what changed from `base` to `head`.
 
@@ -144,7 +144,7 @@ def _of_live(result: "Comparable") -> "pd.DataFrame":
     raise TypeError(f"expected two stored runs, or two results of measure or sweep; found {type(result).__name__}")
 
 
-@short_tracebacks
+@for_users
 def predict(
     run: "StoredRuns | pd.DataFrame", sizes: "str | Mapping[str, int | str | Iterable[int | str]]"
 ) -> "pd.DataFrame":

@@ -30,9 +30,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     from rnnbench.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.groups import cases_of
-    from rnnbench.harness.fastest.cases import wanted
-    from rnnbench.harness.fastest.module_source import importable, source
-    from rnnbench.harness.fastest.suite_search import find_wanted
+    from rnnbench.harness.fastest.suite_search import find_wanted, importable, source, wanted
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.put_back import keep_process
-from rnnbench.harness.live.undisturbed import undisturbed
+from rnnbench.harness.live.put_back import keep_process, undisturbed
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.building import build_case, settings_of

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest.cases import WantedModule
-from rnnbench.harness.fastest.module_source import source
+from rnnbench.harness.fastest.suite_search import WantedModule, source
 from tests.doubles.commands import in_process
 
 MINE = """

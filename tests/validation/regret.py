@@ -16,10 +16,11 @@ from torch import nn
 
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.selection import rounds_on
-from rnnbench.harness.fastest.timed_ways import CallShape
+from rnnbench.harness import devices
+from rnnbench.harness.fastest.module import CallShape
+from rnnbench.harness.fastest.search import rounds_on
 from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
+from rnnbench.harness.live.measuring import ready
 
 INPUT, HIDDEN = 64, (64, 256)
 SEARCHED = ((16, 1), (16, 16), (32, 64))  # (seq, batch)
@@ -55,7 +56,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
         with torch.inference_mode():
             for call in calls.values():
                 call()
-        with live.ready(calls, (), "inference", AS_GIVEN) as prepared:
+        with ready(calls, (), "inference", AS_GIVEN) as prepared:
             take = rounds_on(devices.open_device("cpu"), lambda progress: None)
             times = take(prepared.calls, ROUNDS, float("inf"))
         least = {each: pd.Series([round.low for round in taken]).median() for each, taken in times.items()}

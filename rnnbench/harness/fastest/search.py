@@ -1,28 +1,56 @@
 """Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
+from rnnbench.analysis.replicate import Times
 from rnnbench.cells.foreign.structures import on_trial, rebuilt
+from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.comparison import RunSubject, varies, why_not
-from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
-from rnnbench.harness.fastest.module import FoundWays
-from rnnbench.harness.fastest.run_module import RunModule
-from rnnbench.harness.fastest.selection import rounds_on, select
-from rnnbench.harness.fastest.timed_ways import CallShape, TimedWay, from_rows
-from rnnbench.harness.fastest.ways import AS_GIVEN, WayName, is_batch_first, names
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Device
+from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.live.arms import with_gradients
+from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
+from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.turns.progress import Progress
+from rnnbench.raised import ending, is_interrupt
+from rnnbench.suite_file import Settings
+from rnnbench.text import error_in_words, plural
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
 
 PHASES = ("inference", "training")
+
+
+@dataclass(frozen=True)
+class RunSubject:
+    """A module with one of its inputs."""
+
+    module: nn.Module
+    kind: Kind
+    input: Tensor  # (seq, batch, ...)
+    state: State  # as torch.nn's layers take it; None if the module makes its own
+
+    def run(self, name: WayName) -> tuple[Tensor, State]:
+        """Run the module in a way."""
+        return way(self.kind, name)(self.module, self.input, self.state)
 
 
 def find(
@@ -125,7 +153,7 @@ def _of_shape(
                 TimedWay(shape, AS_GIVEN, is_chosen=True),
                 *(TimedWay(shape, name, reason=reasons[name]) for name in every[1:]),
             ]
-        with live.ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
+        with ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
             take = rounds_on(devices.open_device(prepared.device), on_progress)
             found = select(prepared.calls, AS_GIVEN, take, deadline)
     return [
@@ -144,3 +172,197 @@ def _of_shape(
         else TimedWay(shape, name, reason=reasons[name])
         for name in every
     ]
+
+
+class AsModule(nn.Module):
+    """A subject in one way, as a module for the parity check."""
+
+    def __init__(self, subject: RunSubject, name: WayName) -> None:
+        super().__init__()
+        self.module = subject.module
+        self.kind = subject.kind
+        self.name = name
+        self.has_state = subject.state is not None
+        self.types: list[torch.dtype] = []  # of what the last call returned
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the module; without a state of its own, what is given for one is ignored."""
+        outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+        if final is ALONE:
+            final = ()
+        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
+        return outputs, final
+
+
+def varies(subject: RunSubject) -> str:
+    """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
+    with torch.no_grad():
+        first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
+    if torch.equal(first, second):
+        return ""
+    return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
+
+
+def _outputs(result: tuple[Any, State]) -> Tensor:
+    """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
+    outputs, final = result
+    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() >= BATCHED):
+        return outputs
+    found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise ValueError(
+        f"module: a call returns {found}; expected outputs, or (outputs, state) as torch.nn's layers return it, "
+        "or a cell (`cell(input, state) -> state`)"
+    )
+
+
+def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
+    """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
+    from torch._dynamo.utils import counters
+
+    try:
+        if name in ("compiled", "prepacked"):
+            compiled.check(str(subject.input.device), name)
+            counters.clear()
+        _check_parity(subject, name, phase)
+        breaks = sum(counters["graph_break"].values())
+        is_anew = not breaks and _compiles_anew(subject, name, phase)
+        counters.clear()
+    except (Skip, ParityError) as reason:
+        return str(reason)
+    except (SystemExit, KeyboardInterrupt) as end:
+        if is_interrupt(end):
+            raise
+        return ending(end, "the module")
+    except Exception as error:
+        return error_in_words(error)
+    if is_anew:
+        return "it would be compiled again in each call: something that its code depends on changes, such as a counter"
+    return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}" if breaks else ""
+
+
+def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
+    """Whether each call of a way is compiled again; the first of two may have reason to, after other calls."""
+    from torch._dynamo.utils import counters
+
+    graphs = []
+    with torch.inference_mode() if phase == "inference" else with_gradients():
+        for _ in range(2):
+            subject.run(name)
+            graphs.append(counters["stats"]["unique_graphs"])
+    return graphs[1] > graphs[0]
+
+
+def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
+    """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
+    reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
+    candidate = AsModule(subject, name)
+    state = subject.input.new_zeros(0) if subject.state is None else subject.state
+    compared = ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None)
+    run = ReferenceRun.of(reference, subject.input, state, compared)
+    found = errors(candidate, run, dict, subject.input, state)
+    if candidate.types != reference.types:
+        raise ParityError(f"it returns {_types(candidate)}, but the given module returns {_types(reference)}")
+    kind = subject.input.device.type
+    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
+    tolerance_of: Any = str(counted).removeprefix("torch.")
+    if tolerance_of not in TOLERANCES:
+        raise ParityError(f"no tolerance is known for {tolerance_of}")
+    steps, batch = subject.input.shape[:2]
+    hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
+    sums = Sums(steps, batch, hidden, hidden)
+    check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
+
+
+def _types(module: AsModule) -> str:
+    """The types of the outputs and the states of a module's last call."""
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)
+
+
+STAGES = (4, 6, 10, 20)  # rounds, after each of which the slower ways are left out
+GOOD_ENOUGH = 0.01  # ways that differ by no more than this are equally fast
+CONFIDENCE = 0.99  # that a way is slower, before it is left out
+WINDOW_SECONDS = 0.01
+
+TakeRounds = Callable[[Mapping[str, TimedCall], int, float], Mapping[str, list[Times]]]
+
+
+@dataclass(frozen=True)
+class WayComparison:
+    """The times of all ways, and the fastest of them."""
+
+    fastest: str
+    seconds: dict[str, float]  # per call
+    ratios: dict[str, Estimate]  # to the reference
+    rounds: dict[str, int]
+    is_sure: bool  # whether no other way is faster by more than `GOOD_ENOUGH`, with 95% confidence each
+
+
+def select(
+    calls: Mapping[str, TimedCall],
+    reference: str,
+    take: TakeRounds,
+    deadline: float,
+    now: Callable[[], float] = time.monotonic,
+) -> WayComparison:
+    """Compare the calls until the fastest is known, or until `deadline` on the clock `now`; at least one stage is made.
+
+    Of calls that are about equally fast, the first one counts as the fastest: the simplest comes first.
+
+    `take` makes a number of rounds of calls that take turns, and ends early at a deadline.
+    """
+    times: dict[str, list[Times]] = {name: [] for name in calls}
+    left = list(calls)
+    for stage, rounds in enumerate(STAGES):
+        if stage and (len(left) == 1 or now() >= deadline or _is_sure(times, left)):
+            break
+        until = deadline if stage else math.inf  # compiling may have taken all the time
+        for name, taken in take({name: calls[name] for name in left}, rounds, until).items():
+            times[name] += taken
+        left = _without_slower(times, left)
+    best = _best(times, left)
+    good = [name for name in left if _log_ratio(times[name], times[best]).value <= math.log1p(GOOD_ENOUGH)]
+    return WayComparison(
+        good[0],
+        {name: _seconds(taken) for name, taken in times.items()},
+        {name: as_ratio(_log_ratio(taken, times[reference])) for name, taken in times.items()},
+        {name: len(taken) for name, taken in times.items()},
+        len(left) == 1 or _is_sure(times, left),
+    )
+
+
+def rounds_on(device: Device, on_progress: Callable[[Progress], None]) -> TakeRounds:
+    """A function that makes rounds on a device."""
+
+    def take(calls: Mapping[str, TimedCall], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
+        settings = Settings(replicates=rounds, max_replicates=rounds, precision=None, window_seconds=WINDOW_SECONDS)
+        live = LiveRounds(device, calls, next(iter(calls)), settings, deadline=deadline, on_progress=on_progress)
+        return live.run().times
+
+    return take
+
+
+def _without_slower(times: Mapping[str, list[Times]], left: list[str]) -> list[str]:
+    """The ways that may be the fastest: not surely slower than the best one."""
+    best = _best(times, left)
+    slower = {name: _log_ratio(times[name], times[best], CONFIDENCE).lower for name in left}
+    return [name for name in left if not slower[name] > math.log1p(GOOD_ENOUGH)]
+
+
+def _best(times: Mapping[str, list[Times]], left: list[str]) -> str:
+    """The way with the least time, within the rounds that all of them were in."""
+    return min(left, key=lambda name: _log_ratio(times[name], times[left[0]]).value)
+
+
+def _is_sure(times: Mapping[str, list[Times]], left: list[str]) -> bool:
+    best = _best(times, left)
+    others = [name for name in left if name != best]
+    return all(_log_ratio(times[best], times[name]).upper <= math.log1p(GOOD_ENOUGH) for name in others)
+
+
+def _log_ratio(own: list[Times], others: list[Times], confidence: float = 0.95) -> Estimate:
+    """The logarithm of the ratio of two ways' times, in the rounds that both were in: the first ones."""
+    return estimate([math.log(mine.low / other.low) for mine, other in zip(own, others, strict=False)], confidence)
+
+
+def _seconds(taken: list[Times]) -> float:
+    return median(times.low for times in taken)

@@ -10,12 +10,9 @@ import torch
 from torch import nn
 
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import Arm, arms_of, reference_of
-from rnnbench.harness.live.calls import PHASES
-from rnnbench.harness.live.outputs import outputs, parity, uneven
-from rnnbench.harness.live.parity_causes import with_causes
+from rnnbench.harness.live.arms import PHASES, Arm, arms_of, reference_of
+from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
-from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
 from rnnbench.harness.machine import torch_state, variables
 from rnnbench.harness.turns.progress import Progress

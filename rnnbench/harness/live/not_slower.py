@@ -10,7 +10,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.not_slower import FIRST_LOOK, Answer, Question
 from rnnbench.harness import devices
 from rnnbench.harness.live.measuring import ready
-from rnnbench.harness.live.referee import compared_again
+from rnnbench.harness.live.outputs import compared_again
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings

@@ -1,16 +1,26 @@
-"""Call each arm once before timing starts, and compare its output with that of the reference."""
+"""Compare the arms' outputs before timing starts and again afterwards, and find out why they differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnbench.cells.parity import TOLERANCES
+from rnnbench.cells.precision import in_precision
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import Arm, tensors_in
+from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
 from rnnbench.harness.live.put_back import Kept, gpus
 from rnnbench.harness.live.rounds import named
 from rnnbench.harness.machine.torch_state import TorchState, capture, tf32_allowed
+from rnnbench.text import error_in_words
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.probes.calls import operator_calls
+from rnnbench.workloads.referee.again import kept_results
 
 ONLY_TIMES = "times only"
 
@@ -47,13 +57,6 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     if not is_sound:
         compared = dict.fromkeys(found, f"not compared, as {reference}'s output is not finite: {ONLY_TIMES}")
     return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
-
-
-def first_tensor(output: object) -> Tensor | None:
-    """The tensor that is compared and that backward starts from: the output of torch.nn's layers, not their state."""
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the most common
-        return output[0]
-    return next(tensors_in(output), None)
 
 
 def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
@@ -125,3 +128,157 @@ def output_error(output: Tensor, expected: Tensor) -> float:
     output, expected = output.to(wide), expected.to(wide)
     scale = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     return float((output - expected).abs().max() / scale)
+
+
+SATURATED = 0.99  # of a tanh: nearly its end, where its slope is 2%
+MANY = 0.1  # share of values
+MAX_SHARE = 10  # a difference that rounding explains is at most so many times the reference's own error of rounding
+DIFFERS = "differs by "
+IN_FLOAT64 = "agrees in float64"  # begins the parity of an arm that differs by its rounding alone
+
+
+def with_causes(
+    parity: Mapping[str, str], arms: Mapping[str, Arm], found: Mapping[str, Tensor], reference: str
+) -> dict[str, str]:
+    """The parity of each arm, with the cause of a difference.
+
+    Where copies in float64 agree, and the reference's own error of rounding is of the same size, so do the modules.
+    """
+    expected = found[reference]
+    return {
+        name: _with_cause(text, arms[name], found[name], arms[reference], expected)
+        if text.startswith(DIFFERS)
+        else text
+        for name, text in parity.items()
+    }
+
+
+def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: Tensor) -> str:
+    if _is_turned(output, expected):
+        return f"{text}; with its first two dimensions in the other order it agrees: is `batch_first` set alike?"
+    if not (_is_coarse(output) and _is_coarse(expected)):
+        return text
+    first, second = _in_float64(arm), _in_float64(reference)
+    if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
+        return text
+    if output_error(output, expected) > MAX_SHARE * output_error(expected, second):
+        return text  # the reference rounds far less: this is coarser work
+    size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
+    kind = str(output.dtype).removeprefix("torch.")
+    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, {_why(expected)}"
+
+
+def _is_turned(output: Tensor, expected: Tensor) -> bool:
+    """Whether the output agrees once its first two dimensions, of equal size, change places."""
+    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
+    return is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees")
+
+
+def _is_coarse(output: Tensor) -> bool:
+    return output.is_floating_point() and output.dtype != torch.float64
+
+
+def _why(expected: Tensor) -> str:
+    if float((expected.abs() > SATURATED).double().mean()) > MANY:
+        return "since large weights saturate the state and each step makes errors larger"
+    return "since each step makes errors larger"
+
+
+def _in_float64(arm: Arm) -> Tensor | None:
+    """The output of a copy of the module in float64; None if there is none, or if it is of another type."""
+    if not isinstance(arm.run, nn.Module):
+        return None
+    try:
+        module = deepcopy(arm.run).double()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = first_tensor(module(*(_double(argument) for argument in arm.args)))
+    except Exception:  # whatever a stranger's module raises in another type: then nothing is known
+        return None
+    return output if output is not None and output.dtype == torch.float64 else None
+
+
+def _double(value: Any) -> Any:
+    """All tensors of floating point in nested tuples and lists in float64."""
+    if isinstance(value, Tensor):
+        return in_precision(value.detach(), torch.float64)
+    if type(value) in (tuple, list):
+        return type(value)(map(_double, value))
+    return value
+
+
+def compared_again(
+    arms: Mapping[str, Arm], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """The parity of each arm after timing, and a sentence on why it could not be checked, empty if it was.
+
+    `before`: the parity before timing, which stays if it still holds.
+    """
+    compared = dict(before)
+    try:
+        with new_values(arms) as renew:
+            renew(1)
+            by_arm = outputs(arms)
+            found = parity(by_arm, reference)
+            # A copy in float64 keeps no results of earlier calls, so that of a cheat agrees: it clears no arm that
+            # agreed without it before.
+            rounded = {name: after for name, after in found.items() if before[name].startswith(IN_FLOAT64)}
+            for name, after in (found | with_causes(rounded, arms, by_arm, reference)).items():
+                if _kind(after) != _kind(before[name]):
+                    compared[name] = f"after timing: {after}"
+            for name, arm in arms.items():
+                if fault := kept_results(partial(_operators, arm, calls[name]), lambda number: renew(2 + number)):
+                    compared[name] = f"{fault}: {ONLY_TIMES}"
+    except Exception as error:  # nothing is wrong with the times: an arm may not take other values
+        fault = error_in_words(error)
+        return compared, f"Outputs could not be compared again after timing: {fault}."
+    return compared, ""
+
+
+def _kind(text: str) -> str:
+    """What a parity says, without its numbers."""
+    return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
+
+
+def _operators(arm: Arm, call: TimedCall) -> int:
+    return operator_calls(replace(call, call=lambda: first_tensor(arm.run(*arm.args))))
+
+
+@contextmanager
+def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
+    """Yields a function that gives the arms' inputs new values in place; the old ones are put back at the end.
+
+    The new values are the old ones, each tensor's rolled by a number of places: they stay in their domain. Arms with
+    inputs of their own keep them, unless all have the same, since a layout of another order would roll otherwise.
+    """
+    own = [list(tensors_in(arm.args)) for arm in arms.values()]
+    kept = [Kept.of(tensor) for tensor in _unique(own) if _can_roll(tensor)] if _alike(own) else []
+
+    def renew(places: int) -> None:
+        for known in kept:
+            known.tensor.data.copy_(known.values.roll(places))
+
+    try:
+        yield renew
+    finally:
+        for known in kept:
+            known.tensor.data.copy_(known.values)
+
+
+def _alike(own: list[list[Tensor]]) -> bool:
+    """Whether all arms have equal tensors in the same order."""
+    return all(len(others) == len(own[0]) and all(map(_equal, others, own[0])) for others in own)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    is_like = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return one is other or (is_like and torch.equal(one, other))
+
+
+def _unique(own: list[list[Tensor]]) -> list[Tensor]:
+    return list({id(tensor): tensor for part in own for tensor in part}.values())
+
+
+def _can_roll(tensor: Tensor) -> bool:
+    """Whether any order of the values makes sense (lengths and indices stay) and they can be written in place."""
+    is_expanded = any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.is_floating_point() and not is_expanded and not tensor.is_inference()

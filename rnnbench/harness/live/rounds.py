@@ -11,7 +11,7 @@ import numpy as np
 from rnnbench.analysis.neighbours import widening
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.undisturbed import undisturbed
+from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more

@@ -12,8 +12,7 @@ from torch import nn
 
 from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.same_weights import copy_weights
-from rnnbench.harness.live.arms import arms_of, reference_of
-from rnnbench.harness.live.calls import PHASES
+from rnnbench.harness.live.arms import PHASES, arms_of, reference_of
 from rnnbench.harness.live.measuring import MeasuredModules, RoundsDisplay, measure
 from rnnbench.raised import is_interrupt
 from rnnbench.store.records import Phase

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rnnbench.harness import devices
-from rnnbench.harness.live import SILENT, MeasuredModules, RoundsDisplay, ready, timed
-from rnnbench.harness.live.undisturbed import undisturbed
+from rnnbench.harness.live.measuring import SILENT, MeasuredModules, RoundsDisplay, ready, timed
+from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import of_arm
 from rnnbench.store.profiles import Profile

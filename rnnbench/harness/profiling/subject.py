@@ -11,8 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.arms import Arm
-from rnnbench.harness.live.calls import training, with_gradients
+from rnnbench.harness.live.arms import Arm, training, with_gradients
 from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall, timed_call

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
-from rnnbench.harness.live import MeasuredModules
+from rnnbench.harness.live.measuring import MeasuredModules
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
 from rnnbench.harness.turns.needed import TimeNeeded

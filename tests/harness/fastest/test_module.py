@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.module import FoundWays
-from rnnbench.harness.fastest.run_module import Kind, RunModule
-from rnnbench.harness.fastest.timed_ways import CallShape, TimedWay
+from rnnbench.harness.fastest.kinds import Kind, RunModule
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.workloads import compiled

@@ -3,9 +3,8 @@
 import pytest
 from torch import nn
 
-from rnnbench.harness.fastest.module import FoundWays
-from rnnbench.harness.fastest.run_module import RunModule
-from rnnbench.harness.fastest.timed_ways import CallShape, TimedWay
+from rnnbench.harness.fastest.kinds import RunModule
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rnnbench.analysis.replicate import Times
-from rnnbench.harness.live import MeasuredModules
+from rnnbench.harness.live.measuring import MeasuredModules
 from rnnbench.harness.live.rounds import Taken
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.notebook.swept import SweptModules, swept
