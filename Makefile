@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit axe validate wheels release-check check
+.PHONY: bench test golden docs lowest coverage mutants audit axe validate wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -14,6 +14,9 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
 	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
+
+golden: .venv/.installed  ## Write anew what the package should print, in tests/**/__snapshots__; read the difference before you keep it.
+	.venv/bin/python -m pytest --quiet --snapshot-update $$(grep -rl "SnapshotAssertion" tests --include "*.py")
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.rules.reference .docs

@@ -25,26 +25,6 @@ def test_it_is_valid_json_and_each_line_too(compared: Comparison) -> None:
     assert sum(whole["counts"].values()) == len(whole["findings"]) == len(compared.findings)
 
 
-def test_what_was_compared_is_said() -> None:
-    whole = json.loads(as_json.render(every_verdict()))
-    assert {key: whole[key] for key in ("schema_version", "suite", "base", "way", "seconds")} == {
-        "schema_version": 1,
-        "suite": "quick",
-        "base": "main (1a2b3c4)",
-        "way": "paired",
-        "seconds": 93.21,
-    }
-    assert whole["notes"] == ["head: a worker was lost at cell=vanilla: it was killed"]
-    assert whole["counts"] == {
-        "regressed": 4,
-        "improved": 1,
-        "unchanged": 1,
-        "inconclusive": 2,
-        "incomparable": 1,
-        "not_compared": 2,
-    }
-
-
 def test_a_finding_has_its_axes_and_numbers() -> None:
     line = json.loads(as_json.lines(comparison(SLOWER)))
     assert set(AXES) < line.keys()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.report.verdicts import github, markdown
+from rnnbench.report.verdicts import github
 
-from .samples import APART, OPEN, SAME, SLOWER, comparison, every_verdict, large, nasty
+from .samples import OPEN, SAME, SLOWER, comparison, every_verdict, large, nasty
 
 COMMAND = re.compile(r"::(error|warning) title=([^:,\r\n]*)::([^\r\n]*)")
 
@@ -16,12 +16,6 @@ def undone(text: str) -> str:
     for code, letter in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
         text = text.replace(code, letter)
     return text
-
-
-def test_a_regression_is_an_error_that_says_how_much_and_why() -> None:
-    (line,) = github.annotations(comparison(SLOWER, SAME))
-    assert line.startswith("::error title=Regressed%3A lstm loop training::5.1%25 slower (+4.2%25 to +6.0%25). Likely")
-    assert undone(line).endswith("(80 -> 100, +25%); MACs unchanged")
 
 
 def test_what_is_open_is_summed_up_in_one_warning_each() -> None:
@@ -34,12 +28,6 @@ def test_what_is_open_is_summed_up_in_one_warning_each() -> None:
 def test_a_regression_stands_beside_its_code() -> None:
     [line] = github.annotations(comparison(SLOWER), place_of=lambda case: ("a,b.py", 7))
     assert line.startswith("::error file=a%2Cb.py,line=7,title=Regressed%3A lstm loop training::")
-
-
-def test_what_ends_with_2_is_an_error() -> None:
-    [line] = github.annotations(comparison(APART, SAME))
-    assert line.startswith("::error title=1 case not comparable::")
-    assert github.failure("a: b\nc") == "::error title=rnnbench::a: b%0Ac"
 
 
 def test_no_news_is_no_annotation() -> None:
@@ -71,11 +59,6 @@ def test_the_summary_is_appended(tmp_path: Path) -> None:
     github.append_summary(every_verdict(), path)
     text = path.read_text(encoding="utf-8")
     assert text.startswith("before ü\n## 4 of 9 cases regressed")
-
-
-def test_a_summary_is_begun_where_there_is_none(tmp_path: Path) -> None:
-    github.append_summary(every_verdict(), tmp_path / "summary.md")
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown.render(every_verdict(), 2**20)
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, 500, 20_000])

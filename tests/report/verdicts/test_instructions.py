@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Finding, with_instructions
 from rnnbench.analysis.instructions import CountDifference, InstructionChange
@@ -28,46 +29,34 @@ def change(more: FunctionName | None, by: int = 70, adds: int = 15) -> Instructi
     return InstructionChange(base, head)
 
 
-@pytest.mark.parametrize(
-    ("sample", "text"),
-    [
-        (change(BUILD, adds=16), "0.7% more instructions (spread 0.0%), in aten::add (16 calls instead of 15)"),
-        (
-            change(BUILD),
-            "0.7% more instructions (spread 0.0%), most in torch's dispatch (`at::TensorIteratorBase::build`)",
-        ),
-        (change(MM), "0.7% more instructions (spread 0.0%), most in kernels (`mkl_blas_xsgemm`)"),
-        (change(PYTHON), "0.7% more instructions (spread 0.0%), most in Python"),
-        (change(PYTHON, -70), "0.7% fewer instructions (spread 0.0%), most in Python"),
-        (
-            change(BUILD, -70, adds=14),
-            "0.7% fewer instructions (spread 0.0%), in aten::add (14 calls instead of 15)",
-        ),
-    ],
-)
-def test_a_change_says_how_much_and_where(sample: InstructionChange, text: str) -> None:
-    assert instruction_change(sample) == text
+def test_a_change_says_how_much_and_where(snapshot: SnapshotAssertion) -> None:
+    samples = {
+        "an operator is called more often": change(BUILD, adds=16),
+        "dispatch": change(BUILD),
+        "kernels": change(MM),
+        "Python": change(PYTHON),
+        "fewer in Python": change(PYTHON, -70),
+        "an operator is called less often": change(BUILD, -70, adds=14),
+        "without functions": InstructionChange(*(InstructionCounts("perf_event", (total,)) for total in (1000, 1010))),
+    }
+    assert {kind: (instruction_change(each), instruction_counts(each)) for kind, each in samples.items()} == snapshot
 
 
 def with_change(found: Finding, more: FunctionName | None, *, gate: bool = False, by: int = 70) -> Finding:
     return with_instructions(found, change(more, by), gate=gate)
 
 
-def test_the_sentence_says_whether_the_time_agrees() -> None:
-    assert sentence.render(with_change(SAME, PYTHON)).endswith("most in Python; the time does not show it")
-    assert sentence.render(with_change(OPEN, PYTHON)).endswith(
-        "a longer budget would tell; 0.7% more instructions (spread 0.0%), most in Python"
-    )
-    assert sentence.render(with_change(SLOWER, PYTHON)).endswith(
-        "; 0.7% more instructions (spread 0.0%), most in Python"
-    )
-    assert sentence.render(with_change(SLOWER, None)).endswith(
-        "as many instructions as before: memory, caches or the clock"
-    )
-    assert sentence.render(with_change(SAME, None)) == sentence.render(SAME)
-    unexplained = finding("regressed", 1.051)
-    assert "slower kernels" in sentence.render(unexplained)
-    assert "slower kernels" not in sentence.render(with_change(unexplained, PYTHON))
+def test_the_sentence_says_whether_the_time_agrees(snapshot: SnapshotAssertion) -> None:
+    samples = {
+        "unchanged": with_change(SAME, PYTHON),
+        "undecided": with_change(OPEN, PYTHON),
+        "slower": with_change(SLOWER, PYTHON),
+        "slower with as many instructions": with_change(SLOWER, None),
+        "unchanged with as many instructions": with_change(SAME, None),
+        "slower with a cause": with_change(finding("regressed", 1.051), PYTHON),
+        "a gate": with_change(SAME, PYTHON, gate=True),
+    }
+    assert {kind: sentence.render(each) for kind, each in samples.items()} == snapshot
 
 
 def test_only_a_gate_is_a_verdict_and_time_is_never_overruled() -> None:
@@ -75,7 +64,6 @@ def test_only_a_gate_is_a_verdict_and_time_is_never_overruled() -> None:
     gated = with_change(SAME, PYTHON, gate=True)
     assert gated.verdict == "regressed"
     assert gated.is_by_instructions
-    assert sentence.render(gated).startswith("0.7% more instructions")
     assert with_change(SAME, PYTHON, gate=True, by=-70).verdict == "unchanged"
     assert with_change(SLOWER, PYTHON, gate=True, by=-70).verdict == "regressed"
     assert not with_change(SLOWER, PYTHON, gate=True).is_by_instructions
@@ -97,12 +85,6 @@ def test_programs_get_what_was_counted() -> None:
     assert "instructions: 10,000 -&gt; 10,070 (+0.7%), of which Python +0.7%" in junit.render(checked)
 
 
-def test_counts_without_functions_are_told_as_a_number() -> None:
-    base, head = (InstructionCounts("perf_event", (total,)) for total in (1000, 1010))
-    assert instruction_change(InstructionChange(base, head)) == "1.0% more instructions"
-    assert instruction_counts(InstructionChange(base, head)) == "instructions: 1,000 -> 1,010 (+1.0%)"
-
-
 @pytest.mark.parametrize(
     ("function", "name"),
     [
@@ -119,19 +101,18 @@ def test_a_functions_name_is_short(function: str, name: str) -> None:
     assert short(CountDifference(function, 0, 1)) == name
 
 
-def test_the_answer_counts_the_cases_that_take_more() -> None:
-    def told(*findings: Finding) -> str:
-        checked = comparison(*findings)
-        return answer.answer(checked, names(each.case for each in checked.findings))
-
+def test_the_answer_counts_the_cases_that_take_more(snapshot: SnapshotAssertion) -> None:
     other = replace(OPEN, case=case("gru", batch_size=16))
-    assert "instructions" not in told(SAME)
-    assert told(with_change(SAME, None)).endswith("Of 1 case counted, none takes more instructions.")
-    assert told(with_change(SAME, PYTHON), SLOWER).endswith(
-        "1 of 1 case takes more instructions: combined loop inference, 0.7%."
-    )
-    two = told(with_change(SAME, PYTHON), with_change(other, PYTHON, by=140))
-    assert two.endswith("2 of 2 cases take more instructions: the most is gru loop inference, 1.4%.")
+    samples = {
+        "not counted": [SAME],
+        "none takes more": [with_change(SAME, None)],
+        "one takes more": [with_change(SAME, PYTHON), SLOWER],
+        "two take more": [with_change(SAME, PYTHON), with_change(other, PYTHON, by=140)],
+    }
+    answers = {
+        kind: answer.answer(comparison(*found), names(each.case for each in found)) for kind, found in samples.items()
+    }
+    assert answers == snapshot
 
 
 def test_a_gate_orders_a_case_among_the_regressed() -> None:

@@ -1,8 +1,7 @@
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Finding, timed
 from rnnbench.analysis.location import Location
@@ -41,95 +40,40 @@ def test_a_reason_is_the_sentence(sample: Finding) -> None:
     assert sentence.render(sample) == sample.reason
 
 
-@pytest.mark.parametrize(
-    ("sample", "text"),
-    [
-        (
-            SLOWER,
-            "Likely cause: 96 more operator calls (412 -> 508, +23%), 20 more allocations (80 -> 100, +25%); "
-            "MACs unchanged",
-        ),
-        (FASTER, "Likely cause: 96 fewer operator calls (508 -> 412, -19%); MACs and allocations unchanged"),
-        (LARGER, "peak memory 1.20 MB -> 1.90 MB (+58%)"),
-        (
-            SOME_CALLS,
-            "Some calls are slower and most are not: in the mean of its calls 5.1% slower (+3.9% to +6.3%), in the low "
-            "quantile 0.1% slower",
-        ),
-        (OPEN, "Between 1.2% faster and 3.9% slower: a longer budget would tell"),
-        (LONE, "One replicate gives no interval: a longer budget would tell"),
-        (SAME, ""),
-    ],
-)
-def test_each_verdict_has_its_sentence(sample: Finding, text: str) -> None:
-    assert sentence.render(sample) == text
+SAMPLES = {
+    "slower": SLOWER,
+    "faster": FASTER,
+    "larger": LARGER,
+    "some calls are slower": SOME_CALLS,
+    "undecided": OPEN,
+    "one replicate": LONE,
+    "unchanged": SAME,
+    "slower without a cause": finding("regressed", 1.05),
+    "faster without a cause": finding("improved", 0.9),
+    "faster despite more operators": finding("improved", 0.9, changes=(MORE_OPERATORS,)),
+    "more operators, fewer allocations": finding(
+        "regressed", 1.05, changes=(MORE_OPERATORS, changed("allocations", 100, 99))
+    ),
+    "slower in the mean, faster in the low quantile": finding("regressed", near(0.997, 0.004), mean=near(1.051)),
+    "the interval of the low quantile holds 1": finding(
+        "regressed", estimate(2.07, 0.81, 5.27), mean=estimate(2.5, 1.9, 3.3)
+    ),
+    "larger and slower": finding("regressed", 1.08, changes=(*LARGER.changes, MORE_OPERATORS)),
+    "larger with more operators": finding("regressed", 1.0, changes=(*LARGER.changes, MORE_OPERATORS)),
+    "larger and not timed": finding("regressed", reason="no time was left to measure it", changes=LARGER.changes),
+    "unchanged with other counts": finding(
+        "unchanged", 1.0, changes=(changed("peak_bytes", 1000, 1004), MORE_OPERATORS)
+    ),
+    "undecided in the mean": finding("inconclusive", 1.0, mean=estimate(1.01, 0.97, 1.05)),
+    "not sure enough among all cases": finding("inconclusive", near(1.04)),
+    "no interval": finding("inconclusive"),
+    "stored runs have no budget": finding("inconclusive", estimate(1.013, 0.988, 1.039), is_of_check=False),
+    "stored runs without an interval": finding("inconclusive", is_of_check=False),
+}
 
 
-@pytest.mark.parametrize(
-    ("known", "text"),
-    [
-        (
-            {"verdict": "regressed", "low": 1.05},
-            "No known difference in MACs, operator calls or allocations: slower kernels, or other code between them",
-        ),
-        (
-            {"verdict": "improved", "low": 0.9},
-            "No known difference in MACs, operator calls or allocations: faster kernels, or other code between them",
-        ),
-        (
-            {"verdict": "improved", "low": 0.9, "changes": (MORE_OPERATORS,)},
-            "Despite 96 more operator calls (412 -> 508, +23%): faster kernels, or other code between them",
-        ),
-        (
-            {"verdict": "regressed", "low": 1.05, "changes": (MORE_OPERATORS, changed("allocations", 100, 99))},
-            "Likely cause: 96 more operator calls (412 -> 508, +23%), but 1 fewer allocation (100 -> 99, -1.0%); "
-            "MACs unchanged",
-        ),
-        (
-            {"verdict": "regressed", "low": near(0.997, 0.004), "mean": near(1.051)},
-            "Some calls are slower and most are not: in the mean of its calls 5.1% slower (+4.2% to +6.0%), in the low "
-            "quantile 0.3% faster",
-        ),
-        (  # the low quantile is as much slower, but its interval holds 1
-            {"verdict": "regressed", "low": estimate(2.07, 0.81, 5.27), "mean": estimate(2.5, 1.9, 3.3)},
-            "In the mean of its calls 150% slower (+90% to +230%), in the low quantile 107% slower; no known "
-            "difference in MACs, operator calls or allocations: slower kernels, or other code between them",
-        ),
-        (
-            {"verdict": "regressed", "low": 1.08, "changes": (*LARGER.changes, MORE_OPERATORS)},
-            "peak memory 1.20 MB -> 1.90 MB (+58%); likely cause: 96 more operator calls (412 -> 508, +23%); "
-            "MACs and allocations unchanged",
-        ),
-        (
-            {"verdict": "regressed", "low": 1.0, "changes": (*LARGER.changes, MORE_OPERATORS)},
-            "peak memory 1.20 MB -> 1.90 MB (+58%); 96 more operator calls (412 -> 508, +23%)",
-        ),
-        (
-            {"verdict": "regressed", "reason": "no time was left to measure it", "changes": LARGER.changes},
-            "peak memory 1.20 MB -> 1.90 MB (+58%); no time was left to measure it",
-        ),
-        (
-            {"verdict": "unchanged", "low": 1.0, "changes": (changed("peak_bytes", 1000, 1004), MORE_OPERATORS)},
-            "within the margin: peak memory +0.4%; without effect on the time: operator calls +23%",
-        ),
-        (
-            {"verdict": "inconclusive", "low": 1.0, "mean": estimate(1.01, 0.97, 1.05)},
-            "In the mean of its calls between 3.0% faster and 5.0% slower: a longer budget would tell",
-        ),
-        (
-            {"verdict": "inconclusive", "low": near(1.04)},
-            "Between 3.1% and 4.9% slower, which is not sure enough among all cases: a longer budget would tell",
-        ),
-        ({"verdict": "inconclusive"}, "There is no interval: a longer budget would tell"),
-        (  # stored runs have no budget
-            {"verdict": "inconclusive", "low": estimate(1.013, 0.988, 1.039), "is_of_check": False},
-            "Between 1.2% faster and 3.9% slower",
-        ),
-        ({"verdict": "inconclusive", "is_of_check": False}, "There is no interval"),
-    ],
-)
-def test_what_is_known_is_said(known: dict[str, Any], text: str) -> None:
-    assert sentence.render(finding(**known)) == text
+def test_what_is_known_is_said(snapshot: SnapshotAssertion) -> None:
+    assert {kind: sentence.render(sample) for kind, sample in SAMPLES.items()} == snapshot
 
 
 def test_a_sentence_is_one_printable_line_of_bearable_length() -> None:
