@@ -413,3 +413,15 @@ def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: P
     assert done.returncode == 2
     assert "instructions can't be counted here: valgrind can't be found, so they can't be a gate" in done.stderr
     assert not (repo / "results").exists()
+
+
+def test_a_file_in_the_current_folder_is_each_sides_own(repo: Path) -> None:
+    code = CELL.format(times='int(__import__("json").load(open("cfg.json")))', other="pass")
+    (repo / "mine.py").write_text(code)
+    repository.commit(repo, {"cfg.json": "1"})
+    (repo / "cfg.json").write_text("3")
+    done = rnnbench(
+        "check", "mine.toml", "--base", "HEAD", "--only", "cell=mine.py:Mine", "--json", "--budget", "1s", cwd=repo
+    )
+    (finding,) = map(json.loads, done.stdout.splitlines())
+    assert "operators" in {change["metric"] for change in finding["changes"]}, done.stderr

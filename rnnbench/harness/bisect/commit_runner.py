@@ -21,7 +21,6 @@ from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.selection import Selection
 from rnnbench.harness.check.sides import at_commit
 from rnnbench.harness.coordinator.asking import Asker, hello
-from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import UNUSABLE, Building
 from rnnbench.harness.turns.progress import Progress
@@ -129,7 +128,6 @@ class CommitRunner:
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:
         settings = self._suite.settings
         with ExitStack() as stack:
-            stack.enter_context(compiler_cache())
             try:
                 side = at_commit(stack, self._suite, commit.sha, "base", self._sources)
                 worker = start_worker("observer", side, LAYOUT)

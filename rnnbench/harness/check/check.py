@@ -21,7 +21,6 @@ from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.selection import Selection
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
@@ -93,7 +92,6 @@ def observed(
     """
     cases, pairs = cases_of(groups), start_pairs((base, head))
     with ExitStack() as stack:
-        stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
         hellos = pairs.start()
         folder = make_folder(pairs)

@@ -15,7 +15,7 @@ WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
-    return WorkerProcess(name, side.python, side.paths, layout, **options)
+    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, **options)
 
 
 class WorkerPairs:

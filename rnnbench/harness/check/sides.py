@@ -3,9 +3,9 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from rnnbench.harness.check.import_paths import PACKAGE, below, import_paths
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
+
+# Caches whose entries are known by a name: one side's extension would serve the other.
+CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Side:
     tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
     revision: str | None = None  # of a temporary tree
     empty_submodules: tuple[str, ...] = ()  # of a temporary tree: their commits are not on this machine
+    folder: Path | None = None  # where its workers stand: its own copy of the current folder, if it has one
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its workers: the caches that it has for itself
 
     @property
     def checked_out(self) -> dict[str, Any] | None:
@@ -130,7 +135,7 @@ def sides(
             )
         if pythons[0] != pythons[1]:
             base_side, head = (replace(side, about=f"{side.about}, {side.python}") for side in (base_side, head))
-        yield base_side, head
+        yield _placed(base_side, tree, package), _placed(head, tree, package)
 
 
 def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sources: Sequence[str] = ()) -> Side:
@@ -162,7 +167,21 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
         empty_submodules=tuple(submodules.fill(top, commit, tree)),
     )
     with side.errors_in_words():
-        return replace(side, paths=import_paths(tree, file, package, [below(top, source) for source in sources]))
+        paths = import_paths(tree, file, package, [below(top, source) for source in sources])
+    return _placed(replace(side, paths=paths), top, package)
+
+
+def _placed(side: Side, top: Path | None, scratch: Path) -> Side:
+    """The side with the folder in which its workers stand, and with caches of its own below `scratch`.
+
+    `top`: the tree of the current folder, of which the side may have a copy.
+    """
+    folder = Path.cwd()
+    if side.tree is not None and top is not None and folder.is_relative_to(top.resolve()):
+        own = side.tree / folder.relative_to(top.resolve())
+        folder = next(place for place in (own, *own.parents) if place.is_dir())
+    variables = {name: str(scratch / f"{side.name}-caches" / name.lower()) for name in CACHES}
+    return replace(side, folder=folder, variables=variables)
 
 
 def _head_tree(suite: suites.Suite, top: Path | None) -> Path | None:
@@ -239,7 +258,7 @@ def _at_revision(
 
 @contextmanager
 def _package_alone() -> Iterator[Path]:
-    """A folder that holds only this rnnbench, so that another interpreter imports its own torch."""
+    """A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch."""
     with scratch("package") as folder:
         (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         yield folder

@@ -79,6 +79,7 @@ class WorkerProcess:
         paths: Sequence[Path] | None = None,
         layout: int | None = None,
         variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         *,
         under: Sequence[str] = (),
         start_seconds: float = START_SECONDS,
@@ -89,9 +90,9 @@ class WorkerProcess:
         By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
         `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
         after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
-        `variables` are added to the environment. `under`: the start of a command that runs another one, such as
-        valgrind's; `start_seconds`: the longest time until the worker is ready. Raises UserError if the system starts
-        no process.
+        `variables` are added to the environment. `folder`: where it stands, by default the current folder. `under`: the
+        start of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker
+        is ready. Raises UserError if the system starts no process.
         """
         self.name = name
         self._start_seconds = start_seconds
@@ -107,6 +108,7 @@ class WorkerProcess:
         self._command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
         self._environment = os.environ | COMPILE_ALONE | FULL_PRECISION | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
+        self._folder = folder
         self._start()
 
     def _start(self) -> None:
@@ -127,6 +129,7 @@ class WorkerProcess:
                     stdout=subprocess.PIPE,
                     stderr=self._output.fileno(),
                     env=self._environment,
+                    cwd=self._folder,
                     start_new_session=True,  # the coordinator handles Ctrl-C
                     bufsize=0,
                 )

@@ -7,6 +7,7 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.errors import UserError
+from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine.scratch import MARKER
@@ -201,3 +202,34 @@ def test_nothing_is_left_in_the_temporary_folder(repo: Path, tmp_path: Path, mon
     with opened(repo, "HEAD"):
         assert len(list(scratch.iterdir())) == 2
     assert list(scratch.iterdir()) == []
+
+
+def test_each_sides_workers_stand_in_their_own_copy_of_the_current_folder(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit(repo, {"bench/data/cfg.json": "1"})
+    (repo / "bench" / "new").mkdir()
+    for here, in_base in (("bench/data", "bench/data"), ("bench/new", "bench"), (".", ".")):
+        monkeypatch.chdir(repo / here)
+        with opened(repo, "HEAD") as (base, head):
+            assert base.tree is not None
+            assert base.folder == base.tree / in_base
+            assert head.folder == (repo / here).resolve()
+    monkeypatch.chdir(repo.parent)
+    with opened(repo, "HEAD") as (base, head):
+        assert base.folder == head.folder == repo.parent.resolve()
+
+
+def test_each_side_has_its_own_folder_for_each_cache_by_name(repo: Path) -> None:
+    with opened(repo, "HEAD") as (base, head):
+        assert base.variables.keys() == head.variables.keys() >= {"TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"}
+        assert not set(base.variables.values()) & set(head.variables.values())
+        for side in (base, head):
+            worker = start_worker("each", side, 1)
+            try:
+                environment = dict(
+                    each.split("=", 1) for each in Path(f"/proc/{worker.pid}/environ").read_text().split("\0")[:-1]
+                )
+                assert environment.items() >= side.variables.items()
+            finally:
+                worker.close()
