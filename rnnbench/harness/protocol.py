@@ -19,17 +19,23 @@ UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 
-class FailedReply(TypedDict):
+class UsedFiles(TypedDict):
+    """The files that were used since they were last told, in replies to `observe` and `release`."""
+
+    imported: NotRequired[dict[str, str]]  # module -> its file
+    opened: NotRequired[list[str]]
+
+
+class FailedReply(UsedFiles):
     """The reply to a request that could not be fulfilled, with the status of its case and the reason."""
 
     ok: Literal[False]
     status: Literal["skipped", "failed"]
     reason: str
     failure: NotRequired[Failure]
-    imported: NotRequired[dict[str, str]]
 
 
-class FineReply(TypedDict):
+class FineReply(UsedFiles):
     """The fields of every other reply."""
 
     ok: Literal[True]
@@ -54,7 +60,6 @@ class ObserveReply(FineReply):
     """All metrics of a case except its time."""
 
     measurement: dict[str, Any]  # the fields of `rnnbench.store.records.Measurement`
-    imported: NotRequired[dict[str, str]]  # module -> its file, for modules imported since the last reply
 
 
 class EnergyReply(FineReply):

@@ -15,7 +15,7 @@ from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMo
 from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
 from rnnbench.harness.check.more_time import more_time, too_few_pairs, too_short
 from rnnbench.harness.check.observed_before import CHECKED_OUT, observed_before
-from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
+from rnnbench.harness.check.own_code import refuse_equal, untracked
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.selection import Selection
@@ -67,6 +67,7 @@ def check(
     ) as (runner, folder):
         measure(runner, selection.groups, trial, settings.budget_seconds, on_progress, share=share)
         runner.notes += runner.recorded_notes()
+        runner.notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         seconds = runner.seconds
         counting.count(runner, selection.groups, on_progress)
     comparison = _comparison(runner, base, head, selection, trial, settings.budget_seconds, seconds)
@@ -106,7 +107,6 @@ def observed(
             runner.notes += _notes(hellos.values())
             runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)), before)
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
-            refuse_foreign(base, head, imported)
             if not all(runner.failed(case) for case in cases):
                 refuse_equal(base, head, imported)
             yield runner, folder

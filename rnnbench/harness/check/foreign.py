@@ -27,6 +27,10 @@ class Tree:
         """Whether a file lies in this folder, but not in an environment within it."""
         return file.is_relative_to(self.root) and not INSTALLED & set(file.relative_to(self.root).parts)
 
+    def tracks(self, file: Path) -> bool:
+        """Whether a file in this folder is one of those that were read."""
+        return str(file.relative_to(self.root)) in self.files
+
     def owns(self, file: Path, other: "Tree | None") -> bool:
         """Whether a file belongs to this side; one of the two trees may lie in the other."""
         is_others = other is not None and other.root.is_relative_to(self.root) and other.has(file)

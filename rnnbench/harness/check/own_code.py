@@ -1,13 +1,14 @@
 """Refuse a check whose sides were not measured with their own code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rnnbench.cells.loading import USER_MODULE
 from rnnbench.errors import UserError
 from rnnbench.harness.check.foreign import Foreign, Tree, foreign, read_tree
 from rnnbench.harness.check.sides import Side
-from rnnbench.text import plural
+from rnnbench.text import first_few, plural
 
 Modules = Mapping[str, str]  # a module's name -> its file
 SHOWN = 2  # modules that an error names
@@ -17,17 +18,48 @@ class ForeignModules(UserError):
     """A side would be measured with modules that are not its own."""
 
 
-def refuse_foreign(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
-    """Raise UserError if a side imported modules from outside of its tree although the tree contains them.
+def refuse_foreign(
+    base: Side,
+    head: Side,
+    imported: Mapping[str, Modules],
+    opened: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> None:
+    """Raise UserError if a side used files of the other side's tree, or modules from elsewhere that its tree contains.
 
-    `imported`: for each side's name, the modules that its workers imported to observe the cases.
+    By each side's name: `imported`, the modules that its workers imported; `opened`, the files that they opened.
     """
     trees = _trees(base, head)
     for side, other in ((base, head), (head, base)):
         if side.name in trees:
-            strays = foreign(_under_test(side, imported[side.name]), trees[side.name], _another(trees, side, other))
-            if strays:
+            tree, another = trees[side.name], _another(trees, side, other)
+            modules = _under_test(side, imported[side.name])
+            if strays := foreign(modules, tree, another):
                 raise ForeignModules(_told(side, strays))
+            for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
+                if another and another.has(file) and not tree.owns(file, another) and another.tracks(file):
+                    raise UserError(
+                        f"{side.name} {side.about}: {other.in_words(str(file))} of the {other.name} was opened. Both "
+                        "sides would read the same file. Name it relative to the code that reads it, or to the "
+                        "current folder."
+                    )
+
+
+def untracked(base: Side, head: Side, imported: Mapping[str, Modules]) -> list[str]:
+    """Notes about modules of one side that git does not track and that the other side lacks."""
+    trees, notes = _trees(base, head), []
+    for side, other in ((base, head), (head, base)):
+        own = trees.get(side.name)
+        another = _another(trees, side, other) if own else None
+        if own is not None and another is not None:
+            files = sorted({*_under_test(side, imported[side.name]).values()})
+            paths = [file.relative_to(own.root) for file in files if own.owns(file, another) and not own.tracks(file)]
+            names = [str(path) for path in paths if not (another.root / path).exists()]
+            if names:
+                notes.append(
+                    f"{side.name}: imported {first_few(names, SHOWN)}, which git does not track and the {other.name} "
+                    "lacks: the sides differ by more than their commits"
+                )
+    return notes
 
 
 def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:

@@ -11,6 +11,7 @@ from statistics import fmean, median
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.groups import cases_of
 from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
+from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
@@ -72,6 +73,7 @@ class PairedRunner:
         self._margins = margins
         self._costs: dict[Workload, VisitCost] = {}
         self._variances = WindowVariances()
+        self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
 
@@ -128,6 +130,7 @@ class PairedRunner:
             for name, side in self._pairs.sides.items()
         ]
         self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+        self._refuse_foreign()
 
     def count(
         self, groups: Sequence[Group], counter: CounterName, on_done: Callable[[int, int], None]
@@ -151,7 +154,10 @@ class PairedRunner:
         return counted
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
-        """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each."""
+        """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each.
+
+        Raises UserError if a side has used files of the other one since, for example by an import in a late call.
+        """
         if not self._pairs.workers:
             self._pairs.start()
         windows = self._window_count(groups)
@@ -161,6 +167,7 @@ class PairedRunner:
                 self._pairs.close()
                 self._pairs.start()
         self._pairs.end_replicate()
+        self._refuse_foreign()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
@@ -188,8 +195,17 @@ class PairedRunner:
         """Notes for the reader about how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
 
+    def _refuse_foreign(self) -> None:
+        """Raise UserError if a side used files of the other one; asks only if it has used further files since."""
+        used = [len(files) for each in self._recorders.values() for files in (each.imported, each.opened)]
+        if used != self._used:
+            self._used, sides = used, self._pairs.sides
+            imported = {name: self.imported(name) for name in sides}
+            opened = {name: recorder.opened for name, recorder in self._recorders.items()}
+            refuse_foreign(sides["base"], sides["head"], imported, opened)
+
     def imported(self, side: str) -> Mapping[str, str]:
-        """The modules that workers of a side imported to observe cases, and their files."""
+        """The modules that workers of a side imported, and their files."""
         return self._recorders[side].imported
 
     def given_up(self, case: Case) -> str:

@@ -65,18 +65,21 @@ class Recorder:
         self._repeated: set[str] = set()  # keys of cases of which repeated calls were compared with new ones
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self._paused_visits = 0
-        self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
+        self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
+        self.opened: dict[str, None] = {}  # the files that they opened
         for case in cases:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
 
     def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
         """The worker's reply; raises WorkerLost."""
-        return ask(worker, request, self._settings)
+        reply = ask(worker, request, self._settings)
+        self.imported |= reply.get("imported", {})
+        self.opened |= dict.fromkeys(reply.get("opened", ()))
+        return reply
 
     def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> None:
         """Keep what was observed, or drop the case."""
-        self.imported |= reply.get("imported", {})
         if not reply["ok"]:
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
             return

@@ -1,8 +1,11 @@
-"""The files of a worker's modules, so that the coordinator knows whose code was measured."""
+"""The files that a worker's cases use, so that the coordinator knows whose code was measured."""
 
+import os
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 # Modules that can't be under test; they would be most of the data sent.
 LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
@@ -26,3 +29,25 @@ class Imported:
             if isinstance(file, str):
                 files[name] = str(Path(file).absolute())
         return files
+
+
+class Opened:
+    """Reports each file that Python code opens from now on once, except those of Python and of installed packages."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._new: dict[str, None] = {}
+        self._installed = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
+        sys.addaudithook(self._note)
+
+    def new(self) -> list[str]:
+        """The files opened since the last call."""
+        opened, self._new = [*self._new], {}
+        self._told.update(opened)
+        return opened
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and not isinstance(arguments[0], int):
+            file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
+            if file not in self._told and not file.startswith(self._installed) and not file.endswith(".pyc"):
+                self._new[file] = None

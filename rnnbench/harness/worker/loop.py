@@ -40,11 +40,12 @@ def main(layout: int | None, current_folder: str | None) -> None:
     importlib.import_module("torch")  # first, so that a missing torch is reported
     from rnnbench.harness.worker.case_guard import CaseGuard
     from rnnbench.harness.worker.hello import hello
+    from rnnbench.harness.worker.imported import Opened
     from rnnbench.harness.worker.operations import Operations
     from rnnbench.harness.worker.user_modules import UserModules
 
     guard = CaseGuard(streams)
-    operations = Operations(draw, guard, UserModules(Path(current_folder) if current_folder else None))
+    operations = Operations(draw, guard, UserModules(Path(current_folder) if current_folder else None), Opened())
     worker = os.getpid()
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:

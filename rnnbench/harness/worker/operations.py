@@ -26,7 +26,7 @@ from rnnbench.harness.turns.engine import calibrate
 from rnnbench.harness.worker import ceilings, energy, failure, instructions, native
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
-from rnnbench.harness.worker.imported import Imported
+from rnnbench.harness.worker.imported import Imported, Opened
 from rnnbench.harness.worker.timing import Timing
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
@@ -39,19 +39,25 @@ from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee.agreement import ParityError
 
 LAST_OF_A_CASE = ("observe", "energy", "count", "profile", "release")  # after these requests, the worker holds no case
+TELLS_FILES = ("observe", "release")  # after these, it tells which files were used since
 
 
 class Operations:
     """Performs the requested operations: those on the cases that are timed are in `Timing`."""
 
     def __init__(
-        self, layout: random.Random, guard: CaseGuard | None = None, modules: UserModules | None = None
+        self,
+        layout: random.Random,
+        guard: CaseGuard | None = None,
+        modules: UserModules | None = None,
+        opened: Opened | None = None,
     ) -> None:
-        """`layout` draws where a case's memory begins; `guard` and `modules` need a process that does nothing else."""
+        """`layout` draws where a case's memory begins; the others need a process that does nothing else."""
         self._guard = guard
         self._builder = Builder(modules)
         self._timing = Timing(self._builder, layout, guard)
         self._imported = Imported()
+        self._opened = opened
         self._clocks = Clocks()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +68,9 @@ class Operations:
         put_back = self._reply(request, self._put_back)
         if not put_back["ok"] and reply.get("status") != "failed":
             reply = put_back
-        return {**reply, "imported": self._imported.new()} if request["op"] == "observe" else reply
+        if request["op"] in TELLS_FILES:
+            reply |= {"imported": self._imported.new(), "opened": self._opened.new() if self._opened else []}
+        return reply
 
     def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], FineReply]) -> dict[str, Any]:
         try:

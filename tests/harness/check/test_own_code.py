@@ -12,7 +12,7 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
+from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign, untracked
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from tests.doubles import repository
@@ -104,6 +104,30 @@ def test_a_base_that_is_a_folder_is_held_to_its_own_files_too(repo: Path, tmp_pa
         modules = {side.name: imported(side, "mypkg.cell", str(other / "python")) for side in (base, head)}
         with pytest.raises(UserError, match=rf"head .* has its own: {repo}/python/mypkg/__init__\.py"):
             refuse_foreign(base, head, modules)
+
+
+def test_a_tracked_file_of_the_head_that_the_base_opens_stops_the_check(repo: Path) -> None:
+    repository.commit(repo, {"bench/cfg.json": "1"})
+    (repo / "bench" / "data.bin").write_text("the same on both sides")
+    (repo / "link").symlink_to(repo / "bench" / "cfg.json")
+    with sides_of(repo) as (base, head):
+        none: dict[str, dict[str, str]] = {"base": {}, "head": {}}
+        own = [f"{base.tree}/bench/cfg.json", str(repo / "bench" / "data.bin"), "/etc/hosts"]
+        refuse_foreign(base, head, none, {"base": own, "head": [str(repo / "bench" / "cfg.json")]})
+        for name in ("bench/cfg.json", "link"):
+            with pytest.raises(
+                UserError, match=r"^base HEAD~1 .*there/bench/cfg\.json of the head was opened\. Both sides"
+            ):
+                refuse_foreign(base, head, none, {"base": [str(repo / name)], "head": []})
+
+
+def test_a_module_that_git_does_not_track_and_the_base_lacks_is_told(repo: Path) -> None:
+    (repo / ".gitignore").write_text("*.so")
+    (repo / "python" / "mypkg" / "fast.so").write_text("")
+    with sides_of(repo) as (base, head):
+        own = {"mypkg.cell": str(repo / "python/mypkg/cell.py"), "mypkg.fast": str(repo / "python/mypkg/fast.so")}
+        [note] = untracked(base, head, {"base": {}, "head": own})
+        assert note.startswith("head: imported python/mypkg/fast.so, which git does not track and the base lacks")
 
 
 def test_folders_outside_of_any_repository_are_compared_with_their_own_modules(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -120,6 +121,36 @@ def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[.
     for ratios in bench.runner.log_ratios.values():
         assert ratios.low == pytest.approx([math.log(HEAD_COSTS)] * 3)
         assert ratios.mean == pytest.approx([math.log(HEAD_COSTS)] * 3)
+
+
+def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    for name in ("base", "head"):
+        (tmp_path / "trees" / name).mkdir(parents=True)
+        (tmp_path / "trees" / name / "mypkg.py").write_text(name)
+    strays: tuple[dict[str, Any], ...] = (
+        {"imported": {"mypkg": str(tmp_path / "trees/head/mypkg.py")}},
+        {"opened": [str(tmp_path / "trees/head/mypkg.py")]},
+    )
+
+    class Late(FakeWorker):
+        used: ClassVar[dict[str, Any]] = {}
+
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return reply | self.used if message["op"] == "release" else reply
+
+    bench = make_bench(worker=Late)
+    bench.pairs.sides = {
+        name: replace(side, tree=tmp_path / "trees" / name) for name, side in bench.pairs.sides.items()
+    }
+    bench.runner.replicate(GROUPS)
+    for used, words in zip(strays, ("mypkg was imported from", r"head/mypkg\.py of the head was opened"), strict=True):
+        Late.used = used
+        bench.runner = bench.runner_of(CASES)
+        with pytest.raises(UserError, match=rf"^base the base: .*{words}"):
+            bench.runner.replicate(GROUPS)
 
 
 def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(make_bench: Callable[..., Bench]) -> None:

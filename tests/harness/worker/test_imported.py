@@ -1,6 +1,7 @@
 """The modules, with their files, that a worker reports."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from rnnbench.harness.worker.imported import Imported
+from rnnbench.harness.worker.imported import Imported, Opened
 
 
 @pytest.fixture
@@ -54,3 +55,18 @@ def test_a_module_that_would_do_something_when_it_is_asked_is_not_asked(monkeypa
     odd.__file__ = 3  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "odd_of_test", odd)
     assert not {"touchy_of_test", "none_of_test", "odd_of_test"} & Imported().new().keys()
+
+
+def test_a_file_that_is_opened_is_told_once_and_by_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cfg.json").write_text("1")
+    opened = Opened()
+    monkeypatch.chdir(tmp_path)
+    os.close(os.open(b"cfg.json", os.O_RDONLY))
+    monkeypatch.chdir("/")
+    assert opened.new() == [str(tmp_path / "cfg.json")]
+    (tmp_path / "cfg.json").read_bytes()
+    Path(os.__file__).read_bytes()  # Python's own
+    os.fdopen(os.dup(2)).close()
+    assert opened.new() == []
