@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.harness.live.not_slower import NotSlowerResult
@@ -28,64 +30,30 @@ SLOWER = NotSlowerResult(
 )
 
 
-def sentences(**changes: object) -> list[str]:
-    return sentence(replace(SLOWER, **changes), "MyLSTM", "LSTM").splitlines()  # type: ignore[arg-type]
+DIFFERS = "differs by 1.4e+00 of the largest value: times only"
+ANSWERS: dict[str, dict[str, Any]] = {
+    "slower": {},
+    "not slower": {"answer": "not slower", "factor": 1.5},
+    "slower in the mean": {
+        "by_the_mean": True,
+        "ratio": Estimate(1.01, 0.99, 1.03),
+        "mean_ratio": Estimate(1.4, 1.3, 1.5),
+    },
+    "the budget is spent": {"answer": None},
+    "known as precisely as asked and undecided": {"answer": None, "precise_enough": True},
+    "one round has no interval": {"answer": None, "rounds": 1, "ratio": Estimate(1.3, math.nan, math.nan)},
+    "outputs that differ where they may not": {"answer": None, "rounds": 0, "parity": DIFFERS},
+    "outputs that may differ": {"parity": DIFFERS, "must_agree": False},
+    "outputs that differ after timing": {"parity": f"after timing: {DIFFERS}"},
+    "unequal work": {"notes": ("cuDNN's layers may use TF32.",)},
+    "a large ratio needs no third decimal": {"ratio": Estimate(123.4, 120.0, 130.0)},
+}
 
 
-def test_an_answer_has_ratio_interval_factor_and_what_it_rests_on() -> None:
-    assert sentences() == [
-        "slower: MyLSTM takes 1.380× as long as LSTM (99% interval 1.310× to 1.457×), more than the 1.2× allowed",
-        "training on cpu, 1 thread: 31.2 µs against 22.6 µs; 12 rounds in 1.40 s, budget 10.0 s; outputs agree",
-    ]
-    assert sentences(answer="not slower", factor=1.5)[0].endswith(", at most the 1.5× allowed")
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_the_answer_says_how_much_slower_and_what_it_rests_on(kind: str, snapshot: SnapshotAssertion) -> None:
+    assert sentence(replace(SLOWER, **ANSWERS[kind]), "MyLSTM", "LSTM") == snapshot
 
 
-def test_a_slow_mean_is_told_beside_the_low_quantile() -> None:
-    lines = sentences(by_the_mean=True, ratio=Estimate(1.01, 0.99, 1.03), mean_ratio=Estimate(1.4, 1.3, 1.5))
-    assert lines[0] == (
-        "slower in the mean of its calls: MyLSTM takes 1.400× as long as LSTM (99% interval 1.300× to 1.500×), more "
-        "than the 1.2× allowed; by a low quantile of the calls 1.010× (99% interval 0.990× to 1.030×)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("precise", "why"), [(False, "The budget is spent"), (True, "The ratio is known as precisely as asked")]
-)
-def test_undecided_says_why_and_what_helps(precise: bool, why: str) -> None:
-    lines = sentences(answer=None, precise_enough=precise)
-    assert lines[0].startswith("undecided: MyLSTM takes 1.380×")
-    assert lines[0].endswith("; 1.2× is allowed")
-    assert lines[2].startswith(f"{why}: a larger budget, a factor")
-    assert "undecided='skip'" in lines[2]
-
-
-def test_one_round_has_no_interval() -> None:
-    assert "(no interval)" in sentences(answer=None, rounds=1, ratio=Estimate(1.3, math.nan, math.nan))[0]
-
-
-def test_outputs_that_differ_are_the_answer_where_they_may_not() -> None:
-    differs = "differs by 1.4e+00 of the largest value: times only"
-    lines = sentences(answer=None, rounds=0, parity=differs)
-    assert lines[0] == (
-        "outputs differ: MyLSTM's output is not LSTM's, and nothing was timed: differs by 1.4e+00 of the largest value"
-    )
-    assert "equal_outputs=False" in lines[1]
-    assert sentences(parity=differs, must_agree=False)[1].endswith("; outputs: differs by 1.4e+00 of the largest value")
-
-
-def test_what_makes_the_work_unequal_or_the_machine_busy_is_told() -> None:
-    assert sentences(notes=("cuDNN's layers may use TF32.",))[-1] == "cuDNN's layers may use TF32."
-    undecided = replace(SLOWER, answer=None)
-    assert sentence(undecided, "a", "b", is_shared=True).splitlines()[-1].endswith("processes of pytest-xdist")
-
-
-def test_a_large_ratio_needs_no_third_decimal() -> None:
-    assert "takes 123× as long" in sentences(ratio=Estimate(123.4, 120.0, 130.0))[0]
-
-
-def test_outputs_that_differ_after_timing_make_the_time_worthless() -> None:
-    first, _ = sentences(parity="after timing: differs by 1.0e+00 of the largest value: times only")
-    assert first == (
-        "outputs differ: MyLSTM's output is not LSTM's, so its time means nothing: after timing: differs by 1.0e+00 of "
-        "the largest value"
-    )
+def test_a_machine_that_tests_share_is_told_where_nothing_was_decided(snapshot: SnapshotAssertion) -> None:
+    assert sentence(replace(SLOWER, answer=None), "a", "b", is_shared=True) == snapshot
