@@ -10,9 +10,11 @@ from unittest import mock
 
 import hypothesis
 import pytest
-import torch
 
+from tests.doubles import forks
 from tests.doubles.once import made_once
+
+gc.disable()  # until all tests are collected
 
 # On a shared machine one example may take any time.
 hypothesis.settings.register_profile("shared machine", deadline=None)
@@ -22,7 +24,8 @@ hypothesis.settings.load_profile("shared machine")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 # On a shared machine two threads wait for each other longer than a test's calls take.
-torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+forks.fork_workers()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts pytest in the background ignores SIGINT, and programs that a test interrupts inherit that.
@@ -36,6 +39,7 @@ def pytest_collection_finish() -> None:
     """Keep Python's search for unreachable objects from walking through all modules and tests a thousand times."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(20_000, 10, 10)
 
 
@@ -45,6 +49,7 @@ def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     Only its machine code is that of the whole test run: a header of torch alone takes it 15 seconds.
     """
+    import torch
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache
 
@@ -63,7 +68,16 @@ def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: on a shared machine two threads wait for each other longer than a test's calls take."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def real_workers() -> Iterator[None]:
+    """Let Python start the workers, which takes each a second more."""
+    with forks.real_workers():
+        yield

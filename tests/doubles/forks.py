@@ -1,12 +1,18 @@
-"""Commands of rnnbench in processes forked from one that has imported it: a start takes 50 ms of a processor, not 1 s.
+"""Commands and workers of rnnbench in processes forked from one that has imported what they import.
 
-Each process of tests has a server (`python -m tests.doubles.forks`), which imports what commands import and forks a
-copy of itself for each command. The copy takes over the given streams, folder, environment and arguments, and is then
-as good as `python -m rnnbench`. The server starts no thread and never imports torch, as no command does.
+A start then takes 50 ms of a processor: 1 s less for a command, 1.3 s less for a worker. Each process of tests has a
+server (`python -m tests.doubles.forks`), which starts no thread and calls nothing of torch. It forks itself for each
+command and each worker, which take over the given streams, folder, environment and arguments, and are then as good as
+`python -m rnnbench` and as a worker that Python started. A command has not imported torch, and forks its own workers.
+
+A worker is the child of the process that asked for it. It has the hash seed and the addresses of the server, so tests
+of what belongs to the start itself use the fixture `real_workers`.
 """
 
 import atexit
 import contextlib
+import ctypes
+import gc
 import importlib
 import io
 import json
@@ -16,14 +22,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NoReturn
+from unittest import mock
+
+from rnnbench.harness.coordinator.process import COMPILE_ALONE, PACKAGE_PARENT, STARTER
+from rnnbench.harness.machine.variables import FULL_PRECISION
+from rnnbench.harness.worker.__main__ import import_path
 
 ROOT = Path(__file__).parents[2]
 STARTED = [sys.executable, "-m", "rnnbench"]
-PRELOADED = (
+OF_COMMANDS = (
     "rnnbench.cli",
     "rnnbench.analysis.compare_files",
     "rnnbench.harness.check.baseline",
@@ -41,12 +54,19 @@ PRELOADED = (
     "jinja2",
     "scipy.stats",
 )
-AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE")  # variables that Python, or coverage, reads only when it starts
+OF_WORKERS = ("torch", "rnnbench.harness.worker.case_guard", "rnnbench.harness.worker.operations")
+# Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
+AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "TORCH_", "CUDA_VISIBLE_DEVICES")
 ENCODING = "PYTHONIOENCODING"  # which a copy obeys
+FREE = {ENCODING, "PYTHONHASHSEED"}
 MAX_MESSAGE = 1 << 17
 SECONDS = 120.0
 BROKEN_STREAM = 120  # Python's exit code if standard output can't be written in the end
+PR_SET_CHILD_SUBREAPER = 36
+_started_with: dict[str, str] = {}  # the environment of the server
 _server: list[tuple[socket.socket, "subprocess.Popen[bytes]"]] = []
+_one_request = threading.Lock()
+_execute_child: Callable[..., None] = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
 
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -71,34 +91,74 @@ def exit_code(
     files = [file if file is None or isinstance(file, int) else file.fileno() for file in (out, err)]
     if _differs_at_start(environment):
         return _started_anew(arguments, folder, environment, files)
-    closed = [number for number, file in enumerate(files, 1) if file is None]
     request = {
         "arguments": list(arguments),
         "folder": str(folder),
         "environment": dict(environment),
-        "closed": closed,
+        "closed": [number for number, file in enumerate(files, 1) if file is None],
+        "forks_workers": _forks_workers(),
     }
-    connection = _connection()
-    with Path(os.devnull).open("r+b") as null:
+    with _one_request, Path(os.devnull).open("r+b") as null:
+        connection = _connection()
         streams = [null.fileno(), *(null.fileno() if file is None else file for file in files)]
         socket.send_fds(connection, [json.dumps(request).encode()], streams)
-    process = int(connection.recv(MAX_MESSAGE))
-    connection.settimeout(SECONDS)
-    try:
-        return int(connection.recv(MAX_MESSAGE))
-    except TimeoutError:
-        os.kill(process, signal.SIGKILL)
-        connection.recv(MAX_MESSAGE)
-        raise subprocess.TimeoutExpired([*STARTED, *arguments], SECONDS) from None
-    finally:
-        connection.settimeout(None)
+        process = int(connection.recv(MAX_MESSAGE))
+        connection.settimeout(SECONDS)
+        try:
+            return int(connection.recv(MAX_MESSAGE))
+        except TimeoutError:
+            os.kill(process, signal.SIGKILL)
+            connection.recv(MAX_MESSAGE)
+            raise subprocess.TimeoutExpired([*STARTED, *arguments], SECONDS) from None
+        finally:
+            connection.settimeout(None)
+
+
+def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
+    """From now on, fork the workers that this process starts.
+
+    `connection` returns that to the server; by default it is this process's own, which starts with the first worker.
+    """
+    _started_with.update(os.environ)
+    if sys.platform != "linux":
+        return
+    prctl, serving = ctypes.CDLL(None).prctl, connection or _connection
+
+    def execute_child(popen: Any, command: Sequence[str], *rest: Any) -> None:
+        environment, pipes = rest[5], rest[9:15]
+        if command[:-1] != [sys.executable, "-P", str(STARTER)] or _differs_at_start(environment):
+            _execute_child(popen, command, *rest)
+            return
+        request = {"worker": json.loads(command[-1]), "folder": str(Path.cwd()), "environment": dict(environment)}
+        stdin, _, _, stdout, _, stderr = pipes
+        with _one_request:
+            server = serving()
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # a fork's fork becomes the child of this process
+            socket.send_fds(server, [json.dumps(request).encode()], [stdin, stdout, stderr])
+            popen.pid = int(server.recv(MAX_MESSAGE))
+            prctl(PR_SET_CHILD_SUBREAPER, 0)
+        popen._child_created = True
+        popen._close_pipe_fds(*pipes)
+
+    subprocess.Popen._execute_child = execute_child  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def real_workers() -> Iterator[None]:
+    """Let Python start the workers of this process and of the commands that it runs."""
+    with mock.patch.object(subprocess.Popen, "_execute_child", _execute_child):
+        yield
+
+
+def _forks_workers() -> bool:
+    return subprocess.Popen._execute_child is not _execute_child  # type: ignore[attr-defined]
 
 
 def _differs_at_start(environment: Mapping[str, str]) -> bool:
-    """Whether a Python with this environment would start in another way than the server did."""
-    names = {name for name in (*environment, *os.environ) if name.startswith(AT_START)} - {ENCODING}
+    """Return True if a Python with this environment would start in another way than the server did."""
+    names = {name for name in (*environment, *_started_with) if name.startswith(AT_START)} - FREE
     is_covered = any(name.startswith("COVERAGE") or "covered" in environment.get(name, "") for name in names)
-    return is_covered or any(environment.get(name) != os.environ.get(name) for name in names)
+    return is_covered or any(environment.get(name) != _started_with.get(name) for name in names)
 
 
 def _started_anew(
@@ -112,11 +172,14 @@ def _started_anew(
 
 
 def _connection() -> socket.socket:
-    """The connection to this process's server, which starts with the first command."""
+    """Return the connection to this process's server, which starts with the first command or worker."""
     if not _server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "tests.doubles.forks", str(theirs.fileno())]
-        server = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+        environment = _started_with | COMPILE_ALONE | FULL_PRECISION
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+        )
         theirs.close()
         _server.append((ours, server))
         atexit.register(_end)
@@ -129,38 +192,103 @@ def _end() -> None:
     server.wait(timeout=10)
 
 
-def serve(descriptor: int) -> None:
-    """Fork a process for each request, until the tests end."""
-    connection = socket.socket(fileno=descriptor)
-    for module in PRELOADED:
+def _main(descriptor: int) -> None:
+    for module in OF_COMMANDS:
         importlib.import_module(module)
     assert "torch" not in sys.modules, "no command imports torch"
+    known = set(sys.modules)
+    for module in OF_WORKERS:
+        importlib.import_module(module)
+    gc.freeze()  # forks look through none of it
+    _serve(socket.socket(fileno=descriptor), known)
+
+
+def _serve(connection: socket.socket, known: set[str]) -> NoReturn:
+    """Fork a process for each request, until the tests end. `known`: the modules that a command may have imported."""
     while True:
         message, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
         if not message:
-            return
+            os._exit(0)
+        request = json.loads(message)
         process = os.fork()
         if process == 0:
-            connection.close()
-            _become_command(json.loads(message), streams)
+            if "worker" in request:
+                _become_worker(connection, request, streams)
+            _become_command(connection, request, streams, known)
         for stream in streams:
             os.close(stream)
+        if "worker" in request:
+            os.waitpid(process, 0)
+            continue
         connection.send(str(process).encode())
         _, status = os.waitpid(process, 0)
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become_command(request: Mapping[str, object], streams: Sequence[int]) -> None:
-    """Run the command in this process, and end it."""
-    code: object = 1
-    try:
+def _become_worker(connection: socket.socket, request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Fork a worker that is no child of the server, and end this process."""
+    parent = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == parent:
+        time.sleep(0.0002)
+    os.setsid()
+    connection.send(str(os.getpid()).encode())
+    connection.close()
+    paths, options = (request["worker"][name] for name in ("paths", "options"))
+
+    def work() -> None:
         _take_over(request, streams)
+        sys.argv = [str(STARTER)]
+        sys.path[:] = import_path(sys.path[1:], paths)
+        if paths[0] != str(PACKAGE_PARENT):
+            _forget(sys.modules, "rnnbench")
+        from rnnbench.harness.worker.loop import main
+
+        main(**options)
+
+    _do_and_end(work)
+
+
+def _become_command(
+    connection: socket.socket, request: Mapping[str, Any], streams: Sequence[int], known: set[str]
+) -> NoReturn:
+    """Run the command in this process, and end it."""
+    if request["forks_workers"]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            for end in (connection.fileno(), ours.fileno(), *streams):
+                os.close(end)
+            _serve(theirs, known)
+        theirs.close()
+        fork_workers(lambda: ours)
+    connection.close()
+    _forget(sys.modules.keys() - known, "torch", "rnnbench")
+
+    def work() -> None:
+        _take_over(request, streams)
+        sys.argv = [str(ROOT / "rnnbench" / "__main__.py"), *request["arguments"]]
         from rnnbench import cli
 
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
+        cli.main()
+
+    _do_and_end(work)
+
+
+def _forget(modules: Iterable[str], *packages: str) -> None:
+    """Let modules of these packages be imported again."""
+    for name in [name for name in modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
+
+
+def _do_and_end(work: Callable[[], None]) -> NoReturn:
+    """Call and end this process as Python would."""
+    code: object = 1
+    try:
+        work()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
     except BaseException:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
@@ -172,32 +300,25 @@ def _become_command(request: Mapping[str, object], streams: Sequence[int]) -> No
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _take_over(request: Mapping[str, object], streams: Sequence[int]) -> None:
-    folder, environment, arguments, closed = (
-        request[name] for name in ("folder", "environment", "arguments", "closed")
-    )
-    assert isinstance(environment, dict)
-    assert isinstance(arguments, list)
-    assert isinstance(closed, list)
-    os.chdir(str(folder))
+def _take_over(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(request["environment"])
     tempfile.tempdir = None  # it was chosen for the server's environment
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    for number in closed:
+    for number in request.get("closed", ()):
         os.close(number)
     # What Python keeps of its first streams, too: rnnbench guards only these.
     sys.stdin = sys.__stdin__ = _stream(0, "r")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _stream(1, "w")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2, "w")  # type: ignore[misc]
-    sys.argv = [str(ROOT / "rnnbench" / "__main__.py"), *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stream(number: int, mode: str) -> io.TextIOWrapper | None:
-    """A standard stream as Python opens it; None if it is closed."""
+    """Open a standard stream as Python does; returns None if it is closed."""
     with contextlib.suppress(OSError):
         os.fstat(number)
         errors = "backslashreplace" if number == 2 else "strict"
@@ -208,4 +329,4 @@ def _stream(number: int, mode: str) -> io.TextIOWrapper | None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    _main(int(sys.argv[1]))

@@ -215,6 +215,7 @@ def test_a_worker_that_closes_its_streams_is_not_said_to_be_killed_by_others(tmp
         WorkerProcess("0000", str(python)).wait_ready()
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +304,7 @@ def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
     assert not Path(f"/proc/{pid}/cmdline").exists()
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux_allows_it() -> None:
     pair = [WorkerProcess(f"000{number}", layout=7) for number in range(2)]
     alone = WorkerProcess("0002")
@@ -323,6 +325,7 @@ def addresses(worker: WorkerProcess) -> set[str]:
     return {line.split()[0] for line in lines if "libtorch_cpu" in line}
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_a_worker_that_is_killed_before_it_is_ready_is_started_again() -> None:
     worker = WorkerProcess("0000")
     try:
@@ -357,6 +360,7 @@ def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, wor
         WorkerProcess("0000", str(python)).wait_ready()
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
     def resources() -> tuple[int, int, int]:
         process = psutil.Process()
@@ -368,6 +372,7 @@ def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
     assert resources() == before
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_a_system_that_starts_no_process_is_told_as_it_is_and_leaves_no_file_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
