@@ -5,7 +5,7 @@ reply, which repeats the request's `id` and has the type that the request names,
 when its input ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_origin, get_type_hints, is_typeddict
@@ -154,6 +154,10 @@ class Building:
     def observe(self, case: Case) -> Request[ObserveReply]:
         """Observe all metrics of a case except its time."""
         return Request({"op": "observe", **self._of(case)}, ObserveReply)
+
+    def imports(self, cells: Sequence[str]) -> Request[FineReply]:
+        """Import users' cells before any case, so that what their import changes holds for all of them."""
+        return Request({"op": "import", "cells": cells, "root": self.root}, FineReply)
 
     def energy(self, case: Case, window_seconds: float) -> Request[EnergyReply]:
         """Measure the energy of one call of a case."""

@@ -200,6 +200,11 @@ class Case:
         """Identity in files and tables; an axis that older versions lack is in it only if it is not the default."""
         return key(self.axes())
 
+    @property
+    def named_code(self) -> tuple[str, ...]:
+        """What it names that may be a user's own code."""
+        return self.cell, self.workload.reference, self.workload.optimizer, self.workload.loss
+
     def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
         return {"cell": self.cell, "implementation": self.implementation, **vars(self.workload)}

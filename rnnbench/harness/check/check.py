@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
+from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
@@ -91,7 +92,10 @@ def observed(
     `make_folder` is called when both sides have started. Raises UserError if a side can't start, its rnnbench is too
     old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
     """
-    cases, pairs = cases_of(groups), start_pairs((base, head))
+    cases = cases_of(groups)
+    own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
+    base, head = (replace(side, imports=own) for side in (base, head))
+    pairs = start_pairs((base, head))
     with ExitStack() as stack:
         stack.callback(pairs.close)
         hellos = pairs.start()

@@ -9,13 +9,15 @@ from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
+from rnnbench.harness.protocol import Building
 
 WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
-    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, **options)
+    first = Building(str(side.root), 0).imports(side.imports).content if side.imports else None
+    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
 
 
 class WorkerPairs:

@@ -80,6 +80,7 @@ class WorkerProcess:
         layout: int | None = None,
         variables: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        first: Mapping[str, Any] | None = None,
         *,
         under: Sequence[str] = (),
         start_seconds: float = START_SECONDS,
@@ -90,9 +91,10 @@ class WorkerProcess:
         By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
         `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
         after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
-        `variables` are added to the environment. `folder`: where it stands, by default the current folder. `under`: the
-        start of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker
-        is ready. Raises UserError if the system starts no process.
+        `variables` are added to the environment. `folder`: where it stands, by default the current folder. `first`:
+        a request that is part of the start; if it kills the worker, another one starts without it. `under`: the start
+        of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker is
+        ready. Raises UserError if the system starts no process.
         """
         self.name = name
         self._start_seconds = start_seconds
@@ -109,6 +111,7 @@ class WorkerProcess:
         self._environment = os.environ | COMPILE_ALONE | FULL_PRECISION | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._folder = folder
+        self._first = first
         self._start()
 
     def _start(self) -> None:
@@ -144,6 +147,18 @@ class WorkerProcess:
 
     def wait_ready(self) -> dict[str, Any]:
         """The worker's hello; raises WorkerLost if it can't start. A worker that is killed meanwhile starts again."""
+        hello, first, self._first = self._hello(), self._first, None
+        if first is not None:
+            try:
+                self.request(first, self._start_seconds)
+            except WorkerLost:
+                if self._stopped:
+                    raise
+                self._start()
+                hello = self._hello()
+        return hello
+
+    def _hello(self) -> dict[str, Any]:
         for _ in range(MAX_STARTS - 1):
             try:
                 return self._read(self._start_seconds)

@@ -8,7 +8,17 @@ from typing import Any
 
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
-from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
+from rnnbench.harness.protocol import (
+    UNUSABLE,
+    Building,
+    FailedReply,
+    ObserveReply,
+    Reply,
+    Request,
+    UsedFiles,
+    WindowReply,
+    window,
+)
 from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
@@ -74,8 +84,9 @@ class Recorder:
     def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
         """The worker's reply; raises WorkerLost."""
         reply = ask(worker, request, self._settings)
-        self.imported |= reply.get("imported", {})
-        self.opened |= dict.fromkeys(reply.get("opened", ()))
+        used: UsedFiles = reply
+        self.imported |= used.get("imported", {})
+        self.opened |= dict.fromkeys(used.get("opened", []))
         return reply
 
     def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> None:

@@ -91,6 +91,10 @@ CORES = "allowed cores"  # the coordinator chooses them again for each visit
 if hasattr(os, "sched_setaffinity"):
     SETTINGS[CORES] = Setting(lambda: os.sched_getaffinity(0), partial(os.sched_setaffinity, 0))
 
+# What code changes for itself when it is imported. The others would disturb a worker, and make no call slower.
+OF_THE_CODE = ("tracing", "profiling", "tracing of threads", "profiling of threads", "switch interval")
+OF_THE_CODE += ("recursion limit", "warning filters", "current folder", "environment variables")
+
 
 class ProcessState:
     """The state at the start of a process, restored after each request."""
@@ -102,6 +106,10 @@ class ProcessState:
         """Note the current cores: the coordinator chose them, not a case."""
         if CORES in SETTINGS:
             self._wanted[CORES] = SETTINGS[CORES].read()
+
+    def adopt(self) -> None:
+        """Take over what the import of the code under test has changed."""
+        self._wanted |= read({name: SETTINGS[name] for name in OF_THE_CODE})
 
     def restore(self) -> None:
         """Restore everything; raises NotRestoredError if a setting does not change back."""

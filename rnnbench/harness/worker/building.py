@@ -1,9 +1,11 @@
 """Builds the cases that requests name, under torch's settings for each of them."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rnnbench.cells import CellError
+from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.worker.fits import check_fits
@@ -28,12 +30,23 @@ class Builder:
         case = Case.from_axes(request["case"])
         check_fits(case)
         self.restore_for(case)
-        if self._modules is not None:
-            for own in (case.cell, case.workload.reference, case.workload.optimizer, case.workload.loss):
-                self._modules.add(own, Path(request["root"]))
+        for own in case.named_code:
+            self._add(own, Path(request["root"]))
         built = build_case(case, Path(request["root"]), request["compiled_steps"])
         self.restore_for(case)  # the import of a user's file may have changed them
         return built
+
+    def import_all(self, cells: Sequence[str], root: Path) -> None:
+        """Import users' cells, and let the settings that they change stay: they belong to this side of a check."""
+        for cell in cells:
+            self._add(cell, root)
+            with suppress(CellError):  # the case of this cell will tell why
+                load_function(parsed(cell)[0], root)
+        self._state = self._wanted = torch_state.capture()
+
+    def _add(self, cell: str, root: Path) -> None:
+        if self._modules is not None:
+            self._modules.add(cell, root)
 
     def restore_for(self, case: Case) -> None:
         """Set torch's settings for a case, whatever the case before it did."""

@@ -23,6 +23,10 @@ class CaseGuard:
         self._state.begin()
         self._children = frozenset(child_processes.running())
 
+    def adopt(self) -> None:
+        """Let what the import of the code under test has changed stay."""
+        self._state.adopt()
+
     def end(self, *, may_have_children: bool) -> None:
         """Restore the process; raises NotRestoredError, and CellError if a case has left a process running."""
         try:

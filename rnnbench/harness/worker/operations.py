@@ -94,6 +94,7 @@ class Operations:
         operations: dict[str, Callable[[dict[str, Any]], FineReply]] = {
             "device": self._device,
             "ceiling": self._ceiling,
+            "import": self._import,
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
@@ -152,6 +153,13 @@ class Operations:
         else:
             ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"])
         return CeilingReply(ok=True, ceiling=ceiling.to_json(), no_kernels=no_kernels)
+
+    def _import(self, request: dict[str, Any]) -> FineReply:
+        """Import the code under test before anything else; what this changes in the process stays."""
+        self._builder.import_all(request["cells"], Path(request["root"]))
+        if self._guard is not None:
+            self._guard.adopt()
+        return FineReply(ok=True)
 
     def _observe(self, request: dict[str, Any]) -> ObserveReply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""

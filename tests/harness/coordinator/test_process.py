@@ -17,7 +17,7 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.worker_output import MAX_BYTES
-from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.protocol import PROTOCOL_VERSION, Building
 from rnnbench.harness.worker import loop as worker_module
 from rnnbench.store.records import Case
 from tests.doubles import repository
@@ -69,7 +69,7 @@ def window(worker: WorkerProcess, prepared: dict[str, Any], name: str = "Mine") 
 
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
     os.kill(worker._process.pid, signal.SIGTERM)
-    assert worker.request({"op": "release"}, 60) == {"ok": True}
+    assert worker.request({"op": "release"}, 60)["ok"]
 
 
 @pytest.mark.parametrize("may_say_so", [True, False])
@@ -94,7 +94,7 @@ def test_a_worker_lives_whether_or_not_it_may_say_that_it_goes_first_without_mem
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:
     body = "print('noise'); sys.stdout.flush(); os.write(1, b'{\"ok\": 0}\\n'); assert sys.stdin.read() == ''"
     assert prepare(worker, tmp_path, body)["ok"]
-    assert worker.request({"op": "release"}, 60) == {"ok": True}
+    assert worker.request({"op": "release"}, 60)["ok"]
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,42 @@ def test_a_worker_that_is_killed_before_it_is_ready_is_started_again() -> None:
         assert worker.wait_ready()["protocol"] == PROTOCOL_VERSION
     finally:
         worker.close()
+
+
+SETS = """
+import os
+from torch import nn
+os.environ["OF_THE_IMPORT"] = "here"
+nn.modules.module.register_module_forward_hook(lambda *_: None)
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        with open(__file__ + ".seen", "w") as file:
+            file.write(f"{os.environ.get('OF_THE_IMPORT')} {len(nn.modules.module._global_forward_hooks)}")
+        return super().forward(input, h)
+"""
+
+
+@pytest.mark.parametrize(("cells", "seen"), [([], "None 0"), (["missing.py:Not", "Mine.py:Mine"], "here 1")])
+def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, cells: list[str], seen: str) -> None:
+    (tmp_path / "Mine.py").write_text(SETS)
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells).content)
+    try:
+        process.wait_ready()
+        prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None).content, 60)
+        assert window(process, prepared)["ok"], prepared
+        assert (tmp_path / "Mine.py.seen").read_text() == seen
+    finally:
+        process.close()
+
+
+def test_a_first_request_that_kills_the_worker_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"]).content)
+    try:
+        assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
+        assert process.request({"op": "release"}, 60)["ok"]
+    finally:
+        process.close()
 
 
 def test_a_worker_that_is_killed_at_every_start_is_lost(tmp_path: Path) -> None:
