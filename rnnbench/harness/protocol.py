@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_o
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 9
+PROTOCOL_VERSION = 10
 # Errors of making a record from a reply that a case has forged.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
@@ -42,11 +42,12 @@ class FineReply(UsedFiles):
 
 
 class DeviceReply(FineReply):
-    """Whether a device can be used, and its cards."""
+    """Whether a device can be used, and which one it is."""
 
     reason: str  # why it can't be used; empty if it can be used
     no_energy: str  # why its energy can't be measured; empty if it can be measured
-    cards: list[dict[str, Any]]  # the fields of `rnnbench.harness.devices.Card`
+    name: str  # its model; empty for the processor
+    uuid: str | None  # the driver's identifier; None for the processor
 
 
 class CeilingReply(FineReply):
@@ -190,7 +191,7 @@ class Building:
 
 
 def device(name: str) -> Request[DeviceReply]:
-    """Ask whether a device can be used, and for its cards."""
+    """Ask whether a device can be used, and which one it is."""
     return Request({"op": "device", "device": name}, DeviceReply)
 
 

@@ -1,18 +1,22 @@
-"""A machine with several GPUs and workers, which notices when a card gets two requests at once."""
+"""A machine with GPUs, whose workers speak the protocol, and runs on it."""
 
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from rnnbench.harness.coordinator.process import WorkerLost
+import pandas as pd
+
+from rnnbench.harness.coordinator.resume import RunState, read_state, refuse_other_cards
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.stored import INFO, rows
 
 A, B = "aaaa", "bbbb"
-Watch = Callable[["OnMachine", dict[str, Any]], None]
 
 
 def gpu_groups(count: int, device: str = "cuda") -> list[Group]:
@@ -29,102 +33,72 @@ def gpu_groups(count: int, device: str = "cuda") -> list[Group]:
     ]
 
 
-class Machine:
-    """Cards by UUID with their models, in the driver's order."""
-
-    def __init__(self, cards: Mapping[str, str], watch: Watch = lambda worker, message: None) -> None:
-        self.cards = dict(cards)
-        self.watch = watch
-        self.clock = FakeClock()
-        self.workers: list[OnMachine] = []
-        self.asked: list[tuple[str, str, str]] = []  # (card or cpu, operation, worker) of each request, in order
-        self.overlaps: list[str] = []
-        self._busy: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def start(self, name: str, variables: Mapping[str, str] | None = None) -> Any:
-        """A worker that sees the cards that its environment allows."""
-        only = (variables or {}).get("CUDA_VISIBLE_DEVICES")
-        visible = [uuid for uuid in self.cards if only in (None, f"GPU-{uuid}")]
-        self.workers.append(OnMachine(name, self, visible))
-        return self.workers[-1]
-
-    def begin(self, device: str, op: str, worker: str) -> None:
-        """Begin a request; note two on one card, and any beside one that is timed on the processor."""
-        with self._lock:
-            busy = [name for name, count in self._busy.items() if count]
-            if device in busy or (op == "window" and "cpu" in (device, *busy) and busy):
-                self.overlaps.append(f"{op} on {device} beside {busy}")
-            self._busy[device] += 1
-            self.asked.append((device, op, worker))
-
-    def end(self, device: str) -> None:
-        """End a request."""
-        with self._lock:
-            self._busy[device] -= 1
-
-    def at_once(self) -> Sequence[str]:
-        """The cards that are busy now."""
-        with self._lock:
-            return [device for device, count in self._busy.items() if count]
-
-
 class OnMachine(FakeWorker):
-    """A worker that takes real time for each request, so that threads can meet."""
+    """A worker on the machine."""
 
-    def __init__(self, name: str, machine: Machine, seen: Sequence[str]) -> None:
+    def __init__(self, name: str, machine: "Machine") -> None:
         super().__init__(name, machine.clock, lambda message: None, lambda key: 0.01)
         self.machine = machine
-        self.seen = seen
-        self.pinned: list[tuple[int, ...]] = []
-        self.killed = threading.Event()
-
-    def pin(self, cores: Sequence[int]) -> None:
-        self.pinned.append(tuple(cores))
-
-    def kill(self) -> None:
-        self.killed.set()
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         if message["op"] == "device":
-            return {"ok": True, **self._device(message["device"])}
-        device = self._place(message)
-        if device is None:
-            return super().request(message, deadline_seconds)
-        self.machine.begin(device, message["op"], self.name)
+            return {"ok": True, "reason": "", "no_energy": "", **self._card(message["device"])}
+        if message["op"] == "energy":
+            return {"ok": True, "values": {"energy_joules": 0.5}, "missing": {}}
+        reply = super().request(message, deadline_seconds)
+        if message["op"] == "window":
+            device = message["case"].partition("device=")[2].partition(" ")[0]
+            self.machine.timed.append((self.name, device))
+            return reply | {"device_uuid": self._card(device)["uuid"]}
+        return reply
+
+    def _card(self, device: str) -> dict[str, Any]:
+        if device == "cpu":
+            return {"name": "", "uuid": None}
+        uuid = list(self.machine.cards)[int(device.partition(":")[2] or 0)]
+        return {"name": self.machine.cards[uuid], "uuid": uuid}
+
+
+class Machine:
+    """Cards by UUID with their models, in the driver's order."""
+
+    def __init__(self, cards: Mapping[str, str], kind: type[OnMachine] = OnMachine) -> None:
+        self.cards = dict(cards)
+        self.clock = FakeClock()
+        self.workers: list[OnMachine] = []
+        self.timed: list[tuple[str, str]] = []  # worker and device of each window
+        self._kind = kind
+
+    def start(self, name: str) -> Any:
+        """Start a worker."""
+        self.workers.append(self._kind(name, self))
+        return self.workers[-1]
+
+
+class Run:
+    """A run on a machine, into a new or an existing folder."""
+
+    def __init__(self, parent: Path, machine: Machine, groups: Sequence[Group], path: Path | None = None) -> None:
+        self.machine = machine
+        self.state = read_state(path) if path else RunState()
+        self.groups = self.state.groups if path else groups
+        self.folder = RunFolder(path) if path else RunFolder.create(parent, "test")
+
+    def go(self) -> pd.DataFrame:
+        """Measure all groups; returns the run's windows."""
+        settings = Settings(replicates=3, windows=2, precision=None)
+        options: dict[str, Any] = {"start_worker": self.machine.start, "now": self.machine.clock}
+        root = self.folder.path.parent
         try:
-            self.machine.watch(self, message)
-            time.sleep(0.0005)
-            if self.killed.is_set():
-                raise WorkerLost("the worker was killed by SIGKILL")
-            if message["op"] == "energy":
-                return {"ok": True, "values": {"energy_joules": 0.5}, "missing": {}}
-            reply = super().request(message, deadline_seconds)
-            return reply | {"device_uuid": None if device == "cpu" else device}
+            with started(self.groups, settings, **options) as start:
+                refuse_other_cards(self.folder.path, self.state, start.devices)
+                self.said = start.software | {"unusable": start.unusable}
+                self.runner = Runner(
+                    self.groups, settings, start, self.folder, root=root, state=self.state, seed=1, **options
+                )
+                self.folder.write_info(INFO)
+                self.runner.run()
         finally:
-            self.machine.end(device)
-
-    def _device(self, name: str) -> dict[str, Any]:
-        reply: dict[str, Any] = {"reason": "", "no_energy": ""}
-        if name == "cpu":
-            return reply | {"cards": [{"name": "", "uuid": None, "variables": {}}]}
-        uuids = self.seen if name == "cuda" else [self.seen[int(name.removeprefix("cuda:"))]]
-        alone = len(uuids) == 1
-        cards = [
-            {
-                "name": self.machine.cards[uuid],
-                "uuid": uuid,
-                "variables": {} if alone else {"CUDA_VISIBLE_DEVICES": f"GPU-{uuid}"},
-            }
-            for uuid in uuids
-        ]
-        return reply | {"cards": cards}
-
-    def _place(self, message: dict[str, Any]) -> str | None:
-        """The card of a request, as CUDA would choose it."""
-        case = message.get("case", "")
-        name = case["device"] if isinstance(case, dict) else case.partition("device=")[2].partition(" ")[0]
-        name = name or message.get("device", "")
-        if not name.startswith("cuda"):
-            return name or None
-        return self.seen[int(name.partition(":")[2] or 0)]
+            self.folder.close()
+        assert all(worker.closed for worker in self.machine.workers)
+        return rows(self.folder.path)

@@ -1,163 +1,104 @@
-"""A fake NVML library for tests without a GPU: built by gcc, loaded by the real nvidia-ml-py.
+"""A fake driver under the real nvidia-ml-py: two cards and a MIG instance of the first."""
 
-`build` compiles `fake_nvml.c`; `run` calls a function of a test module in a new process that finds the library, with a
-`Fake` that controls it. The function's result comes back as JSON.
-"""
-
-import ctypes
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pynvml  # type: ignore[import-untyped]
 import pytest
 
-from rnnbench.store.readings import Unavailable
-
-SOURCE = Path(__file__).with_suffix(".c")
-ROOT = Path(__file__).parents[2]
-NAME = "libnvidia-ml.so.1"
-
-FIRST = "GPU-00000000-aaaa-bbbb-cccc-111111111111"
-SECOND = "GPU-00000000-aaaa-bbbb-cccc-222222222222"
-MIG = "MIG-00000000-aaaa-bbbb-cccc-333333333333"
-INSTANCE = 2  # the MIG instance's index in `Fake`, after the two cards
-
+FIRST, SECOND, INSTANCE = "aaaa-1111", "aaaa-2222", "aaaa-3333"
 # The readings of the first card.
-FACTS: dict[str, Any] = {
-    "name": "Fake H100",
-    "uuid": FIRST,
-    "driver_version": "580.65.06",
-    "driver_cuda_version": "13.0",
-    "memory_bytes": 85899345920,
-    "power_limit_watts": 700.0,
-    "default_power_limit_watts": 650.0,
-    "max_sm_clock_mhz": 1980,
-    "max_memory_clock_mhz": 2619,
-    "ecc_enabled": True,
-    "mig_enabled": False,
-    "persistence_enabled": True,
-    "compute_mode": "exclusive_process",
-}
+FACTS: dict[str, Any] = {"name": "Fake H100", "driver_version": "580.65.06"}
 MOMENT: dict[str, Any] = {
     "memory_used_bytes": 536871040,
     "power_watts": 123.45,
-    "power_instant_watts": 130.5,
     "energy_joules": 5000.0,
-    "sm_clock_mhz": 1755,
-    "memory_clock_mhz": 2618,
-    "temperature_celsius": 41,
+    "sm_clock_mhz": 1755.0,
+    "temperature_celsius": 41.0,
     "throttle_reasons": ["sw_power_cap"],
-    "clock_settings": [],
-    "uncorrected_ecc_errors": 3,
+    "thermal_seconds": 1.5,
 }
 
 
-def build(folder: Path, without: Sequence[str] = ()) -> Path:
-    """Build the library in a folder, without some functions; skips the test if it can't be compiled."""
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc to build the fake NVML library")
-    folder.mkdir(parents=True, exist_ok=True)
-    library = folder / NAME
-    left_out = [f"-D{name}=left_out_{name}" for name in without]
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run(["gcc", *flags, *left_out, "-o", str(library), str(SOURCE)], check=True)
-    return library
+class Card:
+    """What NVML knows of a card, in its units; a function's name in `refused` makes it fail with that code."""
+
+    def __init__(self, uuid: str, name: str) -> None:
+        self.uuid, self.name = uuid, name
+        self.used, self.power, self.energy, self.energy_step = 536871040, 123450, 5000000, 0
+        self.clock, self.temperature, self.reasons, self.thermal = 1755, 41, 0x4, 1_500_000_000
+        self.processes: list[tuple[int, int | None]] = []
+        self.refused: dict[str, int] = {}
+
+    def count_energy(self) -> int:
+        """The counter, which has grown at the next reading."""
+        self.energy += self.energy_step
+        return self.energy - self.energy_step
+
+    def violation(self, policy: int) -> Any:
+        """How long clocks were held back, by heat only."""
+        assert policy == pynvml.NVML_PERF_POLICY_THERMAL
+        return SimpleNamespace(violationTime=self.thermal)
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """The environment in which a process finds the library of a folder before any other."""
-    elsewhere = os.environ.get("LD_LIBRARY_PATH")
-    return os.environ | {"LD_LIBRARY_PATH": f"{folder}:{elsewhere}" if elsewhere else str(folder)}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "nvmlDeviceGetName": lambda card: card.name,
+    "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used),
+    "nvmlDeviceGetPowerUsage": lambda card: card.power,
+    "nvmlDeviceGetTotalEnergyConsumption": Card.count_energy,
+    "nvmlDeviceGetClockInfo": lambda card, kind: {pynvml.NVML_CLOCK_SM: card.clock}[kind],
+    "nvmlDeviceGetTemperature": lambda card, sensor: {pynvml.NVML_TEMPERATURE_GPU: card.temperature}[sensor],
+    "nvmlDeviceGetCurrentClocksEventReasons": lambda card: card.reasons,
+    "nvmlDeviceGetViolationStatus": Card.violation,
+    "nvmlDeviceGetComputeRunningProcesses": lambda card: [
+        SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in card.processes
+    ],
+}
 
 
-def run(folder: Path, drive: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a module's function in a new process with a `Fake` and then the arguments, and return its result."""
-    code = f"""
-import json
-from {drive.__module__} import {drive.__qualname__} as drive
-from tests.doubles.fake_nvml import Fake
-print(json.dumps(drive(Fake(), *json.loads({json.dumps(json.dumps(arguments))}))))
-"""
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+class Driver:
+    """The driver's cards; a code in `fault` lets it not start."""
 
+    def __init__(self) -> None:
+        self.cards = [Card(FIRST, "Fake H100"), Card(SECOND, "Fake H200")]
+        self.instances = [Card(INSTANCE, "Fake H100 MIG 1g.10gb")]
+        self.fault = 0
 
-def why(call: Callable[[], object]) -> str:
-    """The reason why a call has no answer, or "" if it has one."""
-    try:
-        call()
-    except Unavailable as reason:
-        return str(reason)
-    return ""
-
-
-class Fake:
-    """Controls of the fake library, which is loaded at the first use."""
-
-    @cached_property
-    def _library(self) -> ctypes.CDLL:
-        library = ctypes.CDLL(NAME)  # the copy that pynvml loads by this name too
-        library.fake_function.restype = ctypes.c_char_p
-        library.fake_number.restype = ctypes.c_char_p
-        library.fake_run.argtypes = [ctypes.c_int, ctypes.c_uint, ctypes.c_ulonglong]
-        return library
-
-    def reset(self) -> None:
-        """Return to the initial state."""
-        self._library.fake_reset()
-
-    def fail(self, function: str, code: int) -> None:
-        """Let a function of the library answer with an error code from now on."""
-        self._library.fake_fail(function.encode(), code)
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> "Driver":
+        """Put the driver below nvidia-ml-py."""
+        for name in FUNCTIONS:
+            monkeypatch.setattr(pynvml, name, lambda card, *rest, name=name: self._ask(card, name, *rest))
+        for name, function in {
+            "nvmlInit": self._init,
+            "nvmlSystemGetDriverVersion": lambda: "580.65.06",
+            "nvmlDeviceGetCount": lambda: len(self.cards),
+            "nvmlDeviceGetHandleByIndex": lambda index: self._opened(self.cards[index]),
+            "nvmlDeviceGetHandleByUUID": self._by_uuid,
+        }.items():
+            monkeypatch.setattr(pynvml, name, function)
+        return self
 
     def lose(self, card: int) -> None:
         """Let a GPU fall off the bus."""
-        self._library.fake_lose(card)
+        self.cards[card].refused = dict.fromkeys(["open", *FUNCTIONS], pynvml.NVML_ERROR_GPU_IS_LOST)
 
-    def rename(self, card: int, name: bytes) -> None:
-        """Give a GPU another name."""
-        self._library.fake_name(card, name)
+    def _init(self) -> None:
+        if self.fault:
+            raise pynvml.NVMLError(self.fault)
 
-    def start(self, card: int, pid: int, used: int) -> None:
-        """Add a process to a card's list."""
-        self._library.fake_run(card, pid, used)
+    def _opened(self, card: Card) -> Any:
+        return self._ask(card, "open")
 
-    def stop_all(self, card: int) -> None:
-        """Remove all processes from a card's list."""
-        self._library.fake_stop_all(card)
-
-    def set(self, card: int, number: str, value: int) -> None:
-        """Set a number of a card."""
-        if self._library.fake_set(card, number.encode(), ctypes.c_ulonglong(value)):
-            raise KeyError(number)
-
-    def numbers(self) -> list[str]:
-        """The names of all numbers that can be set."""
-        return self._names(self._library.fake_number)
-
-    def functions(self) -> list[str]:
-        """The names of all functions called so far in this process."""
-        return self._names(self._library.fake_function)
-
-    def called(self, call: Callable[[], object]) -> list[str]:
-        """The library's functions that a call uses."""
-        self._library.fake_forget_calls()
-        call()
-        return [name for index, name in enumerate(self.functions()) if self._library.fake_calls(index)]
+    def _by_uuid(self, uuid: str) -> Any:
+        for prefix, cards in (("GPU", self.cards), ("MIG", self.instances)):
+            for card in cards:
+                if uuid == f"{prefix}-{card.uuid}":
+                    return self._opened(card)
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
 
     @staticmethod
-    def _names(at: Callable[[int], bytes | None]) -> list[str]:
-        names: list[str] = []
-        while (name := at(len(names))) is not None:
-            names.append(name.decode())
-        return names
+    def _ask(card: Any, name: str, *rest: Any) -> Any:
+        if code := card.refused.get(name):
+            raise pynvml.NVMLError(code)
+        return card if name == "open" else FUNCTIONS[name](card, *rest)

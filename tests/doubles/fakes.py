@@ -127,8 +127,7 @@ class FakeWorker:
             case "device":
                 reason = "" if message["device"] in self.devices else "not there"
                 uuid = self.devices.get(message["device"])
-                cards: list[dict[str, Any]] = [{"name": "Fake", "uuid": uuid, "variables": {}}]
-                return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
+                return {"ok": True, "reason": reason, "no_energy": "no counter", "name": "Fake", "uuid": uuid}
             case "ceiling":
                 self._clock.seconds += 0.0 if message["again"] else 0.1
                 place = message["device"], message["dtype"], message["threads"]
@@ -166,7 +165,6 @@ def run_into(
     groups: Sequence[Group],
     settings: Settings,
     *,
-    previous_cards: Mapping[Any, str] | None = None,
     start_worker: Callable[..., Any] | None = None,
     now: Callable[[], float] | None = None,
     **options: Any,
@@ -174,7 +172,7 @@ def run_into(
     """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner."""
     overrides: dict[str, Any] = {"start_worker": start_worker, "now": now}
     given = {name: value for name, value in overrides.items() if value is not None}
-    with started(groups, settings, previous_cards=previous_cards, **given) as start:
+    with started(groups, settings, **given) as start:
         runner = Runner(groups, settings, start, folder, root=folder.path.parent, **given, **options)
         folder.write_info(INFO)
         runner.run()

@@ -59,7 +59,7 @@ def row(one: Case) -> Row:
         "busy": share,
         "lead at the end, ms": 1e3 * (totals["host_seconds"] - totals["submit_seconds"])[0] / WINDOWS,
         "launch-bound": is_bound,
-        "holds": is_right(is_bound, share) if device.launch() is not None else not is_bound,
+        "holds": is_right(is_bound, share) if not device.runs_host_code else not is_bound,
     }
 
 

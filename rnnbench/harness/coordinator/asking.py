@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.lanes import Stopped
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, is_reply
 from rnnbench.store.metrics import COMPILED
@@ -50,6 +49,10 @@ def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
     if request.reply is CountReply:
         return COUNTING_FACTOR * settings.deadline_seconds
     return settings.deadline_seconds
+
+
+class Stopped(Exception):
+    """A worker was ended because another one failed or the user stopped the command."""
 
 
 class Asker:

@@ -1,6 +1,5 @@
 """The best rates of the machine for a run, measured before its cases are timed and again after each replicate."""
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ def place_of(workload: Workload) -> Place:
 
 
 class Ceilings:
-    """The ceilings of a run, by device, dtype and number of threads; lanes may add to them at the same time."""
+    """The ceilings of a run, by device, dtype and number of threads."""
 
     def __init__(self, kernels: Path, known: Iterable[Mapping[str, Any]] = ()) -> None:
         """`kernels`: a folder for the kernels that workers build; `known`: ceilings of an earlier part of the run."""
         self._kernels = kernels
-        self._lock = threading.Lock()
         self._known = [Ceiling.from_json(content) for content in known]
         self._measured: list[Ceiling] = []
         self._notes: dict[str, None] = {}
@@ -70,5 +68,4 @@ class Ceilings:
         except UNUSABLE as fault:  # a case found the stream and answered in the worker's place
             self._notes[f"limits that a worker sent can't be used: {fault!r}"] = None
             return
-        with self._lock:
-            self._measured = best_of([*self._measured, ceiling])
+        self._measured = best_of([*self._measured, ceiling])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from rnnbench.harness import devices
+from rnnbench.harness.devices import nvml
 from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
@@ -34,7 +34,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
-        **devices.described(),
+        **nvml.read_all(),
         "load": load(),
         "software": {
             "python": platform.python_version(),

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from rnnbench.groups import cases_of
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
-from rnnbench.harness.coordinator.lanes import Lane, on_card, together, waves
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -88,64 +88,39 @@ class Preliminaries:
         on_ceilings(self._ceilings.measured)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
-        """Check and observe the new cases, those of one card one at a time."""
-        lane_waves = waves([lane for stage in self._start.stages for lane in stage])
-        queues = [[self._queue(lane) for lane in wave] for wave in lane_waves]
-        first = self._start.first.hand_over()
-        # The first worker has used every card and holds memory there: it is used again only if there is a single card.
-        cards = {lane.card.uuid for wave in lane_waves for lane in wave}
-        only = cards - {None} or cards
-        reusing = [
-            queue
-            for queue, lane in zip(queues[0], lane_waves[0], strict=True)
-            if queue.cases and {lane.card.uuid} == only and not lane.card.variables
-        ]
-        if first is not None and reusing:
+        """Check and observe the new cases, those of one device after those of another."""
+        queues = [self._queue(device) for device in self._start.devices]
+        if (first := self._start.first.hand_over()) is not None:
             first.pin(allowed_cores())
-            reusing[0].ready.append(first)
-        elif first is not None:
-            first.close()
-        self.notes += observe(queues, lambda: self._now() < until, on_done)
+            queues[0].ready.append(first)
+        self.notes += observe([[queue] for queue in queues], lambda: self._now() < until, on_done)
 
-    def _queue(self, lane: Lane) -> Queue:
+    def _queue(self, device: str) -> Queue:
         cases = deque[Case]()
-        for group in sweeps_in_turn(lane.groups):
+        for group in sweeps_in_turn([group for group in self._groups if group.workload.device == device]):
             new = [case for case in group.cases if self._recorder.unobserved(case)]
             cases.extend(sorted(new, key=lambda case: not case.is_reference))
-        workers = workers_for(cases, len(allowed_cores())) if is_shared(lane.device) else 1
-        return Queue(self._recorder, cases, partial(on_card(lane, self._start_worker), OBSERVER), workers)
+        workers = workers_for(cases, len(allowed_cores())) if is_shared(device) else 1
+        return Queue(self._recorder, cases, partial(self._start_worker, OBSERVER), workers)
 
     def _measure_energy(self, until: float) -> None:
-        """Measure the energy of each case if there is a counter for it, one case at a time on each card."""
-        for stage in self._start.stages:
-            askers = [Asker(self._settings, partial(on_card(lane, self._start_worker), OBSERVER)) for lane in stage]
-            jobs = [
-                partial(self._measure_energy_of, lane, asker, until) for lane, asker in zip(stage, askers, strict=True)
-            ]
-            try:
-                together(jobs, partial(_stop_all, askers))
-            finally:
-                for asker in askers:
-                    asker.close()
-
-    def _measure_energy_of(self, lane: Lane, asker: Asker, until: float) -> None:
-        for case in (case for group in sweeps_in_turn(lane.groups) for case in group.cases):
-            known = self._recorder.measurements[case.key]
-            has_no_counter = self._start.devices[case.workload.device]["no_energy"]
-            if not known.works or "energy_joules" in known.metrics or has_no_counter:
-                continue
-            if self._now() >= until:
-                reason = f"not reached within {ENERGY_SHARE:.0%} of the budget"
-                self._recorder.add_metrics(case, {}, {"energy_joules": reason})
-                continue
-            request = self._recorder.building.energy(case, self._settings.window_seconds)
-            reply = asker.ask(request, lane.cores(case.workload.cores))
-            if reply["ok"]:
-                self._recorder.add_metrics(case, reply["values"], reply["missing"])
-            else:
-                self._recorder.add_metrics(case, {}, {"energy_joules": reply["reason"]})
-
-
-def _stop_all(askers: Sequence[Asker]) -> None:
-    for asker in askers:
-        asker.stop()
+        """Measure the energy of each case if there is a counter for it, one case after another."""
+        asker = Asker(self._settings, partial(self._start_worker, OBSERVER))
+        try:
+            for case in cases_of(sweeps_in_turn(self._groups)):
+                known = self._recorder.measurements[case.key]
+                has_no_counter = self._start.devices[case.workload.device]["no_energy"]
+                if not known.works or "energy_joules" in known.metrics or has_no_counter:
+                    continue
+                if self._now() >= until:
+                    reason = f"not reached within {ENERGY_SHARE:.0%} of the budget"
+                    self._recorder.add_metrics(case, {}, {"energy_joules": reason})
+                    continue
+                request = self._recorder.building.energy(case, self._settings.window_seconds)
+                reply = asker.ask(request, measuring_cores(case.workload.cores))
+                if reply["ok"]:
+                    self._recorder.add_metrics(case, reply["values"], reply["missing"])
+                else:
+                    self._recorder.add_metrics(case, {}, {"energy_joules": reply["reason"]})
+        finally:
+            asker.close()

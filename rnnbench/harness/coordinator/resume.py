@@ -8,6 +8,7 @@ from typing import Any
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.errors import UserError
 from rnnbench.groups import grouped
+from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
@@ -35,12 +36,6 @@ class RunState:
     workers: int = 0
     repeats: int = 0  # replicates that were spoilt and made again
     seconds: float = 0.0  # from the run's start to its last window's end
-
-    @property
-    def previous_cards(self) -> dict[Workload, str]:
-        """The UUID of the card that each group was measured on, if it has one."""
-        uuids = {visit.group.workload: visit.device_uuid for visit in self.visits}
-        return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}
 
     @property
     def groups(self) -> list[Group]:
@@ -110,6 +105,21 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:
         raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
+
+
+def refuse_other_cards(path: Path, state: RunState, devices: Mapping[str, DeviceReply]) -> None:
+    """Raise UserError if groups were measured on another card than their device is now.
+
+    An older rnnbench spread the groups of a run over several cards: such a run can only be read.
+    """
+    for visit in state.visits:
+        device = visit.group.workload.device
+        then, now = visit.device_uuid, devices[device]["uuid"]
+        if then not in (None, now):
+            raise UserError(
+                f"{path}: groups of {device} were measured on the card {then}, and {device} is {now or 'no card'} now; "
+                "choose that card by CUDA_VISIBLE_DEVICES, or start a new run"
+            )
 
 
 def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: list[dict[str, Any]]) -> None:

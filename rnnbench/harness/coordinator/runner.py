@@ -1,30 +1,40 @@
-"""The coordinator: rounds of replicates, one in each lane; lanes of different cards at the same time."""
+"""The coordinator: replicates, in each of which a fresh worker visits groups in shuffled order."""
 
 import itertools
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnbench.analysis.replicate import log_seconds
 from rnnbench.groups import cases_of
-from rnnbench.harness.coordinator.ceilings import Ceilings
-from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
-from rnnbench.harness.coordinator.lanes import Lane, together
+from rnnbench.harness.coordinator.asking import hello
+from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
 from rnnbench.harness.coordinator.preliminaries import Preliminaries
-from rnnbench.harness.coordinator.process import WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.turns.needed import TimeNeeded, longest
-from rnnbench.harness.turns.planner import has_ratio
+from rnnbench.harness.coordinator.telemetry import Telemetry
+from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.harness.devices import is_shared
+from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.harness.machine.variables import library_notes
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
+from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import NOT_REACHED, Group, Measurement
+from rnnbench.store.records import NOT_REACHED, Group, Measurement, Window
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
+
+SIDE = ""  # name of the only side of a visit
 
 
 class Runner:
@@ -53,66 +63,64 @@ class Runner:
         run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
         `on_ceilings` gets the measured ceilings before anything is timed, and may raise to end the run.
         """
+        state = state or RunState()
         self.groups = groups
         self.settings = settings
-        self._state = state or RunState()
+        self.replicates = state.replicates  # finished ones
+        self._folder = folder
         self._on_progress = on_progress
         self._on_ceilings = on_ceilings
         self._start_worker = start_worker
+        self._now = now
+        self._began = start.began - state.seconds
         self._rng = random.Random(seed)
+        missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
         self._recorder = Recorder(
-            folder,
-            cases_of(groups),
-            root,
-            settings,
-            measurements=self._state.measurements,
-            missing_on=_missing_on(start),
+            folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
         )
         self.ceilings = Ceilings(start.kernels, ceilings)
-        self._shared = Shared(
-            folder,
-            self._recorder,
-            settings,
-            names=(f"{prefix}{number:04d}" for number in itertools.count(self._state.workers)),
-            now=now,
-            started=start.began - self._state.seconds,
-            repeats=Repeats(self._state.repeats),
-            on_visit=self._tell,
-            ceilings=self.ceilings,
-            notes=list(start.notes),
-        )
-        self.notes = self._shared.notes
+        self.notes = library_notes()
         self.preliminaries = Preliminaries(
             groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
         )
-        self._stages = [[self._runner(lane, start.worker_seconds) for lane in stage] for stage in start.stages]
-        self._running: list[LaneRunner] = []
+        self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
+        self._repeats = Repeats(state.repeats)
+        self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
+        self._visitor = Visitor(settings, self._rng, lambda: self.seconds)
+        self._planner = Planner(groups, settings)
+        self._planner.add_start(start.worker_seconds)
+        for visit in state.visits:
+            self._planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+            self._visitor.remember(visit.windows)
+        self._worker: WorkerProcess | None = None
+        self._workers: list[str] = []  # of the replicate
+        self._visits: list[Group] = []  # of the replicate
+        self._done = 0  # number of these that are finished
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
-        left = self._shared.left
         try:
             self.preliminaries.run(
-                left, lambda done, total: self._on_progress(Progress(0, done, total, None)), self._on_ceilings
+                self._left, lambda done, total: self._on_progress(Progress(0, done, total, None)), self._on_ceilings
             )
             self.notes += self.preliminaries.notes
-            while self._round():
-                pass
-            self._close_unreached()
+            while chosen := self._planner.next_visits(self._left):
+                self._replicate(chosen)
+            for case in cases_of(self.groups):  # that the budget left out
+                if self.measurements[case.key].status == "pending":
+                    self._recorder.drop(case, "pending", NOT_REACHED)
         finally:
-            for runner in self._lanes():
-                runner.close()
+            self._close()
             for reason, cases in Counter(self._recorder.given_up.values()).items():
                 self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
-            for runner in self._lanes():
-                self.notes += runner.telemetry.notes(runner.lane.name)
-            self.notes += self._shared.repeats.notes() + self._recorder.notes() + self.ceilings.notes()
+            for telemetry in self._telemetry:
+                self.notes += telemetry.notes()
+            self.notes += self._repeats.notes() + self._recorder.notes() + self.ceilings.notes()
 
     @property
     def missed(self) -> int:
         """Number of groups with a ratio less precise than requested."""
-        missed = (group for runner in self._lanes() for group in runner.planner.missed())
-        return sum(has_ratio(group, self.measurements) for group in missed)
+        return sum(has_ratio(group, self.measurements) for group in self._planner.missed())
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
@@ -122,90 +130,100 @@ class Runner:
     @property
     def time_needed(self) -> TimeNeeded | None:
         """The time for all replicates that are still wanted; None if none is."""
-        stages = [
-            longest([needed for runner in stage if (needed := runner.planner.time_needed()) is not None])
-            for stage in self._stages
-        ]
-        known = [stage for stage in stages if stage is not None]
-        if not known:
-            return None
-        return TimeNeeded(sum(stage.seconds for stage in known), any(stage.is_least for stage in known))
+        return self._planner.time_needed()
 
     @property
     def case_seconds(self) -> float | None:
-        """Expected seconds of a case in another replicate, in the slowest lane; None if none has been timed."""
-        known = [seconds for runner in self._lanes() if (seconds := runner.planner.case_seconds()) is not None]
-        return max(known, default=None)
-
-    @property
-    def replicates(self) -> int:
-        """Finished replicates of the lane that has the most."""
-        return max((runner.replicates for runner in self._lanes()), default=self._state.replicates)
+        """Expected seconds of a case in another replicate; None if none has been timed."""
+        return self._planner.case_seconds()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began, without the time between its parts."""
-        return self._shared.seconds
+        return self._now() - self._began
 
-    def _runner(self, lane: Lane, worker_seconds: float) -> LaneRunner:
-        """A runner that knows what an earlier part of the run did in its lane, and how long a worker takes to start."""
-        runner = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
-        runner.planner.add_start(worker_seconds)
-        workloads = {group.workload for group in lane.groups}
-        visits = [visit for visit in self._state.visits if visit.group.workload in workloads]
-        runner.remember(visits, self._state.replicates)
-        return runner
+    @property
+    def _left(self) -> float | None:
+        """Seconds left of the budget, if there is one."""
+        budget = self.settings.budget_seconds
+        return None if budget is None else budget - self.seconds
 
-    def _lanes(self) -> list[LaneRunner]:
-        return [runner for stage in self._stages for runner in stage]
+    def _replicate(self, chosen: Sequence[Group]) -> None:
+        """Let a fresh worker visit groups; the replicate is taken back if a device was held back meanwhile."""
+        # Shuffled, but with all sweeps in turn: the budget may end within the replicate. A GPU's driver has threads of
+        # its own, so what runs on the processor comes first.
+        shuffled = sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
+        self._visits = sorted(shuffled, key=lambda group: not is_shared(group.workload.device))
+        self._done, self._workers, began = 0, [], self._now()
+        self._start()
+        self._sample("before")
+        for group in self._visits:
+            left = self._left
+            seconds_left = self._planner.seconds_left(self._visits[self._done :], left)
+            self._on_progress(Progress(self.replicates + 1, self._done, len(self._visits), seconds_left))
+            if left is not None and left < 0:
+                break
+            started = self._now()
+            while (windows := self._visit(group)) is None:
+                self._close()
+                self._start()
+            self._planner.add_visit(group, self._now() - started, log_seconds(windows))
+            self._done += 1
+            self._sample("visit", group.workload.device)
+        self._measure_ceilings_again()
+        self._close()
+        self.replicates += not self._take_back(self._now() - began)
 
-    def _round(self) -> bool:
-        """Run one replicate in every lane that needs one; returns whether any did."""
-        any_ran = False
-        # In another order each time: a budget that ends within a round should not always leave out the same stage.
-        for stage in self._rng.sample(self._stages, len(self._stages)):
-            self._running = [runner for runner in stage if runner.choose()]
-            for runner in self._running:  # they start together, on all cores, while nothing is measured
-                runner.start()
-            for runner in self._running:
-                runner.wait_ready()
-            if self._running:
-                any_ran = True
-                together([runner.replicate for runner in self._running], self._stop)
-        return any_ran
+    def _start(self) -> None:
+        """Start a worker of the replicate; raises UserError if none can start."""
+        started = self._now()
+        self._workers.append(next(self._names))
+        self._worker = self._start_worker(self._workers[-1])
+        hello(self._worker)
+        self._planner.add_start(self._now() - started)
 
-    def _stop(self) -> None:
-        """End the work of other threads; those that wait for a worker get WorkerLost."""
-        self._shared.stopped.set()
-        for runner in self._lanes():
-            runner.kill()
+    def _visit(self, group: Group) -> list[Window] | None:
+        """Measure a group once; returns None if a fresh worker must repeat it."""
+        assert self._worker is not None
+        cores = measuring_cores(group.workload.cores)
+        sides = {SIDE: VisitSide(self._worker, self._recorder, cores, cores)}
+        try:
+            return self._visitor.visit(group, sides, self.replicates, self.settings.windows)[SIDE]
+        except CaseLost as lost:
+            self.notes.append(self._recorder.drop_lost(lost.case, lost.reason))
+        except VisitCut:
+            pass  # the recorder has noted why
+        return None
 
-    def _close_unreached(self) -> None:
-        """Record why the cases that the budget left out are pending."""
-        for case in cases_of(self.groups):
-            if self._recorder.measurements[case.key].status == "pending":
-                self._recorder.drop(case, "pending", NOT_REACHED)
+    def _sample(self, when: str, device: str = "") -> None:
+        """Sample a device, or all of them."""
+        for telemetry in self._telemetry:
+            if device in ("", telemetry.device):
+                self._folder.add_sample(telemetry.sample(self.replicates, when, self.seconds))
 
-    def _tell(self) -> None:
-        done = sum(runner.done for runner in self._running)
-        visits = sum(len(runner.visits) for runner in self._running)
-        replicate = max(runner.replicates for runner in self._running) + 1
-        self._on_progress(Progress(replicate, done, visits, self._seconds_left()))
+    def _measure_ceilings_again(self) -> None:
+        """Measure the ceilings of the visited groups in the worker that timed them; a lost worker changes nothing."""
+        worker = self._worker
+        assert worker is not None
+        for place in dict.fromkeys(place_of(group.workload) for group in self._visits[: self._done]):
+            worker.pin(measuring_cores(place[2]))
+            with suppress(WorkerLost):
+                self.ceilings.measure_again(partial(self._recorder.ask, worker), place)
 
-    def _seconds_left(self) -> float | None:
-        """Expected seconds until the end: stages come one after another, and each takes as long as its longest lane."""
-        total, left = 0.0, self._shared.left
-        for stage in self._stages:
-            of_stage = 0.0
-            for runner in stage:
-                seconds = runner.seconds_left(running=runner in self._running)
-                if seconds is None:
-                    return None
-                of_stage = max(of_stage, seconds)
-            total += of_stage
-        return total if left is None else min(total, max(0.0, left))
+    def _take_back(self, took: float) -> bool:
+        """Discard the replicate if a device was held back and it may be repeated; returns whether it was."""
+        spoilt = [f"{each.device}: {', '.join(why)}" for each in self._telemetry if (why := each.spoilt_by)]
+        left = self._left
+        if not spoilt or not self._repeats.grant("; ".join(spoilt), in_time=left is None or left > took):
+            return False
+        for worker in self._workers:
+            self._folder.set_aside(worker)
+        for group in self._visits[: self._done]:
+            self._planner.forget_visit(group)
+        return True
 
-
-def _missing_on(start: RunStart) -> dict[str, dict[str, str]]:
-    """The metrics that each device can't have, with the reason."""
-    return {name: {"energy_joules": reply["no_energy"]} for name, reply in start.devices.items() if reply["no_energy"]}
+    def _close(self) -> None:
+        """End the worker, whatever it is doing."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None

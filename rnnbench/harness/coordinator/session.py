@@ -15,6 +15,7 @@ from rnnbench.harness.coordinator.resume import (
     OtherMachine,
     RunState,
     read_state,
+    refuse_other_cards,
     refuse_other_cells,
     refuse_other_machine,
     refuse_other_rates,
@@ -85,7 +86,8 @@ def resume_run(
         stored = (measurement.case for measurement in state.measurements.values())
         refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
         groups = suite.with_sweeps(state.groups)
-        with started(groups, settings, previous_cards=state.previous_cards) as start:
+        with started(groups, settings) as start:
+            refuse_other_cards(path, state, start.devices)
             current = environment.describe(suite.file.parent) | {"worker": start.software}
             refuse_other_machine(path, info, current)
             root = suite.file.parent

@@ -1,21 +1,19 @@
 """The start of a run: the first worker describes itself and the devices, and the run is planned accordingly."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import Asker, hello
-from rnnbench.harness.coordinator.lanes import Lane, plan_lanes
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
-from rnnbench.harness.devices import Card
+from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
-from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
@@ -27,11 +25,10 @@ OBSERVER = "observer"  # name of the workers that time nothing
 class RunStart:
     """What is known about a run before anything is measured, and the worker that reported it."""
 
-    first: Asker  # its worker sees all devices
+    first: Asker
     hello: dict[str, Any]
     devices: dict[str, DeviceReply]  # of the groups, by name
-    stages: list[list[Lane]]  # one after another; the lanes of a stage at the same time
-    notes: list[str]
+    settings: dict[str, str]  # of torch, that the cases get; those that depend on device or dtype
     began: float  # on the clock of the run
     worker_seconds: float  # that the worker took to start
     kernels: Path  # a folder for kernels that workers build for this machine
@@ -43,12 +40,13 @@ class RunStart:
 
     @property
     def software(self) -> dict[str, Any]:
-        """The worker's hello, and the cards that are used of each device."""
-        cards: dict[str, list[dict[str, Any]]] = {}
-        for lane in (lane for stage in self.stages for lane in stage):
-            if lane.card.uuid:
-                cards.setdefault(lane.device, []).append({"name": lane.card.name, "uuid": lane.card.uuid})
-        return self.hello | {"devices": cards}
+        """The worker's hello with the settings that its cases get, and the card that each device is."""
+        cards = {
+            name: [{"name": reply["name"], "uuid": reply["uuid"]}]
+            for name, reply in self.devices.items()
+            if reply["uuid"]
+        }
+        return self.hello | {"settings": self.hello.get("settings", {}) | self.settings, "devices": cards}
 
 
 @contextmanager
@@ -56,14 +54,12 @@ def started(
     groups: Sequence[Group],
     settings: Settings,
     *,
-    previous_cards: Mapping[Workload, str] | None = None,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunStart]:
     """Start the first worker, which ends with the context; workers of the context share a cache of torch.compile.
 
-    `previous_cards`: the UUIDs of the cards that groups were measured on before, and will be again. Raises UserError if
-    no worker can start or one of these cards is missing.
+    Raises UserError if no worker can start.
     """
     began = now()
     with compiler_cache(), scratch("kernels") as kernels:
@@ -73,8 +69,8 @@ def started(
             about = hello(worker)
             worker_seconds = now() - began
             devices = {name: _device(first, name) for name in dict.fromkeys(group.workload.device for group in groups)}
-            stages, notes = plan_lanes(groups, devices, previous_cards or {})
-            yield RunStart(first, about, devices, stages, [*library_notes(), *notes], began, worker_seconds, kernels)
+            of_cases = case_settings(group.workload for group in groups)
+            yield RunStart(first, about, devices, of_cases, began, worker_seconds, kernels)
         finally:
             first.close()
 
@@ -84,4 +80,22 @@ def _device(first: Asker, name: str) -> DeviceReply:
     if reply["ok"]:
         return reply
     # The driver lists the device, but it does not work.
-    return DeviceReply(ok=True, reason=reply["reason"], no_energy=reply["reason"], cards=[asdict(Card())])
+    return DeviceReply(ok=True, reason=reply["reason"], no_energy=reply["reason"], name="", uuid=None)
+
+
+def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
+    """The settings of torch that cases get for their device and dtype, by name; each value with its cases if several.
+
+    A worker's hello has the values before its first case, which say nothing of the cases.
+    """
+    values: dict[str, dict[str, dict[str, None]]] = {}  # setting -> value -> device and dtype
+    for workload in workloads:
+        kind = workload.device.partition(":")[0]
+        for name, value in BACKENDS[kind].settings(workload.dtype).items() if kind in BACKENDS else ():
+            values.setdefault(name, {}).setdefault(str(value), {})[f"{workload.device} {workload.dtype}"] = None
+    return {
+        name: next(iter(by_value))
+        if len(by_value) == 1
+        else "; ".join(f"{value}: {', '.join(places)}" for value, places in by_value.items())
+        for name, by_value in values.items()
+    }

@@ -1,45 +1,54 @@
-"""Samples of a run's device, taken before and after each replicate and never inside a window."""
+"""Samples of a GPU that a run uses, taken before each replicate and after each visit, never inside a window."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from rnnbench.harness import devices
-from rnnbench.harness.devices import Monitor
+from rnnbench.harness.devices import nvml
 
-
-def _monitor(device: str, uuid: str) -> Monitor | None:
-    return devices.backend(device).monitor(uuid)
+SPOILING_SHARE = 0.01  # of a replicate's seconds; clocks that are held back for less change no time by more than that
+HEAT = "heat, by its counter"  # a reason
 
 
 class Telemetry:
-    """The samples of a device, if it can be monitored; they say why a value can't be read."""
+    """The samples of a GPU; they say why a value can't be read."""
 
-    def __init__(self, device: str, uuid: str | None, monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
+    def __init__(self, device: str, uuid: str) -> None:
         """`uuid`: as torch writes it."""
-        self._device, self._uuid = device, uuid
-        self._monitor = monitor(device, uuid) if uuid else None
-        self._held_back: Counter[str] = Counter()  # reason -> samples
-        self._samples = 0
-        self.spoilt_by: list[str] = []  # what held the device back in the last replicate, which then can't count
+        self.device, self._uuid = device, uuid
+        self._gpu = nvml.open_gpu(uuid)
+        self._held_back: Counter[str] = Counter()  # reason -> replicates
+        self._replicates = 0
+        self._first: dict[str, Any] = {}  # sample of the replicate
+        self.spoilt_by: list[str] = []  # what held the GPU back in the replicate, which then can't count
 
-    def sample(self, replicate: int, when: Literal["before", "after"], seconds: float) -> dict[str, Any] | None:
-        """A line for `telemetry.jsonl`; `seconds` since the run began."""
-        if self._monitor is None:
-            return None
-        readings = self._monitor.sample()
-        reasons = readings.values.get("throttle_reasons", ())
-        spoiling = [reason for reason in reasons if reason in self._monitor.spoiling]
-        self.spoilt_by = list(dict.fromkeys([*(self.spoilt_by if when == "after" else ()), *spoiling]))
-        self._held_back.update(reasons)
-        self._samples += 1
-        moment = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
-        identity = {"device": self._device, "device_uuid": self._uuid}
-        return {**moment, **identity, **readings.values, "missing": readings.missing}
+    def sample(self, replicate: int, when: str, seconds: float) -> dict[str, Any]:
+        """Return a line for `telemetry.jsonl`; `when`: `before` begins a replicate; `seconds` since the run began."""
+        readings = self._gpu.sample()
+        line = {
+            "replicate": replicate,
+            "when": when,
+            "seconds": round(seconds, 3),
+            "device": self.device,
+            "device_uuid": self._uuid,
+            **readings.values,
+            "missing": readings.missing,
+        }
+        if when == "before":
+            self._first, self.spoilt_by = line, []
+            self._replicates += 1
+        reasons = [reason for reason in line.get("throttle_reasons", ()) if reason in nvml.SPOILING]
+        # The card may be idle again when it is sampled, and its clocks free: the counter shows what was between.
+        heat = line.get("thermal_seconds", 0.0) - self._first.get("thermal_seconds", float("inf"))
+        if heat > SPOILING_SHARE * (line["seconds"] - self._first["seconds"]):
+            reasons.append(HEAT)
+        new = [reason for reason in reasons if reason not in self.spoilt_by]
+        self.spoilt_by += new
+        self._held_back.update(new)
+        return line
 
-    def notes(self, name: str) -> list[str]:
-        """Notes for the reader if the device's clocks were held back; `name` is how they call the device."""
+    def notes(self) -> list[str]:
+        """Notes for the reader if the GPU's clocks were held back."""
         return [
-            f"{name} was held back ({reason}) in {count} of {self._samples} samples"
+            f"{self.device} was held back ({reason}) in {count} of {self._replicates} replicates"
             for reason, count in self._held_back.items()
         ]

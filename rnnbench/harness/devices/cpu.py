@@ -4,14 +4,13 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from rnnbench.harness.devices import meters
 from rnnbench.harness.devices.cgroup import memory_limits
-from rnnbench.harness.devices.device import Blocks, Call, Card, Clocked
+from rnnbench.harness.devices.device import Blocks, Call, Clocked
+from rnnbench.harness.devices.meters import Rapl
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
@@ -59,24 +58,6 @@ class Cpu:
 
         backends: Any = torch.backends  # untyped in torch
         return {"onednn": backends.mkldnn.is_available(), "cpu_capability": backends.cpu.get_cpu_capability()}
-
-    @staticmethod
-    def described() -> dict[str, Any]:
-        """Empty: the description of the machine includes the processor."""
-        return {}
-
-    @staticmethod
-    def empty_cache() -> None:
-        """Do nothing: torch's allocator on the CPU keeps no memory for later calls."""
-
-    @staticmethod
-    def current_readings() -> dict[str, Any]:
-        """Empty: the description of the machine includes its load."""
-        return {}
-
-    @staticmethod
-    def monitor(uuid: str) -> None:
-        """None: the processor is not sampled around replicates."""
 
     def clock(
         self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
@@ -129,9 +110,9 @@ class Cpu:
         """None: there is only one processor."""
         return None
 
-    def cards(self) -> list[Card]:
-        """A single entry: there is only one processor."""
-        return [Card()]
+    def model(self) -> str:
+        """Empty: the description of the machine includes the processor."""
+        return ""
 
     def memory_bytes(self) -> int | None:
         """The machine's memory in bytes, or less if a container or the shell sets a limit; None if none is told."""
@@ -146,18 +127,11 @@ class Cpu:
 
         return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
 
-    def meter(self) -> meters.Meter:
+    def meter(self) -> Rapl:
         """The processor's energy counters; raises Unavailable."""
-        meter = meters.Rapl(meters.POWERCAP)
+        meter = Rapl()
         meter.read()
         return meter
-
-    def launch(self) -> None:
-        """None: there are no kernels to launch."""
-
-    def snapshot(self, timed: "TimedCall", file: Path) -> bool:
-        """False: torch's allocator on the CPU keeps no history, so only the profiler shows memory over time."""
-        return False
 
 
 def _flush() -> None:

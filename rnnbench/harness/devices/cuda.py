@@ -1,4 +1,4 @@
-"""An NVIDIA GPU: calls are queued, and marks on the device's own time line time them."""
+"""An NVIDIA GPU (or AMD's, by torch for ROCm): calls are queued, and marks on the device's own time line time them."""
 
 import itertools
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.devices.device import Blocks, Call, Card, Clocked
-from rnnbench.harness.devices.meters import GpuEnergy, Meter
-from rnnbench.harness.devices.time_line import Mark, Stream, TimeLine
+from rnnbench.harness.devices.device import Blocks, Call, Clocked
+from rnnbench.harness.devices.meters import GpuEnergy
+from rnnbench.harness.devices.time_line import Mark, Stream
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
@@ -31,7 +31,7 @@ class Cuda:
     is_shared = False  # each case may need all of its memory
     runs_host_code = False
 
-    def __init__(self, name: str, line: TimeLine | None = None, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, name: str, line: Stream | None = None, now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
         self._line = line or Stream(name)
         self._now = now
@@ -41,8 +41,8 @@ class Cuda:
         """Why the device with this name can't be used; empty if it can be used."""
         import torch
 
-        if torch.version.cuda is None:
-            return f"torch {torch.__version__} is built without CUDA"
+        if torch.version.cuda is None and torch.version.hip is None:
+            return f"torch {torch.__version__} is built without CUDA and without ROCm"
         if not torch.cuda.is_available():
             return "torch finds no CUDA device or driver"
         count = torch.cuda.device_count()
@@ -63,30 +63,21 @@ class Cuda:
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """The versions of `cuda` and `cudnn` that torch uses, and the names of the `gpus`."""
+        """The versions of `cuda` (or ROCm) and `cudnn` that torch uses, and the names of the `gpus` of the machine.
+
+        The driver tells the names, since asking torch for them would start CUDA in every worker, also of a CPU's cases.
+        """
         import torch
 
-        # If a GPU is lost or cuDNN is not the one that torch was built with, cases that need neither still run.
+        # If cuDNN is not the one that torch was built with, cases that need none still run.
         cudnn: Any = torch.backends.cudnn  # untyped in torch
         try:
             version = cudnn.version() if cudnn.is_available() else None
         except RuntimeError as fault:
-            version = _not_told(fault)
-        try:
-            gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        except (RuntimeError, AssertionError) as fault:
-            gpus = [_not_told(fault)]
-        return {"cuda": torch.version.cuda, "cudnn": version, "gpus": gpus}
-
-    @staticmethod
-    def described() -> dict[str, Any]:
-        """NVML's description of each GPU, with a reason for each missing reading; or why NVML does not answer."""
-        return _of_gpus(nvml.Gpu.describe)
-
-    @staticmethod
-    def current_readings() -> dict[str, Any]:
-        """`described`, plus the readings that change over time and the processes on each GPU."""
-        return _of_gpus(nvml.Gpu.stand)
+            version = f"not told: {str(fault).splitlines()[0]}"
+        rocm = torch.version.hip and f"ROCm {torch.version.hip}"
+        gpus = [gpu["name"] for gpu in nvml.read_all().values() if "name" in gpu]
+        return {"cuda": torch.version.cuda or rocm, "cudnn": version, "gpus": gpus}
 
     @staticmethod
     def empty_cache() -> None:
@@ -102,14 +93,6 @@ class Cuda:
         if cuda.is_initialized():
             torch._C._cuda_clearCublasWorkspaces()
             cuda.empty_cache()
-
-    @staticmethod
-    def monitor(uuid: str) -> nvml.Gpu:
-        """The GPU in NVML; if NVML can't open it, every reading is missing with that reason."""
-        try:
-            return nvml.open_gpu(uuid)
-        except Unavailable as reason:
-            return nvml.Gpu(None, str(reason))
 
     def clock(
         self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
@@ -179,22 +162,17 @@ class Cuda:
         """None: NVML calls take time, so the coordinator makes them around replicates and not in a window."""
         return None
 
-    def uuid(self) -> str | None:
+    def uuid(self) -> str:
         """The UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
         import torch
 
         return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
 
-    def cards(self) -> list[Card]:
-        """All GPUs that torch sees for `cuda`, or the one GPU that `cuda:1` names."""
+    def model(self) -> str:
+        """The name that the driver gives the card."""
         import torch
 
-        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if self.name == "cuda" else [self.name]
-        gpus = [torch.cuda.get_device_properties(torch.device(name)) for name in names]
-        return [
-            Card(gpu.name, str(gpu.uuid), {"CUDA_VISIBLE_DEVICES": f"GPU-{gpu.uuid}"} if len(gpus) > 1 else {})
-            for gpu in gpus
-        ]
+        return str(torch.cuda.get_device_properties(torch.device(self.name)).name)
 
     def memory_bytes(self) -> int | None:
         """The total memory of the card in bytes."""
@@ -207,13 +185,14 @@ class Cuda:
 
         `process_bytes` also includes the CUDA context, loaded libraries, and the case's models and inputs.
         """
-        gpu = partial(nvml.open_gpu, self.uuid() or "")
-        return Readings.of(
-            {
-                "reserved_bytes": lambda: self.reserved_bytes(timed),
-                "process_bytes": lambda: gpu().process_bytes(os.getpid()),
-            }
-        )
+        return Readings.of({"reserved_bytes": lambda: self.reserved_bytes(timed), "process_bytes": self._process_bytes})
+
+    def _process_bytes(self) -> int:
+        """The memory of this process according to the driver; raises Unavailable."""
+        used = nvml.open_gpu(self.uuid()).processes().get(os.getpid(), 0)
+        if not used:  # even a bare CUDA context takes memory
+            raise Unavailable("NVML tells no memory of this process (in a container process ids differ)")
+        return used
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Bytes that torch's caching allocator requests from the driver for one call, starting from an empty cache.
@@ -234,9 +213,9 @@ class Cuda:
             self.synchronize()
             return recorded + torch.cuda.max_memory_reserved(device) - before
 
-    def meter(self) -> Meter:
+    def meter(self) -> GpuEnergy:
         """The GPU's energy counter; raises Unavailable."""
-        meter = GpuEnergy(nvml.open_gpu(self.uuid() or ""))
+        meter = GpuEnergy(nvml.open_gpu(self.uuid()))
         meter.read()
         return meter
 
@@ -247,7 +226,7 @@ class Cuda:
         spin: Any = torch.cuda._sleep  # untyped in torch
         return partial(spin, 0)
 
-    def snapshot(self, timed: "TimedCall", file: Path) -> bool:
+    def snapshot(self, timed: "TimedCall", file: Path) -> None:
         """Write the caching allocator's history of one call, with the Python and C++ stack of each memory block."""
         import torch
 
@@ -262,7 +241,6 @@ class Cuda:
                 memory._dump_snapshot(str(file))
             finally:
                 memory._record_memory_history(enabled=None)
-        return True
 
 
 def _pool_bytes(pool: tuple[int, int]) -> int:
@@ -274,15 +252,3 @@ def _pool_bytes(pool: tuple[int, int]) -> int:
     if not segments:
         raise Unavailable("torch's allocator does not list the pool of this recording")
     return sum(segments)
-
-
-def _of_gpus(read: Callable[[nvml.Gpu], Readings]) -> dict[str, Any]:
-    try:
-        by_gpu = [read(gpu) for gpu in nvml.open_gpus()]
-    except Unavailable as reason:
-        return {"gpu": str(reason)}
-    return {f"gpu {index}": readings.values | {"not known": readings.missing} for index, readings in enumerate(by_gpu)}
-
-
-def _not_told(fault: Exception) -> str:
-    return f"not told: {str(fault).partition(chr(10))[0]}"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from rnnbench.harness.devices.nvml import Gpu
 from rnnbench.store.readings import Unavailable
@@ -13,26 +12,13 @@ POWERCAP = Path("/sys/class/powercap")
 Counters = Mapping[str, float]  # counter's name -> joules since its own start
 
 
-class Meter(Protocol):
-    """Energy counters that run all the time."""
-
-    least_seconds: float  # minimum length of a window, so that the steps of the counters are small beside it
-    scope: str  # what the counters include, for a report
-
-    def read(self) -> Counters:
-        """The current values of the counters; raises Unavailable."""
-        ...
-
-    def joules(self, before: Counters, after: Counters) -> float:
-        """The energy between two readings; raises Unavailable if they do not determine it."""
-        ...
-
-
 class Rapl:
-    """The processor's own counters (Intel's name; AMD's go through the same driver), one for each package."""
+    """The processor's own counters (Intel's name; AMD's go through the same driver), one for each package.
 
-    least_seconds = 0.5  # the counters step about every millisecond, sometimes later
-    scope = "all processor packages, idle power and other processes included, memory not"
+    They include all processor packages, idle power and other processes, but not memory.
+    """
+
+    least_seconds = 0.5  # of a window; the counters step about every millisecond, sometimes later
 
     def __init__(self, root: Path = POWERCAP) -> None:
         if not root.is_dir():
@@ -69,10 +55,9 @@ class Rapl:
 
 
 class GpuEnergy:
-    """A GPU's total energy counter."""
+    """A GPU's total energy counter: of the whole board with its memory, idle power and other processes."""
 
-    least_seconds = 2.0  # the counter steps every 0.1 s or more often
-    scope = "the whole GPU board with its memory, idle power and other processes included"
+    least_seconds = 2.0  # of a window; the counter steps every 0.1 s or more often
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
@@ -86,6 +71,9 @@ class GpuEnergy:
         if after["gpu"] < before["gpu"]:
             raise Unavailable("the GPU's energy counter went backwards (was the driver reloaded?)")
         return _moved("the GPU's energy counter", after["gpu"] - before["gpu"])
+
+
+Meter = Rapl | GpuEnergy
 
 
 def _moved(name: str, joules: float) -> float:

@@ -3,7 +3,7 @@
 GPUs are identified by UUID, since NVML's indices ignore `CUDA_VISIBLE_DEVICES`. Any call may fail on any machine, and
 some return zero or all ones if they have no value; in both cases the reading is missing, with a reason.
 
-Importing this module does not import pynvml.
+Importing this module imports neither pynvml nor torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,24 +11,32 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rnnbench.harness.devices import nvml_answers
-from rnnbench.harness.devices.nvml_answers import CELSIUS, ERRORS, JOULES, MEGAHERTZ, WATTS, believe
-from rnnbench.harness.devices.nvml_calls import (
-    FUNCTION_NOT_FOUND,
-    GPU_NOT_FOUND,
-    INVALID_ARGUMENT,
-    NOT_FOUND,
-    NOT_SUPPORTED,
-    NvmlError,
-    ask,
-)
 from rnnbench.store.readings import Readings, Unavailable
 
-MAX_GPUS = 1024
-SM, MEMORY = 1, 2  # nvmlClockType_t
+SM_CLOCK = 1  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
-POWER_INSTANT = 186  # a field of nvmlDeviceGetFieldValues
-UNCORRECTED, VOLATILE = 1, 0  # nvmlMemoryErrorType_t; nvmlEccCounterType_t: since the driver was loaded
+THERMAL = 1  # nvmlPerfPolicyType_t
+NO_VALUE = (0, 2**32 - 1, 2**64 - 1)
+IDLE = 1 << 0
+REASONS = {  # nvmlClocksEventReasons
+    1 << 1: "applications_clocks_setting",
+    1 << 2: "sw_power_cap",
+    1 << 3: "hw_slowdown",
+    1 << 4: "sync_boost",
+    1 << 5: "sw_thermal_slowdown",
+    1 << 6: "hw_thermal_slowdown",
+    1 << 7: "hw_power_brake_slowdown",
+    1 << 8: "display_clock_setting",
+    1 << 9: "board_limit",
+    1 << 10: "reliability",
+}
+SETTINGS = frozenset({"applications_clocks_setting", "display_clock_setting"})  # limits that a user set
+
+# Reasons that spoil a replicate: heat and a weak power supply come and go, so the next replicate may be free of them.
+# The software power cap is not one of them: under sustained products a data-centre card is at its power limit all the
+# time. The case runs like this there, for all cases alike, and would do so in the next replicate. Nor are the limits of
+# the card or of a user (sync boost, board limit, reliability, settings), since they hold for every window.
+SPOILING = frozenset({"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"})
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,6 @@ class Gpu:
     handle: Any
     fault: str = ""
 
-    @property
-    def spoiling(self) -> frozenset[str]:
-        """The throttle reasons under which windows do not count."""
-        return nvml_answers.SPOILING
-
     def describe(self) -> Readings:
         """Take the readings that do not change during a measurement."""
         return Readings.of({name: partial(read, self) for name, read in DESCRIBED.items()})
@@ -51,37 +54,17 @@ class Gpu:
         """Take the readings that change over time."""
         return Readings.of({name: partial(read, self) for name, read in SAMPLED.items()})
 
-    def stand(self) -> Readings:
-        """All readings, and the ids of the `processes` that compute on the GPU."""
-        processes = partial(self.ask, "nvmlDeviceGetComputeRunningProcesses")
-        others = {"processes": lambda: sorted({process.pid for process in processes()})}
-        return self.describe() | self.sample() | Readings.of(others)
-
     def energy_joules(self) -> float:
-        """The energy counter in joules, which starts when the driver is loaded."""
+        """Return the energy counter in joules, which starts when the driver is loaded; raises Unavailable."""
         joules: float = SAMPLED["energy_joules"](self)
         return joules
 
-    def process_bytes(self, pid: int) -> int:
-        """The memory of a process according to the driver, over all MIG instances that it uses."""
-        processes = self.ask("nvmlDeviceGetComputeRunningProcesses")
-        used = [process.usedGpuMemory for process in processes if process.pid == pid]
-        if not used:
-            raise Unavailable(f"NVML lists no process {pid} on this GPU (in a container process ids differ)")
-        if None in used:
-            raise Unavailable("NVML: this driver keeps no account of a process's memory (as under Windows' WDDM)")
-        # Even a bare CUDA context takes memory: 0 means that the driver can't resolve the process of a container.
-        return sum(believe(part, 1, nvml_answers.MAX_BYTES) for part in used)
-
-    def is_mig(self) -> bool:
-        """Whether this is a MIG instance rather than a whole card."""
-        try:
-            answer = self.ask("nvmlDeviceIsMigDeviceHandle")
-            return bool(getattr(answer, "value", answer))  # pynvml returns the C integer itself
-        except NvmlError as refusal:
-            if refusal.code in (FUNCTION_NOT_FOUND, NOT_SUPPORTED):  # the library or the GPU is older than MIG
-                return False
-            raise
+    def processes(self) -> dict[int, int]:
+        """Return the memory of each process that computes on the GPU, by its id; raises Unavailable."""
+        used: dict[int, int] = {}  # over all MIG instances that it uses
+        for process in self.ask("nvmlDeviceGetComputeRunningProcesses"):
+            used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
+        return used
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function for this GPU; raises Unavailable."""
@@ -90,22 +73,44 @@ class Gpu:
         return ask(function, self.handle, *arguments)
 
 
+def ask(function: str, *arguments: Any) -> Any:
+    """Call a function of pynvml; raises Unavailable with the reason if it fails."""
+    try:
+        import pynvml  # type: ignore[import-untyped]
+    except ImportError:
+        raise Unavailable("the package nvidia-ml-py is not installed") from None
+    try:
+        return getattr(pynvml, function)(*arguments)
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError, UnicodeError) as fault:
+        raise Unavailable(f"NVML: {fault}") from fault
+
+
 def open_gpu(uuid: str) -> Gpu:
-    """Open the GPU or MIG instance with this UUID: NVML's form (`GPU-...`, `MIG-...`) or torch's, without a prefix."""
-    ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
-    for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
+    """Open the GPU or MIG instance with this UUID, which torch writes without NVML's prefix."""
+    faults = []
+    for prefix in ("GPU", "MIG"):
         try:
-            return Gpu(ask("nvmlDeviceGetHandleByUUID", name))
-        except NvmlError as refusal:
-            if refusal.code not in (NOT_FOUND, INVALID_ARGUMENT, GPU_NOT_FOUND):
-                raise
-    raise Unavailable(f"NVML lists no GPU and no MIG instance of UUID {uuid}")
+            ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
+            return Gpu(ask("nvmlDeviceGetHandleByUUID", f"{prefix}-{uuid}"))
+        except Unavailable as reason:
+            faults.append(str(reason))
+    return Gpu(None, faults[0])
 
 
-def open_gpus() -> list[Gpu]:
-    """Open every GPU that the driver lists, whole cards only; one that can't be opened answers with the reason."""
-    ask("nvmlInit")
-    return [_open_at(index) for index in range(believe(ask("nvmlDeviceGetCount"), 0, MAX_GPUS))]
+def read_all(read: Callable[[Gpu], Readings] = Gpu.describe) -> dict[str, Any]:
+    """Read every GPU that the driver lists, with a reason for each missing reading; or tell why NVML has no answer."""
+    try:
+        ask("nvmlInit")
+        count = ask("nvmlDeviceGetCount")
+    except Unavailable as reason:
+        return {"gpu": str(reason)}
+    by_gpu = {f"gpu {index}": read(_open_at(index)) for index in range(count)}
+    return {name: readings.values | {"not known": readings.missing} for name, readings in by_gpu.items()}
+
+
+def stand(gpu: Gpu) -> Readings:
+    """Take all readings, and the ids of the `processes` that compute on the GPU."""
+    return gpu.describe() | gpu.sample() | Readings.of({"processes": lambda: sorted(gpu.processes())})
 
 
 def _open_at(index: int) -> Gpu:
@@ -115,74 +120,36 @@ def _open_at(index: int) -> Gpu:
         return Gpu(None, str(reason))
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Asks NVML for one value and accepts only a plausible answer."""
+def _number(per: float, function: str, *arguments: Any) -> Callable[[Gpu], float]:
+    """Return a reading: a number above zero, divided by `per` for the unit in the reading's name."""
 
-    function: str
-    take: Callable[[Any], Any]
-    arguments: tuple[Any, ...] = ()
-    instead: str = ""  # the function to call if `function` does not exist
-    of_card: str = ""  # "... is": for the reason, if only the whole card has this value and not a MIG instance
+    def read(gpu: Gpu) -> float:
+        number = gpu.ask(function, *arguments)
+        if number in NO_VALUE:
+            raise Unavailable("NVML: no value")
+        return float(number / per)
 
-    def __call__(self, gpu: Gpu) -> Any:
-        """The reading of a GPU; raises Unavailable."""
-        if self.of_card and gpu.is_mig():
-            raise Unavailable(f"MIG: {self.of_card} the whole card's")
-        try:
-            return self.take(gpu.ask(self.function, *self.arguments))
-        except NvmlError as refusal:
-            if not self.instead or refusal.code != FUNCTION_NOT_FOUND:
-                raise
-        return self.take(gpu.ask(self.instead, *self.arguments))
+    return read
 
 
-def _mig_enabled(gpu: Gpu) -> bool:
-    return gpu.is_mig() or nvml_answers.switch(gpu.ask("nvmlDeviceGetMigMode"))
+def _reasons(gpu: Gpu) -> list[str]:
+    """Return why clocks are lower than they could be; a bit without a name here is kept as `unknown_...`."""
+    bits = gpu.ask("nvmlDeviceGetCurrentClocksEventReasons")
+    unnamed = bits & ~(IDLE | sum(REASONS))
+    return [*(name for bit, name in REASONS.items() if bits & bit), *([f"unknown_{unnamed:#x}"] if unnamed else [])]
 
 
 DESCRIBED: Mapping[str, Callable[[Gpu], Any]] = {
-    "name": Reader("nvmlDeviceGetName", nvml_answers.text),
-    "uuid": Reader("nvmlDeviceGetUUID", nvml_answers.text),
-    "driver_version": lambda _: nvml_answers.text(ask("nvmlSystemGetDriverVersion")),
-    "driver_cuda_version": lambda _: nvml_answers.cuda_version(ask("nvmlSystemGetCudaDriverVersion")),
-    "memory_bytes": Reader("nvmlDeviceGetMemoryInfo", nvml_answers.total_bytes),
-    "power_limit_watts": Reader("nvmlDeviceGetEnforcedPowerLimit", WATTS, of_card="the power limit is"),
-    "default_power_limit_watts": Reader(
-        "nvmlDeviceGetPowerManagementDefaultLimit", WATTS, of_card="the power limit is"
-    ),
-    "max_sm_clock_mhz": Reader("nvmlDeviceGetMaxClockInfo", MEGAHERTZ, (SM,), of_card="the clock is"),
-    "max_memory_clock_mhz": Reader("nvmlDeviceGetMaxClockInfo", MEGAHERTZ, (MEMORY,), of_card="the clock is"),
-    "ecc_enabled": Reader("nvmlDeviceGetEccMode", nvml_answers.switch),
-    "mig_enabled": _mig_enabled,
-    "persistence_enabled": Reader("nvmlDeviceGetPersistenceMode", nvml_answers.switch),
-    "compute_mode": Reader("nvmlDeviceGetComputeMode", nvml_answers.compute_mode),
+    "name": lambda gpu: gpu.ask("nvmlDeviceGetName"),
+    "driver_version": lambda gpu: ask("nvmlSystemGetDriverVersion"),
 }
-
-_clock_reasons = partial(
-    Reader,
-    "nvmlDeviceGetCurrentClocksEventReasons",
-    instead="nvmlDeviceGetCurrentClocksThrottleReasons",  # its name before driver 535
-    of_card="the clock is",
-)
 SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
-    "memory_used_bytes": Reader("nvmlDeviceGetMemoryInfo", nvml_answers.used_bytes),
-    "power_watts": Reader("nvmlDeviceGetPowerUsage", WATTS, of_card="power is"),
-    # `power_watts` is the mean of one second on most cards since Ampere.
-    "power_instant_watts": Reader(
-        "nvmlDeviceGetFieldValues", nvml_answers.field_watts, ([POWER_INSTANT],), of_card="power is"
-    ),
-    "energy_joules": Reader("nvmlDeviceGetTotalEnergyConsumption", JOULES, of_card="energy is"),
-    "sm_clock_mhz": Reader("nvmlDeviceGetClockInfo", MEGAHERTZ, (SM,), of_card="the clock is"),
-    "memory_clock_mhz": Reader("nvmlDeviceGetClockInfo", MEGAHERTZ, (MEMORY,), of_card="the clock is"),
-    "temperature_celsius": Reader(
-        "nvmlDeviceGetTemperature",
-        CELSIUS,
-        (DIE,),
-        instead="nvmlDeviceGetTemperatureV",  # its successor when CUDA 14 removes it
-        of_card="temperature is",
-    ),
-    "throttle_reasons": _clock_reasons(nvml_answers.throttle_reasons),
-    "clock_settings": _clock_reasons(nvml_answers.clock_settings),
-    "uncorrected_ecc_errors": Reader("nvmlDeviceGetTotalEccErrors", ERRORS, (UNCORRECTED, VOLATILE)),
+    "memory_used_bytes": lambda gpu: gpu.ask("nvmlDeviceGetMemoryInfo").used,
+    "power_watts": _number(1e3, "nvmlDeviceGetPowerUsage"),  # the mean of a second on most cards since Ampere
+    "energy_joules": _number(1e3, "nvmlDeviceGetTotalEnergyConsumption"),
+    "sm_clock_mhz": _number(1, "nvmlDeviceGetClockInfo", SM_CLOCK),
+    "temperature_celsius": _number(1, "nvmlDeviceGetTemperature", DIE),
+    "throttle_reasons": _reasons,
+    # A counter: an idle card is not held back, but it was if this has grown.
+    "thermal_seconds": lambda gpu: gpu.ask("nvmlDeviceGetViolationStatus", THERMAL).violationTime / 1e9,
 }

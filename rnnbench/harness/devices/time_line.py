@@ -1,7 +1,7 @@
 """The time line of a CUDA device: it passes marks as it works, and its own clock stamps them."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -11,40 +11,27 @@ HIGHEST_CLOCK = 3e9  # hertz; a slower device spins for longer
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
 
 
-class Mark(Protocol):
-    """A point on a device's time line; the device passes it when all work queued before it is done."""
+class Mark:
+    """A point on the time line: a CUDA event, which the device stamps as it passes it."""
+
+    def __init__(self) -> None:
+        import torch
+
+        event_type: Any = torch.cuda.Event  # untyped in torch
+        self._event = event_type(enable_timing=True)
 
     def record(self) -> None:
-        """Queue the point."""
-        ...
+        """Queue the point on the current stream; the device passes it when all work queued before is done."""
+        self._event.record()
 
     def seconds_until(self, later: "Mark") -> float:
-        """Seconds of device time from this point to a later one; the device must have passed both."""
-        ...
-
-
-class TimeLine(Protocol):
-    """A device's queue of work."""
-
-    def mark(self) -> Mark:
-        """Create a point, without queueing it."""
-        ...
-
-    def hold(self, seconds: float) -> None:
-        """Queue work that keeps the device busy for at least this long and takes no memory."""
-        ...
-
-    def flush(self) -> None:
-        """Queue work that empties the last-level cache."""
-        ...
-
-    def synchronize(self) -> None:
-        """Wait until all queued work is done; raises any error in that work."""
-        ...
+        """Seconds of device time to a later point, in steps of half a microsecond; the device has passed both."""
+        milliseconds: float = self._event.elapsed_time(later._event)
+        return milliseconds / 1e3
 
 
 class Stream:
-    """The current stream of a CUDA device."""
+    """The queue of work of a CUDA device: its current stream."""
 
     def __init__(self, name: str) -> None:
         import torch
@@ -52,23 +39,23 @@ class Stream:
         self._device = torch.device("cuda", torch.device(name).index or 0)
         torch.cuda.set_device(self._device)  # it requires an index; everything opened later is on this device
 
-    def mark(self) -> "CudaEvent":
-        """A CUDA event."""
-        return CudaEvent()
+    def mark(self) -> Mark:
+        """Create a point, without queueing it."""
+        return Mark()
 
     def hold(self, seconds: float) -> None:
-        """Queue a kernel that counts cycles."""
+        """Queue a kernel that counts cycles: it keeps the device busy for at least this long and takes no memory."""
         import torch
 
         spin: Any = torch.cuda._sleep  # untyped in torch
         spin(int(seconds * HIGHEST_CLOCK))
 
     def flush(self) -> None:
-        """Write a buffer of at least twice the size of the L2 cache."""
+        """Queue work that empties the last-level cache: write a buffer of at least twice its size."""
         _buffer(self._device).zero_()
 
     def synchronize(self) -> None:
-        """Wait for the device; raises the error of a kernel that failed."""
+        """Wait until all queued work is done; raises the error of a kernel that failed."""
         import torch
 
         torch.cuda.synchronize(self._device)
@@ -82,23 +69,3 @@ def _buffer(device: "torch.device") -> "Tensor":
     size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, MIN_BUFFER_BYTES)
     with torch.inference_mode(False):
         return torch.empty(size, dtype=torch.uint8, device=device)
-
-
-class CudaEvent:
-    """A CUDA event, which the device stamps with its own clock as it passes it."""
-
-    def __init__(self) -> None:
-        import torch
-
-        event_type: Any = torch.cuda.Event  # untyped in torch
-        self._event = event_type(enable_timing=True)
-
-    def record(self) -> None:
-        """Queue the event on the current stream."""
-        self._event.record()
-
-    def seconds_until(self, later: "Mark") -> float:
-        """The difference of the two stamps in seconds, with a resolution of half a microsecond."""
-        assert isinstance(later, CudaEvent)
-        milliseconds: float = self._event.elapsed_time(later._event)
-        return milliseconds / 1e3

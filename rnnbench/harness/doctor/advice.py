@@ -5,17 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
-from rnnbench.harness import devices
+from rnnbench.harness.devices import nvml
 from rnnbench.harness.devices.cgroup import cpu_cores
 from rnnbench.harness.doctor import gpu_advice
-from rnnbench.harness.doctor.gpu_advice import Harm
 from rnnbench.harness.instructions.counting import choose_counter
 from rnnbench.store.readings import Unavailable
 
 
 def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
     """The environment with what drivers report about the devices at this moment; changes nothing on any of them."""
-    return {**environment, **devices.current_readings()}
+    return {**environment, **nvml.read_all(nvml.stand)}
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:
@@ -23,9 +22,7 @@ def advice(environment: Mapping[str, Any]) -> list[str]:
 
     `environment`: what `current_readings` returns.
     """
-    of_gpus = gpu_advice.advice(environment, gpu_advice.torch_cuda())
-    problems = [*of_gpus, *((Harm.NOISE, text) for text in _of_machine(environment))]
-    return [text for _, text in sorted(problems, key=lambda problem: problem[0])]
+    return [*gpu_advice.advice(environment, gpu_advice.torch_cuda()), *_of_machine(environment)]
 
 
 def _of_machine(environment: Mapping[str, Any]) -> list[str]:

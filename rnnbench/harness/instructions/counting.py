@@ -1,13 +1,12 @@
 """Count the instructions of many cases: start the workers, ask for each case, and put the rounds together."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 
 from rnnbench.harness.coordinator.asking import Asker
-from rnnbench.harness.coordinator.lanes import together
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.instructions import callgrind
 from rnnbench.harness.instructions.dump import Dump
@@ -63,16 +62,17 @@ def count_instructions(
             for name, queue in queues.items()
         }
         try:
-            together([each.run for each in counters.values()], partial(_stop_all, list(counters.values())))
+            with ThreadPoolExecutor(len(counters)) as pool:
+                try:
+                    for future in as_completed([pool.submit(each.run) for each in counters.values()]):
+                        future.result()
+                finally:
+                    for each in counters.values():
+                        each.stop()
         finally:
             for each in counters.values():
                 each.close()
     return {name: each.counted for name, each in counters.items()}
-
-
-def _stop_all(counters: Sequence["_QueueCounter"]) -> None:
-    for each in counters:
-        each.stop()
 
 
 class _QueueCounter:

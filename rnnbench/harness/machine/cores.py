@@ -38,18 +38,6 @@ def preparing_cores(number: int, sides: int, root: Path = SYSTEM) -> list[list[i
     return [sorted(cores[number * side :][:number]) for side in range(sides)]
 
 
-def cores_apart(number: int, root: Path = SYSTEM) -> list[tuple[int, ...]]:
-    """Disjoint sets of `number` allowed cores, the last cores first; no physical core is in two sets.
-
-    At least one core is left for the coordinator.
-    """
-    last: dict[str, int] = {}  # physical core -> the last of its allowed threads
-    for core in allowed_cores():
-        last[_siblings(core, root)] = core
-    cores = sorted(last.values())
-    return [tuple(cores[end - number : end]) for end in range(len(cores), number, -number)]
-
-
 @cache
 def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
     """Cores in the order in which `measuring_cores` takes them."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rnnbench.harness.devices import Cuda
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.profiling import causes, profiler, threads
 from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, Listing, eager_mode, idle, listing, table
@@ -211,7 +212,7 @@ def _cause(
 
 def _launches(subject: ProfiledCall) -> bool:
     """Whether the device queues kernels and runs them later."""
-    return subject.device.launch() is not None
+    return not subject.device.runs_host_code
 
 
 def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
@@ -230,7 +231,8 @@ def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) 
         stacks.write_text("\n".join(lines) + "\n", encoding="utf-8")
         files = {"trace": f"traces/{name}.json.gz", "stacks": f"traces/{name}.stacks.txt"}
         snapshot = folder / "traces" / f"{name}.memory.pickle"
-        if subject.device.snapshot(subject.call, snapshot):
+        if isinstance(subject.device, Cuda):
+            subject.device.snapshot(subject.call, snapshot)
             files["snapshot"] = f"traces/{snapshot.name}"
     return replace(
         result,

@@ -10,7 +10,7 @@ from functools import partial, reduce
 
 import torch
 
-from rnnbench.harness.devices import Call, Device
+from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.worker.native import NativeKernels
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.records import DType
@@ -56,7 +56,7 @@ def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKer
 def _one_pass(
     device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, sizes: Sequence[int]
 ) -> Ceiling:
-    launch = device.launch()
+    launch = device.launch() if isinstance(device, Cuda) else None
     products = [*_products(device, torch_dtype(dtype)), *_registers(kernels)]
     return Ceiling(
         device.name,

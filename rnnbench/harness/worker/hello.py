@@ -21,7 +21,8 @@ def hello() -> dict[str, Any]:
         "protocol": PROTOCOL_VERSION,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
-        **devices.about(),
+        **devices.Cpu.about(),
+        **devices.Cuda.about(),
         "fixed_addresses": _has_fixed_addresses(),
         "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
     }

@@ -4,7 +4,6 @@ import gc
 import random
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +128,14 @@ class Operations:
         name = request["device"]
         reason = devices.why_not(name)
         if reason:
-            return DeviceReply(ok=True, reason=reason, no_energy=reason, cards=[asdict(devices.Card())])
+            return DeviceReply(ok=True, reason=reason, no_energy=reason, name="", uuid=None)
         device = devices.open_device(name)
-        cards = [asdict(card) for card in device.cards()]
         try:
             device.meter()
             no_energy = ""
         except Unavailable as missing:
             no_energy = str(missing)
-        return DeviceReply(ok=True, reason="", no_energy=no_energy, cards=cards)
+        return DeviceReply(ok=True, reason="", no_energy=no_energy, name=device.model(), uuid=device.uuid())
 
     def _ceiling(self, request: dict[str, Any]) -> CeilingReply:
         name, dtype, threads = (request[axis] for axis in PLACE)
@@ -216,4 +214,4 @@ def _forget() -> None:
     compiled.forget()
     gc.collect()
     gc.freeze()  # the remaining objects are torch's own; later collections skip them
-    devices.empty_caches()
+    devices.Cuda.empty_cache()

@@ -10,10 +10,9 @@ from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fake_machine import A, Machine, OnMachine, gpu_groups
+from tests.doubles.fake_machine import A, Machine, OnMachine, Run, gpu_groups
 from tests.doubles.fakes import run_into
 from tests.doubles.stored import rows
-from tests.harness.coordinator.test_two_gpus import Run
 
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
 REASONS = [
@@ -49,14 +48,7 @@ def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str 
     culprit = groups[1].cases[0]
     for name, value in {"op": op, "culprit": culprit, "reason": reason}.items():
         monkeypatch.setattr(Poisoned, name, value, raising=False)
-    machine = Machine({A: "H100"})
-
-    def start(name: str, variables: Any = None) -> Any:
-        machine.workers.append(Poisoned(name, machine, list(machine.cards)))
-        return machine.workers[-1]
-
-    monkeypatch.setattr(machine, "start", start)
-    run = Run(parent, machine, groups)
+    run = Run(parent, Machine({A: "H100"}, Poisoned), groups)
     return run.go(), run, culprit
 
 
@@ -102,7 +94,7 @@ def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_re
     assert run.said["unusable"] == {"cuda": ILLEGAL}
 
 
-def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_its_lane(tmp_path: Path) -> None:
+def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:
     gone = "torch finds no CUDA device or driver"
     windows = 0
 
@@ -116,14 +108,7 @@ def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_its_lane(tmp_path:
                 return {"ok": False, "status": "skipped", "reason": gone}
             return super().request(message, deadline_seconds)
 
-    machine = Machine({A: "H100"})
-
-    def start(name: str, variables: Any = None) -> Any:
-        machine.workers.append(Vanishing(name, machine, [A]))
-        return machine.workers[-1]
-
-    machine.start = start  # type: ignore[method-assign]
-    run = Run(tmp_path, machine, gpu_groups(2))
+    run = Run(tmp_path, Machine({A: "H100"}, Vanishing), gpu_groups(2))
     frame = run.go()
     statuses = frame.drop_duplicates("case")["status"].tolist()
     assert sorted(statuses) == ["failed", "measured", "measured", "measured"]

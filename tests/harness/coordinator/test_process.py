@@ -248,16 +248,6 @@ def test_a_worker_that_has_ended_is_pinned_to_nothing_and_then_lost(worker) -> N
         worker.request({"op": "release"}, 60)
 
 
-def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
-    process = WorkerProcess("0000", variables={"ONLY_FOR_IT": "yes"})
-    try:
-        process.wait_ready()
-        assert prepare(process, tmp_path, "assert os.environ['ONLY_FOR_IT'] == 'yes'")["ok"]
-    finally:
-        process.close()
-    assert "ONLY_FOR_IT" not in os.environ
-
-
 def test_a_worker_that_may_not_be_pinned_runs_where_the_system_lets_it(
     worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,7 +167,7 @@ def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> N
 @pytest.mark.parametrize("budget_seconds", [5.0, 8.0, 11.0])
 def test_a_budget_is_not_overrun_by_more_than_a_visit(tmp_path: Path, budget_seconds: float) -> None:
     frame, runner, *_ = measure(tmp_path, replicates=1000, budget_seconds=budget_seconds, seconds=lambda key: 0.02)
-    spent = runner._shared.now()
+    spent = runner._now()
     visit = 0.02 * 2 + 8 * 0.02
     assert budget_seconds - START_SECONDS - 4 * visit <= spent <= budget_seconds + visit
     assert frame["replicate"].nunique() >= 1
@@ -184,7 +184,7 @@ def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None
 def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
     second = next(step for step in steps if step.replicate == 2)
-    per_replicate = (runner._shared.now() - START_SECONDS) / 5  # without the start of the worker that timed nothing
+    per_replicate = (runner._now() - START_SECONDS) / 5  # without the start of the worker that timed nothing
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     progress = [(step.replicate, step.visits_done) for step in steps]
     assert progress == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]

@@ -1,97 +1,76 @@
-"""Samples of GPUs around replicates."""
+"""Samples of GPUs before replicates and after visits."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import pytest
 
 from rnnbench.harness.coordinator.telemetry import Telemetry
-from rnnbench.harness.devices import Cuda
-from rnnbench.harness.devices.nvml import Gpu
-from rnnbench.store.readings import Readings
+from tests.doubles.fake_nvml import FIRST, MOMENT, Driver
 
 
-class Warm(Gpu):
-    def sample(self) -> Readings:
-        return Readings({"temperature_celsius": 61}, {"power_watts": "NVML: not supported on this device"})
-
-
-def warm(device: str, uuid: str) -> Gpu:
-    return Warm(None)
-
-
-def test_a_sample_says_when_and_of_which_device_and_what_it_lacks() -> None:
-    line = Telemetry("cuda:1", "some", warm).sample(3, "before", 12.34567)
-    assert line == {
+def test_a_sample_says_when_and_of_which_device_and_what_it_lacks(driver: Driver) -> None:
+    driver.cards[0].refused = {"nvmlDeviceGetPowerUsage": 3}
+    assert Telemetry("cuda:1", FIRST).sample(3, "before", 12.34567) == {
         "replicate": 3,
         "when": "before",
         "seconds": 12.346,
         "device": "cuda:1",
-        "device_uuid": "some",
-        "temperature_celsius": 61,
-        "missing": {"power_watts": "NVML: not supported on this device"},
+        "device_uuid": FIRST,
+        **{name: value for name, value in MOMENT.items() if name != "power_watts"},
+        "missing": {"power_watts": "NVML: Not Supported"},
     }
 
 
-def test_a_gpu_that_can_not_be_opened_answers_with_the_reason() -> None:
-    gone = Cuda.monitor("GPU-that-is-nowhere")
-    line = Telemetry("cuda", "lost", lambda device, uuid: gone).sample(0, "after", 1.0)
-    assert line is not None
-    missing: dict[str, Any] = line["missing"]
-    assert set(missing.values()) == {gone.fault} != {""}
-    assert line.keys() == {"replicate", "when", "seconds", "device", "device_uuid", "missing"}
+def test_a_gpu_that_can_not_be_opened_answers_with_the_reason(driver: Driver) -> None:
+    line = Telemetry("cuda", "nowhere").sample(0, "before", 1.0)
+    assert line["missing"] == dict.fromkeys(MOMENT, "NVML: Not Found")
 
 
-class Hot(Gpu):
-    def sample(self) -> Readings:
-        return Readings({"throttle_reasons": ["hw_thermal_slowdown"]})
-
-
-def test_a_gpu_that_was_held_back_is_told_of() -> None:
-    telemetry = Telemetry("cuda", "some", lambda device, uuid: Hot(None))
-    telemetry.sample(0, "before", 0.0)
-    telemetry.sample(0, "after", 1.0)
-    assert telemetry.notes("cuda") == ["cuda was held back (hw_thermal_slowdown) in 2 of 2 samples"]
-
-
-def test_a_gpu_that_was_not_held_back_needs_no_note() -> None:
-    telemetry = Telemetry("cuda", "some", warm)
-    telemetry.sample(0, "before", 0.0)
-    assert telemetry.notes("cuda") == []
-
-
-@pytest.mark.parametrize(("device", "uuid"), [("cpu", None), ("cpu", "which has no monitor"), ("cuda", None)])
-def test_without_a_gpu_there_is_nothing_to_sample(device: str, uuid: str | None) -> None:
-    assert Telemetry(device, uuid).sample(0, "before", 0.0) is None
-
-
-class Scripted(Gpu):
-    """A GPU whose throttle reasons the test sets, sample by sample."""
-
-    script: ClassVar[list[list[str]]] = []
-
-    def sample(self) -> Readings:
-        return Readings({"throttle_reasons": self.script.pop(0)})
+SW_POWER, SW_THERMAL, HW, HW_THERMAL, BRAKE = 0x4, 0x20, 0x8, 0x40, 0x80
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "spoilt_by"),
+    ("samples", "spoilt_by"),
     [
-        ([], [], []),
-        (["sw_power_cap"], ["sw_power_cap"], []),  # normal for a card under full load
-        (["sync_boost", "board_limit", "reliability", "unknown_0x800"], [], []),
-        (["hw_thermal_slowdown"], [], ["hw_thermal_slowdown"]),
-        ([], ["sw_power_cap", "sw_thermal_slowdown"], ["sw_thermal_slowdown"]),
-        (["hw_slowdown"], ["hw_slowdown", "hw_power_brake_slowdown"], ["hw_slowdown", "hw_power_brake_slowdown"]),
+        ([0, 0], []),
+        ([SW_POWER, SW_POWER], []),  # normal for a card under full load
+        ([0x10 | 0x200 | 0x400 | 0x800, 0], []),  # sync boost, board limit, reliability, and one without a name
+        ([HW_THERMAL, 0, 0], ["hw_thermal_slowdown"]),
+        ([0, SW_POWER | SW_THERMAL], ["sw_thermal_slowdown"]),
+        ([HW, 0, HW | BRAKE], ["hw_slowdown", "hw_power_brake_slowdown"]),
     ],
 )
 def test_heat_and_a_weak_supply_spoil_a_replicate_and_the_power_limit_does_not(
-    before: list[str], after: list[str], spoilt_by: list[str]
+    driver: Driver, samples: Sequence[int], spoilt_by: list[str]
 ) -> None:
-    Scripted.script = [before, after, [], []]
-    telemetry = Telemetry("cuda", "some", lambda device, uuid: Scripted(None))
-    telemetry.sample(0, "before", 0.0)
-    telemetry.sample(0, "after", 1.0)
+    telemetry = Telemetry("cuda", FIRST)
+    for number, driver.cards[0].reasons in enumerate(samples):
+        telemetry.sample(0, "visit" if number else "before", float(number))
     assert telemetry.spoilt_by == spoilt_by
-    telemetry.sample(1, "before", 2.0)
-    telemetry.sample(1, "after", 3.0)
+    driver.cards[0].reasons = 0
+    telemetry.sample(1, "before", 9.0)
     assert telemetry.spoilt_by == []
+    assert telemetry.notes() == [f"cuda was held back ({reason}) in 1 of 2 replicates" for reason in spoilt_by]
+
+
+@pytest.mark.parametrize(("held_back", "spoilt_by"), [(0.5, ["heat, by its counter"]), (0.05, [])])
+def test_a_card_that_was_held_back_between_samples_is_found_by_its_counter_though_it_is_idle_when_sampled(
+    driver: Driver, held_back: float, spoilt_by: list[str]
+) -> None:
+    telemetry, card = Telemetry("cuda", FIRST), driver.cards[0]
+    card.reasons = 0x1
+    telemetry.sample(0, "before", 100.0)
+    card.thermal += int(held_back * 1e9)
+    telemetry.sample(0, "visit", 110.0)
+    assert telemetry.spoilt_by == spoilt_by
+    telemetry.sample(1, "before", 111.0)
+    telemetry.sample(1, "visit", 112.0)
+    assert telemetry.spoilt_by == []
+
+
+def test_each_visit_has_its_clock(driver: Driver) -> None:
+    telemetry, clocks = Telemetry("cuda", FIRST), list[float]()
+    telemetry.sample(0, "before", 0.0)
+    for driver.cards[0].clock in (1980, 1755):
+        clocks.append(telemetry.sample(0, "visit", 1.0)["sm_clock_mhz"])
+    assert clocks == [1980, 1755]

@@ -19,8 +19,6 @@ import torch
 from rnnbench.analysis.gaps.breakdown import breakdown
 from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
-from rnnbench.harness import devices
-from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.time_line import Stream, _buffer
@@ -197,10 +195,9 @@ def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
 
 
 def test_doctor_reads_each_gpu() -> None:
-    readings = devices.current_readings()
+    readings = nvml.read_all(nvml.stand)
     print(readings, advice(readings, torch.version.cuda))
-    assert "gpu 0" in readings
-    assert "power_instant_watts" in readings["gpu 0"] or "power_instant_watts" in readings["gpu 0"]["not known"]
+    assert readings["gpu 0"]["not known"] == {}
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
@@ -219,18 +216,6 @@ def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
     assert cold.seconds < cold.host_seconds
 
 
-def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
-    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    for gpu in gpus:
-        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{gpu.uuid}"})
-        try:
-            assert worker.wait_ready()["gpus"] == [gpu.name]
-            reply = worker.request({"op": "device", "device": "cuda"}, 60)
-            assert [card["uuid"] for card in reply["cards"]] == [str(gpu.uuid)]
-        finally:
-            worker.close()
-
-
 def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
     folder = RunFolder.create(root, "test")
     try:
@@ -238,18 +223,6 @@ def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
     finally:
         folder.close()
     return runner, rows(folder.path)
-
-
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
-def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
-    groups = []
-    for size in (1, 2, 4, 8):
-        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
-        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
-    runner, frame = run(tmp_path, groups)
-    assert set(frame["status"]) == {"measured"}
-    assert frame["device_uuid"].nunique() == len(runner.preliminaries._start.stages[0]) > 1
-    assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
 
 
 CELLS = """
@@ -283,7 +256,7 @@ def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp
 
 def test_energy_is_mean_power_times_time() -> None:
     device = Cuda("cuda")
-    gpu = nvml.open_gpu(device.uuid() or "")
+    gpu = nvml.open_gpu(device.uuid())
     meter = device.meter()
     left, counted = torch.randn(4096, 4096, device="cuda"), list[int]()
 

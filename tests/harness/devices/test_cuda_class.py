@@ -1,13 +1,12 @@
 """The logic of CUDA's clock, on a device whose kernel times the test sets and whose kernels run beside the host."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from rnnbench.harness.devices import Card, Cuda
+from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.time_line import Stream
 from rnnbench.harness.turns.engine import Plan, calibrate, equal_blocks, take_window, warm_up
 from rnnbench.workloads.phases import TimedCall
@@ -158,43 +157,27 @@ def test_the_first_gpu_is_meant_where_no_number_is_given(
     assert chosen == [index]
 
 
-@pytest.mark.parametrize(
-    ("name", "gpus", "cards"),
-    [
-        ("cuda", 1, [Card("GPU 0", "uuid-0", {})]),
-        (
-            "cuda",
-            2,
-            [
-                Card("GPU 0", "uuid-0", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-0"}),
-                Card("GPU 1", "uuid-1", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-1"}),
-            ],
-        ),
-        ("cuda:1", 2, [Card("GPU 1", "uuid-1", {})]),
-    ],
-)
-def test_cuda_stands_for_all_gpus_that_are_seen_and_a_number_for_one(
-    monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, cards: list[Card]
-) -> None:
-    def properties(device: torch.device) -> Any:
-        return SimpleNamespace(name=f"GPU {device.index}", uuid=f"uuid-{device.index}")
+def test_a_hello_names_the_gpus_without_starting_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: Any) -> Any:
+        raise AssertionError("CUDA was started")
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
-    queue: Any = FakeLine()
-    assert Cuda(name, queue).cards() == cards
+    for name in ("_lazy_init", "get_device_name", "get_device_properties"):
+        monkeypatch.setattr(torch.cuda, name, started)
+    monkeypatch.setattr(nvml, "read_all", lambda: {"gpu 0": {"name": "H100"}, "gpu 1": {"not known": {}}})
+    assert Cuda.about()["gpus"] == ["H100"]
+    monkeypatch.setattr(nvml, "read_all", lambda: {"gpu": "the package nvidia-ml-py is not installed"})
+    assert Cuda.about()["gpus"] == []
 
 
-@pytest.mark.parametrize(
-    "fault", [RuntimeError("CUDA error: unknown error\nmore"), AssertionError("Invalid device id")]
-)
-def test_a_lost_gpu_does_not_keep_a_worker_from_starting(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
-    def lost(index: int) -> str:
-        raise fault
-
+def test_a_torch_for_rocm_is_as_good_as_one_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert "without CUDA and without ROCm" in Cuda.why_not("cuda")
+    monkeypatch.setattr(torch.version, "hip", "7.1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lost)
-    assert Cuda.about()["gpus"] == [f"not told: {str(fault).splitlines()[0]}"]
+    assert Cuda.why_not("cuda") == ""
+    assert Cuda.about()["cuda"] == "ROCm 7.1"
 
 
 def test_a_cudnn_that_torch_was_not_built_with_does_not_keep_a_worker_from_starting(
@@ -221,7 +204,7 @@ def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
     line: Any = FakeLine()
     cuda = Cuda("cuda", line=line)
     timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
-    assert cuda.snapshot(timed, tmp_path / "memory.pickle")
+    cuda.snapshot(timed, tmp_path / "memory.pickle")
     assert done == ["call", "on", "call", "memory.pickle", "off"]
 
     def breaks() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnbench.harness.devices import BACKENDS, Cpu, Cuda, about, cpu, open_device, why_not
+from rnnbench.harness.devices import BACKENDS, Cpu, Cuda, cpu, open_device, why_not
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.metrics import METRICS
 
@@ -58,7 +58,3 @@ def test_events_clock_a_gpu_call_and_the_host_waits_for_it() -> None:
 
 def test_each_metric_of_one_kind_of_device_belongs_to_a_kind_that_there_is() -> None:
     assert {metric.device for metric in METRICS} - {""} <= BACKENDS.keys()
-
-
-def test_the_environment_names_what_torch_was_built_with_for_every_kind() -> None:
-    assert about().keys() == {"onednn", "cpu_capability", "cuda", "cudnn", "gpus"}

@@ -1,19 +1,27 @@
 """Energy counters: the processor's in a folder like the kernel's, a GPU's from a fake NVML library."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rnnbench.harness.devices import Cpu, Cuda, meters, nvml
+from rnnbench.harness.devices import Cpu, Cuda, nvml
 from rnnbench.harness.devices.meters import GpuEnergy, Rapl
 from rnnbench.store.readings import Unavailable
-from tests.doubles import fake_nvml
 from tests.doubles.fake_cuda import FakeLine
-from tests.doubles.fake_nvml import FIRST, MIG, Fake, why
+from tests.doubles.fake_nvml import FIRST, Driver
 
 RANGE = 262_143_328_850  # microjoules, as on many Xeons
+
+
+def why(call: Callable[[], object]) -> str:
+    """The reason why a call has no answer, or "" if it has one."""
+    try:
+        call()
+    except Unavailable as reason:
+        return str(reason)
+    return ""
 
 
 def zone(root: Path, folder: str, name: str, energy_uj: int, **files: object) -> Path:
@@ -141,32 +149,18 @@ def test_an_unreadable_counter_is_unavailable(root: Path, package: Path) -> None
     assert why(Rapl(root).read).endswith("energy_uj can't be read: Is a directory")
 
 
-def take_windows(fake: Fake, steps: list[int]) -> list[Any]:
+def window(driver: Driver, step: int) -> float:
+    driver.cards[0].energy_step = step
     meter = GpuEnergy(nvml.open_gpu(FIRST))
-
-    def window() -> float:
-        return meter.joules(meter.read(), meter.read())
-
-    joules: list[Any] = []
-    for millijoules in steps:
-        fake.set(0, "energy_step", millijoules)
-        joules.append(why(window) or window())
-    fake.lose(0)
-    return [*joules, why(window)]
+    return meter.joules(meter.read(), meter.read())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_nvml.build(tmp_path_factory.mktemp("nvml")).parent
-
-
-def test_a_gpus_counter_tells_the_energy_unless_it_stands_or_goes_back(folder: Path) -> None:
-    assert fake_nvml.run(folder, take_windows, [1_500, 0, -1]) == [
-        1.5,
-        "the GPU's energy counter did not move",
-        "the GPU's energy counter went backwards (was the driver reloaded?)",
-        "NVML: the GPU is lost",
-    ]
+def test_a_gpus_counter_tells_the_energy_unless_it_stands_or_goes_back(driver: Driver) -> None:
+    assert window(driver, 1_500) == 1.5
+    assert why(lambda: window(driver, 0)) == "the GPU's energy counter did not move"
+    assert why(lambda: window(driver, -1)) == "the GPU's energy counter went backwards (was the driver reloaded?)"
+    driver.lose(0)
+    assert why(lambda: window(driver, 1)) == "NVML: GPU is lost"
 
 
 class Known(Cuda):
@@ -181,22 +175,13 @@ class Known(Cuda):
         return self._uuid
 
 
-def open_meters(fake: Fake, uuids: list[str]) -> list[str]:
-    return [why(Known(uuid).meter) for uuid in uuids]
-
-
-def test_a_gpus_meter_that_opens_has_answered(folder: Path) -> None:
-    expected = {
-        FIRST: "",
-        FIRST.removeprefix("GPU-"): "",
-        MIG: "MIG: energy is the whole card's",
-        "0": "NVML lists no GPU and no MIG instance of UUID 0",
-    }
-    assert fake_nvml.run(folder, open_meters, list(expected)) == list(expected.values())
+def test_a_gpus_meter_that_opens_has_answered(driver: Driver) -> None:
+    assert why(Known(FIRST).meter) == ""
+    assert why(Known("0").meter) == "NVML: Not Found"
 
 
 def test_a_processors_meter_that_opens_has_answered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meters, "POWERCAP", root)
+    monkeypatch.setattr(Rapl.__init__, "__defaults__", (root,))
     assert why(Cpu().meter).startswith("no RAPL: there is no ")
     package = zone(root, "intel-rapl:0", "package-0", 10_000_000)
     assert Cpu().meter().read() == {"intel-rapl:0": 10.0}

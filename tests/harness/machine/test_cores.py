@@ -1,11 +1,11 @@
-"""Cores for lanes that work at the same time."""
+"""Cores on which workers are timed, and those on which cases are prepared."""
 
 from pathlib import Path
 
 import pytest
 
 from rnnbench.harness.machine import cores
-from rnnbench.harness.machine.cores import cores_apart, measuring_cores, preparing_cores
+from rnnbench.harness.machine.cores import measuring_cores, preparing_cores
 
 
 def system(root: Path, siblings: dict[int, str]) -> Path:
@@ -17,35 +17,6 @@ def system(root: Path, siblings: dict[int, str]) -> Path:
 
 
 EIGHT = {core: f"{core % 4},{core % 4 + 4}" for core in range(8)}  # four cores of two threads
-
-
-@pytest.mark.parametrize(
-    ("threads", "sets"),
-    [
-        (1, [(7,), (6,), (5,)]),  # 4 is left to the coordinator; 0 to 3 are on the same physical cores
-        (2, [(6, 7)]),
-        (3, [(5, 6, 7)]),
-        (4, []),
-        (9, []),
-    ],
-)
-def test_no_two_lanes_share_a_physical_core_and_one_is_left_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, sets: list[tuple[int, ...]]
-) -> None:
-    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
-    assert cores_apart(threads, system(tmp_path, EIGHT)) == sets
-
-
-def test_only_allowed_cores_are_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "allowed_cores", lambda: [1, 2, 6])
-    assert cores_apart(1, system(tmp_path, EIGHT)) == [(6,)]
-
-
-def test_where_the_system_tells_nothing_each_core_is_one_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cores, "allowed_cores", lambda: [0, 1, 2])
-    assert cores_apart(1, tmp_path) == [(2,), (1,)]
 
 
 def kinds(root: Path, file: str, values: dict[int, int]) -> Path:

@@ -4,20 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from rnnbench import load, summarize
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import OBSERVER
-from rnnbench.harness.devices import Cuda
 from rnnbench.harness.turns.repeats import MAX_REPEATS, Repeats
 from rnnbench.store.folder import RunFolder, read_samples
-from rnnbench.store.readings import Readings
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
+from tests.doubles.fake_nvml import FIRST, Driver
 from tests.doubles.fakes import FakeClock, FakeWorker, run_into
 from tests.doubles.stored import rows
 
@@ -31,34 +28,25 @@ GROUPS = [
     )
     for size in (1, 2)
 ]
-HOT = ["hw_thermal_slowdown"]
-
-
-class Hot:
-    """A GPU whose throttle reasons the test sets for each replicate; it is sampled before and after each."""
-
-    spoiling = frozenset(HOT)
-
-    def __init__(self, replicates: Sequence[Sequence[str]]) -> None:
-        self.reasons = [reasons for reasons in replicates for _ in range(2)]
-
-    def sample(self) -> Readings:
-        return Readings({"throttle_reasons": self.reasons.pop(0) if self.reasons else []})
 
 
 class OnGpu(FakeWorker):
     """A worker that sees one GPU."""
 
-    devices = {"cpu": None, "cuda": "1234"}  # noqa: RUF012 - as in the class it is of
+    devices = {"cpu": None, "cuda": FIRST}  # noqa: RUF012 - as in the class it is of
 
 
-def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings: Any) -> tuple[Path, Runner]:
-    """The run's folder and its runner; in the n-th timing worker (from 0) a call takes n + 1 milliseconds."""
-    monkeypatch.setattr(Cuda, "monitor", lambda uuid: gpu)
+def measure(parent: Path, driver: Driver, hot: Sequence[bool], **settings: Any) -> tuple[Path, Runner]:
+    """The run's folder and its runner; in the n-th timing worker (from 0) a call takes n + 1 milliseconds.
+
+    `hot`: whether the GPU is, while each of the first workers is at work.
+    """
     clock = FakeClock()
 
     def start(name: str) -> Any:
-        seconds = 0.001 if name == OBSERVER else 0.001 * (int(name) + 1)
+        number = 0 if name == OBSERVER else int(name)
+        driver.cards[0].reasons = 0x40 if number < len(hot) and hot[number] else 0x4
+        seconds = 0.001 * (number + 1)
         return OnGpu(name, clock, lambda message: None, lambda key: seconds)
 
     defaults = {"replicates": 3, "windows": 2, "precision": None}
@@ -68,17 +56,15 @@ def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings:
     return folder.path, runner
 
 
-def test_without_heat_nothing_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, runner = measure(tmp_path, monkeypatch, Hot([["sw_power_cap"]] * 3))
+def test_without_heat_nothing_is_repeated(tmp_path: Path, driver: Driver) -> None:
+    path, runner = measure(tmp_path, driver, [])
     assert rows(path)["worker"].unique().tolist() == ["0000", "0001", "0002"]
     assert runner.replicates == 3
     assert [note for note in runner.notes if "repeated" in note] == []
 
 
-def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, runner = measure(tmp_path, monkeypatch, Hot([[], HOT, [], []]))
+def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(tmp_path: Path, driver: Driver) -> None:
+    path, runner = measure(tmp_path, driver, [False, True])
     assert len((path / "spoilt-0001.jsonl").read_text().splitlines()) == 2 * 2 * 2
     frame = rows(path)
     assert frame["worker"].unique().tolist() == ["0000", "0002", "0003"]
@@ -86,25 +72,21 @@ def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
     assert set(frame.groupby("case")["replicate"].nunique()) == {3}
     assert read(path).replicates["windows"].sum() == len(frame) == 3 * 2 * 2 * 2
     assert summarize(load(path))["replicates"].tolist() == [3] * 4
-    assert [len(record.seconds) for record in runner._lanes()[0].planner._records.values()] == [3, 3]
+    assert [len(record.seconds) for record in runner._planner._records.values()] == [3, 3]
     state = read_state(path)
     assert (len(state.visits), state.replicates, state.workers, state.repeats) == (6, 3, 4, 1)
     assert runner.replicates == 3
     assert "replicates: 1 repeated, since clocks were held back (cuda: hw_thermal_slowdown)" in runner.notes
 
 
-def test_the_last_of_all_workers_may_be_spoilt_and_its_name_is_not_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, _ = measure(tmp_path, monkeypatch, Hot([[], [], HOT, []]))
+def test_the_last_of_all_workers_may_be_spoilt_and_its_name_is_not_given_again(tmp_path: Path, driver: Driver) -> None:
+    path, _ = measure(tmp_path, driver, [False, False, True])
     (path / "windows-0003.jsonl").unlink()
     assert read_state(path).workers == 3
 
 
-def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10))
+def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(tmp_path: Path, driver: Driver) -> None:
+    path, runner = measure(tmp_path, driver, [True] * 10)
     assert len(list(path.glob("spoilt-*.jsonl"))) == MAX_REPEATS
     assert sorted(rows(path)["replicate"].unique()) == [0, 1, 2]
     assert [note for note in runner.notes if note.startswith("replicates: ")] == [
@@ -112,11 +94,11 @@ def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
         "replicates: 3 not repeated, though held back (cuda: hw_thermal_slowdown): "
         f"at most {MAX_REPEATS} are, and while there is time",
     ]
-    assert len(list(read_samples(path))) == 2 * (3 + MAX_REPEATS)
+    assert len(list(read_samples(path))) == (1 + 2) * (3 + MAX_REPEATS)  # before, and after each of two visits
 
 
-def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10), budget_seconds=5.0)
+def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, driver: Driver) -> None:
+    path, runner = measure(tmp_path, driver, [True] * 10, budget_seconds=5.0)
     assert list(path.glob("spoilt-*.jsonl")) == []
     assert rows(path)["replicate"].notna().all()
     assert runner.replicates == 1

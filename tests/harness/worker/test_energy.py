@@ -1,6 +1,7 @@
 """Energy of one call, on fake counters and clocks."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_calls_energy_is_the_counters_growth_over_all_calls_of_a_long_enough_w
 
     device, call = fake_cpu(cost)
     clock = device._now
-    meter = Counter(lambda: 50 * 0.01 * len(calls))  # 50 W
+    meter: Any = Counter(lambda: 50 * 0.01 * len(calls))  # 50 W
     assert per_call(meter, device, call, Plan(3, 2, 0.06), clock) == pytest.approx(0.5)
     assert clock() >= Counter.least_seconds
 
@@ -45,5 +46,6 @@ def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it
     line = FakeLine()
     device, call = fake_cuda(line), kernels(line, 1, 5e-6, seconds)
     plan = calibrate(device, call, 0.01)
-    joules = per_call(Counter(lambda: 400 * line.busy_seconds), device, call, plan, line.host)
+    meter: Any = Counter(lambda: 400 * line.busy_seconds)
+    joules = per_call(meter, device, call, plan, line.host)
     assert joules == pytest.approx(400 * seconds, rel=1e-6)
