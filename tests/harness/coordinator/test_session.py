@@ -104,7 +104,7 @@ def test_a_run_stays_as_it_is_where_the_rates_are_other_ones(tmp_path: Path, mon
         "refuse_other_suite": lambda *_: None,
         "refuse_other_machine": lambda *_: None,
         "environment": SimpleNamespace(describe=lambda folder: quiet, load=dict),
-        "started": lambda *_, **__: nullcontext(SimpleNamespace(software=None)),
+        "started": lambda *_, **__: nullcontext(SimpleNamespace(software=None, devices={"cpu": {"uuid": None}})),
         "Runner": ElsewhereRunner,
     }.items():
         monkeypatch.setattr(session, name, stub)
