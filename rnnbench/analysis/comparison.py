@@ -11,10 +11,11 @@ from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Judged, RatioName, Verdict
 from rnnbench.store.records import Measurement
 
+OnUndecided = Literal["pass", "fail"]
 RANKS: dict[Verdict | None, int] = {
     "regressed": 0,
     "incomparable": 1,
-    "inconclusive": 2,
+    "undecided": 2,
     "improved": 3,
     "unchanged": 4,
     None: 5,
@@ -47,6 +48,7 @@ class Finding:
     time_verdict: Verdict | None = None  # of the time alone, without the counts
     decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
     instructions: InstructionChange | None = None  # None: not counted
+    is_counted: bool = False  # whether the work of a call was counted on both sides
     is_of_check: bool = True  # measured live, so that a longer budget gives more pairs; stored runs have no budget
 
     @property
@@ -64,7 +66,7 @@ class Finding:
     @property
     def _is_open_in_the_mean(self) -> bool:
         """Whether the time is not decided, though the low quantile lies within the margin."""
-        if self.verdict != "inconclusive" or self.low is None or self.mean is None:
+        if self.verdict != "undecided" or self.low is None or self.mean is None:
             return False
         edge = 1 + self.margin
         return 1 / edge < self.low.lower and self.low.upper < edge
@@ -82,14 +84,8 @@ class Finding:
 
     @property
     def has_interval(self) -> bool:
-        """Whether its time could have shown a regression; the time of a single replicate can't."""
-        return self.low is not None and self.low.has_interval
-
-    @property
-    def is_unjudged(self) -> bool:
-        """Whether it works on both sides, but nothing is known about its time."""
-        works = self.verdict == "inconclusive" or self.low is not None or bool(self.changes)
-        return works and not self.has_interval
+        """Return True if its time could have shown a regression: that of too few replicates can't."""
+        return self.deciding is not None
 
     @property
     def judged_changes(self) -> tuple[Change, ...]:
@@ -114,26 +110,28 @@ class Comparison:
 
     @property
     def compares(self) -> bool:
-        """Whether times were compared, or failures alone decided every case that could be compared."""
-        if any(finding.has_interval for finding in self.findings):
-            return True
-        decided = any(finding.verdict in ("regressed", "improved", "unchanged") for finding in self.findings)
-        return decided and not any(finding.is_unjudged for finding in self.findings)
+        """Return True if something could be compared.
+
+        A live check that leaves a case undecided needs more time, but a case of two stored runs without an interval
+        stays without one.
+        """
+        verdicts = {each.verdict for each in self.findings if self.way == "paired" or each.verdict != "undecided"}
+        return bool(verdicts - {None, "incomparable"}) or any(each.has_interval for each in self.findings)
 
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""
         return sum(finding.verdict == verdict for finding in self.findings)
 
-    def exit_code(self, *, strict: bool) -> int:
-        """0: nothing regressed; 1: a case did; 2: one, or all, can't be compared; 3: `strict`, and one is undecided.
+    def exit_code(self, *, on_undecided: OnUndecided = "pass") -> int:
+        """0: nothing regressed; 1: a case did; 2: one, or all, can't be compared; 3: one is undecided, on `fail`.
 
-        A case that one side skips, or that only one side has, is listed and does not count.
+        A case that the base or both sides skip, or that only one side has, is listed and does not count.
         """
         if self.count("regressed"):
             return 1
         if self.count("incomparable") or not self.compares:
             return 2
-        return 3 if strict and self.count("inconclusive") else 0
+        return 3 if on_undecided == "fail" and self.count("undecided") else 0
 
 
 def finding(
@@ -145,18 +143,23 @@ def finding(
         return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
     counts = changes(base.metrics, head.metrics)
     if judged is None:
-        result = Finding(case, "inconclusive", margin, unjudged, changes=counts)
+        result = Finding(case, "undecided", margin, unjudged, changes=counts)
     else:
         result = timed(case, judged, margin, replicates, counts)
-    return with_counts(result)
+    is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
+    return with_counts(replace(result, is_counted=is_counted))
 
 
 def timed(
     case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...], undecidable: str = ""
 ) -> Finding:
-    """The finding for a case whose times were judged, before its counts; `undecidable`: why there is no verdict."""
-    verdict, decided_by = ("inconclusive", None) if undecidable else (judged.verdict, judged.decided_by)
-    return Finding(case, verdict, margin, undecidable, judged.low, judged.mean, replicates, counts, verdict, decided_by)
+    """The finding for a case whose times were judged, before its counts; `undecidable`: why there is no verdict.
+
+    A ratio without an interval is left out, so that nothing shows it as a change.
+    """
+    verdict, decided_by = ("undecided", None) if undecidable else (judged.verdict, judged.decided_by)
+    low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
+    return Finding(case, verdict, margin, undecidable, low, mean, replicates, counts, verdict, decided_by)
 
 
 def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
@@ -166,14 +169,16 @@ def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
     worker was lost, or that failed after it had worked has not been measured.
     """
     statuses = (base.status, head.status)
-    if head.status == "failed" and (base.works or base.status == "skipped"):
+    if base.works and not head.works and head.status in ("failed", "skipped"):
+        return "regressed"
+    if head.status == "failed" and base.status == "skipped":
         return "regressed"
     if head.works and base.failure == "running" and not base.parity:
         return "improved"
     if "failed" in statuses:
         return None if base.status == "failed" and not head.works and _is_at_fault(base, head) else "incomparable"
     is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
-    return "inconclusive" if is_unreached and "skipped" not in statuses else None
+    return "undecided" if is_unreached and "skipped" not in statuses else None
 
 
 def _is_at_fault(base: Measurement, head: Measurement) -> bool:
@@ -185,8 +190,8 @@ def _is_at_fault(base: Measurement, head: Measurement) -> bool:
 def _why_without_times(base: Measurement, head: Measurement) -> str:
     if _is_same(base, head):
         return f"{head.status} on both sides: {head.reason}"
-    if base.works and head.status == "failed":
-        return f"fails now: {head.reason}"
+    if base.works and head.status in ("failed", "skipped"):
+        return f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
     sides = ((base, "in the base"), (head, "in the head"))
     return "; ".join(f"{_status(side)} {where}: {side.reason}" for side, where in sides if not side.works)
 

@@ -23,7 +23,7 @@ def more_replicates(
     replicates = []
     for finding in findings:
         own, wider = widened[finding.is_by_mean]
-        if finding.verdict == "inconclusive" and wider is not None and finding.case.key in wider:
+        if finding.verdict == "undecided" and wider is not None and finding.case.key in wider:
             times = times_as_many(finding, 1 - (own[finding.case.key].error / wider[finding.case.key].error) ** 2)
             replicates.append(times * finding.replicates if times <= MAX_TIMES else math.inf)
     enough = [number for number in replicates if math.isfinite(number)]

@@ -98,7 +98,7 @@ def _findings(
             min(side.get(case.key, 0) for side in counts),
             "not timed beside torch.nn in both runs",
         )
-        if result.verdict == "inconclusive" and result.low is not None:
+        if result.verdict == "undecided" and not result.reason:
             result = replace(result, reason="" if result.has_interval else TOO_FEW, is_of_check=False)
         findings.append(result)
     return findings, more_replicates(findings, *shifts)
@@ -119,7 +119,7 @@ def judged_shifts(
     """Judge changes between two runs; `margins` by case key.
 
     The variation between runs is part of the errors. With too few cases to estimate it, the ratios have no intervals
-    and every verdict is `inconclusive`.
+    and every verdict is `undecided`.
     """
     trial = Trial(margins)
     look_at_runs(dict.fromkeys(low, trial), low, mean)

@@ -32,7 +32,8 @@ from scipy import stats
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
 from rnnbench.analysis.location import MIN_TO_TRIM, Location, locations
 
-Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
+Verdict = Literal["regressed", "improved", "unchanged", "undecided", "incomparable"]
+OLDER_WORDS = {"inconclusive": "undecided"}  # of verdicts, in files that older versions wrote
 CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
 RatioName = Literal["low", "mean"]
 Q = 0.01
@@ -130,7 +131,7 @@ class Trial:
 
     def decided(self) -> set[str]:
         """The cases that need no more data."""
-        return {case for case, judged in self.verdicts().items() if judged.verdict != "inconclusive"}
+        return {case for case, judged in self.verdicts().items() if judged.verdict != "undecided"}
 
 
 def share_of_look(number: int) -> float:
@@ -163,7 +164,7 @@ def _judged(known: Evidence, slower: float, faster: float) -> Judged:
         return _rejected("regressed", known.slower, slower)
     if _smallest(known.faster) <= faster:
         return _rejected("improved", known.faster, faster)
-    return Judged("unchanged" if known.is_inside else "inconclusive", as_ratio(known.low), as_ratio(known.mean))
+    return Judged("unchanged" if known.is_inside else "undecided", as_ratio(known.low), as_ratio(known.mean))
 
 
 def _rejected(verdict: Verdict, tests: Mapping[RatioName, Rejection], largest: float) -> Judged:

@@ -1,6 +1,7 @@
 """`rnnbench check` and `rnnbench compare`: did it become slower?"""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,20 @@ from rnnbench.cli.options import (
 from rnnbench.cli.typed import typed
 
 if TYPE_CHECKING:
-    from rnnbench.analysis.comparison import Comparison
+    from collections.abc import Mapping
+
+    from rnnbench.analysis.comparison import Comparison, OnUndecided
     from rnnbench.harness.check.instructions import InstructionsMode
     from rnnbench.suites import Suite
 
 margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
-strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if a case is undecided.")
+on_undecided_option = click.option(
+    "--on-undecided",
+    type=click.Choice(["pass", "fail"]),
+    default="pass",
+    show_default=True,
+    help="Exit with 0 or with 3 if nothing regressed, but a case is undecided.",
+)
 instructions_option = click.option(
     "--instructions",
     type=OneOf("show", "gate"),
@@ -61,7 +70,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--budget", type=Duration(), help="Time for the whole check.  [default: the suite's, or 120s]")
 @instructions_option
 @out_option
-@strict_option
+@on_undecided_option
 @json_option
 @yes_option
 @click.pass_context
@@ -79,7 +88,7 @@ def check(
     budget: float | None,
     instructions: "InstructionsMode | None",
     out: Path,
-    strict: bool,
+    on_undecided: "OnUndecided",
     as_json: bool,
     yes: bool,
 ) -> None:
@@ -98,13 +107,13 @@ def check(
       rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
 
     \b
-    Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed, no time
-    could be compared, or a case is incomparable, 3 with --strict: something is undecided
-    or SUITE is new.
+    Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
+    can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
     from rnnbench.harness.check.sides import NewSuite
 
-    chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
+    given = {"margin": margin, "budget_seconds": budget}  # for both sides
+    chosen = read_suite(suite).with_check(**given)
     if baseline is not None:
         if sources:
             raise click.UsageError("--source can't be combined with --baseline: only the working tree is measured")
@@ -116,13 +125,13 @@ def check(
     else:
         try:
             folder, comparison = _live(
-                chosen, base, base_python, head_python, sources, only, device, instructions, out, yes=yes
+                chosen, base, base_python, head_python, sources, only, device, instructions, out, given, yes=yes
             )
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
-            context.exit(3 if strict else 0)
+            context.exit(3 if on_undecided == "fail" else 0)
     _tell(comparison, folder, suite=chosen.file, as_json=as_json)
-    context.exit(comparison.exit_code(strict=strict))
+    context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
@@ -132,7 +141,7 @@ def check(
 @benchmark_reference_option
 @benchmark_groups_option
 @click.option("--out", type=File(), metavar="DIR", help="Write the verdicts as files into a new folder below this one.")
-@strict_option
+@on_undecided_option
 @json_option
 @click.pass_context
 def compare(
@@ -143,7 +152,7 @@ def compare(
     reference: str | None,
     group_by: str | None,
     out: Path | None,
-    strict: bool,
+    on_undecided: "OnUndecided",
     as_json: bool,
 ) -> None:
     """Compare two stored runs, by each case's ratio to its reference in the same run, such as a torch.nn layer.
@@ -159,7 +168,7 @@ def compare(
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
-    3 something is undecided and --strict was given.
+    3 with --on-undecided fail: something is undecided.
     """
     from rnnbench.analysis.compare_files import compare_files
     from rnnbench.store.folder import dated_folder
@@ -167,7 +176,7 @@ def compare(
     comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
     folder = None if out is None else dated_folder(out, "compare")
     _tell(comparison, folder, suite=None, as_json=as_json)
-    context.exit(comparison.exit_code(strict=strict))
+    context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
 def _live(
@@ -180,6 +189,7 @@ def _live(
     device: str | None,
     instructions: "InstructionsMode | None",
     out: Path,
+    given: "Mapping[str, float | None]",
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
@@ -200,7 +210,7 @@ def _live(
             selection = select(first, second, expression, device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(
-                first,
+                replace(first, suite=first.suite.with_check(**given)),
                 second,
                 selection,
                 out=out,

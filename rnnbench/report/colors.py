@@ -44,7 +44,7 @@ VERDICTS = {
     "regressed": SLOWER,
     "improved": FASTER,
     "unchanged": INKS["soft"],
-    "inconclusive": Shade("#a67c00", "#f0c040"),
+    "undecided": Shade("#a67c00", "#f0c040"),
     "incomparable": Shade("#b5609a", "#e3a0cf"),
 }
 
@@ -89,7 +89,7 @@ def variables() -> dict[str, Shade]:
         **HUES,
         "faster": FASTER,
         "slower": SLOWER,
-        **{verdict: VERDICTS[verdict] for verdict in ("inconclusive", "incomparable")},
+        **{verdict: VERDICTS[verdict] for verdict in ("undecided", "incomparable")},
         **{f"work-{kind}": shade for kind, shade in WORK.items()},
         **{f"size-{index}": shade for index, shade in enumerate(SIZES)},
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, OnUndecided, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
@@ -37,9 +37,9 @@ def judge(base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict |
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:
-    time = judged("inconclusive")
-    assert judge(verdict="inconclusive") == Finding(
-        CASE, "inconclusive", 0.025, "", time.low, time.mean, 9, (), "inconclusive"
+    time = judged("undecided")
+    assert judge(verdict="undecided") == Finding(
+        CASE, "undecided", 0.025, "", time.low, time.mean, 9, (), "undecided", is_counted=True
     )
 
 
@@ -52,7 +52,7 @@ def test_equal_counts_leave_the_verdict_to_the_time() -> None:
         ({"peak_bytes": 500}, "regressed", "regressed"),
         ({"peak_bytes": 500, "macs": 150}, "improved", "regressed"),
         ({"operators": 70}, "unchanged", "unchanged"),  # a reason, but no regression by itself
-        ({"parameters": 11}, "inconclusive", "regressed"),
+        ({"parameters": 11}, "undecided", "regressed"),
     ],
 )
 def test_counts_beyond_the_margin_decide_and_every_change_is_told(
@@ -73,7 +73,6 @@ def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
     otherwise = replace(FAILED, reason="parity: off by 2")
     for base, head, reason in (
         (FAILED, FAILED, "failed on both sides: parity: off by 1"),
-        (FINE, SKIPPED, "skipped in the head: nothing to hoist"),
         (SKIPPED, OBSERVED, "skipped in the base: nothing to hoist"),
         (PENDING, SKIPPED, "pending in the base: not reached within the budget; skipped in the head: nothing to hoist"),
         (FAILED, otherwise, "failed in the base: parity: off by 1; failed in the head: parity: off by 2"),
@@ -106,20 +105,11 @@ def test_a_head_that_fails_is_never_passed_over_unless_it_failed_before_by_its_o
 
 def test_a_case_that_a_run_did_not_reach_is_undecided() -> None:
     result = judge(head=PENDING, verdict=None)
-    assert result == Finding(CASE, "inconclusive", 0.025, "pending in the head: not reached within the budget")
-
-
-def test_without_an_interval_a_case_that_works_is_unjudged() -> None:
-    alone = judge(verdict="inconclusive")
-    assert not alone.is_unjudged
-    for low in (None, Estimate(1.0, math.nan, math.nan), Estimate(1.0, 0.0, math.inf)):
-        assert replace(alone, low=low).is_unjudged
-    assert judge(head=replace(FINE, metrics=FINE.metrics | {"macs": 9}), verdict=None).is_unjudged  # counts only
-    assert not judge(base=FAILED, verdict=None).is_unjudged
+    assert result == Finding(CASE, "undecided", 0.025, "pending in the head: not reached within the budget")
 
 
 def test_a_case_without_a_single_replicate_is_undecided() -> None:
-    assert judge(verdict=None) == Finding(CASE, "inconclusive", 0.025, "no time was left")
+    assert judge(verdict=None) == Finding(CASE, "undecided", 0.025, "no time was left", is_counted=True)
 
 
 def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:
@@ -137,40 +127,55 @@ def test_a_case_that_only_one_side_has_is_not_compared() -> None:
 
 def comparison(*verdicts: Verdict | None) -> Comparison:
     low = Estimate(1.0, 0.9, 1.1)
-    timed = ("regressed", "improved", "unchanged", "inconclusive")
+    timed = ("regressed", "improved", "unchanged", "undecided")
     findings = tuple(Finding(CASE, verdict, 0.025, low=low if verdict in timed else None) for verdict in verdicts)
     return Comparison("quick", "main", "head", "paired", findings)
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "strict", "code"),
+    ("verdicts", "on_undecided", "code"),
     [
-        (("unchanged", "improved"), True, 0),
-        (("unchanged", "regressed", "inconclusive"), True, 1),
-        (("unchanged", "inconclusive"), False, 0),
-        (("unchanged", "inconclusive"), True, 3),
-        (("incomparable", "incomparable"), False, 2),
-        ((None, None), False, 2),
-        (("unchanged", None), False, 0),
-        (("unchanged", "improved", "incomparable"), False, 2),
-        (("regressed", "incomparable"), False, 1),
-        ((), False, 2),
+        (("unchanged", "improved"), "fail", 0),
+        (("unchanged", "regressed", "undecided"), "fail", 1),
+        (("unchanged", "undecided"), "pass", 0),
+        (("unchanged", "undecided"), "fail", 3),
+        (("undecided", None), "pass", 0),
+        (("undecided",), "fail", 3),
+        (("incomparable", "incomparable"), "pass", 2),
+        ((None, None), "pass", 2),
+        (("unchanged", None), "pass", 0),
+        (("unchanged", "improved", "incomparable"), "pass", 2),
+        (("regressed", "incomparable"), "pass", 1),
+        ((), "pass", 2),
     ],
 )
-def test_the_exit_code_is_the_contract(verdicts: tuple[Verdict | None, ...], strict: bool, code: int) -> None:
-    assert comparison(*verdicts).exit_code(strict=strict) == code
+def test_the_exit_code_is_the_contract(
+    verdicts: tuple[Verdict | None, ...], on_undecided: OnUndecided, code: int
+) -> None:
+    assert comparison(*verdicts).exit_code(on_undecided=on_undecided) == code
 
 
-@pytest.mark.parametrize("strict", [False, True])
-def test_where_no_case_has_an_interval_the_gate_is_not_green(strict: bool) -> None:
-    alone = Finding(CASE, "inconclusive", 0.025, low=Estimate(1.0, math.nan, math.nan), replicates=1)
-    nothing = Finding(CASE, "inconclusive", 0.025, "no time was left to measure it")
-    assert Comparison("quick", "main", "head", "paired", (alone, nothing)).exit_code(strict=strict) == 2
+def test_too_few_pairs_are_undecided_and_two_stored_runs_without_an_interval_cannot_be_compared() -> None:
+    nothing = Finding(CASE, "undecided", 0.025, "no time was left to measure it")
+    assert Comparison("quick", "main", "head", "paired", (nothing,)).exit_code() == 0
+    assert Comparison("quick", "main", "head", "stored", (nothing,)).exit_code() == 2
     mended = judge(base=FAILED, verdict=None)
-    assert Comparison("quick", "main", "head", "paired", (alone, mended)).exit_code(strict=strict) == 2
-    assert Comparison("quick", "main", "head", "paired", (mended,)).exit_code(strict=strict) == 0
+    assert Comparison("quick", "main", "head", "stored", (nothing, mended)).exit_code() == 0
     broken = judge(head=FAILED, verdict=None)
-    assert Comparison("quick", "main", "head", "paired", (alone, broken)).exit_code(strict=strict) == 1
+    assert Comparison("quick", "main", "head", "paired", (nothing, broken)).exit_code() == 1
+
+
+def test_a_ratio_without_an_interval_is_not_kept() -> None:
+    unknown = Estimate(1.6, math.nan, math.nan)
+    found = finding(FINE, FINE, Judged("undecided", unknown, unknown), 0.025, 1, "")
+    assert (found.verdict, found.low, found.mean, found.has_interval) == ("undecided", None, None, False)
+
+
+def test_a_case_that_worked_and_is_skipped_now_has_regressed() -> None:
+    found = judge(head=SKIPPED, verdict=None)
+    assert (found.verdict, found.reason) == ("regressed", f"is skipped now: {SKIPPED.reason}")
+    assert comparison("unchanged").exit_code() == 0
+    assert Comparison("quick", "main", "head", "paired", (judge(), found)).exit_code() == 1
 
 
 def test_the_worst_comes_first() -> None:
@@ -201,7 +206,7 @@ def test_the_worst_is_found_by_the_ratio_that_decides() -> None:
 def test_an_undecided_case_is_described_by_the_ratio_that_is_open(
     low: Estimate, mean: Estimate, *, is_by_mean: bool
 ) -> None:
-    undecided = Finding(CASE, "inconclusive", 0.025, low=low, mean=mean)
+    undecided = Finding(CASE, "undecided", 0.025, low=low, mean=mean)
     assert undecided.is_by_mean == is_by_mean
     assert undecided.deciding == (mean if is_by_mean else low)
 

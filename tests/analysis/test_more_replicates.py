@@ -20,7 +20,7 @@ EDGE = math.log1p(0.025)
 def undecided(centre: float, half: float, replicates: int = 4) -> Finding:
     """An undecided case whose log-ratio is known within `half`."""
     low = Estimate(*(math.exp(centre + side * half) for side in (0, -1, 1)))
-    return Finding(CASE, "inconclusive", 0.025, low=low, mean=low, replicates=replicates)
+    return Finding(CASE, "undecided", 0.025, low=low, mean=low, replicates=replicates)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def biased_run(parent: Path, seed: int) -> StoredRun:
 def test_runs_that_vary_more_than_their_replicates_need_a_check_in_turns(tmp_path: Path) -> None:
     base, head = (biased_run(tmp_path, seed) for seed in (1, 2))
     comparison = compare(base, head, dict.fromkeys(base.measurements, 0.025))
-    open_cases = comparison.count("inconclusive")
+    open_cases = comparison.count("undecided")
     assert open_cases > 1
     assert comparison.notes == (
         f"more replicates would not help the {open_cases} undecided cases: "

@@ -35,10 +35,10 @@ def verdict(low: Location, mean: Location, others: int = 0) -> Verdict:
         (at(-5), at(5), "regressed"),  # the worse of the two counts
         (at(0), at(0), "unchanged"),
         (at(1.5), at(-1.5), "unchanged"),
-        (at(0), at(0, error=2), "inconclusive"),  # the mean could be slower
-        (at(0, error=2), at(0), "inconclusive"),
-        (at(2.4), at(0), "inconclusive"),  # too close to the margin
-        (at(3), at(3), "inconclusive"),
+        (at(0), at(0, error=2), "undecided"),  # the mean could be slower
+        (at(0, error=2), at(0), "undecided"),
+        (at(2.4), at(0), "undecided"),  # too close to the margin
+        (at(3), at(3), "undecided"),
     ],
 )
 def test_the_tests_decide_a_change_and_the_intervals_that_there_is_none(
@@ -60,7 +60,7 @@ def test_a_margin_of_its_own_decides_for_a_case() -> None:
 def test_among_many_cases_it_takes_more_to_call_one_regressed() -> None:
     doubtful = Location(math.log1p(MARGIN) + 3 * 0.002, 0.002, 30.0)  # p = 0.0027
     assert verdict(doubtful, doubtful, others=0) == "regressed"
-    assert verdict(doubtful, doubtful, others=23) == "inconclusive"
+    assert verdict(doubtful, doubtful, others=23) == "undecided"
 
 
 def test_an_early_look_spends_little_and_so_asks_for_more() -> None:
@@ -90,7 +90,7 @@ def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
 
     share = Q / 2 * (spent or 1.0)
     assert verdict_at(0.99 * share) == decided
-    assert verdict_at(1.01 * share) == "inconclusive"
+    assert verdict_at(1.01 * share) == "undecided"
 
 
 def test_what_an_earlier_look_has_shown_is_not_lost() -> None:
@@ -109,7 +109,7 @@ def test_intervals_are_values_with_the_confidence_of_their_look() -> None:
     assert first.lower < second.lower < 1.05 < second.upper < first.upper
 
 
-@pytest.mark.parametrize(("confidence", "expected"), [(0.95, "unchanged"), (0.99, "inconclusive")])
+@pytest.mark.parametrize(("confidence", "expected"), [(0.95, "unchanged"), (0.99, "undecided")])
 def test_unchanged_rests_on_the_intervals_of_the_look_whatever_it_spends(confidence: float, expected: Verdict) -> None:
     for spent in (1.0, 0.01):
         trial = Trial({"case": MARGIN})
@@ -120,8 +120,8 @@ def test_unchanged_rests_on_the_intervals_of_the_look_whatever_it_spends(confide
 def test_unchanged_may_need_more_than_the_two_ratios() -> None:
     for options, expected in (
         ({"whole_low": at(0)}, "unchanged"),
-        ({"whole_low": at(0.8, error=1)}, "inconclusive"),  # a pair that the trimmed ratio leaves out is slow
-        ({"may_be_unchanged": False}, "inconclusive"),
+        ({"whole_low": at(0.8, error=1)}, "undecided"),  # a pair that the trimmed ratio leaves out is slow
+        ({"may_be_unchanged": False}, "undecided"),
     ):
         trial = Trial({"case": MARGIN})
         trial.look("case", at(0), at(0), **options)
@@ -130,7 +130,7 @@ def test_unchanged_may_need_more_than_the_two_ratios() -> None:
 
 def test_a_single_replicate_decides_nothing() -> None:
     logs = located({"case": [0.5]})["case"]
-    assert verdict(logs, logs) == "inconclusive"
+    assert verdict(logs, logs) == "undecided"
 
 
 def test_no_case_is_no_verdict() -> None:

@@ -219,7 +219,7 @@ def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
     assert rnnbench(monkeypatch, *command) == 1
     assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in capsys.readouterr().out
     assert rnnbench(monkeypatch, *command, "--margin", "60%") == 0
-    assert rnnbench(monkeypatch, "compare", "before", "after", "--strict") == 3
+    assert rnnbench(monkeypatch, "compare", "before", "after", "--on-undecided", "fail") == 3
     capsys.readouterr()
     assert rnnbench(monkeypatch, *command, "--json") == 1
     [line] = capsys.readouterr().out.splitlines()

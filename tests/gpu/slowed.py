@@ -1,7 +1,7 @@
 """`python -m tests.gpu.slowed [DEVICE [SECONDS]]`: a check in which one cell was slowed by 5%.
 
 The exit code is 1 if a slowed case is called unchanged or improved, or another case regressed. A slowed case may be
-`inconclusive`: then the table says so.
+`undecided`: then the table says so.
 """
 
 import sys
@@ -10,7 +10,7 @@ from rnnbench.analysis.verdict import Verdict
 from tests.validation.verdicts import one_check
 
 SLOWED = "GRUSlow"
-RIGHT: dict[bool, tuple[Verdict, ...]] = {True: ("regressed", "inconclusive"), False: ("unchanged", "inconclusive")}
+RIGHT: dict[bool, tuple[Verdict, ...]] = {True: ("regressed", "undecided"), False: ("unchanged", "undecided")}
 
 
 def main(device: str, budget_seconds: float) -> int:

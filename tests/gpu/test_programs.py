@@ -98,7 +98,7 @@ def test_a_check_of_equal_code_is_right_without_an_alarm_and_with_a_case() -> No
         lines = ["a line of words", *(json.dumps({"verdict": name}) for name in names)]
         return unchanged.counted(unchanged.findings("\n".join(lines)))
 
-    assert unchanged.is_right(verdicts("unchanged", "inconclusive"))
+    assert unchanged.is_right(verdicts("unchanged", "undecided"))
     for wrong in (["unchanged", "regressed"], ["unchanged", "improved"], ["unchanged", None], []):
         assert not unchanged.is_right(verdicts(*wrong))
 

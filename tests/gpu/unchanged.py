@@ -37,7 +37,7 @@ def counted(found: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 def is_right(verdicts: Counter[str]) -> bool:
     """Whether cases were compared and none raised an alarm."""
-    quiet = verdicts["unchanged"] + verdicts["inconclusive"]
+    quiet = verdicts["unchanged"] + verdicts["undecided"]
     return quiet > 0 and quiet == verdicts.total()
 
 

@@ -115,7 +115,7 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
     for (kind, budget, slowdown), cases in found.groupby(["kind", "budget", "slowdown"]):
         verdicts = cases["verdict"].value_counts()
         alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique()
-        names = ("regressed", "inconclusive", "unchanged", "improved")
+        names = ("regressed", "undecided", "unchanged", "improved")
         rows.append(
             {
                 "suites": kind,

@@ -7,7 +7,7 @@ from typing import Any, Self
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Q, Verdict
+from rnnbench.analysis.verdict import OLDER_WORDS, Q, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case
 
@@ -61,7 +61,7 @@ class CaseChange:
     def from_json(cls, line: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(
-            line["verdict"],
+            OLDER_WORDS.get(line["verdict"], line["verdict"]),
             Estimate(**line["ratio"]) if line["ratio"] else None,
             tuple(Change(BY_NAME[name], base, head) for name, base, head in line["changes"]),
             line["reason"],

@@ -84,10 +84,10 @@ def _judged(
         counts = changes(base.benchmarks[key].metrics, head.benchmarks[key].metrics)
         times = judged.get(key)
         if times is None:
-            findings.append(Finding(names[key], "inconclusive", margin, "never in one process with its reference"))
+            findings.append(Finding(names[key], "undecided", margin, "never in one process with its reference"))
             continue
         finding = timed(names[key], times, margin, min(pairs[key].numbers), counts, undecidable=reasons[key])
-        if finding.verdict == "inconclusive" and not finding.reason:
+        if finding.verdict == "undecided" and not finding.reason:
             finding = replace(finding, reason=UNDECIDED if finding.has_interval else TOO_FEW)
         findings.append(with_counts(finding))
     return findings

@@ -139,7 +139,7 @@ def _answered(
 def _not_slower(answer: Bisection) -> str:
     """Why there is nothing to search for."""
     verdicts = [change.verdict for change in answer.total.values()]
-    undecided, failed = verdicts.count("inconclusive"), verdicts.count(None)
+    undecided, failed = verdicts.count("undecided"), verdicts.count(None)
     text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(verdicts), 'case')}"
     text += f" regressed, {verdicts.count('unchanged')} unchanged"
     if undecided:

@@ -174,7 +174,7 @@ class CommitRunner:
                 on_progress=self._on_progress,
                 share=options.share,
             )
-        if seconds < options.seconds and comparison.count("inconclusive"):
+        if seconds < options.seconds and comparison.count("undecided"):
             raise BudgetSpent  # so that a later part compares them anew
         return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
 

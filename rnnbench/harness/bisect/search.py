@@ -45,7 +45,7 @@ def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) 
     If the time shows no slower case, those that are not decided and do more.
     """
     slow = [key for key, change in total.items() if change.verdict == "regressed"]
-    slow = slow or [key for key, change in total.items() if change.verdict == "inconclusive" and change.does_more]
+    slow = slow or [key for key, change in total.items() if change.verdict == "undecided" and change.does_more]
     chosen: list[str] = []
     of_cell: dict[str, int] = {}
     for key in sorted(slow, key=lambda key: -_lower(total[key])):

@@ -1,25 +1,33 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
-from rnnbench.harness.check.looks import LOOK_GROWTH, MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED, MIN_PAIRS_TO_TRIM
+from rnnbench.harness.check.looks import (
+    LOOK_GROWTH,
+    MIN_PAIRS,
+    MIN_PAIRS_FOR_UNCHANGED,
+    MIN_PAIRS_TO_TRIM,
+    PAIRS_TO_CHOOSE,
+)
 from rnnbench.harness.check.more_time import more_time, too_few_pairs, too_short
 from rnnbench.harness.check.observed_before import CHECKED_OUT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, untracked
-from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.paired import PairedRunner, Ratios
 from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.selection import Selection
+from rnnbench.harness.check.selection import Selection, strictest
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.machine.variables import library_notes
@@ -52,26 +60,28 @@ def check(
     `out` can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts
     them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
-    settings, cases = head.suite.content.check, cases_of(selection.groups)
+    cases = cases_of(selection.groups)
+    suite, allowed, loosened = strictest(base.suite, head.suite, cases)
+    head, budget_seconds = replace(head, suite=suite), suite.content.check.budget_seconds
     counting = InstructionCheck.of(instructions)
     if counting.why_not:
         on_warning(counting.why_not)
-    trial = Trial(margins(settings, cases))
+    trial = Trial(allowed)
 
     def started(pairs: WorkerPairs) -> Path:
-        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, settings.budget_seconds):
+        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, budget_seconds):
             on_warning(warning)
         return dated_folder(out, f"{head.suite.name}-check")
 
     with observed(
         base, head, selection.groups, started, command, on_progress, start_pairs=start_pairs, start_runner=start_runner
     ) as (runner, folder):
-        measure(runner, selection.groups, trial, settings.budget_seconds, on_progress, share=share)
-        runner.notes += runner.recorded_notes()
+        measure(runner, selection.groups, trial, budget_seconds, on_progress, share=share)
+        runner.notes += loosened + runner.recorded_notes()
         runner.notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         seconds = runner.seconds
         counting.count(runner, selection.groups, on_progress)
-    comparison = _comparison(runner, base, head, selection, trial, settings.budget_seconds, seconds)
+    comparison = _comparison(runner, base, head, selection, trial, budget_seconds, seconds)
     return folder, counting.added(comparison)
 
 
@@ -130,11 +140,8 @@ def _comparison(
     measured = ((runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases)
     notes = [*newly_suspect(measured), *runner.notes]
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
-    if any(case_finding.verdict == "inconclusive" for case_finding in findings):
-        if runner.replicates < MIN_PAIRS:
-            notes.append(too_few_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
-        else:
-            notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
+    notes += too_few_pairs(runner, selection.groups, findings, budget_seconds)
+    notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return Comparison(
         suite=head.suite.name,
@@ -158,44 +165,78 @@ def measure(
 ) -> None:
     """Add pairs until each observed case is decided or the budget is spent; `share`: of the error rate.
 
-    The looks come at 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of the error
-    rate on almost the same data again.
+    A case is looked at after 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of
+    the error rate on almost the same data again. If the budget is not enough for all cases, those that look slowest
+    after two pairs come first; the others count among the tests all the same.
 
     A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
     it out as an outlier, and `unchanged` counts it: it asks for the interval of the low quantile without trimming, too.
     (Not of the mean, which stalls of the machine spoil too often.)
     """
+    looks, seen = Counter[str](), Counter[str]()  # of each case: the looks so far, and its pairs at the last of them
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
-        on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
+        on_progress(Progress(runner.replicates + 1, done, len(timed), max(0.0, left) if runner.replicates else None))
 
-    looks, next_look, goes_on = 0, MIN_PAIRS, True
-    groups = with_cases(groups, lambda case: not runner.failed(case))
-    while groups and goes_on:
-        runner.replicate(groups, tell)
-        groups = with_cases(groups, lambda case: not runner.failed(case))
-        goes_on = runner.seconds + runner.expected_seconds(groups) <= budget_seconds
-        if goes_on and runner.replicates < next_look:
-            continue
-        looks, next_look = looks + 1, math.ceil(LOOK_GROWTH * runner.replicates)
+    def look(cases: Sequence[Case]) -> None:
         # Decided cases are included: they still show how noisy cases are.
         lows = {case: ratios.low for case, ratios in runner.log_ratios.items()}
         low, whole_low = located(lows, MIN_PAIRS_TO_TRIM), located(lows, min_to_trim=runner.replicates + 1)
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
-        spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
-        confidence = 1 - (1 - LOOK_CONFIDENCE) * share
-        for case in cases_of(groups):
+        for case in cases:
+            looks[case.key], seen[case.key] = looks[case.key] + 1, pairs_of(runner, case)
             trial.look(
                 case.key,
                 low[case.key],
                 mean[case.key],
-                spent,
-                confidence=confidence,
+                share * share_of_look(looks[case.key]),
+                confidence=1 - (1 - LOOK_CONFIDENCE) * share,
                 whole_low=whole_low[case.key],
-                may_be_unchanged=runner.replicates >= MIN_PAIRS_FOR_UNCHANGED,
+                may_be_unchanged=seen[case.key] >= MIN_PAIRS_FOR_UNCHANGED,
             )
+
+    groups = with_cases(groups, lambda case: not runner.failed(case))
+    trial.evidence |= {case.key: Evidence() for case in cases_of(groups)}
+    while timed := worth_a_pair(runner, groups, budget_seconds - runner.seconds):
+        runner.replicate(timed, tell)
+        groups = with_cases(groups, lambda case: not runner.failed(case))
+        due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
+        look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])
         groups = _undecided(groups, trial)
+    look([case for case in cases_of(groups) if pairs_of(runner, case) >= max(MIN_PAIRS, seen[case.key] + 1)])
+
+
+def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> Sequence[Group]:
+    """Return the groups to time in another pair; empty if none of their cases can be decided in the seconds left.
+
+    These are all cases, or those that look slowest, if there is no time for the fewest pairs of all. Cases that have
+    more pairs come first, so that no pair is wasted.
+    """
+    if not runner.replicates:
+        return groups
+
+    def order(case: Case) -> tuple[int, float]:
+        ratios = runner.log_ratios.get(case.key, Ratios([0.0], [0.0]))
+        return min(len(ratios.low), MIN_PAIRS), max(median(ratios.low), median(ratios.mean))
+
+    cases = sorted(cases_of(groups), key=order, reverse=True)
+    if cases and runner.replicates < PAIRS_TO_CHOOSE:
+        slowest = with_cases(groups, lambda case: case == cases[0])
+        later = (MIN_PAIRS - PAIRS_TO_CHOOSE) * runner.expected_seconds(slowest)
+        if runner.expected_seconds(groups) + later <= left:
+            return groups
+    for number in range(len(cases), 0, -1):
+        kept = with_cases(groups, set(cases[:number]).__contains__)
+        pairs = max(1, MIN_PAIRS - min(pairs_of(runner, case) for case in cases[:number]))
+        if pairs * runner.expected_seconds(kept) <= left:
+            return kept
+    return []
+
+
+def pairs_of(runner: PairedRunner, case: Case) -> int:
+    """Return the number of pairs that have timed a case."""
+    return len(runner.log_ratios[case.key].low) if case.key in runner.log_ratios else 0
 
 
 def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
@@ -204,11 +245,18 @@ def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
 
 
 def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:
-    replicates = len(runner.log_ratios[case.key].low) if judged else 0
+    replicates = pairs_of(runner, case)
     before, after = (runner.measurement(side.name, case) for side in (base, head))
     if before.failure == "loading":
         before = replace(before, reason=before.reason + base.about_submodules)
-    return finding(before, after, judged, margin, replicates, runner.given_up(case) or "no time was left to measure it")
+    return finding(
+        before,
+        after,
+        judged if replicates else None,
+        margin,
+        replicates,
+        runner.given_up(case) or "no time was left to measure it",
+    )
 
 
 def _notes(hellos: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -10,3 +10,4 @@ LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
 # few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
 MIN_PAIRS_TO_TRIM = 8
+PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all

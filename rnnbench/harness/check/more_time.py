@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.more_replicates import MAX_TIMES, times_as_many
+from rnnbench.groups import with_cases
+from rnnbench.harness.check.looks import MIN_PAIRS
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.window_count import MIN_WINDOWS
@@ -29,16 +31,29 @@ def too_short(pairs: WorkerPairs, settings: Settings, cases: int, min_pairs: int
     )
 
 
-def too_few_pairs(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float, min_pairs: int) -> str:
-    """A note for a check whose budget ended before the `min_pairs` pairs of workers that a verdict takes."""
-    needed = TimeNeeded((min_pairs - runner.replicates) * runner.expected_seconds(groups), is_least=False)
-    spent = f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {min_pairs}"
-    return f"{spent} pairs of workers; {needed.more('for these')}"
+def too_few_pairs(
+    runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding], budget_seconds: float
+) -> list[str]:
+    """A note if the budget ended before cases had the pairs of workers that a verdict takes."""
+    pairs = {
+        each.case.key: each.replicates
+        for each in findings
+        if each.verdict == "undecided" and each.replicates < MIN_PAIRS
+    }
+    if not pairs:
+        return []
+    short = with_cases(groups, lambda case: case.key in pairs)
+    needed = TimeNeeded((MIN_PAIRS - min(pairs.values())) * runner.expected_seconds(short), is_least=False)
+    number = f"{len(pairs):,} of {plural(len(findings), 'case')}"
+    return [
+        f"a verdict about time takes {MIN_PAIRS} pairs of workers; the budget of {budget_seconds:g} s was too short "
+        f"for {number}; {needed.more('for these')}"
+    ]
 
 
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding], min_pairs: int) -> list[str]:
     """A note on the time that would be enough for undecided cases; `min_pairs`: those that `unchanged` takes."""
-    times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "inconclusive"}
+    times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "undecided"}
     near = {case: times_more for case, times_more in times.items() if times_more <= MAX_TIMES}
     if not near:
         return []

@@ -1,13 +1,14 @@
-"""Which cases a check compares: those on both sides, and those that only one side has."""
+"""Which cases a check compares, and by whose settings: a commit can't loosen the check that judges it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnnbench.errors import UserError
 from rnnbench.groups import cases_of, grouped
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.records import Case, Group, Implementation
-from rnnbench.suites import MAX_CASES
+from rnnbench.suites import MAX_CASES, Suite, margins
+from rnnbench.text import plural
 
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
@@ -52,3 +53,28 @@ def select(
         only_base=[case for key, case in in_base.items() if key not in in_head],
         only_head=[case for key, case in in_head.items() if key not in in_base],
     )
+
+
+def strictest(base: Suite, head: Suite, cases: Sequence[Case]) -> tuple[Suite, dict[str, float], list[str]]:
+    """Return the suite to measure by, the margin of each case, and notes where the base's settings are kept.
+
+    The smaller margin and the larger budget apply, and the base's settings of measuring.
+    """
+    old, new = margins(base.content.check, cases), margins(head.content.check, cases)
+    wider = [case.key for case in cases if new[case.key] > old[case.key]]
+    notes = []
+    if wider:
+        first = wider[0]
+        notes.append(
+            f"the head's suite allows more of {plural(len(wider), 'case')} (the first is {first}: {new[first]:.2%}, "
+            f"in the base {old[first]:.2%}); the base's margin is kept until this commit is the base"
+        )
+    before, after = base.content.check.budget_seconds, head.content.check.budget_seconds
+    if after < before:
+        notes.append(f"the head's suite has a budget of {after:g} s; the base's is kept: {before:g} s")
+    measure = base.content.measure
+    if different := [name for name, value in measure if getattr(head.content.measure, name) != value]:
+        notes.append(f"the head's suite changes measure.{', measure.'.join(different)}; the base's values are kept")
+    check = head.content.check.model_copy(update={"budget_seconds": max(before, after)})
+    suite = replace(head, content=head.content.model_copy(update={"check": check, "measure": measure}))
+    return suite, {key: min(margin, old[key]) for key, margin in new.items()}, notes

@@ -126,7 +126,7 @@ def sides(
                     "nothing to compare with: give a base (a revision or a folder), or another interpreter for a side"
                 )
             base_side = replace(head, name="base", about="the same files", python=pythons[0])
-        elif Path(base).is_dir():
+        elif _is_folder(base, suite, top):
             base_side = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0], own)
         else:
             base_side = _at_revision(stack, base, suite, top, package, pythons[0], own)
@@ -209,9 +209,7 @@ def _in_folder(
     sources: Sequence[Path],
 ) -> Side:
     """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
-    choices = [folder / suite.file.name]
-    if (within := suite_repository.path(suite, top)) is not None:
-        choices.insert(0, folder / within)
+    choices = _places(folder, suite, top)
     file = next((choice for choice in choices if choice.is_file()), None)
     if file is None:
         raise UserError(
@@ -220,6 +218,29 @@ def _in_folder(
         )
     paths = import_paths(folder, file, package, sources)
     return Side("base", f"folder {given}", suites.read(str(file)), python, paths, tree=folder)
+
+
+def _is_folder(base: str, suite: suites.Suite, top: Path | None) -> bool:
+    """Return True if the base is a folder. If a revision has the same name, the folder counts only if it has the suite.
+
+    Raises UserError if both could be meant.
+    """
+    if not Path(base).is_dir() or top is None or base.startswith((".", "/", "-")):
+        return Path(base).is_dir()
+    if (name := git.full_name(top, base)) is None:
+        return True
+    if any(place.is_file() for place in _places(Path(base), suite, top)):
+        raise UserError(
+            f"base {base}: both a folder and a revision have this name; give ./{base} for the folder, "
+            f"or {name} for the revision"
+        )
+    return False
+
+
+def _places(folder: Path, suite: suites.Suite, top: Path | None) -> list[Path]:
+    """Return where a base's folder may have the suite: at its path in the repository, or at the top."""
+    within = suite_repository.path(suite, top)
+    return [*([folder / within] if within is not None else []), folder / suite.file.name]
 
 
 def _at_revision(
@@ -240,8 +261,13 @@ def _at_revision(
     about, within = f"{base} ({commit[:7]})", suite_repository.path(suite, top)
     if within is None:
         raise UserError(f"base {base}: {suite_repository.why_no_path(suite, top)}")
-    if not (tree / within).is_file():
-        raise NewSuite(f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare")
+    file = tree / within
+    if not file.is_file():
+        if (old := git.renamed_from(top, commit, within)) is None:
+            raise NewSuite(
+                f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare"
+            )
+        file, about = tree / old, f"{about}, where the suite is {old}"
     side = Side(
         name="base",
         about=about,
@@ -253,7 +279,6 @@ def _at_revision(
         empty_submodules=tuple(submodules.fill(top, commit, tree)),
     )
     with side.errors_in_words():
-        file = tree / within
         return replace(side, suite=suites.read(str(file)), paths=import_paths(tree, file, package, sources))
 
 

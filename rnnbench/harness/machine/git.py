@@ -67,6 +67,19 @@ def commit(repository: Path, revision: str, name: str = "base") -> str:
     return sha
 
 
+def full_name(repository: Path, revision: str) -> str | None:
+    """Return a name of a revision that no folder has by chance, such as `refs/heads/main`; None if there is none."""
+    asked = ("rev-parse", "--verify", "--quiet")
+    return _ask(repository, *asked, "--symbolic-full-name", revision) or _ask(repository, *asked, revision)
+
+
+def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
+    """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
+    done = run(repository, "diff", "--find-renames", "--diff-filter=R", "--name-status", "-z", commit, "--")
+    fields = os.fsdecode(done.stdout).split("\0")[:-1]  # R087, the old path, the new path, and so on
+    return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
+
+
 def is_ancestor(repository: Path, old: str, new: str) -> bool:
     """Whether a commit comes before another, or is the same."""
     return run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0

@@ -20,7 +20,7 @@ from rnnbench.report.figures.drawing.sheet import Sheet, sheet
 from rnnbench.report.words.changes import GLYPHS, change, change_interval
 from rnnbench.report.words.units import round_percent, span
 
-MARKER_OF = {"regressed": "^", "incomparable": "X", "inconclusive": "D", "improved": "v", "unchanged": "o"}
+MARKER_OF = {"regressed": "^", "incomparable": "X", "undecided": "D", "improved": "v", "unchanged": "o"}
 MAX_ROWS = 40  # cases; of more, the last are counted
 WIDTH = 10.2  # inches
 NARROW, NARROWEST = 7.5, 5.0  # inches; figures that are narrower have shorter texts
@@ -110,7 +110,7 @@ def _row(drawn: Sheet, y: int, row: dict[Any, Any], limits: tuple[float, float],
     how = {"counts": "by counts", "instructions": "by instructions"}.get(row["decided_by"], "")
     text = [verdict, how or ("in the mean" if by_mean else "")] if wide >= NARROWEST else []
     if math.isfinite(deciding.value):
-        text += [change(deciding.value), "" if wide < NARROW else change_interval(deciding) or "no interval"]
+        text += [change(deciding.value), "" if wide < NARROW else change_interval(deciding)]
     else:
         text += ["without a time"]
     beside(axes, y, 8, GLYPHS[verdict], color=ink.text, fontsize=drawn.small)

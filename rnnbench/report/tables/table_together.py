@@ -19,7 +19,7 @@ SAID: dict[Verdict, str] = {
     "regressed": "slower",
     "improved": "faster",
     "unchanged": "same",
-    "inconclusive": "undecided",
+    "undecided": "undecided",
     "incomparable": "incomparable",
 }
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding
-from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import sentence
 from rnnbench.report.words.axes import one_line
@@ -22,7 +21,7 @@ WAYS = {
 LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first verdict that a case has gives the answer
     ("regressed", "", "regressed", "the worst is"),
     ("incomparable", "", "can't be compared", "the first is"),
-    ("inconclusive", "", "are inconclusive", "the largest undecided change is"),
+    ("undecided", "", "are undecided", "the largest undecided change is"),
     ("improved", "Nothing regressed; ", "improved", "the most improved is"),
 )
 NO_REGRESSION = "No regression was found, but "  # before undecided cases, unless one is slower than its margin
@@ -59,17 +58,13 @@ def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
     if not judged:
         why = one_line(findings[0].reason) if findings else "there is no case"
         return sentence.shortened(f"No case was compared: {why}."), ""
-    if not comparison.compares and not comparison.count("regressed") and not comparison.count("incomparable"):
-        undecided = (sentence.render(finding) for finding in judged if finding.verdict == "inconclusive")
-        why = next(undecided, "there is no interval")
-        largest = _chosen([finding for finding in judged if finding.verdict == "inconclusive"] or judged)
-        known = _is_known(largest.deciding)
-        what = "No change could be decided" if known else "No time was compared"
-        more = f" The largest is {names.name(largest.case)}: {_change(largest)}." if known else ""
-        return f"{sentence.shortened(f'{what}: {why[:1].lower()}{why[1:]}.')}{more}", _rest(comparison, "inconclusive")
+    undecided = [finding for finding in judged if finding.verdict == "undecided"]
+    if len(undecided) == len(judged) and not any(finding.has_interval for finding in undecided):
+        why = sentence.render(undecided[0])
+        return sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}."), _rest(comparison, "undecided")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
-            is_harmless = verdict == "inconclusive" and _are_harmless(judged)
+            is_harmless = verdict == "undecided" and _are_harmless(judged)
             return f"{NO_REGRESSION if is_harmless else before}{_led(comparison, names, verdict, word, leader)}", _rest(
                 comparison, verdict
             )
@@ -107,7 +102,7 @@ def told(finding: Finding) -> str:
     """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence if the time does not decide."""
     estimate = finding.deciding
     is_by_counts = finding.is_by_counts or finding.is_by_instructions
-    if estimate is None or finding.reason or is_by_counts or not _is_known(estimate):
+    if estimate is None or finding.reason or is_by_counts:
         return sentence.render(finding)
     return _change(finding)
 
@@ -117,19 +112,13 @@ def _change(finding: Finding) -> str:
     estimate = finding.deciding
     assert estimate is not None
     which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
-    if not estimate.has_interval:
-        return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"
     return f"{slower(estimate.value)}{which} ({change_span(estimate)})"
-
-
-def _is_known(estimate: Estimate | None) -> bool:
-    return estimate is not None and math.isfinite(estimate.value) and estimate.value > 0
 
 
 def _are_harmless(judged: Sequence[Finding]) -> bool:
     """Whether no undecided case is slower by more than its margin, as far as it was measured."""
-    undecided = [finding for finding in judged if finding.verdict == "inconclusive"]
-    return all(not _is_known(each.deciding) or _value(each) <= 1 + each.margin for each in undecided)
+    undecided = [finding for finding in judged if finding.verdict == "undecided"]
+    return all(not each.has_interval or _value(each) <= 1 + each.margin for each in undecided)
 
 
 def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:
@@ -138,7 +127,7 @@ def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, lead
     judged = sum(finding.verdict is not None for finding in comparison.findings)
     chosen = _chosen(findings)
     verb = word.replace("are ", "is ") if len(findings) == 1 else word
-    is_undecided = verdict == "inconclusive" and _is_known(chosen.deciding)
+    is_undecided = verdict == "undecided" and chosen.has_interval
     why = _change(chosen) if is_undecided else told(chosen)
     text = f"{len(findings):,} of {plural(judged, 'case')} {verb}"
     if (
@@ -153,14 +142,14 @@ def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, lead
 
 def _chosen(findings: list[Finding]) -> Finding:
     """The case to name: the worst, the largest undecided change or the best."""
-    if findings[0].verdict == "inconclusive":
+    if findings[0].verdict == "undecided":
         return max(findings, key=_distance)
     return min(findings, key=_value) if findings[0].verdict == "improved" else findings[0]
 
 
 def _distance(finding: Finding) -> float:
     """How far a change is from none, in either direction; less than that of any other if it is not known."""
-    return abs(math.log(_value(finding))) if _is_known(finding.deciding) else -1.0
+    return abs(math.log(_value(finding))) if finding.has_interval else -1.0
 
 
 def _value(finding: Finding) -> float:

@@ -8,7 +8,7 @@ from rnnbench.analysis.verdict import Verdict
 COLORS: dict[Verdict | None, str] = {
     "regressed": "red",
     "incomparable": "lightgrey",
-    "inconclusive": "yellow",
+    "undecided": "yellow",
     "improved": "brightgreen",
     "unchanged": "brightgreen",
     None: "lightgrey",

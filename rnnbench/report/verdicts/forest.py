@@ -18,16 +18,15 @@ def bar(estimate: Estimate | None, margin: float) -> str:
 
     An end is four margins away, so that the bars of cases with equal margins can be compared. Empty without a change.
     """
-    if estimate is None or not math.isfinite(estimate.value) or estimate.value <= 0 or margin <= 0:
+    if estimate is None or estimate.lower <= 0 or margin <= 0:
         return ""
     cells = [EMPTY] * (2 * CELLS + 1)
     for edge in (-1, 1):
         cells[CELLS + edge * CELLS_OF_MARGIN] = EDGE
     cells[CELLS] = NONE
     value = _cell(estimate.value, margin)
-    if estimate.has_interval and estimate.lower > 0:
-        low, high = (min(max(_cell(end, margin), 0), 2 * CELLS) for end in (estimate.lower, estimate.upper))
-        cells[low : high + 1] = [INTERVAL if cell == EMPTY else ACROSS for cell in cells[low : high + 1]]
+    low, high = (min(max(_cell(end, margin), 0), 2 * CELLS) for end in (estimate.lower, estimate.upper))
+    cells[low : high + 1] = [INTERVAL if cell == EMPTY else ACROSS for cell in cells[low : high + 1]]
     if 0 <= value <= 2 * CELLS:
         cells[value] = VALUE
     else:

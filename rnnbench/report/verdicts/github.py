@@ -32,8 +32,8 @@ def annotations(comparison: Comparison, most: int = 9, place_of: PlaceOf = lambd
     ]
     if rest := regressed[most:]:
         lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest)))
-    level = "error" if comparison.exit_code(strict=False) == NOT_COMPARED else "warning"
-    doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("inconclusive", "not decided"))
+    level = "error" if comparison.exit_code() == NOT_COMPARED else "warning"
+    doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("undecided", "not decided"))
     for verdict, words in doubts:
         if doubtful := _having(rows, verdict):
             lines.append(_command(level, f"{plural(len(doubtful), 'case')} {words}", _listed(doubtful)))

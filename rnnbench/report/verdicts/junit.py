@@ -12,7 +12,7 @@ from rnnbench.report.words.changes import change, change_interval
 from rnnbench.report.words.units import round_percent
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
-TAGS = {"regressed": "failure", "incomparable": "error", "inconclusive": "skipped", None: "skipped"}
+TAGS = {"regressed": "failure", "incomparable": "error", "undecided": "skipped", None: "skipped"}
 
 
 def render(comparison: Comparison) -> str:

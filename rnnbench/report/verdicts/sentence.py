@@ -17,7 +17,9 @@ from rnnbench.report.words.changes import (
     relative,
     slower,
 )
+from rnnbench.report.words.units import count
 from rnnbench.store.metrics import METRICS
+from rnnbench.text import plural
 
 WORK = [metric for metric in METRICS if metric.time_follows]
 MORE_TIME = "a longer budget would tell"
@@ -30,7 +32,8 @@ def render(finding: Finding) -> str:
     judged = sorted(finding.judged_changes, key=lambda change: change.ratio, reverse=finding.verdict != "improved")
     counts, reason = _list(map(counted, judged)), one_line(finding.reason)
     if reason:
-        return shortened("; ".join(filter(None, [counts, reason])))
+        undecided = _work(finding) if finding.verdict == "undecided" else ""
+        return shortened("; ".join(filter(None, [counts, reason, undecided])))
     instructions = _of_instructions(finding)
     parts = [instructions, counts] if finding.is_by_instructions else [counts, *_of_time(finding), instructions]
     return shortened(_clauses(parts))
@@ -44,8 +47,8 @@ def shortened(text: str) -> str:
 def _of_time(finding: Finding) -> list[str]:
     if finding.verdict in ("regressed", "improved"):
         return [_in_the_mean(finding), _cause(finding)]
-    if finding.verdict == "inconclusive":
-        return [_undecided(finding)]
+    if finding.verdict == "undecided":
+        return [_undecided(finding), _work(finding)]
     return [_harmless(finding)] if finding.verdict == "unchanged" else []
 
 
@@ -57,7 +60,7 @@ def _of_instructions(finding: Finding) -> str:
     if not change.is_beyond:
         return "As many instructions as before: memory, caches or the clock" if direction(finding) else ""
     agrees = direction(finding) == (1 if change.is_more else -1)
-    is_silent = finding.time_verdict is not None and not agrees and finding.verdict != "inconclusive"
+    is_silent = finding.time_verdict is not None and not agrees and finding.verdict != "undecided"
     return f"{instruction_change(change)}{'; the time does not show it' if is_silent else ''}"
 
 
@@ -70,12 +73,12 @@ def _clauses(texts: Iterable[str]) -> str:
 def _in_the_mean(finding: Finding) -> str:
     """By how much the mean changed if it decided, and by how much the low quantile did."""
     mean, low = finding.mean, finding.low
-    if finding.decided_by != "mean" or finding.is_by_counts or mean is None or low is None:
+    if finding.decided_by != "mean" or finding.is_by_counts or mean is None:
         return ""
     word = "slower" if finding.verdict == "regressed" else "faster"
     opening = f"Some calls are {word} and most are not: i" if is_of_some_calls(finding) else "I"
     by_mean = f"{opening}{IN_THE_MEAN[1:]} {slower(mean.value)} ({change_span(mean)})"
-    return f"{by_mean}, in the low quantile {slower(low.value)}"
+    return f"{by_mean}, in the low quantile {slower(low.value)}" if low else by_mean
 
 
 def _cause(finding: Finding) -> str:
@@ -111,8 +114,8 @@ def _unchanged(changes: tuple[Change, ...]) -> str:
 
 def _undecided(finding: Finding) -> str:
     estimate = finding.deciding
-    if estimate is None or not estimate.has_interval:
-        return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval{_more_time(finding)}"
+    if estimate is None:
+        return f"No interval from {plural(finding.replicates, 'replicate')}{_more_time(finding)}"
     edge = 1 + finding.margin
     is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
     size = f"{between(estimate)}{UNSURE if is_beyond else ''}"
@@ -120,14 +123,19 @@ def _undecided(finding: Finding) -> str:
     return text[0].upper() + text[1:]
 
 
+def _work(finding: Finding) -> str:
+    """`counts: +16 operator calls`, or `counts: same`; they are exact where the time is not. Empty if not counted."""
+    changed = [
+        f"{'+' if change.head > change.base else '-'}{count(abs(change.head - change.base))} {change.metric.label}"
+        for change in finding.changes
+        if change.metric in WORK and change not in finding.judged_changes
+    ]
+    return f"counts: {_list(changed) or 'same'}" if finding.is_counted else ""
+
+
 def _more_time(finding: Finding) -> str:
     """What would decide a case; empty if it is of stored runs, which have no budget."""
     return f": {MORE_TIME}" if finding.is_of_check else ""
-
-
-def no_interval(finding: Finding) -> str:
-    """Why a ratio stands without an interval, in a clause."""
-    return "from one replicate: no interval" if finding.replicates == 1 else "its interval is not known"
 
 
 def _harmless(finding: Finding) -> str:

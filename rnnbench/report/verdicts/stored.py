@@ -1,7 +1,6 @@
 """The verdicts of a check as its folder keeps them, for a page and its figures."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import pandas as pd
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Comparison, Finding, Subject
-from rnnbench.analysis.estimate import ENDS, Estimate
-from rnnbench.analysis.verdict import RatioName, Verdict
+from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
+from rnnbench.analysis.verdict import OLDER_WORDS, RatioName, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import answer, as_json
 from rnnbench.report.verdicts.as_json import SCHEMA_VERSION
@@ -91,7 +90,7 @@ def _check(content: Mapping[str, Any]) -> StoredCheck:
 
 def _finding(line: Mapping[str, Any]) -> Finding:
     """A finding without its instructions; of a verdict by counts the verdict of the time is not known."""
-    verdict = line["verdict"]
+    verdict = OLDER_WORDS.get(line["verdict"], line["verdict"])
     if verdict is not None and verdict not in get_args(Verdict):
         raise ValueError(f"verdict {verdict!r}")
     decided_by: RatioName | None = DECIDED_BY.get(line["decided_by"])
@@ -119,7 +118,9 @@ def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
         return None
     if not float(value) > 0:
         raise ValueError(f"{ratio} {value!r}")
-    return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
+    if low is None or high is None:  # written by an older version
+        return None
+    return Estimate(*map(float, (value, low, high)))
 
 
 def frame(comparison: Comparison) -> pd.DataFrame:
@@ -140,7 +141,8 @@ def _row(finding: Finding, line: Mapping[str, Any], name: str) -> dict[str, Any]
         "name": name,
         "verdict": finding.verdict,
         "margin": finding.margin,
-        **{number: math.nan if line[number] is None else line[number] for number in NUMBERS},
+        **estimate_columns("ratio", finding.low),
+        **estimate_columns("mean_ratio", finding.mean),
         "decided_by": line["decided_by"],
         "described_by": "mean_ratio" if finding.is_by_mean else "ratio",
         "replicates": finding.replicates,
@@ -152,12 +154,8 @@ def undrawable(findings: pd.DataFrame) -> Sequence[str]:
     """What a figure of the changes can't show, in sentences."""
     judged = findings[findings["verdict"].notna()]
     without_time = int(judged["ratio"].isna().sum())
-    unknown = int((judged["ratio"].notna() & judged["ratio_low"].isna()).sum())
     sentences = []
     if without_time:
         verb = "has" if without_time == 1 else "have"
         sentences.append(f"{plural(without_time, 'case')} {verb} a verdict without a time; the table says why.")
-    if unknown:
-        verb = "stands" if unknown == 1 else "stand"
-        sentences.append(f"{plural(unknown, 'change')} {verb} without an interval: too few pairs were measured.")
     return sentences

@@ -29,7 +29,7 @@ NAMED = 3  # cases that are named for one reason not to compare; more are counte
 STYLES = {  # colours that stay apart under every common colour blindness, and the word beside them
     "regressed": f"bold {VERDICTS['regressed'].light}",
     "incomparable": VERDICTS["incomparable"].light,
-    "inconclusive": VERDICTS["inconclusive"].light,
+    "undecided": VERDICTS["undecided"].light,
     "improved": f"bold {VERDICTS['improved'].light}",
     "unchanged": "dim",
 }

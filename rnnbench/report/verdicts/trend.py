@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnbench.analysis.verdict import OLDER_WORDS
 from rnnbench.report.verdicts.stored import FILE, WRONG
 from rnnbench.report.words.changes import change
 from rnnbench.store.regular_files import read_text
@@ -40,7 +41,7 @@ def _read(folder: Path) -> EarlierCheck:
     when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}"
     try:
         content = json.loads(read_text(folder / FILE))
-        counts = {verdict: int(count) for verdict, count in content["counts"].items()}
+        counts = {OLDER_WORDS.get(word, word): int(count) for word, count in content["counts"].items()}
         verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items() if count)
         largest = next((_change(finding) for finding in content["findings"]), "")
         return EarlierCheck(when, str(content["head"]), str(content["base"]), verdicts, largest)

@@ -12,7 +12,7 @@ IN_THE_MEAN = "in the mean of its calls"
 GLYPHS: dict[Verdict | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
     "regressed": "▲",
     "incomparable": "✕",
-    "inconclusive": "◇",
+    "undecided": "◇",
     "improved": "▼",
     "unchanged": "●",
     None: "–",

@@ -17,7 +17,7 @@ def test_a_change_of_a_case_is_read_as_it_was_kept() -> None:
     for change in (
         CaseChange("regressed", Estimate(1.1, 1.05, 1.15), (MORE,)),
         CaseChange(None, None, (), "skipped"),
-        CaseChange("inconclusive", Estimate(1.1, -math.inf, math.inf)),
+        CaseChange("undecided", Estimate(1.1, -math.inf, math.inf)),
     ):
         assert CaseChange.from_json(json.loads(json.dumps(change.to_json()))) == change
 

@@ -50,7 +50,7 @@ def test_sides_that_took_turns_get_verdicts_by_time(tmp_path: Path) -> None:
     worst = comparison.findings[0]
     assert worst.low is not None
     assert worst.low.lower < 1.10 < worst.low.upper
-    assert (worst.replicates, worst.reason, comparison.exit_code(strict=False)) == (6, "", 1)
+    assert (worst.replicates, worst.reason, comparison.exit_code()) == (6, "", 1)
 
 
 def test_it_is_said_what_is_compared_and_what_the_intervals_are_over(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_it_is_said_what_is_compared_and_what_the_intervals_are_over(tmp_path: P
 
 def test_sides_one_after_the_other_are_undecided_without_a_reference(tmp_path: Path) -> None:
     comparison = sides(tmp_path, 1.5, ONE_AFTER_THE_OTHER)
-    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("inconclusive", UNFAIR)}
-    assert comparison.exit_code(strict=True) == 3
+    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("undecided", UNFAIR)}
+    assert comparison.exit_code(on_undecided="fail") == 3
 
 
 def test_a_reference_in_each_process_makes_up_for_turns(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_what_more_processes_would_decide_is_told_so(tmp_path: Path) -> None:
         for name, times, hours in zip(("before", "after"), noise, TURNS, strict=True)
     )
     [finding] = compare(base, head, 0.025).findings
-    assert (finding.verdict, finding.reason) == ("inconclusive", UNDECIDED)
+    assert (finding.verdict, finding.reason) == ("undecided", UNDECIDED)
 
 
 def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_next_is_judged(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_nex
     alone, judged = sorted(compare(base, head, 0.025, "test_ref").findings, key=lambda finding: len(finding.case.key))[
         ::-1
     ]
-    assert alone == Finding(alone.case, "inconclusive", 0.025, "never in one process with its reference")
+    assert alone == Finding(alone.case, "undecided", 0.025, "never in one process with its reference")
     assert (alone.case.key, judged.case.key) == ("bench.py::test_alone", "bench.py::test_a")
     assert judged.verdict == "regressed"
 
@@ -146,7 +146,7 @@ def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tm
     assert verdicts(compare(alone[0], alone[1], 0.025))["test_a"] == "regressed"
     judged = verdicts(compare(beside[0], beside[1], 0.025))
     assert judged.pop("test_a") == "regressed"
-    assert set(judged.values()) == {"inconclusive"}
+    assert set(judged.values()) == {"undecided"}
 
 
 def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time(tmp_path: Path) -> None:
@@ -168,12 +168,10 @@ def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time
 
 
 @pytest.mark.parametrize("number", [1, 4])
-def test_few_processes_are_undecided_however_much_slower_and_the_change_is_told(tmp_path: Path, number: int) -> None:
+def test_few_processes_are_undecided_however_much_slower(tmp_path: Path, number: int) -> None:
     [finding] = sides(tmp_path, 3.0, reference="test_ref", number=number).findings
-    assert finding.verdict == "inconclusive"
+    assert finding.verdict == "undecided"
     assert finding.reason.startswith(f"a verdict takes 5 processes a side, and here are {number} and {number}")
-    assert finding.low is not None
-    assert finding.low.value == pytest.approx(3.0, rel=0.01)
 
 
 def test_another_machine_is_incomparable_with_what_differs(tmp_path: Path) -> None:
@@ -184,7 +182,7 @@ def test_another_machine_is_incomparable_with_what_differs(tmp_path: Path) -> No
         ("bench.py::test_a", 0.025),
         ("bench.py::test_ref", 0.025),
     }
-    assert comparison.exit_code(strict=False) == 2
+    assert comparison.exit_code() == 2
 
 
 def test_what_only_one_side_has_is_listed_and_nothing_in_common_is_an_error(tmp_path: Path) -> None:
@@ -204,7 +202,7 @@ def test_counts_in_extra_info_are_a_verdict_even_of_one_file(tmp_path: Path) -> 
         for size in (100, 200)
     )
     [finding] = compare(base, head, 0.025).findings
-    assert (finding.verdict, finding.time_verdict) == ("regressed", "inconclusive")
+    assert (finding.verdict, finding.time_verdict) == ("regressed", "undecided")
     assert [(change.base, change.head) for change in finding.changes] == [(100, 200)]
 
 
@@ -229,7 +227,7 @@ def test_processes_that_differ_among_themselves_raise_no_alarm(tmp_path: Path) -
     assert compare(base, head, 0.025).count("regressed") == 0
 
 
-@pytest.mark.parametrize(("number", "verdict"), [(6, "regressed"), (3, "regressed"), (1, "inconclusive")])
+@pytest.mark.parametrize(("number", "verdict"), [(6, "regressed"), (3, "regressed"), (1, "undecided")])
 def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int, verdict: str) -> None:
     exported, runs = [], []
     for slower in (1.0, 1.2):
@@ -252,11 +250,11 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
     assert (finding.case, finding.verdict, finding.replicates) == (same.case, same.verdict, same.replicates)
     assert (finding.verdict, finding.reason) == (verdict, "" if verdict == "regressed" else TOO_FEW)
     for interval, expected in ((finding.low, same.low), (finding.mean, same.mean)):
-        assert interval is not None
-        assert expected is not None
-        assert [interval.value, interval.lower, interval.upper] == pytest.approx(
-            [expected.value, expected.lower, expected.upper], nan_ok=True
-        )
+        assert (interval is None) == (expected is None)
+        if interval and expected:
+            assert [interval.value, interval.lower, interval.upper] == pytest.approx(
+                [expected.value, expected.lower, expected.upper]
+            )
 
 
 def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: Path) -> None:
@@ -301,7 +299,7 @@ def test_files_of_two_processors_of_one_name_are_incomparable(tmp_path: Path) ->
     full = read(
         write(tmp_path / "f", [benchmark("test_a", [1.0])], machine_info=MACHINE | {"cpu": cpu | {"flags": flags}})
     )
-    assert compare(base, same, 0.025).findings[0].verdict == "inconclusive"
+    assert compare(base, same, 0.025).findings[0].verdict == "undecided"
     for head, reason in (
         (other, "processor was AMD EPYC (family 25, model 17) and is AMD EPYC (family 26, model 2)"),
         (lesser, "instruction sets lost avx512f"),

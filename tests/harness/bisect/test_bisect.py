@@ -66,7 +66,7 @@ def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
             changes = count_changes(before, after)
             compared = self._runner.compare(base, head, keys, options)
             return {
-                key: replace(change, verdict="inconclusive", changes=changes[key].changes if key in changes else ())
+                key: replace(change, verdict="undecided", changes=changes[key].changes if key in changes else ())
                 for key, change in compared.items()
             }
 

@@ -17,7 +17,7 @@ def test_results_are_there_in_the_next_part(tmp_path: Path) -> None:
     first = Journal(tmp_path, QUESTION)
     assert "counts a" not in first
     first.add("counts a", {"x": {"operators": 1}}, 3.21)
-    unknown = CaseChange("inconclusive", Estimate(1.0, -math.inf, math.inf))
+    unknown = CaseChange("undecided", Estimate(1.0, -math.inf, math.inf))
     first.add("compare a b", {"x": unknown.to_json()}, 3.21)
     assert first["counts a"] == {"x": {"operators": 1}}
     first.close()

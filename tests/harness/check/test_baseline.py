@@ -41,4 +41,4 @@ def test_a_baseline_of_another_machine_is_incomparable(
         suite, groups, suite.settings, baseline, out=tmp_path, command="", on_progress=lambda _: None
     )
     assert {finding.reason for finding in comparison.findings} == {reason}
-    assert comparison.exit_code(strict=False) == code
+    assert comparison.exit_code() == code

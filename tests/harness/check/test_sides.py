@@ -176,6 +176,31 @@ def test_a_revision_without_git_is_refused(repo: Path, monkeypatch: pytest.Monke
         opened(repo, "HEAD").__enter__()
 
 
+def test_a_suite_that_was_renamed_since_is_compared(repo: Path) -> None:
+    repository.git(repo, "mv", "bench/mine.toml", "bench/other.toml")
+    other = suites.read(str(repo / "bench" / "other.toml"))
+    with sides(other, "HEAD", None, None) as (base, head):
+        assert base.suite.file.name == "mine.toml"
+        assert base.about.endswith("where the suite is bench/mine.toml")
+        assert head.suite.file.name == "other.toml"
+
+
+def test_a_name_of_both_a_folder_with_the_suite_and_a_branch_is_refused_with_what_to_type(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo)
+    (repo / "main").mkdir()
+    with opened(repo, "main") as (base, _):  # a folder without the suite can't be meant
+        assert base.about.startswith("main (")
+    (repo / "main" / "mine.toml").write_text(SUITE)
+    (repo / "main" / "cell.py").write_text(CELL.format(note="folder"))
+    with pytest.raises(UserError, match=r"give \./main for the folder, or refs/heads/main for the revision"):
+        opened(repo, "main").__enter__()
+    for given, about in (("./main", "folder ./main"), ("refs/heads/main", "refs/heads/main (")):
+        with opened(repo, given) as (base, _):
+            assert base.about.startswith(about)
+
+
 def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(SUITE)
     (tmp_path / "cell.py").write_text("")

@@ -40,7 +40,7 @@ def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top
     assert words[1] == "regressed  +5.1%  [+4.2%, +6.0%]"
     assert "regressed  in the mean  +5.1%  [+3.9%, +6.3%]" in words
     assert "regressed  by counts  +0.1%  [-0.8%, +1.0%]" in words
-    assert "inconclusive  +2.0%  no interval" in words
+    assert "undecided  without a time" in words
     low, high = figure.axes[0].get_xlim()
     assert low == pytest.approx(1 / high)
     assert high > 1.09  # the mark that is farthest from no change is on the axis
@@ -60,7 +60,7 @@ def test_of_many_cases_the_worst_are_drawn_and_the_others_counted(tmp_path: Path
 
 
 def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible(tmp_path: Path) -> None:
-    wide = samples.finding("inconclusive", samples.estimate(1.0, 0.01, 90.0), mean=samples.estimate(1.0, 0.01, 90.0))
+    wide = samples.finding("undecided", samples.estimate(1.0, 0.01, 90.0), mean=samples.estimate(1.0, 0.01, 90.0))
     figure, _, _ = drawn(findings(tmp_path, samples.comparison(samples.SLOWER, wide)))
     assert figure.axes[0].get_xlim()[1] < 1.1
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]

@@ -65,7 +65,7 @@ def test_it_has_both_figures_the_verdicts_and_the_way_to_both_runs(tmp_path: Pat
         assert f"rnnbench report {check / side}" in html.text
         assert str(check / side) in html.text
     assert "rnnbench check test --base main" in html.text
-    assert "2 cases have a verdict without a time; the table says why." in html.text
+    assert "3 cases have a verdict without a time; the table says why." in html.text
     assert "head: a worker was lost" in html.text
     assert b"1a2b3c4" in files["tables/sides.csv"]
 
@@ -89,7 +89,7 @@ def test_without_intervals_in_an_older_check_the_page_says_so(tmp_path: Path) ->
     content = {key: value for key, value in content.items() if key not in ("answer", "details", "method")}
     (check / "verdicts.json").write_text(json.dumps(content))
     text = Page(page(check)).text
-    assert "24 changes stand without an interval" in text
+    assert "24 cases have a verdict without a time" in text
     assert "2 of 24 cases regressed" in text
 
 

@@ -1,6 +1,5 @@
 """Comparisons made by hand: every verdict, and names that are hard to show."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +12,10 @@ from rnnbench.store.records import Case
 from tests.doubles.workload import case, reference_case
 
 METRIC = {metric.name: metric for metric in METRICS}
-UNKNOWN = math.nan
 NASTY = "a|b\n<script>alert(1)</script>::error::%0A,\x1b[2J\x00[bold]"
 
 
-def estimate(value: float, low: float = UNKNOWN, high: float = UNKNOWN) -> Estimate:
+def estimate(value: float, low: float, high: float) -> Estimate:
     return Estimate(value, low, high)
 
 
@@ -74,7 +72,7 @@ SOME_CALLS = finding(
 FASTER = finding(
     "improved", 0.91, case=case("gru", "hoisted", batch_size=16), changes=(changed("operators", 508, 412),)
 )
-OPEN = finding("inconclusive", estimate(1.013, 0.988, 1.039), case=case("lstm", "hoisted", batch_size=16))
+OPEN = finding("undecided", estimate(1.013, 0.988, 1.039), case=case("lstm", "hoisted", batch_size=16))
 SAME = finding("unchanged", near(1.004, 0.006), case=case("combined", batch_size=16))
 APART = finding(
     "incomparable", case=case("combined", batch_size=1), reason="torch 2.8.0 in the base, 2.9.1 in the head"
@@ -83,7 +81,7 @@ ONE_SIDED = Finding(case("deep", batch_size=16), None, 0.0, "only in the head")
 SKIPPED = Finding(
     case("combined", "hoisted", batch_size=16), None, 0.025, "skipped on both sides: combined can't be hoisted"
 )
-LONE = finding("inconclusive", estimate(1.02), mean=estimate(1.01), replicates=1)
+LONE = finding("undecided", replicates=1)
 
 
 def comparison(*findings: Finding, **more: Any) -> Comparison:
@@ -126,7 +124,7 @@ def realistic() -> Comparison:
     special = {
         9: SLOWER,
         11: finding("regressed", 1.034),
-        15: finding("inconclusive", estimate(1.013, 0.988, 1.039)),
+        15: finding("undecided", estimate(1.013, 0.988, 1.039)),
         20: FASTER,
     }
     findings = [

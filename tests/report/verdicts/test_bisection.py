@@ -61,7 +61,7 @@ def test_the_answer_names_commit_change_cause_and_what_is_open(kind: str, snapsh
 
 
 def test_programs_get_everything_without_infinite_numbers() -> None:
-    open_case = CaseChange("inconclusive", Estimate(1.0, math.nan, math.inf))
+    open_case = CaseChange("undecided", Estimate(1.0, math.nan, math.inf))
     answer = replace(ANSWER, total={CASES[0].key: open_case}, skipped={"e": "x"}, suspects=(BAD,))
     content = json.loads(bisection_json.render(answer))
     assert content["total"][0]["ratio"] == {"value": 1.0, "lower": None, "upper": None}

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
@@ -15,8 +13,6 @@ from rnnbench.report.verdicts.forest import CELLS, bar
         (1.0, 0.5, 2.0, "━━━━━━┿━●━┿━━━━━━"),  # cut at the ends
         (1.5, 1.4, 1.6, "······┊·│·┊·····▶"),
         (0.5, 0.4, 0.6, "◀·····┊·│·┊······"),
-        (1.02, math.nan, math.nan, "······┊·│·●······"),  # from one replicate
-        (math.nan, math.nan, math.nan, ""),
         (0.0, 0.0, 0.0, ""),
     ],
 )

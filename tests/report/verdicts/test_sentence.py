@@ -64,11 +64,15 @@ SAMPLES = {
     "unchanged with other counts": finding(
         "unchanged", 1.0, changes=(changed("peak_bytes", 1000, 1004), MORE_OPERATORS)
     ),
-    "undecided in the mean": finding("inconclusive", 1.0, mean=estimate(1.01, 0.97, 1.05)),
-    "not sure enough among all cases": finding("inconclusive", near(1.04)),
-    "no interval": finding("inconclusive"),
-    "stored runs have no budget": finding("inconclusive", estimate(1.013, 0.988, 1.039), is_of_check=False),
-    "stored runs without an interval": finding("inconclusive", is_of_check=False),
+    "undecided in the mean": finding("undecided", 1.0, mean=estimate(1.01, 0.97, 1.05)),
+    "not sure enough among all cases": finding("undecided", near(1.04)),
+    "no interval": finding("undecided"),
+    "undecided with equal counts": finding("undecided", estimate(1.013, 0.988, 1.039), is_counted=True),
+    "undecided with other counts": finding(
+        "undecided", is_counted=True, changes=(changed("operators", 227, 243), changed("allocations", 147, 99))
+    ),
+    "stored runs have no budget": finding("undecided", estimate(1.013, 0.988, 1.039), is_of_check=False),
+    "stored runs without an interval": finding("undecided", is_of_check=False),
 }
 
 
@@ -106,7 +110,7 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
         estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
         assert (verdict in ("regressed", "improved")) == (finding.decided_by is not None)
         assert ("in the mean of its calls" in row.brief) == (finding.is_by_mean and "interval" not in row.brief)
-        assert row.change == change(estimate.value)
+        assert row.change == (change(estimate.value) if estimate.has_interval else "")
         if verdict == "regressed":
             assert estimate.lower > 1.025
             assert f"slower{' in the mean of its calls' * finding.is_by_mean} ({change_span(estimate)})" in row.brief

@@ -14,7 +14,7 @@ from rnnbench.report.verdicts.folder import write_verdicts
 from rnnbench.report.verdicts.rows import all_rows
 from rnnbench.report.words.case_names import names
 
-from .samples import comparison, every_verdict, large, nasty, realistic
+from .samples import LONE, OPEN, comparison, every_verdict, large, nasty, realistic
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 NEWER = ("answer", "details", "method")  # keys that older versions did not write
@@ -64,7 +64,7 @@ def test_each_case_has_what_the_other_outputs_say_of_it(tmp_path: Path, compared
 def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
     from .samples import estimate, finding
 
-    open_in_the_mean = finding("inconclusive", estimate(1.0, 0.99, 1.01), mean=estimate(1.04, 0.97, 1.11))
+    open_in_the_mean = finding("undecided", estimate(1.0, 0.99, 1.01), mean=estimate(1.04, 0.97, 1.11))
     write_verdicts(comparison(open_in_the_mean), tmp_path)
     row = read(tmp_path).findings.iloc[0]
     assert (row["described_by"], row["decided_by"]) == ("mean_ratio", None)
@@ -74,13 +74,20 @@ def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> 
 def test_what_is_not_known_is_not_a_number(tmp_path: Path) -> None:
     write_verdicts(every_verdict(), tmp_path)
     findings = read(tmp_path).findings.set_index("why")
-    lone = "One replicate gives no interval: a longer budget would tell"
-    assert findings["ratio"][lone] == 1.02
-    assert math.isnan(findings["ratio_low"][lone])
-    assert stored.undrawable(findings) == [
-        "2 cases have a verdict without a time; the table says why.",
-        "1 change stands without an interval: too few pairs were measured.",
-    ]
+    lone = "No interval from 1 replicate: a longer budget would tell"
+    assert math.isnan(findings["ratio"][lone])
+    assert stored.undrawable(findings) == ["3 cases have a verdict without a time; the table says why."]
+
+
+def test_verdicts_of_an_older_version_are_read(tmp_path: Path) -> None:
+    write_verdicts(comparison(OPEN, LONE), tmp_path)
+    content = json.loads((tmp_path / "verdicts.json").read_text().replace("undecided", "inconclusive"))
+    lone = content["findings"][1]
+    lone |= {"ratio": 1.6, "mean_ratio": 1.5}  # without an interval
+    (tmp_path / "verdicts.json").write_text(json.dumps(content))
+    findings = read(tmp_path).findings
+    assert list(findings["verdict"]) == ["undecided", "undecided"]
+    assert findings["ratio"].isna().sum() == findings["mean_ratio"].isna().sum() == 1
 
 
 def test_a_check_without_verdicts_has_none(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_change_reads_back(ratio: float) -> None:
 
 def test_an_interval_that_is_not_known_is_empty() -> None:
     assert changes.change_interval(estimate(1.05, 1.042, 1.06)) == "[+4.2%, +6.0%]"
-    assert changes.change_interval(estimate(1.05)) == ""
+    assert changes.change_interval(estimate(1.05, math.nan, math.nan)) == ""
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,9 @@ def test_ends_that_are_written_alike_are_written_once() -> None:
 def test_a_change_between_runs_says_that_the_mean_decided() -> None:
     low, mean = estimate(2.07, 0.81, 5.27), estimate(2.5, 1.9, 3.3)
     assert changes.change_with_interval(Judged("regressed", low, mean, "mean")) == "+150% in the mean [+90%, +230%]"
-    assert changes.change_with_interval(Judged("regressed", low, estimate(0.9), "low")) == "+107% [-19%, +427%]"
+    assert (
+        changes.change_with_interval(Judged("regressed", low, estimate(0.9, 0.8, 1.0), "low")) == "+107% [-19%, +427%]"
+    )
 
 
 def test_a_verdict_by_counts_says_nothing_of_the_time() -> None:
