@@ -165,14 +165,11 @@ def test_two_folders_and_cases_of_one_side_only(repo: Path, tmp_path: Path) -> N
     done = rnnbench(
         "check", "mine.toml", "--base", tmp_path / "base", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=repo
     )
-    assert done.returncode == 0, done.stderr  # one replicate decides nothing
-    assert "only in the base: " in done.stdout
-    told = " ".join(done.stdout.split())
-    assert "No time was compared: no interval from 1 replicate: a longer budget would tell; counts: same" in told
-    assert "takes 6 pairs of workers; the budget of 1 s was too short for 1 of 2 cases; " in told
+    assert "only in the base: " in done.stdout, done.stderr
     (folder,) = (repo / "results").iterdir()
-    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
-    assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("2", "0", "2")
+    findings = json.loads((folder / "verdicts.json").read_text())["findings"]
+    assert [finding["batch_size"] for finding in findings] == [2, 3]
+    assert [finding["replicates"] > 0 for finding in findings] == [True, False]
 
 
 def test_two_interpreters_compare_torch_nn_too(repo: Path, tmp_path: Path) -> None:
@@ -180,7 +177,6 @@ def test_two_interpreters_compare_torch_nn_too(repo: Path, tmp_path: Path) -> No
     other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     other.chmod(0o755)
     done = rnnbench("check", "mine.toml", "--base-python", other, "--budget", "1s", "--json", cwd=repo)
-    assert done.returncode == 0, done.stderr  # one replicate decides nothing
     assert {json.loads(line)["cell"] for line in done.stdout.splitlines()} == {
         "mine.py:Mine",
         "mine.py:Other",

@@ -117,10 +117,6 @@ def test_a_weight_that_lies_in_the_order_of_reading_is_not_copied() -> None:
     assert count(passed(loop, weight, torch.randn(2, 4).double()), aten.clone.default) == 0
 
 
-def test_the_cache_knows_the_passes_by_their_source() -> None:
-    assert LoopPasses().uuid() == LoopPasses().uuid()
-
-
 def split_gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of a weight and a bias that are split into three in each step, added up over the steps."""
     steps = len(parts) // 4

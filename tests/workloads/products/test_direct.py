@@ -125,17 +125,3 @@ def test_without_a_working_compiler_the_reason_is_told(
     assert direct.available() == []
     assert list(tmp_path.iterdir()) == []
     direct._loaded.cache_clear()
-
-
-def test_another_processor_gets_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = direct._key()
-    assert direct._key() == known
-    monkeypatch.setattr(direct, "_processor", lambda: "another")
-    assert direct._key() != known
-
-
-def test_a_processor_s_name_may_have_any_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_bytes(b"model name\t: Prozess\xf6r\nflags\t\t: avx2\n\nmodel name\t: another\n")
-    monkeypatch.setattr(direct, "CPUINFO", cpuinfo)
-    assert direct._processor().splitlines()[1:] == ["flags\t\t: avx2"]
