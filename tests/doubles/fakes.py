@@ -65,6 +65,7 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
 
 
 Fault = Callable[[dict[str, Any]], None]
+Edit = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]  # the request and the reply -> another reply
 START_SECONDS = 2.0
 PAUSE = 3600.0
 
@@ -82,7 +83,14 @@ class FakeWorker:
 
     devices: Mapping[str, str | None] = {"cpu": None}  # name -> uuid
 
-    def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: FakeClock,
+        fault: Fault,
+        seconds: Callable[[str], float],
+        edit: Edit = lambda message, reply: reply,
+    ) -> None:
         self.name = name
         self.closed = False
         self.paused_seconds = 0.0  # of the next reply
@@ -91,6 +99,7 @@ class FakeWorker:
         self._clock = clock
         self._fault = fault
         self._seconds = seconds
+        self._edit = edit
 
     def wait_ready(self) -> dict[str, Any]:
         self._clock.seconds += START_SECONDS
@@ -109,7 +118,7 @@ class FakeWorker:
         assert not self.closed
         self.paused_seconds = 0.0
         started = self._clock.seconds
-        reply = self._reply(message)
+        reply = self._edit(message, self._reply(message))
         self.waited_seconds = self._clock.seconds - started - self.paused_seconds
         return reply
 
@@ -160,16 +169,44 @@ class FakeWorker:
         return {"ok": True}
 
 
+class FakeWorkers:
+    """Starts workers on one clock and keeps them; the test sets what they cost, what goes wrong and what they reply."""
+
+    def __init__(
+        self,
+        fault: Fault = lambda message: None,
+        *,
+        seconds: Callable[[str], float] = lambda key: 0.01,
+        edit: Edit = lambda message, reply: reply,
+        kind: type[FakeWorker] = FakeWorker,
+    ) -> None:
+        self.clock = FakeClock()
+        self.started: list[FakeWorker] = []
+        self._new = lambda name: kind(name, self.clock, fault, seconds, edit)
+
+    def __call__(self, name: str = "", **_: Any) -> Any:
+        self.started.append(self._new(name))
+        return self.started[-1]
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether all have been ended."""
+        return all(worker.closed for worker in self.started)
+
+
 def run_into(
     folder: RunFolder,
     groups: Sequence[Group],
     settings: Settings,
     *,
+    workers: FakeWorkers | None = None,
     start_worker: Callable[..., Any] | None = None,
     now: Callable[[], float] | None = None,
     **options: Any,
 ) -> Runner:
     """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner."""
+    if workers:
+        start_worker, now = workers, workers.clock
     overrides: dict[str, Any] = {"start_worker": start_worker, "now": now}
     given = {name: value for name, value in overrides.items() if value is not None}
     with started(groups, settings, **given) as start:

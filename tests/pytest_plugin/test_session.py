@@ -1,7 +1,6 @@
 """What the cases of a session share, with a fake worker."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,26 +9,18 @@ from rnnbench.pytest_plugin.clock import BlockClock
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.fakes import FakeWorkers
 
 
 def test_each_suite_of_a_folder_is_observed_by_its_own_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled_steps: list[int] = []
-    started: list[FakeWorker] = []
-
-    def start(name: str) -> Any:
-        worker = FakeWorker(
-            name, FakeClock(), lambda request: compiled_steps.append(request["compiled_steps"]), lambda key: 0.01
-        )
-        started.append(worker)
-        return worker
-
-    monkeypatch.setattr(session, "WorkerProcess", start)
+    workers = FakeWorkers(lambda request: compiled_steps.append(request["compiled_steps"]))
+    monkeypatch.setattr(session, "WorkerProcess", workers)
     with session.open_session() as shared:
         for steps in (32, 8, 32):
             shared.observe(Chosen(small.case("gru"), tmp_path, Settings(compiled_steps=steps), BlockClock()))
     assert compiled_steps == [32, 8, 32]
-    assert len(started) == 2
-    assert all(worker.closed for worker in started)
+    assert len(workers.started) == 2
+    assert workers.are_closed

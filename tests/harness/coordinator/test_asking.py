@@ -11,6 +11,7 @@ from rnnbench.harness.protocol import Building, PlanFields, Request
 from rnnbench.store.records import Implementation
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
+from tests.doubles.fakes import FakeWorkers
 
 PLAN = PlanFields(batches=1, batch=1, seconds=0.01)
 
@@ -42,18 +43,9 @@ def test_what_compiles_nothing_has_the_common_deadline(request_: Request[Any]) -
     assert deadline_seconds(request_, Settings()) == 120.0
 
 
-class Replying:
+def replying(reply: dict[str, Any]) -> Any:
     """A worker with one reply to everything."""
-
-    def __init__(self, reply: dict[str, Any]) -> None:
-        self.reply = reply
-        self.closed = False
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        return self.reply
-
-    def close(self) -> None:
-        self.closed = True
+    return FakeWorkers(edit=lambda *_: reply)()
 
 
 BUILDING, CASE = Building("", 16), small.case("gru")
@@ -69,7 +61,7 @@ FITTING: list[tuple[Request[Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("request_", "reply"), [*FITTING, *((request, FAILED) for request, _ in FITTING)])
 def test_a_reply_that_fits_the_request_is_returned(request_: Request[Any], reply: dict[str, Any]) -> None:
-    worker: Any = Replying(reply)
+    worker = replying(reply)
     assert ask(worker, request_, Settings()) == reply
     assert not worker.closed
 
@@ -85,7 +77,7 @@ def test_a_reply_that_fits_the_request_is_returned(request_: Request[Any], reply
     ],
 )
 def test_a_reply_that_a_case_has_forged_ends_the_worker(request_: Request[Any], reply: dict[str, Any]) -> None:
-    worker: Any = Replying(reply)
+    worker = replying(reply)
     with pytest.raises(WorkerLost, match="no reply to this request, but "):
         ask(worker, request_, Settings())
     assert worker.closed

@@ -15,7 +15,7 @@ from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.fakes import FakeWorkers, run_into
 
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
 STAGES = {"ceilings": 1.0, "observing": 4.0, "energy": 0.0}
@@ -86,15 +86,12 @@ GROUPS = [
 
 def ran(parent: Path, seconds: Callable[[str], float] = lambda key: 0.05, **settings: Any) -> tuple[RunInfo, Runner]:
     """A finished run with workers on a fake clock."""
-    clock, noise = FakeClock(), random.Random(1)
-
-    def start(name: str) -> Any:
-        return FakeWorker(name, clock, lambda message: None, lambda key: seconds(key) * (1 + 0.02 * noise.random()))
-
+    noise = random.Random(1)
+    workers = FakeWorkers(seconds=lambda key: seconds(key) * (1 + 0.02 * noise.random()))
     defaults = {"replicates": 6, "windows": 4, "window_seconds": 0.01, "precision": None, "max_replicates": 100}
     chosen = Settings(**(defaults | settings))
     folder = RunFolder.create(parent, "test")
-    runner = run_into(folder, GROUPS, chosen, on_progress=lambda step: None, start_worker=start, now=clock, seed=1)
+    runner = run_into(folder, GROUPS, chosen, on_progress=lambda step: None, workers=workers, seed=1)
     folder.close()
     info = RunInfo("test", "", {"measure": chosen.model_dump()}, "", "", {}, seconds=runner.seconds)
     return replace(info, stage_seconds=runner.preliminaries.stage_seconds), runner

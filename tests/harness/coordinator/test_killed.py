@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.suite_file import Settings
-from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.fakes import FakeWorkers, run_into
 from tests.harness.coordinator import test_runner
 
 GROUPS = test_runner.GROUPS[:2]
@@ -23,12 +23,7 @@ CASES = {case.key for group in GROUPS for case in group.cases}
 
 def measure(folder: RunFolder, state: RunState | None = None) -> None:
     """Measure as `rnnbench run` does, or with a state as `--resume` does."""
-    clock = FakeClock()
-
-    def start(name: str) -> Any:
-        return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
-
-    run_into(folder, GROUPS, SETTINGS, state=state, start_worker=start, now=clock, seed=2)
+    run_into(folder, GROUPS, SETTINGS, state=state, workers=FakeWorkers(), seed=2)
     folder.close()
 
 

@@ -18,7 +18,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.fakes import FakeWorkers
 from tests.doubles.stored import INFO, rows
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]
@@ -35,13 +35,12 @@ def run(
     on_start: Any = lambda: None,
 ) -> Any:
     """The run's frame, its notes, the workers started and the progress reported."""
-    started: list[FakeWorker] = []
+    fakes = FakeWorkers(ask)
     progress: list[tuple[int, int]] = []
 
     def start() -> Any:
         on_start()
-        started.append(FakeWorker("observer", FakeClock(), ask, lambda key: 0.01))
-        return started[-1]
+        return fakes()
 
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
@@ -56,7 +55,7 @@ def run(
         notes = observe([[queue]], go_on, tell)
     finally:
         folder.close()
-    return rows(folder.path).set_index("case"), notes, started, progress
+    return rows(folder.path).set_index("case"), notes, fakes.started, progress
 
 
 def at(case: Case, raised: BaseException) -> Ask:
@@ -145,7 +144,7 @@ def test_a_side_that_is_done_helps_the_other_where_that_pays(tmp_path: Path, cas
 
         def start() -> Any:
             started.append(side)
-            return FakeWorker(side, FakeClock(), wait, lambda key: 0.01)
+            return FakeWorkers(wait)()
 
         return Queue(Recorder(folder, own, tmp_path, Settings()), deque(own), start, 1, side=side)
 

@@ -1,7 +1,8 @@
 """The preliminaries before timing, on workers whose replies the test sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,42 +16,37 @@ from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.fakes import Edit, FakeWorkers, Fault, run_into
 from tests.doubles.stored import INFO, rows
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
 
 
-class Metered(FakeWorker):
-    """A worker whose device has an energy counter; each reading takes two seconds."""
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        reply = super().request(message, deadline_seconds)
-        if message["op"] == "device":
-            return reply | {"no_energy": ""}
-        if message["op"] == "energy":
-            self._clock.seconds += 2.0
-            return {"ok": True, "values": {"energy_joules": 0.25}, "missing": {}}
-        return reply
+def metered(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+    """The reply of a worker whose device has an energy counter."""
+    if message["op"] == "device":
+        return reply | {"no_energy": ""}
+    return {"ok": True, "values": {"energy_joules": 0.25}, "missing": {}} if message["op"] == "energy" else reply
 
 
 def run(
     parent: Path,
-    kind: type[FakeWorker] = FakeWorker,
-    fault: Callable[[Any], None] = lambda m: None,
+    edit: Edit = lambda message, reply: reply,
+    fault: Fault = lambda message: None,
     left: Any = None,
     groups: Sequence[Group] = GROUPS,
+    taking: Mapping[str, float] = MappingProxyType({}),
 ):
-    """The run's frame, the preliminaries and the workers."""
-    clock, workers = FakeClock(), []
+    """The run's frame, the preliminaries and the workers; `taking`: seconds of some operations."""
 
-    def start(name: str) -> Any:
-        workers.append(kind(name, clock, fault, lambda key: 0.01))
-        return workers[-1]
+    def spend(message: dict[str, Any]) -> None:
+        workers.clock.seconds += taking.get(message["op"], 0.0)
+        fault(message)
 
+    workers = FakeWorkers(spend, edit=edit)
     folder = RunFolder.create(parent, "test")
     settings = Settings()
-    options: dict[str, Any] = {"start_worker": start, "now": clock}
+    options: dict[str, Any] = {"start_worker": workers, "now": workers.clock}
     with started(groups, settings, **options) as begun:
         runner = Runner(groups, settings, begun, folder, root=parent, **options)
         folder.write_info(INFO)
@@ -66,15 +62,12 @@ def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> Non
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing_reasons(text)["energy_joules"] for text in frame["missing"]] == ["no counter"] * 3
     assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
-    assert all(worker.closed for worker in workers)
+    assert workers.are_closed
 
 
 def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_path: Path) -> None:
-    clock, workers, seen = FakeClock(), list[FakeWorker](), list[str]()
-
-    def start(name: str) -> Any:
-        workers.append(FakeWorker(name, clock, lambda message: seen.append(message["op"]), lambda key: 0.01))
-        return workers[-1]
+    seen: list[str] = []
+    workers = FakeWorkers(lambda message: seen.append(message["op"]))
 
     def refuse(ceilings: list[dict[str, Any]]) -> None:
         assert [ceiling["device"] for ceiling in ceilings] == ["cpu"]
@@ -82,14 +75,14 @@ def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_pa
 
     folder = RunFolder.create(tmp_path, "test")
     with pytest.raises(UserError, match="another machine"):
-        run_into(folder, GROUPS, Settings(), start_worker=start, now=clock, on_ceilings=refuse)
+        run_into(folder, GROUPS, Settings(), workers=workers, on_ceilings=refuse)
     folder.close()
     assert seen[-1] == "ceiling"
-    assert all(worker.closed for worker in workers)
+    assert workers.are_closed
 
 
 def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_path: Path) -> None:
-    frame, *_ = run(tmp_path, Metered, left=22.0)
+    frame, *_ = run(tmp_path, metered, left=22.0, taking={"energy": 2.0})
     assert frame["energy_joules"].tolist()[:2] == [0.25, 0.25]
     assert frame["energy_joules"].isna().tolist() == [False, False, True]
     assert missing_reasons(frame["missing"][2]) == {"energy_joules": "not reached within 20% of the budget"}
@@ -103,20 +96,16 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
     frame, _, workers, ceilings = run(tmp_path, fault=fault)
     assert ceilings.notes() == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
     assert frame["parameters"].tolist() == [7, 7, 7]
-    assert all(worker.closed for worker in workers)
+    assert workers.are_closed
 
 
 def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share(tmp_path: Path) -> None:
-    class Slow(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            self._clock.seconds += 3.0 if message["op"] == "observe" else 0.0
-            return super().request(message, deadline_seconds)
-
     groups = [
         Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
         for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
     ]
-    frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half is for observing: six cases, the last from 15 s on
+    # half is for observing: six cases, the last from 15 s on
+    frame, *_ = run(tmp_path, left=31.0, groups=groups, taking={"observe": 3.0})
     assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
 
 
@@ -125,17 +114,16 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_ev
         Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
         for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
     ]
-    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s for energy: a start and four cases
+    # 8.4 s for energy: a start and four cases
+    frame, *_ = run(tmp_path, metered, left=42.0, groups=groups, taking={"energy": 2.0})
     assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]
 
 
 def test_ceilings_that_a_case_has_forged_are_left_out_and_told(tmp_path: Path) -> None:
-    class Forging(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            reply = super().request(message, deadline_seconds)
-            return reply | {"ceiling": {"products": 3}} if message["op"] == "ceiling" else reply
+    def forging(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        return reply | {"ceiling": {"products": 3}} if message["op"] == "ceiling" else reply
 
-    frame, _, _, ceilings = run(tmp_path, Forging)
+    frame, _, _, ceilings = run(tmp_path, forging)
     assert ceilings.to_json() == []
     assert ceilings.notes() == ["limits that a worker sent can't be used: KeyError('copies')"]
     assert frame["parameters"].tolist() == [7, 7, 7]

@@ -16,23 +16,11 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case, Measurement
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
+from tests.doubles.fakes import START_SECONDS, FakeWorkers, Fault
 from tests.doubles.stored import folder
 
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
 TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "profiled"), (1e-3, 1e-3))
-
-
-class Profiling(FakeWorker):
-    """A worker that takes one second for each profile."""
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        reply = super().request(message, deadline_seconds)
-        if message["op"] == "profile":
-            self._clock.seconds += 1.0
-            profile = Profile(Case.from_axes(message["case"]).key, times=TIMES)
-            reply |= {"profile": profile.to_json()}
-        return reply
 
 
 def nothing(message: dict[str, Any]) -> None: ...
@@ -41,12 +29,21 @@ def nothing(message: dict[str, Any]) -> None: ...
 def profiled(
     path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **options: Any
 ) -> dict[str, Profile]:
-    clock = FakeClock()
+    """Profile on workers that take one second for each profile."""
 
-    def start(name: str) -> Any:
-        return Profiling(name, clock, fault, lambda case: 1e-3)
+    def spend(message: dict[str, Any]) -> None:
+        workers.clock.seconds += message["op"] == "profile"
+        fault(message)
 
-    return profile_run(path, path, Settings(), start_worker=start, now=clock, on_progress=on_progress, **options)
+    def reply(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        if message["op"] != "profile":
+            return reply
+        return reply | {"profile": Profile(Case.from_axes(message["case"]).key, times=TIMES).to_json()}
+
+    workers = FakeWorkers(spend, edit=reply)
+    return profile_run(
+        path, path, Settings(), start_worker=workers, now=workers.clock, on_progress=on_progress, **options
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings, Sweep
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.doubles.fakes import FakeClock, FakeWorker, run_into
+from tests.doubles.fakes import FakeWorkers, run_into
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, rows, window
 from tests.harness.coordinator.test_runner import GROUPS, measure
 
@@ -64,15 +64,10 @@ def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits
         if not file.stat().st_size:
             file.unlink()
 
-    clock = FakeClock()
     settings = Settings(replicates=3, precision=None, window_seconds=0.01)
     state = read_state(path)
-
-    def start(name: str) -> Any:
-        return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
-
     run = RunFolder(path)
-    run_into(run, state.groups, settings, state=state, start_worker=start, now=clock)
+    run_into(run, state.groups, settings, state=state, workers=FakeWorkers())
     run.close()
 
     frame = rows(path)

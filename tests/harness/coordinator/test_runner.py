@@ -17,7 +17,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into
+from tests.doubles.fakes import START_SECONDS, Edit, FakeWorker, FakeWorkers, Fault, Pause, run_into
 from tests.doubles.stored import rows
 
 GROUPS = [
@@ -34,24 +34,18 @@ def measure(
     fault: Fault = lambda message: None,
     seconds: Callable[[str], float] = lambda key: 0.01,
     groups: Sequence[Group] = GROUPS,
-    worker: type[FakeWorker] = FakeWorker,
+    edit: Edit = lambda message, reply: reply,
     **settings: Any,
 ):
     """The run's frame, the runner, the workers started, and every progress report."""
-    clock = FakeClock()
-    workers: list[FakeWorker] = []
+    workers = FakeWorkers(fault, seconds=seconds, edit=edit)
     steps: list[Progress] = []
-
-    def start(name: str) -> Any:
-        workers.append(worker(name, clock, fault, seconds))
-        return workers[-1]
-
     defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "max_replicates": 1000}
     chosen = Settings(**(defaults | settings))
     folder = RunFolder.create(parent, "test")
-    runner = run_into(folder, groups, chosen, on_progress=steps.append, start_worker=start, now=clock, seed=1)
+    runner = run_into(folder, groups, chosen, on_progress=steps.append, workers=workers, seed=1)
     folder.close()
-    return rows(folder.path), runner, workers, steps
+    return rows(folder.path), runner, workers.started, steps
 
 
 def timing(workers: list[FakeWorker]) -> list[FakeWorker]:
@@ -146,15 +140,9 @@ def test_a_machine_that_always_stops_is_measured_as_it_is_after_some_trials(tmp_
     assert set(frame["status"]) == {"measured"}
 
 
-def test_a_cell_that_prints_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = FakeWorker.request
+def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
     loud = small.case("vanilla", batch_size=2).key
-
-    def printing(self: FakeWorker, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        return request(self, message, deadline_seconds) | {"printed": message.get("case") == loud}
-
-    monkeypatch.setattr(FakeWorker, "request", printing)
-    _, runner, *_ = measure(tmp_path)
+    _, runner, *_ = measure(tmp_path, edit=lambda message, reply: reply | {"printed": message.get("case") == loud})
     assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
 
 
@@ -193,11 +181,7 @@ def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
 def test_a_device_that_is_missing_is_told_before_anything_runs() -> None:
     workload = small.workload(device="cuda")
     groups = [Group(workload, (small.case("vanilla", device="cuda"),))]
-
-    def start(name: str) -> Any:
-        return FakeWorker(name, FakeClock(), lambda m: None, lambda k: 0.01)
-
-    with started(groups, Settings(), start_worker=start) as run:
+    with started(groups, Settings(), start_worker=FakeWorkers()) as run:
         assert run.unusable == {"cuda": "not there"}
 
 
@@ -215,10 +199,8 @@ class Stillborn(FakeWorker):
     ("kind", "words"), [(TooOld, "uses protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
 )
 def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], words: str) -> None:
-    def start(name: str) -> Any:
-        return kind(name, FakeClock(), lambda message: None, lambda key: 0.01)
-
-    with pytest.raises(UserError, match=words), started(GROUPS, Settings(), start_worker=start):
+    workers = FakeWorkers(kind=kind)
+    with pytest.raises(UserError, match=words), started(GROUPS, Settings(), start_worker=workers):
         pass
 
 
@@ -240,24 +222,18 @@ def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_
 ) -> None:
     culprit = small.case("vanilla", batch_size=2)
 
-    class Odd(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            reply = super().request(message, deadline_seconds)
-            return reply | changes if message["op"] == "window" and message["case"] == culprit.key else reply
+    def odd(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        return reply | changes if message["op"] == "window" and message["case"] == culprit.key else reply
 
-    frame, *_ = measure(tmp_path, worker=Odd)
+    frame, *_ = measure(tmp_path, edit=odd)
     rows = frame.drop_duplicates("case").set_index("case")
     assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
     assert set(rows["status"].drop(culprit.key)) == {"measured"}
 
 
 def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_reply_says(tmp_path: Path) -> None:
-    class Forged(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            reply = super().request(message, deadline_seconds)
-            return reply | {"case": "cell=other", "worker": "9999", "replicate": 7, "stray": 1}
-
-    frame, *_ = measure(tmp_path, worker=Forged)
+    forged = {"case": "cell=other", "worker": "9999", "replicate": 7, "stray": 1}
+    frame, *_ = measure(tmp_path, edit=lambda message, reply: reply | forged)
     assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
     assert set(frame["replicate"]) == set(range(3))
     lines = [line for file in tmp_path.glob("*/windows-*.jsonl") for line in file.read_text().splitlines()]
@@ -280,13 +256,11 @@ def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_rep
 def test_a_case_that_forges_a_reply_fails_alone(tmp_path: Path, op: str, forged: dict[str, Any]) -> None:
     culprit = small.case("vanilla", batch_size=2)
 
-    class Forger(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            reply = super().request(message, deadline_seconds)
-            is_culprit = message["op"] == op and message["case"] in (culprit.key, culprit.axes())
-            return {"ok": True, "imported": {}, "warmup_windows": 1, **forged} if is_culprit else reply
+    def forge(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        is_culprit = message["op"] == op and message["case"] in (culprit.key, culprit.axes())
+        return {"ok": True, "imported": {}, "warmup_windows": 1, **forged} if is_culprit else reply
 
-    frame, *_ = measure(tmp_path, worker=Forger)
+    frame, *_ = measure(tmp_path, edit=forge)
     rows = frame.drop_duplicates("case").set_index("case")
     assert rows.loc[culprit.key, "status"] == "failed"
     assert re.search("can't be used|no reply to this request", str(rows.loc[culprit.key, "reason"]))
@@ -296,12 +270,10 @@ def test_a_case_that_forges_a_reply_fails_alone(tmp_path: Path, op: str, forged:
 def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
     other = small.case("gru").axes()
 
-    class Mistaken(FakeWorker):
-        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            reply = super().request(message, deadline_seconds)
-            return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
+    def mistaken(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
 
-    frame, *_ = measure(tmp_path, worker=Mistaken)
+    frame, *_ = measure(tmp_path, edit=mistaken)
     assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
 
 

@@ -1,7 +1,7 @@
 """Counting many cases: on workers whose replies the test sets, and once on real ones under callgrind."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +17,28 @@ from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
+from tests.doubles.fakes import FakeWorkers
 
 CASES = [small.case("gru", batch_size=size) for size in (1, 2, 3)]
 
 
-class CountingWorker:
-    """Replies to `count` with what the test sets, or raises it."""
+def workers(replies: Mapping[str, Any]) -> FakeWorkers:
+    """Workers that reply to `count` with what the test sets for each case, or raise it."""
 
-    def __init__(self, name: str, replies: dict[str, Any]) -> None:
-        self.name, self.closed, self.asked = name, False, list[dict[str, Any]]()
-        self._replies = replies
-
-    def wait_ready(self) -> dict[str, Any]:
-        return {}
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        assert not self.closed
-        self.asked.append(message)
-        reply = self._replies[Case.from_axes(message["case"]).key]
+    def count(message: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+        reply = replies[Case.from_axes(message["case"]).key]
         if isinstance(reply, BaseException):
             raise reply
         return dict(reply)
 
-    def pin(self, cores: Sequence[int]) -> None:
-        assert cores
-
-    def close(self) -> None:
-        self.closed = True
-
-    kill = close
+    return FakeWorkers(edit=count)
 
 
-def count(replies: list[Any], cases: list[Case] = CASES) -> tuple[dict[str, Counted], list[CountingWorker]]:
+def count(replies: list[Any], cases: list[Case] = CASES) -> tuple[dict[str, Counted], FakeWorkers]:
     """The counts by the kernel of these cases, and the workers that were started."""
-    workers: list[CountingWorker] = []
-    by_key = {case.key: reply for case, reply in zip(cases, replies, strict=True)}
-
-    def start(name: str, **_: Any) -> Any:
-        workers.append(CountingWorker(name, by_key))
-        return workers[-1]
-
-    queue = CountingQueue(cases, start, Building("/", 32))
-    return count_instructions({"base": queue}, "perf_event", Settings())["base"], workers
+    started = workers({case.key: reply for case, reply in zip(cases, replies, strict=True)})
+    queue = CountingQueue(cases, started, Building("/", 32))
+    return count_instructions({"base": queue}, "perf_event", Settings())["base"], started
 
 
 def fine(*totals: int) -> dict[str, Any]:
@@ -66,29 +46,30 @@ def fine(*totals: int) -> dict[str, Any]:
 
 
 def test_the_rounds_of_each_case_are_kept_and_the_worker_is_ended() -> None:
-    counted, [worker] = count([fine(5, 4, 6), fine(7, 7), fine(9)])
+    counted, started = count([fine(5, 4, 6), fine(7, 7), fine(9)])
     assert [counted[case.key] for case in CASES] == [
         InstructionCounts("perf_event", (5, 4, 6)),
         InstructionCounts("perf_event", (7, 7)),
         InstructionCounts("perf_event", (9,)),
     ]
-    assert worker.closed
+    assert len(started.started) == 1
+    assert started.are_closed
 
 
 def test_a_case_that_fails_or_loses_its_worker_has_the_reason_and_the_next_one_a_new_worker() -> None:
     failed = {"ok": False, "status": "failed", "reason": "RuntimeError: boom"}
-    counted, workers = count([failed, WorkerLost("it was killed"), fine(9)])
+    counted, started = count([failed, WorkerLost("it was killed"), fine(9)])
     assert [counted[case.key] for case in CASES[:2]] == ["RuntimeError: boom", "it was killed"]
     assert isinstance(counted[CASES[2].key], InstructionCounts)
-    assert [len(worker.asked) for worker in workers] == [1, 1, 1]
-    assert all(worker.closed for worker in workers)
+    assert len(started.started) == 3
+    assert started.are_closed
 
 
 def test_a_skipped_case_keeps_its_worker() -> None:
     skipped = {"ok": False, "status": "skipped", "reason": "needs a GPU"}
-    counted, workers = count([skipped, fine(3), fine(3)])
+    counted, started = count([skipped, fine(3), fine(3)])
     assert counted[CASES[0].key] == "needs a GPU"
-    assert len(workers) == 1
+    assert len(started.started) == 1
 
 
 @pytest.mark.parametrize("totals", [[0, 5], [-1], ["5"], [None]])
@@ -99,12 +80,9 @@ def test_counts_that_can_not_be_are_not_believed(totals: list[Any]) -> None:
 
 def test_a_case_is_counted_in_one_thread() -> None:
     many = [small.case("gru", threads=4)]
-    replies = {small.case("gru", threads=1).key: fine(3)}
-    worker = CountingWorker("", replies)
-    queue = CountingQueue(many, lambda name, **_: worker, Building("/", 32))  # type: ignore[arg-type]
+    queue = CountingQueue(many, workers({small.case("gru", threads=1).key: fine(3)}), Building("/", 32))
     counts = count_instructions({"base": queue}, "perf_event", Settings())["base"]
-    assert list(counts) == [many[0].key]
-    assert worker.asked[0]["case"]["threads"] == 1
+    assert counts == {many[0].key: InstructionCounts("perf_event", (3,))}
 
 
 def test_what_can_not_be_counted_is_not_asked_for() -> None:
@@ -119,26 +97,17 @@ def test_what_can_not_be_counted_is_not_asked_for() -> None:
 
 
 def test_progress_counts_the_cases_of_all_queues() -> None:
-    def queue() -> CountingQueue:
-        replies = {case.key: fine(1) for case in CASES}
-        start: Callable[..., Any] = lambda name, **_: CountingWorker(name, replies)  # noqa: E731
-        return CountingQueue(CASES, start, Building("/", 32))
-
-    seen: list[tuple[int, int]] = []
-    count_instructions({"base": queue(), "head": queue()}, "perf_event", Settings(), lambda *done: seen.append(done))
+    started, seen = workers({case.key: fine(1) for case in CASES}), list[tuple[int, int]]()
+    queues = {side: CountingQueue(CASES, started, Building("/", 32)) for side in ("base", "head")}
+    count_instructions(queues, "perf_event", Settings(), lambda *done: seen.append(done))
     assert sorted(seen) == [(done, 6) for done in range(7)]
 
 
 def test_ctrl_c_ends_the_workers() -> None:
-    workers: list[CountingWorker] = []
-
-    def start(name: str, **_: Any) -> Any:
-        workers.append(CountingWorker(name, {case.key: KeyboardInterrupt() for case in CASES}))
-        return workers[-1]
-
+    started = workers({case.key: KeyboardInterrupt() for case in CASES})
     with pytest.raises(KeyboardInterrupt):
-        count_instructions({"base": CountingQueue(CASES, start, Building("/", 32))}, "perf_event", Settings())
-    assert all(worker.closed for worker in workers)
+        count_instructions({"base": CountingQueue(CASES, started, Building("/", 32))}, "perf_event", Settings())
+    assert started.are_closed
 
 
 def test_the_kernel_counts_where_it_can_and_callgrind_where_it_can_not(monkeypatch: pytest.MonkeyPatch) -> None:
