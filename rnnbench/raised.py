@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnbench.text import error_in_words, first_line
 
-HIDDEN = ("child_processes.py",)  # files whose frames do not belong to the user
+HIDDEN = ("child_processes.py", "refusal.py")  # files whose frames do not belong to the user
 
 
 def place(error: BaseException) -> str:

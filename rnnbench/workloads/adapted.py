@@ -61,7 +61,7 @@ def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload)
         return None
     if not found.call.takes_state and workload.task in NEED_STATE:
         raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
-    body.has_state = found.call.takes_state
+    body.layer, body.has_state = found.module, found.call.takes_state
     return found.width
 
 
@@ -71,7 +71,10 @@ def _of_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
     usual_of_one = to_cell(of_one[0] if isinstance(usual, Tensor) else of_one, stacked=False)
     states: list[tuple[Tensor, ...] | None] = []
     for first in range(0, len(body.cells), body.directions):
-        found = [adapt(cell, input, usual_of_one) for cell in body.cells[first : first + body.directions]]
+        found: list[tuple[Tensor, ...] | None] = []
+        for index in range(first, first + body.directions):
+            body.cells[index], state = adapt(body.cells[index], input, usual_of_one)
+            found.append(state)
         states += found
         shown = [output(usual_of_one, stacked=False) if state is None else state[0] for state in found]
         input = torch.cat([torch.zeros_like(each) for each in shown], dim=-1)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
+from rnnbench.cells.foreign.refusal import likely_cause
 from rnnbench.cells.states import State, each_tensor, leaves, tensor_names, tensors, to_cell
+from rnnbench.raised import place
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.phases import fixed_direction
@@ -31,8 +33,12 @@ def check_signature(built: Built) -> None:
                 _check_cell(body.cells[0], built, _in_two_parts)
         else:
             _check_whole(body.layer, built)
-    except Exception:
+    except Exception as error:
         _say_if_other(body, built)
+        module = _module(body)
+        if isinstance(body, Cells) and (cause := likely_cause(module, built.input[0], tensors(_first_state(built))[0])):
+            found = f"{error_in_words(error)}{place(error)}"
+            raise CellError(f"{_name(body)} can't be called as a cell: {cause}. Its last exception: {found}") from error
         raise
 
 
@@ -152,7 +158,7 @@ def _say_if_other(body: Any, built: Built) -> None:
     """Raise CellError if the class has the other of the two signatures."""
     state, implementation = _layer_state_of_one(built), built.case.implementation
     is_cell = isinstance(body, Cells)
-    module = body.cells[0] if is_cell else body.layer
+    module = _module(body)
     try:
         with torch.no_grad():
             fits = _fits_whole(module, built.input, state) if is_cell else _fits_cell(module, built.input[0], state)
@@ -190,8 +196,13 @@ def _first_state(built: Built) -> State:
     return to_cell(_layer_state_of_one(built), stacked=False)
 
 
+def _module(body: Any) -> nn.Module:
+    module: nn.Module = body.cells[0] if isinstance(body, Cells) else body.layer
+    return module
+
+
 def _name(body: Any) -> str:
-    return type(body.cells[0] if isinstance(body, Cells) else body.layer).__name__
+    return type(_module(body)).__name__
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.cells import CellError
+from rnnbench.cells.foreign.signatures import POSITIONAL
 from rnnbench.raised import line_of
 from rnnbench.text import error_in_words
 
@@ -21,7 +22,6 @@ NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": ("batch_size",),
 }
 MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
-POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def construct(

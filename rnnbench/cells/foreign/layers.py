@@ -3,7 +3,6 @@
 Beside that form, it may have the batch first, take no state, and give its outputs alone.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.foreign.signatures import needed_after_input
 from rnnbench.cells.foreign.structures import KEPT, is_alike, on_trial
 from rnnbench.cells.states import each_tensor
 
@@ -37,10 +37,24 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class AdaptedLayer:
-    """How a module is called, and the features of its outputs."""
+    """A module in the usual form, how it is called, and the features of its outputs."""
 
+    module: nn.Module  # as given, with another `forward`; a module that calls it where that can't be replaced
     call: LayerCall
     width: int
+
+
+class CalledLayer(nn.Module):
+    """Calls a layer of TorchScript, whose `forward` can't be replaced, in the usual form."""
+
+    def __init__(self, layer: nn.Module, call: LayerCall) -> None:
+        super().__init__()
+        self.layer = layer
+        self.call = call
+
+    def forward(self, input: Tensor, state: Any) -> tuple[Any, Any]:
+        """Run a sequence."""
+        return self.call.run(self.layer, input, state)
 
 
 def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | None:
@@ -49,8 +63,6 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
     `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns how it is called, or None if nothing
     had to be changed, or no way was found.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        return None
     given = input.flatten(0, 1)
     trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
     if trial.is_floating_point():
@@ -64,9 +76,11 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
             if width is not None:
                 if call == LayerCall(is_batch_first=False, takes_state=True):
                     return None
+                if isinstance(module, torch.jit.ScriptModule):
+                    return AdaptedLayer(CalledLayer(module, call), call, width)
                 setattr(module, KEPT, call)
                 module.forward = MethodType(_run, module)
-                return AdaptedLayer(call, width)
+                return AdaptedLayer(module, call, width)
     return None
 
 
@@ -112,12 +126,8 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
 
 
 def may_lack_a_state(module: nn.Module) -> bool:
-    """Whether a module can be called with the input alone."""
-    try:
-        inspect.signature(module.forward).bind(None)
-    except (TypeError, ValueError):
-        return False
-    return True
+    """Return whether a module can be called with the input alone."""
+    return not needed_after_input(getattr(module, "forward", module))  # TorchScript with overloads has none
 
 
 def _of_rows(usual: Any) -> Any:

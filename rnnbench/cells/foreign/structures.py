@@ -65,11 +65,15 @@ def copied(state: Any) -> Any:
 
 
 def on_trial(module: nn.Module) -> nn.Module:
-    """A copy of a module, so that calls on trial leave no traces in it; the module itself if it can't be copied."""
+    """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied."""
     try:
-        return copy.deepcopy(module)
+        if (scripted := vars(module).get("_actual_script_module")) is None:
+            return copy.deepcopy(module)
+        twin = copy.copy(module)  # a deep copy of a class of TorchScript loses its other functions, such as init_hidden
+        twin.__dict__["_actual_script_module"] = copy.deepcopy(scripted)
     except Exception:  # whatever a stranger's code raises
         return module
+    return twin
 
 
 def _parts(state: Any) -> Mapping[Any, Any]:

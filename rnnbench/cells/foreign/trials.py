@@ -5,6 +5,7 @@ step without a state. Of several calls that work, the one that depends on most p
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
@@ -13,37 +14,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.calls import GIVING, CellCall, Giving, Taking, batch_in_front, called, split
+from rnnbench.cells.foreign.calls import GIVING, AdaptedCell, CellCall, Giving, Taking, batch_in_front, called, split
 from rnnbench.cells.foreign.first_states import first_states, own_first_states, says_first_state
 from rnnbench.cells.foreign.reach import Reach, in_all, reach
-from rnnbench.cells.foreign.signatures import parameters_of
+from rnnbench.cells.foreign.signatures import POSITIONAL, parameters_of
 from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
 
 MIN_ROWS = 3
+OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
 UNKNOWN = -1  # in place of the index of an output
 
 
-def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | None:
-    """Make a cell callable in the usual form, if it is not: its `forward` is replaced in this instance.
+def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
+    """Make a cell callable in the usual form, if it is not: the `forward` of this instance is replaced.
 
-    `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the first state in the form in
-    which it is passed around, each tensor (batch, ...), or None if the cell is usual, or no way was found.
-    Raises CellError if the cell gives a first state that is not made of tensors.
+    `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the cell, or a module that calls
+    it where its `forward` can't be replaced, and the first state in the form in which it is passed around, each tensor
+    (batch, ...), or None if the cell is usual, or no way was found. Raises CellError if the cell gives a first state
+    that is not made of tensors.
     """
     found = found_call(cell, input, usual)
     if found is None:
-        return None
+        return cell, None
     call, first = found
     if not call.is_usual:
+        if isinstance(cell, torch.jit.ScriptModule):
+            return AdaptedCell(cell, call), first
         setattr(cell, KEPT, call)
         cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
-    return first
+    return cell, first
 
 
 def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
     """How a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
-    if isinstance(cell, torch.jit.ScriptModule):
-        return None
     count = len(list(cell.parameters()))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         reached = -1 if _says_otherwise(cell, input, usual) else _usual_reach(on_trial(cell), input, usual)
@@ -116,6 +119,11 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
+def is_of_state(name: str) -> bool:
+    """Return whether an argument's name, such as `c`, `hx` or `prev_state`, says that it is a state."""
+    return OF_STATES.search(name.lower()) is not None
+
+
 def _says_otherwise(cell: nn.Module, input: Tensor, usual: Any) -> bool:
     """Whether the cell itself gives a first state of another form than the usual one."""
     own = list(own_first_states(cell, len(input), tensors_of(usual)[0]))
@@ -160,11 +168,14 @@ def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall,
     if not names:
         return
     ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
-    if len(names) > 1:
-        ways.append("apart")
-    for state in first_states(cell, input, h, has_default=has_default):
+    if len(names) > 1:  # what is not given to a cell that keeps its state itself would be what it kept
+        ways = ["apart"] if is_of_state(names[1]) and not is_keyword_only else [*ways, "apart"]
+    says_state = next(own_first_states(cell, len(input), h), None) is not None
+    for state in map(copied, first_states(cell, input, h, has_default=has_default)):  # a learned one is a view
         for taking in ways:
             for giving in GIVING:
+                if taking == "apart" and giving == "state" and not (says_state or all(map(is_of_state, names[1:]))):
+                    continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
                 if found := _tried(cell, input, state, taking, names[0], giving):
                     yield found
 
@@ -252,9 +263,8 @@ def _other_parameters(cell: nn.Module) -> Iterator[None]:
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
     """The names of the parameters behind the input, whether the first is keyword-only, whether all have defaults."""
-    parameters = list(parameters_of(cell.forward).values())[1:]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [parameter for parameter in parameters if parameter.kind in (*kinds, inspect.Parameter.KEYWORD_ONLY)]
+    parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
+    named = [each for each in parameters if each.kind in (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
     if not named:
         return [], False, False
     has_default = all(parameter.default is not inspect.Parameter.empty for parameter in named)

@@ -15,7 +15,8 @@ from rnnbench.cells import CellError
 from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, called
 from rnnbench.cells.foreign.first_states import own_first_states
 from rnnbench.cells.foreign.layers import may_lack_a_state
-from rnnbench.cells.foreign.structures import on_trial
+from rnnbench.cells.foreign.refusal import last_exception, likely_cause
+from rnnbench.cells.foreign.structures import copied, on_trial
 from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
@@ -121,9 +122,10 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     if type(module) in CELLS:
         own = _layer_state(module) if state is None else _given_state(input, state)
         return RunModule(module, "layer", own, types=_types(input, state))
-    with ExitStack() as put_back:
+    # Tensors of inference mode count no changes, so copies are called outside of it.
+    with torch.inference_mode(mode=False), ExitStack() as put_back:
         keep_process(put_back)
-        return _found_out(module, input, state)
+        return _found_out(module, input.detach().clone(), copied(state))
 
 
 def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
@@ -136,6 +138,7 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
                 "module: it can't be called with an input alone, and is not a cell of a known form: one step, "
                 "cell(input, state) -> state or (output, state), for a batch. A cell needs an input (seq, batch, "
                 "features). If the module runs whole sequences, give its state with the input, as (input, state)"
+                + why_no_cell(module, input)
             )
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
@@ -144,6 +147,17 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
             "module: its first state is not zero, or is learned; give this state with the input, as (input, state)"
         )
     return replace(found, is_random_in_training=_is_random_in_training(found, input, state))
+
+
+def why_no_cell(module: nn.Module, input: Tensor) -> str:
+    """Return the likely cause why a module is no cell of a known form, and its own exception, to end a message.
+
+    `input`: (seq, batch, ...).
+    """
+    x = input[0].detach().clone()
+    h = x.new_zeros(len(x), _sizes(module, x)[0])
+    cause, error = likely_cause(module, x, h), last_exception(module, x, h)
+    return (f". Likely cause: {cause}" if cause else "") + (f". Its last exception: {error}" if error else "")
 
 
 def _says_its_start(cell: nn.Module, input: Tensor) -> bool:
@@ -210,7 +224,7 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
     `x`: the input of a trial step; `usual`: the size of each tensor of a state of the usual form, with which the module
     runs; empty if it does not.
     """
-    forms = [usual] if usual else [(size,) for size in _sizes(module)]
+    forms = [usual] if usual else [(size,) for size in _sizes(module, x)]
     states = [tuple(x.new_zeros(len(x), size) for size in sizes) for sizes in forms]
     try:
         calls = (_call_in_both_modes(module, x, given[0] if len(given) == 1 else given) for given in states)
@@ -283,12 +297,12 @@ def _call_in_both_modes(module: nn.Module, x: Tensor, usual: Any) -> tuple[CellC
     return found[0] and next(apart, found[0])
 
 
-def _sizes(module: nn.Module) -> list[int]:
-    """Sizes that a state may have: the module's attribute `hidden_size` first, then all that its parameters have."""
+def _sizes(module: nn.Module, input: Tensor) -> list[int]:
+    """Return sizes that a state may have: `hidden_size`, then all of the parameters; the input's if there are none."""
     hidden = getattr(module, "hidden_size", None)
     sizes = [hidden] if isinstance(hidden, int) else []
     sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
-    return list(dict.fromkeys(sizes))
+    return list(dict.fromkeys(sizes)) or [input.shape[-1]]
 
 
 def state_sizes(module: nn.Module, input: Tensor) -> tuple[int, ...]:
@@ -296,7 +310,7 @@ def state_sizes(module: nn.Module, input: Tensor) -> tuple[int, ...]:
 
     A copy is called for a few sequences with `h`, and with `(h, c)`, until it returns a state of the same form.
     """
-    for size in _sizes(module):
+    for size in _sizes(module, input):
         for count in (1, 2):
             if all(_keeps_states(module, input[0, :1].expand(rows, -1), size, count) for rows in PROBED):
                 return (size,) * count

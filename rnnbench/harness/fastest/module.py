@@ -215,7 +215,7 @@ class RunInWays(nn.Module):
 
     def _share(self) -> None:
         for name in SHARED:
-            self.__dict__[name] = self._given.__dict__[name]
+            self.__dict__[name] = getattr(self._given, name)  # TorchScript keeps them elsewhere than in its `__dict__`
         self.__dict__["_version"] = self._given._version
 
     # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import BATCHED, State, to_cell, to_layer
 from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.harness.fastest.kinds import CELLS, Kind, RunModule, run_module
+from rnnbench.harness.fastest.kinds import CELLS, Kind, RunModule, run_module, why_no_cell
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
@@ -194,7 +194,7 @@ class Unrolled(nn.Module):
             if run.kind != "cell":
                 raise ValueError(
                     f"cell: {type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
-                    "call it; expected one step, cell(input, state) -> state"
+                    "call it; expected one step, cell(input, state) -> state" + why_no_cell(self.cell, input)
                 )
             self.__dict__["_found"] = self.cell, run
             return run

@@ -94,7 +94,7 @@ def test_an_unrolled_stack_is_what_the_loop_over_it_is(kind: type[Stack], layers
 @pytest.mark.parametrize("kind", STACKS)
 def test_a_run_gives_a_stack_a_state_for_each_layer(kind: type[Stack]) -> None:
     for usual in (torch.zeros(BATCH, HIDDEN), (torch.zeros(BATCH, HIDDEN),) * 2):
-        first = adapt(kind(3), torch.zeros(BATCH, SIZE), usual)  # also without an input that is not zero
+        _, first = adapt(kind(3), torch.zeros(BATCH, SIZE), usual)  # also without an input that is not zero
         assert first is not None
         assert [part.shape for part in first] == [(BATCH, HIDDEN)] * 3
 

@@ -69,7 +69,7 @@ def test_a_step_may_return_its_dictionary_in_another_order() -> None:
         h = cell.new(x, h)
         c = c + h
         expected.append(c)
-    state = adapt(cell, input[0], torch.zeros(3, 6))
+    _, state = adapt(cell, input[0], torch.zeros(3, 6))
     assert state is not None
     for x, output in zip(input, expected, strict=True):
         state = cell(x, state)

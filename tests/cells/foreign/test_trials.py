@@ -70,7 +70,7 @@ def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown
     torch.manual_seed(0)
     mine: Any = copy.deepcopy(cell)
     input = torch.randn(batch_size, 4)
-    state = adapt(mine, input, tuple(torch.randn(batch_size, 6) for _ in range(9)))
+    _, state = adapt(mine, input, tuple(torch.randn(batch_size, 6) for _ in range(9)))
     assert state is not None
     assert len(state) == tensors
     assert state[0].shape == (batch_size, shown)
@@ -102,7 +102,7 @@ class Usual(nn.Module):
 
 def test_a_plain_cell_with_a_state_of_its_own_is_left_as_it_is() -> None:
     cell, input = Usual(), torch.randn(2, 4)
-    state = adapt(cell, input, torch.randn(2, 6))
+    _, state = adapt(cell, input, torch.randn(2, 6))
     assert state is not None
     assert [tuple(part.shape) for part in state] == [(2, 6), (2, 1), (2, 2)]
     assert "forward" not in vars(cell)

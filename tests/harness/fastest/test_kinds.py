@@ -167,6 +167,37 @@ def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Calla
             module(INPUT)
 
 
+class LearnedPair(Plain):
+    """Begins with two parameters, expanded to the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begins = nn.ParameterList([torch.rand(1, 8), torch.rand(1, 8)])
+
+    def init_state(self, batch: int) -> tuple[Tensor, ...]:
+        return tuple(part.expand(batch, -1) for part in self.begins)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h = self.new(x, state[0] + state[1])
+        return h, (h, state[1])
+
+
+def test_a_learned_first_state_of_two_expanded_tensors_gets_gradients() -> None:
+    cell = LearnedPair()
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+        gradients = torch.autograd.grad(module(INPUT)[0].sum(), list(cell.begins))
+        assert all(bool(gradient.any()) for gradient in gradients)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("make", [lambda: nn.GRUCell(5, 8), Plain, Gain])
+def test_a_first_call_may_be_in_inference_mode(make: Callable[[], nn.Module]) -> None:
+    cell, input = make(), INPUT.clone()
+    outputs = [module(input)[0] for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, input, ways=[]))]
+    assert torch.equal(*outputs)
+    assert torch.is_inference_mode_enabled()
+
+
 class Stabilised(Plain):
     """Keeps a maximum that begins with minus infinity, nearly, beside its output, as time mixing does."""
 
