@@ -23,12 +23,13 @@ from rnnbench.report.export import FORMATS
 )
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: bool) -> None:
-    """Write RUN (a folder below results/) in the format of another tool.
+    """Write RUN (a folder below results/) in the format of another tool. Of a check, write its verdicts.
 
     \b
     Examples:
       rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark --out quick.json
       rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows
+      rnnbench export results/quick-check-20260101T120000Z-ab12 --format csv
 
     Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
     no place for cases that were not measured, they are left out, and a line on standard error says so.
@@ -37,10 +38,9 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     from rnnbench.analysis.runs.lost_windows import noted
     from rnnbench.analysis.runs.run_times import read_with_lines
     from rnnbench.analysis.runs.summary import summarize
-    from rnnbench.report.export import notes, rendered
+    from rnnbench.report.export import notes, rendered, rendered_check
     from rnnbench.report.export.exported import ExportedRun
-    from rnnbench.report.page.files import replace
-    from rnnbench.store.folder import keeps
+    from rnnbench.store.folder import is_check
 
     if windows and not FORMATS[to].keeps_all:
         tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
@@ -48,10 +48,24 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     if metrics is not None and not FORMATS[to].metrics:
         takers = " and ".join(name for name, spec in FORMATS.items() if spec.metrics)
         raise click.UsageError(f"--metrics goes with {takers}; {to} has all metrics")
+    if is_check(run):
+        if windows:
+            raise click.UsageError(f"--windows is for runs; {run} is a check, and its runs are base and head below it")
+        _write(run, rendered_check(to, run), to, out)
+        return
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     info, _, times = read_with_lines(run)
     exported = ExportedRun(info, times, summarize(times), load(run).windows if windows else None)
-    data = rendered(to, exported, chosen)
+    _write(run, rendered(to, exported, chosen), to, out)
+    for note in [*notes(to, exported.summary), *noted(info)]:
+        output.tell(note)
+
+
+def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
+    """Write a file, or to standard output; raises UserError if the file may not be replaced."""
+    from rnnbench.report.page.files import replace
+    from rnnbench.store.folder import keeps
+
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
         if os.path.lexists(out):
@@ -68,5 +82,3 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
         replace(target, data, out)
         output.say_path(out, err=True)
-    for note in [*notes(to, exported.summary), *noted(info)]:
-        output.tell(note)

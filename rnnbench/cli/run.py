@@ -125,12 +125,13 @@ def run(
     chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
     groups = [] if resume else selected(chosen, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
-    settings = chosen.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    settings = chosen.settings.model_copy(update=changes)
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
         with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
-            folder = _by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job)
+            folder = _by_slurm(chosen, groups, settings, changes, out, resume, slurm_options, groups_per_job)
         _print_run(folder, allow_missing=allow_missing, as_json=as_json)
         return
     try:
@@ -152,6 +153,7 @@ def _by_slurm(
     suite: "Suite",
     groups: "list[Group]",
     settings: "Settings",
+    changes: dict[str, float],
     out: Path,
     resume: Path | None,
     options: tuple[str, ...],
@@ -162,7 +164,7 @@ def _by_slurm(
 
     with shown_jobs() as on_progress:
         if resume is not None:
-            resume_by_slurm(resume, suite, settings, command=typed(), options=options, on_progress=on_progress)
+            resume_by_slurm(resume, suite, changes, command=typed(), options=options, on_progress=on_progress)
             return resume
         return run_by_slurm(
             suite,

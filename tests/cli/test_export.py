@@ -13,9 +13,11 @@ from rnnbench.cli import main
 from rnnbench.report.export import FORMATS
 from rnnbench.report.words.case_names import case_name
 from rnnbench.store.records import Measurement
+from tests.doubles import checks
 from tests.doubles.saved_files import benchmark, side, write
 from tests.doubles.stored import folder
 from tests.doubles.workload import case, reference_case
+from tests.report.verdicts import samples
 
 LOOP, REFERENCE, SKIPPED = case("vanilla"), reference_case(), case("combined", "hoisted")
 STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
@@ -253,3 +255,18 @@ def test_metrics_are_chosen_where_a_format_has_few(
     assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in capsys.readouterr().err
     assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--metrics", "time") == 2
     assert "--metrics goes with github-action-benchmark; csv has all metrics" in capsys.readouterr().err
+
+
+def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check = checks.write(tmp_path, samples.every_verdict(), {})
+    assert rnnbench(monkeypatch, "export", check, "--format", "csv", "--out", "verdicts.csv") == 0
+    assert rnnbench(monkeypatch, "export", check, "--format", "parquet", "--out", "verdicts.parquet") == 0
+    read = pd.read_csv("verdicts.csv")
+    assert list(read["verdict"].dropna()) == [each.verdict for each in samples.every_verdict().findings if each.verdict]
+    assert {"cell", "batch_size", "ratio_low", "why"} < set(read.columns) == set(pd.read_parquet("verdicts.parquet"))
+    for arguments, words in (("bencher", "no place for verdicts"), ("csv --windows", "--windows is for runs")):
+        assert rnnbench(monkeypatch, "export", check, "--format", *arguments.split()) == 2
+        assert words in capsys.readouterr().err

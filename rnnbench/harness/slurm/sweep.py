@@ -1,6 +1,6 @@
 """The submitting side of a run by Slurm's jobs, from start to end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,11 +64,17 @@ def run_by_slurm(
 
 
 def resume_by_slurm(
-    path: Path, suite: Suite, settings: Settings, *, command: str, options: Sequence[str], on_progress: OnProgress
+    path: Path,
+    suite: Suite,
+    changes: Mapping[str, float],
+    *,
+    command: str,
+    options: Sequence[str],
+    on_progress: OnProgress,
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Jobs get the options that the run began with; `options` replace and add. Raises what
+    Jobs get the settings and options that the run began with; `changes` and `options` replace and add. Raises what
     `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
@@ -79,6 +85,7 @@ def resume_by_slurm(
         raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
     stored = (case for part in read_parts(path) for case in part.cases)
     refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
+    settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
     folder = RunFolder(path)
     before = info.environment.get(SLURM, {})  # runs of older versions do not know their options
     given = before.get("options", {}) | given

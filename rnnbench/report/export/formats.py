@@ -3,7 +3,10 @@
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +46,29 @@ def rendered(to: str, run: "ExportedRun", metrics: Sequence[str] = ()) -> bytes:
     options: dict[str, Any] = {"metrics": tuple(metrics) or FORMATS[to].metrics} if FORMATS[to].metrics else {}
     data = render(run, **options)
     return encoded(data) if isinstance(data, str) else bytes(data)
+
+
+def rendered_check(to: str, folder: Path) -> bytes:
+    """Return the whole file for a check: a row for each case, with its axes, verdict, ratios and reason.
+
+    Raises UserError if the format has no place for verdicts, or the check ended without any.
+    """
+    import pandas as pd
+
+    from rnnbench.report.export import parquet
+    from rnnbench.report.tables.formats import as_csv
+    from rnnbench.report.verdicts import stored
+    from rnnbench.text import encoded
+
+    if not FORMATS[to].keeps_all:
+        raise UserError(f"{folder}: {to} has no place for verdicts; give csv or parquet, or the run {folder / 'head'}")
+    if (check := stored.read(folder)) is None:
+        raise UserError(
+            f"{folder}: this check ended without verdicts; its runs are {folder / 'base'} and {folder / 'head'}"
+        )
+    axes = pd.DataFrame([case.axes() for case in check.cases])
+    frame = axes.join(check.findings.set_index(axes.index))
+    return parquet.of_frame(frame) if to == "parquet" else encoded(as_csv.of_frame(frame))
 
 
 def notes(to: str, summary: "pd.DataFrame") -> Iterator[str]:

@@ -145,7 +145,7 @@ def test_jobs_that_somebody_cancelled_are_given_up_at_once_and_tried_again_by_re
     path = run(NEVER, only="batch_size=1,2", on_progress=lose)
     is_given_up(submitted=1)
     chosen = suites.read(str(suite))
-    resume_by_slurm(path, chosen, chosen.settings, command="again", options=[], on_progress=lose)
+    resume_by_slurm(path, chosen, {}, command="again", options=[], on_progress=lose)
     is_given_up(submitted=2)  # with the option of the first time, or its jobs would have started
 
 
@@ -307,4 +307,4 @@ def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, 
         resume_run(by_jobs, chosen, chosen.settings, command="", on_progress=lambda progress: None)
     local = stored.folder(tmp_path / "local", {small.case("vanilla"): [[1.0]]})
     with pytest.raises(UserError, match="a run of the suite 'test', not of 'tiny'"):
-        resume_by_slurm(local, chosen, chosen.settings, command="", options=[], on_progress=lambda progress: None)
+        resume_by_slurm(local, chosen, {}, command="", options=[], on_progress=lambda progress: None)

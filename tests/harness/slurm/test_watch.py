@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnnbench import suites
-from rnnbench.harness.slurm import queue, watch
+from rnnbench.harness.slurm import queue, sweep, watch
 from rnnbench.harness.slurm.job import UNLIKE
 from rnnbench.harness.slurm.options import asked
 from rnnbench.harness.slurm.parts import read_parts, split, write_parts
@@ -148,3 +148,50 @@ def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_
     assert excluded == [None, "odd"]
     assert waiting.left_out == {"odd": "it is unlike the first: cpu was A and is B"}
     assert [status.lost for status in waiting.statuses] == [[], [], []]
+
+
+def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(watching: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
+        names.append(name)
+
+    def states(asked_names: Sequence[str]) -> queue.JobStates:
+        return {
+            Ticket(name, index): JobState(f"1_{index}", "COMPLETED", "0:0", "a", "")
+            for name in asked_names
+            for index in range(3)
+        }
+
+    def until_sent_often(_step: JobsProgress) -> None:
+        if len(names) > watch.MAX_LOST:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "submit", submit)
+    monkeypatch.setattr(queue, "max_in_array", lambda: None)
+    monkeypatch.setattr(queue, "states", states)
+    monkeypatch.setattr(watch, "MIN_WAIT", 0.0)
+    waiting = watching(until_sent_often)
+    for index in range(3):
+        queue.log(waiting._path / watch.LOGS, f"1_{index}").write_text("")
+    with pytest.raises(KeyboardInterrupt):
+        waiting.until_done()
+    assert {status.state for status in waiting.statuses} == {"open"}
+    assert [status.lost for status in waiting.statuses] == [[], [], []]
+
+
+def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, used = suites.read(str(suite)), []
+    settings = chosen.settings.model_copy(update={"budget_seconds": 25.0})
+    monkeypatch.setattr(sweep.queue, "require", lambda: None)
+    monkeypatch.setattr(
+        sweep, "_go_on", lambda folder, info, settings, *_: (used.append(settings.budget_seconds), folder.close())
+    )
+    options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda step: None}
+    groups = chosen.groups({}, None, most=None)
+    path = sweep.run_by_slurm(chosen, groups, settings, out=tmp_path, groups_per_job=1, **options)
+    for changes in ({}, {"budget_seconds": 50.0}, {}):
+        sweep.resume_by_slurm(path, chosen, changes, **options)
+    assert used == [25.0, 25.0, 50.0, 50.0]
