@@ -40,7 +40,7 @@ ALLOWED = {
     "report/page": {"figures", "tables", "verdicts", "words"},
     "report/screen": {"tables", "words"},
     "report/notebook": {"figures", "tables", "verdicts", "words"},
-    "report/export": {"tables", "words"},
+    "report/export": {"tables", "verdicts", "words"},
     "report/verdicts": {"tables", "words"},
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
