@@ -2,6 +2,7 @@
 
 - `measure`, `sweep`, `explain`, `fastest`: time modules of this process, at one size or many, say why one is slower,
   find the fastest way to run it;
+- `assert_not_slower`: raise if a module is slower than another by more than a factor;
 - `unroll`, `with_head`, `same_weights`: make modules comparable;
 - `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames;
 - `plot`: the figures of reports, on axes of your own.
@@ -10,7 +11,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.api.live import explain, fastest, measure, same_weights, sweep, unroll, with_head
+from rnnbench.api.live import assert_not_slower, explain, fastest, measure, same_weights, sweep, unroll, with_head
 from rnnbench.api.stored import compare, load, predict, summarize
 from rnnbench.version import __version__ as __version__
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rnnbench import plot
 
 __all__ = [
+    "assert_not_slower",
     "compare",
     "explain",
     "fastest",

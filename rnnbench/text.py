@@ -77,11 +77,20 @@ def rounded_up(seconds: float) -> str:
 
 def seconds_of(duration: str | float) -> float:
     """Seconds from `90`, `90s`, `5m` or `1h`; raises ValueError if it is not a duration longer than 0."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(duration))
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*([smh]?)", str(duration))
     seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if not 0 < seconds < math.inf:
         raise ValueError(f"{duration!r} is not a duration; expected for example 90s, 5m or 1h")
     return seconds
+
+
+def share_of(value: str | float) -> float:
+    """Return a share from `2%` or `0.02`; raises ValueError if it is not between 0% and 100%."""
+    match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share < 1:
+        raise ValueError(f"{value!r} is not a share; expected for example 2% or 0.02")
+    return share
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

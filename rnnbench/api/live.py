@@ -3,41 +3,39 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rnnbench.api.errors import for_users
+
+MAX_ROUNDS = 1_000_000  # the budget ends them before
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor, nn
 
+    from rnnbench.cells.headed import Headed
+    from rnnbench.harness.fastest.ways import Unrolled
+    from rnnbench.harness.live.not_slower import NotSlowerResult
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.notebook.measured import Measured
     from rnnbench.report.notebook.swept import SweptModules
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from rnnbench.cells.headed import Headed
-    from rnnbench.harness.fastest.ways import Unrolled
 
 
 @for_users
 def measure(
     modules: Mapping[str, Callable[..., object]],
-    inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
     phase: "Phase" = "inference",
     *,
     reference: str | None = None,
-    precision: float | None = 0.02,
-    budget_seconds: float | None = 30.0,
+    precision: str | float | None = 0.02,
+    budget: str | float | None = "30s",
     replicates: int = 6,
-    max_replicates: int = 20,
     window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
@@ -46,8 +44,9 @@ def measure(
 
         rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-    `modules`: torch modules or functions by name. `inputs`: a tensor, (seq, batch, input) for torch's layers, a
-    tuple of arguments, or a mapping from each name to its own inputs. The modules run on the device of their inputs.
+    `modules`: torch modules or functions by name; `rnnbench.unroll` makes a layer of a cell. `input`: a tensor,
+    (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping from each name to its own input. The
+    modules run on the device of their input.
     `threads`: how many torch uses while it measures, None for its current number. More than one are faster and steady
     only if as many cores are free.
 
@@ -64,10 +63,10 @@ def measure(
     after the last round, on other values: the inputs are rolled in place for this, and restored. `parity` also says if
     a module keeps results, so that a second call with the same input does less.
 
-    Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
-    are at least `replicates` and at most `max_replicates` rounds. A round that would not fit into `budget_seconds`
-    (None: no limit) is not started, except the first; a warning says if a single round takes longer. Ctrl-C ends the
-    rounds and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
+    Rounds are added until each ratio's interval is within `precision` (`"2%"` or 0.02; None: stop after `replicates`)
+    or the `budget` is spent (`"30s"`, `"5m"` or seconds; None: no limit). There are at least `replicates` rounds if the
+    budget has room for them, and one in any case; a warning says if a single round takes longer. Ctrl-C ends the rounds
+    and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
 
     Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
     `.rounds` one for each round, and `.note` says what was missed.
@@ -87,31 +86,24 @@ def measure(
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds
 
-    settings = measure_settings(
-        precision=precision,
-        budget_seconds=budget_seconds,
-        replicates=replicates,
-        max_replicates=max_replicates,
-        window_seconds=window_seconds,
-    )
+    settings = measure_settings(budget, precision, replicates=replicates, window_seconds=window_seconds)
     with shown_rounds(is_wanted=progress) as on_progress:
         display = RoundsDisplay(on_progress, warn_of_overrun(settings))
-        found = measure_live(modules, inputs, phase, reference, settings, display, threads)
+        found = measure_live(modules, input, phase, reference, settings, display, threads)
     return measured(found, phase, settings)
 
 
 @for_users
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
-    inputs: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
+    input: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
     phase: "Phase | Sequence[Phase]" = "inference",
     *,
     reference: str | None = None,
     threads: "int | Sequence[int | None] | None" = 1,
-    precision: float | None = 0.02,
-    budget_seconds: float | None = 120.0,
+    precision: str | float | None = 0.02,
+    budget: str | float | None = "120s",
     replicates: int = 4,
-    max_replicates: int = 20,
     window_seconds: float = 0.01,
     progress: bool = True,
     **sizes: Sequence[Any],
@@ -120,16 +112,16 @@ def sweep(
 
         rnnbench.sweep(
             {"mine": lambda hidden: MyLSTM(64, hidden), "torch": lambda hidden: nn.LSTM(64, hidden)},
-            inputs=lambda batch_size, seq_len: torch.randn(seq_len, batch_size, 64),
+            input=lambda batch_size, seq_len: torch.randn(seq_len, batch_size, 64),
             phase=["inference", "training"], batch_size=[1, 32], seq_len=[16, 64], hidden=[64, 256],
         )
 
     `modules`: modules and functions by name, as for `measure`; or what builds them: a class or function whose
     parameters are all names of sizes; a module that is built gets the weights of the reference where its parameters
-    fit (`same_weights`). `inputs`: a function that makes the inputs from the sizes that it names.
+    fit (`same_weights`). `input`: a function that makes the input from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
-    measured, the modules in turns. `budget_seconds` is for all combinations together. `reference`, `precision`,
-    `replicates`, `max_replicates`, `window_seconds` and `progress` are those of `measure`.
+    measured, the modules in turns. `budget` is for all combinations together. `reference`, `precision`, `replicates`,
+    `window_seconds` and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
@@ -141,13 +133,7 @@ def sweep(
     from rnnbench.report.notebook.swept import swept
     from rnnbench.report.screen.progress import shown_points
 
-    settings = measure_settings(
-        precision=precision,
-        budget_seconds=budget_seconds,
-        replicates=replicates,
-        max_replicates=max_replicates,
-        window_seconds=window_seconds,
-    )
+    settings = measure_settings(budget, precision, replicates=replicates, window_seconds=window_seconds)
     axes = {name: values_of(name, values) for name, values in sizes.items()} | {
         "phase": phases(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
@@ -155,7 +141,7 @@ def sweep(
     with shown_points(is_wanted=progress) as shown:
         points = list(
             points_of(
-                modules, inputs, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
+                modules, input, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
             )
         )
     return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
@@ -209,24 +195,23 @@ def fastest(
     from rnnbench.harness.fastest.search import find, with_ways
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.text import seconds_of
 
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
         return FastestModule(with_ways(module, input, rows))
     with shown_rounds(is_wanted=progress) as on_progress:
-        return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
+        return FastestModule(find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 
 
 @for_users
 def explain(
     modules: Mapping[str, Callable[..., object]],
-    inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
     phase: "Phase" = "inference",
     *,
     reference: str | None = None,
     folder: str | Path | None = None,
-    budget_seconds: float | None = 30.0,
+    budget: str | float | None = "30s",
     window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
@@ -235,8 +220,8 @@ def explain(
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-    `modules`, `inputs`, `phase`, `reference`, `window_seconds`, `threads` and `progress` are those of
-    `rnnbench.measure`, which runs first; `budget_seconds` limits only that part. With a `folder`, traces for Perfetto
+    `modules`, `input`, `phase`, `reference`, `window_seconds`, `threads` and `progress` are those of
+    `rnnbench.measure`, which runs first; `budget` limits only that part. With a `folder`, traces for Perfetto
     and stacks for flame graphs are written below it.
 
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
@@ -257,11 +242,11 @@ def explain(
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds
 
-    settings = measure_settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
+    settings = measure_settings(budget, window_seconds=window_seconds)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
         display = RoundsDisplay(on_progress, warn_of_overrun(settings))
-        result, profiles = explain_live(modules, inputs, phase, reference, settings, path, display, threads)
+        result, profiles = explain_live(modules, input, phase, reference, settings, path, display, threads)
     taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}
     end = result.reference
     gaps = {
@@ -272,17 +257,28 @@ def explain(
     return Explained(measured(result, phase, settings), profiles, gaps, path)
 
 
-def measure_settings(**given: Any) -> "Settings":
+def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> "Settings":
     """Validate the settings; raises ValueError with a message of one line."""
     from pydantic import ValidationError
 
     from rnnbench.suite_file import Settings
 
+    more |= {"budget_seconds": argument("budget", budget), "precision": argument("precision", precision)}
     try:
-        return Settings(**given)
+        return Settings(**more, max_replicates=MAX_ROUNDS)
     except ValidationError as error:
         faults = (f"{fault['loc'][0]}: {fault['msg'].lower()}, found {fault['input']!r}" for fault in error.errors())
         raise ValueError("; ".join(faults)) from None
+
+
+def argument(name: Literal["budget", "precision"], value: str | float | None) -> float | None:
+    """Return seconds (`"60s"`) or a share (`"2%"`) as a number; raises ValueError with the name of the argument."""
+    from rnnbench.text import seconds_of, share_of
+
+    try:
+        return None if value is None else (seconds_of if name == "budget" else share_of)(value)
+    except ValueError as fault:
+        raise ValueError(f"{name}: {fault}") from None
 
 
 def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
@@ -300,6 +296,68 @@ def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
 
 
 Mine = TypeVar("Mine", bound="nn.Module")
+
+
+@for_users
+def assert_not_slower(
+    mine: Callable[..., object],
+    *,
+    than: Callable[..., object],
+    factor: float,
+    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]" = (),
+    phase: "Phase" = "inference",
+    budget: str | float = "10s",
+    precision: str | float | None = None,
+    threads: int | None = 1,
+    undecided: Literal["fail", "pass"] = "fail",
+    equal_outputs: bool = True,
+) -> "NotSlowerResult":
+    """Raise AssertionError unless `mine` is shown to take at most `factor` times as long as `than`.
+
+        rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), input=torch.randn(32, 8, 64), factor=2)
+
+    Both are torch modules or functions that return a tensor, or a tuple with the output first. `input`: a tensor,
+    (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping with the keys `mine` and `than`. They
+    take turns in this process, on the device of the input. `phase` and `threads` are those of `rnnbench.measure`.
+
+    Rounds go on until the 99% interval of the ratio lies above the factor (`mine` is slower) or at or below it (it is
+    not), until the `budget` is spent (`"30s"` or seconds), or until the ratio is known within `precision` (`"1%"`). The
+    interval accounts for being looked at again and again while data grows: if the ratio equals the factor, either
+    answer is given at most once in 200 times, as long as the ratio differs from process to process by 1% at most
+    (standard deviation) and the rounds of a process correlate with their neighbours by 0.5 at most; both are part of
+    the interval. Two ratios have to pass, that of a low quantile of the calls and that of their mean, so that calls
+    that are slow now and then are seen too; calls that are slow more seldom than once in the calls made are not.
+
+    Without an answer it raises AssertionError too, unless `undecided` is "pass". A factor within 3% of the ratio stays
+    undecided: choose one well away from the ratio that you expect.
+
+    If outputs differ, it raises before anything is timed, unless `equal_outputs` is False. They are compared again
+    after timing, on other values. Gradients are not compared. Returns the result, which prints as a sentence. Raises
+    ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
+    """
+    from rnnbench.harness.live.not_slower import not_slower
+    from rnnbench.report.words.not_slower import names, sentence
+
+    __tracebackhide__ = True
+    if undecided not in ("fail", "pass"):
+        raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
+    result = not_slower(
+        mine,
+        than,
+        input,
+        phase,
+        factor=float(factor),
+        budget_seconds=argument("budget", budget) or 0.0,
+        precision=argument("precision", precision),
+        threads=threads,
+        equal_outputs=equal_outputs,
+    )
+    result = replace(result, text=sentence(result, *names(mine, than)))
+    if result.answer == "slower" or result.is_unequal or (result.answer is None and undecided == "fail"):
+        raise AssertionError(result.text)
+    return result
 
 
 @for_users

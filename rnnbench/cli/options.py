@@ -1,6 +1,5 @@
 """Options and their types that several commands share."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from rnnbench.cli import output
 from rnnbench.errors import UserError
-from rnnbench.text import seconds_of
+from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
     from click import ParamType
@@ -222,11 +221,10 @@ class Percent(ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """A fraction from text; a click usage error if it is not between 0 and 100%."""
-        match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
-        share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-        if not 0 < share < 1:
-            self.fail(f"{value!r} is not a share; expected for example 2% or 0.02", param, ctx)
-        return share
+        try:
+            return share_of(value)
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
 
 
 class Duration(ParamType[float]):

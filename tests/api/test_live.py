@@ -91,14 +91,41 @@ def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> No
         assert len(measure(pair(), INPUT, "training", **QUICK).frame) == 2
 
 
-def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
-    measured = measure(pair(), INPUT, **QUICK | {"replicates": 3, "max_replicates": 2})
-    assert measured.frame["replicates"].tolist() == [3, 3]
+def test_budget_and_precision_are_texts_or_numbers() -> None:
+    for budget, precision in (("1s", "50%"), (1, 0.5), (1.0, None)):
+        given = QUICK | {"budget": budget, "precision": precision}
+        assert (measure(pair(), INPUT, **given).frame["ratio"] > 0).all()
+    with pytest.raises(
+        ValueError, match=r"^budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h$"
+    ):
+        measure(pair(), INPUT, budget="2 parsecs")
+    with pytest.raises(ValueError, match=r"^precision: '200%' is not a share; expected for example 2% or 0.02$"):
+        rnnbench.sweep(pair(), lambda: INPUT, precision="200%")
+
+
+def test_a_cell_is_told_to_be_unrolled() -> None:
+    modules = {"mine": nn.GRUCell(3, 5), "torch": nn.GRU(3, 5)}
+    with pytest.raises(ValueError, match=r"if GRUCell is a cell \(one step of a sequence\), measure rnnbench.unroll"):
+        measure(modules, INPUT, **QUICK)
+    modules["mine"] = rnnbench.same_weights(rnnbench.unroll(nn.GRUCell(3, 5)), like=modules["torch"])
+    assert measure(modules, INPUT, **QUICK).frame["parity"]["mine"] == "agrees"
+
+
+def test_an_assertion_outside_of_pytest_returns_its_answer_or_raises_it() -> None:
+    mine = pair()["mine"]
+    result = rnnbench.assert_not_slower(mine, than=mine, factor=1000, input=INPUT, budget="5s")
+    assert str(result).startswith("not slower: mine takes ")
+    assert result.threads == 1
+    with pytest.raises(AssertionError, match=r"(?s)^undecided: mine takes .* Give budget='10s', a factor"):
+        rnnbench.assert_not_slower(mine, than=mine, factor=1, input=INPUT, budget=1e-9)
+    assert (
+        rnnbench.assert_not_slower(mine, than=mine, factor=1, input=INPUT, budget=1e-9, undecided="pass").answer is None
+    )
 
 
 def test_its_help_is_that_of_a_function() -> None:
-    assert list(inspect.signature(measure).parameters)[:3] == ["modules", "inputs", "phase"]
-    assert "max_replicates" in (inspect.getdoc(measure) or "")
+    assert list(inspect.signature(measure).parameters)[:3] == ["modules", "input", "phase"]
+    assert "budget" in (inspect.getdoc(measure) or "")
     assert "measure" in rnnbench.__all__
 
 
@@ -178,7 +205,7 @@ def test_a_module_that_calls_sys_exit_does_not_end_the_callers_program() -> None
     mine, input = Ending(), torch.randn(4, 2, 3)
     for call in (rnnbench.measure, rnnbench.explain):
         with pytest.raises(RuntimeError, match=r"the module called sys.exit\(0\) \(test_live.py:\d+\); it must return"):
-            call({"mine": mine, "torch": nn.GRU(3, 5)}, input, budget_seconds=1.0, progress=False)
+            call({"mine": mine, "torch": nn.GRU(3, 5)}, input, budget=1.0, progress=False)
     with pytest.raises(RuntimeError, match=r"the module called sys.exit\(0\)"):
         rnnbench.fastest(mine, input, progress=False)
 
@@ -187,7 +214,7 @@ def test_a_module_that_raises_keyboard_interrupt_fails_and_ctrl_c_still_interrup
     input = torch.randn(4, 2, 3)
     for call in (rnnbench.measure, rnnbench.explain):
         with pytest.raises(RuntimeError, match=r"mine: the module raised KeyboardInterrupt \(test_live.py:\d+\)"):
-            call({"mine": Interrupting(), "torch": nn.GRU(3, 5)}, input, budget_seconds=1.0, progress=False)
+            call({"mine": Interrupting(), "torch": nn.GRU(3, 5)}, input, budget=1.0, progress=False)
     with pytest.raises(RuntimeError, match=r"the module raised KeyboardInterrupt \(test_live.py:\d+\); it must return"):
         rnnbench.fastest(Interrupting(), input, progress=False)
     with pytest.raises(KeyboardInterrupt):
@@ -274,9 +301,9 @@ def test_a_head_reads_the_outputs_of_both_directions_and_keeps_the_state() -> No
     layer = nn.LSTM(3, 5, bidirectional=True)
     model = rnnbench.with_head(layer, 7)
     outputs, (h, c) = model(INPUT)
-    assert (outputs.shape, h.shape, c.shape) == ((6, 2, 7), (2, 2, 5), (2, 2, 5))
+    assert (outputs.shape, h.shape, c.shape) == ((4, 2, 7), (2, 2, 5), (2, 2, 5))
     given, _ = model(INPUT, (h, c))
-    assert given.shape == (6, 2, 7)
+    assert given.shape == (4, 2, 7)
     assert rnnbench.with_head(nn.LSTM(3, 5, proj_size=2), 7).head.in_features == 2
     assert rnnbench.with_head(rnnbench.unroll(nn.GRUCell(3, 5)), 7).head.in_features == 5
     assert rnnbench.with_head(rnnbench.unroll(Pair()), 7, features=5).head.in_features == 5

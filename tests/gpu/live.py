@@ -52,7 +52,7 @@ def main(device: str) -> int:
     input = torch.randn(STEPS, BATCH, SIZE, device=device)
     wrong: list[str] = []
     for phase in ("inference", "training"):
-        measured = rnnbench.measure(modules, input, phase, budget_seconds=20.0, progress=False)
+        measured = rnnbench.measure(modules, input, phase, budget=20.0, progress=False)
         print(measured)
         wrong += faults(measured, phase, device)
     print("\n".join(wrong) or "both phases are measured, on the right device, with equal outputs")

@@ -20,7 +20,7 @@ ALLOWED = {
     "harness": {"workloads", "cells", "analysis", "store"},
     "report": {"analysis", "store", "harness"},
     "api": {"report", "analysis", "harness", "workloads", "cells", "store"},
-    "pytest_plugin": {"report", "analysis", "harness", "workloads", "cells", "store"},
+    "pytest_plugin": {"api", "report", "analysis", "harness", "workloads", "cells", "store"},
     "harness/machine": set(),
     "harness/devices": {"machine"},
     "harness/turns": {"devices"},

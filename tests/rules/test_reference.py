@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import rnnbench
-from rnnbench.pytest_plugin.assertions import Assertions
 from rnnbench.report.notebook.compared import Compared
 from rnnbench.report.notebook.explained import Explained
 from rnnbench.report.notebook.fastest_module import FastestModule
@@ -20,7 +19,6 @@ from rnnbench.report.notebook.swept import SweptModules
 FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
-PUBLIC["assert_not_slower"] = Assertions.assert_not_slower
 
 
 @pytest.mark.parametrize("name", list(PUBLIC))

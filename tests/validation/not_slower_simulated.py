@@ -127,11 +127,11 @@ class _Wandering(LiveRounds):
         self._drawn = rng
         self._state = rng.gauss(0, 1)
 
-    def take(self) -> None:
+    def take(self) -> bool:
         new = math.sqrt(1 - self._correlation**2) * self._drawn.gauss(0, 1)
         self._state = self._correlation * self._state + new
         self.slowness = math.exp(WANDERING * self._state)
-        super().take()
+        return super().take()
 
 
 def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[Answer | None, int, float]:

@@ -35,7 +35,7 @@ class Arm:
         return isinstance(self.run, nn.RNNBase | nn.RNNCellBase) and type(self.run).__module__.startswith("torch.nn.")
 
 
-def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
+def arms_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict[str, Arm]:
     """The arms by name; raises ValueError if names, modules and inputs do not fit together."""
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
         raise ValueError(
@@ -45,12 +45,12 @@ def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dic
         raise ValueError(f"modules: expected two or more, to compare them; found {', '.join(modules) or 'none'}")
     if wrong := [name for name, module in modules.items() if not callable(module)]:
         raise ValueError(f"{wrong[0]}: expected a module or a function, found {type(modules[wrong[0]]).__name__}")
-    if isinstance(inputs, Mapping) and set(inputs) != set(modules):
+    if isinstance(input, Mapping) and set(input) != set(modules):
         raise ValueError(
-            f"inputs: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, inputs))}; "
+            f"input: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, input))}; "
             "an argument that is a mapping itself goes into a tuple"
         )
-    own = inputs if isinstance(inputs, Mapping) else dict.fromkeys(modules, inputs)
+    own = input if isinstance(input, Mapping) else dict.fromkeys(modules, input)
     return {name: Arm(name, module, _arguments(own[name])) for name, module in modules.items()}
 
 
@@ -86,12 +86,12 @@ def first_tensor(output: object) -> Tensor | None:
     return next(tensors_in(output), None)
 
 
-def _arguments(inputs: object) -> tuple[Any, ...]:
-    if isinstance(inputs, tuple):
-        return (inputs,) if hasattr(inputs, "_fields") else inputs  # a PackedSequence is one argument
-    if isinstance(inputs, Tensor):
-        return (inputs,)
-    raise ValueError(f"inputs: expected {WANTED}, found {type(inputs).__name__}")
+def _arguments(input: object) -> tuple[Any, ...]:
+    if isinstance(input, tuple):
+        return (input,) if hasattr(input, "_fields") else input  # a PackedSequence is one argument
+    if isinstance(input, Tensor):
+        return (input,)
+    raise ValueError(f"input: expected {WANTED}, found {type(input).__name__}")
 
 
 def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:

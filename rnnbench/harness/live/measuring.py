@@ -63,7 +63,7 @@ class ComparedModules:
 
 def measure(
     modules: Mapping[str, Callable[..., object]],
-    inputs: object,
+    input: object,
     phase: Phase,
     reference: str | None,
     settings: Settings,
@@ -76,7 +76,7 @@ def measure(
     error of a module, with the module's name in front.
     """
     started = time.monotonic()
-    with ready(modules, inputs, phase, reference, threads) as prepared:
+    with ready(modules, input, phase, reference, threads) as prepared:
         return timed(prepared, settings, started, shown)
 
 
@@ -97,7 +97,7 @@ def timed(
     )
     taken = rounds.run()
     compared, note = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
-    notes = (*prepared.notes, note) if note else prepared.notes
+    notes = (*prepared.notes, *taken.notes, *([note] if note else []))
     counts = {name: _parameters(arm.run) for name, arm in prepared.arms.items()}
     return MeasuredModules(
         taken, prepared.reference, compared, counts, prepared.device, prepared.threads, torch.__version__, notes
@@ -107,7 +107,7 @@ def timed(
 @contextmanager
 def ready(
     modules: Mapping[str, Callable[..., object]],
-    inputs: object,
+    input: object,
     phase: Phase,
     reference: str | None,
     threads: int | None = None,
@@ -119,7 +119,7 @@ def ready(
     """
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
-    arms = arms_of(modules, inputs)
+    arms = arms_of(modules, input)
     reference = reference_of(arms, reference)
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}")

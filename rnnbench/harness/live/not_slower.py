@@ -16,8 +16,7 @@ from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 
 MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
-MAX_ROUNDS = 1000
-SETTINGS = Settings(replicates=FIRST_LOOK, max_replicates=MAX_ROUNDS, precision=None)
+SETTINGS = Settings(replicates=FIRST_LOOK, precision=None)
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class NotSlowerResult:
     mean_ratio: Estimate  # the same ratio for the mean of all calls
     seconds: dict[str, float]  # a call of `mine` and of `than`: the median of the rounds' low quantiles
     rounds: int
-    took_seconds: float  # spent of `budget_seconds`, without calibration
+    calls: int  # clocked, of each of the two at least
+    took_seconds: float  # spent of `budget_seconds`
     budget_seconds: float
     by_the_mean: bool  # whether the answer, or its absence, is due to the mean
     precise_enough: bool  # the rounds ended without an answer, because the ratios reached the requested precision
@@ -40,6 +40,10 @@ class NotSlowerResult:
     threads: int
     notes: tuple[str, ...]
     must_agree: bool = True  # whether unequal outputs are a failure
+    text: str = ""  # in words
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def agrees(self) -> bool:
@@ -55,29 +59,31 @@ class NotSlowerResult:
 def not_slower(
     mine: Callable[..., object],
     than: Callable[..., object],
-    inputs: object = (),
+    input: object = (),
     phase: Phase = "inference",
     *,
     factor: float,
     budget_seconds: float,
     precision: float | None = None,
+    threads: int | None = None,
     equal_outputs: bool = True,
 ) -> NotSlowerResult:
     """Take rounds until it is known whether `mine` is slower than `factor` times `than`.
 
-    `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget covers the
-    rounds, not calibration. With `precision` (0.01: 1%), the rounds also end without an answer once the ratio is known
-    with this precision. If `equal_outputs` is set and the outputs differ, nothing is timed. Raises ValueError if the
-    arguments do not fit together, and any error of a module, with the module's name in front.
+    `input`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget covers calibration
+    and the rounds; one round is taken in any case. With `precision` (0.01: 1%), the rounds also end without an answer
+    once the ratio is known with this precision. `threads`: of torch; None leaves them as they are. If `equal_outputs`
+    is set and the outputs differ, nothing is timed. Raises ValueError if the arguments do not fit together, and any
+    error of a module, with the module's name in front.
     """
-    with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as prepared:
+    with ready({MINE: mine, THAN: than}, input, phase, THAN, threads) as prepared:
         question, parity = Question(factor), prepared.parity[MINE]
         rounds = LiveRounds(devices.open_device(prepared.device), prepared.calls, THAN, SETTINGS)
         took, notes = 0.0, prepared.notes
         if parity.startswith("agrees") or not equal_outputs:
             took = ask(question, rounds, budget_seconds, precision)
             compared, note = compared_again(prepared.arms, prepared.calls, THAN, prepared.parity)
-            parity, notes = compared[MINE], (*notes, note) if note else notes
+            parity, notes = compared[MINE], (*notes, *rounds.notes(), *([note] if note else []))
     return NotSlowerResult(
         answer=question.answer,
         factor=factor,
@@ -85,6 +91,7 @@ def not_slower(
         mean_ratio=question.mean,
         seconds={name: _middle([times.low for times in of_rounds]) for name, of_rounds in rounds.times.items()},
         rounds=len(rounds.times[MINE]),
+        calls=rounds.calls,
         took_seconds=took,
         budget_seconds=budget_seconds,
         by_the_mean=question.by_the_mean,
@@ -106,12 +113,11 @@ def ask(
     now: Callable[[], float] = time.monotonic,
 ) -> float:
     """Take rounds until the question is answered or a limit ends them; returns the seconds that they took."""
-    rounds.prepare()
     started = now()
+    rounds.prepare()
     rounds.end_at(started + budget_seconds)
     taken = looked = 0
-    while question.answer is None and taken < MAX_ROUNDS and rounds.fits() and not question.is_within(precision):
-        rounds.take()
+    while question.answer is None and rounds.fits() and not question.is_within(precision) and rounds.take():
         taken += 1
         if taken == question.next_look:
             looked = taken

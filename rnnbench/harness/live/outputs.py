@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.parity import TOLERANCES
 from rnnbench.cells.precision import in_precision
+from rnnbench.cells.states import BATCHED
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
 from rnnbench.harness.live.put_back import Kept, gpus
@@ -23,6 +24,7 @@ from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.again import kept_results
 
 ONLY_TIMES = "times only"
+NOT_FINITE = "NaN or infinite"
 
 
 def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
@@ -37,7 +39,7 @@ def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
         listed = ", ".join(f"{name}'s on {device}" for name, device in output_devices.items())
         raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
     if reason := devices.why_not(next(iter(output_devices.values()))):
-        raise ValueError(f"inputs: {reason}")
+        raise ValueError(f"input: {reason}")
     return by_arm
 
 
@@ -55,7 +57,7 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     is_sound = not _not_finite(expected)
     compared = {name: compared_outputs(output, expected) for name, output in found.items()}
     if not is_sound:
-        compared = dict.fromkeys(found, f"not compared, as {reference}'s output is not finite: {ONLY_TIMES}")
+        compared = dict.fromkeys(found, f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}")
     return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
 
 
@@ -79,18 +81,28 @@ def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
 def _output(arm: Arm) -> Tensor:
     snapshots = [Kept.of(tensor) for tensor in tensors_in(arm.args)]
     try:
-        with named(arm.name), torch.no_grad(), torch.random.fork_rng(gpus()):
-            output = first_tensor(arm.run(*arm.args))
-            if output is None:
-                raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
-            output = output.clone()  # at once: work that is left to a thread comes too late
-            if any(snapshot.is_changed for snapshot in snapshots):
-                raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
+        with torch.no_grad(), torch.random.fork_rng(gpus()):
+            with named(arm.name, _hint(arm)):
+                output = first_tensor(arm.run(*arm.args))
+            with named(arm.name):
+                if output is None:
+                    raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
+                output = output.clone()  # at once: work that is left to a thread comes too late
+                if any(snapshot.is_changed for snapshot in snapshots):
+                    raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     finally:
         for snapshot in snapshots:
             if snapshot.is_changed:
                 snapshot.put_back()
     return output
+
+
+def _hint(arm: Arm) -> str:
+    """Say what to type if a module that fails is a cell; empty for functions, torch's layers and other inputs."""
+    is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
+    if not is_sequence or not isinstance(arm.run, nn.Module) or isinstance(arm.run, nn.RNNBase):
+        return ""
+    return f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
 
 
 def compared_outputs(output: Tensor, expected: Tensor) -> str:
@@ -107,7 +119,7 @@ def compared_outputs(output: Tensor, expected: Tensor) -> str:
 
 def _not_finite(output: Tensor) -> str:
     count = int((~torch.isfinite(output)).sum())
-    return f"{count} of {output.numel()} values are NaN or infinite" if count else ""
+    return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
 
 
 def _tolerance(output: Tensor) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnbench.analysis.growth import growing
 from rnnbench.analysis.neighbours import widening
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
@@ -35,10 +36,11 @@ class Taken:
     cut: bool  # the budget ended the rounds although more were needed
     interrupted: bool = False  # Ctrl-C ended them
     needed: TimeNeeded | None = None  # for the rounds that it left out
+    notes: tuple[str, ...] = ()  # sentences on times that grow
 
 
 class LiveRounds:
-    """Takes rounds until every arm's ratio to the reference is precise enough, or the maximum number is reached."""
+    """Takes rounds until every arm's ratio to the reference is precise enough, or the budget is spent."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class LiveRounds:
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`deadline`, on the clock `now`, ends the rounds; at least one round is always taken.
+        """`deadline`, on the clock `now`, ends the rounds, and a round after the first even between two turns.
 
         `on_overrun` is called before the first round if this round alone will take longer, with its seconds.
         """
@@ -69,6 +71,8 @@ class LiveRounds:
         self._clocks = Clocks()
         self._record = GroupRecord()
         self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
+        self._turns: dict[str, list[float]] = {arm: [] for arm in arms}  # seconds per call
+        self._calls = 0  # of each arm at least
         self._plans: dict[str, Plan] = {}
         self._windows = settings.windows
 
@@ -76,6 +80,19 @@ class LiveRounds:
     def times(self) -> dict[str, list[Times]]:
         """Each arm's times so far, one for each round."""
         return self._times
+
+    @property
+    def calls(self) -> int:
+        """Clocked calls of the arm that was called least often."""
+        return self._calls
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each arm whose times grow from call to call."""
+        return [
+            f"Times of {arm} grow from call to call: its last calls take {share:.0%} longer than its first, compared "
+            "with the others. It may keep something from each call."
+            for arm, share in growing(self._turns).items()
+        ]
 
     def run(self) -> Taken:
         """Calibrate, warm up and take the rounds; an error of an arm ends them, with the arm's name in the message.
@@ -89,14 +106,15 @@ class LiveRounds:
             self._on_overrun(self._cost())
         is_interrupted = False
         try:
-            while wants_more(self._record, self._settings) and self.fits():
-                self.take()
+            while wants_more(self._record, self._settings) and self.fits() and self.take():
+                pass
         except KeyboardInterrupt:
             if not self._record.visits:
                 raise
             is_interrupted = True
         cut = wants_more(self._record, self._settings) and not is_interrupted
-        return Taken(self._times, self._now() - started, cut, is_interrupted, self._needed() if cut else None)
+        needed = self._needed() if cut else None
+        return Taken(self._times, self._now() - started, cut, is_interrupted, needed, tuple(self.notes()))
 
     def prepare(self) -> None:
         """Calibrate and warm up; must be called before the first round."""
@@ -109,8 +127,9 @@ class LiveRounds:
         self._make_blocks_equal(plans)
         for index, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
             self._on_progress(Progress(0, index, 2 * len(plans), None))
-            with self._turn(arm) as call:
-                warm_up(self._device, call, plan)
+            if self._left() > 0:
+                with self._turn(arm) as call:
+                    warm_up(self._device, call, plan)
 
     def _make_blocks_equal(self, plans: Mapping[str, Plan]) -> None:
         self._plans = equal_blocks(plans, self._settings.window_seconds, self._device.blocks)
@@ -121,12 +140,14 @@ class LiveRounds:
         if deadline is not None and self._cost() * self._settings.replicates > self._left():
             self._windows = MIN_WINDOWS  # more rounds show the spread better than longer ones
 
-    def take(self) -> None:
-        """Take one round."""
+    def take(self) -> bool:
+        """Take one round; False if the deadline has ended it between two turns, unless it is the first."""
         started = self._now()
         readings: dict[str, list[Reading]] = {arm: [] for arm in self._arms}
         order = balanced_order(list(self._arms), self._windows, self._rng)
         for turn, arm in enumerate(order):
+            if self._record.visits and self._left() <= 0:
+                return False
             self._tell(turn, len(order), self._now() - started)
             is_warm = turn > 0 and order[turn - 1] == arm
             with self._turn(arm) as call:
@@ -141,6 +162,8 @@ class LiveRounds:
         }
         for arm, times in pooled.items():
             self._times[arm].append(times)
+            self._turns[arm] += [reading.quantiles[len(reading.quantiles) // 2] for reading in readings[arm]]
+        self._calls += self._windows * min(plan.calls for plan in self._plans.values())
         shortest = {arm: min(reading.quantiles[0] for reading in taken) for arm, taken in readings.items()}
         self._make_blocks_equal({arm: refreshed(plan, shortest[arm]) for arm, plan in self._plans.items()})
         logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
@@ -148,6 +171,7 @@ class LiveRounds:
         self._record.add(self._now() - started, ratios)
         estimate_spreads([self._record])
         self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
+        return True
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:
@@ -181,20 +205,20 @@ class LiveRounds:
 
 
 @contextmanager
-def named(arm: str) -> Iterator[None]:
-    """Put the arm's name in front of an error: a ValueError stays one, any other error becomes a RuntimeError.
+def named(arm: str, hint: str = "") -> Iterator[None]:
+    """Put the arm's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError.
 
     So does a KeyboardInterrupt that the arm itself raises; that of a signal passes.
     """
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{arm}: {message_of(error)}") from error
+        raise ValueError(f"{arm}: {message_of(error)}{hint}") from error
     except RuntimeError as error:
-        raise RuntimeError(f"{arm}: {message_of(error)}") from error
+        raise RuntimeError(f"{arm}: {message_of(error)}{hint}") from error
     except KeyboardInterrupt as error:
         if is_interrupt(error):
             raise
         raise RuntimeError(f"{arm}: {ending(error, 'the module')}") from error
     except Exception as error:
-        raise RuntimeError(f"{arm}: {error_in_words(error)}") from error
+        raise RuntimeError(f"{arm}: {error_in_words(error)}{hint}") from error

@@ -39,7 +39,7 @@ class SweptPoint:
 
 def sweep(
     modules: Mapping[str, Any],
-    inputs: Callable[..., object],
+    input: Callable[..., object],
     axes: Mapping[str, Sequence[Any]],
     reference: str | None,
     settings: Settings,
@@ -48,12 +48,12 @@ def sweep(
     """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
 
     `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
-    that is built gets the weights of the reference, if its parameters fit. `inputs`: what makes the inputs from the
+    that is built gets the weights of the reference, if its parameters fit. `input`: what makes the input from the
     sizes that it names. `display_of(number, points)` shows a point's rounds. The budget of `settings` is for all
     points. A point that fails has the reason; Ctrl-C ends the sweep after the finished rounds of a point. Raises
     ValueError or TypeError if the arguments do not fit together.
     """
-    _check(modules, inputs, axes)
+    _check(modules, input, axes)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     budget = settings.budget_seconds
     deadline = None if budget is None else time.monotonic() + budget
@@ -64,7 +64,7 @@ def sweep(
             made = _all_built(modules, sizes, reference)
             found = measure(
                 made,
-                _called(inputs, sizes),
+                _called(input, sizes),
                 sizes["phase"],
                 reference,
                 own,
@@ -114,11 +114,11 @@ def _names(function: Callable[..., object]) -> set[str]:
     return {each.name for each in named if each.default is inspect.Parameter.empty}
 
 
-def _check(modules: Mapping[str, Any], inputs: Callable[..., object], axes: Mapping[str, Sequence[Any]]) -> None:
-    if not callable(inputs):
+def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mapping[str, Sequence[Any]]) -> None:
+    if not callable(input):
         raise TypeError(
-            f"inputs: expected a function that makes them from the sizes, such as lambda batch_size, seq_len: ...; "
-            f"found {type(inputs).__name__}"
+            f"input: expected a function that makes it from the sizes, such as lambda batch_size, seq_len: ...; "
+            f"found {type(input).__name__}"
         )
     for name, values in axes.items():
         if name in COLUMNS:
@@ -135,11 +135,11 @@ def _check(modules: Mapping[str, Any], inputs: Callable[..., object], axes: Mapp
     if unknown := [phase for phase in axes["phase"] if phase not in PHASES]:
         raise ValueError(f"phase: expected some of {', '.join(PHASES)}, found {unknown[0]!r}")
     sizes = set(axes) - set(FIXED)
-    if strange := sorted(_names(inputs) - sizes):
-        raise ValueError(f"inputs: needs {strange[0]}, but the sizes are {', '.join(sorted(sizes)) or 'none'}")
-    used = _names(inputs) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
+    if strange := sorted(_names(input) - sizes):
+        raise ValueError(f"input: needs {strange[0]}, but the sizes are {', '.join(sorted(sizes)) or 'none'}")
+    used = _names(input) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
     if idle := sorted(sizes - used):
-        raise ValueError(f"{idle[0]}: neither the inputs nor a module depend on it")
+        raise ValueError(f"{idle[0]}: neither the input nor a module depends on it")
 
 
 def values_of(size: str, given: object) -> list[Any]:

@@ -17,7 +17,7 @@ from rnnbench.text import error_in_words
 
 def explain(
     modules: Mapping[str, Callable[..., object]],
-    inputs: object,
+    input: object,
     phase: Phase,
     reference: str | None,
     settings: Settings,
@@ -28,7 +28,7 @@ def explain(
     """Times, and a profile for each module, or why profiling it failed. Raises the same errors as `live.measure`."""
     started = time.monotonic()
     profiles: dict[str, Profile] = {}
-    with ready(modules, inputs, phase, reference, threads) as prepared:
+    with ready(modules, input, phase, reference, threads) as prepared:
         result = timed(prepared, settings, started, shown)
         device = devices.open_device(prepared.device)
         for name, arm in prepared.arms.items():

@@ -1,6 +1,7 @@
 """What is known of a group that is visited again and again: its ratios, and how many more visits they need."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -98,10 +99,13 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     needed = max(settings.replicates, record.visits + 1)
     if settings.precision is not None:
         goal, spread = math.log1p(settings.precision), record.expected_spread
-        while needed < settings.max_replicates and (
-            _is_early(needed, record, settings) or _half_width(needed) * spread > goal
-        ):
-            needed += 1
+        most = max(needed, settings.max_replicates)
+        needed = bisect_left(
+            range(most),
+            True,
+            lo=needed,
+            key=lambda visits: not _is_early(visits, record, settings) and _half_width(visits) * spread <= goal,
+        )
     return needed - record.visits
 
 

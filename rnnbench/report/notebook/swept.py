@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from rnnbench.harness.live.outputs import NOT_FINITE
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.figures import figure_swept
 from rnnbench.report.figures.drawing.sheet import returned
@@ -68,14 +69,18 @@ def swept(points: Sequence[SweptPoint], modules: Sequence[str], settings: Settin
     failed = [point for point in points if point.found is None]
     if not known:
         raise RuntimeError(f"all {plural(len(failed), 'combination')} failed; the first: {failed[0].reason}")
-    rows = [_rows(point, result.frame.reset_index(), "measured") for point, result in known]
-    rows += [_rows(point, pd.DataFrame({"module": list(modules)}), "failed") for point in failed]
+    rows = [_sized(point, _without_unsound(result.frame.reset_index())) for point, result in known]
+    rows += [
+        _sized(point, pd.DataFrame({"module": list(modules)})).assign(status="failed", reason=point.reason)
+        for point in failed
+    ]
     frame = pd.concat([part for part in rows if len(part)], ignore_index=True)
     axes = tuple(points[0].sizes)
     order = {tuple(point.sizes.values()): number for number, point in enumerate(points)}
     numbers = [order[values] for values in frame[list(axes)].itertuples(index=False, name=None)]
     frame = frame.iloc[pd.Series(numbers).argsort(kind="stable")].reset_index(drop=True)
     _, first = known[0]
+    unsound = frame[frame["status"] == "failed"]
     rounds = [_sized(point, result.rounds) for point, result in known]
     return SweptModules(
         _with_kinds(frame, axes),
@@ -83,12 +88,20 @@ def swept(points: Sequence[SweptPoint], modules: Sequence[str], settings: Settin
         first.environment,
         axes,
         first.reference,
-        _note(known, len(failed), len(points), expected),
+        _note(known, len(unsound[list(axes)].drop_duplicates()), len(points), expected),
     )
 
 
-def _rows(point: SweptPoint, frame: pd.DataFrame, status: str) -> pd.DataFrame:
-    return _sized(point, frame).assign(status=status, reason=point.reason)
+def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a point without the numbers of modules that give NaN: these have failed, as in a run."""
+    is_unsound = frame["parity"].str.contains(NOT_FINITE)
+    numbers = [str(column) for column in frame if frame[column].dtype.kind in "fiu" and column != "parameters"]
+    status = is_unsound.map({True: "failed", False: "measured"})
+    return frame.assign(
+        **{column: frame[column].where(~is_unsound) for column in numbers},
+        status=status,
+        reason=frame["parity"].where(is_unsound, ""),
+    )
 
 
 def _sized(point: SweptPoint, frame: pd.DataFrame) -> pd.DataFrame:

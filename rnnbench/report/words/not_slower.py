@@ -4,30 +4,22 @@ from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
 from rnnbench.report.words.units import duration, ratio, round_digits, round_percent, span
-from rnnbench.text import plural
+from rnnbench.text import plural, rounded_up
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
     from rnnbench.harness.live.not_slower import NotSlowerResult
 
-REMEDY = (
-    "a larger budget, a factor further from the ratio or a quieter machine decides it; undecided='skip' or 'pass' lets "
-    "it through"
-)
 
-
-def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool = False) -> str:
-    """`slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
-
-    `is_shared` means that other tests ran at the same time.
-    """
+def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
+    """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer."""
     if found.is_unequal:
         return _unequal(found, mine, than)
     lines = [_answer(found, mine, than), _basis(found)]
     if found.answer is None:
-        lines.append(f"{_why_undecided(found)}: {REMEDY}")
-        if is_shared:
-            lines.append("Other tests ran at the same time, in the other processes of pytest-xdist")
+        lines.append(_remedy(found))
+    elif found.answer == "not slower":
+        lines.append(f"Each was called {plural(found.calls, 'time')}: slow calls that are rarer can't be seen")
     return "\n".join([*lines, *found.notes])
 
 
@@ -76,5 +68,24 @@ def _basis(result: "NotSlowerResult") -> str:
     return f"{where}: {times}; {spent}, budget {duration(result.budget_seconds)}; {outputs}"
 
 
-def _why_undecided(result: "NotSlowerResult") -> str:
-    return "The ratio is known as precisely as asked" if result.precise_enough else "The budget is spent"
+def _remedy(result: "NotSlowerResult") -> str:
+    """Say why there is no answer, and what to type."""
+    lets_through = "or undecided='pass' to let it through"
+    if result.precise_enough:
+        return f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {lets_through}"
+    threads = (
+        f"With {result.threads} threads every call waits for the slowest core: give threads=1, or "
+        if result.threads > 1
+        else "Give "
+    )
+    more = f"budget='{rounded_up(4 * result.budget_seconds).replace(' min', 'm').replace(' ', '')}'"
+    return f"The budget is spent. {threads}{more}, a factor further from the ratio, {lets_through}"
+
+
+def names(mine: object, than: object) -> tuple[str, str]:
+    """Return the names of both classes or functions, or other words if these do not tell them apart."""
+    both = [getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)]
+    if both[0] == both[1]:
+        both = ["<lambda>", "<lambda>"]
+    mine_name, than_name = both
+    return mine_name.replace("<lambda>", "mine"), than_name.replace("<lambda>", "the other")

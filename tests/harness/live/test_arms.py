@@ -114,10 +114,10 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
         {"a": fine, "b": fine},
         [LEAF],
         {},
-        "inputs: expected a tensor, a tuple of arguments, or a mapping from each name",
+        "input: expected a tensor, a tuple of arguments, or a mapping from each name",
     ),
-    ({"a": fine, "b": fine}, {"a": LEAF}, {}, "inputs: a mapping has the modules' names (a, b), found a; an argument"),
-    ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: input should be less than 1, found 2"),
+    ({"a": fine, "b": fine}, {"a": LEAF}, {}, "input: a mapping has the modules' names (a, b), found a; an argument"),
+    ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: 2 is not a share; expected for example 2% or 0.02"),
     (
         {"a": fine, "b": fine},
         LEAF,
@@ -148,7 +148,7 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
     ({"a": fine, "b": lambda x: x.detach()}, LEAF, {"phase": "training"}, "b: its output needs no gradient, so"),
     ({"a": fine, "b": fine}, LEAF, {"phase": "step"}, "a: has no parameters that an optimizer could step; time it in"),
     ({"a": fine, "b": on_meta}, LEAF, {}, "outputs are on several devices: a's on cpu, b's on meta; put all modules"),
-    ({"a": on_meta, "b": on_meta}, LEAF, {}, "inputs: no device 'meta'; there are cpu, cuda"),
+    ({"a": on_meta, "b": on_meta}, LEAF, {}, "input: no device 'meta'; there are cpu, cuda"),
 ]
 
 

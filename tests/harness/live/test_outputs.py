@@ -60,9 +60,9 @@ def test_values_that_are_not_finite_are_told() -> None:
     ]
     measured = measure(arms, values, reference="nan", **QUICK)
     assert measured.frame["parity"].tolist() == [
-        "not compared, as nan's output is not finite: times only",
+        "not compared, as nan's output is NaN or infinite: times only",
         "is the reference, 6 of 6 values are NaN or infinite",
-        "not compared, as nan's output is not finite: times only",
+        "not compared, as nan's output is NaN or infinite: times only",
     ]
 
 

@@ -74,6 +74,43 @@ def test_without_a_precision_there_are_as_many_rounds_as_replicates() -> None:
     assert len(Machine(spread=1.0).run(Settings(precision=None)).times["mine"]) == 6
 
 
+def test_without_a_limit_rounds_go_on_until_the_ratio_is_precise_or_the_budget_is_spent() -> None:
+    def run(budget: float | None) -> Taken:
+        machine, rng = Machine(), random.Random(1)
+        machine.slowness = lambda now: math.exp(rng.gauss(0, 0.5))
+        return machine.run(Settings(max_replicates=1_000_000), deadline=budget)
+
+    whole, cut = run(None), run(15.0)
+    assert len(cut.times["mine"]) > 30
+    assert cut.cut
+    assert len(whole.times["mine"]) > len(cut.times["mine"])
+    assert wider_than(compare(whole.times, "base"), 0.021) == []
+
+
+def test_a_machine_that_becomes_slow_in_a_round_does_not_stretch_the_budget_by_this_round() -> None:
+    machine = Machine(spread=0.0)
+    machine.slowness = lambda now: 1.0 if now < 0.4 else 50.0
+    taken = machine.run(Settings(replicates=100), deadline=0.5)
+    assert taken.cut
+    assert machine.clock.seconds <= 0.5 + 50 * 0.012  # the turn that had begun
+    assert len({len(times) for times in taken.times.values()}) == 1
+
+
+def test_an_arm_whose_work_grows_with_each_call_is_named() -> None:
+    machine, calls = Machine(spread=0.05), 0
+    mine = machine.arm(10)
+
+    def growing() -> None:
+        nonlocal calls
+        calls += 1
+        before = machine.clock.seconds
+        mine.call()
+        machine.clock.seconds += calls / 1000 * (machine.clock.seconds - before)
+
+    taken = machine.rounds({"base": machine.arm(4), "mine": TimedCall(growing, nullcontext)}).run()
+    assert [note.partition(": its last")[0] for note in taken.notes] == ["Times of mine grow from call to call"]
+
+
 @pytest.mark.parametrize("budget", [0.0, 0.2, 1.0])
 def test_the_budget_ends_the_rounds_after_one_at_least(budget: float) -> None:
     machine = Machine(spread=0.0)

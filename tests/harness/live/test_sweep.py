@@ -74,6 +74,25 @@ def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
         rnnbench.sweep({"mine": loop, "torch": layer}, picky, batch=[3], hidden=[4, 5], **QUICK)
 
 
+def test_a_module_that_gives_nan_has_failed_and_is_not_drawn() -> None:
+    class Diverging(nn.LSTM):
+        def forward(self, *given: Any) -> Any:
+            outputs, state = super().forward(*given)
+            return outputs * (torch.nan if self.hidden_size > 4 else 1.0), state
+
+    swept = rnnbench.sweep(
+        {"mine": lambda hidden: Diverging(3, hidden), "torch": layer}, inputs, reference="torch", **SIZES, **QUICK
+    )
+    failed = swept.frame[swept.frame["status"] == "failed"]
+    assert set(failed["module"]) == {"mine"}
+    assert set(failed["hidden"]) == {5}
+    assert failed[["seconds", "ratio", "mean_seconds"]].isna().all(axis=None)
+    assert failed["reason"].str.contains("values are NaN or infinite").all()
+    assert "2 combinations failed; `reason` says why." in swept.note
+    [panel] = swept.plot().axes
+    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 3]]
+
+
 def test_ctrl_c_keeps_what_is_finished() -> None:
     def interrupted(batch: int) -> Tensor:
         if batch == 3:
@@ -90,22 +109,22 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [
-        ({"inputs": torch.randn(4, 2, 3)}, TypeError, "inputs: expected a function that makes them from the sizes"),
-        ({"inputs": lambda batch, length: batch}, ValueError, "inputs: needs length, but the sizes are batch, hidden"),
+        ({"input": torch.randn(4, 2, 3)}, TypeError, "input: expected a function that makes it from the sizes"),
+        ({"input": lambda batch, length: batch}, ValueError, "input: needs length, but the sizes are batch, hidden"),
         ({"batch": []}, ValueError, "batch: expected at least one value, found none"),
         ({"batch": [1, 1]}, ValueError, r"batch: expected each value once, found \[1, 1\]"),
         ({"ratio": [1, 2]}, ValueError, "ratio: the result has a column of this name; give the size another one"),
         ({"batch": 3}, TypeError, "batch: expected a list of values, found 3"),
         ({"batch": "12"}, TypeError, "batch: expected a list of values, found '12'"),
         ({"batch": [[1], [3]]}, TypeError, "batch: expected values that can be told apart, .*; found a list"),
-        ({"width": [1, 2]}, ValueError, "width: neither the inputs nor a module depend on it"),
+        ({"width": [1, 2]}, ValueError, "width: neither the input nor a module depends on it"),
         ({"phase": ["inference", "fit"]}, ValueError, "phase: expected some of inference, training, step, found 'fit'"),
         ({"threads": 0}, RuntimeError, "threads: expected a whole number of 1 or more"),
         ({"reference": "other"}, RuntimeError, "reference: no module 'other'"),
     ],
 )
 def test_wrong_arguments_are_told(given: dict[str, Any], kind: type[Exception], words: str) -> None:
-    arguments: dict[str, Any] = {"inputs": inputs, **SIZES, **QUICK, **given}
+    arguments: dict[str, Any] = {"input": inputs, **SIZES, **QUICK, **given}
     with pytest.raises(kind, match=words):
         rnnbench.sweep({"mine": loop, "torch": layer}, **arguments)
 

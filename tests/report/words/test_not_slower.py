@@ -18,6 +18,7 @@ SLOWER = NotSlowerResult(
     mean_ratio=Estimate(1.45, 1.19, 1.6),
     seconds={"mine": 31.2e-6, "than": 22.6e-6},
     rounds=12,
+    calls=2582,
     took_seconds=1.4,
     budget_seconds=10.0,
     by_the_mean=False,
@@ -40,6 +41,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "mean_ratio": Estimate(1.4, 1.3, 1.5),
     },
     "the budget is spent": {"answer": None},
+    "the budget is spent with two threads": {"answer": None, "threads": 2},
     "known as precisely as asked and undecided": {"answer": None, "precise_enough": True},
     "one round has no interval": {"answer": None, "rounds": 1, "ratio": Estimate(1.3, math.nan, math.nan)},
     "outputs that differ where they may not": {"answer": None, "rounds": 0, "parity": DIFFERS},
@@ -55,5 +57,11 @@ def test_the_answer_says_how_much_slower_and_what_it_rests_on(kind: str, snapsho
     assert sentence(replace(SLOWER, **ANSWERS[kind]), "MyLSTM", "LSTM") == snapshot
 
 
-def test_a_machine_that_tests_share_is_told_where_nothing_was_decided(snapshot: SnapshotAssertion) -> None:
-    assert sentence(replace(SLOWER, answer=None), "a", "b", is_shared=True) == snapshot
+def test_an_answer_that_lets_it_pass_names_the_slow_calls_that_it_can_not_see() -> None:
+    text = sentence(replace(SLOWER, answer="not slower"), "MyLSTM", "LSTM")
+    assert text.endswith("\nEach was called 2,582 times: slow calls that are rarer can't be seen")
+
+
+def test_an_undecided_answer_names_the_threads_and_what_to_type() -> None:
+    text = sentence(replace(SLOWER, answer=None, threads=2), "MyLSTM", "LSTM")
+    assert "With 2 threads every call waits for the slowest core: give threads=1, or budget='40s', a factor" in text
