@@ -46,7 +46,8 @@ def measure(
 
     `modules`: torch modules or functions by name; `rnnbench.unroll` makes a layer of a cell. `input`: a tensor,
     (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping from each name to its own input. The
-    modules run on the device of their input.
+    modules run on the device of their input. A module that reads (batch, seq, input), by its `batch_first` or by trial,
+    needs an input of its own beside one that reads (seq, batch, input).
     `threads`: how many torch uses while it measures, None for its current number. More than one are faster and steady
     only if as many cores are free.
 

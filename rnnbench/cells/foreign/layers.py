@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.foreign.signatures import needed_after_input
-from rnnbench.cells.foreign.structures import KEPT, is_alike, on_trial
+from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial
 from rnnbench.cells.states import each_tensor
 
 STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
@@ -42,6 +42,20 @@ class AdaptedLayer:
     module: nn.Module  # as given, with another `forward`; a module that calls it where that can't be replaced
     call: LayerCall
     width: int
+
+
+class BatchFirst(nn.Module):
+    """Says of a layer that it reads (batch, seq, ...), as was found by trial."""
+
+    batch_first = True
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *arguments: Any) -> Any:
+        """Call the layer."""
+        return self.layer(*arguments)
 
 
 class CalledLayer(nn.Module):
@@ -123,6 +137,38 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
             return int(outputs.shape[-1])
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
+
+
+def reads_batch_first(module: Any, input: Tensor, *state: Any) -> bool | None:
+    """Return whether a module reads (batch, seq, ...): its own `batch_first`, else by trial; None if it is not known.
+
+    Changing one sequence leaves the outputs of the others as they were; changing the first step does not.
+    """
+    declared = getattr(module, "batch_first", None)
+    if declared is not None:
+        return bool(declared)
+    module = getattr(module, "_orig_mod", module)  # a trial of a compiled module would compile it again
+    if not isinstance(module, nn.Module) or input.dim() <= 2 or 1 in input.shape[:2]:
+        return None
+
+    def outputs(given: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        result = on_trial(module)(given, *copied(state))
+        shown: Tensor = result[0] if isinstance(result, tuple | list) else result
+        return shown
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            before, are_alone = outputs(input.clone()), []
+            for dim, size in enumerate(input.shape[:2]):
+                changed = input.clone()
+                row = changed.select(dim, 0)
+                row.copy_(2 * row.flip(0) if row.is_floating_point() else row.flip(0))
+                parts = (each.narrow(dim, 1, size - 1) for each in (before, outputs(changed)))
+                are_alone.append(before.shape[:2] == input.shape[:2] and torch.equal(*parts))
+    except Exception:  # whatever a stranger's code raises
+        return None
+    return None if are_alone[0] == are_alone[1] else are_alone[0]
 
 
 def may_lack_a_state(module: nn.Module) -> bool:

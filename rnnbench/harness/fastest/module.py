@@ -174,7 +174,7 @@ class RunInWays(nn.Module):
                 found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")
             return self._as_given(input, state)
-        turns = is_batch_first(self._given)
+        turns = is_batch_first(run.module)
         by_step = input.transpose(0, 1) if turns else input
         name = self._way(run, CallShape.of(by_step, trains=self._trains(input, state)))
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one

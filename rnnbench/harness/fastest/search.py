@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.replicate import Times
-from rnnbench.cells.foreign.structures import on_trial, rebuilt
+from rnnbench.cells.foreign.layers import BatchFirst, reads_batch_first
+from rnnbench.cells.foreign.structures import copied, on_trial, rebuilt
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
@@ -67,9 +68,8 @@ def find(
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     deadline = time.monotonic() + budget_seconds
-    turns = is_batch_first(module)
-    first, state = _first(input, turns)
-    run = run_module(module, first, state)
+    run, first, state = _found(module, input)
+    turns = is_batch_first(run.module)
     inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
     # Copies are measured: a call may change more of a module than can be put back.
     subjects = [
@@ -92,12 +92,11 @@ def _begun(run: RunModule, input: Tensor, state: State, *, is_given: bool) -> St
 
 def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
     """A module with ways that are known already, without a measurement; raises as `find` and `from_rows` do."""
-    first, state = _first(input, is_batch_first(module))
-    return FoundWays(module, run_module(module, first, state), tuple(from_rows(ways)))
+    return FoundWays(module, _found(module, input)[0], tuple(from_rows(ways)))
 
 
-def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
-    """The input (seq, batch, features) and the state of a call as the user makes it."""
+def _found(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
+    """Return the module as ways run it, and the input (seq, batch, features) and the state of a call of the user's."""
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
     if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
         what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
@@ -108,7 +107,14 @@ def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
         raise ValueError(f"input: expected sizes of 1 or more, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
         raise ValueError(f"input: {reason}")
-    return given.transpose(0, 1) if turns else given, state
+    with torch.inference_mode(mode=False), ExitStack() as put_back:
+        keep_process(put_back)
+        turns = reads_batch_first(module, given.detach().clone(), *(() if state is None else (copied(state),)))
+    first = given.transpose(0, 1) if turns else given
+    run = run_module(module, first, state)
+    if turns and run.kind == "sequence" and not is_batch_first(module):
+        run = replace(run, module=BatchFirst(module))
+    return run, first, state
 
 
 def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -> list[Tensor]:

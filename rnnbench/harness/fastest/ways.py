@@ -85,7 +85,7 @@ def call(module: nn.Module, input: Any, state: State) -> Any:
 
 
 def is_batch_first(module: nn.Module) -> bool:
-    """Whether a module takes (batch, seq, features)."""
+    """Return whether a module takes (batch, seq, features)."""
     return bool(getattr(module, "batch_first", False))
 
 

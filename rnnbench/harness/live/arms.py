@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.foreign.layers import reads_batch_first
 from rnnbench.cells.own_gradients import fails_in_inference_mode
+from rnnbench.cells.states import BATCHED
 from rnnbench.harness.live.put_back import Kept, keep_gradient
+from rnnbench.harness.live.rounds import named
 from rnnbench.store.records import Phase
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 
@@ -24,6 +27,13 @@ class Arm:
     name: str
     run: Callable[..., object]
     args: tuple[Any, ...]
+    turns: bool = False  # its output has the first two dimensions in the other order than the reference's
+
+    def output(self, result: object) -> Tensor | None:
+        """Return the tensor of a call's result that is compared, in the reference's order of dimensions."""
+        output = first_tensor(result)
+        is_turned = self.turns and output is not None and output.shape[:2] == self.args[0].shape[:2]
+        return output.transpose(0, 1) if is_turned and output is not None else output
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of a module; empty for a function, whose parameters are unknown."""
@@ -65,6 +75,34 @@ def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
     if asked not in arms:
         raise ValueError(f"reference: no module {asked!r}; there are {', '.join(arms)}")
     return asked
+
+
+def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
+    """Return the arms, with those marked whose batch is in another place than the reference's.
+
+    Raises ValueError for two arms that would run an input of equal shape as other numbers of sequences and steps.
+    """
+    orders = {name: _batch_first(arm) for name, arm in arms.items()}
+    wanted, ordered = arms[reference], dict(arms)
+    for name, arm in arms.items():
+        if None in (orders[name], orders[reference]) or orders[name] == orders[reference]:
+            continue
+        own, other = arm.args[0], wanted.args[0]
+        if own.shape[1::-1] != other.shape[:2]:
+            one, two = (name, reference) if orders[name] else (reference, name)
+            raise ValueError(
+                f"{one} reads (batch, seq, ...) and {two} reads (seq, batch, ...), so they would run other numbers of "
+                f"steps of {tuple(own.shape)}: give each its own, input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
+            )
+        ordered[name] = replace(arm, turns=own.shape[0] != own.shape[1] or torch.equal(own.transpose(0, 1), other))
+    return ordered
+
+
+def _batch_first(arm: Arm) -> bool | None:
+    if not (arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() >= BATCHED):
+        return None
+    with named(arm.name):
+        return reads_batch_first(arm.run, *arm.args)
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import PHASES, Arm, arms_of, reference_of
+from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of
 from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
@@ -136,6 +136,7 @@ def ready(
         for arm in arms.values():
             if isinstance(arm.run, nn.Module):
                 keep_tensors(arm.run, put_back)
+        arms = in_order(arms, reference)
         by_arm = outputs(arms)
         device = str(by_arm[reference].device)
         compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)

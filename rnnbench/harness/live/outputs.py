@@ -83,7 +83,7 @@ def _output(arm: Arm) -> Tensor:
     try:
         with torch.no_grad(), torch.random.fork_rng(gpus()):
             with named(arm.name, _hint(arm)):
-                output = first_tensor(arm.run(*arm.args))
+                output = arm.output(arm.run(*arm.args))
             with named(arm.name):
                 if output is None:
                     raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
@@ -203,7 +203,7 @@ def _in_float64(arm: Arm) -> Tensor | None:
     try:
         module = deepcopy(arm.run).double()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = first_tensor(module(*(_double(argument) for argument in arm.args)))
+            output = arm.output(module(*(_double(argument) for argument in arm.args)))
     except Exception:  # whatever a stranger's module raises in another type: then nothing is known
         return None
     return output if output is not None and output.dtype == torch.float64 else None

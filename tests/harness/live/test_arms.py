@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
+from rnnbench.cells.foreign.layers import reads_batch_first
 from rnnbench.cells.gru import GRUCell
-from rnnbench.harness.live.arms import arms_of, reference_of
+from rnnbench.harness.live.arms import arms_of, in_order, reference_of
+from rnnbench.harness.live.outputs import outputs
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -178,3 +180,45 @@ def test_nothing_is_timed_where_one_arm_raises() -> None:
     with pytest.raises(RuntimeError, match="b: KeyError"):
         measure({"a": counted, "b": fails}, INPUT, **QUICK)
     assert calls == 1
+
+
+class Undeclared(nn.Module):
+    """Reads (batch, seq, features), and has no attribute that says so."""
+
+    def __init__(self, layer: nn.LSTM) -> None:
+        super().__init__()
+        self.inner = nn.LSTM(layer.input_size, layer.hidden_size, batch_first=True)
+        self.inner.load_state_dict(layer.state_dict())
+
+    def forward(self, input: Tensor) -> Any:
+        return self.inner(input)
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(is_declared: bool) -> None:
+    layer = nn.LSTM(4, 6)
+    other = Undeclared(layer)
+    mine = other.inner if is_declared else other
+    input = torch.randn(9, 2, 4)
+    with pytest.raises(ValueError, match=r"mine reads \(batch, seq, .* torch reads .* input={'mine': x.transpose"):
+        measure({"mine": mine, "torch": layer}, input)
+    for steps in (9, 2):  # with as many steps as sequences, the shapes alone say nothing
+        x = input[:steps]
+        arms = in_order(arms_of({"mine": mine, "torch": layer}, {"mine": x.transpose(0, 1), "torch": x}), "torch")
+        found = outputs(arms)
+        torch.testing.assert_close(found["mine"], found["torch"])
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.LSTM(4, 6), False),
+        (nn.LSTM(4, 6, batch_first=True), True),
+        (Undeclared(nn.LSTM(4, 6)), True),
+        (nn.Linear(4, 6), None),
+        (nn.Conv1d(9, 9, 3, padding=1), True),
+        (torch.tanh, None),
+    ],
+)
+def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None) -> None:
+    assert reads_batch_first(module, torch.randn(9, 9, 4)) is expected
