@@ -8,15 +8,16 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 	$(RNNBENCH) run quick --out results
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
-# Two processes more than cores: many tests wait for a command that they have started. One thread each: torch's threads
-# wait for each other by spinning, on cores that other tests need. Compiled modules are kept, whatever the environment
-# says: tests start hundreds of processes.
-test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
-	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
+# Compiled modules are kept, whatever the environment says: tests start hundreds of processes. One thread each: torch's
+# threads wait for each other by spinning, on cores that other tests need. One process more than cores: tests also wait.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread
+PARALLEL = --numprocesses "$$(($$(nproc) + 1))"
+test: .venv/.installed  ## The tests that take seconds and need no other program, on all cores.
+	$(PYTEST) $(PARALLEL) --dist worksteal -m "not slow and not needs and not alone"
 
-golden: .venv/.installed  ## Write anew what the package should print, in tests/**/__snapshots__; read the difference before you keep it.
-	.venv/bin/python -m pytest --quiet --snapshot-update $$(grep -rl "SnapshotAssertion" tests --include "*.py")
+test-rest: .venv/.installed  ## The other tests: those of a program in one process, and what judges real times by itself at the end.
+	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
+	$(PYTEST) -m alone $$(grep -rl "mark.alone" tests)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.rules.reference .docs
@@ -25,12 +26,12 @@ lowest:  ## The test suite with the lowest versions that pyproject.toml allows; 
 	$(PYTHON) -m venv .lowest
 	.lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.lowest/bin/uv pip install --quiet --python .lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	.lowest/bin/python -m pytest --numprocesses auto -W default -m "not alone"
+	.lowest/bin/python -m pytest --numprocesses auto --dist loadgroup -W default -m "not alone"
 	.lowest/bin/python -m pytest -W default -m alone
 
 coverage: .venv/.validation  ## Which lines and branches the tests reach, also in the processes that they start.
 	.venv/bin/python -m coverage erase
-	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest --numprocesses auto -m "not alone"
+	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest --numprocesses auto --dist loadgroup -m "not alone"
 	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest -m alone
 	.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report

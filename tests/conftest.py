@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -16,9 +18,9 @@ from tests.doubles.once import made_once
 
 gc.disable()  # until all tests are collected
 
-# On a shared machine one example may take any time.
-hypothesis.settings.register_profile("shared machine", deadline=None)
-hypothesis.settings.load_profile("shared machine")
+# More examples where nobody waits. On a shared machine one example may take any time.
+hypothesis.settings.register_profile("rnnbench", max_examples=100 if os.environ.get("CI") else 30, deadline=None)
+hypothesis.settings.load_profile("rnnbench")
 
 # Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
@@ -33,6 +35,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # `nohup` ignores SIGHUP in the same way.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# What a test may need beside Python's packages: its commands, and the packages of Debian that bring them.
+PROGRAMS = {
+    "chromium": (["chromium"], "chromium"),
+    "slurm": (["munged", "slurmctld", "slurmd", "sbatch"], "munge slurmctld slurmd slurm-client"),
+    "valgrind": (["valgrind", "vgdb"], "valgrind"),
+}
+MISSING = "there is no"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a program in one process, and skip them if the program is missing."""
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            commands, packages = PROGRAMS[mark.args[0]]
+            item.add_marker(pytest.mark.xdist_group(mark.args[0]))
+            if not all(map(shutil.which, commands)):
+                item.add_marker(pytest.mark.skip(reason=f"{MISSING} {mark.args[0]}: apt-get install {packages}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write a line for each program that is missing."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, tests in reasons.items():
+        if reason.startswith(MISSING):
+            terminalreporter.line(f"{tests} tests were skipped because {reason}")
 
 
 def pytest_collection_finish() -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.doubles import repository
 from tests.doubles.commands import in_process, rnnbench
 from tests.doubles.repository import git
@@ -76,6 +78,7 @@ def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skip
     assert git(tmp_path, "status", "--porcelain", "--untracked-files=no") == ""
 
 
+@pytest.mark.slow
 def test_a_commit_that_only_the_clock_sees_is_named_and_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     shas = history(tmp_path, FAST, SLEEPS)
     command = [sys.executable, "-m", "rnnbench", "bisect", "mine.toml", "--good", shas[0], "--out", "out"]

@@ -191,6 +191,7 @@ LAYOUT = {
 }
 
 
+@pytest.mark.slow
 def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_advice_works(tmp_path: Path) -> None:
     repo = tmp_path / "there"
     repository.commit(repo, LAYOUT)
@@ -228,6 +229,7 @@ PROJECT = {
 }
 
 
+@pytest.mark.slow
 def test_a_project_below_the_top_of_its_repository_is_measured_with_its_own_modules_on_both_sides(
     tmp_path: Path,
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, 
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_path: Path) -> None:
     done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

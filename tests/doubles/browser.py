@@ -7,15 +7,13 @@ from typing import Any
 
 from playwright.sync_api import Browser, Dialog, sync_playwright
 
-CHROMIUM = shutil.which("chromium")
-
 
 @contextmanager
 def started() -> Iterator[Browser]:
     """A browser without a window; there must be one on the path."""
     arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = tools.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         yield browser
         browser.close()
 

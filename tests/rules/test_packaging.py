@@ -20,6 +20,7 @@ REPOSITORY = re.compile(r"https://(?:github\.com|raw\.githubusercontent\.com)/[\
 
 backend = pytest.importorskip("hatchling.build", reason="hatchling, which builds the wheel, is not installed")
 pytest.importorskip("hatch_fancy_pypi_readme", reason="hatch-fancy-pypi-readme, for the links of README.md, is missing")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 
 
 @pytest.fixture(scope="module")

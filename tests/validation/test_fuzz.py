@@ -22,6 +22,7 @@ EXAMPLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
     strategy, use = TARGETS[name]()

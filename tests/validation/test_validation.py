@@ -40,6 +40,8 @@ from tests.validation import (
 )
 from tests.validation.faults import witness
 
+pytestmark = pytest.mark.slow
+
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
     table = simulation.coverage(runs=150, replicates=(6,), ratios=(1.0, 4.0))

@@ -125,6 +125,7 @@ def test_one_run_that_something_slowed_is_no_lasting_change() -> None:
     assert not any(line.significant for line in simulated(np.random.default_rng(4), true).lines)
 
 
+@pytest.mark.slow
 def test_false_changes_are_rare_and_steps_are_found() -> None:
     table = error_rates(2, cases=80, lengths=(20,))
     assert (table["with a false change"] <= 0.06).all()
@@ -206,6 +207,7 @@ def test_cases_that_come_and_go_have_lines_of_their_own_runs() -> None:
     assert (lengths.get(CASES[0]), lengths[CASES[1]], lengths[CASES[9]]) == (None, 2, 4)
 
 
+@pytest.mark.slow
 def test_a_line_that_wanders_and_comes_back_has_no_lasting_change() -> None:
     rng = np.random.default_rng(8)
     false = 0

@@ -1,6 +1,5 @@
 """Counting many cases: on workers whose replies the test sets, and once on real ones under callgrind."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ def test_the_kernel_counts_where_it_can_and_callgrind_where_it_can_not(monkeypat
         choose_counter()
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+@pytest.mark.needs("valgrind")
 def test_two_workers_under_callgrind_count_the_same_and_see_one_more_operator(tmp_path: Path) -> None:
     """The whole way once: a GRU, and the same with one addition in one of its steps, on both sides at once."""
     cell = """

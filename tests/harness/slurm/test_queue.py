@@ -65,6 +65,7 @@ def note_card(folder: str, number: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.needs("slurm")
 def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, tmp_path: Path) -> None:
     part = JobPart("p00000", (small.case("vanilla", device="cuda"),))
     arguments = [(str(tmp_path), number) for number in range(3)]
@@ -78,6 +79,7 @@ def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, 
     assert sorted(file.read_text() for file in tmp_path.glob("job-?")) in (["0", "0", "1"], ["0", "1", "1"])
 
 
+@pytest.mark.needs("slurm")
 def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> None:
     part = JobPart("p00000", (small.case("vanilla"),))
     options = asked([part], Settings(), {"begin": "now+1hour"})
@@ -118,5 +120,6 @@ def test_the_size_of_an_array_is_read_from_slurms_configuration(
     assert queue.max_in_array() == most
 
 
+@pytest.mark.needs("slurm")
 def test_a_real_slurm_tells_its_limit(slurm: Cluster) -> None:
     assert queue.max_in_array() == 1001

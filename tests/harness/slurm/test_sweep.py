@@ -26,6 +26,8 @@ from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_
 from tests.doubles.stored import rows
 from tests.harness.slurm.conftest import NEVER, ONE_CORE, Run
 
+pytestmark = pytest.mark.needs("slurm")
+
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `rnnbench run` on Slurm as a separate process."""

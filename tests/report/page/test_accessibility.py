@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.doubles import every_page
-from tests.doubles.browser import CHROMIUM, Opened
+from tests.doubles.browser import Opened
 from tests.report.page.test_every_page import NAMES
 
 AXE = Path(__file__).parents[3] / ".axe/node_modules/axe-core/axe.min.js"
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+    pytest.mark.needs("chromium"),
     pytest.mark.skipif(not AXE.exists(), reason=f"there is no {AXE.name}: `make axe` installs it"),
 ]
 FAULTS = """async () => {

@@ -119,6 +119,7 @@ def test_names_and_messages_that_are_markup_are_only_text(tmp_path: Path) -> Non
             assert b"<script>alert" not in content, name
 
 
+@pytest.mark.slow
 def test_a_large_check_is_a_small_page(tmp_path: Path) -> None:
     compared = samples.large(10, 400)
     check = folder(tmp_path, compared, pairs=2)

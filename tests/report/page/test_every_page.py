@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.doubles import every_page
-from tests.doubles.browser import CHROMIUM, Opened
+from tests.doubles.browser import Opened
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
+pytestmark = pytest.mark.needs("chromium")
 
 MAX_SHEETS, PRINTED_ROWS = 10, 25  # of paper for the report of quick; of a long table
 NAMES = (

@@ -31,12 +31,12 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import stored
-from tests.doubles.browser import CHROMIUM, Opened
+from tests.doubles.browser import Opened
 from tests.doubles.once import made_once
 from tests.doubles.pages import written
 from tests.report.conftest import Summaries
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
+pytestmark = pytest.mark.needs("chromium")
 
 HOSTILE = "x.py:<script>alert(1)</script>"
 SLOW = {"torch.nn": 1.0, "loop": 3.0, "hoisted": 2.0}

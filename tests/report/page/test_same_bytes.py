@@ -6,6 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 DRAW = """
 import hashlib
 import io
@@ -50,6 +52,7 @@ def drawn(seed: int) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(drawn, (1, 2))

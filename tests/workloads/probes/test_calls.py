@@ -142,6 +142,7 @@ def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_processes_with_other_hashes_and_another_order_of_cases_count_the_same_and_say_nothing() -> None:
     axes = product(CASES, ("inference", "training", "step"), ("float32", "float64", "bfloat16"))
     cases = [Case.from_axes(case.axes() | {"phase": phase, "dtype": dtype}) for case, phase, dtype in axes]
