@@ -73,55 +73,6 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
     assert cell_suite.missing_name(file, "f.py:Mine") == fault
 
 
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        (["run", "nowhere.py:Mine"], "no file nowhere.py; expected FILE.py:CELL"),
-        (["run", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
-        (["run", "./awkward:Named"], "expected FILE.py:CELL or PACKAGE:CELL (did you mean ./awkward.py:Named?)"),
-        (["run", "no_such_package.of:Mine"], "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
-        (["run", "awkward.py:"], "awkward.py:: expected FILE.py:CELL or PACKAGE:CELL; awkward.py has Tutorial, "),
-        (
-            ["run", "awkward.py"],
-            "awkward.py: a Python file is no suite; expected awkward.py:CELL, or the file of a suite",
-        ),
-        (["list", "cases", "no_such_package:Mine"], "no module no_such_package; expected"),
-        (["list", "cases", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
-        (["run", "awkward.py:Named", "--reference", "no_such:X"], "no_such:X: no module no_such; expected"),
-        (["fastest", ":Mine"], ":Mine: expected FILE.py:CELL or PACKAGE:CELL"),
-        (
-            ["profile", "awkward.py:Named"],
-            "expected a suite, not a cell; `rnnbench new-cell awkward.py:Named` writes a",
-        ),
-        (["check", "awkward.py:Named", "--base", "HEAD"], "`rnnbench new-cell awkward.py:Named` writes a suite of it"),
-        (["new-cell", "no_such_package:Mine"], "no module no_such_package; expected FILE.py:CELL or PACKAGE:CELL"),
-        (["new-cell", "torch.nn:"], "torch.nn:: expected FILE.py:CELL or PACKAGE:CELL"),
-        (["run", "awkward.py:Nothing"], "awkward.py has no class or function Nothing; it has Tutorial, "),
-        (["run", "awkward.py:Other(3)"], "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
-        (
-            ["run", "awkward.py:Named", "--reference", "gruu"],
-            "gruu: no such reference; expected one of rnn, lstm, gru, none",
-        ),
-        (["run", "awkward.py:Named", "--reference", "no.py:X"], "no.py:X: no file no.py; expected FILE.py:CELL"),
-        (["run", "quick", "--reference", "gru"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
-        (["run", "quick", "--input", "tokens:3"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
-        (["run", "awkward.py:Tokens", "--input", "words"], "input words: expected features, tokens:N (such as"),
-        (["list", "cases", "quick", "--sequence"], "--reference, --input and --sequence are for a cell (FILE.py:CELL"),
-        (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
-        (
-            ["new-cell", "awkward.py:Named", "--out", "nowhere"],
-            "nowhere: no such folder; create it first or give another",
-        ),
-    ],
-)
-def test_wrong_names_and_options_are_told_and_nothing_is_written(command: list[str], words: str) -> None:
-    result = in_process(*command, cwd=Path())
-    assert (result.returncode, result.stdout) == (2, "")
-    assert words in result.stderr
-    assert sorted(path.name for path in Path().iterdir()) == ["awkward.py", "below"]
-
-
 def test_a_module_of_the_current_folder_or_an_installed_one_is_there(folder: Path) -> None:
     (folder / "own_module.py").write_text("raise SystemExit('it was imported')")
     for cell in ("own_module:Mine", "torch.nn:GRUCell", "awkward:Named"):

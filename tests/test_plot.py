@@ -259,7 +259,6 @@ sys.exit(", ".join({"pandas", "matplotlib", "numpy", "torch"} & sys.modules.keys
 def test_the_noise_floor_is_drawn_on_the_callers_axes_too(grid: pd.DataFrame, ax: Axes) -> None:
     plot.ratio(grid, ax, noise_floor=0.03)
     legend = ax.get_legend()
-    assert legend is not None
     assert "noise floor ±3.0%" in {text.get_text() for text in legend.get_texts()}
     low, high = ax.get_xlim()
     assert np.isfinite([low, high]).all()

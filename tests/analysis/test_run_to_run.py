@@ -30,12 +30,10 @@ def test_only_what_goes_beyond_the_cases_own_errors_is_added() -> None:
     rng = np.random.default_rng(3)
     quiet = {str(case): Location(value, 0.01, 5.0) for case, value in enumerate(rng.normal(0, 0.005, 24))}
     same = with_run_to_run(quiet)
-    assert same is not None
     assert {(wide.value, wide.error) for wide in same.values()} == {(one.value, one.error) for one in quiet.values()}
     assert {wide.freedom for wide in same.values()} == {MAX_FREEDOM}
     differing = {case: Location(3 * location.value, 0.001, 5.0) for case, location in quiet.items()}
     wider = with_run_to_run(differing)
-    assert wider is not None
     assert {location.value for location in wider.values()} == {location.value for location in differing.values()}
     assert np.mean([location.error for location in wider.values()]) == pytest.approx(0.015, rel=0.5)
     assert all(location.freedom == MAX_FREEDOM for location in wider.values())

@@ -173,5 +173,4 @@ def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: i
     side_by_side = together([run, run], 0.025).rows[0].ratios
     over_time = history([run, run]).lines[0].points
     for ratio in (*side_by_side, *(point.ratio for point in over_time)):
-        assert ratio is not None
         assert [ratio.value, ratio.lower, ratio.upper] == pytest.approx(of_report, nan_ok=True)

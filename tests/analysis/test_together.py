@@ -27,14 +27,12 @@ def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
     assert all(pair == ["unchanged", "unchanged"] for pair in verdicts[1:])
     assert all(ratio is not None for row in table.rows for ratio in row.ratios)
     [change, _] = table.rows[0].changes
-    assert change is not None
     assert change.low.lower < np.exp(0.1) < change.low.upper
     assert (table.margin, [name for name, _ in table.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
 
 
 def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
     [ratio, _] = together([run(0), run(1)], 0.025).rows[1].ratios
-    assert ratio is not None
     assert ratio.lower < 1.0 < ratio.upper < np.exp(0.01)  # the mean is 1% above
 
 

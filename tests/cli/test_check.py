@@ -358,28 +358,6 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
     assert "No time was compared" in done.stdout  # because the budget is short, not because the base is unreadable
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--base", "nowhere"], "neither a folder nor a revision"),
-        ([], "nothing to compare with"),
-        (["--base", "HEAD", "--baseline", "x"], "--baseline can't be combined with --base"),
-        (["--baseline", "x"], "x: no such folder"),
-        (["--base", "HEAD", "--only", "cell=lstm"], "cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
-        (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
-        (["--base", "HEAD", "--only", ""], "the value is empty (is a shell variable unset?)"),
-        (["--base", ""], "Invalid value for '--base': the value is empty (is a shell variable unset?)"),
-        (["--base", "HEAD", "--margin", "250%"], "is not a share"),
-    ],
-)
-def test_what_can_not_be_checked_is_told_before_anything_runs(repo: Path, arguments: list[str], words: str) -> None:
-    done = in_process("check", "mine.toml", *arguments, cwd=repo)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 4
-    assert not (repo / "results").exists()
-
-
 def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
     (repo / "new.toml").write_text(SUITE.replace('"mine"', '"new"', 1))
     for options, code in (([], 0), (["--on-undecided", "fail"], 3)):
@@ -389,20 +367,6 @@ def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: P
     assert not (repo / "results").exists()
     gone = in_process("check", "gone.toml", "--base", "HEAD", cwd=repo)
     assert gone.returncode == 2
-
-
-def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> None:
-    for arguments, message in (
-        (
-            ("--instructions", "mine.toml", "--base", "HEAD"),
-            "'mine.toml' is not a value of --instructions; write --instr",
-        ),
-        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not a value of --instructions"),
-        (("mine.toml", "--baseline", "x", "--instructions"), "so it can't be combined with --baseline"),
-    ):
-        done = in_process("check", *arguments, cwd=repo)
-        assert done.returncode == 2
-        assert message in done.stderr
 
 
 def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: Path) -> None:

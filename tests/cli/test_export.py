@@ -64,61 +64,6 @@ def test_parquet_has_a_file_of_its_own(
     assert len(pd.read_parquet(f"{run.name}.parquet")) == 4  # windows; the skipped case has none
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["export", "nowhere", "--format", "csv"],
-            "rnnbench: nowhere: no such folder; expected one that `rnnbench run` made\n",
-        ),
-        (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
-        (
-            ["export", "{run}", "--format", "bencher", "--windows"],
-            "--windows goes with csv and parquet; bencher has",
-        ),
-        (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: {run}: can't be written: "),
-        (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: .: can't be written: Is a directory"),
-        (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
-        (["report", "{run}", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
-        (["compare", "{run}", "{run}", "--reference", "x"], "are runs, which have their own references"),
-        (["compare", "{run}", "{run}", "--group-by", "func"], "are runs, which have their own groups"),
-        (["report", "saved.json", "--group-by", "function"], "group by 'function': expected group, name, func,"),
-        (["report", "saved.json", "--group-by", "param:impl"], "no benchmark of saved.json has a parameter 'impl'"),
-        (
-            ["compare", "{run}", "saved.json"],
-            "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
-        ),
-        (["compare", "{run}/run.json", "{run}"], "this is part of a run of rnnbench; give its folder, {run}"),
-        (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
-        (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
-        (["export", "{run}/run.json", "--format", "csv"], "{run}/run.json: not a run folder: it is a file; expected"),
-        (["compare", "{run}", "{run}"], "{run}: the base and the head are the same; give two runs"),
-        (["compare", "saved.json", "saved.json"], "saved.json: the base and the head are the same; give two runs"),
-        (
-            ["report", "{run}", "--out", "{run}"],
-            "{run}: is the folder of a run, not of a report; give another, such as",
-        ),
-        (["report", "{run}/run.json", "--serve"], "{run}/run.json: not a run folder: "),
-        (
-            ["report", "saved.json", "--reference", "x"],
-            "reference x: saved.json has no such benchmark; it has",
-        ),
-    ],
-)
-def test_faults_are_told_in_two_lines_and_nothing_is_written(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    write(Path("saved.json"), [benchmark("test_a", [1.0])])
-    before = sorted(Path().rglob("*"))
-    assert rnnbench(monkeypatch, *(argument.format(run=run) for argument in arguments)) == 2
-    printed = capsys.readouterr()
-    lines = [line for line in printed.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
-    assert message.format(run=run) in printed.err
-    assert len(lines) <= 2
-    assert printed.out == ""
-    assert sorted(Path().rglob("*")) == before
-
-
 OWN = ("run.json", "measurements.jsonl", "windows-0000.jsonl", "telemetry.jsonl", "traces/a.json.gz", "windows-9.jsonl")
 
 

@@ -78,48 +78,8 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
     assert suite["sweep"][0]["implementation"] == ["sequence", "torch.nn"]
 
 
-@pytest.mark.parametrize(
-    ("name", "out", "words"),
-    [
-        (
-            "2fast",
-            "",
-            (
-                "'2fast' can't name a class: it must start with a letter and contain only "
-                "letters, digits and underscores, such as MyCell"
-            ),
-        ),
-        ("my-cell", "", "'my-cell' can't name a class"),
-        *((word, "", f"'{word}' can't name a class: it is a word of Python") for word in ("class", "None", "self")),
-        *((word, "", f"'{word}' can't name a class: it is a word of Python") for word in ("super", "int", "print")),
-        ("../up", "", "'../up' can't name a class"),
-        ("Mine", "nowhere", "nowhere: no such folder"),
-        ("Old", "", "Old.toml already exists; choose another name or another folder"),
-        ("torch", "", "torch is an installed module or a name that a cell's file imports; choose another name"),
-        ("Tensor", "", "Tensor is an installed module or a name"),
-    ],
-)
-def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(
-    tmp_path: Path, name: str, out: str, words: str
-) -> None:
-    (tmp_path / "Old.toml").write_text("mine")
-    with pytest.raises(UserError) as raised:
-        new_cell.write_cell(name, "lstm", tmp_path / out, whole=False)
-    assert words in str(raised.value)
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("Old.toml", "mine")]
-
-
 def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
     (tmp_path / "Mine.toml").symlink_to(tmp_path / "nowhere" / "Mine.toml")
     with pytest.raises(UserError, match="can't be written"):
         new_cell.write_cell("Mine", "lstm", tmp_path, whole=False)
     assert [file.name for file in tmp_path.iterdir()] == ["Mine.toml"]
-
-
-def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    for expected in (0, 2):
-        done = rnnbench("new-cell", "Mine", cwd=tmp_path)
-        assert done.returncode == expected
-    assert done.stderr.startswith("rnnbench: Mine.py already exists; ")
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""

@@ -1,7 +1,6 @@
 """`rnnbench report` end to end, on runs made by hand."""
 
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -66,21 +65,6 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
     assert done.stdout == f"reports/{check.name}-head/index.html\n"
 
 
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        (("--serve",), "--serve shows a run while it is measured; .* is a check; leave --serve out"),
-        (("--predict", "batch_size=64"), "--predict is for runs and files; .* is a check"),
-        (("--reference", "test_a"), "--reference is for runs and files; .* is a check"),
-        (("--group-by", "func"), "--group-by is for runs and files; .* is a check"),
-    ],
-)
-def test_what_only_a_run_can_show_is_refused_for_a_check(check: Path, option: tuple[str, ...], words: str) -> None:
-    done = CliRunner().invoke(cli, ["report", str(check), *option])
-    assert done.exit_code != 0
-    assert re.search(words, str(done.exception) + done.output)
-
-
 def test_a_check_whose_verdicts_were_edited_is_the_users_error(check: Path, tmp_path: Path) -> None:
     (check / "verdicts.json").write_text("{}")
     with pytest.raises(UserError, match=r"verdicts\.json: can't be read: KeyError: 'schema_version'"):
@@ -139,46 +123,6 @@ def grow(folder: RunFolder) -> None:
     folder.add_window(stored.window(case, 0, [1e-3]))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fault"),
-    [
-        (["RUN", "RUN", "--serve"], "--serve is for one report"),
-        (["RUN", "RUN", "--out", "x"], "--out is for one report"),
-        (["nowhere", "--serve"], "no such folder"),
-    ],
-)
-def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], fault: str) -> None:
-    filled = [str(run) if argument == "RUN" else argument for argument in arguments]
-    with pytest.raises(UserError, match=fault):
-        CliRunner().invoke(cli, ["report", *filled], catch_exceptions=False)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fault"),
-    [
-        (["RUN", "--port", "8000"], "--port needs --serve"),
-        (["RUN", "--suite", "quick"], "--suite needs --history"),
-        (["RUN", "--serve", "--reference", "test_a"], "--reference is for pytest-benchmark's files"),
-        (["RUN", "--serve", "--group-by", "func"], "--group-by is for pytest-benchmark's files"),
-        *(
-            ([way, *given], f"{given[0]} is for the report of one RUN; leave it out with --together and --history")
-            for way in ("--history", "--together")
-            for given in (
-                ["--serve"],
-                ["--port", "0"],
-                ["--predict", "batch_size=8"],
-                ["--reference", "test_a"],
-                ["--group-by", "func"],
-            )
-        ),
-    ],
-)
-def test_an_option_that_would_have_no_effect_is_an_error(run: Path, arguments: list[str], fault: str) -> None:
-    done = CliRunner().invoke(cli, ["report", *(str(run) if argument == "RUN" else argument for argument in arguments)])
-    assert done.exit_code == 2
-    assert fault in done.output
-
-
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
     options = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
     run = made_up.stored(tmp_path)
@@ -186,11 +130,3 @@ def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path
     assert done.exit_code == 0, done.output
     assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
-
-
-def test_a_run_of_too_few_sizes_says_why_nothing_is_predicted(run: Path, tmp_path: Path) -> None:
-    options = ["--predict", "batch_size=8", "--out", str(tmp_path / "page")]
-    done = CliRunner().invoke(cli, ["report", str(run), *options])
-    assert isinstance(done.exception, UserError)
-    assert str(done.exception).startswith("nothing can be predicted from this run")
-    assert not (tmp_path / "page").exists()

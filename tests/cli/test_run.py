@@ -179,61 +179,6 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["run", "quik"], "no suite 'quik' (did you mean 'quick'?)"),
-        (
-            ["run", "tiny.toml", "--only", "cell=glu"],
-            "cell=glu (did you mean 'gru'?): the suite has cell=combined,gru,torch.nn.RNN,torch.nn.GRU",
-        ),
-        (["run", "tiny.toml", "--only", "cell=gru,glu"], "cell=glu (did you mean 'gru'?): the suite has"),
-        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': the value is empty (is a shell"),
-        (
-            ["run", "tiny.toml", "--only", " "],
-            "--only is empty; expected for example cell=VALUE (is a shell variable unset?)",
-        ),
-        (
-            ["run", "tiny.toml", "--only", "cell=gru implementation=hoisted threads=1,2"],
-            "threads=2: the suite has",
-        ),
-        (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
-        (["run", "tiny.toml", "--out", "tiny.toml"], "tiny.toml: can't be written: Not a directory"),
-        (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; expected for example 90s, 5m or 1h"),
-        (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; expected for example 90s, 5m or 1h"),
-        (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: no such folder"),
-        (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
-        (
-            ["run", "tiny.toml", "--resume", "tiny.toml", "--out", "elsewhere"],
-            "--resume goes on in tiny.toml, which is not in --out elsewhere; leave out --out",
-        ),
-        (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),
-        (
-            ["run", "tiny.toml", "--executor", "slurm", "--resume", "x", "--groups-per-job", "2"],
-            "leave out --groups-per",
-        ),
-        (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; expected for example 2% or 0.02"),
-        (["report", "nowhere"], "nowhere: no such folder; expected one that `rnnbench run` made"),
-        (["report", "a", "b", "--out", "c"], "--out is for one report"),
-        (["list", "cases", "quik"], "no suite 'quik'"),
-        (["report", "a" * 5000], "File name too long"),
-        (["run", "a" * 5000], "and files that end in .toml"),
-        (["run", "tiny.toml", "--only", "cell=combind"], "cell=combind (did you mean 'combined'?): the suite has"),
-        (["export", "nowhere"], "rnnbench: Missing option '--format'. Choose from: pytest-benchmark, "),
-        (["dance"], "No such command 'dance'"),
-    ],
-)
-def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: list[str], words: str) -> None:
-    done = in_process(*arguments, cwd=folder)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert done.stderr.startswith("rnnbench: ")
-    assert len(done.stderr.splitlines()) <= 2
-    assert len(done.stderr) < 800
-    assert done.stdout == ""
-    assert not (folder / "results").exists()
-
-
-@pytest.mark.parametrize(
     ("name", "fault"),
     [("measurements.jsonl", "is a folder"), ("windows-a.jsonl", "is a folder"), ("run.json", "is a folder")],
 )

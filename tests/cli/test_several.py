@@ -77,22 +77,6 @@ def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> 
     assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
 
 
-def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
-    first, second = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
-    assert "--together needs at least two runs" in refused("--together", first)
-    assert "give only one of them" in refused("--together", "--history", first, second)
-    assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
-    assert "--suite a: a history needs at least two runs or checks" in refused("--history", tmp_path, "--suite", "a")
-    assert f"--suite c: no run or check of this suite is in {tmp_path}; found 1 run of a and 1 run of b" in refused(
-        "--history", tmp_path, "--suite", "c"
-    )
-    assert f"{first}: this run is named twice; name each run once" in refused("--together", first, second, first)
-    (tmp_path / "empty").mkdir()
-    assert "no run or check is there" in refused("--history", tmp_path / "empty")
-    assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
-    assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
-
-
 def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> None:
     for number, slower in enumerate((1.0, 1.05, 1.0)):
         findings = [finding("unchanged", 1.0, case=LOOP), finding("regressed", slower, case=SECOND)]

@@ -46,7 +46,6 @@ def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_w
     assert case.input.shape == (50, 3)
     assert sorted(case.input.unique().tolist()) == [0, 1, 2]
     inputs = case.timed_call().inputs
-    assert inputs is not None
     before = inputs.tensors[0].clone()
     inputs.renew("another window")
     assert not torch.equal(before, inputs.tensors[0])

@@ -31,7 +31,6 @@ def test_its_calls_are_the_steps_of_one_sequence(cell: str, implementation: str)
     timed = case.timed_call()
     whole = build(replace(case.case, workload=replace(case.case.workload, task="many_to_many", seq_len=9)), Path())
     inputs = timed.inputs
-    assert inputs is not None
     taken = torch.cat([inputs.tensors[number % len(inputs.tensors)] for number in range(9)])
     with timed.mode():
         outputs: list[Any] = [timed.call() for _ in range(9)]

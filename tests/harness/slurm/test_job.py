@@ -31,7 +31,6 @@ def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> 
     other_cores.environment["machine"]["cores_allowed"] = [6, 7]
     refuse_unlike(tmp_path, other_cores)
     first = first_machine(tmp_path)
-    assert first is not None
     assert first.environment["machine"]["cores_allowed"] == [0, 1]
 
 

@@ -22,7 +22,6 @@ Draw = Callable[[pd.DataFrame], Figure | None]
 
 
 def texts(figure: Figure | None) -> list[str]:
-    assert figure is not None
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
     for axes in figure.axes:
         shown += [axes.get_title(loc="left"), axes.get_title()]
@@ -103,7 +102,6 @@ def test_many_sizes_are_split_into_panels(made_up: Summaries) -> None:
 
 def test_a_panel_of_the_heat_map_has_no_rows_of_series_that_were_not_asked_for_there(made_up: Summaries) -> None:
     figure = figure_ratio_by_size.render(made_up("published-full"))  # 16 bits for the LSTM alone
-    assert figure is not None
     named = {axes.get_title(loc="left"): {text.get_text().split(" ")[0] for text in axes.texts} for axes in figure.axes}
     assert {"lstm", "gru", "vanilla"} <= named["inference, float32"]
     assert "lstm" in named["inference, float16"]
@@ -144,7 +142,6 @@ def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_ha
 
 def test_regions_name_each_series_and_its_ratios_at_the_corners_of_what_was_measured(grid: pd.DataFrame) -> None:
     figure = figure_regions.render(grid)
-    assert figure is not None
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [
         "torch.nn.LSTM and its cells: inference, length 64\ntorch.nn.LSTM",
@@ -159,7 +156,6 @@ def test_regions_name_each_series_and_its_ratios_at_the_corners_of_what_was_meas
 def test_of_several_settings_the_first_is_mapped_and_named(made_up: Summaries) -> None:
     summary = made_up("cpu").query("reference == 'gru' and phase == 'training'")
     figure = figure_regions.render(summary)
-    assert figure is not None
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[0].startswith("torch.nn.GRU and its cells: training, length 64, 1 thread\n")
     assert len(titles) == 3
@@ -242,7 +238,6 @@ def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataF
     row = hopeless.index[hopeless["ratio"].notna() & (hopeless["ratio"] > 1)][0]
     hopeless.loc[row, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
     figure = figure_ratio.render(hopeless)
-    assert figure is not None
     low, high = figure.axes[0].get_xlim()
     marks = hopeless["ratio"].dropna()
     assert min(1.0, marks.min()) / 4 < low < marks.min()

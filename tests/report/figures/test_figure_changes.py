@@ -17,7 +17,6 @@ from tests.report.verdicts import samples
 def findings(folder: Path, compared: Comparison) -> pd.DataFrame:
     write_verdicts(compared, folder)
     check = stored.read(folder)
-    assert check is not None
     return check.findings
 
 

@@ -17,7 +17,6 @@ def words(figure: Figure | None) -> list[str]:
 
 
 def marks(figure: Figure | None) -> int:
-    assert figure is not None
     lines = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "None"]
     return sum(np.asarray(line.get_xdata()).size for line in lines)
 
@@ -89,7 +88,6 @@ def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
 
 def test_rungs_whose_marks_look_alike_share_a_line_of_the_legend(made_up: Summaries) -> None:
     figure = figure_roofline.render(made_up("ladder"))
-    assert figure is not None
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:3] == ["torch.nn", "vanilla loop", "vanilla hoisted,\ntransposed, compiled,\nprepacked"]
     assert "torch.nn.RNNCell,\ntorch.nn.LSTMCell,\ntorch.nn.GRUCell" in labels

@@ -50,7 +50,6 @@ def test_the_cases_that_changed_most_are_drawn_first_and_no_more_than_have_room(
     assert chosen[:2] == [CASES[9].key, CASES[3].key]
     assert len(chosen) == MAX_PANELS
     figure = figure_checks.render(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
-    assert figure is not None
     assert "+10%" in {text.get_text() for axes in figure.axes for text in axes.texts}
 
 

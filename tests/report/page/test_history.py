@@ -50,7 +50,6 @@ def test_a_drift_is_told_without_a_run_and_drawn_as_a_slope(snapshot: SnapshotAs
     assert page_section.tables[0].frame.loc[0, "is_gradual"]
     [line] = [line for line in drifting.lines if line.significant]
     figure = figure_history.render(drifting, names([line.case for line in drifting.lines]))
-    assert figure is not None
     panel = figure.axes[0]
     assert panel.texts[0].get_text().endswith("gradually")
     slope = [level.value for level in line.levels]
@@ -102,6 +101,5 @@ def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: Histor
     first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
     hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
     figure = figure_history.render(hopeless, names([line.case]))
-    assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert high / low < 4

@@ -31,7 +31,6 @@ def test_a_case_without_a_ratio_does_not_count(ladder: pd.DataFrame) -> None:
 
 def test_a_cell_that_is_run_in_one_way_has_no_row(quick: pd.DataFrame) -> None:
     table = table_fastest.render(quick)
-    assert table is not None
     cells = {row[0] for row in table.rows}
     assert "lstm" in cells
     assert "combined" not in cells  # which can't be hoisted

@@ -11,7 +11,6 @@ from tests.doubles import streams
 
 def test_a_row_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Path) -> None:
     table = table_latency.render(streams.summary(tmp_path))
-    assert table is not None
     assert table.headers == ("caches", "cell", "p50", "p95", "p99", "p99.9", "later than 1.00 ms")
     rows = {row[:2]: row for row in table.rows}
     assert list(rows) == [
@@ -32,7 +31,6 @@ def test_a_row_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Pat
 
 def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Path) -> None:
     table = table_latency.render(streams.summary(tmp_path, period=None, steps=50))
-    assert table is not None
     assert table.headers[-1] == "p99.9"
     assert {row[-1] for row in table.rows} == {"—"}
     assert "fewer than ten steps are slower" in table.note

@@ -16,7 +16,6 @@ def test_a_cost_is_held_against_that_of_the_reference_at_the_same_workload(quick
 
 def test_what_costs_the_reference_nothing_has_no_ratio(quick: pd.DataFrame) -> None:
     table = table_relative_costs.render(quick)
-    assert table is not None
     rows = {row[:2]: row for row in table.rows}
     saved = table.headers.index("saved for backward")
     assert rows["lstm loop", "inference"][saved] == "—"  # nothing is kept for a backward that never comes

@@ -84,7 +84,6 @@ def test_an_epoch_stands_beside_its_steps_and_its_loading(trained: pd.DataFrame,
     trained.loc[trained["phase"] == "loading", "seconds"] = 0.008
     trained.loc[trained["phase"] == "epoch", "seconds"] = 0.060
     table = table_epochs.render(trained)
-    assert table is not None
     assert len(table.rows) == (trained["phase"] == "epoch").sum()
     assert table.rows[0][-4:] == ("60.0 ms", "32.0 ms", "8.00 ms", "1.50×")  # 16 batches
     assert "An epoch beside its parts" in terminal.text(trained, info, 120)
@@ -94,14 +93,11 @@ def test_loading_at_several_sizes_of_the_model_gives_an_epoch_no_second_row(trai
     loading = trained[trained["phase"] == "loading"]
     both = pd.concat([trained, loading.assign(hidden_size=2 * loading["hidden_size"])], ignore_index=True)
     once, again = table_epochs.render(trained), table_epochs.render(both)
-    assert once is not None
-    assert again is not None
     assert again.rows == once.rows
 
 
 def test_an_epoch_whose_parts_were_not_measured_keeps_its_row(trained: pd.DataFrame) -> None:
     alone = table_epochs.render(trained[trained["phase"] == "epoch"])
-    assert alone is not None
     assert all(row[-3:] == ("—", "—", "—") for row in alone.rows)
     assert alone.frame["over_parts"].map(math.isnan).all()
 

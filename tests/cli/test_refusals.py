@@ -1,0 +1,184 @@
+"""Command lines that are refused, as a user gets them wrong. The golden file has what each is told."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests.cells.foreign import awkward
+from tests.doubles import checks, repository, saved_files, stored
+from tests.doubles import workload as small
+from tests.doubles.commands import SUITE, in_process
+from tests.report.verdicts import samples
+
+CELL = small.case("vanilla")
+LONG = {"LONG": "a" * 5000, "DIGITS": "9" * 400}
+# `RUN`, `OTHER` and `CHECK` stand for folders of these, `SAVED` for a file of pytest-benchmark.
+COMMANDS = {
+    "run": """
+        dance
+        run quik
+        run LONG
+        run tiny.toml --only cell=glu
+        run tiny.toml --only cell=gru,glu
+        run tiny.toml --only cell=combind
+        run tiny.toml --only ''
+        run tiny.toml --only ' '
+        run tiny.toml --only 'cell=gru implementation=hoisted threads=1,2'
+        run tiny.toml --device tpu
+        run tiny.toml --out tiny.toml
+        run tiny.toml --budget soon
+        run tiny.toml --budget DIGITS
+        run tiny.toml --precision 2
+        run tiny.toml --resume nowhere
+        run tiny.toml --resume x --only cell=gru
+        run tiny.toml --resume tiny.toml --out elsewhere
+        run tiny.toml --slurm-option time=5
+        run tiny.toml --executor slurm --resume x --groups-per-job 2
+        list cases quik
+    """,
+    "report": """
+        report
+        report nowhere
+        report LONG
+        report nowhere --serve
+        report RUN OTHER --out c
+        report RUN OTHER --serve
+        report RUN --out RUN
+        report RUN --reference x
+        report RUN --group-by func
+        report RUN/run.json --serve
+        report RUN/windows-0000.jsonl
+        report RUN --port 8000
+        report RUN --suite quick
+        report RUN --predict batch_size=8
+        report RUN --serve --reference test_a
+        report CHECK --serve
+        report CHECK --predict batch_size=64
+        report CHECK --reference test_a
+        report CHECK --group-by func
+        report SAVED --group-by function
+        report SAVED --group-by param:impl
+        report SAVED --reference x
+    """,
+    "report of several runs": """
+        report --together RUN
+        report --together --history RUN OTHER
+        report --together RUN OTHER RUN
+        report --together RUN empty
+        report --together --serve
+        report --together --port 0
+        report --together --predict batch_size=8
+        report --together --reference test_a
+        report --history --serve
+        report --history --group-by func
+        report --history empty
+        report --history RUN CHECK
+        report --history RUN OTHER --suite b
+        report --history results --suite c
+    """,
+    "compare and export": """
+        compare RUN RUN
+        compare RUN OTHER --reference x
+        compare RUN OTHER --group-by func
+        compare RUN SAVED
+        compare RUN/run.json RUN
+        compare SAVED RUN/run.json
+        compare SAVED SAVED
+        export nowhere
+        export nowhere --format csv
+        export RUN --format xml
+        export RUN --format bencher --windows
+        export RUN --format csv --out RUN
+        export RUN --format csv --out .
+        export RUN/run.json --format csv
+    """,
+    "cells": """
+        run nowhere.py:Mine
+        run :Mine
+        run ./awkward:Named
+        run no_such_package.of:Mine
+        run awkward.py:
+        run awkward.py
+        run awkward.py:Nothing
+        run 'awkward.py:Other(3)'
+        run awkward.py:Named --reference no_such:X
+        run awkward.py:Named --reference gruu
+        run awkward.py:Named --reference no.py:X
+        run awkward.py:Tokens --input words
+        run quick --reference gru
+        run quick --input tokens:3
+        list cases quick --sequence
+        list cases no_such_package:Mine
+        fastest :Mine
+        profile awkward.py:Named
+        check awkward.py:Named --base HEAD
+        new-cell no_such_package:Mine
+        new-cell torch.nn:
+        new-cell awkward.py:Nothing
+        new-cell awkward.py:Named --out nowhere
+        new-cell 2fast
+        new-cell my-cell
+        new-cell class
+        new-cell super
+        new-cell ../up
+        new-cell Mine --out nowhere
+        new-cell Old
+        new-cell torch
+        new-cell Tensor
+    """,
+    "check": """
+        check tiny.toml
+        check tiny.toml --base ''
+        check tiny.toml --base nowhere
+        check tiny.toml --base HEAD --baseline x
+        check tiny.toml --baseline x
+        check tiny.toml --base HEAD --only cell=lstm
+        check tiny.toml --base HEAD --only cell=gru,glu
+        check tiny.toml --base HEAD --only ''
+        check tiny.toml --base HEAD --margin 250%
+        check gone.toml --base HEAD
+        check tiny.toml --base HEAD --instructions=never
+        check --instructions tiny.toml --base HEAD
+        check tiny.toml --baseline x --instructions
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("refused")
+    repository.commit(folder, {"tiny.toml": SUITE, "Old.toml": "mine"})
+    (folder / "awkward.py").write_bytes(Path(awkward.__file__).read_bytes())
+    (folder / "empty").mkdir()
+    (folder / "results").mkdir()
+    for name in ("RUN", "OTHER"):
+        times = {CELL: [[2.0]] * 3, small.reference_case(): [[1.0]] * 3}
+        stored.folder(folder / name, times).rename(folder / "results" / name)
+        (folder / name).rmdir()
+    compared = samples.comparison(samples.finding("regressed", 1.051, case=CELL))
+    checks.write(folder / "made", compared, {CELL: 1.051}).rename(folder / "results" / "CHECK")
+    (folder / "made").rmdir()
+    saved_files.write(folder / "SAVED", [saved_files.benchmark("test_a", [1.0])])
+    return folder
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_refusal_says_what_is_wrong_and_what_would_be_right(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(variable, raising=False)
+    places = {"RUN": "results/RUN", "OTHER": "results/OTHER", "CHECK": "results/CHECK"} | LONG
+    before, told = sorted(folder.rglob("*")), {}
+    for line in map(str.strip, COMMANDS[kind].strip().splitlines()):
+        words = [places.get(word, word).replace("RUN/", "results/RUN/") for word in shlex.split(line)]
+        done = in_process(*words, cwd=folder)
+        assert (done.returncode, done.stdout) == (2, ""), line
+        assert done.stderr.startswith("rnnbench: ")
+        assert len(done.stderr) < 800
+        messages = done.stderr.replace(str(folder), "FOLDER").splitlines()
+        told[line] = [message for message in messages if not message.startswith("Try '")]  # names the test's program
+    assert told == snapshot
+    assert sorted(folder.rglob("*")) == before
