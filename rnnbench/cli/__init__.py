@@ -10,6 +10,7 @@ import click
 from rnnbench.cli import output
 from rnnbench.cli.bisect import bisect
 from rnnbench.cli.check import check, compare
+from rnnbench.cli.ci import ci
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
 from rnnbench.cli.fastest import fastest
@@ -114,5 +115,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, bisect, profile, fastest, export, list_, new_cell, doctor):
+for command in (run, report, compare, check, ci, bisect, profile, fastest, export, list_, new_cell, doctor):
     cli.add_command(command)

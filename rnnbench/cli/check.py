@@ -130,7 +130,7 @@ def check(
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    _tell(comparison, folder, suite=chosen.file, as_json=as_json)
+    _tell(comparison, folder, suite=chosen.file, sources=sources, as_json=as_json)
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
@@ -246,7 +246,14 @@ def _against_run(
         raise no_device(missing, suite, device) from None
 
 
-def _tell(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:
+def _tell(
+    comparison: "Comparison",
+    folder: Path | None,
+    *,
+    suite: Path | None,
+    sources: tuple[str, ...] = (),
+    as_json: bool,
+) -> None:
     """Write the verdicts into a folder, if there is one, and into GitHub's summary, and only then print them.
 
     So the files exist even if nobody reads standard output any more.
@@ -256,9 +263,10 @@ def _tell(comparison: "Comparison", folder: Path | None, *, suite: Path | None, 
     try:
         if folder is not None:
             write_verdicts(comparison, folder)
+            _append(os.environ.get("GITHUB_OUTPUT"), f"check={folder}\n")
         _summarize(comparison)
     finally:  # if the files can't be written, the verdicts are shown before the error
-        _print(comparison, folder, suite=suite, as_json=as_json)
+        _print(comparison, folder, suite=suite, sources=sources, as_json=as_json)
 
 
 def _summarize(comparison: "Comparison") -> None:
@@ -272,7 +280,16 @@ def _summarize(comparison: "Comparison") -> None:
             output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {summary}: {fault.strerror or fault}")
 
 
-def _print(comparison: "Comparison", folder: Path | None, *, suite: Path | None, as_json: bool) -> None:
+def _append(file: str | None, text: str) -> None:
+    """Append a line to a file that GitHub reads after the step, if there is one."""
+    if file:
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(text)
+
+
+def _print(
+    comparison: "Comparison", folder: Path | None, *, suite: Path | None, sources: tuple[str, ...], as_json: bool
+) -> None:
     from rnnbench.cli.places import CodePlaces
     from rnnbench.report.verdicts import github, terminal
     from rnnbench.report.verdicts.as_json import lines
@@ -286,6 +303,6 @@ def _print(comparison: "Comparison", folder: Path | None, *, suite: Path | None,
         output.say_path(folder, err=as_json)
     if github.is_at_work():
         root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
-        place_of = (lambda case: None) if suite is None else CodePlaces(suite, root).find
+        place_of = (lambda case: None) if suite is None else CodePlaces(suite, root, sources).find
         # GitHub reads them from standard output; if that holds JSON, they go to standard error.
         (output.note if as_json else output.say)("\n".join(github.annotations(comparison, place_of=place_of)))

@@ -232,6 +232,12 @@ def keeps(file: Path) -> Path | None:
     return file.parent if is_own and _is_records(file.parent) else None
 
 
+def holds_only_a_check(folder: Path) -> bool:
+    """Return True if a folder is that of a check, and rnnbench has made every file in it."""
+    others = (file for file in folder.rglob("*") if file.is_symlink() or not (file.is_dir() or keeps(file)))
+    return is_check(folder) and not any(others)
+
+
 def _is_records(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("run.json", "bisect.jsonl")) or is_check(folder)
 

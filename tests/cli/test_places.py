@@ -16,6 +16,13 @@ def root(tmp_path: Path) -> Path:
     (root / "bench/cells").mkdir(parents=True)
     (root / "bench/mine.toml").write_text("")
     (root / "bench/cells/mine.py").write_text(SOURCE)
+    for file, source in (
+        ("src/mycells/__init__.py", "from mycells.gru import Mine\n"),
+        ("src/mycells/gru.py", SOURCE),
+        ("python/other/cell.py", SOURCE),
+    ):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(source)
     (tmp_path / "outside.py").write_text(SOURCE)
     return root
 
@@ -31,10 +38,15 @@ def root(tmp_path: Path) -> Path:
         ("cells/gone.py:Mine", ("bench/mine.toml", 1)),
         ("package.module:Mine", ("bench/mine.toml", 1)),
         ("gru", ("bench/mine.toml", 1)),
+        ("mycells.gru:Mine", ("src/mycells/gru.py", 8)),
+        ("mycells:Mine", ("src/mycells/gru.py", 8)),  # which the package takes from its module
+        ("mycells:Made", ("src/mycells/__init__.py", 1)),
+        ("other.cell:Mine", ("python/other/cell.py", 8)),  # by --source
     ],
 )
 def test_a_case_is_where_its_cell_is_or_else_in_its_suite(root: Path, cell: str, place: tuple[str, int]) -> None:
-    assert CodePlaces(root / "bench/mine.toml", root).find(Case(cell, "loop", workload())) == place
+    sources = (str(root / "python"),)
+    assert CodePlaces(root / "bench/mine.toml", root, sources).find(Case(cell, "loop", workload())) == place
 
 
 @pytest.mark.parametrize("source", [b"class (", b"\xff\xfe", b"\0", b""])
@@ -46,3 +58,11 @@ def test_a_file_that_is_no_python_has_its_first_line(root: Path, source: bytes) 
 
 def test_what_is_outside_the_checkout_has_no_place(root: Path) -> None:
     assert CodePlaces(root / "bench/mine.toml", root / "bench/cells").find(Case("gru", "loop", workload())) is None
+
+
+def test_a_cell_of_rnnbench_is_in_its_module_where_the_checkout_holds_rnnbench(root: Path) -> None:
+    file = root / "rnnbench/cells/gru.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("\nclass GRUCell:\n    pass\n")
+    found = CodePlaces(root / "bench/mine.toml", root).find(Case("gru", "loop", workload()))
+    assert found == ("rnnbench/cells/gru.py", 2)

@@ -1,87 +1,120 @@
-"""The composite action for other people's repositories, and the script that keeps one comment up to date."""
+"""The composite actions for other people's repositories, and the workflows of this one."""
 
-import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.doubles import repository
-
 ROOT = Path(__file__).parents[2]
-ACTION = ROOT / ".github" / "actions" / "check"
-GH = """
-echo "$@" >> "$LOG"
-case "$*" in
-    *--paginate*) test "$MARKER" = "<!-- rnnbench check mine -->" && echo $FOUND ;;
-esac
-exit 0
-"""
+GITHUB = ROOT / ".github"
+FILES = sorted(GITHUB.rglob("*.yml"))
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    for stamp, text in (("20261126T080000Z", "old"), ("20261127T080000Z", "new")):
-        folder = tmp_path / "results" / f"mine-check-{stamp}-ab12"
-        folder.mkdir(parents=True)
-        (folder / "verdicts.md").write_text(f"<!-- rnnbench check mine -->\n## {text}\n")
-    (tmp_path / "results" / "zz-check-20261125T080000Z-ab12").mkdir()
-    repository.executable(tmp_path / "gh", GH)
-    return tmp_path
+def action(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((GITHUB / "actions" / name / "action.yml").read_text())
+    return read
 
 
-def comment(folder: Path, found: str) -> list[str]:
-    """The requests of one run of the script; `found`: the comment that is there."""
-    environment = os.environ | {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "LOG": str(folder / "log"),
-        "FOUND": found,
-        "GITHUB_REPOSITORY": "me/mine",
-    }
-    done = subprocess.run(
-        ["bash", str(ACTION / "comment.sh"), "7"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    log = folder / "log"
-    return log.read_text().splitlines() if log.exists() else []
+def workflow(name: str) -> dict[Any, Any]:
+    read: dict[Any, Any] = yaml.safe_load((GITHUB / "workflows" / f"{name}.yml").read_text())
+    return read
 
 
-def test_the_first_comment_is_new_and_holds_the_newest_check(results: Path) -> None:
-    [asked, posted] = comment(results, "")
-    assert asked.startswith("api --paginate repos/me/mine/issues/7/comments")
-    new = "results/mine-check-20261127T080000Z-ab12/verdicts.md"
-    assert posted == f"api --silent --method POST repos/me/mine/issues/7/comments --field body=@{new}"
+def step(name: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = [step for step in action("check")["runs"]["steps"] if step.get("name") == name]
+    return found[0]
 
 
-def test_a_later_one_replaces_it(results: Path) -> None:
-    assert comment(results, "55")[1].startswith("api --silent --method PATCH repos/me/mine/issues/comments/55 --field")
+def test_no_linter_of_workflows_finds_a_fault() -> None:
+    zizmor = shutil.which("zizmor", path=Path(sys.executable).parent) or shutil.which("zizmor")
+    if zizmor is None:
+        pytest.skip("zizmor is not installed: pip install zizmor")
+    command = [zizmor, "--offline", "--no-progress", "--min-severity=medium", str(GITHUB)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
-def test_without_a_check_there_is_no_comment(tmp_path: Path) -> None:
-    assert comment(tmp_path, "") == []
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(GITHUB)) for file in FILES])
+def test_each_step_is_pinned_and_no_text_of_a_pull_request_becomes_a_script(file: Path) -> None:
+    for uses in re.findall(r"^[^#\n]*\buses: (.*)", file.read_text(), re.MULTILINE):
+        assert uses.startswith("./") or re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40} # v\d+\.\d+\.\d+", uses)
+    read = yaml.safe_load(file.read_text())
+    for job in [read["runs"]] if "runs" in read else read["jobs"].values():
+        for each in job["steps"]:
+            assert "${{" not in each.get("run", "")
+            assert "runs" not in read or "uses" in each or each["shell"] == "bash"
 
 
-def test_the_action_and_the_workflow_name_what_exists() -> None:
-    action = yaml.safe_load((ACTION / "action.yml").read_text())
-    inputs = set(action["inputs"])
-    text = (ACTION / "action.yml").read_text()
-    assert {name.split("}")[0].strip() for name in text.split("inputs.")[1:] for name in [name.split(" ")[0]]} <= inputs
-    for step in action["runs"]["steps"]:
-        assert "uses" in step or step["shell"] == "bash"
-        # What a pull request can choose must reach the shell as a variable, never as text of the script.
-        assert "${{" not in step.get("run", "")
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
-    triggers = workflow[True]  # `on`, which YAML reads as a truth value
-    assert triggers["pull_request"]["paths"] == triggers["push"]["paths"]
-    for pattern in triggers["push"]["paths"]:
-        assert (ROOT / pattern.removesuffix("/**")).exists()
-    [*_, step] = workflow["jobs"]["check"]["steps"]
-    assert (ROOT / step["uses"]).is_dir()
-    assert set(step["with"]) <= inputs
-    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
+def test_what_is_named_exists() -> None:
+    text = (GITHUB / "actions" / "check" / "action.yml").read_text()
+    inputs = set(action("check")["inputs"])
+    assert set(re.findall(r"inputs\.([a-z-]+)", text)) <= inputs
+    [*_, checked] = workflow("check")["jobs"]["check"]["steps"]
+    assert set(checked["with"]) <= inputs
+    for name in ("check", "comment"):
+        [*_, last] = workflow(name)["jobs"][name]["steps"]
+        assert (ROOT / last["uses"] / "action.yml").is_file()
+    assert workflow("comment")[True]["workflow_run"]["workflows"] == [workflow("check")["name"]]
+
+
+def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> None:
+    assert workflow("check")["permissions"] == {"contents": "read"}
+    assert all("permissions" not in job for job in workflow("check")["jobs"].values())
+    comments = workflow("comment")
+    assert (comments["permissions"], set(comments[True])) == ({}, {"workflow_run"})
+    checkout = comments["jobs"]["comment"]["steps"][0]  # of the main branch: no ref of the pull request
+    assert set(checkout["with"]) == {"persist-credentials"}
+
+
+def test_a_required_check_never_waits_for_ever() -> None:
+    for trigger in workflow("check")[True].values():
+        assert "paths" not in (trigger or {})
+
+
+def named(tmp_path: Path, name: str) -> str:
+    """The name of caches and artifacts, as the step makes it."""
+    output = tmp_path / "output"
+    output.unlink(missing_ok=True)
+    environment = {"NAME": name, "GITHUB_OUTPUT": str(output), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    (tmp_path / "pip").write_text("#!/bin/sh\necho /cache\n")
+    (tmp_path / "pip").chmod(0o755)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", step("Name")["run"]], env=environment, check=True)
+    return dict(line.split("=", 1) for line in output.read_text().splitlines())["safe"]
+
+
+def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_names(tmp_path: Path) -> None:
+    names = [
+        named(tmp_path, f"{suite} {label} check Linux {python}")
+        for suite in ("ci", "ci-gpu", "bench/mine.toml")
+        for label in ("", "gpu")
+        for python in ("3.12", "3.13")
+    ]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9._]+", name) for name in names)  # no artifact's name has a slash
+    for name in names:  # a prefix of keys ends with a whole name
+        assert not any(other.startswith(f"{name}_") for other in names if other != name)
+    steps = action("check")["runs"]["steps"]
+    keys = [each["with"]["key"] for each in steps if "cache/" in each.get("uses", "")]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert "github.run_attempt" in keys[0]
+    artifacts = [each["with"]["name"] for each in steps if "upload-artifact" in each.get("uses", "")]
+    assert len(set(artifacts)) == 2
+    assert all("steps.name.outputs.safe" in name for name in artifacts)
+
+
+def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check() -> None:
+    steps = action("check")["runs"]["steps"]
+    after = steps[[each.get("id") for each in steps].index("check") + 1 :]
+    assert {each["if"] for each in after} == {"always() && steps.check.outputs.check != ''"}
+    [verdicts, _] = [each["with"] for each in after if "upload-artifact" in each.get("uses", "")]
+    assert verdicts["path"] == "${{ steps.check.outputs.check }}"
+
+
+def test_the_counter_of_instructions_is_installed_if_it_is_asked_for() -> None:
+    assert step("Install valgrind")["if"] == "contains(inputs.options, '--instructions')"

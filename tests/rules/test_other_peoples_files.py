@@ -94,7 +94,7 @@ def test_a_run_a_resumption_and_a_report_leave_them_alone(others: Path) -> None:
 
 
 def test_a_check_leaves_them_alone(others: Path) -> None:
-    rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "0.5s", cwd=others, code=2)  # too little time
+    rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "0.5s", cwd=others)
 
 
 @pytest.fixture

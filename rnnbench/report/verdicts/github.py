@@ -5,25 +5,29 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rnnbench.analysis.comparison import Comparison, Subject
-from rnnbench.analysis.verdict import Verdict
-from rnnbench.report.verdicts import markdown
-from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.text import plural
 
+if TYPE_CHECKING:  # an error is told as a command by every command, without what a report needs
+    from rnnbench.analysis.comparison import Comparison, Subject
+    from rnnbench.analysis.verdict import Verdict
+    from rnnbench.report.verdicts.rows import VerdictRow
+
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
-PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line of a case
+PlaceOf = Callable[["Subject"], tuple[str, int] | None]  # the file and the line of a case
 NOT_COMPARED = 2  # the exit code
 NAMED = 3  # cases that one line names; more are counted
 
 
-def annotations(comparison: Comparison, most: int = 9, place_of: PlaceOf = lambda case: None) -> list[str]:
+def annotations(comparison: "Comparison", most: int = 9, place_of: PlaceOf = lambda case: None) -> list[str]:
     """Workflow commands: an error for each of the `most` worst regressions, and one line for each other matter.
 
     A regression stands beside its cell's code, if `place_of` knows it. GitHub shows ten errors of a step and drops the
     others, so by default the line for the rest is the tenth. What makes the command end with 2 is an error too.
     """
+    from rnnbench.report.verdicts.rows import all_rows
+
     rows = all_rows(comparison)
     regressed = _having(rows, "regressed")
     lines = [
@@ -64,11 +68,13 @@ def without_commands(say: Callable[[str], None]) -> Iterator[None]:
         say(f"::{token}::")
 
 
-def append_summary(comparison: Comparison, path: Path) -> None:
+def append_summary(comparison: "Comparison", path: Path) -> None:
     """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names, within GitHub's limit for the whole file.
 
     Raises OSError if it can't be written.
     """
+    from rnnbench.report.verdicts import markdown
+
     # O_NONBLOCK: if it is a pipe, do not wait for its reader.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
@@ -79,17 +85,17 @@ def append_summary(comparison: Comparison, path: Path) -> None:
             file.write(gap + text)
 
 
-def _message(row: VerdictRow) -> str:
+def _message(row: "VerdictRow") -> str:
     """By how much and why, each once; if the mean decided, the reason begins with how much."""
     brief = "" if row.finding.decided_by == "mean" else row.brief
     return ". ".join(filter(None, dict.fromkeys([brief, row.why])))
 
 
-def _having(rows: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:
+def _having(rows: "Sequence[VerdictRow]", verdict: "Verdict") -> "list[VerdictRow]":
     return [row for row in rows if row.finding.verdict == verdict]
 
 
-def _listed(rows: Sequence[VerdictRow]) -> str:
+def _listed(rows: "Sequence[VerdictRow]") -> str:
     parts = [f"{row.case}: {row.brief}" for row in rows[:NAMED]]
     more = len(rows) - NAMED
     return "; ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])])

@@ -183,12 +183,16 @@ def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(watching: Any, mo
 def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen, used = suites.read(str(suite)), []
+    chosen = suites.read(str(suite))
+    used: list[float | None] = []
+
+    def go_on(folder: RunFolder, _info: Any, settings: Any, *_: Any) -> None:
+        used.append(settings.budget_seconds)
+        folder.close()
+
     settings = chosen.settings.model_copy(update={"budget_seconds": 25.0})
-    monkeypatch.setattr(sweep.queue, "require", lambda: None)
-    monkeypatch.setattr(
-        sweep, "_go_on", lambda folder, info, settings, *_: (used.append(settings.budget_seconds), folder.close())
-    )
+    monkeypatch.setattr(queue, "require", lambda: None)
+    monkeypatch.setattr(sweep, "_go_on", go_on)
     options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda step: None}
     groups = chosen.groups({}, None, most=None)
     path = sweep.run_by_slurm(chosen, groups, settings, out=tmp_path, groups_per_job=1, **options)

@@ -1,0 +1,205 @@
+"""`rnnbench ci`, against a server that answers as GitHub and GitLab do."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles import checks
+from tests.doubles.commands import in_process
+from tests.report.verdicts import samples
+
+MARKER = "<!-- rnnbench check mine -->"
+
+
+@dataclass
+class Service:
+    """The comments of a pull request, and what was asked."""
+
+    address: str = ""
+    comments: list[dict[str, Any]] = field(default_factory=list)
+    written: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, text
+    pulls: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 200
+
+    def answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        if body and "body" in body:
+            self.written.append((method, path, body["body"]))
+            return {}
+        if path.endswith("/user"):
+            return {"id": 7}
+        if "/pulls?" in path:
+            return self.pulls
+        if "/notes?" in path:
+            return [
+                {"id": each["id"], "body": each["body"], "author": {"id": 7 if each["mine"] else 8}}
+                for each in self.comments
+            ]
+        assert body is not None
+        after = int(body["variables"]["after"] or 0)  # one comment a page
+        nodes = [
+            {"databaseId": each["id"], "body": each["body"], "viewerDidAuthor": each["mine"]}
+            for each in self.comments[after : after + 1]
+        ]
+        page = {"hasNextPage": after + 1 < len(self.comments), "endCursor": str(after + 1)}
+        return {"data": {"repository": {"pullRequest": {"comments": {"nodes": nodes, "pageInfo": page}}}}}
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    known = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        def reply(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            answer = json.dumps(known.answer(self.command, self.path, body)).encode()
+            self.send_response(known.status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = do_PUT = do_PATCH = reply  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        known.address = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield known
+        server.shutdown()
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine-check-20261127T080000Z-ab12"
+    folder.mkdir()
+    (folder / "verdicts.md").write_text(f"{MARKER}\n## new\n")
+    return folder
+
+
+def on_github(monkeypatch: pytest.MonkeyPatch, service: Service, folder: Path, event: dict[str, Any]) -> None:
+    (folder / "event.json").write_text(json.dumps(event))
+    variables = {"REPOSITORY": "me/mine", "API_URL": service.address, "TOKEN": "secret"}
+    variables |= {"EVENT_PATH": str(folder / "event.json"), "GRAPHQL_URL": f"{service.address}/graphql"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GITHUB_{name}", value)
+
+
+PULL = {"pull_request": {"number": 7}}
+
+
+def test_the_first_comment_is_new(
+    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+) -> None:
+    on_github(monkeypatch, service, tmp_path, PULL)
+    done = in_process("ci", "comment", check, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "commented on #7\n")
+    assert service.written == [("POST", "/repos/me/mine/issues/7/comments", f"{MARKER}\n## new\n")]
+
+
+def test_a_later_check_replaces_its_own_comment_and_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+) -> None:
+    on_github(monkeypatch, service, tmp_path, PULL)
+    service.comments = [
+        {"id": 1, "body": f"{MARKER}\nsomebody who quotes it", "mine": False},
+        {"id": 2, "body": "<!-- rnnbench check mine too -->\n", "mine": True},
+        {"id": 3, "body": f"{MARKER}\n## old\n", "mine": True},
+    ]
+    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on #7\n"
+    assert service.written == [("PATCH", "/repos/me/mine/issues/comments/3", f"{MARKER}\n## new\n")]
+    in_process("ci", "comment", check, "--label", "Python 3.13", cwd=tmp_path)  # of another job of a matrix
+    [_, (method, _, text)] = service.written
+    assert (method, text) == ("POST", "<!-- rnnbench check mine Python 3.13 -->\nPython 3.13\n\n## new\n")
+
+
+def test_another_workflow_finds_the_pull_request_by_its_commit(
+    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+) -> None:
+    run = {"head_sha": "abc", "head_branch": "topic/x", "head_repository": {"owner": {"login": "you"}}}
+    on_github(monkeypatch, service, tmp_path, {"workflow_run": run})
+    service.pulls = [{"number": 8, "head": {"sha": "older"}}, {"number": 9, "head": {"sha": "abc"}}]
+    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "commented on #9\n"
+    service.pulls.pop()  # a newer commit was pushed
+    assert "no open pull request has the commit" in in_process("ci", "comment", check, cwd=tmp_path).stderr
+
+
+def test_gitlab_has_the_same_comment(
+    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    for name, value in (("API_V4_URL", service.address), ("PROJECT_ID", "5"), ("MERGE_REQUEST_IID", "3")):
+        monkeypatch.setenv(f"CI_{name}", value)
+    assert "$GITLAB_TOKEN is not set; make a project" in in_process("ci", "comment", check, cwd=tmp_path).stderr
+    monkeypatch.setenv("GITLAB_TOKEN", "secret")
+    service.comments = [{"id": 4, "body": f"{MARKER}\n", "mine": False}]
+    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "commented on !3\n"
+    service.comments.append({"id": 5, "body": f"{MARKER}\n", "mine": True})
+    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on !3\n"
+    notes = "/projects/5/merge_requests/3/notes"
+    assert [each[:2] for each in service.written] == [("POST", notes), ("PUT", f"{notes}/5")]
+
+
+def test_what_can_not_be_posted_is_told(
+    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+) -> None:
+    on_github(monkeypatch, service, tmp_path, PULL)
+    service.status = 403
+    done = in_process("ci", "comment", check, cwd=tmp_path)
+    assert (done.returncode, "refused with 403" in done.stderr) == (2, True)
+    assert "does the token have the right to write comments?" in done.stderr
+    (check / "verdicts.md").write_text("## no marker, as somebody else would write it\n")
+    assert "is not the marker of a check" in in_process("ci", "comment", check, cwd=tmp_path).stderr
+    assert "no such folder" in in_process("ci", "comment", "nowhere", cwd=tmp_path).stderr
+
+
+def dated(parent: Path, suite: str, started: str, number: int, *, verdicts: bool = True) -> Path:
+    """A check that began at a time."""
+    check = checks.write(parent / "new", samples.comparison(samples.SAME) if verdicts else None, {})
+    for side in ("base", "head"):
+        file = check / side / "run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"suite": suite, "started": started}))
+    moved = check.rename(parent / f"{suite}-check-{started[:4]}0101T000000Z-{number:04x}")
+    (parent / "new").rmdir()
+    return moved
+
+
+def test_of_a_folder_the_newest_check_is_posted_and_no_older_one_in_place_of_one_without_verdicts(
+    monkeypatch: pytest.MonkeyPatch, service: Service, tmp_path: Path
+) -> None:
+    on_github(monkeypatch, service, tmp_path, PULL)
+    results = tmp_path / "results"
+    results.mkdir()
+    assert "nothing to comment" in in_process("ci", "comment", results, cwd=tmp_path).stdout
+    dated(results, "zz", "2026-01-01T00:00:00+00:00", 1)
+    dated(results, "aa", "2027-01-01T00:00:00+00:00", 2)
+    assert in_process("ci", "comment", results, cwd=tmp_path).stdout == "commented on #7\n"
+    dated(results, "mm", "2028-01-01T00:00:00+00:00", 3, verdicts=False)
+    done = in_process("ci", "comment", results, cwd=tmp_path)
+    assert (done.returncode, "no verdicts, so there is nothing to comment" in done.stdout) == (0, True)
+    assert len(service.written) == 1
+
+
+def test_the_oldest_checks_of_each_suite_are_removed_by_time_and_nothing_else(tmp_path: Path) -> None:
+    results = tmp_path / "some results"
+    results.mkdir()
+    old = [dated(results, suite, f"202{year}-01-01T00:00:00+00:00", 9 - year) for suite in "az" for year in (6, 7)]
+    new = [dated(results, suite, "2028-01-01T00:00:00+00:00", 0) for suite in ("a", "z")]
+    annotated = old[1] / "notes.txt"
+    annotated.write_text("mine")
+    others = [results / "a", results / "a-check-20200101T000000Z-0000", results / "quick-20200101T000000Z-0000"]
+    for other in others:
+        other.mkdir()
+    (results / "link").symlink_to(old[0])
+    done = in_process("ci", "trim", results, "--keep", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"3 checks removed from {results}\n")
+    assert f"{old[1].name}: it holds files that rnnbench did not make, so it stays" in done.stderr
+    left = {path.name for path in results.iterdir()}
+    assert left == {path.name for path in [*new, *others, old[1], results / "link"]}
+    assert "3 checks removed" not in in_process("ci", "trim", results, "--keep", "1", cwd=tmp_path).stdout
