@@ -22,7 +22,7 @@ from rnnbench.cells.foreign.structures import rebuilt
 from rnnbench.cells.states import State, leaves
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
-from rnnbench.text import message_of
+from rnnbench.text import listed, message_of
 from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.products import direct
@@ -40,6 +40,7 @@ OPTIONS: dict[str, Any] = {
 }
 PARTITIONER = "custom_partitioner_fn"  # another option, which not every torch has
 NOT_EXECUTABLE = "failed to map segment"  # the C library, of a folder that is mounted `noexec`
+SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")  # variables with which torch compiles nothing
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
@@ -116,7 +117,7 @@ def why_not(device: str) -> str:
     """
     try:
         with torch.inference_mode():
-            compiled(_nothing, "compiled")(torch.zeros(16, device=device))
+            is_compiled = bool(compiled(_one_if_compiled, "compiled")(torch.zeros(16, device=device)).all())
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -125,6 +126,9 @@ def why_not(device: str) -> str:
             f"torch.compile does not work on {device}: {_telling(error)}; {_remedy(error)}, or leave the "
             "implementations `compiled` and `prepacked` out"
         )
+    if not is_compiled:  # torch only calls the function, without a word
+        switches = [name for name in SWITCHES if os.environ.get(name, "0") not in ("", "0")]
+        return f"torch.compile is switched off{f': unset {listed(switches)}' if switches else ' in this process'}"
     return ""
 
 
@@ -242,8 +246,8 @@ def _telling(error: Exception) -> str:
     return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
 
 
-def _nothing(input: Tensor) -> Tensor:
-    return input + 1
+def _one_if_compiled(input: Tensor) -> Tensor:
+    return input + int(torch.compiler.is_compiling())
 
 
 def _products(x: Tensor, first: Tensor, second: Tensor) -> Tensor:

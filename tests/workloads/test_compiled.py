@@ -105,6 +105,17 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason() -> None
 
 
 @pytest.mark.usefixtures("_untried")
+@pytest.mark.parametrize(("switch", "is_disabled"), [("TORCH_COMPILE_DISABLE", True), ("TORCHDYNAMO_DISABLE", False)])
+def test_a_compiled_case_is_skipped_where_the_shell_switches_compiling_off(
+    monkeypatch: pytest.MonkeyPatch, switch: str, is_disabled: bool
+) -> None:
+    monkeypatch.setenv(switch, "1")
+    # Torch reads the first variable when it is imported, and the other at each compilation.
+    with torch._dynamo.config.patch(disable=is_disabled), pytest.raises(Skip, match=f"switched off: unset {switch}$"):
+        observe(build(small.case("gru", "compiled", seq_len=2, dtype="float32"), Path()))
+
+
+@pytest.mark.usefixtures("_untried")
 def test_a_space_in_the_compilers_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tmp_path}/a b")
     assert "to a folder without a space in its path, or leave" in compiled.why_not("cpu")

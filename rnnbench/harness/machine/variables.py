@@ -15,7 +15,11 @@ LIBRARIES = (
     "PYTHONMALLOC",
     "CUDA_LAUNCH_BLOCKING",
     "NVIDIA_TF32_OVERRIDE",
+    "TORCH_COMPILE_DISABLE",
+    "TORCHDYNAMO_DISABLE",
 )
+# Each call of these libraries prints a line, which takes longer than a small product.
+VERBOSE = ("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKL_VERBOSE")
 # oneDNN may multiply float32 in bfloat16 if one of these allows it, the first that is set. Torch's own settings don't
 # reach it, and only torch.nn's layers and some products are made in oneDNN.
 FLOAT32_IN_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
@@ -24,13 +28,21 @@ FULL_PRECISION = {FLOAT32_IN_ONEDNN[0]: "STRICT"}  # for workers, so that float3
 
 def known() -> dict[str, str]:
     """Those that the shell sets, for the environment of a run."""
-    return {name: os.environ[name] for name in (*THREADS, *LIBRARIES) if os.environ.get(name)}
+    names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name)]
+    names += [name for name in VERBOSE if os.environ.get(name, "0") not in ("", "0")]
+    return {name: os.environ[name] for name in names}
 
 
 def library_notes() -> list[str]:
-    """A note for the reader of results about the variables of LIBRARIES that are set, as a clause."""
-    texts = [f"{name}={value}" for name, value in known().items() if name in LIBRARIES]
-    return [f"the shell sets {', '.join(texts)}, which changes how fast torch's libraries are"] if texts else []
+    """Notes for the reader of results about the variables of LIBRARIES and VERBOSE that are set, each a clause."""
+    notes = []
+    for names, effect in (
+        (LIBRARIES, "changes how fast torch's libraries are"),
+        (VERBOSE, "makes torch's libraries print a line for each call, and slower: unset it"),
+    ):
+        texts = [f"{name}={value}" for name, value in known().items() if name in names]
+        notes += [f"the shell sets {', '.join(texts)}, which {effect}"] if texts else []
+    return notes
 
 
 def imprecise_float32() -> str:

@@ -13,7 +13,7 @@ from tests.harness.live.modules import QUICK
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*variables.THREADS, *variables.LIBRARIES, *variables.FLOAT32_IN_ONEDNN):
+    for name in (*variables.THREADS, *variables.LIBRARIES, *variables.VERBOSE, *variables.FLOAT32_IN_ONEDNN):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -30,6 +30,21 @@ def test_a_limit_of_instruction_sets_is_recorded_and_told(monkeypatch: pytest.Mo
     assert variables.library_notes() == [
         "the shell sets ONEDNN_MAX_CPU_ISA=SSE41, which changes how fast torch's libraries are"
     ]
+
+
+@pytest.mark.parametrize("name", ["DNNL_VERBOSE", "MKL_VERBOSE"])
+def test_libraries_that_print_each_call_are_recorded_and_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "0")
+    assert variables.known() == {}
+    monkeypatch.setenv(name, "1")
+    assert variables.known() == {name: "1"}
+    [note] = variables.library_notes()
+    assert note.startswith(f"the shell sets {name}=1, which makes torch's libraries print a line for each call")
+
+
+def test_a_switch_of_the_compiler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
+    assert variables.known() == {"TORCH_COMPILE_DISABLE": "1"}
 
 
 @pytest.mark.parametrize(
