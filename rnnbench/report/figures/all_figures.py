@@ -35,7 +35,7 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         figure_ratio_by_size.render,
         "Ratio to {reference} by cell and size",
         "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A "
-        "number in brackets has a 95% interval that contains 1, so no difference is shown. Cells without any "
+        "number in brackets is undecided: its 95% interval includes 1, or is too wide. Cells without any "
         "measurement are left out here; the tables list them.",
     ),
     (

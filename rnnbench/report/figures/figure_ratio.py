@@ -19,6 +19,7 @@ from rnnbench.report.colors import INKS, Shade, level
 from rnnbench.report.figures.drawing.canvas import beside, log_axis, mark, short
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import SIZES, say, say_all, several, swept
+from rnnbench.report.words.counts import known_ratios
 from rnnbench.report.words.medians import CONTEXT
 from rnnbench.report.words.reference import is_reference, words
 from rnnbench.report.words.series import with_series
@@ -148,12 +149,13 @@ def _panel(drawn: Sheet, axes: Axes, cases: pd.DataFrame, rows: Rows) -> None:
         own = own.sort_values(rows.by, kind="stable") if rows.by else own
         middle, spread = (y - 0.13, 0.7 * SPREAD) if rows.is_folded else (y, SPREAD)
         (_boxes if len(own) > MANY else _dots)(drawn, axes, middle, spread, own, rows)
-        median = float(own["ratio"].median())
+        known = known_ratios(own)
+        median = float(known["ratio"].median())
         if len(own) > FEW:
             ends = [middle - 1.2 * spread, middle + 1.2 * spread]
             axes.plot([median, median], ends, color=drawn.ink.text, linewidth=2, zorder=5)
         beside(axes, middle, MEDIAN_AT, ratio(median), ha="right", weight="bold", fontsize=drawn.small)
-        if worst := rows.worst(own):
+        if worst := rows.worst(known):
             soft: dict[str, Any] = {"color": drawn.ink.soft}
             if rows.is_folded:
                 end = MEDIAN_AT if drawn.is_own else -4

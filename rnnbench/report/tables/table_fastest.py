@@ -6,7 +6,7 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
-from rnnbench.report.words.counts import tally
+from rnnbench.report.words.counts import known_ratios, tally
 from rnnbench.report.words.medians import CONTEXT
 from rnnbench.report.words.reference import is_reference, words
 from rnnbench.report.words.series import with_series
@@ -34,9 +34,9 @@ def render(summary: pd.DataFrame) -> Table | None:
                     f"{implementation} {count}"
                     for implementation, count in Counter(cases["implementation"]).most_common()
                 ),
-                "median": cases["ratio"].median(),
-                "lowest": cases["ratio"].min(),
-                "highest": cases["ratio"].max(),
+                "median": known_ratios(cases)["ratio"].median(),
+                "lowest": known_ratios(cases)["ratio"].min(),
+                "highest": known_ratios(cases)["ratio"].max(),
                 "near": int((cases["ratio"] <= NEAR).sum()),
                 "faster": tally(cases).faster,
             }

@@ -6,7 +6,7 @@ from rnnbench.report.tables.table import Column, Of, Table, of, table, where_new
 from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, words
-from rnnbench.report.words.units import ratio, ratio_interval
+from rnnbench.report.words.units import count, ratio, ratio_interval
 
 
 def render(summary: pd.DataFrame) -> Table:
@@ -19,6 +19,7 @@ def render(summary: pd.DataFrame) -> Table:
         Column("median ratio", of("median", ratio), numeric=True),
         Column("lowest to highest", Of(("lowest", "highest"), _range), numeric=True),
         Column("cases", Of(("compared", "cases"), _compared), numeric=True),
+        *([Column("undecided", of("undecided", count), numeric=True)] if frame["undecided"].any() else []),
         Column("parity", of("parity")),
     ]
     reference = words(summary)

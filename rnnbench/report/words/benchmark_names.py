@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.counts import known_ratios
 from rnnbench.report.words.units import MISSING, digits, ratio_interval
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.text import plural
@@ -49,12 +50,16 @@ def answer(summary: pd.DataFrame) -> str:
             "benchmark of that name within each group."
         )
     to = reference(summary)
-    low, high = (row for _, row in compared.iloc[[0, -1]].iterrows())
-    if len(compared) == 1:
-        return f"{one_line(low['name'])} takes {_times(low)} times as long as {to}."
-    number = plural(len(compared), "benchmark")
+    known = known_ratios(compared) if len(compared) > 1 else compared
+    if known.empty:
+        return f"The ratios of {len(compared):,} benchmarks to {to} are undecided: all intervals are too wide."
+    low, high = (row for _, row in known.iloc[[0, -1]].iterrows())
+    left_out = f"; {len(compared) - len(known):,} more are undecided" if len(known) < len(compared) else ""
+    if len(known) == 1:
+        return f"{one_line(low['name'])} takes {_times(low)} times as long as {to}{left_out}."
+    number = plural(len(known), "benchmark")
     ends = f"{_times(low)} ({one_line(low['name'])}) to {_times(high)} ({one_line(high['name'])})"
-    return f"{number} take {ends} times as long as {to}."
+    return f"{number} take {ends} times as long as {to}{left_out}."
 
 
 def _times(row: "pd.Series[float]") -> str:

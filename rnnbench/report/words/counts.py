@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnbench.report.words.precision import is_suspect
+from rnnbench.report.words.precision import is_known, is_suspect
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.records import TORCH_OWN
 
@@ -61,7 +61,7 @@ class Tally:
 
     slower: int
     faster: int
-    undecided: pd.DataFrame  # the interval contains 1
+    undecided: pd.DataFrame  # the interval includes 1, or is too wide
     without_interval: int
 
     @property
@@ -78,9 +78,13 @@ class Tally:
 def tally(cases: pd.DataFrame) -> Tally:
     """Count cases that have a ratio; the fastest of a group, to which the ratios may be, is left out."""
     cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
+    slower, faster = (is_known(cases) & mask for mask in (cases["ratio_low"] > 1, cases["ratio_high"] < 1))
+    has_interval = cases["ratio_low"].notna()
     return Tally(
-        int((cases["ratio_low"] > 1).sum()),
-        int((cases["ratio_high"] < 1).sum()),
-        cases[(cases["ratio_low"] <= 1) & (cases["ratio_high"] >= 1)],
-        int(cases["ratio_low"].isna().sum()),
+        int(slower.sum()), int(faster.sum()), cases[has_interval & ~slower & ~faster], int((~has_interval).sum())
     )
+
+
+def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases whose ratio may stand in a range or a median: the known ones, or all if none has an interval."""
+    return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases

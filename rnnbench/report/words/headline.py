@@ -1,13 +1,13 @@
 """The answer in words: how far the hand-written cells are from torch.nn, and other ways to load from the usual one."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, flushed, one_line, say, say_all, several
-from rnnbench.report.words.counts import CountedCases, Tally, compared, tally
+from rnnbench.report.words.counts import CountedCases, Tally, compared, known_ratios, tally
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, FASTEST, words
 from rnnbench.report.words.series import with_series
@@ -17,6 +17,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import listed, plural
 
 MAX_NAMED = 4  # cases that a sentence names
+WHY_UNDECIDED = "the 95% interval includes 1 or is too wide"
 
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> str:
@@ -53,24 +54,21 @@ def significance(summary: pd.DataFrame) -> str:
         *([plural(found.references, "reference")] if found.references else []),
         *(f"{number:,} {reason}" for reason, number in found.left_out.items()),
     ]
-    counted = f"Counted are {known.cases + known.without_interval:,} of {plural(found.measured, 'measured case')}"
-    population = f"{counted}; the others are {listed(others)}." if others else f"{counted}."
-    are = "is" if known.slower == 1 else "are"
-    verdicts = f"{_number(known.slower)} {are} slower than {words(summary).name}, {_number(known.faster)} faster"
-    verdicts = verdicts[0].upper() + verdicts[1:]
-    if known.undecided.empty:
-        return f"{population} {verdicts}: no 95% interval contains 1."
+    total = known.cases + known.without_interval
+    population = f"{total:,} of {plural(found.measured, 'measured case')} {'is' if total == 1 else 'are'} compared"
+    left_out = f"Left out: {listed(others)}. " if others else ""
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     cases = known.undecided.to_dict("records")
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in cases]
-    which = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
-    undecided = f"{len(named):,} {'shows' if len(named) == 1 else 'show'} no difference"
-    return f"{population} {verdicts}; {undecided}, since the 95% interval contains 1{_below_one(known)}{which}."
+    which = f" ({'; '.join(named)})" if 0 < len(named) <= MAX_NAMED else ""
+    numbers = f"{_number(known.slower)} slower than {words(summary).name}, {_number(known.faster)} faster"
+    undecided = f"{_number(len(named))} undecided{which}" + (f", {WHY_UNDECIDED}{_below_one(known)}" if named else "")
+    return f"{population}. {left_out}{numbers[0].upper()}{numbers[1:]}, {undecided}."
 
 
 def _below_one(known: Tally) -> str:
-    """How many undecided ratios are below 1: a table that shows one does not contradict the count of faster cases."""
-    return f", {known.below_one:,} of these with a ratio below 1" if known.below_one else ""
+    """Say how many undecided ratios are below 1, since the table shows these too."""
+    return f"; {known.below_one:,} of them with a ratio below 1" if known.below_one else ""
 
 
 def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
@@ -93,7 +91,7 @@ def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
 
 
 def limit(summary: pd.DataFrame) -> str:
-    """The series nearest to the machine's limit and the farthest from it, by their medians; empty if not known."""
+    """Name the series closest to the machine's limit and farthest from it, by medians; empty if no limit is known."""
     if "times_limit" not in summary:
         return ""
     frame = with_series(summary[summary["times_limit"].notna()])
@@ -101,11 +99,12 @@ def limit(summary: pd.DataFrame) -> str:
         return ""
     context = several(frame, CONTEXT)
     times = frame.groupby(["series", "phase", *context], sort=False)["times_limit"].median().reset_index(name="median")
-    ranked = times.sort_values("median", kind="stable")
-    first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
+    ranked = times.sort_values("median", kind="stable").to_dict("records")
+    closest, farthest = (_named(row, context) for row in (ranked[0], ranked[-1]))
+    median, most = (f"(median {ratio(row['median'])})" for row in (ranked[0], ranked[-1]))
     if len(ranked) == 1:
-        return f"The distance to the machine's limit is known only for {first}."
-    return f"The nearest to the machine's limit is {first}, the farthest {last}."
+        return f"The distance to the hardware limit is known only for {closest} {median}."
+    return f"{closest} comes closest to the hardware limit {median}; {farthest} is farthest from it {most}."
 
 
 def counts(summary: pd.DataFrame) -> str:
@@ -133,70 +132,76 @@ def where(summary: pd.DataFrame, info: RunInfo) -> str:
     return f"{' and '.join(devices)} ({processor})" if processor and len(devices) == 1 else " and ".join(devices)
 
 
-def _range(compared: pd.DataFrame, info: RunInfo) -> str:
-    lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
-    reference = words(compared)
-    taken = f"{span(lowest, highest)} times as long as {reference.name}"
-    machine = where(compared, info) + (f", {flushed(compared)}," if flushed(compared) else "")
-    if len(compared) == 1:
-        row = compared.iloc[0]
-        which = f"{one_line(row['cell'])} {row['implementation']}"
-        return f"On {machine} {which} takes {taken} in {row['phase']}{_basis(compared)}."
-    return f"On {machine} {reference.others} take {taken}{_basis(compared)}."
+def _range(counted: pd.DataFrame, info: RunInfo) -> str:
+    known = known_ratios(counted)["ratio"]
+    reference = words(counted)
+    machine = where(counted, info) + (f", {flushed(counted)}," if flushed(counted) else "")
+    others, take, phase = reference.others, "take", ""
+    if len(counted) == 1:
+        row = counted.iloc[0]
+        others, take, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
+    if known.empty:
+        ends = span(digits(counted["ratio_low"].min()), digits(counted["ratio_high"].max()))
+        return f"On {machine} {others} {take} {ends} times as long as {reference.name}{phase}: undecided."
+    taken = f"{_ends_of(known)} times as long as {reference.name}"
+    return f"On {machine} {others} {take} {taken}{phase}{_basis(counted)}."
+
+
+def _ends_of(ratios: "pd.Series[float]", joint: str = " to ") -> str:
+    """The lowest and the highest ratio: `1.03 to 10.8`."""
+    return span(digits(ratios.min()), digits(ratios.max()), joint)
 
 
 def _basis(compared: pd.DataFrame) -> str:
-    """That the numbers have no interval, if none has one."""
+    """Say that the numbers have no interval, if none has one."""
     if compared["ratio_low"].notna().any():
         return ""
     return ", from one replicate: no interval" if compared["replicates"].max() <= 1 else ", without an interval"
 
 
 def _ends(counted: pd.DataFrame) -> Iterable[str]:
-    """The closest and the farthest series by their medians, if there are at least two."""
-    ranked = medians(counted).sort_values("median", kind="stable")
+    """Name the closest and the farthest series by their medians, if at least two have a ratio that is known."""
+    known = medians(counted).dropna(subset=["lowest"])
+    ranked = known.sort_values("median", kind="stable").to_dict("records")
     if len(ranked) > 1:
         context = several(counted, CONTEXT)
-        low, high = ("closest", "farthest") if ranked["median"].iloc[0] >= 1 else ("fastest against it", "slowest")
-        first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
+        low, high = ("closest", "farthest") if ranked[0]["median"] >= 1 else ("fastest against it", "slowest")
+        first, last = (f"{_named(row, context)} (median {ratio(row['median'])})" for row in (ranked[0], ranked[-1]))
         yield f"The {low} is {first}, the {high} {last}."
 
 
-def _named(row: "pd.Series[Any]", context: list[str]) -> str:
-    """A series and its median: `lstm loop in training (median 3.00×)`."""
+def _named(row: Mapping[Any, Any], context: list[str]) -> str:
+    """Name a series with its phase and what varies: `lstm loop in training on cuda`."""
     known = (axis for axis in context if axis not in OF_DATA or row["phase"] in LOADS)
     settings = (f"{'with' if axis in COUNTED else 'on'} {say(axis, row[axis])}" for axis in known)
-    return f"{' '.join([row['series'], 'in', row['phase'], *settings])} (median {ratio(row['median'])})"
+    return " ".join([row["series"], "in", row["phase"], *settings])
 
 
 def _by_interval(counted: pd.DataFrame) -> Iterable[str]:
-    """How many cases are faster by their intervals, how many show no difference, and how many have no interval."""
+    """Count the cases that are slower, faster, undecided and without an interval, unless all are slower."""
     known = tally(counted)
-    if not known.cases:
-        return
-    faster, undecided = known.faster, len(known.undecided)
-    parts = [
-        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than {words(counted).name}"
-        if faster
-        else "",
-        f"{plural(undecided, 'case')} {'shows' if undecided == 1 else 'show'} no difference" if undecided else "",
-    ]
-    if faster or undecided:
-        of_all = plural(known.cases, "comparison")
-        yield f"Of {of_all}, {' and '.join(filter(None, parts))} (95% interval){_below_one(known)}."
-    if known.without_interval:
-        total = plural(known.cases + known.without_interval, "comparison")
-        yield f"{known.without_interval:,} of {total} {'has' if known.without_interval == 1 else 'have'} no interval."
+    total = known.cases + known.without_interval
+    if known.cases and known.slower < total:
+        numbers = {
+            "slower": known.slower,
+            "faster": known.faster,
+            "undecided": len(known.undecided),
+            "without an interval": known.without_interval,
+        }
+        parts = [f"{number:,} {word}" for word, number in numbers.items() if number]
+        yield f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_below_one(known)}."
 
 
 def _unchecked(found: CountedCases) -> Iterable[str]:
-    """The cells that may not do the same work as torch.nn."""
+    """Name the cells that may not do the same work as torch.nn."""
     cells = {
-        one_line(cell): span(digits(cases["ratio"].min()), digits(cases["ratio"].max()), "–")
+        one_line(cell): known_ratios(cases)["ratio"]
         for cell, cases in found.trusted[found.trusted["parity"] != "agrees"].groupby("cell", sort=False)
     }
     if len(found.trusted) > len(found.counted):
-        left_out = (f"{cell} ({ratios}×)" for cell, ratios in cells.items())
+        left_out = (
+            f"{cell} ({'undecided' if known.empty else _ends_of(known, '–') + '×'})" for cell, known in cells.items()
+        )
         yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
     elif cells:
         yield f"Not checked to do the same work: {', '.join(cells)}."

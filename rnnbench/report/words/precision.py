@@ -10,6 +10,8 @@ from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.units import half_width, round_percent
 from rnnbench.store.run_info import RunInfo
 
+FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
+
 
 def suspect(row: Mapping[Any, Any]) -> str:
     """Why the time of a case in a summary may not be that of its reference's work; empty if nothing speaks for it."""
@@ -34,8 +36,15 @@ def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
 
 
 def undecided(row: Mapping[Any, Any]) -> str:
-    """`no difference shown` for a case whose interval holds 1; empty for all others, and for references."""
-    return "no difference shown" if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"] else ""
+    """`undecided: the interval includes 1` for such a case; empty for all others, and for references."""
+    if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"]:
+        return "undecided: the interval includes 1"
+    return "undecided: the interval is too wide" if row["ratio_high"] > FAR_APART * row["ratio_low"] else ""
+
+
+def is_known(cases: pd.DataFrame) -> "pd.Series[bool]":
+    """Boolean mask of the ratios whose size is known: the ends of the 95% interval are not far apart."""
+    return cases["ratio_high"] <= FAR_APART * cases["ratio_low"]
 
 
 def reached(summary: pd.DataFrame, info: RunInfo) -> str:

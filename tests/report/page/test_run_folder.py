@@ -157,7 +157,7 @@ def test_poor_runs_are_reported_too(
 def test_the_page_says_how_near_the_limit_only_where_that_is_known(
     report: Path, notebook: pd.DataFrame, info: RunInfo, tmp_path: Path
 ) -> None:
-    sentence = "The nearest to the machine&#39;s limit is"
+    sentence = "comes closest to the hardware limit"
     assert sentence in report.read_text(encoding="utf-8")
     older = written(of_an_older_version(notebook[notebook["phase"] == "training"]), NOISE, info, tmp_path)
     assert sentence not in older.read_text(encoding="utf-8")

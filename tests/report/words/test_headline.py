@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.report.tables import table_medians
 from rnnbench.report.words.headline import answer, counts, limit, significance, where
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams
@@ -108,3 +109,17 @@ def test_how_far_the_machines_limit_is(quick: pd.DataFrame, snapshot: SnapshotAs
     alone = quick[quick["times_limit"].notna()].head(1)
     assert {"of many series": limit(quick), "of one series": limit(alone)} == snapshot
     assert [limit(change(quick)) for change in (of_an_older_version, with_none_measured)] == ["", ""]
+
+
+def test_a_range_leaves_out_ratios_that_are_not_known(quick: pd.DataFrame, info: RunInfo) -> None:
+    summary = with_ratios(1.9, 2.0, 2.1)(quick)
+    with_ratios(3.9, 4.0, 4.1, slice(1))(summary)
+    with_ratios(0.117, 6.25, 333, slice(1, 2))(summary)
+    with_ratios(1.1, 6.0, 33, slice(2, 3))(summary)
+    own = (quick["parity"] == "agrees").sum()
+    text = answer(summary, info)
+    assert "hand-written cells take 2.00 to 4.00 times as long as torch.nn." in text
+    assert f"Of {own} comparisons: {own - 2} slower, 2 undecided." in text
+    assert not any("6.2" in text or "6.0" in text for row in table_medians.render(summary).rows for text in row)
+    unknown = with_ratios(0.117, 6.25, 333)(quick)
+    assert "hand-written cells take 0.117 to 333 times as long as torch.nn: undecided." in answer(unknown, info)

@@ -45,15 +45,16 @@ def test_a_case_whose_device_waits_for_the_host_is_told_of(row: dict[str, object
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.98, 1.03, "no difference shown"),
-        (1.0, 1.2, "no difference shown"),
+        (0.98, 1.03, "undecided: the interval includes 1"),
+        (1.0, 1.2, "undecided: the interval includes 1"),
         (1.01, 1.2, ""),
+        (1.1, 33, "undecided: the interval is too wide"),
         (0.8, 0.99, ""),
         (1.0, 1.0, ""),  # the reference itself
         (float("nan"), float("nan"), ""),
     ],
 )
-def test_an_interval_that_holds_1_shows_no_difference(low: float, high: float, words: str) -> None:
+def test_an_interval_that_holds_1_or_is_wide_decides_nothing(low: float, high: float, words: str) -> None:
     assert undecided({"ratio_low": low, "ratio_high": high}) == words
 
 
