@@ -6,7 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
+from rnnbench.report.screen import terminal
+from rnnbench.store.folder import read_info
 from tests.validation.__main__ import OF_PROCESSORS
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +74,14 @@ def test_every_command_that_a_page_shows_is_one() -> None:
 def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(name: str) -> None:
     rows = pd.read_csv(ROOT / "results" / "validation" / f"{name}.csv")
     assert rows["processor"].notna().all()
+
+
+def test_the_front_page_shows_the_numbers_of_the_run_that_it_names() -> None:
+    page = (ROOT / "README.md").read_text()
+    run = ROOT / re.findall(r"\(results/(quick-[\w-]+)\)", page)[0].join(("results/", ""))
+    summary = summarize(read(run))
+    chosen = summary[summary["phase"].eq("inference") & summary["batch_size"].eq(1)]
+    printed = {" ".join(line.split()) for line in terminal.text(chosen, read_info(run)).splitlines()}
+    block = re.findall(r"^    .*\d×.*$", page.partition("## Measure")[2].partition("## Check")[0], re.MULTILINE)
+    assert len(block) > 5
+    assert {" ".join(line.split()) for line in block} <= printed
