@@ -40,6 +40,10 @@ class Estimate:
         """Whether both bounds are known."""
         return math.isfinite(self.lower) and math.isfinite(self.upper)
 
+    def at(self, value: float) -> "Estimate":
+        """Return this interval around another value, so that figures derived from one another add up."""
+        return Estimate(value, value - (self.value - self.lower), value + (self.upper - self.value))
+
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
@@ -69,6 +73,14 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """
     interval = t_interval if len(values) < MIN_FOR_RANKS else signed_rank_interval
     return interval(values, confidence)  # nothing to borrow from
+
+
+def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
+    """Return the difference of separate measurements: the squares of their intervals' halves add up."""
+    value = whole.value - sum(part.value for part in parts)
+    low = math.hypot(whole.value - whole.lower, *(part.upper - part.value for part in parts))
+    high = math.hypot(whole.upper - whole.value, *(part.value - part.lower for part in parts))
+    return Estimate(value, value - low, value + high)
 
 
 def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:

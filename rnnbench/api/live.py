@@ -236,7 +236,8 @@ def explain(
     `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.analysis.gaps.gap import of_profiled
+    from rnnbench.analysis.gaps.gap import call_time, of_profiled
+    from rnnbench.analysis.gaps.rescaled import rescaled
     from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
@@ -255,7 +256,11 @@ def explain(
         for name, profile in profiles.items()
         if name != end
     }
-    return Explained(measured(result, phase, settings), profiles, gaps, path)
+    shown = {
+        name: rescaled(profile, call_time(taken[name].values()).value) if profile.works else profile
+        for name, profile in profiles.items()
+    }
+    return Explained(measured(result, phase, settings), shown, gaps, path)
 
 
 def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> "Settings":

@@ -1,12 +1,10 @@
 """The steps between two profiled calls: the library of their products, then kernels and overhead, or all else."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate, minus
 from rnnbench.analysis.gaps.breakdown import MAX_EXCESS, breakdown, in_one_piece
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 
@@ -85,14 +83,6 @@ def faster_library(profile: Profile) -> Step | None:
         return None
     libraries = Libraries(products.library, best, float(np.median(own) / np.median(others[best])))
     return Step("library", "", saved, calls=products.calls, libraries=libraries)
-
-
-def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
-    """The difference of separate measurements: the squares of their intervals' halves add up."""
-    value = whole.value - sum(part.value for part in parts)
-    low = math.hypot(whole.value - whole.lower, *(part.upper - part.value for part in parts))
-    high = math.hypot(whole.upper - whole.value, *(part.value - part.lower for part in parts))
-    return Estimate(value, value - low, value + high)
 
 
 def in_fastest_library(profile: Profile) -> Profile:

@@ -1,14 +1,15 @@
 """Where the time of one call goes: kernels by what they do, and the time between them."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate, minus
 from rnnbench.store.profiles import CATEGORIES, CallPart, Category, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
@@ -36,54 +37,80 @@ class Share:
 
 
 def breakdown(profile: Profile) -> list[Share]:
-    """The shares of a successful profile, in order; their seconds add up to those of the call.
+    """The shares of a successful profile, in order: none is negative, and they add up to the call.
 
     On a CPU the time of an operator's kernel is that of the operator in its place in the call, minus that of the
     operator with one value in each of its tensors. A device's kernels are timed by its own clock, not split by part.
+    What lies between kernels is the rest. Kernels that come to a little more than their part, by noise, fill it.
     """
+    whole = estimate(list(profile.times["call"]))
     if in_one_piece(profile):
-        return [Share("forward", "whole", estimate(list(profile.times["call"])), 1.0, 0, 0)]
-    return _parts(profile)
+        return [Share("forward", "whole", whole, 1.0, 0, 0)]
+    shares = []
+    for part, (seconds, kernels, rest) in _parts(profile).items():
+        taken = sum(kernel.seconds.value for kernel in kernels)
+        fit = min(1.0, seconds.value / taken) if taken else 1.0
+        fitting = [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
+        between = minus(seconds, [kernel.seconds for kernel in fitting])
+        shares += [*fitting, replace(rest, part=part, seconds=between.at(max(0.0, between.value)))]
+    return [replace(share, share=share.seconds.value / whole.value) for share in shares]
 
 
 def in_one_piece(profile: Profile) -> str:
     """Why a call can't be taken apart, in words; empty if it can."""
     if profile.opaque or profile.no_kernels:
         return profile.opaque or profile.no_kernels
-    left = min(share.share for share in _parts(profile) if share.what in ("overhead", "gaps"))
-    return TOO_LONG if left < -MAX_EXCESS else ""
+    most = MAX_EXCESS * estimate(list(profile.times["call"])).value
+    for seconds, kernels, _ in _parts(profile).values():
+        if sum(kernel.seconds.value for kernel in kernels) > seconds.value + most:
+            return TOO_LONG
+    return ""
 
 
-def _parts(profile: Profile) -> list[Share]:
-    call = np.asarray(profile.times["call"])
+def _parts(profile: Profile) -> dict[CallPart, tuple[Estimate, list[Share], Share]]:
+    """Each part's time, its kernels by what they do, and, still without its time, what lies between them."""
     if profile.kernels is not None:
-        return _of_device(profile, call)
-    shares: list[Share] = []
-    for part, part_seconds in part_times(profile.times).items():
-        rest = part_seconds
-        calls = sum(operator.calls for operator in profile.operators if operator.part == part)
+        counts = Counter[Category]()
+        for operator in profile.operators:
+            counts[operator.category] += operator.calls
+        known = profile.kernels.seconds
+        kernels = [
+            Share("forward", what, Estimate(known[what], known[what], known[what]), 0.0, counts[what], 0)
+            for what in CATEGORIES
+            if what in known
+        ]
+        gaps = Share("forward", "gaps", UNKNOWN, 0.0, profile.kernels.launches, 0)
+        return {"forward": (estimate(list(profile.times["call"])), kernels, gaps)}
+    parts = {}
+    for part, seconds in part_times(profile.times).items():
+        of_part = [operator for operator in profile.operators if operator.part == part]
+        kernels = []
         for what in CATEGORIES:
-            own = [operator for operator in profile.operators if operator.part == part and operator.category == what]
-            if not own or what == "views":
-                continue
-            kernels = [np.asarray(operator.seconds) - np.asarray(operator.idle_seconds) for operator in own]
-            seconds = np.maximum(np.sum(kernels, axis=0), 0.0)
-            rest = rest - seconds
-            count, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
-            shares.append(_share(part, what, seconds, call, count, size))
-        shares.append(_share(part, "overhead", rest, call, calls, 0))
-    return shares
+            own = [operator for operator in of_part if operator.category == what]
+            if own and what != "views":
+                rounds = np.sum([np.subtract(operator.seconds, operator.idle_seconds) for operator in own], axis=0)
+                taken = estimate(np.maximum(rounds, 0.0).tolist())
+                calls, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
+                kernels.append(Share(part, what, taken, 0.0, calls, size))
+        calls = sum(operator.calls for operator in of_part)
+        parts[part] = (seconds, kernels, Share(part, "overhead", UNKNOWN, 0.0, calls, 0))
+    return parts
 
 
-def part_times(times: Mapping[str, Sequence[float]]) -> dict[CallPart, np.ndarray]:
-    """Seconds of each part in each round, from the times of the whole call and of its first parts."""
-    call = np.asarray(times["call"])
-    if "forward" not in times:
-        return {"forward": call}
-    forward = np.asarray(times["forward"])
-    forward_backward = np.asarray(times.get("forward_backward", call))
-    parts: dict[CallPart, np.ndarray] = {"forward": forward, "backward": forward_backward - forward}
-    return parts | {"optimizer": call - forward_backward} if "forward_backward" in times else parts
+def part_times(times: Mapping[str, Sequence[float]]) -> dict[CallPart, Estimate]:
+    """The time of each part, from those of the whole call and of its first parts; they add up to the call."""
+    parts: dict[CallPart, Estimate] = {}
+    before, until = np.zeros(len(times["call"])), 0.0
+    ends: dict[CallPart, str] = {"forward": "forward", "backward": "forward_backward", "optimizer": "call"}
+    if "forward_backward" not in times:
+        ends = {"forward": "forward", "backward": "call"} if "forward" in times else {"forward": "call"}
+    call = estimate(list(times["call"])).value
+    for part, arm in ends.items():
+        rounds = np.asarray(times[arm])
+        end = min(max(estimate(list(times[arm])).value, until), call)  # noise does not make a part negative
+        parts[part] = estimate((rounds - before).tolist()).at(end - until)
+        before, until = rounds, end
+    return parts
 
 
 def total(shares: Sequence[Share], *what: What) -> float:
@@ -118,21 +145,3 @@ def profiler_cost(profile: Profile) -> float:
     """How many times as long a call takes under torch's profiler."""
     ratios = np.asarray(profile.times["profiled"]) / np.asarray(profile.times["unprofiled"])
     return float(np.median(ratios))
-
-
-def _of_device(profile: Profile, call: np.ndarray) -> list[Share]:
-    assert profile.kernels is not None
-    counts = {
-        what: sum(operator.calls for operator in profile.operators if operator.category == what) for what in CATEGORIES
-    }
-    shares, rest = [], call
-    for what in CATEGORIES:
-        if what in profile.kernels.seconds:
-            seconds = np.full_like(call, profile.kernels.seconds[what])
-            rest = rest - seconds
-            shares.append(_share("forward", what, seconds, call, counts[what], 0))
-    return [*shares, _share("forward", "gaps", rest, call, profile.kernels.launches, 0)]
-
-
-def _share(part: CallPart, what: What, seconds: np.ndarray, call: np.ndarray, calls: int, size: int) -> Share:
-    return Share(part, what, estimate(seconds.tolist()), float(np.median(seconds / call)), calls, size)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import ENDS, UNKNOWN, Estimate, as_ratio, estimate, estimate_columns
-from rnnbench.analysis.gaps.between import Step, between, in_fastest_library, minus
+from rnnbench.analysis.estimate import ENDS, UNKNOWN, Estimate, as_ratio, estimate, estimate_columns, minus
+from rnnbench.analysis.gaps.between import Step, between, in_fastest_library
 from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
 from rnnbench.analysis.runs.run_times import RunTimes
@@ -72,11 +72,21 @@ def take_apart(
     """
     names = list(rungs)
     start, last = rungs[names[0]], rungs[names[-1]]
-    gap = _differences(start, reference)
-    steps = [_rung(rungs[before], rungs[after], after, gap) for before, after in pairwise(names)]
-    named = [_cause(cause, gap) for cause in worth_saying(causes, estimate(list(start.values())).value, rungs)]
-    rest = _rung(last, reference, "rest", gap)
-    steps += [replace(step, share=_of(step.seconds, gap)) for step in below]
+    gap = _difference(start, reference)
+    in_replicates = _differences(start, reference)
+
+    def rung(before: TimesByReplicate, after: TimesByReplicate, kind: str) -> Step:
+        """What a rung saves: its share is taken within replicates."""
+        saved, apart, share = _difference(before, after), _differences(before, after), UNKNOWN
+        if (common := sorted(apart.keys() & in_replicates.keys())) and gap.lower > 0:
+            paired = paired_share_of([apart[key] for key in common], [in_replicates[key] for key in common])
+            share = paired.at(saved.value / gap.value)
+        return Step(kind, "", saved, share)
+
+    steps = [rung(rungs[before], rungs[after], after) for before, after in pairwise(names)]
+    named = [_cause(cause, gap) for cause in worth_saying(causes, call_time(start.values()).value, rungs)]
+    rest = rung(last, reference, "rest")
+    steps += [replace(step, share=share_of(step.seconds, gap)) for step in below]
     rest = _less(rest, steps[len(steps) - len(below) :])
     for cause in named:
         index = _shared(cause, steps)
@@ -88,9 +98,9 @@ def take_apart(
     ratio = estimate([math.log(start[replicate] / reference[replicate]) for replicate in replicates])
     return Gap(
         names[0],
-        estimate(list(start.values())),
-        estimate(list(reference.values())),
-        estimate(list(gap.values())),
+        call_time(start.values()),
+        call_time(reference.values()),
+        gap,
         as_ratio(ratio),
         (*named, *steps),
         rest,
@@ -131,14 +141,14 @@ def of_profiled(
     """
     measured = [*rungs.values(), reference]
     *of_rungs, end = (
-        rescaled(profile, times.values()) if profile is not None and profile.works else None
+        rescaled(profile, call_time(times.values()).value) if profile is not None and profile.works else None
         for profile, times in zip((*profiles, of_reference), measured, strict=True)
     )
     below: tuple[Step, ...] = ()
     note = ""
     if of_rungs[-1] is not None and end is not None:
         if all(
-            is_alike(profile, times.values())
+            is_alike(profile, call_time(times.values()).value)
             for profile, times in zip((profiles[-1], of_reference), measured[-2:], strict=True)
         ):
             shows_products = (profile for profile in reversed(of_rungs) if profile and _shows_products(profile))
@@ -158,7 +168,17 @@ def of_profiled(
 def is_fitting(run: RunTimes, profile: Profile) -> bool:
     """Whether the calls of a profile took about as long as those of its case in the run."""
     rows = run.replicates
-    return is_alike(profile, rows.loc[rows["case"] == profile.case, "low_seconds"])
+    return is_alike(profile, call_time(rows.loc[rows["case"] == profile.case, "low_seconds"]).value)
+
+
+def at_the_speed_of(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Return the profiles with the times of the run, so that no figure beside the run's contradicts them."""
+    rows = run.replicates.groupby("case", observed=True)["low_seconds"]
+    seconds = {str(case): call_time(times).value for case, times in rows}
+    return {
+        case: rescaled(profile, seconds[case]) if profile.works and case in seconds else profile
+        for case, profile in profiles.items()
+    }
 
 
 def _shows_products(profile: Profile) -> bool:
@@ -222,14 +242,21 @@ def _differences(times: TimesByReplicate, other: TimesByReplicate) -> dict[Any, 
     return {replicate: times[replicate] - other[replicate] for replicate in replicates}
 
 
-def _rung(before: TimesByReplicate, after: TimesByReplicate, kind: str, gap: TimesByReplicate) -> Step:
-    saved = _differences(before, after)
-    return Step(kind, "", estimate(list(saved.values())), _share_of(saved, gap))
+def call_time(seconds: Iterable[float]) -> Estimate:
+    """The time of a call from those of its replicates, as in the tables of a run."""
+    return as_ratio(estimate([math.log(value) for value in seconds]))
 
 
-def _cause(cause: Cause, gap: TimesByReplicate) -> Step:
+def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
+    """The difference of two times as they are shown, with the spread that it has within replicates."""
+    spread = estimate(list(_differences(times, other).values()))
+    return spread.at(call_time(times.values()).value - call_time(other.values()).value)
+
+
+def _cause(cause: Cause, gap: Estimate) -> Step:
+    """A cause as a step. Its times are another process's, which can't be paired with the gap's replicates."""
     size = estimate(cause.seconds)
-    return Step(cause.kind, cause.what, size, _of(size, gap), cause.calls)
+    return Step(cause.kind, cause.what, size, share_of(size, gap), cause.calls)
 
 
 def _shared(cause: Step, steps: Sequence[Step]) -> int | None:
@@ -237,19 +264,6 @@ def _shared(cause: Step, steps: Sequence[Step]) -> int | None:
     kinds = [step.kind for step in steps]
     below = "kernels" if cause.kind in IN_KERNELS else "overhead"
     return next((kinds.index(kind) for kind in (*GRAPH_BACKENDS, below, "besides") if kind in kinds), None)
-
-
-def _of(size: Estimate, gap: TimesByReplicate) -> Estimate:
-    """The share of the gap, for times of another process, which can't be paired with the gap's replicates."""
-    return share_of(size, estimate(list(gap.values())))
-
-
-def _share_of(saved: TimesByReplicate, gap: TimesByReplicate) -> Estimate:
-    """The share of the gap, for times of the same replicates; NaN if there may be no gap."""
-    replicates = sorted(saved.keys() & gap.keys())
-    if not replicates or not estimate(list(gap.values())).lower > 0:
-        return UNKNOWN
-    return paired_share_of([saved[key] for key in replicates], [gap[key] for key in replicates])
 
 
 def _less(step: Step, named: Sequence[Step]) -> Step:

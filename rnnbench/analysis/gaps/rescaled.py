@@ -1,6 +1,6 @@
 """Profiles brought to the speed that the machine had in the run: shares come from profiles, times from the run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +10,15 @@ from rnnbench.store.profiles import Profile
 MAX_DIFFERENCE = 0.5  # of a call's time in the run; a profile that differs by more does not explain it
 
 
-def is_alike(profile: Profile | None, seconds: Iterable[float]) -> bool:
-    """Whether the calls of a profile took about as long as the measured ones, and the machine was not busier."""
+def is_alike(profile: Profile | None, seconds: float) -> bool:
+    """Whether the calls of a profile took about as long as `seconds` in the run, and the machine was not busier."""
     if profile is None or not profile.works:
         return False
     return 1 / (1 + MAX_DIFFERENCE) <= _factor(profile, seconds) <= 1 + MAX_DIFFERENCE
 
 
-def rescaled(profile: Profile, seconds: Iterable[float]) -> Profile:
-    """The profile with all times multiplied by one factor, so that its call takes as long as in the run."""
+def rescaled(profile: Profile, seconds: float) -> Profile:
+    """The profile with all times multiplied by one factor, so that its call takes `seconds`, as in the run."""
     factor = _factor(profile, seconds)
 
     def times(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -43,5 +43,5 @@ def rescaled(profile: Profile, seconds: Iterable[float]) -> Profile:
     )
 
 
-def _factor(profile: Profile, seconds: Iterable[float]) -> float:
-    return estimate(list(seconds)).value / estimate(profile.times["call"]).value
+def _factor(profile: Profile, seconds: float) -> float:
+    return seconds / estimate(profile.times["call"]).value

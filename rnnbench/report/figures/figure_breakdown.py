@@ -42,12 +42,12 @@ def render(profiles: Mapping[str, Profile], *, ax: Axes | None = None) -> Figure
         return None
     taken = {name: breakdown(profile) for name, profile in works.items()}
     calls = {name: estimate(list(profile.times["call"])) for name, profile in works.items()}
-    longest = max(sum(max(0.0, share.seconds.value) for share in shares) for shares in taken.values())
+    longest = max(call.value for call in calls.values())
     with sheet(ax, (7.6, 0.9 + 0.5 * len(taken))) as drawn:
         axes = drawn.axes
         for y, (name, shares) in enumerate(taken.items()):
             _bar(drawn, y, shares, longest)
-            _total(drawn, y, shares, calls[name], longest)
+            _total(drawn, y, calls[name], longest)
         axes.set_yticks(range(len(taken)), list(map(short, taken)))
         axes.set_ylim(len(taken) - 0.4, -0.5)
         axes.set_xlim(0, longest * 1.16)
@@ -65,7 +65,7 @@ def _bar(drawn: Sheet, y: int, shares: Sequence[Share], longest: float) -> None:
     for part, of_part in groupby(shares, lambda share: share.part):
         start = left
         for share in of_part:
-            width = max(0.0, share.seconds.value)
+            width = share.seconds.value
             axes.barh(y, width, BAR, left, color=ink.of(SHADES[share.what]), edgecolor=ink.paper, linewidth=0.6)
             if width > MIN_WIDTH * longest:
                 text = whole_percent(share.share)
@@ -78,16 +78,14 @@ def _bar(drawn: Sheet, y: int, shares: Sequence[Share], longest: float) -> None:
                 axes.text(start + gap, below + 0.03, part, fontsize=MIN_LETTERS, va="top", color=ink.soft)
 
 
-def _total(drawn: Sheet, y: int, shares: Sequence[Share], call: Estimate, longest: float) -> None:
+def _total(drawn: Sheet, y: int, call: Estimate, longest: float) -> None:
     """Write the time of the call at the end of its bar, beyond the whisker of its interval."""
-    axes, end = drawn.axes, sum(max(0.0, share.seconds.value) for share in shares)
-    seconds = sum(share.seconds.value for share in shares)  # less than the pieces if one is below 0 by noise
-    right = end
+    axes, right = drawn.axes, call.value
     if call.has_interval:
         reach = [[max(0.0, call.value - call.lower)], [max(0.0, call.upper - call.value)]]
-        axes.errorbar(end, y, xerr=reach, color=drawn.ink.text, elinewidth=0.9, capsize=2.5, capthick=0.9)
-        right = end + reach[1][0]
-    axes.text(right + 0.012 * longest, y, duration(seconds), va="center", weight="bold")
+        axes.errorbar(call.value, y, xerr=reach, color=drawn.ink.text, elinewidth=0.9, capsize=2.5, capthick=0.9)
+        right = call.value + reach[1][0]
+    axes.text(right + 0.012 * longest, y, duration(call.value), va="center", weight="bold")
 
 
 def _legend(taken: Mapping[str, Sequence[Share]], ink: Ink) -> list[Patch]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.gaps.gap import Gap, gaps
+from rnnbench.analysis.gaps.gap import Gap, at_the_speed_of, gaps
 from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.all_figures import Picture, picture
@@ -54,13 +54,14 @@ def sections(times: RunTimes, profiles: Mapping[str, Profile], folder: Path | No
     cases = times.cases
     axes = several(cases, (*SIZES, *SETTINGS))
     rows: dict[str, SummaryRow] = {str(row["case"]): row for row in cases.to_dict("records")}
+    shown = at_the_speed_of(times, profiles)
     described = []
     for number, gap in enumerate(gaps(times, profiles), start=1):
         own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
         own |= {gap.reference: rows[gap.reference]}
         names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
         order = sorted(own, key=lambda case: rung(str(own[case]["implementation"])))
-        own_profiles = {case: profiles[case] for case in order if case in profiles}
+        own_profiles = {case: shown[case] for case in order if case in shown}
         workload = say_all(axes, [gap.axes[axis] for axis in axes])
         name = f"{number:02d}-{_plain(gap.axes['cell'])}"
         described.append(_section(name, gap, workload, own_profiles, names, folder))

@@ -176,12 +176,12 @@ def _goes(base: Profile) -> Iterable[str]:
     if reason := in_one_piece(base):
         yield f"Its call can't be taken apart: {reason}."
         return
-    above = max(0.0, overhead(shares))  # below 0 by noise
+    above = overhead(shares)
     kind = "launches and gaps" if base.kernels is not None else "dispatch and Python"
     operators = operators_per_step(base)
     counted = f" ({_operators(operators)}, {duration(_each(base, shares))} each)" if operators >= 1 and above else ""
     rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
-    kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
+    kernels = ", ".join(f"{share_text(share)} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
     yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
 
 
