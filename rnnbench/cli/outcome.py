@@ -1,6 +1,7 @@
 """Whether a run or its profiles have results: a command that could not measure what it was asked for has failed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from rnnbench.store.profiles import Profile
 
+ROOM = 1.5  # times what a single replicate takes at least
 ACCEPT = "with --allow-missing this is no error"
 
 
@@ -62,6 +64,18 @@ def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: f
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {in_words(max(took, budget))} is needed"
         )
+
+
+@contextmanager
+def naming_budget(budget: float | None, share: float = 1.0) -> Iterator[None]:
+    """Say which --budget to give if a run's is too short for a single replicate; the run gets a `share` of it."""
+    from rnnbench.harness.coordinator.budget import TooShort
+
+    try:
+        yield
+    except TooShort as short:
+        given = "the suite's budget" if budget is None else f"--budget {budget:g}s"
+        raise UserError(f"{given}: {short}; give --budget {in_words(ROOM * short.seconds / share)} or more") from None
 
 
 def _too_small(folder: Path, share: float) -> str:

@@ -18,8 +18,10 @@ from rnnbench.cli.options import (
     suite_argument,
     yes_option,
 )
-from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
+from rnnbench.cli.outcome import naming_budget, refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
+
+RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 
 
 @click.command(short_help="Say where the time of a call goes, and what would save time.")
@@ -56,17 +58,19 @@ def profile(
 
     chosen = read_suite(suite)
     groups = selected(chosen, only, device, yes=yes)
-    settings = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
+    settings = (
+        chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
+    )
     started = time.monotonic()
     try:
-        with shown_progress() as on_progress:
+        with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
             folder = run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise no_device(missing, chosen, device) from None
     run = read(folder)
-    refuse_nothing(folder, summarize(run), 0.5)
+    refuse_nothing(folder, summarize(run), RUN_SHARE)
     took = time.monotonic() - started
-    left = None if budget is None else budget - took
+    left = None if budget is None else (1 - REPORT_SHARE) * budget - took
     with shown_profiling() as on_progress:
         profiles = profile_run(
             folder,

@@ -1,5 +1,6 @@
 """`rnnbench run`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from rnnbench.cli.options import (
     suite_names,
     yes_option,
 )
-from rnnbench.cli.outcome import ACCEPT, refuse_missing
+from rnnbench.cli.outcome import ACCEPT, in_words, naming_budget, refuse_missing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.text import printable
@@ -132,10 +133,10 @@ def run(
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
         with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
             folder = _by_slurm(chosen, groups, settings, changes, out, resume, slurm_options, groups_per_job)
-        _print_run(folder, allow_missing=allow_missing, as_json=as_json)
+        _print_run(folder, suite, allow_missing=allow_missing, as_json=as_json)
         return
     try:
-        with shown_progress() as on_progress, adding(RESUME, Interrupted):
+        with naming_budget(budget), shown_progress() as on_progress, adding(RESUME, Interrupted):
             if resume is not None:
                 resume_run(resume, chosen, settings, command=typed(), on_progress=on_progress)
             folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
@@ -146,7 +147,7 @@ def run(
             raise UserError(f"{no_device(missing, chosen, None)}; {ACCEPT}") from None
         (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
-    _print_run(folder, allow_missing=allow_missing, as_json=as_json)
+    _print_run(folder, suite, allow_missing=allow_missing, as_json=as_json)
 
 
 def _by_slurm(
@@ -178,8 +179,8 @@ def _by_slurm(
         )
 
 
-def _print_run(folder: Path, *, allow_missing: bool, as_json: bool) -> None:
-    """Print a run's table, or its cases as JSON, and then its path.
+def _print_run(folder: Path, suite: str, *, allow_missing: bool, as_json: bool) -> None:
+    """Print a run's table, or its cases as JSON, then how to continue it if it lacks something, and its path.
 
     Raises UserError if cases are missing, unless they may be.
     """
@@ -189,9 +190,15 @@ def _print_run(folder: Path, *, allow_missing: bool, as_json: bool) -> None:
     from rnnbench.store.folder import read_info
 
     times = read(folder)
-    summary = summarize(times)
+    summary, info = summarize(times), read_info(folder)
+    to_continue = ""
+    if info.seconds_needed is not None:
+        more = ["rnnbench", "run", suite, "--resume", str(folder), "--budget", in_words(info.seconds_needed)]
+        to_continue = f"To continue: {shlex.join(more)}"
     if as_json:
         output.write(cases.lines(summary).encode())
+        if to_continue:
+            output.note(printable(to_continue))
         output.say_path(folder, err=True)
         if not allow_missing:
             refuse_missing(folder, summary)
@@ -201,10 +208,10 @@ def _print_run(folder: Path, *, allow_missing: bool, as_json: bool) -> None:
     from rnnbench.report.verdicts.github import without_commands
     from rnnbench.report.words.noise import noise_sentence
 
-    info = read_info(folder)
     with without_commands(output.say):
         output.show(terminal.render(summary, info))
-        output.say("\n".join([noise_sentence(noise(times)), *map(printable, info.notes)]))
+        lines = [noise_sentence(noise(times)), *info.notes, *filter(None, [to_continue])]
+        output.say("\n".join(map(printable, lines)))
     output.say_path(folder)
     if not allow_missing:
         refuse_missing(folder, summary)

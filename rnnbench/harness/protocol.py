@@ -168,11 +168,12 @@ class Building:
         """Count the instructions of one call of a case."""
         return Request({"op": "count", **self._of(case), "counter": counter}, CountReply)
 
-    def profile(self, case: Case, folder: str, window_seconds: float) -> Request[ProfileReply]:
-        """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""
-        return Request(
-            {"op": "profile", **self._of(case), "folder": folder, "window_seconds": window_seconds}, ProfileReply
-        )
+    def profile(
+        self, case: Case, folder: str, window_seconds: float, seconds: float | None = None
+    ) -> Request[ProfileReply]:
+        """Find out where the time of a case goes, in about so many `seconds`; `folder`: for traces and stacks."""
+        limits = {"window_seconds": window_seconds, "seconds": seconds}
+        return Request({"op": "profile", **self._of(case), "folder": folder, **limits}, ProfileReply)
 
     def prepare(self, case: Case, window_seconds: float, plan: PlanFields | None) -> Request[PrepareReply]:
         """Prepare a case for timing; the worker calibrates it unless a plan is given."""

@@ -28,6 +28,7 @@ class RunInfo:
     environment: dict[str, Any]
     status: RunStatus = "running"
     seconds: float | None = None  # wall time of the whole run
+    seconds_needed: float | None = None  # a budget that is enough for what it lacks
     replicates: int = 0  # finished
     ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
     stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing

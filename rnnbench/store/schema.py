@@ -122,7 +122,7 @@ INFO: Kinds = {
     **dict.fromkeys(("description", "command", "started"), TEXT),
     **dict.fromkeys(("resolved", "environment"), PLAIN_TREE),
     "status": one_of("running", "finished", "interrupted"),
-    "seconds": or_none(SECONDS),
+    **dict.fromkeys(("seconds", "seconds_needed"), or_none(SECONDS)),
     "replicates": COUNT,
     "ceilings": list_of(ValueKind("the limits of a machine", is_ceiling)),
     "stage_seconds": table_of(SECONDS),

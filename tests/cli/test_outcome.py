@@ -22,35 +22,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_budget_that_is_too_small_is_an_error_and_the_least_that_is_needed_is_named(folder: Path) -> None:
-    done = rnnbench("run", "tiny.toml", "--budget", "0.5s", cwd=folder)
-    (path,) = (folder / "results").iterdir()
-    run = f"results/{path.name}"
+@pytest.mark.parametrize("command", ["run", "profile"])
+def test_a_budget_that_can_not_fit_a_replicate_is_an_error_before_anything_is_written(
+    folder: Path, command: str
+) -> None:
+    done = rnnbench(command, "tiny.toml", "--budget", "0.5s", cwd=folder)
     assert done.returncode == 2
-    message = done.stderr.splitlines()[-1]
-    named = re.fullmatch(
-        rf"rnnbench: {run}: no case was measured within the budget, which ended at case 0 of 6; at least --budget "
-        rf"(\d+)s is needed; --resume {run} goes on with what it has",
-        message,
+    assert re.fullmatch(
+        r"rnnbench: --budget 0.5s: the budget is too short: a single replicate takes about \d+ s here; "
+        r"give --budget \d+s or more\n",
+        done.stderr,
     )
-    assert named, message
-    assert done.stdout.splitlines()[-1] == run
-    assert re.search(
-        r"^budget: 6 of 6 cases were not reached; at least \d+ s more is needed", done.stdout, re.MULTILINE
-    )
-    assert read_info(path).status == "finished"
-    resumed = rnnbench("run", "tiny.toml", "--resume", run, "--budget", f"{4 * int(named[1])}s", cwd=folder)
-    assert resumed.returncode == 0, resumed.stderr
-    summary = summarize(load(path))
-    assert set(summary["status"]) == {"measured", "skipped"}  # nothing is pending
-    assert not [note for note in read_info(path).notes if note.startswith("budget: ")]
+    assert not (folder / "results").exists()
 
 
-def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> None:
-    done = rnnbench("profile", "tiny.toml", "--budget", "1s", cwd=folder)
-    assert done.returncode == 2
-    assert re.search(r": no case was measured within the budget, .*; at least --budget \d+s is needed$", done.stderr)
-    assert not (folder / "reports").exists()
+def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None:
+    done = rnnbench("run", "tiny.toml", "--precision", "0.01%", "--budget", "25s", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    *_, note, to_continue, run = done.stdout.splitlines()
+    assert re.fullmatch(r"precision: ±0\.01% was not reached in \d of \d groups?", note)
+    assert re.fullmatch(rf"To continue: rnnbench run tiny.toml --resume {run} --budget \d+[smh]", to_continue)
+    longer = rnnbench(*to_continue.split()[3:5], "--resume", run, "--budget", "26s", cwd=folder)
+    assert longer.returncode == 0, longer.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,36 +1,56 @@
 """What a budget that was too small left out, and how much time would have been enough, judged by how far it got."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.ceilings import place_of
 from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
 from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.store.records import NOT_REACHED, Measurement
+from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
-from rnnbench.text import plural
+from rnnbench.text import plural, rounded_up
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
+CEILINGS_SECONDS = 1.0  # of the limits of the machine, for each dtype and number of threads; often more
 ROOM = 1.5  # a case takes this many times the seconds of its windows, with all that is not timed
 
 
-def shortfall(info: RunInfo, runner: Runner) -> list[str]:
-    """Notes about what a finished run lacks of what was asked, and the time that would have been enough for it."""
-    known = runner.measurements
+def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
+    """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
+    known, spent = runner.measurements, info.seconds or 0.0
     if all(measurement.status in ("failed", "skipped") for measurement in known.values()):
-        return []  # no time would have been enough
+        return info  # no time would have been enough
     unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
-    if not unreached:
-        needed = runner.time_needed
-        if notes := wider_than_asked(runner.missed, len(runner.groups), runner.settings, needed):
-            return notes
-        return [f"{BUDGET}it ended the run; {needed.more('for all replicates')}"] if needed else []
-    needed = enough(info, known, runner.case_seconds)
-    text = f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {'was' if unreached == 1 else 'were'} not reached"
+    needed = runner.time_needed
     if needed is not None:
-        more = TimeNeeded(needed.seconds - (info.seconds or 0.0), needed.is_least)
-        text += f"; {more.more('to time all')}"
-    return [*wider_than_asked(runner.missed, len(runner.groups), runner.settings), text]
+        needed = TimeNeeded(spent + needed.seconds, needed.is_least)
+    notes = wider_than_asked(runner.missed, len(runner.groups), runner.settings)
+    if unreached:
+        needed = enough(info, known, runner.case_seconds)
+        were = "was" if unreached == 1 else "were"
+        notes += [f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {were} not reached"]
+    elif needed is not None and not notes:
+        notes = [f"{BUDGET}it ended the run before its last replicate"]
+    return replace(info, notes=[*info.notes, *notes], seconds_needed=None if needed is None else needed.seconds)
+
+
+class TooShort(UserError):
+    """A budget ends before anything can be timed; `seconds` is the least that may be enough."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the budget is too short: a single replicate takes about {rounded_up(seconds)} here")
+        self.seconds = seconds
+
+
+def least_seconds(groups: Sequence[Group], settings: Settings, start: RunStart) -> float:
+    """Seconds in which a run that has just started its first worker may time a group once, in another worker."""
+    places = len({place_of(group.workload) for group in groups if group.workload.device not in start.unusable})
+    fewest = min(len(group.cases) for group in groups)
+    return 2 * start.worker_seconds + places * CEILINGS_SECONDS + fewest * settings.windows * settings.window_seconds
 
 
 def without_shortfall(notes: Sequence[str]) -> list[str]:
@@ -47,14 +67,9 @@ def wider_than_asked(
     """
     if not missed or settings.precision is None:
         return []
-    have = "has" if missed == 1 else "have"
-    target = f"±{100 * settings.precision:.3g}%"
-    text = f"{PRECISION}{missed:,} of {plural(groups, 'group')} {have} a ratio that is not known within {target}"
-    if needed is None:
-        return [text]
-    each = "in each job, " if jobs > 1 else ""
-    wanted = f"{each}for the replicates that are still wanted, at most {settings.max_replicates:,} in all"
-    return [f"{text}; {needed.more(wanted)}"]
+    text = f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"
+    more = "" if needed is None else f"; {needed.more('in each job' if jobs > 1 else '')}"
+    return [text + more]
 
 
 def enough(
@@ -75,8 +90,9 @@ def enough(
     at_work = stages["observing"] - start  # another worker starts there
     is_least = not observed
     case_seconds = max(0.0, at_work) / observed if observed else 0.0
-    before, calibrating = stages["ceilings"] + case_seconds * cases, case_seconds * cases
+    observing = calibrating = case_seconds * cases
     windows = settings.windows * settings.window_seconds
     replicate = start + cases * (visit_seconds or (windows if is_least else ROOM * windows))
     timing = calibrating + settings.replicates * replicate
-    return TimeNeeded(info.seconds + start + max(before / OBSERVING_SHARE, before + timing), is_least)
+    before = info.seconds + start + stages["ceilings"]
+    return TimeNeeded(before + max(observing / OBSERVING_SHARE, observing + timing), is_least)

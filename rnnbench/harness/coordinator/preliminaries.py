@@ -22,8 +22,8 @@ from rnnbench.suite_file import Settings
 
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
 LONG_SECONDS = 60.0
-OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
-ENERGY_SHARE = 0.2  # of the budget that is left then
+OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is for timing what was observed by then
+ENERGY_SHARE = 0.2  # of the budget that is left after that
 
 
 class Preliminaries:
@@ -66,6 +66,7 @@ class Preliminaries:
         try:
             passes = CEILING_PASSES if end - now >= LONG_SECONDS else 1
             self._stage("ceilings", partial(self._measure_ceilings, passes, on_ceilings))
+            now = self._now()
             until = now + OBSERVING_SHARE * (end - now)
             self._stage("observing", lambda: self._observe(until, on_done))
             now = self._now()

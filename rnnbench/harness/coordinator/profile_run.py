@@ -21,6 +21,8 @@ from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
 MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
+LEAST_SECONDS = 5.0  # for the profile of a case; in less there are too few rounds
+BESIDE_SECONDS = 2.0  # of these pass before and after the rounds: torch's profiler, replays, the trace
 
 
 def profile_run(
@@ -37,8 +39,9 @@ def profile_run(
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
     A profile that fails keeps its row, with the reason. A profile for which `is_fitting` is false is taken again while
-    there is time: the machine was busier or less busy than in the run. Raises UserError if nothing was measured or the
-    folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
+    there is time: the machine was busier or less busy than in the run. Each case gets an equal part of the time that is
+    left; if that is too little, fewer cases are profiled, and `on_progress` says so first. Raises UserError if nothing
+    was measured or the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()
     cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
@@ -51,19 +54,22 @@ def profile_run(
     profiles: dict[str, Profile] = {}
     asker = Asker(settings, partial(start_worker, PROFILER))
 
-    def taken(case: Case) -> Profile:
-        if now() >= until:
+    def taken(case: Case, waiting: int) -> Profile:
+        left = until - now()
+        if left < LEAST_SECONDS:
             return Profile(case.key, "failed", NOT_REACHED)
-        request = building.profile(case, str(path.resolve()), settings.window_seconds)
+        seconds = None if math.isinf(left) else max(LEAST_SECONDS, left / waiting) - BESIDE_SECONDS
+        request = building.profile(case, str(path.resolve()), settings.window_seconds, seconds)
         return _profile(case, asker.ask(request, measuring_cores(case.workload.cores)))
 
     try:
         with compiler_cache():
-            waiting = cases
+            waiting, notice = cases, _too_many(len(cases), until - now())
             for attempt in range(1 + MAX_AGAIN):
                 for number, case in enumerate(waiting):
-                    on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None))
-                    profile = taken(case)
+                    on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None, notice=notice))
+                    notice = ""
+                    profile = taken(case, len(waiting) - number)
                     if profile.works or not attempt:
                         profiles[case.key] = folder.add_profile(profile)
                 waiting = [case for case in cases if profiles[case.key].works and not is_fitting(profiles[case.key])]
@@ -76,6 +82,16 @@ def profile_run(
         asker.close()
         folder.close()
     return profiles
+
+
+def _too_many(cases: int, left: float) -> str:
+    """Say how many cases can be profiled in the time that is left, if not all."""
+    if cases * LEAST_SECONDS <= left:
+        return ""
+    return (
+        f"there is time for {max(0, int(left // LEAST_SECONDS)):,} of {plural(cases, 'profile')}, each of which takes "
+        f"{LEAST_SECONDS:.0f} s or more; choose fewer cases with --only, or give a larger --budget"
+    )
 
 
 def _profile(case: Case, reply: ProfileReply | FailedReply) -> Profile:

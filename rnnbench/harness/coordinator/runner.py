@@ -25,7 +25,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.planner import Planner, has_ratio
+from rnnbench.harness.turns.planner import Planner, has_ratio, outlook
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.harness.turns.schedule import sweeps_in_turn
@@ -70,6 +70,7 @@ class Runner:
         self._folder = folder
         self._on_progress = on_progress
         self._on_ceilings = on_ceilings
+        self._notice = ""  # for the next display of progress
         self._start_worker = start_worker
         self._now = now
         self._began = start.began - state.seconds
@@ -106,6 +107,8 @@ class Runner:
             self.notes += self.preliminaries.notes
             while chosen := self._planner.next_visits(self._left):
                 self._replicate(chosen)
+                if self.replicates == 1:  # the first that counts
+                    self._notice = outlook(self._planner, self.settings, self.seconds)
             for case in cases_of(self.groups):  # that the budget left out
                 if self.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
@@ -160,14 +163,17 @@ class Runner:
         for group in self._visits:
             left = self._left
             seconds_left = self._planner.seconds_left(self._visits[self._done :], left)
-            self._on_progress(Progress(self.replicates + 1, self._done, len(self._visits), seconds_left))
+            notice, self._notice = self._notice, ""
+            self._on_progress(Progress(self.replicates + 1, self._done, len(self._visits), seconds_left, notice=notice))
             if left is not None and left < 0:
                 break
             started = self._now()
             while (windows := self._visit(group)) is None:
                 self._close()
                 self._start()
-            self._planner.add_visit(group, self._now() - started, log_seconds(windows))
+            halves = windows[: len(windows) // 2], windows[len(windows) // 2 :]
+            took = self._now() - started
+            self._planner.add_visit(group, took, log_seconds(windows), [log_seconds(half) for half in halves])
             self._done += 1
             self._sample("visit", group.workload.device)
         self._measure_ceilings_again()

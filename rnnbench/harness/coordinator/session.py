@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.budget import shortfall, without_shortfall
+from rnnbench.harness.coordinator.budget import TooShort, least_seconds, with_shortfall, without_shortfall
 from rnnbench.harness.coordinator.resume import (
     OtherMachine,
     RunState,
@@ -46,12 +46,16 @@ def run_suite(
 ) -> Path:
     """Measure a suite into a new folder below `out`, and return the folder.
 
-    Raises NoDevice, before anything is written, if no case has its device. Raises UserError if `out` can't be written
+    Raises NoDevice, before anything is written, if no case has its device, and TooShort if the budget can't be enough
+    for a single replicate of a group. Raises UserError if `out` can't be written
     or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
     with started(groups, settings) as start:
         if all(group.workload.device in start.unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
+        least = least_seconds(groups, settings, start)
+        if settings.budget_seconds is not None and settings.budget_seconds < least:
+            raise TooShort(least)
         info = RunInfo.begin(
             suite=suite.name,
             description=suite.content.description,
@@ -143,8 +147,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
             raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
             ended = _ended(info, runner, status)
-            lacks = shortfall(ended, runner) if status == "finished" and not is_part else []
-            folder.write_info(replace(ended, notes=[*ended.notes, *lacks]))
+            folder.write_info(with_shortfall(ended, runner) if status == "finished" and not is_part else ended)
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 
@@ -155,6 +158,7 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
         info,
         status=status,
         seconds=round(runner.seconds, 1),
+        seconds_needed=None,
         replicates=runner.replicates,
         ceilings=runner.ceilings.to_json(),
         stage_seconds=runner.preliminaries.stage_seconds,

@@ -4,6 +4,7 @@ The reported times are not taken under a profiler. How much a profiler slows the
 """
 
 import hashlib
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,12 +41,16 @@ def profile(
     *,
     rounds: int = ROUNDS,
     window_seconds: float = WINDOW_SECONDS,
+    seconds: float | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    now: Callable[[], float] = time.monotonic,
 ) -> Profile:
     """Find out where the time of a call goes; traces and stacks are written into `folder`, if one is given.
 
-    Raises any error of the call. `notes` says which parts of the profile are missing.
+    With `seconds`, fewer rounds are taken if these would take longer, at least one. Raises any error of the call.
+    `notes` says which parts of the profile are missing.
     """
+    until = None if seconds is None else now() + seconds
     with subject.call.mode():
         subject.call.call()  # lazy set-up
     listed = None if subject.opaque else listing(_with_visible_operators(subject))
@@ -65,9 +70,8 @@ def profile(
         replicates=rounds, max_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
-    times = _times(
-        subject, [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)], on_progress
-    )
+    groups = [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)]
+    times = _times(subject, groups, on_progress, until, now)
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if program is None else steps_of(program)),
@@ -93,21 +97,23 @@ def _times(
     subject: ProfiledCall,
     groups: Iterable[tuple[dict[str, TimedCall], Settings]],
     on_progress: Callable[[Progress], None],
+    until: float | None,
+    now: Callable[[], float],
 ) -> dict[str, tuple[float, ...]]:
     """Seconds of each arm, one value for each round.
 
-    Each group has rounds of its own, because the slowest arm's call sets the block length for all arms of a round.
+    Each group has rounds of its own, because the slowest arm's call sets the block length for all arms of a round. Each
+    has an equal part of the time that is left.
     """
-    rounds = [
-        LiveRounds(subject.device, arms, next(iter(arms)), settings, on_progress=on_progress)
-        for arms, settings in groups
-        if arms
-    ]
-    return {
-        arm: tuple(times.low for times in of_rounds)
-        for live_rounds in rounds
-        for arm, of_rounds in live_rounds.run().times.items()
-    }
+    times: dict[str, tuple[float, ...]] = {}
+    waiting = [(arms, settings) for arms, settings in groups if arms]
+    for number, (arms, settings) in enumerate(waiting):
+        deadline = None if until is None else now() + max(0.0, until - now()) / (len(waiting) - number)
+        rounds = LiveRounds(
+            subject.device, arms, next(iter(arms)), settings, deadline=deadline, on_progress=on_progress, now=now
+        )
+        times |= {arm: tuple(each.low for each in of_arm) for arm, of_arm in rounds.run().times.items()}
+    return times
 
 
 def _with_visible_operators(subject: ProfiledCall) -> TimedCall:

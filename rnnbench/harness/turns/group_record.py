@@ -37,7 +37,7 @@ class GroupRecord:
         """The largest half-width of any case's 95% interval, in logarithms, expected from the spread seen so far."""
         if not self.log_ratios:
             return 0.0 if self.seconds else math.inf
-        return math.inf if math.isnan(self.spread) else self.spread * _half_width(self.visits)
+        return math.inf if math.isnan(self.spread) else self.spread * half_width(self.visits)
 
     @property
     def expected_spread(self) -> float:
@@ -69,7 +69,7 @@ def estimate_spreads(records: Sequence[GroupRecord]) -> None:
         record.spread = math.nan
     for (record, ratios), interval in zip(samples, estimates_of([ratios for _, ratios in samples]), strict=True):
         if len(ratios) > 1:
-            spread = (interval.upper - interval.lower) / 2 / _half_width(len(ratios))
+            spread = (interval.upper - interval.lower) / 2 / half_width(len(ratios))
             record.spread = spread if math.isnan(record.spread) else max(spread, record.spread)
 
 
@@ -104,7 +104,7 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
             range(most),
             True,
             lo=needed,
-            key=lambda visits: not _is_early(visits, record, settings) and _half_width(visits) * spread <= goal,
+            key=lambda visits: not _is_early(visits, record, settings) and half_width(visits) * spread <= goal,
         )
     return needed - record.visits
 
@@ -121,6 +121,6 @@ def visits_needed(record: GroupRecord, settings: Settings) -> tuple[int, bool]:
 
 
 @cache
-def _half_width(replicates: int) -> float:
+def half_width(replicates: int) -> float:
     """Half-width of Student's 95% interval, in standard deviations."""
     return t_quantile(0.975, replicates - 1) / math.sqrt(replicates) if replicates > 1 else math.inf

@@ -13,11 +13,11 @@ class TimeNeeded:
     seconds: float
     is_least: bool  # something that takes time has not been seen yet: it takes at least this long
 
-    def more(self, purpose: str) -> str:
+    def more(self, purpose: str = "") -> str:
         """`about 4 min more would be enough for these`, or `at least 4 min more is needed for these`."""
         if self.is_least:
-            return f"at least {rounded_up(self.seconds)} more is needed {purpose}"
-        return f"about {rounded_up(self.seconds)} more would be enough {purpose}"
+            return f"at least {rounded_up(self.seconds)} more is needed {purpose}".rstrip()
+        return f"about {rounded_up(self.seconds)} more would be enough {purpose}".rstrip()
 
 
 def longest(needed: Sequence[TimeNeeded]) -> TimeNeeded | None:

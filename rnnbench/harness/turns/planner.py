@@ -1,13 +1,16 @@
 """Decide which groups get another replicate, and estimate how long that takes."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from rnnbench.harness.turns.group_record import (
+    MIN_FOR_PRECISION,
     GroupRecord,
     estimate_spreads,
+    half_width,
     is_wide,
     visits_needed,
     visits_to_come,
@@ -17,6 +20,11 @@ from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Measurement, Workload
 from rnnbench.suite_file import Settings
+from rnnbench.text import rounded_up
+
+PROCESS_SPREAD = 0.006  # standard deviation of log-ratios from process to process on a quiet machine
+NOISY = 0.02  # two standard deviations of a log-ratio
+MEDIAN_DEVIATION = 0.6745  # of a normal distribution, over its standard deviation
 
 
 class Planner:
@@ -38,14 +46,21 @@ class Planner:
         self._seconds_to_come = 0.0
         self._one_of_each = 0.0
         self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
+        self._differences: list[float] = []  # of each log-ratio between the two halves of a visit
         self._is_judged = True  # whether the spread of every group includes its last visit
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
-    def add_visit(self, group: Group, seconds: float, log_seconds: Mapping[str, float]) -> None:
-        """Record a visit: its duration, and the log of each measured case's time."""
+    def add_visit(
+        self,
+        group: Group,
+        seconds: float,
+        log_seconds: Mapping[str, float],
+        halves: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        """Record a visit: its duration, and the log of each measured case's time, in all and in each half of it."""
         record = self._records[group.workload]
         self._leave(group, record)
         record.dead = not log_seconds
@@ -54,6 +69,9 @@ class Planner:
         basis = record.basis
         ratios = {} if basis is None else {case: value - log_seconds[basis] for case, value in log_seconds.items()}
         record.add(seconds, ratios)
+        if basis is not None and all(half.keys() == log_seconds.keys() for half in halves):
+            of_halves = [[half[case] - half[basis] for case in log_seconds if case != basis] for half in halves]
+            self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
         self._enter(group, record)
         self._is_judged = False
 
@@ -105,6 +123,17 @@ class Planner:
             return None
         seconds = sum(cost * visits for cost, visits, _ in short) + most * fmean(self._start_seconds)
         return TimeNeeded(seconds, is_least=not self._later or any(is_least for *_, is_least in short))
+
+    def noise(self) -> float:
+        """The spread of log-ratios over replicates, at least, judged by the halves of visits; NaN if not known."""
+        if not self._differences:
+            return math.nan
+        within = median(self._differences) / MEDIAN_DEVIATION / 2  # half as much: a ratio is the mean of two halves
+        return math.hypot(PROCESS_SPREAD, within)
+
+    def replicate_seconds(self) -> float:
+        """Expected seconds of a replicate of all groups."""
+        return fmean(self._start_seconds) + sum(self._cost(group) for group in self._groups)
 
     def case_seconds(self) -> float | None:
         """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
@@ -165,6 +194,29 @@ class Planner:
     def _usual_cost(self) -> float:
         """Expected seconds of a visit to a group that was not visited yet."""
         return self._one_of_each / len(self._later) if self._later else 0.0
+
+
+def outlook(planner: Planner, settings: Settings, spent: float) -> str:
+    """Say after the first replicate, which ended after `spent` seconds, whether the budget will do.
+
+    Empty if no precision was asked for, or if nothing can be compared.
+    """
+    noise, budget = planner.noise(), settings.budget_seconds
+    if settings.precision is None or math.isnan(noise):
+        return ""
+    target, replicates = f"±{100 * settings.precision:.3g}%", max(settings.replicates, MIN_FOR_PRECISION)
+    while replicates < settings.max_replicates and half_width(replicates) * noise > math.log1p(settings.precision):
+        replicates += 1
+    needed = spent + (replicates - 1) * planner.replicate_seconds()
+    is_enough = half_width(replicates) * noise <= math.log1p(settings.precision)
+    told = f"{target} will take about {rounded_up(needed)}"
+    if not is_enough:
+        told = f"{target} will not be reached in {settings.max_replicates:,} replicates"
+    if budget is not None and is_enough and needed <= budget:
+        return f"{told}, within the budget of {budget:g} s"
+    varies = f"a ratio varies by ±{200 * noise:.0f}% between replicates"
+    noisy = f"this machine is noisy today ({varies}): " if 2 * noise > NOISY else ""
+    return f"{noisy}{told}" + ("" if budget is None else f"; going on to the budget of {budget:g} s")
 
 
 def has_ratio(group: Group, measurements: Mapping[str, Measurement]) -> bool:

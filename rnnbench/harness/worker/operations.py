@@ -202,7 +202,8 @@ class Operations:
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model to profile")
         device = devices.open_device(built.case.workload.device)
-        found = profile(of_built(built, device), Path(request["folder"]), window_seconds=request["window_seconds"])
+        limits = {name: request[name] for name in ("window_seconds", "seconds")}
+        found = profile(of_built(built, device), Path(request["folder"]), **limits)
         return ProfileReply(ok=True, profile=found.to_json())
 
 

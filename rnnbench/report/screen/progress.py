@@ -24,10 +24,10 @@ def shown_progress() -> Iterator[ShowRun]:
     """Yield a function that shows each step of a run; on a terminal, its bar disappears at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(console)
+        yield _with_notices(console, _lines(console))
         return
     with _bar(console, "starting the first worker", lambda step: _stage(step, "replicate")) as show:
-        yield show
+        yield _with_notices(console, show)
 
 
 @contextmanager
@@ -36,9 +36,12 @@ def shown_profiling() -> Iterator[ShowRun]:
     console = Console(stderr=True)
     if console.is_terminal:
         with _bar(console, "starting a worker", lambda step: "profiling") as show:
-            yield show
-    else:
-        yield lambda step: None if step.visits_done else console.print(f"profiling: {plural(step.visits, 'case')}")
+            yield _with_notices(console, show)
+        return
+    yield _with_notices(
+        console,
+        lambda step: None if step.visits_done else console.print(f"profiling: {plural(step.visits, 'case')}"),
+    )
 
 
 @contextmanager
@@ -75,6 +78,17 @@ def shown_points(*, is_wanted: bool = True) -> Iterator[Callable[[int, int], Sho
                 )
             )
         )
+
+
+def _with_notices(console: Console, show: ShowRun) -> ShowRun:
+    """Show each step, and print its notice on a line that stays."""
+
+    def noticed(step: RunProgress) -> None:
+        if step.notice:
+            console.print(step.notice, soft_wrap=True, highlight=False, markup=False)
+        show(step)
+
+    return noticed
 
 
 @contextmanager

@@ -3,11 +3,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rnnbench.harness.coordinator.budget import enough, shortfall, wider_than_asked, without_shortfall
+from rnnbench.harness.coordinator.budget import (
+    enough,
+    least_seconds,
+    wider_than_asked,
+    with_shortfall,
+    without_shortfall,
+)
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.folder import RunFolder
@@ -44,16 +51,16 @@ def seconds(needed: TimeNeeded | None) -> float:
 
 
 def test_what_is_enough_follows_from_what_was_seen() -> None:
-    # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s, with the ceilings 11 s: half of 22 s.
-    # 9 s for the past and a start, 11 s before timing, 10 s for calibration, and five replicates of 2 + 6 s.
+    # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s. 9 s for the past and a start, 1 s of
+    # ceilings, 10 s for observing, 10 s for calibration, and five replicates of 2 + 6 s.
     assert seconds(cut_off(100, 20)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.06))
 
 
 def test_half_of_a_budget_is_for_observing() -> None:
-    assert seconds(cut_off(1, 1)) == pytest.approx(7 + 2 + max(2 * (1 + 2), 1 + 2 + 2 + 5 * (2 + 0.06)))
+    assert seconds(cut_off(1, 1)) == pytest.approx(7 + 2 + 1 + max(2 * 2, 2 + 2 + 5 * (2 + 0.06)))
     longer = STAGES | {"observing": 100.0}
     assert seconds(cut_off(20, 10, 103.0, longer)) == pytest.approx(
-        103 + 2 + max(2 * (1 + 196), 1 + 196 + 196 + 5 * (2 + 1.2))
+        103 + 2 + 1 + max(2 * 196, 196 + 196 + 5 * (2 + 1.2))
     )
 
 
@@ -97,48 +104,41 @@ def ran(parent: Path, seconds: Callable[[str], float] = lambda key: 0.05, **sett
     return replace(info, stage_seconds=runner.preliminaries.stage_seconds), runner
 
 
-def seconds_in(note: str) -> float:
-    size, unit = re.search(r"(?:about|at least) (\d+) (s|min) more", note).groups()  # type: ignore[union-attr]
-    return float(size) * (60 if unit == "min" else 1)
+def needed(info: RunInfo) -> float:
+    assert info.seconds_needed is not None
+    return info.seconds_needed
 
 
 @pytest.mark.parametrize("budget", [12.0, 15.0])
-def test_a_budget_as_much_larger_as_the_note_says_is_enough(tmp_path: Path, budget: float) -> None:
-    info, runner = ran(tmp_path, budget_seconds=budget)
-    [note] = shortfall(info, runner)
-    assert re.fullmatch(r"budget: it ended the run; about \d+ s more would be enough for all replicates", note)
-    info, runner = ran(tmp_path, budget_seconds=budget + seconds_in(note))
+def test_a_budget_as_large_as_the_run_says_is_enough(tmp_path: Path, budget: float) -> None:
+    info = with_shortfall(*ran(tmp_path, budget_seconds=budget))
+    assert info.notes == ["budget: it ended the run before its last replicate"]
+    info, runner = ran(tmp_path, budget_seconds=needed(info) + 1.0)
     assert runner.replicates == 6
-    assert shortfall(info, runner) == []
+    assert with_shortfall(info, runner) == info
 
 
 def test_where_precision_is_the_aim_the_note_follows_from_the_spread_that_was_seen(tmp_path: Path) -> None:
     info, runner = ran(tmp_path, budget_seconds=25.0, precision=0.003)
     assert 3 <= runner.replicates < 15
-    [note] = shortfall(info, runner)
+    info = with_shortfall(info, runner)
+    [note] = info.notes
     # How many depends on the order in which threads draw their noise.
-    beginning = (
-        r"precision: [1-4] of 4 groups (has|have) a ratio that is not known within ±0\.3%; about \d+ (s|min) more "
-    )
-    assert re.fullmatch(
-        beginning + "would be enough for the replicates that are still wanted, at most 100 in all", note
-    )
-    _, longer = ran(tmp_path, budget_seconds=25.0 + 1.3 * seconds_in(note), precision=0.003)
+    assert re.fullmatch(r"precision: ±0\.3% was not reached in [1-4] of 4 groups", note)
+    _, longer = ran(tmp_path, budget_seconds=1.3 * needed(info), precision=0.003)
     assert longer.missed < 4
 
 
-def test_with_too_few_replicates_to_see_a_spread_the_note_names_the_least(tmp_path: Path) -> None:
-    [note] = shortfall(*ran(tmp_path, budget_seconds=8.0, precision=0.004))
-    assert "±0.4%; at least " in note
-
-
 def test_a_run_that_lacks_nothing_has_no_note(tmp_path: Path) -> None:
-    assert shortfall(*ran(tmp_path)) == []
+    info, runner = ran(tmp_path)
+    assert with_shortfall(info, runner) == info
 
 
 def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
-    [note] = shortfall(*ran(tmp_path, lambda key: 0.5, budget_seconds=6.0))
-    assert re.fullmatch(r"budget: \d of 8 cases were not reached; about \d min more would be enough to time all", note)
+    info = with_shortfall(*ran(tmp_path, lambda key: 0.5, budget_seconds=6.0))
+    [note] = info.notes
+    assert re.fullmatch(r"budget: \d of 8 cases were not reached", note)
+    assert needed(info) > 6.0
 
 
 def test_what_a_run_lacked_is_forgotten_when_it_goes_on() -> None:
@@ -146,10 +146,10 @@ def test_what_a_run_lacked_is_forgotten_when_it_goes_on() -> None:
     assert without_shortfall(notes) == ["a worker was lost"]
 
 
-@pytest.mark.parametrize(("missed", "words"), [(0, []), (1, "1 of 4 groups has a"), (3, "3 of 4 groups have a")])
+@pytest.mark.parametrize(("missed", "words"), [(0, []), (1, "1 of 4 groups"), (3, "3 of 4 groups")])
 def test_groups_that_are_less_precise_than_asked_are_counted(missed: int, words: Any) -> None:
     notes = wider_than_asked(missed, 4, Settings(precision=0.025))
-    assert notes == (words and [f"precision: {words} ratio that is not known within ±2.5%"])
+    assert notes == (words and [f"precision: ±2.5% was not reached in {words}"])
 
 
 @dataclass
@@ -168,9 +168,9 @@ def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
     cases = [case for group in GROUPS for case in group.cases]
     info = RunInfo("test", "", {}, "", "", {})
     failed = {case.key: Measurement(case, "failed", "it raises") for case in cases}
-    assert shortfall(info, EndedRunner(failed)) == []  # type: ignore[arg-type]
+    assert with_shortfall(info, EndedRunner(failed)) == info  # type: ignore[arg-type]
     one_left = failed | {cases[0].key: Measurement(cases[0], "measured")}
-    [note] = shortfall(info, EndedRunner(one_left))  # type: ignore[arg-type]
+    [note] = with_shortfall(info, EndedRunner(one_left)).notes  # type: ignore[arg-type]
     assert note.startswith("budget: it ended the run")
 
 
@@ -182,3 +182,32 @@ def test_groups_without_a_ratio_have_none_that_is_imprecise(tmp_path: Path) -> N
         if measurement.case.is_reference:
             runner._recorder.measurements[key] = replace(measurement, status="failed", reason="it raises")
     assert runner.missed == 0
+
+
+def told(parent: Path, spread: float, **settings: Any) -> list[str]:
+    """What the user hears meanwhile; the time of a case varies by `spread` from turn to turn."""
+    noise, notices = random.Random(1), list[str]()
+    workers = FakeWorkers(seconds=lambda key: 0.05 * (1 + spread * noise.random()))
+    folder = RunFolder.create(parent, "test")
+    chosen = Settings(**({"replicates": 2, "windows": 4, "window_seconds": 0.01, "precision": 0.02} | settings))
+    run_into(folder, GROUPS, chosen, on_progress=lambda step: notices.append(step.notice), workers=workers, seed=1)
+    folder.close()
+    return list(filter(None, notices))
+
+
+def test_after_the_first_replicate_the_user_hears_once_whether_the_budget_will_do(tmp_path: Path) -> None:
+    [enough_time] = told(tmp_path / "quiet", 0.001, budget_seconds=300.0)
+    assert re.fullmatch(r"±2% will take about \d+ (s|min), within the budget of 300 s", enough_time)
+    [noisy] = told(tmp_path / "noisy", 0.3, budget_seconds=40.0)
+    assert re.fullmatch(
+        r"this machine is noisy today \(a ratio varies by ±\d+% between replicates\): ±2% will (take about \d+ min|not "
+        r"be reached in 20 replicates); going on to the budget of 40 s",
+        noisy,
+    )
+    assert told(tmp_path / "no target", 0.3, precision=None, budget_seconds=40.0) == []
+
+
+def test_the_least_seconds_are_those_of_two_starts_and_one_visit() -> None:
+    start: Any = SimpleNamespace(worker_seconds=2.0, unusable={})
+    places = len({(group.workload.dtype, group.workload.threads) for group in GROUPS})
+    assert least_seconds(GROUPS, SETTINGS, start) == pytest.approx(2 * 2.0 + places * 1.0 + 2 * 4 * 0.01)

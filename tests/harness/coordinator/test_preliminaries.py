@@ -65,6 +65,11 @@ def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> Non
     assert workers.are_closed
 
 
+def test_cases_are_observed_although_the_ceilings_took_half_of_the_budget(tmp_path: Path) -> None:
+    frame, *_ = run(tmp_path, left=5.0, taking={"ceiling": 3.0})
+    assert frame["parameters"].tolist() == [7, 7, 7]
+
+
 def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_path: Path) -> None:
     seen: list[str] = []
     workers = FakeWorkers(lambda message: seen.append(message["op"]))

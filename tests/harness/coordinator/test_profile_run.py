@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.profile_run import profile_run
+from rnnbench.harness.coordinator.profile_run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile
@@ -26,13 +26,18 @@ TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "prof
 def nothing(message: dict[str, Any]) -> None: ...
 
 
-def profiled(
+def profiled(path: Path, fault: Fault = nothing, **options: Any) -> dict[str, Profile]:
+    return clocked(path, fault, **options)[0]
+
+
+def clocked(
     path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **options: Any
-) -> dict[str, Profile]:
-    """Profile on workers that take one second for each profile."""
+) -> tuple[dict[str, Profile], float]:
+    """The profiles of workers that take all the time that each is given, and some beside it; and the seconds in all."""
 
     def spend(message: dict[str, Any]) -> None:
-        workers.clock.seconds += message["op"] == "profile"
+        if message["op"] == "profile":
+            workers.clock.seconds += BESIDE_SECONDS + (message["seconds"] or 60.0)
         fault(message)
 
     def reply(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
@@ -41,9 +46,11 @@ def profiled(
         return reply | {"profile": Profile(Case.from_axes(message["case"]).key, times=TIMES).to_json()}
 
     workers = FakeWorkers(spend, edit=reply)
-    return profile_run(
+    before = workers.clock()
+    taken = profile_run(
         path, path, Settings(), start_worker=workers, now=workers.clock, on_progress=on_progress, **options
     )
+    return taken, workers.clock() - before
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_cou
 
 
 def test_a_profile_that_does_not_fit_stays_if_no_time_is_left_or_the_next_one_fails(run: Path) -> None:
-    profiles = profiled(run, is_fitting=lambda profile: False, left=START_SECONDS + 1.5)
+    profiles = profiled(run, is_fitting=lambda profile: False, left=START_SECONDS + 3 * LEAST_SECONDS)
     assert all(profile.works for profile in profiles.values())
     calls: list[Case] = []
 
@@ -96,9 +103,21 @@ def test_a_profile_that_does_not_fit_stays_if_no_time_is_left_or_the_next_one_fa
 
 
 def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
-    profiles = profiled(run, left=1.0)
+    steps: list[Progress] = []
+    profiles = profiled(run, on_progress=steps.append, left=1.5 * LEAST_SECONDS)
     assert profiles[LOOP.key].works
     assert profiles[REFERENCE.key] == Profile(REFERENCE.key, "failed", NOT_REACHED)
+    first, second = (step.notice for step in steps)
+    assert first.startswith("there is time for 1 of 2 profiles")
+    assert first.endswith("choose fewer cases with --only, or give a larger --budget")
+    assert not second
+
+
+@pytest.mark.parametrize("left", [8.0, 13.0, 30.0, 100.0])
+@pytest.mark.parametrize("fits", [False, True])
+def test_all_profiles_together_end_within_the_budget(run: Path, left: float, fits: bool) -> None:
+    _, seconds = clocked(run, is_fitting=lambda profile: fits, left=left)
+    assert seconds <= left + START_SECONDS + 0.1
 
 
 def test_ctrl_c_keeps_what_was_profiled(run: Path) -> None:

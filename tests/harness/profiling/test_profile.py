@@ -53,6 +53,12 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert all(parameter.grad is None for parameter in built.model.parameters()) or phase != "inference"
 
 
+def test_a_profile_without_time_takes_one_round_of_everything(tmp_path: Path) -> None:
+    subject = of_built(build(small.case("gru"), tmp_path), Cpu())
+    taken = profile(subject, rounds=5, window_seconds=0.0005, seconds=0.0)
+    assert {len(seconds) for seconds in taken.times.values()} == {1}
+
+
 def test_a_fused_layer_is_one_operator_and_has_no_causes(tmp_path: Path) -> None:
     taken = profile_of(build(small.reference_case("lstm", dtype="float32"), tmp_path))
     assert [operator.calls for operator in taken.operators if operator.category == "layer"] == [1]

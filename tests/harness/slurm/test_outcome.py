@@ -40,9 +40,7 @@ def test_the_jobs_that_were_less_precise_than_asked_say_how_much_time_each_needs
     info = replace(stored.INFO, environment={SLURM: {"options": {}}})
     [note] = summed_up(tmp_path, info, watch, SETTINGS, finished=True).notes
     found = re.fullmatch(
-        r"precision: 1 of 2 groups has a ratio that is not known within ±2%; about (.*) more would be enough "
-        r"in each job, for the replicates that are still wanted, at most 20 in all",
-        note,
+        r"precision: ±2% was not reached in 1 of 2 groups; about (.*) more would be enough in each job", note
     )
     assert found, note
     assert summed_up(tmp_path, info, watch, SETTINGS, finished=False).notes == []

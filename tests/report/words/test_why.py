@@ -14,7 +14,7 @@ from rnnbench.analysis.gaps.gap import Gap, call_time, of_profiled
 from rnnbench.analysis.gaps.rescaled import rescaled
 from rnnbench.report.words import why
 from rnnbench.report.words.units import TIMES
-from rnnbench.store.profiles import Cause, Operator, Products, Profile
+from rnnbench.store.profiles import Category, Cause, Operator, Products, Profile
 
 UNITS = {unit: size for size, unit in TIMES}
 ROUNDS = 4
@@ -35,7 +35,7 @@ def profiles(draw: Any) -> Profile:
         times["forward"] = draw(rounds(draw(st.floats(0.2, 1.1)) * call))
         if draw(st.booleans()):
             times["forward_backward"] = draw(rounds(draw(st.floats(0.5, 1.1)) * call))
-    kinds = ("products", "pointwise", "copies", "views")
+    kinds: tuple[Category, ...] = ("products", "pointwise", "copies", "views")
     operators = tuple(
         Operator(
             f"aten::{number}",
