@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench import load, summarize
 from rnnbench.cli.outcome import in_words, refuse_missing, refuse_no_profile, refuse_nothing
 from rnnbench.errors import UserError
-from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED
 from tests.doubles.commands import SUITE, rnnbench
@@ -37,7 +35,11 @@ def test_a_budget_that_can_not_fit_a_replicate_is_an_error_before_anything_is_wr
 
 
 def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None:
-    done = rnnbench("run", "tiny.toml", "--precision", "0.01%", "--budget", "25s", cwd=folder)
+    precise = "run", "tiny.toml", "--precision", "0.01%", "--budget", "25s"
+    done = rnnbench(*precise, cwd=folder)
+    assert "precision: ±0.01% was not reached in 2 of 2 groups; raise max_replicates, which is 2\n" in done.stdout
+    (folder / "tiny.toml").write_text(SUITE.replace("max_replicates = 2", "max_replicates = 1_000"))
+    done = rnnbench(*precise, cwd=folder)
     assert done.returncode == 0, done.stderr
     *_, note, to_continue, run = done.stdout.splitlines()
     assert re.fullmatch(r"precision: ±0\.01% was not reached in \d of \d groups?", note)

@@ -33,7 +33,9 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         needed = enough(info, known, runner.case_seconds)
         were = "was" if unreached == 1 else "were"
         notes += [f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {were} not reached"]
-    elif needed is not None and not notes:
+    elif needed is None:
+        notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
+    elif not notes:
         notes = [f"{BUDGET}it ended the run before its last replicate"]
     return replace(info, notes=[*info.notes, *notes], seconds_needed=None if needed is None else needed.seconds)
 
