@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
@@ -204,11 +205,11 @@ def outlook(planner: Planner, settings: Settings, spent: float) -> str:
     noise, budget = planner.noise(), settings.budget_seconds
     if settings.precision is None or math.isnan(noise):
         return ""
-    target, replicates = f"±{100 * settings.precision:.3g}%", max(settings.replicates, MIN_FOR_PRECISION)
-    while replicates < settings.max_replicates and half_width(replicates) * noise > math.log1p(settings.precision):
-        replicates += 1
+    target, goal = f"±{100 * settings.precision:.3g}%", math.log1p(settings.precision) / noise
+    least, most = max(settings.replicates, MIN_FOR_PRECISION), settings.max_replicates
+    replicates = bisect_left(range(max(least, most)), True, lo=least, key=lambda visits: half_width(visits) <= goal)
     needed = spent + (replicates - 1) * planner.replicate_seconds()
-    is_enough = half_width(replicates) * noise <= math.log1p(settings.precision)
+    is_enough = half_width(replicates) <= goal
     told = f"{target} will take about {rounded_up(needed)}"
     if not is_enough:
         told = f"{target} will not be reached in {settings.max_replicates:,} replicates"
