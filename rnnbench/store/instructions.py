@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 CounterName = Literal["callgrind", "perf_event"]
 Part = Literal["python", "dispatch", "kernels", "allocator"]
@@ -51,6 +51,7 @@ class InstructionCounts:
     functions: Mapping[FunctionName, int] = field(default_factory=dict)  # of the round with the fewest
     operators: Mapping[str, int] = field(default_factory=dict)  # calls of each torch operator, also by others
     allocator_calls: int = 0
+    between: int = 0  # how much the fewest instructions of several processes differ
 
     @property
     def outside(self) -> int:
@@ -72,8 +73,14 @@ class InstructionCounts:
 
     @property
     def spread(self) -> int:
-        """Instructions that the median round has more than the round with the fewest."""
-        return round(median(self.rounds) - self.outside)
+        """Instructions that the median round has more than the round with the fewest, or that processes differ by."""
+        return max(round(median(self.rounds) - self.outside), self.between)
+
+    def pooled(self, again: Self) -> Self:
+        """Return these counts with those of another process of the same code, whose difference is owed to chance."""
+        fewest = min(self, again, key=lambda each: each.outside)
+        between = max(self.between, abs(self.outside - again.outside))
+        return replace(fewest, rounds=(*self.rounds, *again.rounds), between=between)
 
     @property
     def parts(self) -> dict[Part, int]:

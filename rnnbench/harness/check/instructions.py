@@ -7,14 +7,16 @@ from typing import Literal, Self
 from rnnbench.analysis.comparison import Comparison, Finding, ordered, with_instructions
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.errors import UserError
+from rnnbench.groups import with_cases
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.instructions.counting import Counted, choose_counter
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.readings import Unavailable
-from rnnbench.store.records import Group
+from rnnbench.store.records import Case, Group
 from rnnbench.text import plural
 
+CONFIRMATIONS = 2  # times that a case is counted again if it seems to have changed
 InstructionsMode = Literal["show", "gate"]
 AVX2 = (
     "callgrind counts the instructions. It does not support AVX-512, so libraries use their AVX2 code: a change within "
@@ -45,13 +47,48 @@ class InstructionCheck:
             return cls(None, why_not=text)
 
     def count(self, runner: PairedRunner, groups: Sequence[Group], on_progress: Callable[[Progress], None]) -> None:
-        """Count the cases on both sides, if anything is counted."""
-        if self.counter is not None:
-            self.counted = runner.count(
-                groups,
-                self.counter,
-                lambda done, total: on_progress(Progress(runner.replicates, done, total, None, is_counting=True)),
-            )
+        """Count the cases on both sides, if anything is counted.
+
+        A change may be chance: where the interpreter's cache of methods has collisions, they differ between two
+        versions of a file. So a case that seems to have changed is counted again in other processes, and the change
+        must be larger than what the processes of a side differ by.
+        """
+        if self.counter is None:
+            return
+        self.counted = self._count(runner, groups, self.counter, on_progress)
+        for _ in range(CONFIRMATIONS):
+            if not (changed := with_cases(groups, self._seems_changed)):
+                return
+            again = self._count(runner, changed, self.counter, on_progress)
+            for side, by_case in again.items():
+                for key, new in by_case.items():
+                    old = self.counted[side][key]
+                    both = isinstance(old, str) or isinstance(new, str)
+                    self.counted[side][key] = (new if isinstance(new, str) else old) if both else old.pooled(new)
+
+    def _count(
+        self,
+        runner: PairedRunner,
+        groups: Sequence[Group],
+        counter: CounterName,
+        on_progress: Callable[[Progress], None],
+    ) -> dict[str, dict[str, Counted]]:
+        began = runner.seconds
+
+        def tell(done: int, total: int) -> None:
+            left = (runner.seconds - began) / done * (total - done) if done else None
+            on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
+
+        return runner.count(groups, counter, tell)
+
+    def _change(self, key: str) -> InstructionChange | None:
+        """The change of a case that was counted on both sides."""
+        base, head = (self.counted[side].get(key, "") for side in ("base", "head"))
+        return None if isinstance(base, str) or isinstance(head, str) else InstructionChange(base, head)
+
+    def _seems_changed(self, case: Case) -> bool:
+        change = self._change(case.key)
+        return change is not None and change.is_beyond
 
     def added(self, comparison: Comparison) -> Comparison:
         """The comparison with what was counted, and notes about what was not."""
@@ -61,10 +98,8 @@ class InstructionCheck:
         return replace(comparison, findings=findings, notes=(*comparison.notes, *self._notes()))
 
     def _with_change(self, finding: Finding) -> Finding:
-        base, head = (self.counted[side].get(finding.case.key, "") for side in ("base", "head"))
-        if isinstance(base, str) or isinstance(head, str):
-            return finding
-        return with_instructions(finding, InstructionChange(base, head), gate=self.is_gate)
+        change = self._change(finding.case.key)
+        return finding if change is None else with_instructions(finding, change, gate=self.is_gate)
 
     def _notes(self) -> list[str]:
         reasons: dict[str, list[str]] = {}  # reason -> the cases

@@ -153,14 +153,18 @@ def _now_and_then(show: ShowRun) -> ShowRun:
 
 
 def _lines(console: Console) -> ShowRun:
-    shown, is_counting = -1, False
+    shown, quarter = -1, 0
 
     def show(step: RunProgress) -> None:
-        nonlocal shown, is_counting
+        nonlocal shown, quarter
         if step.is_counting:
-            if not is_counting:
-                console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")
-            is_counting = True
+            if not step.visits_done:
+                console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'count')}")
+                quarter = 1
+            elif 4 * step.visits_done >= quarter * step.visits and step.visits_done < step.visits:
+                counted = f"{_stage(step, 'replicate')}: {step.visits_done} of {step.visits}"
+                console.print(", ".join(filter(None, [counted, time_left(step.seconds_left)])))
+                quarter += 1
         elif step.replicate == 0 > shown:
             shown = 0
             console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")

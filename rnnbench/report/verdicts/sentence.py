@@ -60,7 +60,7 @@ def _of_instructions(finding: Finding) -> str:
     if not change.is_beyond:
         return "As many instructions as before: memory, caches or the clock" if direction(finding) else ""
     agrees = direction(finding) == (1 if change.is_more else -1)
-    is_silent = finding.time_verdict is not None and not agrees and finding.verdict != "undecided"
+    is_silent = finding.time_verdict in ("regressed", "improved", "unchanged") and not agrees
     return f"{instruction_change(change)}{'; the time does not show it' if is_silent else ''}"
 
 

@@ -13,25 +13,35 @@ from rnnbench.harness.instructions.counting import Counted
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
+from rnnbench.store.records import Group
 from tests.doubles import workload as small
 
 CASES = [small.case("gru", batch_size=size) for size in (1, 2)]
+
+GROUPS = [Group(case.workload, (case,)) for case in CASES]
 
 
 class Runner:
     """Counts what the test sets."""
 
     replicates = 4
+    seconds = 10.0
 
     def __init__(self, base: list[Counted], head: list[Counted]) -> None:
         self._counted = {
             side: {case.key: each for case, each in zip(CASES, counts, strict=True)}
             for side, counts in (("base", base), ("head", head))
         }
+        self.again: dict[str, dict[str, Counted]] = {}  # what later processes count, if not the same
+        self.asked: list[list[str]] = []
 
     def count(self, groups: Any, counter: str, on_done: Callable[[int, int], None]) -> dict[str, dict[str, Counted]]:
+        self.asked.append([case.key for group in groups for case in group.cases])
+        self.seconds += 3.0
         on_done(1, 4)
-        return self._counted
+        counted = self._counted
+        self._counted = self.again or counted
+        return {side: {key: counted[side][key] for key in self.asked[-1]} for side in counted}
 
 
 def counts(total: int) -> InstructionCounts:
@@ -42,7 +52,7 @@ def checked(mode: Any, base: list[Counted], head: list[Counted]) -> Comparison:
     """Two unchanged cases with what was counted."""
     check = InstructionCheck.of(mode)
     runner: Any = Runner(base, head)
-    check.count(runner, [], lambda step: None)
+    check.count(runner, GROUPS, lambda step: None)
     findings = tuple(Finding(case, "unchanged", 0.025, time_verdict="unchanged") for case in CASES)
     return check.added(Comparison("mine", "main", "head", "paired", findings, ("a note",)))
 
@@ -103,5 +113,23 @@ def test_nothing_is_counted_unless_it_is_asked_for() -> None:
 def test_progress_says_that_instructions_are_counted() -> None:
     steps: list[Progress] = []
     runner: Any = Runner([counts(1), counts(1)], [counts(1), counts(1)])
-    InstructionCheck.of("show").count(runner, [], steps.append)
-    assert steps == [Progress(4, 1, 4, None, is_counting=True)]
+    InstructionCheck.of("show").count(runner, GROUPS, steps.append)
+    assert steps == [Progress(4, 1, 4, 9.0, is_counting=True)]
+
+
+def test_a_change_that_is_not_larger_than_that_of_equal_code_in_other_processes_is_chance() -> None:
+    check = InstructionCheck.of("gate")
+    runner: Any = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
+    runner.again = {"base": {CASES[1].key: counts(1000)}, "head": {CASES[1].key: counts(1000)}}
+    check.count(runner, GROUPS, lambda step: None)
+    assert runner.asked == [[case.key for case in CASES], [CASES[1].key]]  # only what seems to have changed
+    chance = Finding(CASES[1], "unchanged", 0.025, time_verdict="unchanged")
+    [found] = check.added(Comparison("mine", "main", "head", "paired", (chance,))).findings
+    assert found.verdict == "unchanged"
+    assert found.instructions is not None
+    assert (found.instructions.ratio, found.instructions.spread) == (1.0, 0.01)
+    slower: Any = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
+    check.count(slower, GROUPS, lambda step: None)
+    assert len(slower.asked) == 1 + instructions.CONFIRMATIONS
+    [found] = check.added(Comparison("mine", "main", "head", "paired", (chance,))).findings
+    assert found.verdict == "regressed"

@@ -55,6 +55,7 @@ def test_the_sentence_says_whether_the_time_agrees(snapshot: SnapshotAssertion) 
         "unchanged with as many instructions": with_change(SAME, None),
         "slower with a cause": with_change(finding("regressed", 1.051), PYTHON),
         "a gate": with_change(SAME, PYTHON, gate=True),
+        "a gate, and the time is undecided": with_change(OPEN, PYTHON, gate=True),
     }
     assert {kind: sentence.render(each) for kind, each in samples.items()} == snapshot
 
