@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.refusal import likely_cause
+from rnnbench.cells.foreign.refusal import last_exception, likely_cause
 from rnnbench.cells.states import State, each_tensor, leaves, tensor_names, tensors, to_cell
-from rnnbench.raised import place
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.phases import fixed_direction
@@ -35,10 +34,11 @@ def check_signature(built: Built) -> None:
             _check_whole(body.layer, built)
     except Exception as error:
         _say_if_other(body, built)
-        module = _module(body)
-        if isinstance(body, Cells) and (cause := likely_cause(module, built.input[0], tensors(_first_state(built))[0])):
-            found = f"{error_in_words(error)}{place(error)}"
-            raise CellError(f"{_name(body)} can't be called as a cell: {cause}. Its last exception: {found}") from error
+        is_cell, module = isinstance(body, Cells), _module(body)
+        input, state = (built.input[0], _first_state(built)) if is_cell else (built.input, built.layer_state)
+        if cause := likely_cause(module, input, tensors(state)[0] if is_cell else None):
+            found = last_exception(module, input, state) or error_in_words(error)
+            raise CellError(f"{_name(body)} can't be called: {cause}. Its last exception: {found}") from error
         raise
 
 

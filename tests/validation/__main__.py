@@ -129,6 +129,7 @@ BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "report-scale-huge": report_scale.huge,
     "strangers": strangers.strangers,
     "strangers-fastest": strangers.fastest_ways,
+    "strangers-tries": strangers.tries,
 }
 
 

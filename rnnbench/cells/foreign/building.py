@@ -88,9 +88,11 @@ def _arguments(
     try:
         bound = signature.bind(*given, **named)
     except TypeError as error:
+        lacking = (each.name for each in parameters.values() if each.default is each.empty and each.name not in named)
+        lacks = next(lacking, "NAME")
         raise CellError(
-            f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; "
-            "give what it needs in the sweep: arguments = {NAME = VALUE}"
+            f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; give what it needs "
+            f"with its name, '{name}({lacks}=VALUE)', or in the sweep, arguments = {{{lacks} = VALUE}}"
         ) from None
     return list(bound.args), dict(bound.kwargs)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.signatures import needed_after_input
+from rnnbench.cells.foreign.signatures import needed_after_input, parameters_of
 from rnnbench.cells.foreign.structures import copied, on_trial, tensors_of
 from rnnbench.cells.foreign.trials import is_of_state
 from rnnbench.raised import place
@@ -16,22 +16,21 @@ OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MATRIX = 2  # dimensions of (batch, features)
 
 
-def last_exception(cell: nn.Module, input: Tensor, state: Any) -> str:
-    """Return what a plain step with a state of the usual form raises, or one without a state; empty if both work."""
-    error: Exception | None = None
-    for arguments in ((input,), (input, state)):
-        try:
-            with torch.no_grad():
-                on_trial(cell)(*copied(arguments))
-        except Exception as raised:  # whatever a stranger's code raises
-            error = raised
-    return "" if error is None else f"{error_in_words(error)}{place(error)}"
+def last_exception(module: nn.Module, input: Tensor, state: Any) -> str:
+    """Return what a plain call raises, with a state if the module takes one; empty if it works."""
+    takes_state = len(parameters_of(getattr(module, "forward", module))) != 1
+    try:
+        with torch.no_grad():
+            on_trial(module)(*copied((input, state) if takes_state else (input,)))
+    except Exception as error:  # whatever a stranger's code raises
+        return f"{error_in_words(error)}{place(error)}"
+    return ""
 
 
-def likely_cause(cell: nn.Module, input: Tensor, h: Tensor) -> str:
-    """Return why a step of a cell fails, as a clause that says what to do; empty if no cause is known.
+def likely_cause(cell: nn.Module, input: Tensor, h: Tensor | None) -> str:
+    """Return why a call of a module fails, as a clause that says what to do; empty if no cause is known.
 
-    `input`: (batch, ...); `h`: a tensor of a state of the usual form.
+    `input`: (batch, ...) of a cell; `h`: a tensor of its state in the usual form, None for a module of whole sequences.
     """
     strange = [name for name in needed_after_input(getattr(cell, "forward", cell))[1:] if not is_of_state(name)]
     if strange:
@@ -43,6 +42,8 @@ def likely_cause(cell: nn.Module, input: Tensor, h: Tensor) -> str:
     kinds: set[type[nn.Module]] = {type(part) for part in cell.modules()}
     if input.is_floating_point() and nn.Embedding in kinds:
         return "it has an Embedding, so it reads whole numbers: rnnbench run --input tokens:100"
+    if h is None:
+        return ""
     if frames := kinds & set(OF_FRAMES):
         has = f"it has a {frames.pop().__name__}, "
         if input.dim() == MATRIX:

@@ -134,12 +134,12 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
     found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
-            raise ValueError(
-                "module: it can't be called with an input alone, and is not a cell of a known form: one step, "
+            otherwise = (
+                "it can't be called with an input alone, and is not a cell of a known form: one step, "
                 "cell(input, state) -> state or (output, state), for a batch. A cell needs an input (seq, batch, "
                 "features). If the module runs whole sequences, give its state with the input, as (input, state)"
-                + why_no_cell(module, input)
             )
+            raise ValueError(f"module: {why_no_cell(module, input, otherwise)}")
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
     elif state is None and not found.begins_with_zeros and not _says_its_start(module, input):
@@ -149,15 +149,16 @@ def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
     return replace(found, is_random_in_training=_is_random_in_training(found, input, state))
 
 
-def why_no_cell(module: nn.Module, input: Tensor) -> str:
-    """Return the likely cause why a module is no cell of a known form, and its own exception, to end a message.
+def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
+    """Return the likely cause why a module is no cell of a known form, `otherwise` if none is found, and its exception.
 
     `input`: (seq, batch, ...).
     """
     x = input[0].detach().clone()
     h = x.new_zeros(len(x), _sizes(module, x)[0])
     cause, error = likely_cause(module, x, h), last_exception(module, x, h)
-    return (f". Likely cause: {cause}" if cause else "") + (f". Its last exception: {error}" if error else "")
+    why = f"{type(module).__name__} can't be called as a cell: {cause}" if cause else otherwise
+    return f"{why}. Its last exception: {error}" if error else why
 
 
 def _says_its_start(cell: nn.Module, input: Tensor) -> bool:

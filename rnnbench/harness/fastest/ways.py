@@ -192,10 +192,11 @@ class Unrolled(nn.Module):
         if cell is not self.cell:
             run = run_module(self.cell, input, state)
             if run.kind != "cell":
-                raise ValueError(
-                    f"cell: {type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
-                    "call it; expected one step, cell(input, state) -> state" + why_no_cell(self.cell, input)
+                otherwise = (
+                    f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
+                    "call it; expected one step, cell(input, state) -> state"
                 )
+                raise ValueError(f"cell: {why_no_cell(self.cell, input, otherwise)}")
             self.__dict__["_found"] = self.cell, run
             return run
         return found

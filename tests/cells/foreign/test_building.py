@@ -95,7 +95,7 @@ def test_layers_of_torch_are_built_with_more() -> None:
         (
             one_size,
             {},
-            "missing a required argument: 'theta'; give what it needs in the sweep: arguments = {NAME = VAL",
+            "missing a required argument: 'theta'; give what it needs with its name, 'one_size(theta=VALUE)', or in",
         ),
         (len, {}, "can't be"),
         (lambda input_size, hidden_size: 3, {}, "builds int; expected a torch.nn.Module"),
