@@ -89,15 +89,15 @@ def test_a_file_whose_name_no_suite_can_hold_is_refused(folder: Path) -> None:
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
-    done = in_process("run", "awkward.py:Named", "--reference", "gru", *FEW, "--precision", "99%", "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = in_process(
+        "run", "awkward.py:Named", "--reference", "gru", *FEW, "--precision", "99%", "--json", cwd=folder, code=0
+    )
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["awkward.py:Named"]["parity"] == "not compared: its state is not that of torch.nn.GRU"
     assert rows["awkward.py:Named"]["ratio"] > 0
     assert rows["torch.nn.GRU"]["ratio"] == 1
     for where, cell in ((".", "awkward.py:Named"), ("below", "../awkward.py:Named")):
-        done = in_process("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder)
-        assert done.returncode == 0, done.stderr
+        done = in_process("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder, code=0)
         [sweep] = suites.read(str(folder / where / "Named.toml")).content.sweep
         assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
     again = in_process("new-cell", "awkward.py:Named", cwd=folder)
@@ -125,8 +125,7 @@ def test_the_strangers_file_of_the_cells_page_is_read_as_it_says(folder: Path) -
 
 
 def test_a_cell_that_reads_tokens_needs_no_suite(folder: Path) -> None:
-    listed = in_process("list", "cases", "awkward.py:Tokens", "--input", "tokens:11", *FEW, cwd=folder)
-    assert listed.returncode == 0, listed.stderr
+    listed = in_process("list", "cases", "awkward.py:Tokens", "--input", "tokens:11", *FEW, cwd=folder, code=0)
     [line] = listed.stdout.splitlines()
     assert line.startswith("cell=awkward.py:Tokens")
     assert "input=tokens:11" in listed.stderr  # as all of its cases
@@ -137,15 +136,21 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
         "import sys\nsys.path.append('..')\nfrom awkward import Named\n\n\nclass New(Named):\n    pass\n"
     )
     done = in_process(
-        "run", "below/new.py:New", "--reference", "awkward.py:Named", *FEW, "--precision", "99%", cwd=folder
+        "run",
+        "below/new.py:New",
+        "--reference",
+        "awkward.py:Named",
+        *FEW,
+        "--precision",
+        "99%",
+        cwd=folder,
+        code=0,
     )
-    assert done.returncode == 0, done.stderr
     assert "../awkward.py:Named" in done.stdout
     assert "agree" in done.stdout or "New loop" in done.stdout
     [run] = folder.glob("results/New-*")
     rows = json.loads(load(run).cases.drop_duplicates("case").to_json(orient="records"))
     assert {row["implementation"]: row["parity"] for row in rows} == {"loop": "agrees", "reference": "is the reference"}
-    done = in_process("report", run, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = in_process("report", run, cwd=folder, code=0)
     page = Path(folder / done.stdout.splitlines()[-1]).read_text()
     assert "How far from ../awkward.py:Named?" in page

@@ -34,8 +34,7 @@ def suite(*names: str) -> str:
 def test_a_run_fails_what_cheats_and_marks_what_is_suspect(tmp_path: Path) -> None:
     shutil.copy(cells.__file__, tmp_path)
     (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByAddress", "Imprecise"))
-    done = rnnbench("run", "cheats.toml", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
+    done = rnnbench("run", "cheats.toml", cwd=tmp_path, code=2)
     assert f": 1 of 4 cases could not be measured; the first: {DISAGREES}" in done.stderr
     printed = " ".join(done.stdout.split())
     assert f"(1) {DISAGREES}" in printed
@@ -48,8 +47,7 @@ def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
     honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n\n\nclass Imprecise(nn.RNN):\n    pass\n"
     repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity", "Imprecise"), "cells.py": honest})
     (tmp_path / "cells.py").write_text(cheating)
-    done = rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
+    done = rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", cwd=tmp_path, code=1)
     [file] = tmp_path.glob("results/*/verdicts.json")
     verdicts = json.loads(file.read_text())
     memo = next(each for each in verdicts["findings"] if each["cell"] == "cells.py:MemoByIdentity")

@@ -66,8 +66,7 @@ def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_pa
         stored.folder(tmp_path / name, stored.several([slower] * MIN_CASES))
         for name, slower in (("base", 2.0), ("head", 3.0))
     )
-    done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md")
-    assert done.returncode == 1
+    done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md", code=1)
     assert "6 of 6 cases regressed" in done.stdout
     assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
 
@@ -77,9 +76,15 @@ def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo
     (repo / "mine.py").write_text(cell(times=8))
     summary = tmp_path / "summary.md"
     done = rnnbench(
-        "check", "mine.toml", "--base", "HEAD", cwd=repo, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=summary
+        "check",
+        "mine.toml",
+        "--base",
+        "HEAD",
+        cwd=repo,
+        GITHUB_ACTIONS="true",
+        GITHUB_STEP_SUMMARY=summary,
+        code=1,
     )
-    assert done.returncode == 1, done.stderr
     assert "with uncommitted changes" in done.stdout
     assert "1 of 2 cases regressed: mine.py:Mine" in " ".join(done.stdout.split())
     assert "more operator calls" in done.stdout
@@ -110,8 +115,7 @@ def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(r
     cell.write_text(cell.read_text().replace(step, slow + step))
     for folder in (repo, repo.parent):  # from the repository itself, and from elsewhere
         # One replicate decides no verdict by time; the counts show whose code was measured.
-        done = rnnbench("check", repo / "own.toml", "--base", "HEAD", "--json", "--budget", "1s", cwd=folder)
-        assert done.returncode == 0, done.stderr
+        done = rnnbench("check", repo / "own.toml", "--base", "HEAD", "--json", "--budget", "1s", cwd=folder, code=0)
         (finding,) = map(json.loads, done.stdout.splitlines())
         changed = {change["metric"]: change["head"] - change["base"] for change in finding["changes"]}
         assert changed["operators"] == 60 * 5  # 60 more in each of five steps
@@ -121,9 +125,18 @@ def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(r
 @pytest.mark.alone
 def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> None:
     done = rnnbench(
-        "check", "mine.toml", "--base", "HEAD", "--margin", "90%", "--on-undecided", "fail", "--json", cwd=repo
+        "check",
+        "mine.toml",
+        "--base",
+        "HEAD",
+        "--margin",
+        "90%",
+        "--on-undecided",
+        "fail",
+        "--json",
+        cwd=repo,
+        code=0,
     )
-    assert done.returncode == 0, done.stderr
     assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"unchanged"}
 
 
@@ -133,8 +146,7 @@ def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(re
     told = "base: 4 of 6 cases were not observed again; the results of "
     arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
     for expected in (False, True):
-        done = rnnbench(*arguments, cwd=repo)
-        assert done.returncode == 0, done.stderr
+        done = rnnbench(*arguments, cwd=repo, code=0)
         assert (told in " ".join((done.stdout + done.stderr).split())) is expected
     bases = [last_measurements(check / "base") for check in sorted((repo / "results").iterdir())]
     assert [{key: case.metrics.get("operators") for key, case in base.items()} for base in bases[1:]] == [
@@ -151,8 +163,7 @@ def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(re
 )
 def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason: str) -> None:
     (repo / "mine.py").write_text(cell(other=other))
-    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=repo)
-    assert done.returncode == 1, done.stderr
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=repo, code=1)
     findings = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert findings["mine.py:Other"]["verdict"] == "regressed"
     assert findings["mine.py:Other"]["reason"].startswith(reason)
@@ -197,8 +208,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     repository.commit(repo, LAYOUT)
     (repo / "python" / "mypkg" / "cell.py").write_text(cell(times=8))
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "python")])
-    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", cwd=repo, PYTHONPATH=path)
-    assert done.returncode == 2
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", cwd=repo, PYTHONPATH=path, code=2)
     assert f"mypkg.cell was imported from {repo}/python/mypkg/cell.py, though the base has its own: " in done.stderr
     assert "HEAD:python/mypkg/cell.py" in done.stderr
     assert "add python/ as a source of modules. (--source)" in done.stderr
@@ -263,8 +273,7 @@ def test_submodules_are_in_the_base_where_they_can_be_had_and_are_named_where_no
     assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"undecided"}, done.stderr
     repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
     shutil.copy(tmp_path / "lib" / "code.py", tmp_path / "clone" / "libs")
-    done = rnnbench(*command, cwd=tmp_path / "clone")
-    assert done.returncode == 2
+    done = rnnbench(*command, cwd=tmp_path / "clone", code=2)
     first, _ = map(json.loads, done.stdout.splitlines())
     assert first["verdict"] == "incomparable"
     assert "these submodules are empty in HEAD, since their commits are not on this machine: libs" in first["reason"]
@@ -287,8 +296,7 @@ def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Pat
     bare = tmp_path / "bare-python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
     bare.chmod(0o755)
-    done = rnnbench("check", "mine.toml", "--base-python", bare, cwd=repo)
-    assert done.returncode == 2
+    done = rnnbench("check", "mine.toml", "--base-python", bare, cwd=repo, code=2)
     assert "no worker can start" in done.stderr
     assert "No module named 'torch'" in done.stderr
     assert not (repo / "results").exists()
@@ -322,13 +330,11 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
     (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
     base = rnnbench("run", "mine.toml", cwd=repo).stdout.splitlines()[-1]
     shutil.copytree(repo / base, repo / "copy")
-    same = rnnbench("compare", "copy", base, "--json", cwd=repo)
-    assert same.returncode == 0, same.stderr
+    same = rnnbench("compare", "copy", base, "--json", cwd=repo, code=0)
     ratios = {json.loads(line)["ratio"] for line in same.stdout.splitlines()}
     assert ratios == {1.0}  # the width of the interval depends on the machine
     (repo / "mine.py").write_text(cell(times=8))
-    slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=repo)
-    assert slower.returncode == 1, slower.stderr
+    slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=repo, code=1)
     findings = list(map(json.loads, slower.stdout.splitlines()))
     assert {line["verdict"] for line in findings if line["cell"] == "mine.py:Mine"} == {"regressed"}
     head = slower.stderr.splitlines()[-1]
@@ -336,21 +342,18 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
     info = json.loads((repo / base / "run.json").read_text())
     info["environment"]["worker"]["torch"] = "1.0"
     (repo / base / "run.json").write_text(json.dumps(info))
-    apart = rnnbench("compare", base, head, cwd=repo)
-    assert apart.returncode == 2
+    apart = rnnbench("compare", base, head, cwd=repo, code=2)
     assert "torch was '1.0' and is" in " ".join(apart.stdout.split())
     info["schema_version"] = 99
     (repo / base / "run.json").write_text(json.dumps(info))
-    other = rnnbench("check", "mine.toml", "--baseline", base, cwd=repo)
-    assert other.returncode == 2
+    other = rnnbench("check", "mine.toml", "--baseline", base, cwd=repo, code=2)
     assert "schema_version is 99" in other.stderr
 
 
 def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_base_is_not(repo: Path) -> None:
     stale = SUITE.replace("margin = 0.9", "margin = 0.9\nmargins = [{only = 'cell=mine.py:Gone', margin = 0.5}]")
     (repo / "mine.toml").write_text(stale)
-    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo)
-    assert done.returncode == 2
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo, code=2)
     assert "mine.toml: check.margins[0].only: cell=mine.py:Gone" in done.stderr
     repository.commit(repo, {})
     (repo / "mine.toml").write_text(SUITE)
@@ -365,8 +368,7 @@ def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: P
         assert (done.returncode, done.stdout) == (code, "")
         assert "has no new.toml: the suite is new, so there is nothing to compare" in done.stderr
     assert not (repo / "results").exists()
-    gone = in_process("check", "gone.toml", "--base", "HEAD", cwd=repo)
-    assert gone.returncode == 2
+    in_process("check", "gone.toml", "--base", "HEAD", cwd=repo, code=2)
 
 
 def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: Path) -> None:

@@ -1,7 +1,6 @@
 """The commands `export`, and `report` and `compare` with files of other tools."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -9,11 +8,11 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from rnnbench.cli import main
 from rnnbench.report.export import FORMATS
 from rnnbench.report.words.case_names import case_name
 from rnnbench.store.records import Measurement
 from tests.doubles import checks
+from tests.doubles.commands import in_process
 from tests.doubles.saved_files import benchmark, side, write
 from tests.doubles.stored import folder
 from tests.doubles.workload import case, reference_case
@@ -33,34 +32,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder(tmp_path / "results", times, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
 
 
-def rnnbench(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """Run a command line in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["rnnbench", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
 @pytest.mark.parametrize("to", [name for name, kind in FORMATS.items() if kind.is_text])
-def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
-) -> None:
-    assert rnnbench(monkeypatch, "export", run, "--format", to) == 0
-    printed = capsys.readouterr()
-    assert (case_name(LOOP) if to == "github-action-benchmark" else LOOP.key) in printed.out
-    assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in printed.err) != FORMATS[to].keeps_all
-    assert rnnbench(monkeypatch, "export", run, "--format", to, "--out", "new/file") == 0
-    assert Path("new/file").read_text(encoding="utf-8") == printed.out
-    assert capsys.readouterr().out == ""
+def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, to: str) -> None:
+    done = in_process("export", run, "--format", to, cwd=Path(), code=0)
+    assert (case_name(LOOP) if to == "github-action-benchmark" else LOOP.key) in done.stdout
+    assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in done.stderr) != FORMATS[to].keeps_all
+    assert in_process("export", run, "--format", to, "--out", "new/file", cwd=Path(), code=0).stdout == ""
+    assert Path("new/file").read_text(encoding="utf-8") == done.stdout
     assert [file.name for file in Path("new").iterdir()] == ["file"]
 
 
-def test_parquet_has_a_file_of_its_own(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert rnnbench(monkeypatch, "export", run, "--format", "parquet", "--windows") == 0
-    printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", f"{run.name}.parquet\n")
+def test_parquet_has_a_file_of_its_own(run: Path) -> None:
+    done = in_process("export", run, "--format", "parquet", "--windows", cwd=Path(), code=0)
+    assert (done.stdout, done.stderr) == ("", f"{run.name}.parquet\n")
     assert len(pd.read_parquet(f"{run.name}.parquet")) == 4  # windows; the skipped case has none
 
 
@@ -68,29 +52,25 @@ OWN = ("run.json", "measurements.jsonl", "windows-0000.jsonl", "telemetry.jsonl"
 
 
 @pytest.mark.parametrize("name", [*OWN, "profiles.jsonl", "run-p1.json", "spoilt-0001.jsonl", "visits.parquet"])
-def test_an_export_never_replaces_a_runs_own_file(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_an_export_never_replaces_a_runs_own_file(run: Path, name: str) -> None:
     before = {file: file.read_bytes() for file in run.iterdir()}
     Path("link").symlink_to(run / name)
     for out in (run / name, Path("link")):
-        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", out) == 2
-        assert f"{out}: it would replace a file of the run {run.resolve()}; give another" in capsys.readouterr().err
+        done = in_process("export", run, "--format", "csv", "--out", out, cwd=Path(), code=2)
+        assert f"{out}: it would replace a file of the run {run.resolve()}; give another" in done.stderr
     assert {file: file.read_bytes() for file in run.iterdir()} == before
 
 
-def test_an_export_beside_a_runs_files_can_be_made_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_beside_a_runs_files_can_be_made_again(run: Path) -> None:
     for _ in range(2):
-        assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", run / "cases.csv") == 0
-    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--out", "run.json") == 0  # outside a run
+        in_process("export", run, "--format", "csv", "--out", run / "cases.csv", cwd=Path(), code=0)
+    in_process("export", run, "--format", "csv", "--out", "run.json", cwd=Path(), code=0)  # outside a run
 
 
-def test_a_file_of_pytest_benchmark_is_reported(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_pytest_benchmark_is_reported(run: Path) -> None:
     write(Path("mine.json"), [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
-    assert rnnbench(monkeypatch, "report", "mine.json", "--reference", "test_b") == 0
-    assert capsys.readouterr().out == "reports/mine/index.html\n"
+    done = in_process("report", "mine.json", "--reference", "test_b", cwd=Path(), code=0)
+    assert done.stdout == "reports/mine/index.html\n"
     text = Path("reports/mine/index.html").read_text(encoding="utf-8")
     assert "test_a takes 2.00 times as long as test_b." in text
 
@@ -101,117 +81,100 @@ def sizes_of_two_implementations(seconds: float) -> list[dict[str, Any]]:
     return [benchmark("test_cell", [time], params={"impl": impl, "size": size}) for (impl, size), time in times.items()]
 
 
-def test_a_parametrized_test_has_ratios_to_a_parameters_value_within_each_size(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_parametrized_test_has_ratios_to_a_parameters_value_within_each_size(run: Path) -> None:
     write(Path("mine.json"), sizes_of_two_implementations(1.0))
     for reference in ("impl=torch", "*torch*"):
-        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference) == 2
-        assert f"reference {reference}: fits 2 benchmarks of group ''" in capsys.readouterr().err
-        assert rnnbench(monkeypatch, "report", "mine.json", "--reference", reference, "--group-by", "param:size") == 0
+        done = in_process("report", "mine.json", "--reference", reference, cwd=Path(), code=2)
+        assert f"reference {reference}: fits 2 benchmarks of group ''" in done.stderr
+        in_process("report", "mine.json", "--reference", reference, "--group-by", "param:size", cwd=Path(), code=0)
         text = Path("reports/mine/index.html").read_text(encoding="utf-8")
         assert "2 benchmarks take 2.00 (test_cell[mine-32]) to 3.00 (test_cell[mine-64]) times as long as" in text
         assert "size=64" in text
 
 
-def test_a_comparison_takes_the_same_groups_and_references(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_comparison_takes_the_same_groups_and_references(run: Path) -> None:
     for number, noise in enumerate(STEADY):
         write(Path(f"before/{number}.json"), sizes_of_two_implementations(noise))
         write(Path(f"after/{number}.json"), sizes_of_two_implementations(1.3 * noise))
     command = ["compare", "before", "after", "--reference", "impl=torch", "--group-by", "func,param:size"]
-    assert rnnbench(monkeypatch, *command) == 1
-    assert "2 of 2 cases regressed" in capsys.readouterr().out
+    done = in_process(*command, cwd=Path(), code=1)
+    assert "2 of 2 cases regressed" in done.stdout
 
 
-def test_a_comparison_writes_the_files_of_a_check_where_it_is_told(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_comparison_writes_the_files_of_a_check_where_it_is_told(run: Path) -> None:
     side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
     side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
     command = ["compare", "before", "after", "--reference", "test_b"]
-    assert rnnbench(monkeypatch, *command, "--out", "verdicts") == 1
+    done = in_process(*command, "--out", "verdicts", cwd=Path(), code=1)
     [folder] = Path("verdicts").iterdir()
-    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert done.stdout.splitlines()[-1] == str(folder)
     assert folder.name.startswith("compare-")
     assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml", "badge.json"}
     assert json.loads((folder / "badge.json").read_text())["message"] == "1 regressed"
     file = next(Path("before").iterdir())
-    assert rnnbench(monkeypatch, *command, "--out", str(file)) == 2
-    assert f"{file}: can't be written: " in capsys.readouterr().err
+    done = in_process(*command, "--out", str(file), cwd=Path(), code=2)
+    assert f"{file}: can't be written: " in done.stderr
 
 
-def test_an_error_is_also_an_annotation_where_github_reads_it(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_is_also_an_annotation_where_github_reads_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["compare", "gone", "gone"], ["compare"], ["run", "nowhere"]):
         monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-        assert rnnbench(monkeypatch, *arguments) == 2
-        plain = capsys.readouterr().err
+        done = in_process(*arguments, cwd=Path(), code=2)
+        plain = done.stderr
         assert "::error" not in plain
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
-        assert rnnbench(monkeypatch, *arguments) == 2
-        [line] = set(capsys.readouterr().err.splitlines()) - set(plain.splitlines())
+        done = in_process(*arguments, cwd=Path(), code=2)
+        [line] = set(done.stderr.splitlines()) - set(plain.splitlines())
         assert line.startswith("::error title=rnnbench::")
         assert unquote(line).endswith(plain.splitlines()[0].removeprefix("rnnbench: "))
 
 
-def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(run: Path) -> None:
     side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
     side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
     command = ["compare", "before", "after", "--reference", "test_b"]
-    assert rnnbench(monkeypatch, *command) == 1
-    assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in capsys.readouterr().out
-    assert rnnbench(monkeypatch, *command, "--margin", "60%") == 0
-    assert rnnbench(monkeypatch, "compare", "before", "after", "--on-undecided", "fail") == 3
-    capsys.readouterr()
-    assert rnnbench(monkeypatch, *command, "--json") == 1
-    [line] = capsys.readouterr().out.splitlines()
+    done = in_process(*command, cwd=Path(), code=1)
+    assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in done.stdout
+    in_process(*command, "--margin", "60%", cwd=Path(), code=0)
+    in_process("compare", "before", "after", "--on-undecided", "fail", cwd=Path(), code=3)
+    done = in_process(*command, "--json", cwd=Path(), code=1)
+    [line] = done.stdout.splitlines()
     finding = json.loads(line)
     assert (finding["case"], finding["group"], finding["verdict"]) == ("bench.py::test_a", "all", "regressed")
 
 
-def test_what_export_writes_is_reported_and_compared(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_export_writes_is_reported_and_compared(run: Path) -> None:
     for name in ("one.json", "two.json"):
-        assert rnnbench(monkeypatch, "export", run, "--format", "pytest-benchmark", "--out", name) == 0
-    assert rnnbench(monkeypatch, "report", "one.json") == 0
+        in_process("export", run, "--format", "pytest-benchmark", "--out", name, cwd=Path(), code=0)
+    in_process("report", "one.json", cwd=Path(), code=0)
     assert "exported by rnnbench" in Path("reports/one/index.html").read_text(encoding="utf-8")
-    capsys.readouterr()
-    assert (
-        rnnbench(monkeypatch, "compare", "one.json", "two.json") == 2
-    )  # a single case can't show how much runs differ
-    text = capsys.readouterr().out
+    # A single case can't show how much runs differ.
+    done = in_process("compare", "one.json", "two.json", cwd=Path(), code=2)
+    text = done.stdout
     assert "vanilla loop" in text
     assert "fewer than 6 cases" in text
 
 
-def test_metrics_are_chosen_where_a_format_has_few(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metrics_are_chosen_where_a_format_has_few(run: Path) -> None:
     export = ("export", run, "--format", "github-action-benchmark", "--metrics")
-    assert rnnbench(monkeypatch, *export, "time, parameters") == 0
-    assert ": time" in capsys.readouterr().out
-    assert rnnbench(monkeypatch, *export, "tim") == 2
-    assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in capsys.readouterr().err
-    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--metrics", "time") == 2
-    assert "--metrics goes with github-action-benchmark; csv has all metrics" in capsys.readouterr().err
+    done = in_process(*export, "time, parameters", cwd=Path(), code=0)
+    assert ": time" in done.stdout
+    done = in_process(*export, "tim", cwd=Path(), code=2)
+    assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in done.stderr
+    done = in_process("export", run, "--format", "csv", "--metrics", "time", cwd=Path(), code=2)
+    assert "--metrics goes with github-action-benchmark; csv has all metrics" in done.stderr
 
 
 def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     check = checks.write(tmp_path, samples.every_verdict(), {})
-    assert rnnbench(monkeypatch, "export", check, "--format", "csv", "--out", "verdicts.csv") == 0
-    assert rnnbench(monkeypatch, "export", check, "--format", "parquet", "--out", "verdicts.parquet") == 0
+    in_process("export", check, "--format", "csv", "--out", "verdicts.csv", cwd=Path(), code=0)
+    in_process("export", check, "--format", "parquet", "--out", "verdicts.parquet", cwd=Path(), code=0)
     read = pd.read_csv("verdicts.csv")
     assert list(read["verdict"].dropna()) == [each.verdict for each in samples.every_verdict().findings if each.verdict]
     assert {"cell", "batch_size", "ratio_low", "why"} < set(read.columns) == set(pd.read_parquet("verdicts.parquet"))
     for arguments, words in (("bencher", "no place for verdicts"), ("csv --windows", "--windows is for runs")):
-        assert rnnbench(monkeypatch, "export", check, "--format", *arguments.split()) == 2
-        assert words in capsys.readouterr().err
+        done = in_process("export", check, "--format", *arguments.split(), cwd=Path(), code=2)
+        assert words in done.stderr

@@ -69,8 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("quick_compiler", "one_thread")
 def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> None:
-    result = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
-    assert result.returncode == 0, result.stderr
+    result = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder, code=0)
     first, second, *_, last, path = result.stdout.splitlines()
     assert first == "Fastest way to run mine.py:Mine, input size 64, hidden size 64, float32, cpu, 1 thread"
     assert second.startswith("  batch 1, length 16, inference: ")
@@ -83,8 +82,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     written = (folder / "fast_mine.py").read_text()
     assert written.splitlines()[0] == '"""Mine, run in the fastest ways that were found.'
     assert '{"seq_len": 16, "batch_size": 1, "input_size": 64, "dtype": "float32", "device": "cpu"' in written
-    again = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
-    assert again.returncode == 2
+    again = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder, code=2)
     assert "fast_mine.py already exists; give the name of a new file" in again.stderr
     assert (folder / "fast_mine.py").read_text() == written
 
@@ -118,8 +116,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
     monkeypatch.setattr("rnnbench.harness.fastest.suite_search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.words.fastest.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
-    result = in_process("fastest", "modern", "--only", only, cwd=folder)
-    assert result.returncode == 0, result.stderr
+    result = in_process("fastest", "modern", "--only", only, cwd=folder, code=0)
     found = {line.partition(",")[0] for line in result.stdout.splitlines()}
     assert found == {"ind_rnn", "torch.nn.GRU", "torch.nn.RNN"}
     assert "left out: ugrnn: its state is not known" in result.stderr

@@ -55,19 +55,17 @@ def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, 
 
 @pytest.mark.slow
 def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_path: Path) -> None:
-    done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path, code=0)
     assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report results/MyGRU-*"]
     suite = tmp_path / "MyGRU.toml"
     suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmax_replicates = 2"))
-    done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path, code=0)
     [run] = tmp_path.glob("results/MyGRU-*")
     assert read_info(run).status == "finished"
     summary = summarize(load(run))
     assert summary["parity"].tolist() == ["agrees", "agrees", "is the reference"]
     assert summary["status"].tolist() == ["measured"] * 3
-    assert rnnbench("report", run, cwd=tmp_path).returncode == 0
+    rnnbench("report", run, cwd=tmp_path, code=0)
 
 
 def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Path) -> None:

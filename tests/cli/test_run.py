@@ -61,8 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
-    done = rnnbench("run", "tiny.toml", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = rnnbench("run", "tiny.toml", cwd=folder, code=0)
     *table, path = done.stdout.strip().splitlines()
     for words in ("combined", "gru", "torch.nn", "hoisted", "nothing to hoist"):
         assert any(words in line for line in table), words
@@ -73,16 +72,14 @@ def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
     assert summary["status"].tolist() == ["measured", "skipped", "measured", "measured", "measured", "measured"]
     assert summary.loc[summary["status"] == "measured", "ratio"].gt(0).all()
 
-    done = rnnbench("report", path, "--out", "page", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = rnnbench("report", path, "--out", "page", cwd=folder, code=0)
     assert done.stdout.strip() == "page/index.html"
     assert "combined" in (folder / "page/index.html").read_text()
 
 
 def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     (folder / "tiny.toml").write_text(SUITE.replace("[defaults]", "deadline_seconds = 5\n[defaults]") + OWN)
-    done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
-    assert done.returncode == 2, done.stderr
+    done = rnnbench("run", "tiny.toml", "--json", cwd=folder, code=2)
     assert re.search(
         r": \d+ of \d+ cases could not be measured; the first: .*; with --allow-missing this is no error$", done.stderr
     )
@@ -110,8 +107,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
     assert "none measured, none skipped, 2 failed" in done.stdout
     assert done.stdout.splitlines()[-1] == f"results/{path.name}"
 
-    done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder)
-    assert done.returncode == 2
+    done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder, code=2)
     assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {message}"]
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
 
@@ -165,13 +161,12 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     [path] = folder.glob("results/*")
     assert read_info(path).status == status
     assert load(path).windows["replicate"].nunique() >= 1
-    assert in_process("report", path, cwd=folder).returncode == 0
+    in_process("report", path, cwd=folder, code=0)
     if by == signal.SIGINT:  # an interrupted run resumes like the one below
         return
     (folder / "tiny.toml").write_text(SUITE)
     before = load(path).windows["replicate"].nunique()
-    done = rnnbench("run", "tiny.toml", "--resume", path, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    rnnbench("run", "tiny.toml", "--resume", path, cwd=folder, code=0)
     assert read_info(path).status == "finished"
     after = load(path).windows
     assert after["replicate"].nunique() >= before
@@ -189,8 +184,7 @@ def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, nam
         if file != name:
             (tmp_path / "run" / file).write_bytes((run / file).read_bytes())
     (tmp_path / "run" / name).mkdir()
-    done = rnnbench("report", "run", cwd=tmp_path)
-    assert done.returncode == 2
+    done = rnnbench("report", "run", cwd=tmp_path, code=2)
     assert done.stderr.startswith(f"rnnbench: run/{name}: ")
     assert fault in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -250,8 +244,7 @@ def test_a_suite_for_a_device_that_is_not_there_is_an_error_unless_its_cases_may
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rnnbench: cuda: torch ")
     assert done.stderr.endswith("; with --allow-missing this is no error\n")
-    done = rnnbench("run", "cuda", "--allow-missing", cwd=folder)
-    assert done.returncode == 0
+    done = rnnbench("run", "cuda", "--allow-missing", cwd=folder, code=0)
     assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")
     assert len(done.stdout.splitlines()) == 1
     as_json = rnnbench("run", "cuda", "--allow-missing", "--json", cwd=folder)
@@ -308,7 +301,6 @@ def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, a
 def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
     (folder / "suites").mkdir()
     (folder / "suites" / "broken.toml").write_text("[")
-    done = rnnbench("list", "suites", cwd=folder)
-    assert done.returncode == 0
+    done = rnnbench("list", "suites", cwd=folder, code=0)
     assert "quick" in done.stdout
     assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr

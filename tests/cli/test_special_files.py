@@ -54,8 +54,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_pipe_or_a_device_is_refused_in_a_line(folder: Path, arguments: list[str], kind: str) -> None:
     before = sorted(folder.rglob("*"))
-    done = in_process(*(argument.format(kind) for argument in arguments), cwd=folder)
-    assert done.returncode == 2, done.stderr
+    done = in_process(*(argument.format(kind) for argument in arguments), cwd=folder, code=2)
     lines = [line for line in done.stderr.splitlines() if line.startswith("rnnbench: ")]
     assert len(lines) == 1
     assert kind in lines[0]
@@ -66,23 +65,21 @@ def test_a_pipe_or_a_device_is_refused_in_a_line(folder: Path, arguments: list[s
 
 def test_a_link_that_an_export_is_written_to_stays_a_link(folder: Path) -> None:
     (folder / "link.csv").symlink_to("target.csv")
-    assert rnnbench("export", "run", "--format", "csv", "--out", "link.csv", cwd=folder).returncode == 0
+    rnnbench("export", "run", "--format", "csv", "--out", "link.csv", cwd=folder, code=0)
     assert (folder / "link.csv").is_symlink()
     assert OWN.key in (folder / "target.csv").read_text()
 
 
 def test_a_link_to_itself_is_no_place_for_an_export(folder: Path) -> None:
     (folder / "loop.csv").symlink_to("loop.csv")
-    done = rnnbench("export", "run", "--format", "csv", "--out", "loop.csv", cwd=folder)
-    assert done.returncode == 2
+    done = rnnbench("export", "run", "--format", "csv", "--out", "loop.csv", cwd=folder, code=2)
     assert done.stderr == "rnnbench: loop.csv: can't be written: it is a link to itself; give another file\n"
     assert (folder / "loop.csv").is_symlink()
 
 
 def test_a_summary_that_is_a_pipe_does_not_hold_the_verdict_up(folder: Path) -> None:
     shutil.copytree(folder / "run", folder / "copy")
-    done = rnnbench("compare", "run", "copy", cwd=folder, GITHUB_STEP_SUMMARY=folder / "pipe")
-    assert done.returncode == 0
+    done = rnnbench("compare", "run", "copy", cwd=folder, GITHUB_STEP_SUMMARY=folder / "pipe", code=0)
     assert done.stderr == f"rnnbench: $GITHUB_STEP_SUMMARY can't be written: {folder}/pipe: No such device or address\n"
 
 
@@ -91,16 +88,14 @@ def test_a_suite_that_is_a_pipe_does_not_hide_the_others(folder: Path) -> None:
     os.mkfifo(folder / "suites" / "ci.toml")
     (folder / "suites" / "quick.toml").symlink_to("/dev/zero")
     (folder / "suites" / "own.toml").write_text(f'name = "own"\n[[sweep]]\ncell = "{"a" * 5000}.py:X"\n')
-    done = rnnbench("list", "suites", cwd=folder)
-    assert done.returncode == 0
+    done = rnnbench("list", "suites", cwd=folder, code=0)
     assert "ladder" in done.stdout
     for name in ("ci", "quick", "own"):
         assert re.search(rf"^{name} +can't be used: ", done.stderr, re.MULTILINE)
 
 
 def test_an_only_of_thousands_of_digits_is_refused_in_words(folder: Path) -> None:
-    done = rnnbench("list", "cases", "tiny.toml", "--only", f"batch_size={'9' * 5000}", cwd=folder)
-    assert done.returncode == 2
+    done = rnnbench("list", "cases", "tiny.toml", "--only", f"batch_size={'9' * 5000}", cwd=folder, code=2)
     assert done.stderr.endswith(": the suite has batch_size=2\n")
 
 

@@ -28,15 +28,20 @@ cell = ["combined", "gru"]
 """
 
 
-def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
+def rnnbench(
+    *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; `code`: how it has to end."""
     ours = {"COLUMNS": "100", "GITHUB_ACTIONS": ""}
     environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
     environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
-    return forks.run([*map(str, arguments)], cwd, environment)
+    done = forks.run([*map(str, arguments)], cwd, environment)
+    assert code in (None, done.returncode), done.stderr
+    return done
 
 
-def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that measures nothing in this process, which saves a second."""
+def in_process(*arguments: str | Path, cwd: Path, code: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which saves a second; `code`: how it has to end."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
         contextlib.chdir(cwd),
@@ -44,6 +49,7 @@ def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),
     ):
-        code = cli._exit_code(debug=False)
+        ended = cli._exit_code(debug=False)
     outputs = [stream.buffer.getvalue().decode() for stream in (out, err)]
-    return subprocess.CompletedProcess(list(map(str, arguments)), code, *outputs)
+    assert code in (None, ended), outputs[1]
+    return subprocess.CompletedProcess(list(map(str, arguments)), ended, *outputs)

@@ -30,8 +30,7 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
     (folder / "my suite.toml").write_text(strange_suite())
     (folder / FILE).write_text(CELLS)
     suite = f"{STRANGE}/my suite.toml"
-    listed = rnnbench("list", "cases", suite, cwd=tmp_path)
-    assert listed.returncode == 0, listed.stderr
+    listed = rnnbench("list", "cases", suite, cwd=tmp_path, code=0)
     [line] = [line for line in listed.stdout.splitlines() if "torch.nn" not in line]
     command = [sys.executable, "-m", "rnnbench", "run", suite, "--out", f"{STRANGE}/out: x"]
     pasted = f"{shlex.join(command)} --only '{line}'"
@@ -94,8 +93,7 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
     (tmp_path / "scipy").mkdir()
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
     for arguments in (["--version"], ["list", "cases", "quick"], ["doctor", "--no-probe"]):
-        done = rnnbench(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        rnnbench(*arguments, cwd=tmp_path, code=0)
 
 
 def test_the_folder_that_rnnbench_is_imported_from_is_looked_at_last() -> None:

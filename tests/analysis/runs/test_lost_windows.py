@@ -50,17 +50,16 @@ def test_a_run_without_any_windows_is_refused_wherever_it_is_read(run: Path, tmp
 def test_a_lost_file_is_named_and_the_rest_is_read(run: Path, tmp_path: Path) -> None:
     (run / "windows-0001.jsonl").unlink()
     words = "indows are missing: 1 of 3 finished replicates has none (windows-0001.jsonl is not there)"
-    exported = in_process("export", run, "--format", "csv", cwd=tmp_path)
-    assert exported.returncode == 0
+    exported = in_process("export", run, "--format", "csv", cwd=tmp_path, code=0)
     assert words in exported.stderr
-    assert in_process("report", run, "--out", "page", cwd=tmp_path).returncode == 0
+    in_process("report", run, "--out", "page", cwd=tmp_path, code=0)
     assert words in (tmp_path / "page" / "index.html").read_text()
     assert words in repr(load(run)).replace("\n", " ")
     other = finished(made.folder(tmp_path / "other", TIMES), 3)
     notes = stored.compare(stored.read(other), stored.read(run), {GRU.key: 0.05}).notes
     assert f"{run.name}: w{words}; nothing here counts what they held" in notes
     for option in ("--together", "--history"):
-        assert in_process("report", option, other, run, "--out", option[2:], cwd=tmp_path).returncode == 0
+        in_process("report", option, other, run, "--out", option[2:], cwd=tmp_path, code=0)
         assert f"{run.name}: w{words}" in (tmp_path / option[2:] / "index.html").read_text()
 
 
