@@ -28,9 +28,9 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.products import direct
 from rnnbench.workloads.tasks import feed_back
 
-# Options of Inductor, if this torch has them: C++ that calls its kernels without Python in between, compiled apart from
-# them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from one exponential, as
-# in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256.
+# Options of Inductor on a processor, if this torch has them: C++ that calls its kernels without Python in between,
+# compiled apart from them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from
+# one exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256.
 # A packed weight has no strides, so their check must be off; torch has it for finding its own faults.
 OPTIONS: dict[str, Any] = {
     "cpp_wrapper": True,
@@ -230,14 +230,31 @@ def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
-    known = set(torch._inductor.list_options())
-    options = {name: value for name, value in OPTIONS.items() if name in known}
-    if PARTITIONER in known:
-        with suppress(ImportError):  # a torch whose own partitioner has moved keeps each tensor by itself
-            from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
+    return torch.compile(function, dynamic=False, backend=Inductor(passes))
 
-            options[PARTITIONER] = StackedSavedTensors()
-    return torch.compile(function, dynamic=False, options={**options, "post_grad_custom_pre_pass": passes})
+
+class Inductor:
+    """torch.compile's own backend: with options and passes for a processor there, and as torch has it elsewhere.
+
+    C++ around kernels of CUDA needs its headers and libcuda, which a torch that pip installed does not bring.
+    """
+
+    def __init__(self, passes: Any) -> None:
+        known = set(torch._inductor.list_options())
+        self.on_cpu = {name: value for name, value in OPTIONS.items() if name in known}
+        self.on_cpu["post_grad_custom_pre_pass"] = passes
+        if PARTITIONER in known:
+            with suppress(ImportError):  # a torch whose own partitioner has moved keeps each tensor by itself
+                from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
+
+                self.on_cpu[PARTITIONER] = StackedSavedTensors()
+
+    def __call__(self, graph: Any, inputs: list[Any]) -> Any:
+        """Compile a graph for the device of its tensors."""
+        from torch._inductor.compile_fx import compile_fx
+
+        is_on_cpu = all(part.device.type == "cpu" for part in inputs if isinstance(part, Tensor))
+        return compile_fx(graph, inputs, config_patches=self.on_cpu if is_on_cpu else None)
 
 
 def _telling(error: Exception) -> str:

@@ -14,6 +14,7 @@ from rnnbench.workloads import graphed
 from rnnbench.workloads.adapted import adapted
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.implementations import (
+    PACKED_ON,
     check_applies,
     transpose_weights,
 )
@@ -148,7 +149,10 @@ def _made_comparable(
 def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
     """Store a body's weights in the order that suits the implementation; backward reads them in both orders."""
     workload = case.workload
-    if case.implementation == "transposed" or (case.implementation == "compiled" and workload.phase == "inference"):
+    is_on_cpu = workload.device == PACKED_ON
+    if case.implementation == "transposed" or (
+        case.implementation == "compiled" and workload.phase == "inference" and is_on_cpu
+    ):
         transpose_weights(body)
     elif case.implementation == "prepacked" and workload.phase == "inference":
         steps = min(workload.seq_len, compiled_steps)

@@ -1,23 +1,21 @@
 """A GPU's memory as torch's caching allocator and its CUDA graphs hold it. The processor does all computing.
 
-What a recording holds is freed as torch frees it: `torch.cuda.make_graphed_callables` defines a class in each call, and
-a class is in a reference cycle with itself. So the pool is free once Python's garbage collector has run, and the driver
-has it back once the allocator's cache has been emptied.
+What a recording holds is free once nothing refers to the recording, and the driver has it back once the allocator's
+cache has been emptied.
 """
 
 import itertools
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
 
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cuda
-from rnnbench.workloads import implementations
+from rnnbench.workloads import graphed, implementations
 
 MEGABYTE = 1 << 20
 CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch's first allocation
@@ -80,41 +78,16 @@ class FakeCard:
         """Like `torch.cuda.graph_pool_handle`."""
         return 0, next(self._pools)
 
-    def record(
-        self,
-        module: nn.Module,
-        samples: tuple[Any, ...],
-        num_warmup_iters: int = 3,
-        allow_unused_input: bool = False,
-        pool: Pool | None = None,
-    ) -> nn.Module:
-        """Like `torch.cuda.make_graphed_callables` of one module; records the dropout that is set at this moment."""
-        for _ in range(num_warmup_iters):
-            module(*samples)
+    def graphs(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor], pool: Pool) -> "FakeGraphs":
+        """Like `rnnbench.workloads.graphed.Graphs`."""
+        for _ in range(graphed.WARM_UP_CALLS):
+            call()
         stream = self.recordings % STREAMS
         if stream not in self._workspaces:
             self._workspaces[stream] = self.allocate(WORKSPACE_BYTES)
         self.recordings += 1
         self.empty_cache()  # as `torch.cuda.graph` does before it records
-        block = self.allocate(self.pool_bytes, pool or self.pool_handle())
-        original, was_training, shares = module.forward, module.training, dropout_shares(module)
-
-        class Graphed:
-            memory = block
-
-            @staticmethod
-            def apply(input: torch.Tensor, state: Any) -> Any:
-                if samples[0].data_ptr() != input.data_ptr():
-                    with torch.no_grad():
-                        samples[0].copy_(input)
-                with recorded_shares(module, shares):
-                    return original(*samples)
-
-        def forward(input: torch.Tensor, state: Any) -> Any:
-            return Graphed.apply(input, state) if module.training == was_training else original(input, state)
-
-        module.forward = forward
-        return module
+        return FakeGraphs(call, wanted, self.allocate(self.pool_bytes, pool))
 
     def clear_workspaces(self) -> None:
         """Like `torch._C._cuda_clearCublasWorkspaces`."""
@@ -129,32 +102,43 @@ class FakeCard:
             "memory_snapshot": self.snapshot,
             "empty_cache": self.empty_cache,
             "graph_pool_handle": self.pool_handle,
-            "make_graphed_callables": self.record,
             "is_initialized": lambda: True,
         }.items():
             monkeypatch.setattr(torch.cuda, name, function)
+        monkeypatch.setattr(graphed, "Graphs", self.graphs)
         monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", self.clear_workspaces, raising=False)
         monkeypatch.setattr(implementations, "GRAPHED_ON", "cpu")
         monkeypatch.setattr(devices, "BACKENDS", {"cpu": type("Carded", (_OnCard,), {"card": self})})
 
 
-def dropout_shares(module: nn.Module) -> list[tuple[Any, float]]:
-    """The parts of a module that draw dropout, with their shares."""
-    parts: list[Any] = list(module.modules())
-    return [(part, part.dropout) for part in parts if isinstance(getattr(part, "dropout", None), float)]
+class FakeGraphs:
+    """Computes at each replay."""
 
+    def __init__(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor], memory: Block) -> None:
+        self.memory = memory
+        self._call, self._wanted, self._trains = call, wanted, torch.is_grad_enabled()
+        self._fresh: Sequence[Tensor] = call()
+        self.outputs = [output.detach().clone() for output in self._fresh]
+        self.directions = graphed._directions(self._fresh)
+        self.gradients: list[Tensor | None] = []
+        if any(direction is not None for direction in self.directions):
+            self.gradients = [None if each is None else each.clone() for each in self._backward()]
 
-@contextmanager
-def recorded_shares(module: nn.Module, shares: list[tuple[Any, float]]) -> Iterator[None]:
-    """Set the dropout of the recording, which a replay draws whatever was set since."""
-    now = dropout_shares(module)
-    for part, share in shares:
-        part.dropout = share
-    try:
-        yield
-    finally:
-        for part, share in now:
-            part.dropout = share
+    def forward(self) -> None:
+        """Compute anew, into the same memory."""
+        with torch.set_grad_enabled(self._trains):
+            self._fresh = self._call()
+        for output, fresh in zip(self.outputs, self._fresh, strict=True):
+            output.detach().copy_(fresh.detach())
+
+    def backward(self) -> None:
+        """Compute gradients into the same memory."""
+        for gradient, fresh in zip(self.gradients, self._backward(), strict=True):
+            if gradient is not None and fresh is not None:
+                gradient.copy_(fresh)
+
+    def _backward(self) -> Sequence[Tensor | None]:
+        return graphed._gradients(self._fresh, self._wanted, self.directions)
 
 
 class _OnCard(Cuda):

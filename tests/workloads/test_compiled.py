@@ -9,7 +9,7 @@ import torch
 from torch._inductor.utils import fresh_cache
 
 from rnnbench.cells.gru import GRUCell
-from rnnbench.workloads import compiled
+from rnnbench.workloads import compiled, prepare
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.observe import observe
@@ -148,3 +148,27 @@ def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, messag
     assert len(tried) == 1
     assert expected in reasons.pop()
     assert not reasons
+
+
+def test_what_is_tuned_for_a_processor_is_used_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    patches: list[Any] = []
+    monkeypatch.setattr(
+        "torch._inductor.compile_fx.compile_fx", lambda *_, config_patches: patches.append(config_patches)
+    )
+    backend = compiled.Inductor(passes="passes")
+    for device in ("cpu", "meta"):
+        backend(None, [torch.zeros(2, device=device), 3])
+    on_cpu, elsewhere = patches
+    assert on_cpu["cpp_wrapper"]
+    assert on_cpu["post_grad_custom_pre_pass"] == "passes"
+    assert elsewhere is None
+
+
+@pytest.mark.parametrize(("device", "strides"), [("cpu", (1, 3)), ("cuda", (8, 1))])
+def test_weights_of_compiled_inference_are_turned_on_a_processor_alone(
+    monkeypatch: pytest.MonkeyPatch, device: str, strides: tuple[int, int]
+) -> None:
+    case = small.case("gru", "compiled", device=device)
+    body = torch.nn.Linear(8, 3)
+    prepare._store_weights(case, body, 4)  # type: ignore[arg-type]
+    assert body.weight.stride() == strides

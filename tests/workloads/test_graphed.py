@@ -1,32 +1,35 @@
-"""Recordings of CUDA graphs, with a fake of torch's recorder that does the same on the CPU."""
+"""Recordings of CUDA graphs, with fakes that compute on the CPU."""
 
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from rnnbench.workloads import graphed
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.referee.agreement import ParityError
 from tests.doubles import workload as small
-from tests.doubles.fake_card import FakeCard
+from tests.doubles.fake_card import FakeCard, FakeGraphs
 
 
 @pytest.fixture
-def recordings(monkeypatch) -> list[Any]:
-    """Each recording: the module, its samples and whether inference mode was on."""
-    recorded: list[Any] = []
+def recordings(monkeypatch) -> list[bool]:
+    """For each recording, whether inference mode was on."""
+    recorded: list[bool] = []
     card = FakeCard(1 << 30, 1 << 20)
     card.install(monkeypatch)
 
-    def record(module: nn.Module, samples: tuple[Any, ...], **options: Any) -> nn.Module:
-        assert options["allow_unused_input"]
-        recorded.append((module, samples, torch.is_inference_mode_enabled()))
-        return card.record(module, samples, **options)
+    def record(*arguments: Any) -> Any:
+        recorded.append(torch.is_inference_mode_enabled())
+        return card.graphs(*arguments)
 
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    monkeypatch.setattr(graphed, "Graphs", record)
     return recorded
 
 
@@ -38,7 +41,7 @@ def test_a_recording_agrees_after_replay_in_the_mode_in_which_it_is_timed(record
     assert measurement.parity == "agrees"
     assert measurement.backend == "cuda graph"
     assert "keeps all that it needs" in measurement.missing["peak_bytes"]
-    assert {mode for _, _, mode in recordings} == {phase == "inference"}
+    assert set(recordings) == {phase == "inference"}
 
 
 def called(timed: Any) -> Tensor:
@@ -49,8 +52,7 @@ def called(timed: Any) -> Tensor:
 def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
     timed = built.timed_call()
-    _, samples, _ = recordings[-1]
-    assert samples[0].data_ptr() == built.input.data_ptr()
+    assert built.runner()._given[0].data_ptr() == built.input.data_ptr()  # type: ignore[operator,index,union-attr]
     with timed.mode():
         output = called(timed)
     torch.testing.assert_close(output, built.reference(built.input, built.layer_state)[0])
@@ -58,15 +60,68 @@ def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) ->
 
 def test_a_recording_that_computes_something_else_does_not_pass(recordings, monkeypatch) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
+    replay = FakeGraphs.forward
 
-    def stale(module: nn.Module, samples: Any, **options: Any) -> nn.Module:
-        kept = module(*samples)
-        module.forward = lambda *_: (kept[0] + 1, kept[1])
-        return module
+    def other(self: FakeGraphs) -> None:
+        replay(self)
+        self.outputs[0] += 1
 
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", stale)
+    monkeypatch.setattr(FakeGraphs, "forward", other)
     with pytest.raises(ParityError, match="output is off"):
         observe(built)
+
+
+class Kept(torch.autograd.Function):
+    """Doubles a tensor, and lets a test see how long autograd keeps what it knows of each call."""
+
+    alive: ClassVar[list[weakref.ref[Any]]] = []
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.token = type("Token", (), {})()
+        Kept.alive.append(weakref.ref(ctx.token))
+        return 2 * tensor
+
+    @staticmethod
+    def backward(ctx: Any, direction: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * direction
+
+
+class OneWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([3.0]))
+
+    def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        output = Kept.apply(self.weight * input)
+        return output, output + state
+
+
+@pytest.fixture
+def fake_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams and graphs of CUDA that record and replay nothing."""
+    for name, made in {
+        "Stream": MagicMock,
+        "current_stream": MagicMock,
+        "CUDAGraph": MagicMock,
+        "stream": nullcontext,
+        "graph": lambda *_, **__: nullcontext(),
+        "graph_pool_handle": lambda: (0, 1),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, made)
+
+
+@pytest.mark.usefixtures("fake_streams")
+def test_a_recording_keeps_nothing_that_autograd_knows_of_the_stream_on_which_it_was_made() -> None:
+    model, input = OneWeight(), torch.tensor([5.0])
+    Kept.alive.clear()
+    recorded = graphed.Replayed(model, input, torch.zeros(1))
+    assert len(Kept.alive) == graphed.WARM_UP_CALLS + 1
+    assert [token() for token in Kept.alive] == [None] * len(Kept.alive)
+    recorded(input, torch.zeros(1))[0].backward()
+    assert model.weight.grad is not None
+    assert model.weight.grad.tolist() == recorded.graphs.gradients[0].tolist()  # type: ignore[union-attr]
+    assert model.weight.grad.data_ptr() == recorded.graphs.gradients[0].data_ptr()  # type: ignore[union-attr]
 
 
 def test_a_recording_is_kept_as_long_as_the_models_dropout_is_what_it_was(recordings) -> None:
@@ -84,7 +139,7 @@ def test_dropout_is_recorded_in_what_is_timed_and_not_in_what_is_compared(record
     built = build(small.case("gru", "cudagraph", phase="training", num_layers=2, dropout=0.5), Path())
     assert observe(built).parity == "agrees"
     runner = built.runner()
-    outputs = [runner(built.input, built.state)[0] for _ in range(2)]
+    outputs = [runner(built.input, built.state)[0].clone() for _ in range(2)]
     assert not torch.equal(*outputs)
 
 

@@ -64,7 +64,7 @@ class TimedWay:
     rounds: int = 0
     is_chosen: bool = False
     is_sure: bool = True  # if it is chosen: whether no other way is faster by more than 1%
-    reason: str = ""  # why it is not used, if it could not be
+    reason: str = ""  # why it is not used, if it could not be; what to know of it, if it is chosen
 
 
 # What a row must have to say which way runs a shape.

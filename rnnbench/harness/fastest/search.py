@@ -26,6 +26,7 @@ from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.arms import with_gradients
 from rnnbench.harness.live.measuring import ready
+from rnnbench.harness.live.outputs import rounded_to
 from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.turns.progress import Progress
@@ -38,6 +39,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
 
 PHASES = ("inference", "training")
+TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _of_shape(
         with ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
             take = rounds_on(devices.open_device(prepared.device), on_progress)
             found = select(prepared.calls, AS_GIVEN, take, deadline)
+    coarse = TF32 if rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32" else ""
     return [
         TimedWay(
             shape,
@@ -173,6 +176,7 @@ def _of_shape(
             found.rounds[name],
             is_chosen=name == found.fastest,
             is_sure=found.is_sure or name != found.fastest,
+            reason=coarse if name == found.fastest != AS_GIVEN else "",
         )
         if name in calls
         else TimedWay(shape, name, reason=reasons[name])
@@ -270,7 +274,7 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
         raise ParityError(f"it returns {_types(candidate)}, but the given module returns {_types(reference)}")
     kind = subject.input.device.type
     counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
-    tolerance_of: Any = str(counted).removeprefix("torch.")
+    tolerance_of: Any = rounded_to(counted, str(subject.input.device))
     if tolerance_of not in TOLERANCES:
         raise ParityError(f"no tolerance is known for {tolerance_of}")
     steps, batch = subject.input.shape[:2]

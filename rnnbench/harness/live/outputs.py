@@ -122,14 +122,17 @@ def _not_finite(output: Tensor) -> str:
     return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
 
 
+def rounded_to(dtype: torch.dtype, device: str) -> str:
+    """The type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
+    is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
+    return "tf32" if is_tf32 and tf32_allowed(capture()) != (False, False) else str(dtype).removeprefix("torch.")
+
+
 def _tolerance(output: Tensor) -> float:
-    """The tolerance of the parity check; 0 for integers. torch's settings may allow TF32 for float32 outputs."""
-    is_tf32 = output.dtype == torch.float32 and not devices.backend(str(output.device)).lacks("tf32")
-    if is_tf32 and tf32_allowed(capture()) != (False, False):
-        return TOLERANCES["tf32"]
-    dtype = output.dtype.to_real() if output.is_complex() else output.dtype
+    """The tolerance of the parity check; 0 for integers."""
     tolerances: dict[str, float] = {str(name): tolerance for name, tolerance in TOLERANCES.items()}
-    return tolerances.get(str(dtype).removeprefix("torch."), 0.0)
+    dtype = output.dtype.to_real() if output.is_complex() else output.dtype
+    return tolerances.get(rounded_to(dtype, str(output.device)), 0.0)
 
 
 def output_error(output: Tensor, expected: Tensor) -> float:

@@ -47,5 +47,5 @@ def put_back(settings: Mapping[str, Setting], wanted: Mapping[str, Any]) -> None
 def _is(read_one: Callable[[], Any], value: Any) -> bool:
     try:
         return bool(read_one() == value)
-    except RuntimeError:  # set since by torch's newer name: writing by the old name sets both
+    except RuntimeError:  # TF32 by its old names, while torch's newer ones say something else
         return False

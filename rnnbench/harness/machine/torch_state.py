@@ -7,7 +7,7 @@ would. Names that a version of torch does not have are left out.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
@@ -42,6 +42,38 @@ def _read_cudnn() -> tuple[bool, ...]:
 def _set_cudnn(flags: tuple[bool, ...]) -> None:
     for name, flag in zip(CUDNN_FLAGS, flags, strict=True):
         setattr(_backends.cudnn, name, flag)
+
+
+# Since 2.9 torch has a precision for each backend and operator, `torch.backends.fp32_precision` and others below it.
+# The older names set some of these, and torch refuses to read them while the newer ones say something else.
+HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
+PRODUCTS, LAYERS = (("cuda", "matmul"), ("mkldnn", "matmul")), (("cuda", "conv"), ("cuda", "rnn"))
+OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
+OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
+OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
+
+
+def _precisions(
+    names: tuple[tuple[str, str], ...], old: Mapping[Any, Any] = MappingProxyType({}), set_old: Any = None
+) -> Setting:
+    """The precision of float32 in some operators: what the older name calls it, or a precision for each."""
+
+    def read() -> Any:
+        found = tuple(_c._get_fp32_precision_getter(*name).replace("ieee", "none") for name in names)
+        return old.get(found, found)
+
+    def write(value: Any) -> None:
+        if not isinstance(value, tuple):
+            set_old(value)
+            return
+        for name, precision in zip(names, value, strict=True):
+            _c._set_fp32_precision_setter(*name, precision)
+
+    return Setting(read, write)
+
+
+def _set_layers(value: bool) -> None:
+    _backends.cudnn.allow_tf32 = value
 
 
 def _default_device() -> str | None:
@@ -164,7 +196,10 @@ SETTINGS: dict[str, Setting] = {
     "deterministic warnings": Setting(torch.is_deterministic_algorithms_warn_only_enabled, _warns_only),
     "filling of uninitialized memory": attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
     "flushing of denormals": Setting(_flushes_denormals, torch.set_flush_denormal),
-    "float32 matmul precision": Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    **({"float32 precision": _precisions(OTHERS)} if HAS_PRECISIONS else {}),  # first: some of the others follow it
+    "float32 matmul precision": _precisions(PRODUCTS, OF_PRODUCTS, torch.set_float32_matmul_precision)
+    if HAS_PRECISIONS
+    else Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "oneDNN": attribute(_backends.mkldnn, "enabled"),
     "oneDNN determinism": attribute(_backends.mkldnn, "deterministic"),
     "NNPACK": Setting(_c._get_nnpack_enabled, _c._set_nnpack_enabled),
@@ -172,7 +207,9 @@ SETTINGS: dict[str, Setting] = {
     "opt_einsum": attribute(_backends.opt_einsum, "enabled"),
     "quantized engine": attribute(_backends.quantized, "engine"),
     "cuDNN": Setting(_read_cudnn, _set_cudnn),
-    "cuDNN TF32": attribute(_backends.cudnn, "allow_tf32"),
+    "cuDNN TF32": _precisions(LAYERS, OF_LAYERS, _set_layers)
+    if HAS_PRECISIONS
+    else attribute(_backends.cudnn, "allow_tf32"),
     "cuDNN benchmark limit": attribute(_backends.cudnn, "benchmark_limit"),
     "cuBLAS float16 sums": attribute(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     "cuBLAS bfloat16 sums": attribute(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
@@ -199,5 +236,5 @@ def restore(wanted: Mapping[str, Any]) -> None:
 
 def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:
     """Whether a GPU may use TF32 for float32, in cuDNN's layers and in matrix products; None where unknown."""
-    precision = state.get("float32 matmul precision")
-    return state.get("cuDNN TF32"), precision and precision != "highest"
+    layers, precision = state.get("cuDNN TF32"), state.get("float32 matmul precision")
+    return None if layers is None else bool(layers), precision and precision != "highest"

@@ -24,7 +24,11 @@ def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training:
         own = [each for each in timed if each.shape == shape]
         phase += f" in {shape.dtype}" if "autocast" in shape.dtype else ""
         lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {_chosen(own)}")
-        lines += [f"    {each.way} is not used: {one_line(each.reason)}" for each in own if each.reason]
+        lines += [
+            f"    {each.way}{'' if each.is_chosen else ' is not used'}: {one_line(each.reason)}"
+            for each in own
+            if each.reason
+        ]
     lines.append("  other sizes: as the nearest of these; anything else as given")
     if is_random_in_training:
         lines.append("  in training mode as given, since it draws random numbers there")

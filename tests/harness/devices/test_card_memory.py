@@ -1,6 +1,7 @@
 """GPU memory that a worker holds from case to case, on a fake card. Garbage collection is off, as in a worker."""
 
 import gc
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -82,12 +83,11 @@ def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
 
 
 def test_the_memory_of_the_process_is_that_of_one_case(card: FakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gpu:
-        @staticmethod
-        def process_bytes(pid: int) -> int:
-            return CONTEXT_BYTES + card.reserved()
+    class OneGpu(nvml.Gpu):
+        def processes(self) -> dict[int, int]:
+            return {os.getpid(): CONTEXT_BYTES + card.reserved()}
 
-    monkeypatch.setattr(nvml, "open_gpu", lambda uuid: Gpu)
+    monkeypatch.setattr(nvml, "open_gpu", lambda uuid: OneGpu(None))
     worker = Operations(random.Random(0))
     sizes = [ask(worker, "observe", graphed(size))["measurement"]["process_bytes"] for size in (1, 2, 3)]
     assert len(set(sizes)) == 1

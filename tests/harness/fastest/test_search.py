@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.analysis.replicate import Times
 from rnnbench.cells.lstm import LSTMCell
+from rnnbench.harness.devices import Cpu
 from rnnbench.harness.fastest import search, ways
 from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, WayComparison, select
 from rnnbench.workloads import compiled
@@ -205,6 +206,27 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize(("may_round", "chosen"), [(True, "torch.nn"), (False, "as given")])
+def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], may_round: bool, chosen: str
+) -> None:
+    way = search.way
+
+    def rounded(kind: Any, name: Any) -> Any:  # as cuDNN's layers are by default
+        def run(*arguments: Any) -> Any:
+            outputs, state = way(kind, name)(*arguments)
+            return outputs * (1 + 2**-11 * (name == "torch.nn")), state
+
+        return run
+
+    monkeypatch.setattr(search, "way", rounded)
+    monkeypatch.setattr(Cpu, "lacks", lambda dtype: "" if may_round else "no such units")
+    monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
+    found = fast(nn.LSTMCell(4, 6))
+    assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen
+    assert (f"torch.nn: {search.TF32}" in repr(found)) == may_round
+
+
 def test_nothing_of_the_user_s_is_changed() -> None:
     layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
     for parameter in layer.parameters():

@@ -88,6 +88,9 @@ CHANGES: dict[str, Callable[[], object]] = {
     "dispatch modes": lambda: enter(Dispatch()),
     "compiler stance": lambda: torch.compiler.set_stance("force_eager"),
 }
+NEWER_NAMES = hasattr(torch._C, "_get_fp32_precision_getter")
+if NEWER_NAMES:
+    CHANGES["float32 precision"] = lambda: setattr(torch.backends, "fp32_precision", "tf32")
 ONLY_READ = {"inter-op threads", "inference mode"}
 NOT_HERE = {"opt_einsum", "cuDNN benchmark limit"}
 
@@ -158,13 +161,16 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.
     assert torch_state.tf32_allowed(state) == (None, False)
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9")
-def test_what_a_case_has_set_by_torchs_newer_names_is_put_back() -> None:
-    before = torch_state.capture()
-    try:
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        torch_state.restore(before)
-        assert torch_state.capture() == before
-        assert torch.backends.cuda.matmul.fp32_precision != "tf32"
-    finally:
-        torch.set_float32_matmul_precision("highest")
+@pytest.mark.skipif(not NEWER_NAMES, reason="torch before 2.9")
+@pytest.mark.parametrize(
+    "holder", [torch.backends, BACKENDS.cudnn, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul, BACKENDS.mkldnn]
+)
+@pytest.mark.parametrize("dtype", ["float32", "tf32"])
+def test_what_a_case_has_set_by_torchs_newer_names_is_put_back(
+    holder: Any, dtype: DType, saved_state: torch_state.TorchState
+) -> None:
+    torch_state.restore(saved_state | devices.backend("cuda").settings(dtype))
+    wanted = torch_state.capture()
+    holder.fp32_precision = "ieee" if dtype == "tf32" else "tf32"
+    torch_state.restore(saved_state | devices.backend("cuda").settings(dtype))
+    assert torch_state.capture() == wanted
