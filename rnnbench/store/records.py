@@ -22,6 +22,7 @@ Swept = Literal[  # implementations that a suite names
     "sequence",
     "torch.nn-cell",
     "torch.nn-padded",
+    "torch.nn-flattened",
     "torch.nn",
     "per_item",
     "vectorised",
@@ -81,6 +82,7 @@ def is_cell_reference(reference: Reference) -> bool:
 TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
     "torch.nn": LAYERS,
     "torch.nn-padded": LAYERS,
+    "torch.nn-flattened": LAYERS,
     "torch.nn-cell": {reference: f"{layer}Cell" for reference, layer in LAYERS.items()},
 }
 

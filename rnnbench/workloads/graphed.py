@@ -105,14 +105,14 @@ class Replayed(nn.Module):
 
 class _Replay(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, graphs: Graphs, *wanted: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, graphs: Graphs, *wanted: Tensor) -> tuple[Tensor, ...]:
         ctx.graphs = graphs
         graphs.forward()
         return tuple(output.detach() for output in graphs.outputs)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
         for own, given in zip(ctx.graphs.directions, directions, strict=True):
             if own is not None and own.data_ptr() != given.data_ptr():
                 own.copy_(given)

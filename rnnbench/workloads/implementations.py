@@ -147,6 +147,8 @@ def check_applies(case: Case) -> None:
             raise Skip(f"nothing to {verb.removesuffix('ed')}: {why}")
         case "scan" if workload.lengths == "varied":
             raise Skip("all sequences of a batch are scanned together, so they must be equally long")
+        case "torch.nn-flattened" if workload.dtype != "bfloat16" or workload.device == PACKED_ON:
+            raise Skip("torch flattens these weights itself, or the device reads them as they are")
         case "torch.nn-padded" if workload.lengths == "equal":
             raise Skip("nothing to pad: all sequences are equally long")
         case "torch.nn-padded" if workload.task == "encoder_decoder":

@@ -39,13 +39,15 @@ RUNS: dict[Implementation, Run] = {
 
 
 def own_model(case: Case, cell_spec: CellSpec | None, factory: Factory | None, compiled_steps: int) -> SequenceModel:
-    """The model of a case that is not a reference; without a spec it is that of a padded layer of torch.nn.
+    """The model of a case that is not a reference; without a spec it is that of a layer of torch.nn.
 
     Raises Skip if the implementation can't run the cell, and CellError if the cell can't be built.
     """
     workload = case.workload
     if cell_spec is None or factory is None:
-        model = _model(workload, partial(_layer, workload, _lengths(workload), is_padded=True))
+        model = _model(
+            workload, partial(_layer, workload, _lengths(workload), is_padded=case.implementation == "torch.nn-padded")
+        )
     elif case.implementation == "sequence":
         model = _model(workload, partial(_whole, workload, cell_spec, factory))
     else:

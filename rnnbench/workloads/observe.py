@@ -6,10 +6,10 @@ from collections.abc import Callable
 from rnnbench.cells import is_own
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Measurement, Phase
+from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads import compiled, contract
-from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.prepare import Built, copied_weights
 from rnnbench.workloads.probes import calls, gradient, saved, summary
 from rnnbench.workloads.referee import suspicions
 from rnnbench.workloads.referee.agreement import largest_error, largest_error_to_loop
@@ -48,6 +48,8 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
         readings |= _readings(name, probe, built)
         built.model.zero_grad(set_to_none=True)  # as before
     backend = readings.values.pop("backend", "")
+    if backend in FUSED_LAYERS and copied_weights(built.model):
+        backend = f"{backend}, weights copied in each call"
     if built.case.implementation == "prepacked" and (libraries := compiled.libraries()):
         backend = f"{backend}, products in {libraries}"
     suspicion = _suspicion(built, readings.values.get("macs"))

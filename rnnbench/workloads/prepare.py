@@ -99,7 +99,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     check_makes_sense(workload)
     if not case.is_reference:
         check_applies(case)
-    is_torchs = case.implementation in ("torch.nn", "torch.nn-padded")
+    is_torchs = case.implementation in ("torch.nn", "torch.nn-padded", "torch.nn-flattened")
     cell_spec = None if is_torchs else spec(case.cell, workload.reference)
     factory = None if cell_spec is None else load(cell_spec.target, root)
     training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
@@ -116,6 +116,8 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     model = own_model(case, cell_spec, factory, compiled_steps)
     convert(model, workload.device, torch_dtype(workload.dtype))
     layer_state, unequal = _made_comparable(case, cell_spec, model, reference, input, layer_state)
+    if case.implementation == "torch.nn-flattened":
+        flatten_weights(model)
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)
     compared = model if reference is None else reference
@@ -161,6 +163,31 @@ def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
             return is_read_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
 
         transpose_weights(body, is_faster, row_stride)
+
+
+def flatten_weights(module: nn.Module) -> None:
+    """Store the weights of each layer of torch.nn in one block, as cuDNN reads them.
+
+    torch does so itself, but not in bfloat16, although its layers use cuDNN in that type since 2.10.
+    """
+    types: set[torch.dtype] = torch.backends.cudnn.CUDNN_TENSOR_DTYPES
+    lacking = {torch.bfloat16} - types
+    types |= lacking
+    try:
+        for layer in module.modules():
+            if isinstance(layer, nn.RNNBase):
+                layer.flatten_parameters()
+    finally:
+        types -= lacking
+
+
+def copied_weights(module: nn.Module) -> bool:
+    """Whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
+    return any(
+        len({weight.untyped_storage().data_ptr() for weight in layer.parameters()}) > 1
+        for layer in module.modules()
+        if isinstance(layer, nn.RNNBase) and next(layer.parameters()).is_cuda
+    )
 
 
 def is_other_recurrence(cell_spec: CellSpec | None) -> bool:

@@ -52,7 +52,7 @@ def called(timed: Any) -> Tensor:
 def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
     timed = built.timed_call()
-    assert built.runner()._given[0].data_ptr() == built.input.data_ptr()  # type: ignore[operator,index,union-attr]
+    assert built.runner()._given[0].data_ptr() == built.input.data_ptr()  # type: ignore[index]
     with timed.mode():
         output = called(timed)
     torch.testing.assert_close(output, built.reference(built.input, built.layer_state)[0])
@@ -77,13 +77,13 @@ class Kept(torch.autograd.Function):
     alive: ClassVar[list[weakref.ref[Any]]] = []
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.token = type("Token", (), {})()
         Kept.alive.append(weakref.ref(ctx.token))
         return 2 * tensor
 
     @staticmethod
-    def backward(ctx: Any, direction: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, direction: Tensor) -> Tensor:
         return 2 * direction
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -61,11 +61,23 @@ def is_number(tensor: Tensor) -> bool:
     return tensor.dim() == 0 and tensor.device.type == "cpu"
 
 
+class Unrecorded(graphed.Replayed):
+    """The program that a recording would replay."""
+
+    def __init__(self, model: nn.Module, input: Tensor, state: Any) -> None:
+        nn.Module.__init__(self)
+        self.model, self.pool = model, (0, 1)
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        """Call the model."""
+        return self.model(input, state)
+
+
 @pytest.fixture(autouse=True)
 def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what the meta device can't do: random directions, recordings and compiling."""
     monkeypatch.setattr(implementations, "GRAPHED_ON", DEVICE)
-    monkeypatch.setattr(graphed, "record", lambda model, input, state: graphed.Replayed(model, (0, 1)))
+    monkeypatch.setattr(graphed, "Replayed", Unrecorded)
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(
         phases, "fixed_direction", lambda input, shape: torch.empty(shape, device=DEVICE, dtype=input.dtype)

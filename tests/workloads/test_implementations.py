@@ -89,6 +89,8 @@ def test_wide_steps_are_not_hoisted_where_rnnbench_makes_their_products(
         ("cudagraph", {}, "the device is cpu"),
         ("prepacked", {"device": "cuda"}, "weights are packed for the libraries of a CPU; use `compiled`"),
         ("hoisted", {"task": "one_to_many"}, "each input is the previous output"),
+        ("torch.nn-flattened", {"dtype": "bfloat16"}, "the device reads them as they are"),
+        ("torch.nn-flattened", {"dtype": "float32", "device": "cuda"}, "torch flattens these weights itself"),
         ("torch.nn-padded", {}, "all sequences are equally long"),
         ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}, "would start in the padding"),
         ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}, "would include padding"),

@@ -121,7 +121,7 @@ def serial_steps(row: dict[Any, Any]) -> int:
     A fused layer is called again for each output that is fed back; a compiled or recorded call runs those steps too.
     """
     workload = Case.from_axes(row).workload
-    if row["backend"] in FUSED_LAYERS:
+    if row["backend"].partition(",")[0] in FUSED_LAYERS:
         forward = min(_read(workload), 1) + _fed_back(workload)
     else:
         forward = 1 if row["implementation"] in GRAPH_BACKENDS else _steps(workload) * workload.num_layers

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from rnnbench.harness.live.arms import tensors_in
 from rnnbench.harness.profiling import recurrence
 from rnnbench.harness.profiling.invariants import invariants
 from rnnbench.harness.profiling.program import Program, ProgramCall, Storage, depending_on_earlier, storages
@@ -31,6 +33,7 @@ NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truedi
 JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
 GETTER = "get"  # reads a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
+COUNTS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive")  # the size is known afterwards
 MAX_SUSPECTS = 8
 MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
@@ -64,7 +67,7 @@ def suspects(program: Program, *, trained: bool) -> list[Suspect]:
         *_small_products(program, covered),
         *_copies([call for call in calls if call.ordinal not in again], calls),
         *_joins([call for call in calls if call.ordinal not in again], trained=trained),
-        *_waits(calls, dead),
+        *_waits(calls, dead, trained=trained),
         *_unused(calls, dead),
     ]
     return sorted(all_suspects, key=lambda suspect: -suspect.calls)[:MAX_SUSPECTS]
@@ -187,8 +190,8 @@ def _joins(calls: Sequence[ProgramCall], *, trained: bool) -> Iterator[Suspect]:
             )
 
 
-def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
-    """Values that are read back into Python, with the work that is done only for them."""
+def _waits(calls: Sequence[ProgramCall], dead: set[int] | None, *, trained: bool) -> Iterator[Suspect]:
+    """Values that are read back into Python or to the host, with the work that is done only for them."""
     waits = [call for call in calls if _is_wait(call)]
     by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in waits:
@@ -197,6 +200,9 @@ def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Susp
         if len(group) < MIN_CALLS:
             continue
         feeding = [] if dead is None else list(_feeding(calls, group, dead))
+        if trained and any(tensor.requires_grad for call in group for tensor in tensors_in(call.result)):
+            yield Suspect("synchronisation", _described(group), len(group), note="gradients flow through it")
+            continue
         yield Suspect("synchronisation", _described(group), len(group), (use_recorded_results([*group, *feeding]),))
 
 
@@ -243,7 +249,15 @@ def _feeding(calls: Sequence[ProgramCall], waits: Sequence[ProgramCall], dead: s
 
 
 def _is_wait(call: ProgramCall) -> bool:
-    return call.name in WAITS and bool(call.reads) and not isinstance(call.result, Tensor)
+    """Whether Python waits for the device: for a value, for a copy on the host, or for how many values there are."""
+    results = list(tensors_in(call.result))
+    if not results:
+        return call.name in WAITS and bool(call.reads)
+    given = [tensor for tensor in tensors_in((call.args, call.kwargs)) if tensor.device.type != "cpu"]
+    if not given or call.kwargs.get("non_blocking"):
+        return False
+    is_masked = call.name == "getitem" and any(tensor.dtype is torch.bool for tensor in given[1:])
+    return is_masked or call.name in COUNTS or all(tensor.device.type == "cpu" for tensor in results)
 
 
 def _described(group: Sequence[ProgramCall]) -> str:

@@ -14,7 +14,7 @@ from rnnbench.store.records import reference_cell
 def series_name(cell: str, implementation: str) -> str:
     """`lstm hoisted`; `torch.nn.LSTM`, `torch.nn.LSTMCell`, `torch.nn.LSTM padded`; a cell that is the reference."""
     own = {"torch.nn": "", "reference": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(
-        implementation, implementation
+        implementation, implementation.removeprefix("torch.nn-")
     )
     return f"{one_line(cell)} {own}".rstrip()
 

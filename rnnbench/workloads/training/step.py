@@ -12,6 +12,7 @@ from rnnbench.cells import CellError, is_own, load_function
 from rnnbench.store.records import Workload
 
 Parameters = Iterable[nn.Parameter]
+FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
 OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
     "adagrad": torch.optim.Adagrad,
@@ -43,13 +44,16 @@ class TrainingStep:
     def made_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer with a learning rate of zero: the arithmetic is the same, and the weights stay the same.
 
-        Raises CellError if a function makes something else.
+        An `eps` that is zero in float16 would make weights NaN, so it is larger there. Raises CellError if a function
+        makes something else.
         """
         optimizer = self.optimizer(parameters)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise CellError(f"the suite's optimizer is {type(optimizer).__name__}; expected a torch.optim.Optimizer")
         for group in optimizer.param_groups:
             group["lr"] = 0.0
+            if "eps" in group and any(parameter.dtype == torch.float16 for parameter in group["params"]):
+                group["eps"] = max(group["eps"] or 0.0, FLOAT16_EPS)
         return optimizer
 
     def backward(self, output: Tensor, target: Tensor, parameters: list[nn.Parameter]) -> None:

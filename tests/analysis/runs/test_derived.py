@@ -68,6 +68,7 @@ def test_steps_that_decode_follow_those_that_encode() -> None:
     ("how", "steps", "decoded"),
     [
         ({"backend": "mkldnn_rnn_layer"}, 64, 1 + 5),
+        ({"backend": "_cudnn_rnn, weights copied in each call"}, 64, 1 + 5),
         ({"implementation": "compiled", "backend": "inductor"}, 1, 1),
         ({"implementation": "prepacked", "backend": "inductor, products in oneDNN"}, 1, 1),
     ],

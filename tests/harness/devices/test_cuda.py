@@ -110,6 +110,8 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
     assert not [event.name for event in program.events() if "HtoD" in event.name or "DtoH" in event.name]
 
 
+# In bfloat16, cuDNN's layers copy their weights in each call: torch flattens none in that type.
+@pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk of memory")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
 def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:

@@ -210,7 +210,7 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
 def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], may_round: bool, chosen: str
 ) -> None:
-    way = search.way
+    way = ways.way
 
     def rounded(kind: Any, name: Any) -> Any:  # as cuDNN's layers are by default
         def run(*arguments: Any) -> Any:

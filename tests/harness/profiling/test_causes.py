@@ -13,7 +13,7 @@ from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.profiling.causes import Suspect, suspects
 from rnnbench.harness.profiling.invariants import invariants
-from rnnbench.harness.profiling.program import MAX_CALLS, Program, TooLong, record
+from rnnbench.harness.profiling.program import MAX_CALLS, Program, ProgramCall, TooLong, record
 from rnnbench.harness.profiling.recurrence import steps_of
 from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from rnnbench.harness.profiling.subject import layer_steps
@@ -309,3 +309,36 @@ def test_a_program_without_end_is_not_held_in_memory() -> None:
 
     with pytest.raises(TooLong):
         record(run)
+
+
+class OnGpu(Tensor):
+    """A tensor that says it is on a GPU."""
+
+    device = torch.device("cuda", 0)
+
+
+def on_gpu(*values: float) -> Tensor:
+    return torch.tensor(values).as_subclass(OnGpu)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "result", "waits"),
+    [
+        (Tensor.cpu, (on_gpu(1.0),), {}, torch.ones(1), True),
+        (Tensor.to, (on_gpu(1.0), "cpu"), {}, torch.ones(1), True),
+        (Tensor.to, (on_gpu(1.0), "cpu"), {"non_blocking": True}, torch.ones(1), False),
+        (Tensor.nonzero, (on_gpu(1.0),), {}, on_gpu(0.0), True),
+        (Tensor.__getitem__, (on_gpu(1.0), on_gpu(1.0) > 0), {}, on_gpu(1.0), True),
+        (Tensor.__getitem__, (on_gpu(1.0), 0), {}, on_gpu(1.0), False),
+        (Tensor.to, (on_gpu(1.0), torch.float64), {}, on_gpu(1.0), False),
+        (Tensor.nonzero, (torch.ones(1),), {}, torch.zeros(1), False),
+        (Tensor.cpu, (torch.ones(1),), {}, torch.ones(1), False),
+        (Tensor.item, (on_gpu(1.0),), {}, 1.0, True),
+    ],
+)
+def test_a_copy_to_the_host_or_a_size_that_is_not_known_before_makes_python_wait(
+    function: Any, args: Any, kwargs: Any, result: Any, waits: bool
+) -> None:
+    calls = [ProgramCall(number, function, args, kwargs, result, "cell.py:3") for number in range(2)]
+    found = suspects(Program(tuple(calls), None, frozenset()), trained=False)
+    assert ("synchronisation" in [suspect.kind for suspect in found]) == waits

@@ -12,7 +12,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import LOSSES, OPTIMIZERS
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.training.step import LOSS_FUNCTIONS, OPTIMIZER_CLASSES
+from rnnbench.workloads.training.step import LOSS_FUNCTIONS, OPTIMIZER_CLASSES, TrainingStep
 from tests.doubles import workload as small
 
 FILE = """
@@ -54,6 +54,16 @@ def test_weights_stay_the_same_and_have_gradients(optimizer: str, loss: str) -> 
     before = [parameter.detach().clone() for parameter in case.model.parameters()]
     assert len(gradients(case)) == len(before)
     assert all(torch.equal(old, new) for old, new in zip(before, case.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "sgd"])
+def test_weights_in_float16_stay_numbers(optimizer: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
+    made = TrainingStep(OPTIMIZER_CLASSES[optimizer]).made_optimizer([weight])
+    for gradient in (0.0, 1e-4, 1.0):
+        weight.grad = torch.full_like(weight, gradient)
+        made.step()
+    assert weight.tolist() == [1.0] * 3
 
 
 @pytest.mark.parametrize("clip", [0.01, 1e6])
