@@ -253,7 +253,7 @@ class Inductor:
         """Compile a graph for the device of its tensors."""
         from torch._inductor.compile_fx import compile_fx
 
-        is_on_cpu = all(part.device.type == "cpu" for part in inputs if isinstance(part, Tensor))
+        is_on_cpu = all(part.is_cpu for part in inputs if isinstance(part, Tensor))
         return compile_fx(graph, inputs, config_patches=self.on_cpu if is_on_cpu else None)
 
 

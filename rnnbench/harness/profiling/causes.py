@@ -253,11 +253,11 @@ def _is_wait(call: ProgramCall) -> bool:
     results = list(tensors_in(call.result))
     if not results:
         return call.name in WAITS and bool(call.reads)
-    given = [tensor for tensor in tensors_in((call.args, call.kwargs)) if tensor.device.type != "cpu"]
+    given = [tensor for tensor in tensors_in((call.args, call.kwargs)) if not tensor.is_cpu]
     if not given or call.kwargs.get("non_blocking"):
         return False
     is_masked = call.name == "getitem" and any(tensor.dtype is torch.bool for tensor in given[1:])
-    return is_masked or call.name in COUNTS or all(tensor.device.type == "cpu" for tensor in results)
+    return is_masked or call.name in COUNTS or all(tensor.is_cpu for tensor in results)
 
 
 def _described(group: Sequence[ProgramCall]) -> str:
