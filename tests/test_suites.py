@@ -1,7 +1,5 @@
 """Suite files: their meaning, and that all faults of a file are reported together."""
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -378,31 +376,6 @@ def test_a_hostile_suite_is_refused_in_a_few_short_lines(tmp_path: Path, kind: s
     assert all(len(line) < 6000 for line in lines)
 
 
-def test_a_suite_of_many_sweeps_is_read(tmp_path: Path) -> None:
-    assert len(groups(suite(tmp_path, SWEEP * 5_000))) == 1
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device", "socket"])
-def test_a_suite_that_is_no_regular_file_is_refused_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("suites").mkdir()
-    file = Path("suites/mine.toml")
-    if kind == "pipe":
-        os.mkfifo(file)
-    elif kind == "folder":
-        file.mkdir()
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(file))
-    else:
-        file.symlink_to("/dev/zero")
-    for name in ("mine", "suites/mine.toml", *(["/dev/zero"] if kind == "device" else [])):
-        with pytest.raises(UserError, match=r"can't be read: (it is a|No such device)"):
-            suites.read(name)
-
-
 ARGUMENTS = """
 [[sweep]]
 cell = ["mine.py:A", "mine.py:B(depth=2)"]
@@ -434,9 +407,3 @@ def test_only_can_name_an_argument(tmp_path: Path, only: str, cells: int) -> Non
     for case in group.cases:
         again = parse_only([expression(case)])
         assert [kept for other in chosen.groups(again, None, most=None) for kept in other.cases if kept == case]
-
-
-def test_very_many_combinations_of_arguments_are_refused_without_being_made(tmp_path: Path) -> None:
-    lists = ", ".join(f"a{number} = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" for number in range(9))
-    with pytest.raises(UserError, match="the sweeps list more than 200,000 values"):
-        suite(tmp_path, f'[[sweep]]\ncell = "m.x:A"\narguments = {{{lists}}}')

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -133,26 +132,6 @@ def test_a_line_without_an_end_is_refused_and_not_held(run: Path, monkeypatch: p
             read(run)
 
 
-def test_a_file_that_is_too_large_is_refused(run: Path) -> None:
-    for name in ("run.json", "saved.json", "stacks.txt", "machine.json"):
-        with (run / name).open("ab") as file:
-            file.truncate(1 << 40)
-        with pytest.raises(UserError, match=rf"{name}: can't be read: it is larger than"):
-            READ[name](run)
-
-
-def test_only_the_end_of_a_long_file_is_looked_at_before_a_line_is_added(run: Path) -> None:
-    file = run / "windows-0000.jsonl"
-    with file.open("ab") as long:
-        long.truncate(1 << 40)
-        long.seek(0, os.SEEK_END)
-        long.write(b"\n" + b"torn" * 50_000)
-    appender = jsonlines.Appender(file)
-    appender.append({"a": 1})
-    appender.close()
-    assert file.stat().st_size == (1 << 40) + len(b'\n{"a":1}\n')
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kept_table_that_is_no_regular_file_is_none_and_stays(run: Path, kind: str) -> None:
     KINDS[kind](Path(kept_table.NAME))
@@ -175,14 +154,3 @@ def test_a_pipe_or_a_folder_is_not_replaced_by_a_file(tmp_path: Path, kind: str)
         replace(tmp_path / "out", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not (tmp_path / "out").is_file()
-
-
-def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    device = tmp_path / "null"  # a copy, since a fault here would remove it for the whole machine
-    try:
-        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    except PermissionError:
-        pytest.skip("only root can make a device")
-    with pytest.raises(OSError, match="it is a device"):
-        replace(device, b"x")
-    assert stat.S_ISCHR(device.lstat().st_mode)

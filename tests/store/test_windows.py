@@ -100,11 +100,6 @@ def test_a_time_that_is_no_number_is_refused(run: Path, name: str, value: float)
     assert_refused(run, rf"windows-0001\.jsonl, line 2: {name}: expected a", name.replace("quantiles", "quantile_0"))
 
 
-def test_a_clock_rate_that_is_not_known_is_no_fault(run: Path) -> None:
-    change(run / "windows-0001.jsonl", "clock_mhz", math.nan)
-    assert len(load(run).windows) == 6
-
-
 def change(file: Path, name: str, value: Any) -> None:
     """Set a value in the last line."""
     *lines, last = file.read_text().splitlines()

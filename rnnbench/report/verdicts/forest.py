@@ -16,9 +16,10 @@ LEGEND = f"Between the two {EDGE} lies the margin; an end of the line is four ma
 def bar(estimate: Estimate | None, margin: float) -> str:
     """`······┊·│·┊━●━···`: no change in the middle, the margin on both sides of it, then the interval and the change.
 
-    An end is four margins away, so that the bars of cases with equal margins can be compared. Empty without a change.
+    An end is four margins away, so that the bars of cases with equal margins can be compared. Empty without a change
+    or its interval.
     """
-    if estimate is None or estimate.lower <= 0 or margin <= 0:
+    if estimate is None or not estimate.lower > 0 or margin <= 0:
         return ""
     cells = [EMPTY] * (2 * CELLS + 1)
     for edge in (-1, 1):

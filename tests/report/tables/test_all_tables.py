@@ -2,7 +2,6 @@ import csv as reader
 import io
 import json
 import re
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -92,14 +91,6 @@ def test_csv_of_ratios_has_every_number_in_full_and_its_unit_in_the_name(
     assert {"ratio_to_torch_nn", "ratio_to_torch_nn_low", "parity_relative_error", "batch_size"} <= set(rows[0])
 
 
-def test_medians_are_those_of_the_cases(quick: pd.DataFrame, of_quick: dict[str, Table]) -> None:
-    rows = read(as_csv.render(of_quick["medians"]))
-    row = next(row for row in rows if (row["cell"], row["implementation"], row["phase"]) == ("gru", "loop", "training"))
-    ratios = quick.query("cell == 'gru' and implementation == 'loop' and phase == 'training'")["ratio"]
-    assert float(row["median_ratio_to_torch_nn"]) == pytest.approx(ratios.median())
-    assert float(row["highest_ratio_to_torch_nn"]) == pytest.approx(ratios.max())
-
-
 def test_a_case_without_counts_does_not_hide_those_of_another(notebook: pd.DataFrame, info: RunInfo) -> None:
     hoisted = notebook["implementation"] == "hoisted"
     notebook.loc[hoisted, ["parameters", "mult_adds", "step_macs"]] = float("nan")
@@ -114,13 +105,6 @@ def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
     assert "\n" not in escaped
     assert "<" not in escaped
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]", escaped)
-
-
-def test_a_title_with_a_cells_name_holds_no_markup_in_markdown(of_quick: dict[str, Table]) -> None:
-    title = "The operators of <img src=x>|`a`"
-    titled = replace(of_quick["ratios"], title=title)
-    assert as_markdown.render(titled).splitlines()[0] == f"## {escape(title)}"
-    assert "<img" not in as_markdown.render(titled)
 
 
 @given(st.text())

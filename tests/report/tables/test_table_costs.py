@@ -11,7 +11,7 @@ from rnnbench.report.tables.table import Table
 from rnnbench.store import metrics
 from rnnbench.store.frames.cases import missing_text
 from rnnbench.store.metrics import METRICS, Metric
-from tests.report.conftest import NO_ENERGY, of_an_older_version, with_none_measured, with_unknown_metrics
+from tests.report.conftest import NO_ENERGY, of_an_older_version, with_unknown_metrics
 
 
 def value(table: Table, series: str, header: str) -> str:
@@ -69,7 +69,3 @@ def test_an_older_run_has_a_table_of_what_it_knows(quick: pd.DataFrame, change: 
     assert len(table.rows) == len(quick)
     assert not {metric.label for metric in METRICS} & set(table.headers)
     assert "did not observe them" in table.note
-
-
-def test_a_run_without_measured_cases_claims_nothing_of_metrics(quick: pd.DataFrame) -> None:
-    assert table_costs.render(with_none_measured(quick)).note == ""

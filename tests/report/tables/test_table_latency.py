@@ -1,10 +1,7 @@
 from pathlib import Path
 
-import pandas as pd
-import pytest
-
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables, table_latency
+from rnnbench.report.tables import table_latency
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams
 
@@ -41,9 +38,3 @@ def test_a_terminal_has_the_values_alone(tmp_path: Path, info: RunInfo) -> None:
     part = text[text.index("How long a step of a stream takes") :]
     assert "(" not in part.split("\n\n")[0]
     assert {"p50", "p99.9", "later"} <= set(part.split())
-
-
-def test_a_run_without_streams_has_no_such_table(quick: pd.DataFrame, info: RunInfo) -> None:
-    assert "latency" not in all_tables.render(quick, info)
-    with pytest.raises(KeyError):
-        quick["latency_p50"]

@@ -1,9 +1,8 @@
 import pandas as pd
 import pytest
 
-from rnnbench.report.tables import all_tables, table_crossings, table_predicted, table_scaling
+from rnnbench.report.tables import table_crossings, table_predicted, table_scaling
 from rnnbench.report.tables.table import Table
-from rnnbench.store.run_info import RunInfo
 from tests.analysis.scaling import made_up
 
 
@@ -56,7 +55,3 @@ def test_every_prediction_is_called_one(measured: pd.DataFrame) -> None:
     assert column(table, "note")[1].startswith("not predicted; batch_size was measured from 1 to 64")
     assert column(table, "predicted time")[1] == "—"
     assert set(table.frame["status"]) == {"predicted", "not predicted"}
-
-
-def test_a_report_of_few_sizes_has_none_of_these_tables(quick: pd.DataFrame, info: RunInfo) -> None:
-    assert not {"scaling", "crossings"} & set(all_tables.render(quick, info))

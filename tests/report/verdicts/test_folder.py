@@ -34,12 +34,6 @@ def test_a_folder_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> No
         folder.write_verdicts(COMPARISON, tmp_path / "gone")
 
 
-@pytest.mark.parametrize("suite", ["../x", "/x", "*", ""])
-def test_a_suite_of_any_name_has_its_files(tmp_path: Path, suite: str) -> None:
-    folder.write_verdicts(replace(COMPARISON, suite=suite), tmp_path)
-    assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == suite
-
-
 def test_the_comment_has_the_checks_before_it_and_fits(tmp_path: Path) -> None:
     for number in range(12):
         earlier = tmp_path / f"quick-check-202611{number + 10}T080000Z-ab12"

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
@@ -13,6 +15,7 @@ from rnnbench.report.verdicts.forest import CELLS, bar
         (1.0, 0.5, 2.0, "━━━━━━┿━●━┿━━━━━━"),  # cut at the ends
         (1.5, 1.4, 1.6, "······┊·│·┊·····▶"),
         (0.5, 0.4, 0.6, "◀·····┊·│·┊······"),
+        (1.02, math.nan, math.nan, ""),  # from one replicate
         (0.0, 0.0, 0.0, ""),
     ],
 )

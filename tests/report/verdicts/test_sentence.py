@@ -1,9 +1,8 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Finding, timed
+from rnnbench.analysis.comparison import timed
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.verdict import Trial
 from rnnbench.report.verdicts import answer, github, junit, markdown, sentence, terminal
@@ -13,13 +12,10 @@ from rnnbench.report.words.changes import change, change_span
 from tests.doubles.workload import case
 
 from .samples import (
-    APART,
-    FAILING,
     FASTER,
     LARGER,
     LONE,
     NASTY,
-    ONE_SIDED,
     OPEN,
     SAME,
     SLOWER,
@@ -33,11 +29,6 @@ from .samples import (
 )
 
 MORE_OPERATORS = changed("operators", 412, 508)
-
-
-@pytest.mark.parametrize("sample", [FAILING, APART, ONE_SIDED])
-def test_a_reason_is_the_sentence(sample: Finding) -> None:
-    assert sentence.render(sample) == sample.reason
 
 
 SAMPLES = {

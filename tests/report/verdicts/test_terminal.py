@@ -44,11 +44,6 @@ def test_few_unchanged_cases_or_nothing_else_are_listed(compared: Comparison) ->
     assert terminal.text(compared).count(" unchanged  ") == compared.count("unchanged")
 
 
-def test_what_is_not_known_is_left_blank() -> None:
-    for compared in ALL:
-        assert "nan" not in terminal.text(compared).lower()
-
-
 def test_verdicts_are_coloured_on_a_terminal() -> None:
     out = io.StringIO()
     Console(file=out, width=100, force_terminal=True, color_system="truecolor").print(terminal.render(realistic()))

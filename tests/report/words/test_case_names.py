@@ -32,10 +32,6 @@ def test_one_cell_against_two_layers_of_torch_has_two_names() -> None:
     ]
 
 
-def test_no_case_needs_no_name() -> None:
-    assert names([]).shared == ""
-
-
 def test_a_benchmark_of_somebody_else_has_the_name_of_its_author_on_one_line() -> None:
     other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", None, {}, {}, "")
     called = names([other, case("lstm")])

@@ -102,10 +102,6 @@ def test_an_epoch_whose_parts_were_not_measured_keeps_its_row(trained: pd.DataFr
     assert alone.frame["over_parts"].map(math.isnan).all()
 
 
-def test_a_run_without_epochs_has_no_table_of_them(quick: pd.DataFrame, info: RunInfo) -> None:
-    assert "epochs" not in all_tables.render(quick, info)
-
-
 @pytest.mark.usefixtures("svg_alone")
 def test_a_run_without_any_reference_has_times_and_says_that_nothing_was_compared(
     quick: pd.DataFrame, info: RunInfo, tmp_path: Path
