@@ -1,8 +1,8 @@
 """`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
-Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is
-kept; `limits`, `against-r`, `strangers` and `strangers-fastest`, which need likwid-bench, R, or the package
+Made only when they are named: `faults`, `fuzz`, `gaps`, `gate` and `load`, which take long; `pairs`, which adds to what
+is kept; `limits`, `against-r`, `strangers` and `strangers-fastest`, which need likwid-bench, R, or the package
 torchrecurrent.
 
 Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
@@ -34,6 +34,7 @@ from tests.validation import (
     fleet,
     fuzz,
     gaps,
+    gate,
     history_simulated,
     instructions,
     latency_simulated,
@@ -124,6 +125,7 @@ HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.f
 BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "load": load.load,
     "gaps": gaps.unexplained,
+    "gate": gate.checks,
     "limits": limits.limits,
     "against-r": against_r.against_r,
     "report-scale-huge": report_scale.huge,

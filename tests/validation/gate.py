@@ -1,0 +1,215 @@
+"""The gate of a team: a small package with twelve commits whose truth is known, checked as its pages say.
+
+The package has three cells that rnnbench does not have, one of which reads a data file and one of which imports a
+module late, and a suite of its own for a cell in C++. Each commit is compared with the one before it, as a required
+check of a pull request is.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tests.doubles import repository
+
+BUDGET = "150s"
+CELL = '''
+import json
+from pathlib import Path
+import torch
+from torch import nn
+TURNS = {turns}
+
+
+class Leaky(nn.Module):
+    """Moves to its candidate by a tenth."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.input, self.state = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, input, h):
+        candidate = torch.tanh(self.input(input) + self.state(h))
+        for _ in range({count}):
+            candidate = candidate * 0.999
+        return h + 0.1 * (candidate - h)
+'''
+LEAKY = CELL.format(turns=200, count="TURNS")
+GATED = (
+    CELL.replace("Leaky", "Gated")
+    .replace("TURNS = {turns}", 'TURNS = json.loads((Path(__file__).parent / "turns.json").read_text())["turns"]')
+    .format(count="TURNS")
+)
+PAIRED = (
+    CELL.replace("Leaky", "Paired")
+    .format(turns=200, count="late.TURNS")
+    .replace("        candidate = torch", "        from tinycells import late\n        candidate = torch")
+)
+COMPILED = '''
+from pathlib import Path
+import torch
+from torch import nn
+from torch.utils.cpp_extension import load
+step = load("tinycells_step", [str(Path(__file__).parent / "step.cpp")])
+
+
+class Compiled(nn.Module):
+    """A step in C++."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.input, self.state = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, input, h):
+        return step.settle(torch.tanh(self.input(input) + self.state(h)))
+'''
+STEP = """
+#include <torch/extension.h>
+torch::Tensor settle(torch::Tensor h) {
+  for (int turn = 0; turn < %d; ++turn) h = h * 0.999;
+  return h;
+}
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) { module.def("settle", &settle); }
+"""
+SUITE = """
+name = "{name}"
+[check]
+margin = {margin}
+[[sweep]]
+cell = [{cells}]
+reference = "none"
+implementation = "loop"
+batch_size = [1, 8]
+seq_len = 4
+input_size = 16
+hidden_size = 32
+"""
+CELLS = ("tinycells.leaky:Leaky", "tinycells.gated:Gated", "tinycells.paired:Paired")
+SRC = "src/tinycells"
+
+
+def suite(name: str, *cells: str, margin: float = 0.025) -> str:
+    """The text of a suite."""
+    return SUITE.format(name=name, cells=", ".join(f'"{cell}"' for cell in cells), margin=margin)
+
+
+FIRST = {
+    "pyproject.toml": '[project]\nname = "tinycells"\nversion = "0"\n',
+    "README.md": "Three cells.\n",
+    "bench.toml": suite("bench", *CELLS),
+    "compiled.toml": suite("compiled", "tinycells.compiled:Compiled"),
+    f"{SRC}/__init__.py": "",
+    f"{SRC}/leaky.py": LEAKY,
+    f"{SRC}/gated.py": GATED,
+    f"{SRC}/turns.json": '{"turns": 200}\n',
+    f"{SRC}/paired.py": PAIRED,
+    f"{SRC}/late.py": "TURNS = 200\n",
+    f"{SRC}/compiled.py": COMPILED,
+    f"{SRC}/step.cpp": STEP % 200,
+}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, and what a check of it should say."""
+
+    about: str
+    files: dict[str, str]
+    code: int  # the exit code
+    slower: str = ""  # the class that must be named, and no other
+    suite: str = "bench.toml"
+    options: tuple[str, ...] = ()
+    moved: tuple[str, str] | None = None
+
+
+COMMITS = (
+    Commit("docs only", {"README.md": "Three cells, and how to train them.\n"}, 0),
+    Commit("10% slower", {f"{SRC}/leaky.py": CELL.format(turns=222, count="TURNS")}, 1, "Leaky"),
+    Commit("10% faster", {f"{SRC}/leaky.py": LEAKY}, 0),
+    Commit(
+        "3% slower, with --instructions=gate",
+        {f"{SRC}/leaky.py": CELL.format(turns=207, count="TURNS")},
+        1,
+        "Leaky",
+        options=("--instructions=gate",),
+    ),
+    Commit("a test", {"tests/test_cells.py": "def test_nothing():\n    pass\n"}, 0),
+    Commit("a data file, 20% slower", {f"{SRC}/turns.json": '{"turns": 244}\n'}, 1, "Gated"),
+    Commit("other names, the same speed", {f"{SRC}/gated.py": GATED.replace("candidate", "proposal")}, 0),
+    Commit("a module that is imported late, 20% slower", {f"{SRC}/late.py": "TURNS = 244\n"}, 1, "Paired"),
+    Commit("C++, 20% slower", {f"{SRC}/step.cpp": STEP % 244}, 1, "Compiled", suite="compiled.toml"),
+    Commit(
+        "a renamed suite, 20% slower",
+        {f"{SRC}/late.py": "TURNS = 296\n"},
+        1,
+        "Paired",
+        suite="speed.toml",
+        moved=("bench.toml", "speed.toml"),
+    ),
+    Commit(
+        "a margin of 99%, 20% slower",
+        {"speed.toml": suite("bench", *CELLS, margin=0.99), f"{SRC}/turns.json": '{"turns": 298}\n'},
+        1,
+        "Gated",
+        suite="speed.toml",
+    ),
+    Commit(
+        "a cell that fails",
+        {f"{SRC}/leaky.py": LEAKY.replace("return h +", "return g +")},
+        1,
+        "Leaky",
+        suite="speed.toml",
+    ),
+)
+
+
+def make(repo: Path, commit: Commit) -> None:
+    """Add a commit to the repository."""
+    if commit.moved:
+        repository.git(repo, "mv", *commit.moved)
+    repository.commit(repo, commit.files, commit.about)
+
+
+def checks(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> pd.DataFrame:
+    """A row for each commit: what was said, what is true, and how long it took."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        repo = Path(scratch) / "tinycells"
+        repository.commit(repo, FIRST)
+        for number, commit in enumerate(COMMITS, 1):
+            make(repo, commit)
+            command = [sys.executable, "-m", "rnnbench", "check", commit.suite, "--base", "HEAD~1", "--budget", BUDGET]
+            began = time.monotonic()
+            done = run(
+                [*command, "--json", "--out", f"{scratch}/results", *commit.options],
+                cwd=repo,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            rows.append({"commit": number, **_row(commit, done), "seconds": round(time.monotonic() - began)})
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def _row(commit: Commit, done: "subprocess.CompletedProcess[str]") -> dict[str, object]:
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    named = sorted({each["cell"].rpartition(":")[2] for each in findings if each["verdict"] == "regressed"})
+    is_right = done.returncode == commit.code and named == ([commit.slower] if commit.slower else [])
+    counts = pd.Series([each["verdict"] or "not compared" for each in findings], dtype=object).value_counts()
+    return {
+        "what": commit.about,
+        "expected": f"{commit.code}{f': {commit.slower}' if commit.slower else ''}",
+        "said": f"{done.returncode}{f': {listed}' if (listed := ', '.join(named)) else ''}",
+        "right": "yes" if is_right else "no",
+        "cases": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
+        "error": "" if findings else " ".join(done.stderr.split())[-160:],
+    }
