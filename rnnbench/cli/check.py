@@ -263,28 +263,26 @@ def _tell(
     try:
         if folder is not None:
             write_verdicts(comparison, folder)
-            _append(os.environ.get("GITHUB_OUTPUT"), f"check={folder}\n")
-        _summarize(comparison)
+        _tell_github(comparison, folder)
     finally:  # if the files can't be written, the verdicts are shown before the error
         _print(comparison, folder, suite=suite, sources=sources, as_json=as_json)
 
 
-def _summarize(comparison: "Comparison") -> None:
-    """Append the verdicts to the summary of GitHub's job, if there is one."""
+def _tell_github(comparison: "Comparison", folder: Path | None) -> None:
+    """Append the verdicts to the summary of GitHub's job, and the folder to the step's outputs, if there are any."""
     from rnnbench.report.verdicts import github
 
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+    for variable in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+        if not (file := os.environ.get(variable)):
+            continue
         try:
-            github.append_summary(comparison, Path(summary))
+            if variable == "GITHUB_STEP_SUMMARY":
+                github.append_summary(comparison, Path(file))
+            elif folder is not None:
+                with Path(file).open("a", encoding="utf-8") as outputs:
+                    outputs.write(f"check={folder}\n")
         except OSError as fault:  # the verdict stands without it
-            output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {summary}: {fault.strerror or fault}")
-
-
-def _append(file: str | None, text: str) -> None:
-    """Append a line to a file that GitHub reads after the step, if there is one."""
-    if file:
-        with Path(file).open("a", encoding="utf-8") as lines:
-            lines.write(text)
+            output.tell(f"${variable} can't be written: {file}: {fault.strerror or fault}")
 
 
 def _print(

@@ -71,6 +71,16 @@ def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_pa
     assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
 
 
+def test_later_steps_of_a_job_learn_the_folder_of_the_check_that_has_verdicts(tmp_path: Path) -> None:
+    base, head = (stored.folder(tmp_path / name, stored.several([2.0] * MIN_CASES)) for name in ("base", "head"))
+    outputs = tmp_path / "outputs"
+    done = rnnbench("compare", base, head, "--out", "results", cwd=tmp_path, GITHUB_OUTPUT=outputs)
+    [folder] = (tmp_path / "results").iterdir()
+    assert (done.returncode, outputs.read_text()) == (0, f"check=results/{folder.name}\n")
+    assert rnnbench("compare", base, "nowhere", "--out", "results", cwd=tmp_path, GITHUB_OUTPUT=outputs).returncode == 2
+    assert outputs.read_text() == f"check=results/{folder.name}\n"
+
+
 @pytest.mark.alone
 def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo: Path, tmp_path: Path) -> None:
     (repo / "mine.py").write_text(cell(times=8))

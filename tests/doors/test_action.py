@@ -108,6 +108,23 @@ def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_n
     assert all("steps.name.outputs.safe" in name for name in artifacts)
 
 
+def test_each_check_that_another_workflow_left_becomes_a_comment_with_its_own_label(tmp_path: Path) -> None:
+    for name in ("rnnbench-check_ci__check_Linux_3.12", "rnnbench-check_ci_gpu_check_Linux_3.13"):
+        (tmp_path / "checks" / name).mkdir(parents=True)
+    for program in ("pip", "rnnbench"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >> "$LOG"\n')
+        (tmp_path / program).chmod(0o755)
+    environment = {"RUNNER_TEMP": str(tmp_path), "LOG": str(tmp_path / "log"), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    [*_, posting] = action("comment")["runs"]["steps"]
+    command = ["bash", "-euo", "pipefail", "-c", posting["run"]]
+    subprocess.run(command, env=environment | {"GITHUB_ACTION_PATH": str(tmp_path)}, check=True)
+    posted = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("rnnbench")]
+    assert posted == [
+        f"rnnbench ci comment {tmp_path}/checks/rnnbench-check_{name}/ --label {name}"
+        for name in ("ci__check_Linux_3.12", "ci_gpu_check_Linux_3.13")
+    ]
+
+
 def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check() -> None:
     steps = action("check")["runs"]["steps"]
     after = steps[[each.get("id") for each in steps].index("check") + 1 :]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,7 +177,7 @@ def make(repo: Path, commit: Commit) -> None:
     repository.commit(repo, commit.files, commit.about)
 
 
-def checks(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> pd.DataFrame:
+def checks() -> pd.DataFrame:
     """A row for each commit: what was said, what is true, and how long it took."""
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -188,7 +187,7 @@ def checks(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.r
             make(repo, commit)
             command = [sys.executable, "-m", "rnnbench", "check", commit.suite, "--base", "HEAD~1", "--budget", BUDGET]
             began = time.monotonic()
-            done = run(
+            done = subprocess.run(
                 [*command, "--json", "--out", f"{scratch}/results", *commit.options],
                 cwd=repo,
                 capture_output=True,

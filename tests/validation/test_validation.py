@@ -22,12 +22,13 @@ from rnnbench.store.windows import read_windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.analysis.scaling import made_up
-from tests.doubles import stored
+from tests.doubles import repository, stored
 from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
     against_r,
     bisect_simulated,
+    gate,
     history_simulated,
     large_run,
     not_slower_simulated,
@@ -89,6 +90,33 @@ def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) 
         for case in group.cases:
             if not case.is_reference:
                 assert "weights_from = None" in observe(build(case, suite.file.parent)).parity
+
+
+def test_the_commits_of_the_gate_change_what_they_say_and_their_cells_run(tmp_path: Path) -> None:
+    repository.commit(tmp_path / "repo", gate.FIRST)
+    for commit in gate.COMMITS:
+        gate.make(tmp_path / "repo", commit)
+    subjects = repository.git(tmp_path / "repo", "log", "--reverse", "--format=%s").splitlines()[1:]
+    assert subjects == [commit.about for commit in gate.COMMITS]
+    assert len(subjects) == 12
+    repository.git(tmp_path / "repo", "checkout", "--quiet", "HEAD~1")  # the last one's cell fails
+    suite = suites.read(str(tmp_path / "repo" / "speed.toml"))
+    cells = [case.cell for group in suite.groups({}, None, most=None) for case in group.cases]
+    assert set(cells) == set(gate.CELLS)
+    code = "import torch; from tinycells import gated, leaky, paired\n" + "".join(
+        f"assert {module}.{name}(3, 5)(torch.randn(2, 3), torch.zeros(2, 5)).shape == (2, 5)\n"
+        for module, name in (("gated", "Gated"), ("leaky", "Leaky"), ("paired", "Paired"))
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "repo" / "src", check=True)
+
+
+def test_a_check_of_the_gate_is_right_if_its_code_and_the_cells_it_names_are() -> None:
+    slow = json.dumps({"cell": "tinycells.leaky:Leaky", "verdict": "regressed"})
+    other = json.dumps({"cell": "tinycells.gated:Gated", "verdict": "regressed"})
+    commit = gate.Commit("10% slower", {}, 1, "Leaky")
+    for lines, code, right in (([slow], 1, "yes"), ([slow, other], 1, "no"), ([slow], 0, "no"), ([], 2, "no")):
+        done = subprocess.CompletedProcess([], code, "\n".join(lines), "")
+        assert gate._row(commit, done)["right"] == right
 
 
 def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
