@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
 from rnnbench import plot, suites
@@ -26,6 +27,7 @@ from rnnbench.report.figures import all_figures
 from rnnbench.report.figures.drawing.ink import contrast
 from rnnbench.report.verdicts import stored
 from tests.doubles import streams
+from tests.doubles.errors import told
 from tests.report.conftest import summary_of
 from tests.report.verdicts import samples
 
@@ -158,54 +160,37 @@ def is_on_paper(text: Text, name: str) -> bool:
     return text.axes is not None and text in text.axes.texts
 
 
-def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select(ax: Axes) -> None:
+def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select(
+    ax: Axes, snapshot: SnapshotAssertion
+) -> None:
     quick = summary_of(suites.read("quick").groups({}, None, most=None))
-    expected = {
-        "ratio": r"2 values of phase make 2 panels: select one, such as frame\[frame\['phase'\] == 'inference'\]",
-        "ratio_by_size": "2 values of phase make 2 panels",
-        "roofline": "2 values of phase make 2 panels",
-        "scaling": r"select one, such as frame\[\(frame\['phase'\] == 'inference'\) & \(frame\['reference'\] == 'rnn'",
-        "parameters": "2 values of phase make 2 panels",
-    }
-    for name, message in expected.items():
-        with pytest.raises(ValueError, match=message):
-            function(name)(quick, ax)
-    assert not ax.has_data()
     one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
-    with pytest.raises(ValueError, match="3 sizes grow: choose one, such as along='batch_size', or leave ax out"):
-        plot.scaling(one, ax)
-    with pytest.raises(ValueError, match="time and memory make 2 panels: choose one, such as value='seconds'"):
-        plot.parameters(one, ax)
-    with pytest.raises(ValueError, match="3 series make 3 panels: choose one, such as series='lstm hoisted'"):
-        plot.regions(_grid(), ax)
+    names = ("ratio", "ratio_by_size", "roofline", "scaling", "parameters")
+    messages = {name: told(lambda name=name: function(name)(quick, ax)) for name in names}
+    messages["scaling of one panel"] = told(lambda: plot.scaling(one, ax))
+    messages["parameters of one panel"] = told(lambda: plot.parameters(one, ax))
+    messages["regions"] = told(lambda: plot.regions(_grid(), ax))
+    assert messages == snapshot
+    assert not ax.has_data()
     assert plot.ratio(quick[quick["phase"] == "inference"], ax) is ax
 
 
-def test_wrong_arguments_are_named(ax: Axes, grid: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match=r"frame: expected the frame .cases of rnnbench.load, got list"):
-        plot.ratio([])  # type: ignore[call-overload]
-    with pytest.raises(ValueError, match=r"frame has no column 'ratio': expected the frame .cases of rnnbench.load"):
-        plot.ratio(grid.drop(columns="ratio"))
+def test_wrong_arguments_are_named(ax: Axes, grid: pd.DataFrame, snapshot: SnapshotAssertion) -> None:
     several = plt.figure()
-    with pytest.raises(
-        ValueError, match=r"ax: expected one rectilinear .* got ndarray: pick one, such as ax.flat\[0\]"
-    ):
-        plot.ratio(grid, several.subplots(1, 2))
-    for projection in ("polar", "3d"):
-        with pytest.raises(ValueError, match=f"ax: expected one rectilinear matplotlib Axes, got {projection} axes"):
-            plot.ratio(grid, several.add_subplot(projection=projection))
+    wide = pd.concat([grid.assign(hidden_size=grid["hidden_size"] + more) for more in range(12)])
+    calls: dict[str, Callable[[], object]] = {
+        "a list": lambda: plot.ratio([]),  # type: ignore[call-overload]
+        "a frame without ratios": lambda: plot.ratio(grid.drop(columns="ratio")),
+        "several axes": lambda: plot.ratio(grid, several.subplots(1, 2)),
+        "polar axes": lambda: plot.ratio(grid, several.add_subplot(projection="polar")),
+        "axes in space": lambda: plot.ratio(grid, several.add_subplot(projection="3d")),
+        "a width that is too small": lambda: plot.ratio(grid, width=1),
+        "a width beside axes": lambda: plot.ratio(grid, ax, width=7),  # type: ignore[call-overload]
+        "another value": lambda: plot.scaling(grid, value="time"),  # type: ignore[call-overload]
+        "more columns than fit": lambda: plot.ratio_by_size(wide, width=3),
+    }
+    assert {kind: told(call) for kind, call in calls.items()} == snapshot
     plt.close(several)
-    with pytest.raises(ValueError, match="width: expected 3 inches or more, got 1"):
-        plot.ratio(grid, width=1)
-    with pytest.raises(ValueError, match="width is for a figure of its own"):
-        plot.ratio(grid, ax, width=7)  # type: ignore[call-overload]
-    with pytest.raises(ValueError, match="value: expected 'ratio' or 'seconds', got 'time'"):
-        plot.scaling(grid, value="time")  # type: ignore[call-overload]
-    sizes = pd.concat([grid.assign(hidden_size=grid["hidden_size"] + more) for more in range(12)])
-    with pytest.raises(
-        ValueError, match=r"columns need .* inches, and there are 3: select fewer values of hidden_size"
-    ):
-        plot.ratio_by_size(sizes, width=3)
 
 
 @pytest.mark.parametrize("name", plot.__all__)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
 from rnnbench.analysis.runs import run_times
@@ -22,6 +23,7 @@ from rnnbench.store.records import Measurement
 from tests.analysis.runs.test_visits import make_run
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.errors import told
 from tests.doubles.stored import folder
 
 README = Path(__file__).parents[3] / "results" / "README.md"
@@ -186,45 +188,36 @@ def test_several_runs_are_read_together_by_a_list_or_a_pattern(tmp_path: Path) -
         assert all(name in repr(both) for name in both.names)
 
 
-def test_what_can_not_be_loaded_is_told(tmp_path: Path) -> None:
-    run = folder(tmp_path / "a", {small.case("vanilla"): [[1.0]]})
-    (tmp_path / "b").mkdir()
-    run.rename(tmp_path / "b" / "same")
-    folder(tmp_path / "a", {small.case("vanilla"): [[1.0]]}).rename(tmp_path / "a" / "same")
-    for given, words in (
-        (f"{tmp_path}/none-*", "no folder of a run matches this pattern"),
-        (tmp_path / "none", "no such folder"),
-        ([], "runs: expected at least one folder of a run"),
-        (f"{tmp_path}/?/same", "two runs of one name can't be told apart"),
-    ):
-        with pytest.raises(UserError, match=words):
-            rnnbench.load(given)
-    with pytest.raises(UserError, match="columns: expected a list of names, found the text 'seconds'"):
-        rnnbench.load(tmp_path / "b" / "same", "seconds")
-    (tmp_path / "check" / "base").mkdir(parents=True)
+def test_what_can_not_be_loaded_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        folder(Path(name), {small.case("vanilla"): [[1.0]]}).rename(f"{name}/same")
     for side in ("base", "head"):
-        (tmp_path / "b" / "same").rename(tmp_path / "check" / side) if side == "head" else None
-    (tmp_path / "check" / "base" / "run.json").write_text("{}")
-    with pytest.raises(UserError, match="it is a check, which holds two runs"):
-        rnnbench.load(tmp_path / "check")
+        Path("check", side).mkdir(parents=True)
+        Path("check", side, "run.json").write_text("{}")
+    paths: list[Any] = ["none-*", "none", [], "?/same", "check"]
+    messages = {str(path): told(lambda path=path: rnnbench.load(path), UserError) for path in paths}
+    messages["a text for the columns"] = told(lambda: rnnbench.load("b/same", "seconds"), UserError)
+    assert messages == snapshot
 
 
-def test_frames_that_lack_something_are_told(run: Any) -> None:
+def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAssertion) -> None:
     windows, cases, steps = run.windows, run.cases, run.steps
-    renamed = windows.rename(columns={"turns": "turn"})
-    for given, words in (
-        ((renamed, cases, steps), r"windows: no column 'turns'; rnnbench\.load\(\.\.\.\)\.windows has it"),
-        ((windows[["case"]],), r"windows: no column 'run' \(and \d+ more\)"),
-        ((windows, cases[["case", "run"]]), "cases: no column 'status'"),
-        ((windows, cases.iloc[1:], steps), "windows: the case 'cell=.*' is not in the frame of cases"),
-        ((windows, pd.concat([cases, cases[:1]]), steps), "cases: the case 'cell=.*' has two rows of one run"),
-        ((windows, cases), "windows: some are of streams, whose every step counts: give the frame of steps, too"),
-        ((windows, cases, steps.iloc[:0]), "steps: none of window 0 of replicate 0"),
-        ((windows, cases, steps.drop(columns="order")), "steps: no column 'order'"),
-        ((windows["seconds"],), "windows: expected a DataFrame, found Series"),
-    ):
-        with pytest.raises(UserError, match=words):
-            rnnbench.summarize(*given)
+    frames: dict[str, tuple[Any, ...]] = {
+        "windows without turns": (windows.rename(columns={"turns": "turn"}), cases, steps),
+        "windows of nothing but cases": (windows[["case"]],),
+        "cases without a status": (windows, cases[["case", "run"]]),
+        "a case too few": (windows, cases.iloc[1:], steps),
+        "a case twice": (windows, pd.concat([cases, cases[:1]]), steps),
+        "no steps": (windows, cases),
+        "steps of nothing": (windows, cases, steps.iloc[:0]),
+        "steps without an order": (windows, cases, steps.drop(columns="order")),
+        "a series": (windows["seconds"],),
+    }
+    messages = {kind: told(lambda given=given: rnnbench.summarize(*given), UserError) for kind, given in frames.items()}
+    assert messages == snapshot
 
 
 def test_without_cases_times_and_ratios_are_known(run: Any) -> None:
