@@ -10,7 +10,7 @@ from rnnbench.cells.foreign.layers import adapt_layer
 from rnnbench.cells.foreign.structures import on_trial
 from rnnbench.cells.foreign.trials import adapt
 from rnnbench.cells.own_gradients import fails_in_inference_mode
-from rnnbench.cells.states import State, output, tensors, to_cell
+from rnnbench.cells.states import State, tensors, to_cell
 from rnnbench.store.records import Workload
 from rnnbench.workloads.bodies import Cells, TorchLayer
 from rnnbench.workloads.implementations import Skip
@@ -66,25 +66,20 @@ def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload)
 
 
 def _of_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
-    """The first state of each tensor for all cells, (layers * directions, batch, ...); None if all are usual."""
+    """Return each tensor of the first state for all cells, (layers * directions, batch, ...); None if they are none."""
     of_one = tuple(part[:1] for part in tensors(usual))
     usual_of_one = to_cell(of_one[0] if isinstance(usual, Tensor) else of_one, stacked=False)
-    states: list[tuple[Tensor, ...] | None] = []
+    states: list[tuple[Tensor, ...]] = []
     for first in range(0, len(body.cells), body.directions):
-        found: list[tuple[Tensor, ...] | None] = []
         for index in range(first, first + body.directions):
             body.cells[index], state = adapt(body.cells[index], input, usual_of_one)
-            found.append(state)
-        states += found
-        shown = [output(usual_of_one, stacked=False) if state is None else state[0] for state in found]
-        input = torch.cat([torch.zeros_like(each) for each in shown], dim=-1)
-    if all(state is None for state in states):
-        return None
-    shapes = {None if state is None else tuple(part.shape for part in state) for state in states}
-    if len(shapes) > 1:
+            if state is None:
+                return None
+            states.append(state)
+        input = torch.cat([torch.zeros_like(state[0]) for state in states[first:]], dim=-1)
+    if len({tuple(part.shape for part in state) for state in states}) > 1:
         raise CellError(
             f"{type(body.cells[0]).__name__} keeps states of unlike sizes in its layers or directions; "
             "expected num_layers = 1 and one direction"
         )
-    parts = zip(*(state for state in states if state is not None), strict=True)
-    return [torch.stack(list(part)) for part in parts]
+    return [torch.stack(list(part)) for part in zip(*states, strict=True)]

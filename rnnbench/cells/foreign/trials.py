@@ -30,8 +30,8 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
 
     `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the cell, or a module that calls
     it where its `forward` can't be replaced, and the first state in the form in which it is passed around, each tensor
-    (batch, ...), or None if the cell is usual, or no way was found. Raises CellError if the cell gives a first state
-    that is not made of tensors.
+    (batch, ...), or None if no way was found. Raises CellError if the cell gives a first state that is not made of
+    tensors.
     """
     found = found_call(cell, input, usual)
     if found is None:
@@ -46,16 +46,14 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
 
 
 def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """How a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
+    """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
     count = len(list(cell.parameters()))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         reached = -1 if _says_otherwise(cell, input, usual) else _usual_reach(on_trial(cell), input, usual)
-        if reached == count:
-            return None
+        best = (CellCall(copied(usual), "second", "", "state", 0), tuple(tensors_of(usual))) if reached >= 0 else None
         # In a small batch, a sequence without a batch would look like a step.
         rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-        best = None
-        for call, first, more in _ways(on_trial(cell), rows, tensors_of(usual)[0]):
+        for call, first, more in _ways(on_trial(cell), rows, tensors_of(usual)[0]) if reached < count else ():
             if more > reached:
                 reached, best = more, (call, first)
             if reached == count:

@@ -197,46 +197,18 @@ def _types(input: Tensor, parts: State) -> tuple[torch.dtype | None, ...]:
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
-    """A module that is a cell; None if it is none."""
-    sizes, x = state_sizes(module, input), input[0, :1].detach().expand(PROBED[0], -1)
-    is_usual = isinstance(module, nn.RNNCellBase) or can_hoist(module)
-    if not is_usual and (found := _adapted(module, x, input, state, sizes)):
-        return found
-    if not sizes and not is_usual:
-        return None
-    if not sizes and state is None:
-        raise ValueError("module: the form of its state is not known; give a state with the input, as (input, state)")
-    own = tuple((1, size) for size in sizes) if state is None else _given_state(input, state)
-    types = _types(input, state)
-    zero_parts = tuple(x.new_zeros(len(x), *rest) for _, *rest in own)
-    zero = zero_parts[0] if len(zero_parts) == 1 else zero_parts
-    begins = begins_with_zeros(module, x, zero_parts[0], lambda cell: cell(x, zero))
-    call = CellCall(zero, "second", "", "state", 0)
-    if not is_usual and not _depends_on_state(module, call, x, zero_parts):
-        return None
-    if not can_hoist(module) and _writes_into_state(module, call, x, zero_parts):
-        module = AdaptedCell(module, call, copies_state=True)
-    return RunModule(module, "cell", own, begins, types)
-
-
-def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: tuple[int, ...]) -> RunModule | None:
-    """A cell of another form in the usual one; None if it is usual or no cell. Raises ValueError as `run_module` does.
-
-    `x`: the input of a trial step; `usual`: the size of each tensor of a state of the usual form, with which the module
-    runs; empty if it does not.
-    """
-    forms = [usual] if usual else [(size,) for size in _sizes(module, x)]
-    states = [tuple(x.new_zeros(len(x), size) for size in sizes) for sizes in forms]
+    """Return a module that is a cell, in the usual form; None if it is none."""
+    x, given = input[0, :1].detach().expand(PROBED[0], -1), () if state is None else leaves(state)
     try:
-        calls = (_call_in_both_modes(module, x, given[0] if len(given) == 1 else given) for given in states)
-        call, first = next(filter(None, calls), (None, ()))
+        found = (_call_in_both_modes(module, x, x.new_zeros(len(x), size)) for size in _sizes(module, x))
+        call, first = next(filter(None, found), (None, ()))
         if call is None:
             return None
-        given = () if state is None else leaves(state)
         lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
         if given and not lacks_output and len(given) != len(first):
             return None
-        if not _takes_fewer(module, call, x, first) or not _depends_on_state(module, call, x, first):
+        is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
+        if not _takes_fewer(module, call, x, first) or not (is_known or _depends_on_state(module, call, x, first)):
             return None
         zero = call.own(tuple(torch.zeros_like(part) for part in first))
         begins = begins_with_zeros(
@@ -248,8 +220,10 @@ def _adapted(module: nn.Module, x: Tensor, input: Tensor, state: State, usual: t
     if given:
         kept = int(lacks_output)
         own, types = own[:kept] + _given_state(input, state, 2), types[:kept] + _types(input, state)
-    adapted = AdaptedCell(module, call, copies_state=_writes_into_state(module, call, x, first))
-    return RunModule(adapted, "cell", own, begins, types)
+    copies_state = not can_hoist(module) and _writes_into_state(module, call, x, first)
+    if copies_state or not call.is_usual:
+        module = AdaptedCell(module, call, copies_state=copies_state)
+    return RunModule(module, "cell", own, begins, types)
 
 
 def _depends_on_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
@@ -283,7 +257,7 @@ def _takes_fewer(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[T
 
 
 def _call_in_both_modes(module: nn.Module, x: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """How a cell is called, and its first state; None if it is usual or no cell.
+    """Return how a cell is called, and its first state; None if it is no cell.
 
     The output may be a tensor of the state in one mode alone, as with dropout between the two. Then it is kept apart.
     """
@@ -304,27 +278,6 @@ def _sizes(module: nn.Module, input: Tensor) -> list[int]:
     sizes = [hidden] if isinstance(hidden, int) else []
     sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
     return list(dict.fromkeys(sizes)) or [input.shape[-1]]
-
-
-def state_sizes(module: nn.Module, input: Tensor) -> tuple[int, ...]:
-    """The size of each tensor of a cell's state, (batch, size); empty if the module does not behave as a cell.
-
-    A copy is called for a few sequences with `h`, and with `(h, c)`, until it returns a state of the same form.
-    """
-    for size in _sizes(module, input):
-        for count in (1, 2):
-            if all(_keeps_states(module, input[0, :1].expand(rows, -1), size, count) for rows in PROBED):
-                return (size,) * count
-    return ()
-
-
-def _keeps_states(module: nn.Module, x: Tensor, size: int, count: int) -> bool:
-    """Whether a step takes and returns so many tensors (batch, size) as its state."""
-    h = x.new_zeros(len(x), size)
-    with suppress(Exception), torch.no_grad():
-        parts = leaves(on_trial(module)(x, h if count == 1 else (h,) * count))
-        return len(parts) == count and all(part.shape == h.shape for part in parts)
-    return False
 
 
 def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[tuple[int, ...], ...]:

@@ -102,7 +102,9 @@ def test_a_run_gives_a_stack_a_state_for_each_layer(kind: type[Stack]) -> None:
 @pytest.mark.parametrize("cell", [nn.LSTMCell(SIZE, HIDDEN), Unused()])
 def test_a_usual_cell_stays_as_it_is(cell: nn.Module) -> None:
     usual = (torch.zeros(BATCH, HIDDEN),) * 2
-    assert found_call(cell, torch.randn(BATCH, SIZE), usual) is None
+    found = found_call(cell, torch.randn(BATCH, SIZE), usual)
+    assert found is not None
+    assert found[0].is_usual
 
 
 def test_reach_names_the_parameters_and_leaves_no_trace() -> None:

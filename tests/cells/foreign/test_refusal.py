@@ -172,7 +172,8 @@ class TokensFirst(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         rows, steps = tokens.shape
-        return self.tokens(tokens).view(rows, steps, -1).cumsum(1)
+        embedded: Tensor = self.tokens(tokens)
+        return embedded.view(rows, steps, -1).cumsum(1)
 
 
 def test_a_run_of_a_layer_that_reads_tokens_says_what_to_type() -> None:

@@ -305,7 +305,7 @@ class WithTimes(nn.Module):
             (WithTimes(), torch.ones(5, 3, 4)),
             {},
             ValueError,
-            "it can't be called with an input alone, and is not a cell",
+            "WithTimes can't be called as a cell: it needs `lengths`, which",
         ),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
         (
