@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnbench.analysis.location import Location
-from rnnbench.analysis.verdict import Trial
+from rnnbench.analysis.verdict import Evidence, Trial
 
 MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
@@ -35,13 +35,12 @@ TOO_FEW = (
 def look_at_runs(trials: Mapping[str, Trial], low: Mapping[str, Location], mean: Mapping[str, Location]) -> None:
     """Add the only look at two runs to each case's trial, with the variation between runs in the errors.
 
-    `low`, `mean`: the change of each case between the runs. With too few cases nothing is judged, and the ratios are
-    kept without intervals.
+    `low`, `mean`: the change of each case between the runs. With too few cases nothing is known of any.
     """
     wider_low, wider_mean = with_run_to_run(low), with_run_to_run(mean)
     for case, trial in trials.items():
         if wider_low is None or wider_mean is None:
-            trial.look(case, low[case], mean[case], spent=0.0)
+            trial.evidence[case] = Evidence()
         else:
             trial.look(case, wider_low[case], wider_mean[case])
 

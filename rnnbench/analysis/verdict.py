@@ -23,7 +23,7 @@ reports a regression. `improved` has an error rate of its own of the same size.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -104,15 +104,11 @@ class Trial:
     ) -> None:
         """Add a look at where a case's log-ratios lie.
 
-        `spent`: share of the error rate, at most 1 over all looks; `confidence`: of the intervals. With a share of 0
-        nothing is judged, and the ratios are kept without intervals. `whole_low`: `low` with no replicate left out; if
-        it is given, `unchanged` needs its interval inside the margin, too.
+        `spent`: share of the error rate, at most 1 over all looks; `confidence`: of the intervals. `whole_low`: `low`
+        with no replicate left out; if it is given, `unchanged` needs its interval inside the margin, too.
         """
         edge = math.log1p(self.margins[case])
         known = self.evidence.setdefault(case, Evidence())
-        if not spent:
-            known.low, known.mean = (replace(UNKNOWN, value=location.value) for location in (low, mean))
-            return
         known.low, known.mean = (location.interval(confidence) for location in (low, mean))
         locations: dict[RatioName, Location] = {"low": low, "mean": mean}
         for ratio, location in locations.items():

@@ -63,8 +63,8 @@ class InstructionCheck:
             for side, by_case in again.items():
                 for key, new in by_case.items():
                     old = self.counted[side][key]
-                    both = isinstance(old, str) or isinstance(new, str)
-                    self.counted[side][key] = (new if isinstance(new, str) else old) if both else old.pooled(new)
+                    assert not isinstance(old, str)  # or it would not seem changed
+                    self.counted[side][key] = new if isinstance(new, str) else old.pooled(new)
 
     def _count(
         self,

@@ -1,16 +1,13 @@
 """The checks of a suite before this one, from the folders beside it."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rnnbench.analysis.verdict import OLDER_WORDS
-from rnnbench.report.verdicts.stored import FILE, WRONG
+from rnnbench.analysis.comparison import RANKS
+from rnnbench.errors import UserError
+from rnnbench.report.verdicts import stored
+from rnnbench.report.verdicts.stored import FILE
 from rnnbench.report.words.changes import change
-from rnnbench.store.regular_files import read_text
 
 MAX_EARLIER = 8
 
@@ -40,16 +37,13 @@ def _read(folder: Path) -> EarlierCheck:
     stamp = folder.name.rsplit("-", 2)[1]
     when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}"
     try:
-        content = json.loads(read_text(folder / FILE))
-        counts = {OLDER_WORDS.get(word, word): int(count) for word, count in content["counts"].items()}
-        verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items() if count)
-        largest = next((_change(finding) for finding in content["findings"]), "")
-        return EarlierCheck(when, str(content["head"]), str(content["base"]), verdicts, largest)
-    except (OSError, *WRONG):
+        check = stored.read(folder)
+    except UserError:
+        check = None
+    if check is None:
         return EarlierCheck(when, "", "", f"its {FILE} can't be read", "")
-
-
-def _change(finding: Mapping[str, Any]) -> str:
-    described_by = finding.get("described_by", finding["decided_by"])  # older checks have only the latter
-    ratio = finding["mean_ratio"] if described_by == "mean_ratio" else finding["ratio"]
-    return change(float(ratio)) if ratio is not None and math.isfinite(ratio) and ratio > 0 else ""
+    counts = check.findings["verdict"].astype(object).fillna("not compared").value_counts()
+    words = (verdict or "not compared" for verdict in RANKS)
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
+    largest = [change(float(row[row["described_by"]])) for _, row in check.findings.head(1).iterrows()]
+    return EarlierCheck(when, check.head, check.base, verdicts, "".join(largest))
