@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select
     quick = summary_of(suites.read("quick").groups({}, None, most=None))
     one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
     names = ("ratio", "ratio_by_size", "roofline", "scaling", "parameters")
-    messages = {name: told(lambda name=name: function(name)(quick, ax)) for name in names}
+    messages = {name: told(partial(function(name), quick, ax)) for name in names}
     messages["scaling of one panel"] = told(lambda: plot.scaling(one, ax))
     messages["parameters of one panel"] = told(lambda: plot.parameters(one, ax))
     messages["regions"] = told(lambda: plot.regions(_grid(), ax))

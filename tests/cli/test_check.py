@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 from xml.etree import ElementTree
 
@@ -232,7 +233,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     )  # fmt: skip
 
 
-def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: str) -> float:
+def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: Any) -> float:
     """How many times as many operators the head calls: one replicate decides nothing by time, but counts differ."""
     command = ["check", suite, "--base", "HEAD", "--json", "--budget", "1s", *options]
     (finding,) = map(json.loads, rnnbench(*command, cwd=repo, **variables).stdout.splitlines())

@@ -25,7 +25,7 @@ def estimated(name: str) -> Estimate:
 @pytest.mark.parametrize("name", MINUTES)
 def test_a_suite_takes_the_minutes_that_its_description_states(name: str) -> None:
     result, suite = estimated(name), suites.read(name)
-    hours, minutes = re.search(r"about (?:(\d+) h )?(\d+) min", suite.content.description).groups("0")  # type: ignore[union-attr]
+    hours, minutes = re.search(r"about (?:(\d+) h )?(\d+) min", suite.content.description).groups("0")
     stated = int(hours) * 60 + int(minutes)
     assert stated == MINUTES[name]
     assert result.total / 60 == pytest.approx(stated, rel=0.15)

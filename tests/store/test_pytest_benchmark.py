@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import is_saved, read
@@ -114,50 +115,41 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("", "a.json: not JSON: "),
-        ("\x00\xff{", "a.json: not JSON: "),
-        ("[1, 2]", "a.json: not pytest-benchmark's JSON: it has no 'machine_info'"),
-        ('{"results": [{"command": "sleep 1"}]}', "it has no 'machine_info'"),  # hyperfine
-        ('{"context": {}, "benchmarks": []}', "it has no 'machine_info'"),  # Google Benchmark
-        ('{"benchmarks": [{"runs": []}], "version": "1.0"}', "it has no 'machine_info'"),  # pyperf
-        ('{"schema_version": 1, "resolved": {}}', "this is part of a run of rnnbench; give its folder, "),
-        (json.dumps(content([])), "a.json: contains no benchmark"),
-        (
-            json.dumps(content([GOOD], version="2.5.0")),
-            "written by pytest-benchmark '2.5.0'; this rnnbench reads 3 to 5",
-        ),
-        (
-            json.dumps(content([GOOD], version="6.0.0")),
-            "written by pytest-benchmark '6.0.0'; this rnnbench reads 3 to 5",
-        ),
-        (json.dumps(content([GOOD], version="new")), "written by pytest-benchmark 'new'"),
-        (json.dumps(content([GOOD], datetime="0001-01-01T00:00+12:00")), "datetime is '0001-01-01T00:00+12:00'; expec"),
-        (json.dumps(content([GOOD], datetime="noon")), "datetime is 'noon'; expected a time as ISO 8601 has it"),
-        (json.dumps(content([GOOD, GOOD])), "a.json: 'bench.py::test_a': appears twice"),
-        (json.dumps(content([{"name": "x"}])), "a.json: None: has no 'stats'"),
-        (json.dumps(content([GOOD | {"fullname": 7}])), "fullname is 7; expected a text"),
-        (json.dumps(content([]) | {"benchmarks": ["x"]}), "a.json: a benchmark: has no 'stats'"),
-        (
-            json.dumps(content(with_stats(q1=float("nan")))),
-            "'bench.py::test_a': stats.q1 is nan; expected a positive number",
-        ),
-        (json.dumps(content(with_stats(mean=-1.0))), "stats.mean is -1.0; expected a positive number of seconds"),
-        (json.dumps(content(with_stats(q3=0))), "stats.q3 is 0; expected a positive number"),
-        (json.dumps(content(with_stats(q3="fast"))), "stats.q3 is 'fast'; expected a positive number"),
-        (json.dumps(content(with_stats(q1=10**400))), "expected a positive number"),
-        (json.dumps(content(with_stats(rounds=0))), "stats.rounds is 0; expected a whole number from 1"),
-        (json.dumps(content(with_stats(rounds=10**400))), "; expected a whole number from 1, below 2 ** 63"),
-        (json.dumps(content([GOOD], rnnbench={})), "need one value for each replicate"),
+        "",
+        "\x00\xff{",
+        "[1, 2]",
+        '{"results": [{"command": "sleep 1"}]}',
+        '{"context": {}, "benchmarks": []}',
+        '{"benchmarks": [{"runs": []}], "version": "1.0"}',
+        '{"schema_version": 1, "resolved": {}}',
+        json.dumps(content([])),
+        json.dumps(content([GOOD], version="2.5.0")),
+        json.dumps(content([GOOD], version="6.0.0")),
+        json.dumps(content([GOOD], version="new")),
+        json.dumps(content([GOOD], datetime="0001-01-01T00:00+12:00")),
+        json.dumps(content([GOOD], datetime="noon")),
+        json.dumps(content([GOOD, GOOD])),
+        json.dumps(content([{"name": "x"}])),
+        json.dumps(content([GOOD | {"fullname": 7}])),
+        json.dumps(content([]) | {"benchmarks": ["x"]}),
+        json.dumps(content(with_stats(q1=float("nan")))),
+        json.dumps(content(with_stats(mean=-1.0))),
+        json.dumps(content(with_stats(q3=0))),
+        json.dumps(content(with_stats(q3="fast"))),
+        json.dumps(content(with_stats(q1=10**400))),
+        json.dumps(content(with_stats(rounds=0))),
+        json.dumps(content(with_stats(rounds=10**400))),
+        json.dumps(content([GOOD], rnnbench={})),
     ],
 )
-def test_another_file_is_refused_in_two_lines_at_most(tmp_path: Path, text: str, message: str) -> None:
+def test_another_file_is_refused_in_two_lines_at_most(tmp_path: Path, text: str, snapshot: SnapshotAssertion) -> None:
     file = tmp_path / "a.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError) as caught:
         read(file)
-    assert message in str(caught.value)
+    assert str(caught.value).replace(str(tmp_path), "FOLDER") == snapshot
     assert len(str(caught.value).splitlines()) <= 2
 
 
@@ -201,21 +193,21 @@ def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"commit_info": {"id": "fedcba98"}}, "must be of one commit"),
-        ({"machine_info": MACHINE | {"python_version": "3.13.0"}}, "must be of one machine and Python"),
-        ({"machine_info": MACHINE | {"cpu": {"brand_raw": "Another", "count": 8}}}, "{'name': 'A Processor'}"),
+        {"commit_info": {"id": "fedcba98"}},
+        {"machine_info": MACHINE | {"python_version": "3.13.0"}},
+        {"machine_info": MACHINE | {"cpu": {"brand_raw": "Another", "count": 8}}},
     ],
 )
 def test_files_that_differ_by_more_than_chance_are_no_replicates(
-    tmp_path: Path, changes: dict[str, Any], message: str
+    tmp_path: Path, changes: dict[str, Any], snapshot: SnapshotAssertion
 ) -> None:
     write(tmp_path / "0001.json", [GOOD])
     write(tmp_path / "0002.json", [GOOD], **changes)
     with pytest.raises(UserError, match=r"0002\.json has") as caught:
         read(tmp_path)
-    assert message in str(caught.value)
+    assert str(caught.value).replace(str(tmp_path), "FOLDER") == snapshot
 
 
 def test_another_name_of_the_machine_or_a_measured_clock_rate_is_no_other_machine(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_a_recording_keeps_nothing_that_autograd_knows_of_the_stream_on_which_it
     assert [token() for token in Kept.alive] == [None] * len(Kept.alive)
     recorded(input, torch.zeros(1))[0].backward()
     assert model.weight.grad is not None
-    assert model.weight.grad.tolist() == recorded.graphs.gradients[0].tolist()  # type: ignore[union-attr]
-    assert model.weight.grad.data_ptr() == recorded.graphs.gradients[0].data_ptr()  # type: ignore[union-attr]
+    assert model.weight.grad.tolist() == recorded.graphs.gradients[0].tolist()
+    assert model.weight.grad.data_ptr() == recorded.graphs.gradients[0].data_ptr()
 
 
 def test_a_recording_is_kept_as_long_as_the_models_dropout_is_what_it_was(recordings) -> None:

@@ -83,5 +83,5 @@ def test_the_reference_is_that_of_the_same_workloads() -> None:
     rows = made_up.summary(made_up.BOTH)
     fitted = fits(pd.concat([rows.assign(threads=2), rows]))
     hand_written = [fit for fit in fitted.found if fit.axes["cell"] == "lstm"]
-    assert [fitted.reference_of(fit).axes["threads"] for fit in hand_written] == [2, 1]  # type: ignore[union-attr]
+    assert [fitted.reference_of(fit).axes["threads"] for fit in hand_written] == [2, 1]
     assert all(fitted.reference_of(fit) is None for fit in fitted.found if fit.axes["cell"] != "lstm")

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.scaling.fit import SERIES, fits
 from rnnbench.analysis.scaling.predict import UNCOUNTED, UNTOLD, at, interval, predict
@@ -140,22 +141,21 @@ def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "words"),
+    "sizes",
     [
-        ({"batch_size": [9], "hidden_size": [200]}, "which seq_len? It was measured at 4, 16, 64"),
-        ({"batch_size": [9], "hidden_size": [200]}, "say for example seq_len=64"),
-        (NEW | {"batch_size": ["many"]}, "batch_size=many: expected a whole number, 1 or more"),
-        (NEW | {"batch_size": [0]}, "batch_size=0: expected a whole number, 1 or more"),
-        (NEW | {"batch_size": ["9" * 19]}, "expected a whole number, 1 or more, of 18 digits at most"),
-        (NEW | {"batch_size": ["9" * 5000]}, "expected a whole number, 1 or more, of 18 digits at most"),
-        (NEW | {"cell": ["gru"]}, "available: cell=torch.nn.LSTM,lstm"),
-        ({axis: range(1, 60) for axis in NEW}, "205,379 sizes are more than 100,000"),
+        {"batch_size": [9], "hidden_size": [200]},
+        NEW | {"batch_size": ["many"]},
+        NEW | {"batch_size": [0]},
+        NEW | {"batch_size": ["9" * 19]},
+        NEW | {"batch_size": ["9" * 5000]},
+        NEW | {"cell": ["gru"]},
+        {axis: range(1, 60) for axis in NEW},
     ],
 )
-def test_what_can_t_be_answered_is_said(sizes: dict[str, list[object]], words: str) -> None:
+def test_what_can_t_be_answered_is_said(sizes: dict[str, list[object]], snapshot: SnapshotAssertion) -> None:
     with pytest.raises(UserError) as fault:
         predict(made_up.summary(made_up.BOTH), sizes)
-    assert words in str(fault.value)
+    assert str(fault.value) == snapshot
 
 
 def test_a_run_without_enough_sizes_says_how_many_are_enough() -> None:

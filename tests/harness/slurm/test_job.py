@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, nodes, refuse_unlike
 from rnnbench.store.folder import RunFolder
@@ -35,18 +36,21 @@ def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("other", "words"),
+    "other",
     [
-        (on("EPYC"), "processor model was Xeon and is EPYC"),
-        (of_stepping("2"), "processor stepping was 1 and is 2"),
-        (on("Xeon", ("L4",)), r"gpus was \[\] and is \['L4'\]"),
-        (replace(on("Xeon"), resolved={"measure": {"windows": 8}}), "windows was 4 and is 8"),
+        on("EPYC"),
+        of_stepping("2"),
+        on("Xeon", ("L4",)),
+        replace(on("Xeon"), resolved={"measure": {"windows": 8}}),
     ],
 )
-def test_other_machines_are_refused_with_what_differs(tmp_path: Path, other: RunInfo, words: str) -> None:
+def test_other_machines_are_refused_with_what_differs(
+    tmp_path: Path, other: RunInfo, snapshot: SnapshotAssertion
+) -> None:
     refuse_unlike(tmp_path, on("Xeon"))
-    with pytest.raises(UnlikeMachine, match=words):
+    with pytest.raises(UnlikeMachine) as raised:
         refuse_unlike(tmp_path, other)
+    assert str(raised.value) == snapshot
     assert [file.name for file in tmp_path.iterdir()] == [MACHINE]
 
 

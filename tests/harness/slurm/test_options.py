@@ -1,4 +1,5 @@
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.errors import UserError
 from rnnbench.harness.slurm.options import asked, minutes, parse
@@ -19,23 +20,24 @@ def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    "options",
     [
-        (["partition"], "expected NAME=VALUE"),
-        (["=gpu"], "expected NAME=VALUE"),
-        (["partition="], "expected NAME=VALUE"),
-        (["a b=c"], "expected NAME=VALUE"),
-        (["comment=a\n#SBATCH --wrap=b"], "expected NAME=VALUE"),
-        (["job-name=mine"], "rnnbench sets job-name itself"),
-        (["array-parallelism=some"], "array-parallelism=some: expected a whole number"),
-        (["array-parallelism=0"], "array-parallelism=0: expected a whole number"),
-        (["array-parallelism=²"], "array-parallelism=²: expected a whole number"),
-        (["time=5", "time=6"], "time is given twice"),
+        ["partition"],
+        ["=gpu"],
+        ["partition="],
+        ["a b=c"],
+        ["comment=a\n#SBATCH --wrap=b"],
+        ["job-name=mine"],
+        ["array-parallelism=some"],
+        ["array-parallelism=0"],
+        ["array-parallelism=²"],
+        ["time=5", "time=6"],
     ],
 )
-def test_what_is_no_option_is_told(options: list[str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_what_is_no_option_is_told(options: list[str], snapshot: SnapshotAssertion) -> None:
+    with pytest.raises(UserError) as raised:
         parse(options)
+    assert str(raised.value) == snapshot
 
 
 def test_a_job_has_a_node_or_the_cores_that_the_user_says_or_a_card_to_itself() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_what_can_not_be_loaded_is_told(
         Path("check", side).mkdir(parents=True)
         Path("check", side, "run.json").write_text("{}")
     paths: list[Any] = ["none-*", "none", [], "?/same", "check"]
-    messages = {str(path): told(lambda path=path: rnnbench.load(path), UserError) for path in paths}
+    messages = {str(path): told(partial(rnnbench.load, path), UserError) for path in paths}
     messages["a text for the columns"] = told(lambda: rnnbench.load("b/same", "seconds"), UserError)
     assert messages == snapshot
 
@@ -216,7 +217,7 @@ def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAsserti
         "steps without an order": (windows, cases, steps.drop(columns="order")),
         "a series": (windows["seconds"],),
     }
-    messages = {kind: told(lambda given=given: rnnbench.summarize(*given), UserError) for kind, given in frames.items()}
+    messages = {kind: told(partial(rnnbench.summarize, *given), UserError) for kind, given in frames.items()}
     assert messages == snapshot
 
 

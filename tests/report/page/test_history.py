@@ -37,7 +37,7 @@ def test_a_history_counts_what_changed_and_names_the_largest(
 ) -> None:
     assert shown(changed_section) == snapshot
     changes, lines, _ = changed_section.tables
-    assert changes.frame.loc[0, ["from_run", "to_run"]].tolist() == ["simulated-08", "simulated-09"]
+    assert changes.frame[["from_run", "to_run"]].iloc[0].tolist() == ["simulated-08", "simulated-09"]
     assert len(lines.frame) == 20 * 16
 
 

@@ -5,7 +5,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer
 from rnnbench.report.words.case_names import names
-from rnnbench.store.records import Case, Workload
+from rnnbench.store.records import Case
 from tests.doubles.workload import case
 
 from .samples import (
@@ -66,15 +66,16 @@ ANSWERS = {
 def test_the_answer_to_every_kind_of_comparison(snapshot: SnapshotAssertion) -> None:
     answers = {
         # One size for all, so that names stay short.
-        kind: answer_to(comparison(*[replace(each, case=replace(each.case, workload=_small(each))) for each in found]))
+        kind: answer_to(comparison(*map(_of_one_size, found)))
         for kind, found in ANSWERS.items()
     }
     assert answers == snapshot
 
 
-def _small(sample: Finding) -> Workload:
+def _of_one_size(sample: Finding) -> Finding:
     assert isinstance(sample.case, Case)
-    return replace(sample.case.workload, batch_size=16, num_layers=1)
+    workload = replace(sample.case.workload, batch_size=16, num_layers=1)
+    return replace(sample, case=replace(sample.case, workload=workload))
 
 
 def test_margins_of_cases_that_were_not_compared_do_not_count() -> None:

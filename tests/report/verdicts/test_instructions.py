@@ -37,7 +37,9 @@ def test_a_change_says_how_much_and_where(snapshot: SnapshotAssertion) -> None:
         "Python": change(PYTHON),
         "fewer in Python": change(PYTHON, -70),
         "an operator is called less often": change(BUILD, -70, adds=14),
-        "without functions": InstructionChange(*(InstructionCounts("perf_event", (total,)) for total in (1000, 1010))),
+        "without functions": InstructionChange(
+            InstructionCounts("perf_event", (1000,)), InstructionCounts("perf_event", (1010,))
+        ),
     }
     assert {kind: (instruction_change(each), instruction_counts(each)) for kind, each in samples.items()} == snapshot
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,8 @@ def of(cell: str, **columns: object) -> Change:
 
     def change(summary: pd.DataFrame) -> pd.DataFrame:
         rows = (summary["cell"] == cell) & (summary["status"] == "measured")
-        summary.loc[rows, list(columns)] = list(columns.values())
+        values: Any = list(columns.values())
+        summary.loc[rows, list(columns)] = values
         return summary
 
     return change

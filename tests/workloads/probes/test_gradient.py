@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.store.records import Case
 from rnnbench.workloads.prepare import Built, build
@@ -39,18 +40,20 @@ def test_it_is_the_factor_of_a_linear_recurrence(tmp_path: Path, factor: float, 
 
 
 @pytest.mark.parametrize(
-    ("factor", "changes", "reason"),
+    ("factor", "changes"),
     [
-        (0.5, {"phase": "inference"}, "inference takes no gradient"),
-        (0.5, {"seq_len": 1}, "there is no step before a single one"),
-        (0.5, {"lengths": "varied"}, "it needs the task many_to_many or many_to_one, one direction and equal lengths"),
-        (1e-60, {"dtype": "float32"}, "too small or too large"),
+        (0.5, {"phase": "inference"}),
+        (0.5, {"seq_len": 1}),
+        (0.5, {"lengths": "varied"}),
+        (1e-60, {"dtype": "float32"}),
     ],
 )
-def test_it_is_missing_with_its_reason(tmp_path: Path, factor: float, changes: dict[str, Any], reason: str) -> None:
+def test_it_is_missing_with_its_reason(
+    tmp_path: Path, factor: float, changes: dict[str, Any], snapshot: SnapshotAssertion
+) -> None:
     readings = gradient.probe(linear(tmp_path, factor, **changes))
     assert not readings.values
-    assert reason in readings.missing["gradient_factor"]
+    assert readings.missing["gradient_factor"] == snapshot
 
 
 @pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench import suites
 from rnnbench.cells import CellError
@@ -87,19 +88,19 @@ def test_functions_of_a_file_are_used_and_the_learning_rate_is_zero(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"optimizer": "parts.py:nothing"}, "the suite's optimizer is NoneType; expected a torch.optim.Optimizer"),
-        ({"optimizer": "parts.py:adamm"}, "parts.py has no class or function adamm"),
-        ({"loss": "parts.py:seven"}, "parts.py: seven is int; expected a function"),
-        ({"loss": "none.py:mine"}, "none.py can't be imported"),
+        {"optimizer": "parts.py:nothing"},
+        {"optimizer": "parts.py:adamm"},
+        {"loss": "parts.py:seven"},
+        {"loss": "none.py:mine"},
     ],
 )
-def test_what_can_not_be_used_is_told(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+def test_what_can_not_be_used_is_told(tmp_path: Path, changes: dict[str, str], snapshot: SnapshotAssertion) -> None:
     (tmp_path / "parts.py").write_text(FILE)
     with pytest.raises(CellError) as fault:
         observe(built(tmp_path, **changes))
-    assert words in str(fault.value)
+    assert str(fault.value).replace(str(tmp_path), "FOLDER") == snapshot
 
 
 def test_only_steps_have_them(tmp_path: Path) -> None:
