@@ -56,10 +56,11 @@ def cell(times: int = 1, other: str = "") -> str:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    repository.commit(folder, {"mine.toml": SUITE, "mine.py": cell()})
-    return folder
+def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        repository.commit(folder, {"mine.toml": SUITE, "mine.py": cell()})
+
+    return repository.copied(tmp_path_factory, "one-commit", make, tmp_path / "there")
 
 
 def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_path: Path) -> None:

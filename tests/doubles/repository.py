@@ -1,7 +1,13 @@
 """Git repositories made for tests."""
 
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from tests.doubles.once import DONE, made_once
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -15,13 +21,19 @@ def commit(folder: Path, files: dict[str, str], message: str = "change") -> str:
     """Write files, commit them and return the new commit. Make the repository if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ".git").exists():
-        git(folder, "init", "--quiet", "--initial-branch=main")
+        git(folder, "init", "--quiet", "--initial-branch=main", "--template=")
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
     return git(folder, "rev-parse", "HEAD")
+
+
+def copied(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object], folder: Path) -> Path:
+    """Copy what `make` has put into a folder, once in the whole test run, into another folder, and return that."""
+    made = made_once(factory, f"repository-{name}", make)
+    return Path(shutil.copytree(made, folder, symlinks=True, ignore=shutil.ignore_patterns(DONE)))
 
 
 def executable(file: Path, text: str) -> Path:

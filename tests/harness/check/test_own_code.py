@@ -22,11 +22,12 @@ FILES = {"bench/mine.toml": SUITE, "python/mypkg/__init__.py": "", "python/mypkg
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    repository.commit(folder, FILES)
-    repository.commit(folder, {"python/mypkg/cell.py": "note = 'new'"})
-    return folder
+def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        repository.commit(folder, FILES)
+        repository.commit(folder, {"python/mypkg/cell.py": "note = 'new'"})
+
+    return repository.copied(tmp_path_factory, "own-code", make, tmp_path / "there")
 
 
 @contextmanager

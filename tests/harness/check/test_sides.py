@@ -18,11 +18,12 @@ CELL = "from torch import nn\nclass Mine(nn.RNNCell):\n    note = {note!r}\n"
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    repository.commit(folder, {"bench/mine.toml": SUITE, "bench/cell.py": CELL.format(note="old")})
-    repository.commit(folder, {"bench/cell.py": CELL.format(note="new")})
-    return folder
+def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        repository.commit(folder, {"bench/mine.toml": SUITE, "bench/cell.py": CELL.format(note="old")})
+        repository.commit(folder, {"bench/cell.py": CELL.format(note="new")})
+
+    return repository.copied(tmp_path_factory, "sides", make, tmp_path / "there")
 
 
 def suite(folder: Path) -> suites.Suite:

@@ -11,19 +11,25 @@ from tests.doubles import repository
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
+def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a nested submodule; its newest commit updates the submodule."""
-    repository.commit(tmp_path / "inner", {"deep": "one"})
-    repository.commit(tmp_path / "lib", {"code": "one"})
-    repository.add_submodule(tmp_path / "lib", tmp_path / "inner", "in side")
-    folder = tmp_path / "there"
-    repository.commit(folder, {"file": "one"})
-    repository.add_submodule(folder, tmp_path / "lib", "libs/lib")
-    allowed = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive")
-    repository.git(folder, *allowed)
-    repository.commit(folder / "libs" / "lib", {"code": "two"})
-    repository.commit(folder, {})
-    return folder
+
+    def make(folder: Path) -> None:
+        inner, lib, there = (folder / name for name in ("inner", "lib", "there"))
+        repository.commit(inner, {"deep": "one"})
+        repository.commit(lib, {"code": "one"})
+        repository.add_submodule(lib, inner, "in side")
+        repository.commit(there, {"file": "one"})
+        repository.add_submodule(there, lib, "libs/lib")
+        allowed = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive")
+        repository.git(there, *allowed)
+        repository.commit(there / "libs" / "lib", {"code": "two"})
+        repository.commit(there, {})
+
+    copy = repository.copied(tmp_path_factory, "submodules", make, tmp_path / "repositories")
+    for name in ("inner", "lib", "there"):
+        (copy / name).rename(tmp_path / name)
+    return tmp_path / "there"
 
 
 def filled(folder: Path, revision: str) -> tuple[dict[str, str], list[str]]:

@@ -13,11 +13,12 @@ from tests.doubles import repository
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    repository.commit(folder, {"file": "one"})
-    repository.commit(folder, {"file": "two"})
-    return folder
+def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        repository.commit(folder, {"file": "one"})
+        repository.commit(folder, {"file": "two"})
+
+    return repository.copied(tmp_path_factory, "two-commits", make, tmp_path / "there")
 
 
 def worktrees(folder: Path) -> int:
