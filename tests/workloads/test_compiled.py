@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch._inductor.utils import fresh_cache
 
 from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled, prepare
@@ -90,6 +89,8 @@ def test_a_compiled_case_agrees_and_says_what_compiling_took() -> None:
 def _untried() -> Iterator[None]:
     """Forget which devices were tried, before the test and after it."""
     compiled.why_not.cache_clear()
+    from torch._inductor.utils import fresh_cache
+
     with fresh_cache():
         yield
     compiled.why_not.cache_clear()

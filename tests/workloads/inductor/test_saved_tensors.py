@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor.utils import fresh_cache
 
 from rnnbench.workloads import compiled
 from rnnbench.workloads.inductor import saved_tensors
 from rnnbench.workloads.inductor.graph_passes import LoopPasses
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread", "quick_compiler"),
-    pytest.mark.skipif(
-        compiled.PARTITIONER not in torch._inductor.list_options(), reason="this torch has no such option"
-    ),
-]
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler", "partitioner")
 STEPS = 6
+
+
+@pytest.fixture
+def partitioner() -> None:
+    if compiled.PARTITIONER not in torch._inductor.list_options():
+        pytest.skip("this torch has no such option")
 
 
 def gated(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
@@ -58,6 +58,8 @@ def test_many_small_tensors_are_kept_as_one(monkeypatch: pytest.MonkeyPatch, lim
     inputs = leaves((8, 4), (8,), (3, 4))
     stacked = assert_equal_gradients(gated, inputs)
     monkeypatch.setattr(saved_tensors, limit, value)
+    from torch._inductor.utils import fresh_cache
+
     with fresh_cache():  # else the same graph is found there
         apart = assert_equal_gradients(gated, inputs)
     assert stacked <= apart - (STEPS - 2)  # the products' results stay apart
@@ -77,6 +79,8 @@ def test_gradients_agree_if_what_is_kept_is_also_returned(sizes: tuple[int, int]
 
 def test_a_torch_whose_partitioner_has_moved_keeps_each_tensor_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rnnbench.workloads.inductor.saved_tensors", None)  # its import fails
+    from torch._inductor.utils import fresh_cache
+
     with fresh_cache():
         assert assert_equal_gradients(gated, leaves((8, 4), (8,), (3, 4))) > 2 * STEPS
 

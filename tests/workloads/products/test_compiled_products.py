@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor.utils import run_and_get_code
 
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads import compiled
@@ -54,6 +53,8 @@ def always(library: str) -> Any:
 
 @pytest.mark.parametrize("library", AVAILABLE)
 def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
+    from torch._inductor.utils import run_and_get_code
+
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16), torch.randn(16), torch.randn(4, 16)
     run = compiled._compile(loop, RoutedPasses(always(library)))
