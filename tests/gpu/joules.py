@@ -32,8 +32,7 @@ class Power(Thread):
 
     def run(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            values = self._gpu.sample().values
-            self.watts.append(values.get("power_instant_watts", values.get("power_watts", float("nan"))))
+            self.watts.append(self._gpu.sample().values.get("power_watts", float("nan")))
 
     def end(self) -> None:
         self._ended.set()

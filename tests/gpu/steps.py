@@ -57,29 +57,30 @@ def steps(device: str, out: Path) -> dict[str, list[Task]]:
     smi = [Task("nvidia-smi", 20, ("nvidia-smi", "-q"))] if on_gpu else []
     run = str(out / "grid" / "*-2*")
     tests = ("tests/harness/devices/test_cuda.py", "-m", "cuda", "-p", "no:cacheprovider")
-    profiled = (*PYTHON, "rnnbench", "profile", *chosen("profile", "cuda", PROFILED, 80))
+    profiled = (*PYTHON, "rnnbench", "profile", *chosen("profile", "cuda", PROFILED, 60))
     return {
         "smoke": [
             *smi,
             Task("packages", 20, module("packages")),
-            Task("doctor", 60, (*PYTHON, "rnnbench", "doctor")),
+            Task("doctor", 30, (*PYTHON, "rnnbench", "doctor", "--no-probe")),
             Task("rates", 50, module("rates", device)),
-            Task("eight-cases", 80, measured("eight-cases", "cuda", EIGHT, 50)),
-            Task("compiled", 200, measured("compiled", "cuda-full", COMPILED, 170)),
-            Task("cuda-tests", 110, (*PYTHON, "pytest", "-q", *tests), needs=r"\d+ passed" if on_gpu else "skipped"),
+            Task("eight-cases", 60, measured("eight-cases", "cuda", EIGHT, 40)),
+            Task("compiled", 120, measured("compiled", "cuda-full", COMPILED, 100)),
+            Task("cuda-tests", 120, (*PYTHON, "pytest", "-q", *tests), needs=r"\d+ passed" if on_gpu else "skipped"),
         ],
-        "truth": [Task("truth", 400, module("truth", device))],
+        "truth": [Task("truth", 290, module("truth", device))],
         "run": [
-            Task("grid", 320, measured("grid", "cuda", GRID, 290)),
-            Task("report", 60, (*PYTHON, "rnnbench", "report", run, "--out", str(out / "report"))),
-            Task("flash-rnn", 160, measured("flash-rnn", "published", FLASH, 130)),
+            Task("grid", 270, measured("grid", "cuda", GRID, 240)),
+            Task("report", 50, (*PYTHON, "rnnbench", "report", run, "--out", str(out / "report"))),
+            Task("flash-rnn", 120, measured("flash-rnn", "published", FLASH, 100)),
         ],
         "gate": [
-            Task("slowed", 170, module("slowed", device, "120")),
-            Task("unchanged", 170, module("unchanged", device, "120", str(out / "unchanged"))),
-            Task("profile", 120, profiled, needs="reports/", refuses="not profiled:", folder=out),
+            Task("slowed", 120, module("slowed", device, "90")),
+            Task("unchanged", 120, module("unchanged", device, "90", str(out / "unchanged"))),
+            Task("profile", 90, profiled, needs="reports/", refuses="not profiled:", folder=out),
         ],
         "more": [
+            Task("suspicions", 150, module("suspicions", device)),
             Task("live", 120, module("live", device)),
             Task("resumed", 150, module("resumed", device, str(out / "resumed"))),
             Task("too-large", 90, module("too_large", device, str(out / "too-large"))),

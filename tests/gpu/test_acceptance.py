@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,26 @@ def test_each_step_ends_within_nine_minutes_whatever_its_programs_do(device: str
     for tasks in known.values():
         assert sum(task.limit_seconds for task in tasks) <= MAX_STEP_SECONDS == 9 * 60
         assert len({task.name for task in tasks}) == len(tasks)
+
+
+def test_what_must_be_shown_ends_within_25_minutes_in_all(tmp_path: Path) -> None:
+    known = steps("cuda", tmp_path)
+    seconds = [task.limit_seconds for step in ("smoke", "truth", "run", "gate") for task in known[step]]
+    assert sum(seconds) <= 25 * 60
+
+
+def test_a_wheel_that_can_not_be_unpacked_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    wheels, out = tmp_path / "wheels", tmp_path / "out"
+    wheels.mkdir()
+    (wheels / "broken-1-py3-none-any.whl").write_text("no archive")
+    with zipfile.ZipFile(wheels / "good_wheel-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("good_wheel.py", "")
+    environment = os.environ | {"PYTHON": sys.executable, "OUT": str(out), "DEVICE": "cpu", "WHEELS": str(wheels)}
+    script = ROOT / "tests" / "gpu" / "acceptance.sh"
+    done = subprocess.run([script, "none"], env=environment, capture_output=True, text=True, check=False)
+    assert "not unpacked: " in done.stderr
+    assert "no step 'none'" in done.stderr
+    assert [file.name for file in (out / "packages").iterdir()] == ["good_wheel.py"]
 
 
 def test_every_program_of_a_step_is_there(tmp_path: Path) -> None:

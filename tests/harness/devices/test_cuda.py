@@ -114,8 +114,8 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
 @pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk of memory")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
-def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:
-    sizes: Any = {"seq_len": 1024, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
+def test_right_cells_agree_with_cudnn_over_hundreds_of_steps(cell: str, dtype: Any) -> None:
+    sizes: Any = {"seq_len": 256, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
     before = torch_state.capture()
     torch_state.restore(settings_of("cuda", dtype, 1, before))
     try:
@@ -123,7 +123,7 @@ def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: An
         parity, error = _check_parity(built)
     finally:
         torch_state.restore(before)
-    print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(1024, 32, 256, 2)))
+    print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(256, 32, 256, 2)))
     assert parity == "agrees"
 
 
