@@ -2,7 +2,9 @@
 
 import platform
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rnnbench.harness.machine.cores import SYSTEM
@@ -13,36 +15,6 @@ CPUINFO = Path("/proc/cpuinfo")
 DMI = Path("/sys/class/dmi/id")
 XEN = Path("/sys/hypervisor/type")
 PLACEHOLDERS = (0x0, 0x1, 0xFFFFFFFF, 0x1000065)  # microcode that hypervisors make up
-# A part of the maker and product of a virtual machine -> its hypervisor.
-HYPERVISORS = {
-    "Amazon EC2": "Amazon Nitro",
-    "Google": "KVM of Google",
-    "Microsoft": "Hyper-V",
-    "VMware": "VMware",
-    "VirtualBox": "VirtualBox",
-    "Parallels": "Parallels",
-    "Xen": "Xen",
-    "KVM": "KVM",
-    "QEMU": "QEMU",
-    "OpenStack": "OpenStack",
-}
-ARM_VENDORS = {
-    "0x41": "ARM",
-    "0x46": "Fujitsu",
-    "0x48": "HiSilicon",
-    "0x4e": "NVIDIA",
-    "0x51": "Qualcomm",
-    "0x61": "Apple",
-    "0xc0": "Ampere",
-}
-ARM_NAMES = {  # of the parts that servers have; Linux does not name them
-    ("0x41", "0xd0c"): "Neoverse N1",
-    ("0x41", "0xd40"): "Neoverse V1",
-    ("0x41", "0xd49"): "Neoverse N2",
-    ("0x41", "0xd4f"): "Neoverse V2",
-    ("0x46", "0x001"): "A64FX",
-    ("0xc0", "0xac3"): "AmpereOne",
-}
 RANGE = r"\d{1,6}(?:-\d{1,6})?"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -51,10 +23,10 @@ def processor(cpuinfo: Path = CPUINFO, cores: Path = SYSTEM, dmi: Path = DMI, xe
     """This machine's processor. What the system does not tell is None; nothing is raised."""
     blocks = _blocks(file_text(cpuinfo))
     flags = {flag for block in blocks[:1] for key in ("flags", "Features") for flag in block.get(key, "").split()}
-    is_arm = any("CPU part" in block for block in blocks)
-    cores_facts = [_arm_facts(block) for block in blocks if "CPU part" in block] if is_arm else blocks
+    cores_facts = [_arm_facts(block) for block in blocks if "CPU part" in block] or blocks
+    maker = file_text(xen) or file_text(dmi / "sys_vendor") or UNKNOWN_HYPERVISOR  # of a virtual machine
     return Processor(
-        name=_value(cores_facts, "model name") or platform.processor() or None,
+        name=_value(cores_facts, "model name") or _lscpu_name() or platform.processor() or None,
         vendor=_value(cores_facts, "vendor_id"),
         family=_value(cores_facts, "cpu family"),
         model=_value(cores_facts, "model"),
@@ -62,7 +34,7 @@ def processor(cpuinfo: Path = CPUINFO, cores: Path = SYSTEM, dmi: Path = DMI, xe
         instruction_sets=instruction_sets(flags),
         caches=_caches(cores),
         microcode=_microcode(_value(cores_facts, "microcode")),
-        hypervisor=_hypervisor(dmi, xen, may_be_bare="hypervisor" not in flags, is_arm=is_arm),
+        hypervisor=maker if "hypervisor" in flags else None,  # ARM has no such flag
     )
 
 
@@ -77,13 +49,12 @@ def _blocks(text: str) -> list[dict[str, str]]:
 
 def _arm_facts(block: Mapping[str, str]) -> dict[str, str]:
     """What an ARM core tells, under the names that x86 has."""
-    vendor, part = block.get("CPU implementer", ""), block["CPU part"]
     revision = [block.get("CPU variant", ""), block.get("CPU revision", "")]
     facts = {
-        "model name": block.get("model name") or ARM_NAMES.get((vendor, part)) or "",
-        "vendor_id": ARM_VENDORS.get(vendor, vendor),
+        "model name": block.get("model name", ""),
+        "vendor_id": block.get("CPU implementer", ""),
         "cpu family": block.get("CPU architecture", ""),
-        "model": part,
+        "model": block["CPU part"],
         "stepping": f"r{revision[0].removeprefix('0x')}p{revision[1]}" if all(revision) else "",
     }
     return {key: value for key, value in facts.items() if value}
@@ -101,14 +72,15 @@ def _microcode(text: str | None) -> str | None:
         return text
 
 
-def _hypervisor(dmi: Path, xen: Path, *, may_be_bare: bool, is_arm: bool) -> str | None:
-    """The hypervisor's name. An x86 core says whether there is one; of ARM only the maker of the machine is known."""
-    product = file_text(dmi / "product_name")
-    if may_be_bare and (not is_arm or "metal" in product):
-        return None
-    maker = f"{file_text(xen)} {file_text(dmi / 'sys_vendor')} {product}".lower()
-    name = next((name for part, name in HYPERVISORS.items() if part.lower() in maker), None)
-    return name or (None if may_be_bare else UNKNOWN_HYPERVISOR)
+def _lscpu_name() -> str | None:
+    """The processor's name by `lscpu`, which knows the part numbers of ARM; None if it is not there or knows none."""
+    with suppress(OSError, subprocess.SubprocessError):
+        text = subprocess.run(
+            ["lscpu"], capture_output=True, text=True, errors="replace", check=True, timeout=10
+        ).stdout
+        if match := re.search(r"^Model name: *(\S.*)$", text, re.MULTILINE):
+            return match[1].strip()
+    return None
 
 
 def _caches(cores: Path) -> tuple[Cache, ...]:
