@@ -78,6 +78,14 @@ METRICS = (
         device="cpu",
     ),
     Metric(
+        "device_seconds",
+        "device time",
+        "seconds",
+        "the device's own time of a call, all of whose kernels wait in its queue: without the host that launches them",
+        "device",
+        device="cuda",
+    ),
+    Metric(
         "reserved_bytes",
         "peak reserved",
         "bytes",

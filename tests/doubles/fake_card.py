@@ -179,5 +179,8 @@ class _Line:
     def synchronize(self) -> None:
         pass
 
+    def hold(self, seconds: float) -> None:
+        pass
+
     def seconds_until(self, later: "_Line") -> float:
         return 1e-3

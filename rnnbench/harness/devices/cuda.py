@@ -18,6 +18,7 @@ from rnnbench.store.records import DType
 if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
 
+LEAD, LEAD_CALLS = 3, 5  # how long the device is held, in times that queueing a call takes; calls for the least time
 HISTORY_ENTRIES = 200_000  # the last allocations and releases that are kept; about 100 MB when full
 
 
@@ -183,9 +184,29 @@ class Cuda:
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `process_bytes`, read while the allocator holds only what the call needs.
 
-        `process_bytes` also includes the CUDA context, loaded libraries, and the case's models and inputs.
+        `process_bytes` also includes the CUDA context, loaded libraries, and the case's models and inputs. Beside them
+        `device_seconds`, which like these only the device can tell.
         """
-        return Readings.of({"reserved_bytes": lambda: self.reserved_bytes(timed), "process_bytes": self._process_bytes})
+        return Readings.of(
+            {
+                "reserved_bytes": lambda: self.reserved_bytes(timed),
+                "process_bytes": self._process_bytes,
+                "device_seconds": lambda: self.device_seconds(timed),
+            }
+        )
+
+    def device_seconds(self, timed: "TimedCall") -> float:
+        """The least time of a call on the device if the host has queued all of it before; raises Unavailable.
+
+        The device is held while the host queues the call. The queue takes some thousand launches: the host waits before
+        it can queue more, until the device is free.
+        """
+        with timed.mode():
+            submit = self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
+            clocked = [self.clock(timed.call, 1, 1, lead_seconds=LEAD * submit) for _ in range(LEAD_CALLS)]
+        if all(each.submit_seconds > LEAD * submit for each in clocked):
+            raise Unavailable("its kernels do not fit into the device's queue, so the device waits for the host")
+        return min(each.seconds for each in clocked if each.submit_seconds <= LEAD * submit)
 
     def _process_bytes(self) -> int:
         """The memory of this process according to the driver; raises Unavailable."""

@@ -87,6 +87,10 @@ def count(timed: TimedCall, device: torch.device, drop_gradients: Callable[[], o
 
 def watch(timed: TimedCall, device: torch.device) -> CallCounts:
     """Run a call once and count what it does; whatever the call raises is passed on."""
+    cuda: Any = None if torch.empty(0, device=device).is_cpu else torch.cuda  # whose allocator keeps its own peak
+    if cuda is not None:
+        cuda.reset_peak_memory_stats(device)
+    before = 0 if cuda is None else cuda.memory_allocated(device)
     with timed.mode(), profile(profile_memory=True, with_flops=True) as watched:
         timed.call()
     kineto: Any = watched.kineto_results
@@ -103,7 +107,7 @@ def watch(timed: TimedCall, device: torch.device) -> CallCounts:
         macs=flops // 2,
         operators=operators,
         allocations=allocations,
-        peak_bytes=peak_bytes,
+        peak_bytes=peak_bytes if cuda is None else cuda.max_memory_allocated(device) - before,
         backend=next((b for b in BACKENDS if b in backends), "aten"),
         is_scripted=is_scripted,
     )

@@ -9,6 +9,7 @@ import torch
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.time_line import Stream
 from rnnbench.harness.turns.engine import Plan, calibrate, equal_blocks, take_window, warm_up
+from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_cuda, kernels
 
@@ -66,6 +67,20 @@ def test_a_lead_lets_the_device_wait_for_nothing() -> None:
     line = FakeLine()
     clocked = fake_cuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
     assert clocked.batch_seconds == pytest.approx([200e-6] * 4)
+
+
+def test_the_devices_own_time_of_a_launch_bound_call_is_without_the_host() -> None:
+    line = FakeLine()
+    call = TimedCall(kernels(line, 100, host=20e-6, gpu=5e-6), torch.inference_mode)
+    assert fake_cuda(line).clock(call.call, 5, 1).batch_seconds[0] == pytest.approx(100 * 20e-6, rel=0.02)
+    assert fake_cuda(line).device_seconds(call) == pytest.approx(100 * 5e-6)
+
+
+def test_the_devices_own_time_is_not_known_of_more_kernels_than_its_queue_holds() -> None:
+    line = FakeLine()
+    call = TimedCall(kernels(line, 3000, host=20e-6, gpu=5e-6), torch.inference_mode)
+    with pytest.raises(Unavailable, match="do not fit into the device's queue"):
+        fake_cuda(line).device_seconds(call)
 
 
 @pytest.mark.parametrize("microseconds", [1.0, 7.0, 60.0, 120.0, 150.0, 190.0, 199.0, 201.0, 500.0])

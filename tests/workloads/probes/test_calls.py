@@ -193,11 +193,6 @@ def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> No
     assert of(call) == CallCounts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE, backend="aten")
 
 
-def test_another_devices_memory_does_not_count() -> None:
-    counts = count(TimedCall(a_megabyte, torch.inference_mode), torch.device("meta"))
-    assert (counts.operators, counts.allocations, counts.peak_bytes) == (1, 0, 0)
-
-
 def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -> None:
     input, weight, bias = torch.randn(3, 5), torch.randn(2, 5), torch.randn(2)
 
@@ -293,3 +288,17 @@ def test_the_operators_of_backward_are_counted_too() -> None:
     forward = operator_calls(TimedCall(lambda: layer(input), nullcontext))
     both = operator_calls(TimedCall(lambda: layer(input).sum().backward(), nullcontext))
     assert both > forward
+
+
+def test_the_peak_on_a_gpu_is_that_of_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [100, 100]  # now, and at most
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.__setitem__(1, held[0]))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held[0])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held[1])
+
+    def call() -> None:
+        held[1] = max(held[1], held[0] + 512)
+        a_megabyte()  # on the processor
+
+    counts = count(TimedCall(call, torch.inference_mode), torch.device("meta"))
+    assert (counts.operators, counts.allocations, counts.peak_bytes) == (1, 0, 512)
