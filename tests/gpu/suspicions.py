@@ -35,7 +35,7 @@ def tf32_names(device: str) -> Iterator[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for dtype in ("tf32", "float32"):
-            settings = devices.backend(device).settings(dtype)  # type: ignore[arg-type]
+            settings = devices.backend(device).settings(dtype)
             torch.set_float32_matmul_precision(settings["float32 matmul precision"])
             torch.backends.cudnn.allow_tf32 = settings.get("cuDNN TF32", False)
     yield from (str(warning.message) for warning in caught)
