@@ -19,7 +19,12 @@ from tests.doubles.once import made_once
 gc.disable()  # until all tests are collected
 
 # More examples where nobody waits. On a shared machine one example may take any time.
-hypothesis.settings.register_profile("rnnbench", max_examples=100 if os.environ.get("CI") else 30, deadline=None)
+hypothesis.settings.register_profile(
+    "rnnbench",
+    max_examples=100 if os.environ.get("CI") else 30,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("rnnbench")
 
 # Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.

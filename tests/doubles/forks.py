@@ -126,7 +126,8 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
 
     def execute_child(popen: Any, command: Sequence[str], *rest: Any) -> None:
         environment, pipes = rest[5], rest[9:15]
-        if command[:-1] != [sys.executable, "-P", str(STARTER)] or _differs_at_start(environment):
+        is_worker = isinstance(command, list) and command[:-1] == [sys.executable, "-P", str(STARTER)]
+        if not is_worker or _differs_at_start(environment):
             _execute_child(popen, command, *rest)
             return
         request = {"worker": json.loads(command[-1]), "folder": str(Path.cwd()), "environment": dict(environment)}

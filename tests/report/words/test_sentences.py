@@ -46,7 +46,7 @@ POSITIVE = st.one_of(
     st.floats(0.5, 2.0),
 )
 ODD = st.one_of(POSITIVE, st.sampled_from([0.0, math.nan, math.inf]))
-FEW = settings(max_examples=20)
+FEW = settings(max_examples=settings().max_examples // 5)
 COUNTS = st.integers(1, 3)
 NOUNS = "allocation|benchmark|call|case|comparison|file|group|interval|job|operator|pair|ratio|replicate|round|row|run"
 FAULTS = (
