@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
@@ -169,7 +169,6 @@ KEYS = ("machine_info", "commit_info", "benchmarks", "datetime", "version", "rnn
 OF_BENCHMARKS = ("group", "name", "fullname", "extra_info", "stats")
 
 
-@settings(max_examples=200)
 @given(key=st.sampled_from(KEYS + OF_BENCHMARKS + tuple(GOOD["stats"])), value=JSON)
 def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any

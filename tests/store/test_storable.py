@@ -85,7 +85,6 @@ def make_run(parent: Path) -> RunFolder:
     return folder
 
 
-@settings(max_examples=40)
 @given(measurements)
 def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, known: Measurement) -> None:
     folder = make_run(tmp_path_factory.getbasetemp())
@@ -113,7 +112,6 @@ def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFact
     summarize(frame)
 
 
-@settings(max_examples=60)
 @given(infos)
 def test_any_run_json_is_read(tmp_path_factory: pytest.TempPathFactory, info: RunInfo) -> None:
     folder = make_run(tmp_path_factory.getbasetemp())
@@ -128,7 +126,6 @@ def test_any_run_json_is_read(tmp_path_factory: pytest.TempPathFactory, info: Ru
     assert all(Ceiling.from_json(ceiling).macs_per_second > 0 for ceiling in read_back.ceilings)
 
 
-@settings(max_examples=40)
 @given(st.tuples(*[st.floats()] * 3), texts, texts)
 def test_any_profile_is_read_or_has_failed_with_the_reason(
     tmp_path_factory: pytest.TempPathFactory, times: tuple[float, ...], what: str, note: str

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -123,7 +123,6 @@ def test_cells_of_torch_and_of_rnnbench_are_their_layers(cell: Any, is_pair: boo
     assert_computes_the_same(cell, next(iter(cell.parameters())).shape[-1], 4, is_pair=is_pair)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(GATES)))

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.comparison import Comparison
@@ -27,7 +27,6 @@ def test_no_name_breaks_the_table(compared: Comparison) -> None:
     assert not re.search(r"[<>\x00\x1b]", text)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(SAMPLES), st.integers(0, 12_000))
 def test_it_is_never_longer_than_asked(compared: Comparison, most: int) -> None:
     assert len(markdown.render(compared, most).encode()) <= most

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,7 +31,6 @@ def by_column(matrix: Tensor) -> Tensor:
     return matrix.t().contiguous().t()
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     dtype=st.sampled_from(list(TOLERANCES)),
     rows=st.integers(1, 31),
