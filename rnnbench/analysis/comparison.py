@@ -22,6 +22,9 @@ RANKS: dict[Verdict | None, int] = {
 }
 
 
+SAME_CODE = "runs the same code on both sides"
+
+
 class Subject(Protocol):
     """What is compared: a case, or a benchmark that somebody else named."""
 
@@ -49,6 +52,7 @@ class Finding:
     decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
+    is_by_code: bool = False  # both sides run the same code, so that it was not timed
     is_of_check: bool = True  # measured live, so that a longer budget gives more pairs; stored runs have no budget
 
     @property

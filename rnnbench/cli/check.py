@@ -68,6 +68,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @device_option
 @margin_option
 @click.option("--budget", type=Duration(), help="Time for the whole check.  [default: the suite's, or 120s]")
+@click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
 @instructions_option
 @out_option
 @on_undecided_option
@@ -86,6 +87,7 @@ def check(
     device: str | None,
     margin: float | None,
     budget: float | None,
+    everything: bool,
     instructions: "InstructionsMode | None",
     out: Path,
     on_undecided: "OnUndecided",
@@ -95,6 +97,8 @@ def check(
     """Did SUITE become slower? Head is the working tree; base a revision, a folder, an interpreter or a stored run.
 
     If the base is a revision that does not have SUITE yet, nothing is compared, and the check says so.
+
+    Only cases that may run changed code are timed; the others are unchanged by the witness `code`.
 
     Instructions show changes that are too small for a clock. Counting them takes extra time after --budget.
 
@@ -125,7 +129,18 @@ def check(
     else:
         try:
             folder, comparison = _live(
-                chosen, base, base_python, head_python, sources, only, device, instructions, out, given, yes=yes
+                chosen,
+                base,
+                base_python,
+                head_python,
+                sources,
+                only,
+                device,
+                instructions,
+                out,
+                given,
+                yes=yes,
+                everything=everything,
             )
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
@@ -192,6 +207,7 @@ def _live(
     given: "Mapping[str, float | None]",
     *,
     yes: bool,
+    everything: bool,
 ) -> tuple[Path, "Comparison"]:
     from rnnbench.expressions import parse_only
     from rnnbench.harness.check import check
@@ -218,6 +234,7 @@ def _live(
                 on_progress=on_progress,
                 on_warning=output.tell,
                 instructions=instructions,
+                everything=everything,
             )
 
 

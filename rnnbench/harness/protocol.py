@@ -63,6 +63,14 @@ class ObserveReply(FineReply):
     measurement: dict[str, Any]  # the fields of `rnnbench.store.records.Measurement`
 
 
+class ReachReply(FineReply):
+    """The code that a case may run."""
+
+    code: list[str]  # definitions of the tree, each with a digest
+    doubts: list[str]  # why this may not be all of it
+    may_import: bool  # whether a later call may import any module of the tree
+
+
 class EnergyReply(FineReply):
     """The energy of a call, by metric name."""
 
@@ -156,9 +164,13 @@ class Building:
         """Observe all metrics of a case except its time."""
         return Request({"op": "observe", **self._of(case)}, ObserveReply)
 
-    def imports(self, cells: Sequence[str]) -> Request[FineReply]:
+    def imports(self, cells: Sequence[str], tree: str) -> Request[FineReply]:
         """Import users' cells before any case, so that what their import changes holds for all of them."""
-        return Request({"op": "import", "cells": cells, "root": self.root}, FineReply)
+        return Request({"op": "import", "cells": cells, "root": self.root, "tree": tree}, FineReply)
+
+    def reach(self, case: Case, tree: str) -> Request[ReachReply]:
+        """Find the code below the folder `tree` that a case may run."""
+        return Request({"op": "reach", **self._of(case), "tree": tree}, ReachReply)
 
     def energy(self, case: Case, window_seconds: float) -> Request[EnergyReply]:
         """Measure the energy of one call of a case."""

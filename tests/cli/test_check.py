@@ -141,6 +141,7 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> N
         "mine.toml",
         "--base",
         "HEAD",
+        "--all",
         "--margin",
         "90%",
         "--on-undecided",
@@ -156,7 +157,7 @@ def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(re
     (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
     repository.commit(repo, {})
     told = "base: 4 of 6 cases were not observed again; the results of "
-    arguments = ("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--out", "results")
+    arguments = ("check", "mine.toml", "--base", "HEAD", "--all", "--budget", "1s", "--out", "results")
     for expected in (False, True):
         done = rnnbench(*arguments, cwd=repo, code=0)
         assert (told in " ".join((done.stdout + done.stderr).split())) is expected
@@ -179,14 +180,23 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     findings = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert findings["mine.py:Other"]["verdict"] == "regressed"
     assert findings["mine.py:Other"]["reason"].startswith(reason)
-    assert findings["mine.py:Mine"]["verdict"] == "undecided"  # one replicate decides nothing
+    assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
 
 
 def test_two_folders_and_cases_of_one_side_only(repo: Path, tmp_path: Path) -> None:
     shutil.copytree(repo, tmp_path / "base")
     (tmp_path / "base" / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3]"))
     done = rnnbench(
-        "check", "mine.toml", "--base", tmp_path / "base", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=repo
+        "check",
+        "mine.toml",
+        "--base",
+        tmp_path / "base",
+        "--all",
+        "--budget",
+        "1s",
+        "--only",
+        "cell=mine.py:Mine",
+        cwd=repo,
     )
     assert "only in the base: " in done.stdout, done.stderr
     (folder,) = (repo / "results").iterdir()
@@ -280,7 +290,7 @@ def test_submodules_are_in_the_base_where_they_can_be_had_and_are_named_where_no
     repository.commit(tmp_path / "lib", {"code.py": "times = 1"})
     repository.add_submodule(repo, tmp_path / "lib", "libs")
     repository.commit(repo, {"mine.py": f"from libs import code\n{cell()}"})
-    command = ["check", "mine.toml", "--base", "HEAD", "--json", "--budget", "1s"]
+    command = ["check", "mine.toml", "--base", "HEAD", "--all", "--json", "--budget", "1s"]
     done = rnnbench(*command, cwd=repo)
     assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"undecided"}, done.stderr
     repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
@@ -315,7 +325,7 @@ def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Pat
 
 
 def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(repo: Path) -> None:
-    command = [sys.executable, "-m", "rnnbench", "check", "mine.toml", "--base", "HEAD", "--budget", "100s"]
+    command = [sys.executable, "-m", "rnnbench", "check", "mine.toml", "--base", "HEAD", "--all", "--budget", "100s"]
     (repo / "mine.toml").write_text(SUITE.replace("margin = 0.9", "margin = 0.000001"))  # too small to be decided
     process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True)
     try:
@@ -369,8 +379,8 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
     assert "mine.toml: check.margins[0].only: cell=mine.py:Gone" in done.stderr
     repository.commit(repo, {})
     (repo / "mine.toml").write_text(SUITE)
-    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=repo)
-    assert "No time was compared" in done.stdout  # because the budget is short, not because the base is unreadable
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--only", "cell=mine.py:Mine", cwd=repo)
+    assert "unchanged" in done.stdout, done.stderr  # and not: the base is unreadable
 
 
 def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
@@ -402,3 +412,17 @@ def test_a_file_in_the_current_folder_is_each_sides_own(repo: Path) -> None:
     )
     (finding,) = map(json.loads, done.stdout.splitlines())
     assert "operators" in {change["metric"] for change in finding["changes"]}, done.stderr
+
+
+def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witness(repo: Path) -> None:
+    repository.commit(repo, {"README.md": "about"})
+    done = rnnbench("check", "mine.toml", "--base", "HEAD~1", cwd=repo, code=0)
+    assert "0 of 2 cases run code that changed" in " ".join(done.stdout.split())
+    (folder,) = (repo / "results").iterdir()
+    findings = json.loads((folder / "verdicts.json").read_text())["findings"]
+    assert [(each["verdict"], each["decided_by"], each["replicates"]) for each in findings] == [
+        ("unchanged", "code", 0)
+    ] * 2
+    assert (folder / "junit.xml").read_text().count("runs the same code on both sides") == 2
+    assert "runs the same code on both sides" in (folder / "verdicts.md").read_text()
+    assert not list(folder.glob("*/windows-*.jsonl"))

@@ -22,6 +22,7 @@ import pandas as pd
 from rnnbench.harness.machine.processor import processor
 from rnnbench.report.words.processors import identity
 from tests.validation import (
+    affected,
     against_r,
     agreement,
     bias,
@@ -100,6 +101,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,
     "products": products.products,
+    "affected": affected.edits,
 }
 # These take long and are kept suite by suite: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {

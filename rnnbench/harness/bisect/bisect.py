@@ -51,7 +51,8 @@ def bisect(
     repository = suite_repository.required_top(suite)
     within = suite_repository.required_path(suite, repository)
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
-    path = history.path(repository, first, last)
+    every = history.path(repository, first, last)
+    path = history.without_documents(repository, every, within)
     groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
     cases = {case.key: case for case in cases_of(groups)}
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
@@ -73,7 +74,9 @@ def bisect(
         on_step=on_step,
         on_progress=on_progress,
     )
-    answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()))
+    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()))
+    if left_out := len(every) - len(path):
+        answer = answer.with_notes(f"{plural(left_out, 'commit')} changed only documentation: not measured")
     if (state := git.state(repository)) and state["dirty"]:
         answer = answer.with_notes("uncommitted changes are not measured, except those of the suite's file")
     if not git.has_file(repository, first, within):

@@ -189,7 +189,7 @@ class CommitRunner:
                 first,
                 second,
                 groups,
-                lambda _: dated_folder(self._folder, f"{self._suite.name}-scores"),
+                lambda: dated_folder(self._folder, f"{self._suite.name}-scores"),
                 self._command,
                 self._on_progress,
             ) as (runner, _):

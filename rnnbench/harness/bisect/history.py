@@ -1,9 +1,11 @@
 """The commits between two revisions, and the branches that a merge brought."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnbench.analysis.bisection import Commit
 from rnnbench.errors import UserError
+from rnnbench.harness.check.affected import sorted_by_kind
 from rnnbench.harness.machine import git
 
 FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds
@@ -30,6 +32,16 @@ def path(repository: Path, good: str, bad: str) -> list[Commit]:
     after_good = {commit.sha for commit in _log(repository, "--ancestry-path", f"{good}..{bad}")}
     steps = _log(repository, "--first-parent", "--reverse", f"{good}..{bad}")
     return [read_commit(repository, good), *(commit for commit in steps if commit.sha in after_good)]
+
+
+def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) -> list[Commit]:
+    """Leave out the commits that change only documentation, which no case runs; both ends stay."""
+    kept = [*commits[:1]]
+    for commit in commits[1:]:
+        files = git.changed_files(repository, kept[-1].sha, commit.sha)
+        if files is None or sorted_by_kind(files, suite.as_posix()).may_matter:
+            kept.append(commit)
+    return kept if kept[-1] is commits[-1] else [*kept, commits[-1]]
 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:

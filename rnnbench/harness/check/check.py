@@ -9,7 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
+from rnnbench.analysis.changes import changes
+from rnnbench.analysis.comparison import (
+    SAME_CODE,
+    Comparison,
+    Finding,
+    finding,
+    newly_suspect,
+    one_sided,
+    ordered,
+)
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
@@ -38,6 +47,9 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import margins
 
+GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
+GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
+
 
 def check(
     base: Side,
@@ -52,13 +64,15 @@ def check(
     start_runner: Callable[..., PairedRunner] = PairedRunner,
     instructions: InstructionsMode | None = None,
     share: float = 1.0,
+    everything: bool = False,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
     `on_warning` is called with messages for the user before anything is measured. `instructions`: whether they are
-    counted, after the time was measured; `share`: of the error rate, for one of several checks. Raises UserError if
-    `out` can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts
-    them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    counted, after the time was measured; `share`: of the error rate, for one of several checks; `everything`: also
+    cases that run the same code on both sides are timed. Raises UserError if `out` can't be written, a side can't
+    start, its rnnbench is too old, or instructions are a gate and nothing counts them here. Raises Interrupted on
+    Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     cases = cases_of(selection.groups)
     suite, allowed, loosened = strictest(base.suite, head.suite, cases)
@@ -68,19 +82,29 @@ def check(
         on_warning(counting.why_not)
     trial = Trial(allowed)
 
-    def started(pairs: WorkerPairs) -> Path:
-        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, budget_seconds):
+    def warn(pairs: WorkerPairs, number: int) -> None:
+        if warning := too_short(pairs, head.suite.settings, number, MIN_PAIRS, budget_seconds):
             on_warning(warning)
-        return dated_folder(out, f"{head.suite.name}-check")
 
     with observed(
-        base, head, selection.groups, started, command, on_progress, start_pairs=start_pairs, start_runner=start_runner
+        base,
+        head,
+        selection.groups,
+        lambda: dated_folder(out, f"{head.suite.name}-check"),
+        command,
+        on_progress,
+        start_pairs=start_pairs,
+        start_runner=start_runner,
+        everything=everything,
+        on_cases=warn,
     ) as (runner, folder):
-        measure(runner, selection.groups, trial, budget_seconds, on_progress, share=share)
+        groups = changed_groups(runner, selection.groups)
+        if groups:
+            measure(runner, groups, trial, budget_seconds, on_progress, share=share)
         runner.notes += loosened + runner.recorded_notes()
         runner.notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         seconds = runner.seconds
-        counting.count(runner, selection.groups, on_progress)
+        counting.count(runner, groups, on_progress)
     comparison = _comparison(runner, base, head, selection, trial, budget_seconds, seconds)
     return folder, counting.added(comparison)
 
@@ -90,17 +114,21 @@ def observed(
     base: Side,
     head: Side,
     groups: Sequence[Group],
-    make_folder: Callable[[WorkerPairs], Path],
+    make_folder: Callable[[], Path],
     command: str,
     on_progress: Callable[[Progress], None],
     *,
     start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
+    everything: bool = True,
+    on_cases: Callable[[WorkerPairs, int], None] = lambda pairs, number: None,
 ) -> Iterator[tuple[PairedRunner, Path]]:
     """A runner that has observed every case on both sides, and the folder that keeps what it measures.
 
-    `make_folder` is called when both sides have started. Raises UserError if a side can't start, its rnnbench is too
-    old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
+    `make_folder` is called when both sides have started. Unless `everything` is wanted, the cases that run the same
+    code on both sides are found first, and observed only if a file that was imported differs; `on_cases` gets the
+    number of the others. Raises UserError if a side can't start, its rnnbench is too old or it imports another side's
+    code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
     """
     cases = cases_of(groups)
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
@@ -109,7 +137,7 @@ def observed(
     with ExitStack() as stack:
         stack.callback(pairs.close)
         hellos = pairs.start()
-        folder = make_folder(pairs)
+        folder = make_folder()
         with _faults_in_words(folder):
             for side in (base, head):
                 (folder / side.name).mkdir()
@@ -119,11 +147,52 @@ def observed(
             allowed = margins(head.suite.content.check, cases)
             runner = start_runner(pairs, runs, cases, head.suite.settings, allowed)
             runner.notes += _notes(hellos.values())
-            runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)), before)
+
+            def tell(done: int, total: int) -> None:
+                on_progress(Progress(0, done, total, None))
+
+            if not everything:
+                runner.find_same(cases, tell)
+            if runner.same.needs_guard or len(runner.same.cases) < len(cases):
+                on_cases(pairs, len(cases) - len(runner.same.cases))
+                runner.observe(groups if runner.same.needs_guard else _changed(runner, groups), tell, before)
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
             if not all(runner.failed(case) for case in cases):
                 refuse_equal(base, head, imported)
             yield runner, folder
+
+
+def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
+    """The groups without the cases that run the same code, after one pair of these as a guard, if they need it.
+
+    A case that looks changed there, and in another pair of such cases, is kept, and so is one whose counts differ.
+    """
+    if runner.same.needs_guard and runner.same.cases:
+        suspects = with_cases(groups, lambda case: not runner.failed(case))
+        for _ in range(GUARD_PAIRS):
+            if suspects:
+                runner.replicate(suspects)
+            suspects = with_cases(groups, lambda case: case.key in runner.same.cases and _looks_changed(runner, case))
+        kept = {case.key for case in cases_of(suspects)}
+        runner.same = replace(runner.same, cases=runner.same.cases - kept)
+        for key in runner.same.cases:
+            runner.log_ratios.pop(key, None)
+    return _changed(runner, groups)
+
+
+def _looks_changed(runner: PairedRunner, case: Case) -> bool:
+    base, head = (runner.measurement(side, case) for side in ("base", "head"))
+    ratios = runner.log_ratios.get(case.key, Ratios())
+    differs = [abs(log) > math.log(GUARD_RATIO) for log in ratios.low]
+    return (
+        bool(differs and all(differs))
+        or runner.failed(case)
+        or any(change.is_judged for change in changes(base.metrics, head.metrics))
+    )
+
+
+def _changed(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
+    return with_cases(groups, lambda case: case.key not in runner.same.cases)
 
 
 def _comparison(
@@ -245,6 +314,8 @@ def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
 
 
 def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:
+    if case.key in runner.same.cases:
+        return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     replicates = pairs_of(runner, case)
     before, after = (runner.measurement(side.name, case) for side in (base, head))
     if before.failure == "loading":

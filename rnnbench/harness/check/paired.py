@@ -4,22 +4,28 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean, median
+from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.groups import cases_of
+from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
 from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
 from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
+from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.instructions.counting import Counted, CountingQueue, count_instructions
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
+from rnnbench.harness.protocol import release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
@@ -73,6 +79,7 @@ class PairedRunner:
         self._margins = margins
         self._costs: dict[Workload, VisitCost] = {}
         self._variances = WindowVariances()
+        self.same = SameCode()
         self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
@@ -113,6 +120,47 @@ class PairedRunner:
             base.note_known(before.measurements[case.key])
         number = f"{len(known)} of {plural(len(cases), 'case')}"
         self.notes.append(f"base: {number} were not observed again; the results of {before.check} are used for them")
+
+    def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Find the cases that run the same code on both sides, by the pair that was started; `same` has them."""
+        base, head = (self._pairs.sides[name] for name in ("base", "head"))
+        if (changed := changed_files(base, head)) is None:
+            return
+        reached: dict[str, dict[str, Any]] | None = None
+        if changed.may_matter:
+            reached = self._reach(cases, on_done)
+        else:
+            for name, worker in self._pairs.workers.items():
+                self._recorders[name].ask(worker, release())  # which tells the files that were used
+        self._refuse_foreign()
+        used = {
+            name: Used.of(self._pairs.sides[name], recorder.imported.values(), recorder.opened)
+            for name, recorder in self._recorders.items()
+        }
+        self.same = same_code(changed, used, reached, [case.key for case in cases])
+
+    def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
+        """Ask both sides at the same time what each case may run; nothing is known of a side whose worker is lost."""
+        reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
+
+        def ask(name: str) -> None:
+            recorder, tree = self._recorders[name], str(self._pairs.sides[name].tree)
+            for number, case in enumerate(cases):
+                if name == "head":
+                    on_done(number, len(cases))
+                reply = recorder.ask(self._pairs.workers[name], recorder.building.reach(case, tree))
+                reached[case.key][name] = reply
+                if not reply["ok"] and reply["status"] == "failed":
+                    return  # the state of the worker is unknown
+
+        with futures.ThreadPoolExecutor(2) as pool:
+            for asked in [pool.submit(ask, name) for name in self._pairs.sides]:
+                with suppress(WorkerLost):
+                    asked.result()
+        answers = [reply for replies in reached.values() for reply in replies.values()]
+        if len(answers) < 2 * len(cases) or not all(reply["ok"] for reply in answers):
+            self._pairs.close()  # so that no case is observed by a worker that is lost or in an unknown state
+        return reached
 
     def _observe(self, cases: Mapping[str, Sequence[Case]], on_done: Callable[[int, int], None]) -> None:
         """Observe these cases of each side."""

@@ -144,6 +144,25 @@ def files(tree: Path) -> list[str] | None:
     return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
 
 
+def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
+    """Return the tracked files that differ between a commit and another one, or the working tree; None if git fails.
+
+    A submodule that differs is one name.
+    """
+    done = run(
+        tree,
+        "diff",
+        "--name-only",
+        "-z",
+        "--no-renames",
+        "--ignore-submodules=none",
+        old,
+        *([new] if new else []),
+        "--",
+    )
+    return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
+
+
 def submodules(tree: Path) -> list[Path]:
     """The folders of a working tree's submodules, populated or not."""
     done = run(tree, "ls-files", "--stage", "-z")

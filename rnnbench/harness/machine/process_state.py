@@ -92,8 +92,8 @@ if hasattr(os, "sched_setaffinity"):
     SETTINGS[CORES] = Setting(lambda: os.sched_getaffinity(0), partial(os.sched_setaffinity, 0))
 
 # What code changes for itself when it is imported. The others would disturb a worker, and make no call slower.
-OF_THE_CODE = ("tracing", "profiling", "tracing of threads", "profiling of threads", "switch interval")
-OF_THE_CODE += ("recursion limit", "warning filters", "current folder", "environment variables")
+OF_THE_CODE = {"tracing", "profiling", "tracing of threads", "profiling of threads", "switch interval"}
+OF_THE_CODE |= {"recursion limit", "warning filters", "current folder", "environment variables"}
 
 
 class ProcessState:

@@ -4,6 +4,7 @@ import gc
 import random
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rnnbench.harness.protocol import (
     FineReply,
     ObserveReply,
     ProfileReply,
+    ReachReply,
 )
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import calibrate
@@ -26,6 +28,7 @@ from rnnbench.harness.worker import ceilings, energy, failure, instructions, nat
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.imported import Imported, Opened
+from rnnbench.harness.worker.reach import Tracer, reach
 from rnnbench.harness.worker.timing import Timing
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
@@ -37,8 +40,15 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee.agreement import ParityError
 
-LAST_OF_A_CASE = ("observe", "energy", "count", "profile", "release")  # after these requests, the worker holds no case
-TELLS_FILES = ("observe", "release")  # after these, it tells which files were used since
+LAST_OF_A_CASE = (
+    "reach",
+    "observe",
+    "energy",
+    "count",
+    "profile",
+    "release",
+)  # after these requests, the worker holds no case
+TELLS_FILES = ("reach", "observe", "release")  # after these, it tells which files were used since
 
 
 class Operations:
@@ -94,6 +104,7 @@ class Operations:
             "device": self._device,
             "ceiling": self._ceiling,
             "import": self._import,
+            "reach": self._reach,
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
@@ -154,10 +165,22 @@ class Operations:
 
     def _import(self, request: dict[str, Any]) -> FineReply:
         """Import the code under test before anything else; what this changes in the process stays."""
-        self._builder.import_all(request["cells"], Path(request["root"]))
+        with self._tracer.following(request["tree"]):
+            self._builder.import_all(request["cells"], Path(request["root"]))
         if self._guard is not None:
             self._guard.adopt()
         return FineReply(ok=True)
+
+    def _reach(self, request: dict[str, Any]) -> ReachReply:
+        """The code that a case may run."""
+        if request["case"]["phase"] in ("loading", "epoch"):
+            raise CellError("it draws from a data set, with code that may run in other processes")
+        found = reach(self._tracer, request["tree"], lambda: self._builder.build(request))
+        return ReachReply(ok=True, code=sorted(found.code), doubts=[*found.doubts], may_import=found.may_import)
+
+    @cached_property
+    def _tracer(self) -> Tracer:
+        return Tracer()
 
     def _observe(self, request: dict[str, Any]) -> ObserveReply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""

@@ -17,14 +17,14 @@ def none_left(case: Case) -> Iterator[None]:
 
     Processes that load data are fed by threads, so a case that has some may leave threads.
     """
-    before = _running()
+    before = running()
     yield
     if case.workload.workers:
         return
-    if left := sorted(thread.name for thread in _running() - before):
+    if left := sorted(thread.name for thread in running() - before):
         raise CellError(f"it leaves threads running: {first_few(left, MAX_NAMED)}; end them within the call")
 
 
-def _running() -> set[threading.Thread]:
+def running() -> set[threading.Thread]:
     """The threads that Python code has started; autograd's own, which may call Python code, are not among them."""
     return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}

@@ -74,8 +74,12 @@ def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
 
 
 def subject(comparison: Comparison) -> str:
-    """`quick: base main (1a2b3c4) against head the working tree`."""
-    return one_line(f"{comparison.suite}: base {comparison.base} against head {comparison.head}")
+    """`quick: base main (1a2b3c4) against head the working tree: 3 of 24 cases run code that changed`."""
+    judged = [finding for finding in comparison.findings if finding.verdict is not None]
+    changed = sum(not finding.is_by_code for finding in judged)
+    of_all = f": {changed:,} of {plural(len(judged), 'case')} {'runs' if changed == 1 else 'run'} code that changed"
+    compared = f"{comparison.suite}: base {comparison.base} against head {comparison.head}"
+    return one_line(compared + (of_all if changed < len(judged) else ""))
 
 
 def method(comparison: Comparison, names: Names) -> str:

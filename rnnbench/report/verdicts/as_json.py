@@ -75,6 +75,8 @@ def _finding(row: VerdictRow) -> dict[str, Any]:
 def _decided_by(finding: Finding) -> str | None:
     if finding.is_by_instructions:
         return "instructions"
+    if finding.is_by_code:
+        return "code"
     return "counts" if finding.is_by_counts else DECIDED_BY.get(finding.decided_by or "")
 
 

@@ -109,6 +109,7 @@ def _finding(line: Mapping[str, Any]) -> Finding:
         ),
         time_verdict=verdict if decided_by or verdict not in ("regressed", "improved") else None,
         decided_by=decided_by,
+        is_by_code=line["decided_by"] == "code",
     )
 
 

@@ -56,3 +56,17 @@ def test_ends_that_are_not_in_order_are_refused(tmp_path: Path, merged: dict[str
     alone = repository.commit(tmp_path, {"c": "1"}, "alone")
     with pytest.raises(UserError, match="they have no common commit"):
         history.path(tmp_path, alone, merged["last"])
+
+
+def test_commits_that_change_only_documentation_are_left_out(tmp_path: Path) -> None:
+    files = (
+        {"a.py": "1"},
+        {"README.md": "1"},
+        {"docs/conf.json": "1", "bench.toml": "1"},
+        {"a.py": "2"},
+        {"data.bin": "1"},
+    )
+    shas = [repository.commit(tmp_path, each) for each in (*files, {"README.md": "2"}, {"README.md": "3"})]
+    path = history.path(tmp_path, shas[0], shas[-1])
+    kept = history.without_documents(tmp_path, path, Path("bench.toml"))
+    assert [commit.sha for commit in kept] == [shas[0], shas[3], shas[4], shas[6]]

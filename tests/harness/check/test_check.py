@@ -14,6 +14,7 @@ from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.check.affected import SameCode
 from rnnbench.harness.check.check import check, measure
 from rnnbench.harness.check.looks import MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED
 from rnnbench.harness.check.observed_before import ObservedBefore
@@ -47,6 +48,7 @@ class FakeRunner:
         self.fixed_addresses = True
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
+        self.same = SameCode()
         self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
@@ -63,6 +65,9 @@ class FakeRunner:
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None], before: ObservedBefore) -> None:
         on_done(0, len(groups))
+
+    def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
+        on_done(0, len(cases))
 
     def imported(self, side: str) -> dict[str, str]:
         return self.modules[side]

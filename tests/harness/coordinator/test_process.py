@@ -340,7 +340,7 @@ class Mine(nn.RNNCell):
 @pytest.mark.parametrize(("cells", "seen"), [([], "None 0"), (["missing.py:Not", "Mine.py:Mine"], "here 1")])
 def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, cells: list[str], seen: str) -> None:
     (tmp_path / "Mine.py").write_text(SETS)
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells).content)
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, "").content)
     try:
         process.wait_ready()
         prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None).content, 60)
@@ -352,7 +352,7 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, c
 
 def test_a_first_request_that_kills_the_worker_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"]).content)
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], "").content)
     try:
         assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
         assert process.request({"op": "release"}, 60)["ok"]

@@ -1,0 +1,178 @@
+"""What a case may run, in small trees of modules, before and after an edit."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.worker.reach import CaseCode, Tracer, reach
+from rnnbench.workloads.phases import TimedCall
+
+MAIN = """
+import functools
+import threading, subprocess, importlib
+import torch
+import of_test.helpers as helpers
+from of_test.helpers import Helper, decorated, TABLE
+{top}
+class Cell(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        {init}
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 50:
+            {late}
+        {call}
+        return x
+"""
+HELPERS = """
+import torch
+class Root:
+    def run(self, x):
+        return self.inherited(x)
+    def inherited(self, x):
+        return x + 1
+class Helper(Root):
+    def own(self, x):
+        return x
+def decorated(function):
+    def call(*arguments):
+        return function(*arguments)
+    return call
+def fast(x):
+    return x
+def slow(x):
+    "It is slow."
+    return x + 1  # slowly
+@torch.no_grad()
+def without(x):
+    return x + 1
+TABLE = {"slow": slow}
+CONSTANT = 2
+def unrelated(x):
+    return x + 1
+"""
+RARE = "from of_test import deep\ndef work(x):\n    return deep.work(x)\n"
+DEEP = "def work(x):\n    return x + 1\n"
+SLOW = ("    return x + 1  # slowly", "    return x + 2")
+
+
+@pytest.fixture
+def tracer() -> Tracer:
+    return Tracer()
+
+
+@pytest.fixture(autouse=True)
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The modules of a test are forgotten after it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    forget()
+
+
+def forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "of_test"]:
+        del sys.modules[name]
+
+
+def reached(
+    folder: Path, tracer: Tracer, *edit: str, top: str = "", init: str = "", late: str = "pass", call: str = ""
+) -> CaseCode:
+    """What the cell of a tree may run; `edit`: a file, an old text and the new one."""
+    package = folder / "of_test"
+    package.mkdir(parents=True)
+    texts = {"__init__": "", "helpers": HELPERS, "rare": RARE, "deep": DEEP}
+    texts["main"] = MAIN.format(top=top, init=init, late=late, call=call)
+    if edit:
+        file, old, new = edit
+        assert old in texts[file]
+        texts[file] = texts[file].replace(old, new)
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text)
+    forget()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    with tracer.following(str(folder)):
+        main: Any = importlib.import_module("of_test.main")
+
+    def build() -> Any:
+        cell = main.Cell()
+        timed = TimedCall(lambda: cell(1), main.torch.enable_grad)
+        return SimpleNamespace(case=SimpleNamespace(implementation="loop"), timed_call=lambda: timed)
+
+    try:
+        return reach(tracer, str(folder), build)
+    finally:
+        sys.path.remove(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("body", "edit"),
+    [
+        ({"late": "x = helpers.slow(x)"}, ("helpers", *SLOW)),
+        ({"late": "x = TABLE['slow'](x)"}, ("helpers", *SLOW)),
+        ({"late": "x = getattr(helpers, 'sl' + 'ow')(x)"}, ("helpers", *SLOW)),
+        ({"late": "module = helpers; x = module.slow(x)"}, ("helpers", *SLOW)),
+        ({"init": "self.rare = functools.partial(helpers.slow)", "late": "x = self.rare(x)"}, ("helpers", *SLOW)),
+        ({"init": "self.rare = functools.lru_cache(helpers.slow)", "late": "x = self.rare(x)"}, ("helpers", *SLOW)),
+        ({"late": "x = helpers.without(x)"}, ("helpers", "    return x + 1\nTABLE", "    return x + 2\nTABLE")),
+        ({"late": "x = Helper().run(x)"}, ("helpers", "return x + 1\nclass Helper", "return x + 2\nclass Helper")),
+        ({"late": "x = Helper().run(x)"}, ("helpers", "def own(", "def inherited(")),
+        ({"top": "@decorated\ndef wrapped(x): return helpers.slow(x)", "late": "x = wrapped(x)"}, ("helpers", *SLOW)),
+        ({"top": "def late(x, by=helpers.slow): return by(x)", "late": "x = late(x)"}, ("helpers", *SLOW)),
+        ({"top": "helpers.fast = lambda x: x - 1", "call": "x = helpers.fast(x)"}, ("main", "x - 1", "x - 2")),
+        ({"late": "from of_test.rare import work; x = work(x)"}, ("deep", "x + 1", "x + 2")),
+        ({"late": "from of_test import rare; x = rare.work(x)"}, ("rare", "deep.work(x)", "deep.work(x + 1)")),
+        ({}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
+    ],
+)
+def test_code_that_a_later_call_may_run_counts(tmp_path: Path, tracer: Tracer, body: Any, edit: Any) -> None:
+    before = reached(tmp_path / "base", tracer, **body)
+    after = reached(tmp_path / "head", tracer, *edit, **body)
+    assert before.code != after.code
+    assert before.doubts == after.doubts == {}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("helpers", "  # slowly", ""),
+        ("helpers", "It is slow.", "It is slower."),
+        ("helpers", "def unrelated(x):\n    return x + 1", "def unrelated(x):\n    return x + 2"),
+        ("helpers", "import torch\n", "import torch\n\n\n"),
+        ("deep", "x + 1", "x + 2"),
+    ],
+)
+def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edit: Any) -> None:
+    before = reached(tmp_path / "base", tracer, late="x = helpers.slow(x)")
+    after = reached(tmp_path / "head", tracer, *edit, late="x = helpers.slow(x)")
+    assert before.code == after.code
+    assert any("slow" in definition for definition in after.code)
+
+
+@pytest.mark.parametrize(
+    ("body", "doubt"),
+    [
+        ({"init": "self.inner = torch.jit.script(torch.nn.Linear(1, 1))"}, "it is a TorchScript module"),
+        ({"call": "t = threading.Thread(target=helpers.fast, args=(x,)); t.start(); t.join()"}, "another thread"),
+        ({"call": "subprocess.run(['true'])"}, "a process is started"),
+        ({"top": "subprocess.run(['true'])"}, "a process is started"),
+    ],
+)
+def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, tracer: Tracer, body: Any, doubt: str) -> None:
+    assert doubt in " ".join(reached(tmp_path, tracer, **body).doubts)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"), [({"late": "importlib.import_module('of_test.' + 'deep')"}, True), ({}, False)]
+)
+def test_a_call_that_imports_by_a_name_made_at_run_time_may_import_any(
+    tmp_path: Path, tracer: Tracer, body: Any, expected: bool
+) -> None:
+    assert reached(tmp_path, tracer, **body).may_import is expected

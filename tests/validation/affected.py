@@ -1,0 +1,399 @@
+"""Random edits in a small repository of cells: is a case that is said to run the same code really the same?
+
+What is true is seen by running each cell in a process of its own, before and after the edit: the outputs of sixty
+calls, and every line of the repository that runs, at the import, too.
+"""
+
+import ast
+import hashlib
+import json
+import linecache
+import os
+import random
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+import torch
+
+from rnnbench.cells import load
+from rnnbench.harness.check.affected import Used, same_code, sorted_by_kind
+from rnnbench.harness.protocol import Building
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.store.records import Case
+from tests.doubles import workload as small
+
+CALLS = 60  # beyond the fiftieth, at which slow paths come
+FILES = {
+    "README.md": "about",
+    "notes.txt": "1",
+    "table.json": "[1.0, 2.0]",
+    "conftest.py": "LIMIT = 3\n",
+    "unused.py": "def nobody():\n    return 3\n",
+    "plain.py": """
+from torch import nn
+from parts.helpers import scale
+import parts.constants as constants
+class Plain(nn.GRUCell):
+    def forward(self, input, h):
+        return super().forward(scale(input) * constants.GAIN, h)
+""",
+    "child.py": """
+from parts.bases import Base
+class Child(Base):
+    factor = 2.0
+    def before(self, input):
+        return input * self.factor
+""",
+    "late.py": """
+from torch import nn
+from parts import helpers
+class Late(nn.GRUCell):
+    calls = 0
+    def forward(self, input, h):
+        self.calls += 1
+        if self.calls > 50:
+            from parts import rare
+            input = helpers.slow(input) + rare.work(input)
+        return super().forward(input, h)
+""",
+    "named.py": """
+from torch import nn
+from parts import modes
+class Named(nn.GRUCell):
+    calls = 0
+    def forward(self, input, h):
+        self.calls += 1
+        mode = getattr(modes, "mode_" + ("slow" if self.calls > 50 else "fast"))
+        return super().forward(mode(input), h)
+""",
+    "wrapped.py": """
+import functools
+import torch
+from torch import nn
+from parts.decorate import twice, made
+from parts.helpers import offset
+@functools.lru_cache(maxsize=None)
+def known(number):
+    return offset(number)
+class Wrapped(nn.GRUCell):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.count = 0
+        self.rare = functools.partial(made(3), extra=2)
+    @twice
+    def forward(self, input, h, bias=0.5):
+        self.count += 1
+        if self.count > 50:
+            input = self.rare(input)
+        return super().forward(input * known(1) + bias, h)
+""",
+    "patched.py": """
+from torch import nn
+import parts.patches
+from parts.target import Target
+class Patched(nn.GRUCell):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.target = Target()
+        self.seen = 0
+    def forward(self, input, h):
+        self.seen += 1
+        input = self.target.often(input)
+        if self.seen > 50:
+            input = self.target.seldom(input)
+        return super().forward(input, h)
+""",
+    "tabled.py": """
+import json
+from pathlib import Path
+from torch import nn
+from parts.steps import STEPS
+NUMBERS = json.loads((Path(__file__).parent / "table.json").read_text())
+class Tabled(nn.GRUCell):
+    at = 0
+    def forward(self, input, h):
+        self.at += 1
+        return super().forward(STEPS[self.at > 50](input) * NUMBERS[0], h)
+""",
+    "parts/__init__.py": "",
+    "parts/constants.py": "GAIN = 1.5\nUNUSED = 2\n",
+    "parts/helpers.py": """
+K = 1.25
+def scale(x, by=2):
+    return x * K * by
+def slow(x):
+    for _ in range(3):
+        x = x + 1
+    return x
+def offset(number):
+    return number + 4
+def nobody(x):
+    return x * 7
+""",
+    "parts/rare.py": "from parts.deep import deeper\ndef work(x):\n    return deeper(x) + 2\n",
+    "parts/deep.py": "def deeper(x):\n    return x * 3\n",
+    "parts/bases.py": """
+from torch import nn
+class Root(nn.GRUCell):
+    calls = 0
+    def after(self, h):
+        return h * 2
+class Base(Root):
+    def before(self, input):
+        return input
+    def rare(self, h):
+        return h * 5
+    def forward(self, input, h):
+        self.calls += 1
+        h = self.after(super().forward(self.before(input), h))
+        return self.rare(h) if self.calls > 50 else h
+""",
+    "parts/modes.py": """
+def mode_fast(x):
+    return x
+def mode_slow(x):
+    return x * 2
+def other(x):
+    return x
+""",
+    "parts/decorate.py": """
+import functools
+def twice(function):
+    @functools.wraps(function)
+    def call(*arguments):
+        for _ in range(2):
+            result = function(*arguments)
+        return result
+    return call
+def made(number):
+    def inner(x, extra=1):
+        return x * number + extra
+    return inner
+""",
+    "parts/target.py": """
+class Target:
+    def often(self, x):
+        return x
+    def seldom(self, x):
+        return x
+""",
+    "parts/patches.py": """
+from parts import target
+def seldom(self, x):
+    return x * 6
+target.Target.seldom = seldom
+""",
+    "parts/steps.py": """
+def first(x):
+    return x + 1
+def second(x):
+    return x + 2
+STEPS = {False: first, True: second}
+""",
+}
+CELLS = [f"{name}.py:{name.title()}" for name in ("plain", "child", "late", "named", "wrapped", "patched", "tabled")]
+SIZES = (4, 3)
+
+
+def edits(number: int = 200, seed: int = 1) -> pd.DataFrame:
+    """For each kind of edit: how many cells were said to run the same code, how many did, and how many were wrong."""
+    draw, rows = random.Random(seed), []
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as parent:
+        base = Path(parent, "base")
+        write(base, {name: _normal(name, text) for name, text in FILES.items()})
+        before, outcomes = _in_child(reached, base), {cell: _in_child(truth, base, cell) for cell in CELLS}
+        for _ in range(number):
+            head = Path(parent, "head")
+            shutil.rmtree(head, ignore_errors=True)
+            kind, name, text = edit(draw)
+            write(head, {**{file: (base / file).read_text() for file in FILES}, name: text})
+            said = same(name, before, _in_child(reached, head))
+            for cell in CELLS:
+                is_same = outcomes[cell] == _in_child(truth, head, cell)
+                rows.append((kind, cell in said, is_same, f"{cell} by {name}:\n{text}"))
+    table = pd.DataFrame(rows, columns=["edit", "said", "is", "what"])
+    table["wrong"] = table["said"] & ~table["is"]
+    for what in table.loc[table["wrong"], "what"]:
+        print(what, file=sys.stderr)
+    counts = table.groupby("edit")[["said", "is", "wrong"]].sum()
+    return counts.assign(cases=table.groupby("edit").size()).reset_index()
+
+
+def same(name: str, base: Any, head: Any) -> set[str]:
+    """The cells that are said to run the same code after the edit of one file."""
+    cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
+    used = {
+        side: Used(frozenset(each["imported"]), frozenset(each["opened"]), frozenset())
+        for side, each in (("base", base), ("head", head))
+    }
+    return {*same_code(sorted_by_kind([name], ""), used, cells, CELLS).cases}
+
+
+def edit(draw: random.Random) -> tuple[str, str, str]:
+    """One edit: its kind, the file and the file's new text."""
+    kinds: dict[str, Callable[[random.Random, ast.Module], None]] = {
+        "constant": _constant,
+        "statement in a function": _statement,
+        "default": _default,
+        "decorator": _decorator,
+        "method": _method,
+        "docstring": _docstring,
+        "text": _text,
+    }
+    while True:
+        name = draw.choice(sorted(FILES))
+        text = _normal(name, FILES[name])
+        if not name.endswith(".py"):
+            return name, name, text.replace("1", "3") + " "
+        tree = ast.parse(text)
+        kind = draw.choice(sorted(kinds))
+        kinds[kind](draw, tree)
+        new = ast.unparse(ast.fix_missing_locations(tree))
+        if new != text:
+            return kind, name, new
+
+
+def _chosen(draw: random.Random, tree: ast.Module, kind: Any) -> Any:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kind)]
+    return draw.choice(nodes) if nodes else None
+
+
+def _constant(draw: random.Random, tree: ast.Module) -> None:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) in (int, float)]
+    if nodes:
+        node: Any = draw.choice(nodes)
+        node.value += 1
+
+
+def _text(draw: random.Random, tree: ast.Module) -> None:
+    swaps = {"slow": "fast", "fast": "slow", "mode_": "other", "table.json": "notes.txt"}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in swaps]
+    if nodes:
+        node: Any = draw.choice(nodes)
+        node.value = swaps[node.value]
+
+
+def _statement(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        function.body.insert(0, ast.parse("edited = 1").body[0])
+
+
+def _default(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        function.args.args.append(ast.arg("further"))
+        function.args.defaults.append(ast.Constant(draw.random()))
+
+
+def _decorator(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        bodies = (getattr(node, "body", None) for node in ast.walk(tree))
+        place = next(body for body in bodies if isinstance(body, list) and function in body)
+        if function.decorator_list:
+            function.decorator_list.clear()
+        else:
+            place.insert(
+                place.index(function), ast.parse("def around(inner): return lambda *a, **k: inner(*a, **k)").body[0]
+            )
+            function.decorator_list.append(ast.Name("around"))
+
+
+def _method(draw: random.Random, tree: ast.Module) -> None:
+    if kind := _chosen(draw, tree, ast.ClassDef):
+        name = draw.choice(["after", "before", "rare", "often", "seldom", "extra_repr"])
+        kind.body.append(ast.parse(f"def {name}(self, x): return x * 11").body[0])
+
+
+def _docstring(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        function.body.insert(0, ast.Expr(ast.Constant("about")))
+
+
+def _normal(name: str, text: str) -> str:
+    return ast.unparse(ast.parse(text)) if name.endswith(".py") else text
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write files into a folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def reached(folder: Path) -> dict[str, Any]:
+    """What each cell may run, as a worker tells it."""
+    sys.path.insert(0, str(folder))
+    os.chdir(folder)
+    worker, building = Operations(random.Random(0)), Building(str(folder), 64)
+    worker.handle({**building.imports(CELLS, str(folder)).content})
+    workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
+    replies = {
+        cell: worker.handle({**building.reach(Case(cell, "loop", workload), str(folder)).content}) for cell in CELLS
+    }
+    opened = {file for reply in replies.values() for file in reply.get("opened", ())}
+    modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}
+    own = {
+        kind: [os.path.relpath(file, folder) for file in files if file.startswith(f"{folder}/")]
+        for kind, files in (("imported", modules), ("opened", opened - modules))
+    }
+    return {"reached": replies, **own}
+
+
+def truth(folder: Path, cell: str) -> str:
+    """A digest of the outputs of a cell's calls and of the lines of the folder that run."""
+    lines = Counter[str]()
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        file = frame.f_code.co_filename
+        if not file.startswith(f"{folder}/"):
+            return None
+        if event == "line":
+            lines[f"{os.path.relpath(file, folder)} {linecache.getline(file, frame.f_lineno).strip()}"] += 1
+        return trace
+
+    sys.path.insert(0, str(folder))
+    os.chdir(folder)
+    torch.manual_seed(0)
+    input, h = torch.randn(2, SIZES[0]), torch.randn(2, SIZES[1])
+    outputs: list[Any] = []
+    sys.settrace(trace)
+    try:
+        made = load(cell, folder)(*SIZES)
+        with torch.inference_mode():
+            outputs.extend(made(input, h).tolist() for _ in range(CALLS))
+    except Exception as error:
+        outputs.append(repr(error))
+    finally:
+        sys.settrace(None)
+    return hashlib.sha256(repr((outputs, sorted(lines.items()))).encode()).hexdigest()
+
+
+def _in_child(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function in a copy of this process, which has imported torch and called nothing of it."""
+    read, written = os.pipe()
+    if not (child := os.fork()):
+        os.close(read)
+        try:
+            with os.fdopen(written, "w") as pipe:
+                pipe.write(json.dumps(work(*arguments)))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(written)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+if __name__ == "__main__":
+    print(edits(*map(int, sys.argv[1:])).to_string(index=False))
