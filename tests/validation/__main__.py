@@ -5,8 +5,8 @@ Made only when they are named: `faults`, `fuzz`, `gaps`, `gate` and `load`, whic
 is kept; `limits`, `against-r`, `strangers` and `strangers-fastest`, which need likwid-bench, R, or the package
 torchrecurrent.
 
-Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
-number, and the column `commit` says what was tried.
+Of `faults`, `fuzz` and `gate`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of
+the full number (of `gate` always all), and the column `commit` says what was tried.
 """
 
 import argparse
@@ -122,12 +122,15 @@ SUMMARIZED: dict[str, tuple[Callable[[], pd.DataFrame], Summary]] = {
     "bisect-real": (bisect_real.histories, bisect_real.summary),
 }
 # Made only when named: they are about faults, strangers' files and size, not about time.
-HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
+HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {
+    "faults": faults.faults,
+    "fuzz": fuzz.fuzz,
+    "gate": gate.checks,
+}
 # Made only when named: they take long, or need likwid-bench, R or a package.
 BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "load": load.load,
     "gaps": gaps.unexplained,
-    "gate": gate.checks,
     "limits": limits.limits,
     "against-r": against_r.against_r,
     "report-scale-huge": report_scale.huge,

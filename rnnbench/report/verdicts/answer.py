@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding
 from rnnbench.analysis.verdict import Verdict
@@ -60,7 +61,7 @@ def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
         return sentence.shortened(f"No case was compared: {why}."), ""
     undecided = [finding for finding in judged if finding.verdict == "undecided"]
     if len(undecided) == len(judged) and not any(finding.has_interval for finding in undecided):
-        why = sentence.render(undecided[0])
+        why = sentence.render(replace(undecided[0], is_counted=False))  # the counts are those of one case
         return sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}."), _rest(comparison, "undecided")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):

@@ -53,7 +53,7 @@ ANSWERS = {
         LONE,
     ],
     "not reached": [finding("undecided", reason="not reached")],
-    "one replicate": [LONE, ONE_SIDED],
+    "one replicate": [replace(LONE, is_counted=True), ONE_SIDED],
     "one replicate beside a mended case": [LONE, MENDED],
     "one replicate beside a failure": [LONE, FAILING],
     "mended": [MENDED],
