@@ -7,15 +7,12 @@ when its input ends.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_origin, get_type_hints, is_typeddict
+from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
 PROTOCOL_VERSION = 10
-# Errors of making a record from a reply that a case has forged.
-UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 
@@ -135,22 +132,6 @@ class Request(Generic[Reply]):
         """The implementation of the case that the worker builds for this request; None if it builds none."""
         case = self.content.get("case")
         return case["implementation"] if isinstance(case, dict) else None
-
-
-def is_reply(reply: Mapping[str, Any], kind: type[FineReply]) -> bool:
-    """Whether this is a `FailedReply`, or has the keys and the objects of a reply of this kind.
-
-    A case that finds the stream may write anything into it. Numbers and texts are checked where they are used.
-    """
-    form: Any = FailedReply if reply.get("ok") is False else kind
-    keys = frozenset(form.__required_keys__)
-    return keys <= reply.keys() and all(isinstance(reply[name], dict) for name in _objects(form) if name in reply)
-
-
-@cache
-def _objects(kind: type[Any]) -> list[str]:
-    """The fields of a reply that are JSON objects."""
-    return [name for name, hint in get_type_hints(kind).items() if is_typeddict(hint) or get_origin(hint) is dict]
 
 
 @dataclass(frozen=True)

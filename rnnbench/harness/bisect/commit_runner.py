@@ -22,7 +22,7 @@ from rnnbench.harness.check.selection import Selection
 from rnnbench.harness.check.sides import at_commit
 from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.protocol import UNUSABLE, Building
+from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Group, Measurement
@@ -144,10 +144,7 @@ class CommitRunner:
                 imported |= reply.get("imported", {})
                 if not reply["ok"]:
                     return side.in_words(reply["reason"])
-                try:
-                    metrics = Measurement.from_json(reply["measurement"]).metrics
-                except UNUSABLE as fault:
-                    return f"what its worker reports can't be used: {fault!r}"
+                metrics = Measurement.from_json(reply["measurement"]).metrics
                 counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
             try:
                 refuse_foreign(side, side, {side.name: imported})

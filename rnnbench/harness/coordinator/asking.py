@@ -1,12 +1,11 @@
 """Wait for a worker's hello, send it requests with a fitting deadline, and replace a worker that is lost."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, is_reply
+from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite_file import Settings
 
@@ -34,12 +33,8 @@ def hello(worker: WorkerProcess, of: str = "", remedy: str = PYTHONPATH) -> dict
 
 
 def ask(worker: WorkerProcess, request: Request[Reply], settings: Settings) -> Reply | FailedReply:
-    """Send a request and return the worker's reply; raises WorkerLost, also if the reply does not fit the request."""
-    reply: Any = worker.request(request.content, deadline_seconds(request, settings))
-    if not is_reply(reply, request.reply):  # a case has found the stream and answers in the worker's place
-        worker.close()
-        raise WorkerLost(f"no reply to this request, but {json.dumps(reply)[:60]!r}")
-    return cast("Reply | FailedReply", reply)
+    """Send a request and return the worker's reply; raises WorkerLost."""
+    return cast("Reply | FailedReply", worker.request(request.content, deadline_seconds(request, settings)))
 
 
 def deadline_seconds(request: Request[Reply], settings: Settings) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
-from rnnbench.harness.protocol import UNUSABLE, CeilingReply, FailedReply, Request
+from rnnbench.harness.protocol import CeilingReply, FailedReply, Request
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.records import DType, Workload
 
@@ -63,9 +63,4 @@ class Ceilings:
         return list(self._notes)
 
     def _add(self, content: Mapping[str, Any]) -> None:
-        try:
-            ceiling = Ceiling.from_json(content)
-        except UNUSABLE as fault:  # a case found the stream and answered in the worker's place
-            self._notes[f"limits that a worker sent can't be used: {fault!r}"] = None
-            return
-        self._measured = best_of([*self._measured, ceiling])
+        self._measured = best_of([*self._measured, Ceiling.from_json(content)])

@@ -11,7 +11,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
-from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ProfileReply
+from rnnbench.harness.protocol import Building, FailedReply, ProfileReply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
@@ -98,7 +98,4 @@ def _profile(case: Case, reply: ProfileReply | FailedReply) -> Profile:
     """The profile in a worker's reply, or one that has failed with the reason."""
     if not reply["ok"]:
         return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
-    try:
-        return replace(Profile.from_json(reply["profile"]), case=case.key)
-    except UNUSABLE as fault:
-        return Profile(case.key, "failed", f"the worker's profile can't be used: {fault!r}")
+    return replace(Profile.from_json(reply["profile"]), case=case.key)

@@ -9,7 +9,6 @@ from typing import Any
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
 from rnnbench.harness.protocol import (
-    UNUSABLE,
     Building,
     FailedReply,
     ObserveReply,
@@ -94,12 +93,8 @@ class Recorder:
         if not reply["ok"]:
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
             return
-        try:
-            observed = Measurement.from_json(reply["measurement"])
-            missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
-        except UNUSABLE as fault:
-            self.drop(case, "failed", f"the worker's measurement can't be used: {fault!r}", "running")
-            return
+        observed = Measurement.from_json(reply["measurement"])
+        missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
 
     def note_known(self, known: Measurement) -> None:
@@ -128,15 +123,10 @@ class Recorder:
         if not reply["ok"]:
             self._note_fault(case, reply)
             return None
-        try:
-            calibrated = Plan(**reply["plan"])
-        except UNUSABLE as fault:
-            self.drop(case, "failed", f"the worker's plan can't be used: {fault!r}", "running")
-            raise VisitCut from None
         known = self.measurements[case.key]
         if known.status == "pending":
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
-        return calibrated
+        return Plan(**reply["plan"])
 
     def window(
         self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float, *, is_warm: bool

@@ -122,13 +122,3 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_ev
     # 8.4 s for energy: a start and four cases
     frame, *_ = run(tmp_path, metered, left=42.0, groups=groups, taking={"energy": 2.0})
     assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]
-
-
-def test_ceilings_that_a_case_has_forged_are_left_out_and_told(tmp_path: Path) -> None:
-    def forging(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        return reply | {"ceiling": {"products": 3}} if message["op"] == "ceiling" else reply
-
-    frame, _, _, ceilings = run(tmp_path, forging)
-    assert ceilings.to_json() == []
-    assert ceilings.notes() == ["limits that a worker sent can't be used: KeyError('copies')"]
-    assert frame["parameters"].tolist() == [7, 7, 7]

@@ -1,6 +1,5 @@
 """The coordinator with workers whose costs and deaths the test sets."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -239,32 +238,6 @@ def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_rep
     lines = [line for file in tmp_path.glob("*/windows-*.jsonl") for line in file.read_text().splitlines()]
     assert lines
     assert not any("stray" in line or "9999" in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("op", "forged"),
-    [
-        ("observe", {"measurement": {}}),
-        ("observe", {"measurement": {"missing": "x"}}),
-        ("prepare", {"plan": {}}),
-        ("prepare", {"plan": {"batches": 0, "batch": 1, "seconds": 1.0}}),
-        ("prepare", {"plan": {"batches": 1, "batch": "1", "seconds": 1.0}}),
-        ("prepare", {"plan": {"batches": 1, "batch": 1, "seconds": float("nan")}}),
-        ("window", {"ok": True}),
-    ],
-)
-def test_a_case_that_forges_a_reply_fails_alone(tmp_path: Path, op: str, forged: dict[str, Any]) -> None:
-    culprit = small.case("vanilla", batch_size=2)
-
-    def forge(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        is_culprit = message["op"] == op and message["case"] in (culprit.key, culprit.axes())
-        return {"ok": True, "imported": {}, "warmup_windows": 1, **forged} if is_culprit else reply
-
-    frame, *_ = measure(tmp_path, edit=forge)
-    rows = frame.drop_duplicates("case").set_index("case")
-    assert rows.loc[culprit.key, "status"] == "failed"
-    assert re.search("can't be used|no reply to this request", str(rows.loc[culprit.key, "reason"]))
-    assert set(rows["status"].drop(culprit.key)) == {"measured"}
 
 
 def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
