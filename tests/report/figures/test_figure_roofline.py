@@ -11,7 +11,6 @@ from tests.report.conftest import CEILING, Summaries, of_an_older_version, with_
 
 
 def words(figure: Figure | None) -> list[str]:
-    assert figure is not None
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     return titles + [text.get_text() for axes in figure.axes for text in axes.texts]
 
@@ -69,13 +68,11 @@ def test_nothing_is_drawn_where_arithmetic_or_bytes_are_not_known(quick: pd.Data
 def test_a_case_faster_than_the_ceiling_stays_in_the_picture(quick: pd.DataFrame) -> None:
     quick["macs_per_second"] = quick["macs_per_second"] * 50
     figure = figure_roofline.render(quick)
-    assert figure is not None
     assert figure.axes[0].get_ylim()[1] > quick["macs_per_second"].max()
 
 
 def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
     figure = figure_roofline.render(quick)
-    assert figure is not None
     figure.draw_without_rendering()
     axes = figure.axes[0]
     text = next(text for text in axes.texts if text.get_text().endswith("for 134 MB"))

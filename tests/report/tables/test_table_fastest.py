@@ -19,7 +19,6 @@ def ladder(quick: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_lowest_ratio_of_each_workload_counts(ladder: pd.DataFrame) -> None:
     table = table_fastest.render(ladder)
-    assert table is not None
     assert table.rows == (("lstm", "inference", "loop 5, hoisted 3", "1.05×", "0.800–1.05", "8 of 8", "2 of 8"),)
     assert table.frame["faster"].to_list() == [2]  # the interval of 0.95 contains 1
 

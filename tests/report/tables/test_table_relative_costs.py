@@ -8,7 +8,6 @@ from tests.report.conftest import with_none_measured, without_reference
 def test_a_cost_is_held_against_that_of_the_reference_at_the_same_workload(quick: pd.DataFrame) -> None:
     quick["peak_bytes"] = np.where(quick["implementation"] == "torch.nn", 1000.0, 1500.0) * quick["batch_size"]
     table = table_relative_costs.render(quick)
-    assert table is not None
     index = table.headers.index("peak memory")
     assert {row[index] for row in table.rows} == {"1.50×"}
     assert not any(row[0].startswith("torch.nn") for row in table.rows)

@@ -7,7 +7,6 @@ from tests.analysis.scaling import made_up
 
 
 def column(table: Table | None, header: str) -> list[str]:
-    assert table is not None
     return [row[table.headers.index(header)] for row in table.rows]
 
 
@@ -23,14 +22,12 @@ def test_what_time_is_made_of_is_told_for_each_series_with_its_error() -> None:
     assert column(table, "arithmetic") == ["50.0 GMAC/s", "60.0 GMAC/s"]
     assert column(table, "points") == ["48", "48"]
     assert column(table, "mostly spent on, smallest sizes to largest")[1].startswith("dispatch 9")
-    assert table is not None
     assert "Nothing is predicted beyond 2 times that range." in table.note
 
 
 def test_series_that_are_not_fitted_are_counted_with_the_reason(measured: pd.DataFrame) -> None:
     few = made_up.summary({("gru", "loop"): made_up.loop}, batches=[1], steps=[4])
     table = table_scaling.render(pd.concat([measured, few], ignore_index=True))
-    assert table is not None
     assert "1 series is not fitted: fewer than 6 sizes were measured" in table.note
     assert table_scaling.render(few) is None
     assert table_crossings.render(few) is None
@@ -40,7 +37,6 @@ def test_crossings_are_told_in_words_with_an_interval_for_programs_too() -> None
     table = table_crossings.render(made_up.summary(made_up.BOTH, noise=0.003))
     [over_length] = column(table, "over length")
     assert over_length.startswith("faster, then slower: ")
-    assert table is not None
     row = table.frame.set_index("axis").loc["seq_len"]
     assert row["crossing_low"] < row["crossing"] < row["crossing_high"]
     assert row["status"] == "predicted" or 4 <= row["crossing"] <= 64
