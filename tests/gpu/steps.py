@@ -80,9 +80,9 @@ def steps(device: str, out: Path) -> dict[str, list[Task]]:
             Task("profile", 90, profiled, needs="reports/", refuses="not profiled:", folder=out),
         ],
         "more": [
-            Task("suspicions", 150, module("suspicions", device)),
+            Task("suspicions", 110, module("suspicions", device)),
             Task("live", 120, module("live", device)),
-            Task("resumed", 150, module("resumed", device, str(out / "resumed"))),
+            Task("resumed", 200, module("resumed", device, str(out / "resumed"))),
             Task("too-large", 90, module("too_large", device, str(out / "too-large"))),
         ],
     }
