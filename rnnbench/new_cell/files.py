@@ -103,7 +103,7 @@ def _facts(name: str, cell: str, reference: Reference, *, whole: bool, is_hoista
 def _render(template: str, facts: dict[str, Any]) -> str:
     templates = Environment(
         loader=PackageLoader("rnnbench.new_cell"),
-        autoescape=False,  # Python and TOML, from names that were checked
+        autoescape=False,  # noqa: S701 - Python and TOML, from names that were checked
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -57,7 +57,7 @@ def inline(svg: str, name: str, label: str, titles: Mapping[int, str]) -> Markup
     _shorten(root, name)
     _share_styles(root)
     _strip(root)
-    return Markup(Xml.tostring(root, encoding="unicode"))
+    return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
 
 
 def _tell_apart(group: Xml.Element, titles: Mapping[int, str], *, is_crowded: bool) -> None:
