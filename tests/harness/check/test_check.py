@@ -49,6 +49,7 @@ class FakeRunner:
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
         self.same = SameCode()
+        self.guarded: bool | None = None  # whether all cases are the same, and need a guard
         self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
@@ -68,6 +69,8 @@ class FakeRunner:
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(cases))
+        if self.guarded is not None:
+            self.same = SameCode(frozenset(case.key for case in cases), self.guarded)
 
     def imported(self, side: str) -> dict[str, str]:
         return self.modules[side]
@@ -78,7 +81,7 @@ class FakeRunner:
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
+    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         on_visit(0)
         if self._fault and self.replicates == 2:
             raise self._fault
@@ -118,10 +121,11 @@ def run(
     budget: float = 60.0,
     broken: dict[tuple[str, str], str] | None = None,
     warnings: list[str] | None = None,
+    guarded: bool | None = None,
 ) -> tuple[Path, Comparison, FakeRunner]:
     base, head = side(folder, "base", budget=budget), side(folder, "head", budget=budget)
     runner = FakeRunner(ratio, noise, fault)
-    runner.broken = broken or {}
+    runner.broken, runner.guarded = broken or {}, guarded
     chosen = select(base, head, {}, None, any_number=False)
     result = check(
         base,
@@ -413,7 +417,7 @@ class ModesRunner:
         self.replicates, self.seconds = 0, 0.0
         self._rng, self._cases, self._slower, self._base_too = rng, cases, slower, base_too
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
+    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         for group in groups:
             size = group.workload.batch_size
             log = self._rng.normal(0, 0.006)
@@ -457,3 +461,19 @@ def test_a_slowdown_in_half_of_the_processes_is_hardly_ever_unchanged() -> None:
     # Of 720 cases, 3 have eight fast processes by chance. With four pairs, and trimmed from eight on, 50 were
     # unchanged.
     assert cases.count("unchanged") <= 9
+
+
+def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_changed(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, lambda case: 1.5 if case.workload.batch_size == 2 else 1.0, guarded=True)
+    assert verdicts(comparison)["vanilla 2"] == "regressed"
+    assert runner.visited[:3] == [6, 2, 2]  # all, those that look changed, and then only these
+    others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
+    assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
+
+
+def test_cases_of_the_same_code_take_no_pair_if_nothing_that_they_import_differs(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    _, comparison, runner = run(tmp_path, lambda case: 9.0, guarded=False, budget=1.0, warnings=warnings)
+    assert (runner.visited, warnings) == ([], [])
+    assert {finding.verdict for finding in comparison.findings} == {"unchanged"}
+    assert comparison.exit_code() == 0
