@@ -32,7 +32,7 @@ class Imported:
 
 
 class Opened:
-    """Reports each file that Python code opens from now on once, except those of Python and of installed packages."""
+    """Reports each file or library that Python code opens from now on once, except those of Python and of installed packages."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -47,7 +47,7 @@ class Opened:
         return opened
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and not isinstance(arguments[0], int):
+        if event in ("open", "ctypes.dlopen") and isinstance(arguments[0], str | bytes | os.PathLike):
             file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
             if file not in self._told and not file.startswith(self._installed) and not file.endswith(".pyc"):
                 self._new[file] = None

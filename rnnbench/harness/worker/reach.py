@@ -30,7 +30,7 @@ from rnnbench.workloads.prepare import Built
 MAX_OBJECTS = 200_000  # that a case may hold; more are not looked through
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 INSTALLED = {"site-packages", "dist-packages"}
-# BodyNames in a body that show that it may use any function or class of its module.
+# Names in a body that show that it may use any function or class of its module.
 OWN_NAME = {"getattr", "vars", "attrgetter", "methodcaller", "__dict__", "__subclasses__"}
 ANY_NAME = {"exec", "eval", "globals", "locals", "__globals__", "_getframe"}  # imported ones, too
 NAMED, LOCAL = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_FAST", "LOAD_DEREF")
