@@ -32,7 +32,7 @@ class Imported:
 
 
 class Opened:
-    """Reports each file or library that Python code opens from now on once, except those of Python and of installed packages."""
+    """Reports each file or library that Python code opens from now on once, except those of installed packages."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
