@@ -103,10 +103,11 @@ def scaling(
 def scaling(
     frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, value: Any = None, along: Any = None
 ) -> "Figure | Axes":
-    """How the ratio to the reference grows with batch, length and hidden size, on one scale.
+    """How the ratio to the reference, or the time, grows with batch, length and hidden size, on one scale.
 
     `value`: `ratio` (the default, if any is known) or `seconds` per call; `along`: the only size to vary. A panel for
-    each reference, phase and size.
+    each reference, phase and size; of times one for each phase and size, with all cells and references in it. The
+    result of `rnnbench.sweep` has it as `.plot("scaling")`.
     """
     _choice("value", value, ("ratio", "seconds"))
     _choice("along", along, ("batch_size", "seq_len", "hidden_size"))

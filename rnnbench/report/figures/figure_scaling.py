@@ -8,6 +8,7 @@ predictions do. Without any ratio, the figure shows the time per call.
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from rnnbench.report.figures.drawing.growth import (
     GrowthValue,
     panels,
 )
-from rnnbench.report.figures.drawing.marks import CellMark, marks
+from rnnbench.report.figures.drawing.marks import MARKERS, CellMark, marks
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import word
 from rnnbench.report.words.reference import is_reference, words
@@ -62,6 +63,9 @@ def render(
     frame = with_series(summary)
     value = value or ("ratio" if frame.loc[~is_reference(frame), "ratio"].notna().any() else "seconds")
     measured = frame[frame[value].notna()]
+    is_of_all = value == "seconds" and measured["family"].nunique() > 1
+    if is_of_all:
+        measured = measured.assign(family="all cells")  # one panel: their times can be compared without a reference
     shown = [panel for panel in panels(measured, fits(measured), value) if along in (None, panel.axis)]
     if not shown:
         return None
@@ -72,6 +76,9 @@ def render(
         raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={shown[0].axis!r}, or leave ax out")
     rows, is_beside = _places(shown, width)
     look_of = marks(measured)
+    references = measured.loc[is_reference(measured), "series"].unique()
+    for series, marker in zip(references[1:] if is_of_all else (), MARKERS, strict=False):
+        look_of[series] = replace(look_of[series], marker=marker)
     names = list(dict.fromkeys(growth.series for panel in shown for growth in panel.growths))
     keys = [*(["reference"] if value == "ratio" else []), *_kinds(shown)]
     beside = AXIS_WIDE + (LEGEND_WIDE if is_beside else 0)

@@ -1,6 +1,7 @@
-"""Figure: the ratio of live modules to their reference over the size that was swept at most values."""
+"""Figure: the ratio of live modules to their reference, or their times, over a size that was swept."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,25 +14,34 @@ from rnnbench.report.figures.drawing.canvas import fixed_ticks, legible, log_axi
 from rnnbench.report.figures.drawing.marks import MARKERS, hues_of
 from rnnbench.report.figures.drawing.sheet import Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import word
-from rnnbench.report.words.units import ratio_tick
+from rnnbench.report.words.units import duration_tick, ratio_tick
 
 PANEL_INCHES, HEIGHT = 3.8, 3.4
 MAX_NUMBERS = 10  # below the axis
 MAX_LINES = 24  # of a panel
 
 
-def render(frame: pd.DataFrame, axes: Sequence[str], *, ax: Axes | None = None) -> Figure:
-    """The figure of a sweep's frame, `axes` being its sizes.
+def render(
+    frame: pd.DataFrame,
+    axes: Sequence[str],
+    *,
+    ax: Axes | None = None,
+    value: Literal["ratio", "seconds"] = "ratio",
+    along: str | None = None,
+) -> Figure:
+    """Draw a sweep's frame, `axes` being its sizes; `along` is by default the one with the most values.
 
     One panel for each phase; a line for each module at each combination of the other sizes. The colour tells the
-    module, the marker the other sizes. Raises ValueError if nothing was measured, if no size is a number, if a panel
-    would have more than `MAX_LINES` lines, or if there are several panels and one `ax`.
+    module, the marker the other sizes. Raises ValueError if nothing was measured, if no size is a number, if `along` is
+    none, if a panel would have more than `MAX_LINES` lines, or if there are several panels and one `ax`.
     """
-    measured = frame[frame["seconds"].notna() & frame["parity"].ne("is the reference")]
+    measured = frame[frame["seconds"].notna() & (frame["parity"].ne("is the reference") | (value == "seconds"))]
     if measured.empty:
         raise ValueError("nothing was measured, so there is nothing to draw")
     numbers = [axis for axis in axes if axis not in ("phase", "threads") and measured[axis].dtype.kind in "iuf"]
-    along = max(numbers, key=lambda axis: measured[axis].nunique(), default=None)
+    if along not in (None, *numbers):
+        raise ValueError(f"along: expected one of {', '.join(numbers) or 'no size'}, found {along!r}")
+    along = along or max(numbers, key=lambda axis: measured[axis].nunique(), default=None)
     if along is None:
         raise ValueError("no size is a number, so there is no axis to draw along; rnnbench.measure compares modules")
     phases = list(dict.fromkeys(measured["phase"]))
@@ -49,14 +59,16 @@ def render(frame: pd.DataFrame, axes: Sequence[str], *, ax: Axes | None = None) 
                 for module, line in chosen.groupby("module", sort=False, observed=True):
                     hue, marker = hues[str(module)]
                     color = drawn.ink.of(HUES[hue])
-                    _line(panel, line.sort_values(along), along, color, _marker(marker, number, len(settings)))
-            _across(drawn, panel, cases, along)
+                    _line(panel, line.sort_values(along), along, value, color, _marker(marker, number, len(settings)))
+            if value == "ratio":
+                panel.axhline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+            _across(panel, cases, along)
             drawn.title(panel, str(phase))
-        low, high = _limits(measured)
+        low, high = _limits(measured, value)
         drawn.axes.set_yscale("log")
         drawn.axes.set_ylim(low, high)
-        log_axis(drawn.axes.yaxis, low, high, ratio_tick)
-        drawn.axes.set_ylabel("time over that of the reference")
+        log_axis(drawn.axes.yaxis, low, high, ratio_tick if value == "ratio" else duration_tick)
+        drawn.axes.set_ylabel("time over that of the reference" if value == "ratio" else "time per call")
         drawn.legend(_legend(drawn, hues, others, settings), 3)
     return drawn.figure
 
@@ -82,17 +94,16 @@ def _marker(of_module: str, number: int, settings: int) -> str:
     return of_module if settings == 1 else MARKERS[number % len(MARKERS)]
 
 
-def _line(panel: Axes, cases: pd.DataFrame, along: str, color: str, marker: str) -> None:
-    values = cases["ratio"].to_numpy(dtype=float)
-    reach = np.abs(cases[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
+def _line(panel: Axes, cases: pd.DataFrame, along: str, value: str, color: str, marker: str) -> None:
+    values = cases[value].to_numpy(dtype=float)
+    reach = np.abs(cases[[f"{value}_low", f"{value}_high"]].to_numpy(dtype=float).T - values)
     panel.errorbar(
         cases[along], values, yerr=np.nan_to_num(reach), color=color, marker=marker, markersize=4.5, linewidth=1,
         linestyle=":", elinewidth=1.2, capsize=2,
     )  # fmt: skip
 
 
-def _across(drawn: Sheet, panel: Axes, cases: pd.DataFrame, along: str) -> None:
-    panel.axhline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+def _across(panel: Axes, cases: pd.DataFrame, along: str) -> None:
     sizes = sorted(cases[along].unique())
     is_log = sizes[0] > 0  # a log axis has no place for 0, as of a dropout
     panel.set_xscale("log" if is_log else "linear")
@@ -102,9 +113,10 @@ def _across(drawn: Sheet, panel: Axes, cases: pd.DataFrame, along: str) -> None:
     panel.grid(visible=True)
 
 
-def _limits(measured: pd.DataFrame) -> tuple[float, float]:
-    ends = measured[["ratio", "ratio_low", "ratio_high"]]
-    return min(1.0, float(ends.min().min())) / 1.1, max(1.0, float(ends.max().max())) * 1.1
+def _limits(measured: pd.DataFrame, value: str) -> tuple[float, float]:
+    ends = measured[[value, f"{value}_low", f"{value}_high"]].to_numpy(dtype=float)
+    shown = [1.0, *ends[np.isfinite(ends)]] if value == "ratio" else ends[np.isfinite(ends)]
+    return float(min(shown)) / 1.1, float(max(shown)) * 1.1
 
 
 def _legend(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,14 +36,27 @@ class SweptModules(FrameResult):
     reference: str
     note: str
 
-    def plot(self, frame: pd.DataFrame | None = None, ax: Axes | None = None) -> Any:
-        """The ratio of each module over the sizes as a figure, which a notebook shows; `savefig(path)` keeps it.
+    def plot(
+        self,
+        name: Literal["ratio", "scaling"] = "ratio",
+        ax: Axes | None = None,
+        *,
+        frame: pd.DataFrame | None = None,
+        along: str | None = None,
+    ) -> Any:
+        """Draw all modules over a size as a figure, which a notebook shows; `savefig(path)` keeps it.
 
-        `frame`: the rows of `.frame` to draw, by default all. Draws on `ax`, if given, in the style in force, and
-        returns it. Raises ValueError if nothing was measured, if no size is a number, or if there are too many lines or
-        panels; the message says what to select.
+        `name`: `ratio`, or `scaling` for the times, those of the reference too. `frame`: the rows of `.frame` to draw,
+        by default all. `along`: the size below the figure, by default the one with the most values. Draws on `ax`, if
+        given, in the style in force, and returns it. Raises ValueError if nothing was measured, if no size is a number,
+        or if there are too many lines or panels; the message says what to select.
         """
-        return returned(figure_swept.render(self.frame if frame is None else frame, self.axes, ax=ax), ax)
+        if not isinstance(name, str) or name not in ("ratio", "scaling"):
+            raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
+
+        value: Literal["ratio", "seconds"] = "ratio" if name == "ratio" else "seconds"
+        rows = self.frame if frame is None else frame
+        return returned(figure_swept.render(rows, self.axes, ax=ax, value=value, along=along), ax)
 
     def __repr__(self) -> str:
         return f"{written(self._shown()).to_string(index=False)}\n\n{folded(self.note)}"

@@ -53,7 +53,7 @@ def test_its_figure_is_drawn_along_the_size_with_most_values() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mine", "hidden 4", "hidden 5"]
     one = swept.frame[swept.frame["hidden"] == 4]
     _, ax = plt.subplots()
-    assert swept.plot(one, ax) is ax
+    assert swept.plot(ax=ax, frame=one) is ax
     assert len(ax.containers) == 1  # one module at one hidden size
     plt.close("all")
 
@@ -72,6 +72,22 @@ def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
     assert "2 combinations failed" in swept.note
     with pytest.raises(RuntimeError, match="all 2 combinations failed; the first: KeyError"):
         rnnbench.sweep({"mine": loop, "torch": layer}, picky, batch=[3], hidden=[4, 5], **QUICK)
+
+
+def test_times_of_all_modules_are_drawn_over_a_size_in_one_panel() -> None:
+    swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1, 2, 3], hidden=[4], **QUICK)
+    figure = swept.plot("scaling", along="batch")
+    [panel] = figure.axes
+    assert panel.get_ylabel() == "time per call"
+    assert panel.get_xlabel() == "batch"
+    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 2, 3]] * 2
+    drawn = {float(y) for line in panel.containers for y in line[0].get_ydata()}
+    assert drawn == set(swept.frame["seconds"])
+    with pytest.raises(ValueError, match="along: expected one of batch, hidden, found 'length'"):
+        swept.plot("scaling", along="length")
+    with pytest.raises(ValueError, match="to draw some rows, give frame=rows"):
+        swept.plot(swept.frame)  # type: ignore[arg-type]
+    plt.close("all")
 
 
 def test_a_module_that_gives_nan_has_failed_and_is_not_drawn() -> None:

@@ -52,6 +52,20 @@ def test_all_panels_have_one_scale_of_ratios(quick: pd.DataFrame) -> None:
     assert high > own.quantile(0.9)
 
 
+def test_times_of_all_cells_are_in_one_panel_with_a_reference_and_without(quick: pd.DataFrame) -> None:
+    inference = quick[quick["phase"] == "inference"]
+    names = []
+    for cases in (inference, without_reference(inference)):
+        figure = drawn(cases, value="seconds", along="seq_len")
+        [panel] = panels(figure)
+        assert "all cells: inference" in words(figure)
+        legend = panel.get_legend()
+        assert legend is not None
+        names.append({text.get_text() for text in legend.get_texts()})
+    assert {"torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN"} <= names[0]
+    assert {"lstm hoisted", "gru hoisted"} <= names[0] & names[1]
+
+
 def test_the_other_sizes_are_at_their_smallest_and_at_their_largest_and_it_says_where(quick: pd.DataFrame) -> None:
     figure = drawn(quick)
     assert "small: length 16, hidden 64\nlarge: length 64, hidden 256" in words(figure)
