@@ -13,7 +13,7 @@ from rnnbench import cell_suite, load, suites
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 from tests.doubles import workload as small
 from tests.doubles.commands import in_process
 

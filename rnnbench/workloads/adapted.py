@@ -5,10 +5,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from rnnbench.adapt.layers import adapt_layer
+from rnnbench.adapt.states import on_trial
+from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.layers import adapt_layer
-from rnnbench.cells.foreign.structures import on_trial
-from rnnbench.cells.foreign.trials import adapt
 from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import State, tensors, to_cell
 from rnnbench.store.records import Workload

@@ -142,6 +142,11 @@ class TorchLayer(nn.Module):
 Body = Cells | TorchLayer
 
 
+def own_module(body: Body) -> nn.Module:
+    """Return the module of a user's own class in a body: the first cell, or the layer."""
+    return body.cells[0] if isinstance(body, Cells) else body.layer
+
+
 def step_mask(lengths: Tensor) -> Tensor:
     """A mask (longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
     steps = torch.arange(int(lengths.max()))

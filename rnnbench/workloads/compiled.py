@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import rebuilt
+from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, leaves
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.store.records import Case
@@ -63,15 +64,6 @@ def step_by_step(cell: nn.Module, input: Tensor, state: State, options: Sequence
     """
     is_wide = input.shape[1] >= MANY_ROWS and input.dtype in DIRECT_DTYPES
     return (loop if is_wide else eager)(cell, input, state, options)
-
-
-def can_hoist(cell: nn.Module) -> bool:
-    """Whether a cell separates the part that does not depend on the state, and needs no call of itself.
-
-    Hooks run in calls alone: those of pruning and of the older `weight_norm` make the weights.
-    """
-    has_hooks = bool(cell._forward_pre_hooks or cell._forward_hooks)
-    return hasattr(cell, "project") and hasattr(cell, "advance") and not has_hooks
 
 
 def _steps(

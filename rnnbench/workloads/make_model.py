@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.building import construct, parameters_of
+from rnnbench.adapt.calls import can_hoist
+from rnnbench.adapt.layers import runs_whole
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.foreign.building import construct
-from rnnbench.cells.foreign.layers import runs_whole
-from rnnbench.cells.foreign.signatures import parameters_of
 from rnnbench.cells.own import state_count
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Case, Implementation, Reference, Workload, is_cell_reference
 from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
-from rnnbench.workloads.implementations import Run, Skip, can_hoist, eager, hoisted, loop, scan
+from rnnbench.workloads.implementations import Run, Skip, eager, hoisted, loop, scan
 from rnnbench.workloads.model import OutputHead, SequenceModel
 
 Factory = Callable[..., nn.Module]

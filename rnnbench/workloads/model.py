@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import rebuilt
+from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.own_gradients import outside_inference_mode
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.store.records import Head, Task

@@ -3,12 +3,17 @@
 import traceback
 from collections.abc import Callable
 
-from rnnbench.cells import is_own
+import torch
+
+from rnnbench.adapt.contract import check_finite, check_signature, unchanged
+from rnnbench.cells import CellError, is_own
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
-from rnnbench.text import error_in_words
-from rnnbench.workloads import compiled, contract
+from rnnbench.text import error_in_words, message_of
+from rnnbench.workloads import compiled
+from rnnbench.workloads.bodies import own_module
+from rnnbench.workloads.phases import fixed_direction
 from rnnbench.workloads.prepare import Built, copied_weights
 from rnnbench.workloads.probes import calls, gradient, saved, summary
 from rnnbench.workloads.referee import suspicions
@@ -33,12 +38,14 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
     """
     readings = Readings()
     if is_own(built.case.cell):
-        contract.check_signature(built)
+        module, width = own_module(built.model.body), built.model.head.in_features
+        given = built.input, built.layer_state, width, built.case.implementation
+        check_signature(module, *given, is_cell=built.is_of_cells)
     if built.case.implementation in COMPILED:
         compiled.check(built.case.workload.device, built.case.implementation)
         readings |= compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
-    note = contract.check_calls(built) if is_own(built.case.cell) else ""
+    note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
     timed = built.timed_call()
     with timed.mode():
@@ -63,6 +70,50 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
         metrics=readings.values,
         missing=readings.missing,
     )
+
+
+def _check_calls(built: Built) -> str:
+    """Run the model over the sequence as in a timed call, with backward in training. Raises CellError.
+
+    Returns a note about parameters that no gradient reaches; empty if there are none.
+    """
+    name = type(own_module(built.model.body)).__name__
+    if built.case.workload.phase != "inference":
+        note = _check_training(built, name)
+        built.model.zero_grad(set_to_none=True)
+        return note
+    with torch.inference_mode():
+        output, _ = unchanged(built.model, built.input, built.state, name)
+    check_finite(f"{name}: over the sequence its output", output)
+    return ""
+
+
+def _check_training(built: Built, name: str) -> str:
+    breaks = f"{name} works in inference and breaks in training"
+    body = built.model.body
+    own = [(part, parameter) for part, parameter in body.named_parameters() if parameter.requires_grad]
+    try:
+        with torch.enable_grad():
+            output, _ = unchanged(built.model, built.input, built.state, name)
+            check_finite(f"{name}: over the sequence its output", output)
+            output.backward(fixed_direction(output.detach(), output.shape))
+    except (CellError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if "can't allocate memory" in message_of(error):  # torch's message on a CPU; the class is not at fault
+            raise
+        raise CellError(f"{breaks}: {error_in_words(error)}") from error
+    unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
+    if own and len(unreached) == len(own):
+        raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
+    for part, parameter in own:
+        check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)
+    return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
+
+
+def _own_name(part: str) -> str:
+    """A body's parameter as its class names it: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`."""
+    return part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer.")
 
 
 def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Readings:

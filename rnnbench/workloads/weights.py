@@ -8,7 +8,7 @@ from torch import Tensor
 from rnnbench.cells.own import why_unmapped
 from rnnbench.cells.parity import Weights, cell_weights
 from rnnbench.store.records import Reference
-from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.bodies import Body, Cells, own_module
 from rnnbench.workloads.model import SequenceModel
 
 
@@ -50,8 +50,7 @@ def take_same(model: SequenceModel, reference: SequenceModel, name: str) -> str:
     """
     own, others = dict(model.named_parameters()), dict(reference.named_parameters())
     is_same = {key: weight.shape for key, weight in own.items()} == {key: each.shape for key, each in others.items()}
-    module = model.body.cells[0] if isinstance(model.body, Cells) else model.body.layer
-    if is_same and getattr(module, "weights_from", ...) is not None:
+    if is_same and getattr(own_module(model.body), "weights_from", ...) is not None:
         with torch.no_grad():
             for key, parameter in own.items():
                 parameter.copy_(others[key])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 from tests.doubles import checks, repository, saved_files, stored
 from tests.doubles import workload as small
 from tests.doubles.commands import SUITE, in_process

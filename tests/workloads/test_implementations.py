@@ -7,9 +7,10 @@ from syrupy.assertion import SnapshotAssertion
 from torch import nn
 from torch.nn.utils import prune
 
+from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
-from rnnbench.workloads.implementations import SequenceOptions, Skip, can_hoist, check_applies, loop, step_by_step
+from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop, step_by_step
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 

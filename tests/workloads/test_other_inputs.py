@@ -14,7 +14,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 from tests.doubles import workload as small
 
 FOLDER = Path(awkward.__file__).parent

@@ -14,7 +14,7 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
 from rnnbench.workloads.streaming import StepStream
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 from tests.doubles import workload as small
 
 FOLDER = Path(awkward.__file__).parent

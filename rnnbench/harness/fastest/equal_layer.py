@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import on_trial
+from rnnbench.adapt.states import on_trial
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
 from rnnbench.harness.live.put_back import keep_process
 from rnnbench.workloads.implementations import SequenceOptions, loop

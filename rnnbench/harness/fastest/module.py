@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnbench.adapt.kinds import RunModule, weight_names, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness.fastest.kinds import RunModule, weight_names, why_only_as_given
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
 
 

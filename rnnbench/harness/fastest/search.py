@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.kinds import Kind, RunModule, run_module, why_only_as_given
+from rnnbench.adapt.layers import BatchFirst, reads_batch_first
+from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.replicate import Times
-from rnnbench.cells.foreign.layers import BatchFirst, reads_batch_first
-from rnnbench.cells.foreign.structures import copied, on_trial, rebuilt
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
-from rnnbench.harness.fastest.kinds import Kind, RunModule, run_module, why_only_as_given
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
 from rnnbench.harness.live.arms import with_gradients
 from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import rounded_to
-from rnnbench.harness.live.put_back import keep_gradient, keep_process, keep_tensors
+from rnnbench.harness.live.put_back import calls_on_trial, keep_gradient, keep_process, keep_tensors
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt
@@ -109,11 +109,11 @@ def _found(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
         raise ValueError(f"input: expected sizes of 1 or more, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
         raise ValueError(f"input: {reason}")
-    with torch.inference_mode(mode=False), ExitStack() as put_back:
-        keep_process(put_back)
-        turns = reads_batch_first(module, given.detach().clone(), *(() if state is None else (copied(state),)))
+    with calls_on_trial():
+        trial, begun = given.detach().clone(), copied(state)
+        turns = reads_batch_first(module, trial, *(() if state is None else (begun,)))
+        run = run_module(module, trial.transpose(0, 1) if turns else trial, begun)
     first = given.transpose(0, 1) if turns else given
-    run = run_module(module, first, state)
     if turns and run.kind == "sequence" and not is_batch_first(module):
         run = replace(run, module=BatchFirst(module))
     return run, first, state

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.building import construct
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.foreign.building import construct
 from rnnbench.cells.precision import convert
 from rnnbench.errors import UserError
 from rnnbench.harness.fastest.module import KEYS, TimedWay, row

@@ -13,13 +13,16 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import can_hoist
+from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell
+from rnnbench.adapt.states import copied
 from rnnbench.cells.states import BATCHED, State, to_cell, to_layer
 from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.harness.fastest.kinds import CELLS, Kind, RunModule, run_module, why_no_cell
+from rnnbench.harness.live.put_back import calls_on_trial
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
-from rnnbench.workloads.implementations import Run, SequenceOptions, can_hoist, hoisted, loop
+from rnnbench.workloads.implementations import Run, SequenceOptions, hoisted, loop
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
 WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked"]
@@ -190,13 +193,15 @@ class Unrolled(nn.Module):
         found: RunModule
         cell, found = self.__dict__["_found"]
         if cell is not self.cell:
-            run = run_module(self.cell, input, state)
-            if run.kind != "cell":
-                otherwise = (
-                    f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to "
-                    "call it; expected one step, cell(input, state) -> state"
-                )
-                raise ValueError(f"cell: {why_no_cell(self.cell, input, otherwise)}")
+            otherwise = (
+                f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to call it; "
+                "expected one step, cell(input, state) -> state"
+            )
+            with calls_on_trial():
+                trial = input.detach().clone()
+                run = run_module(self.cell, trial, copied(state))
+                if run.kind != "cell":
+                    raise ValueError(f"cell: {why_no_cell(self.cell, trial, otherwise)}")
             self.__dict__["_found"] = self.cell, run
             return run
         return found

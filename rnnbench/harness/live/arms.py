@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.layers import reads_batch_first
+from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import BATCHED
 from rnnbench.harness.live.put_back import Kept, keep_gradient

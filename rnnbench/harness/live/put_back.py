@@ -59,6 +59,14 @@ def keep_process(put_back: ExitStack) -> None:
     put_back.callback(np.random.set_state, np.random.get_state())
 
 
+@contextmanager
+def calls_on_trial() -> Iterator[None]:
+    """Put the process back after calls, which are made outside of inference mode: its tensors count no changes."""
+    with torch.inference_mode(mode=False), ExitStack() as put_back:
+        keep_process(put_back)
+        yield
+
+
 def _restore_settings(wanted: torch_state.TorchState) -> None:
     try:
         torch_state.restore(wanted)

@@ -13,7 +13,7 @@ import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.fastest import search
 from rnnbench.harness.fastest.ways import WayName
-from tests.harness.fastest.test_kinds import CHANGES, Halved, Plain
+from tests.adapt.test_kinds import CHANGES, Halved, Plain
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.calls import AdaptedCell, CellCall
+from rnnbench.adapt.calls import AdaptedCell, CellCall
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves

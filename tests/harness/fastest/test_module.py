@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 
+from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.kinds import Kind, RunModule
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule

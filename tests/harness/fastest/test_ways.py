@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import AdaptedCell
+from rnnbench.adapt.kinds import run_module
 from rnnbench.cells.combined import CombinedCell
-from rnnbench.cells.foreign.calls import AdaptedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.kinds import run_module
 from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
 from rnnbench.workloads import compiled
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 
 INPUT = torch.ones(5, 3, 4)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
-from rnnbench.cells.foreign.layers import reads_batch_first
+from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.live.arms import arms_of, in_order, reference_of
 from rnnbench.harness.live.outputs import outputs

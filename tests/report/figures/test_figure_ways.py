@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from rnnbench.harness.fastest.kinds import RunModule
+from rnnbench.adapt.kinds import RunModule
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule

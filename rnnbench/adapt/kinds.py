@@ -3,7 +3,7 @@
 import random
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,19 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import AdaptedCell, CellCall, called, can_hoist
+from rnnbench.adapt.layers import may_lack_a_state
+from rnnbench.adapt.refusal import last_exception, likely_cause
+from rnnbench.adapt.states import on_trial, own_first_states
+from rnnbench.adapt.trials import begins_with_zeros, found_call
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.calls import AdaptedCell, CellCall, called
-from rnnbench.cells.foreign.first_states import own_first_states
-from rnnbench.cells.foreign.layers import may_lack_a_state
-from rnnbench.cells.foreign.refusal import last_exception, likely_cause
-from rnnbench.cells.foreign.structures import copied, on_trial
-from rnnbench.cells.foreign.trials import begins_with_zeros, found_call
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import BATCHED, State, leaves, to_cell
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.harness.live.put_back import gpus, keep_process
-from rnnbench.workloads.implementations import can_hoist
 
 Kind = Literal["layer", "cell", "sequence"]
 
@@ -110,8 +107,8 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     """Find out whether a module is a layer of torch.nn, a cell (one step), or runs a whole sequence itself.
 
     `input`: (seq, batch, features); `state`: what the user gives with it, as torch.nn's layers take it, or None. A copy
-    is called a few times to find out. Raises ValueError if the state does not have the form of torch.nn's, is not
-    known, or is not zero at the start of a sequence and not given.
+    is called a few times to find out, which may draw random numbers and change settings. Raises ValueError if the state
+    does not have the form of torch.nn's, is not known, or is not zero at the start of a sequence and not given.
     """
     is_usual = input.dim() == BATCHED and input.is_floating_point()
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not is_usual:
@@ -122,15 +119,6 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
     if type(module) in CELLS:
         own = _layer_state(module) if state is None else _given_state(input, state)
         return RunModule(module, "layer", own, types=_types(input, state))
-    # Tensors of inference mode count no changes, so copies are called outside of it.
-    with torch.inference_mode(mode=False), ExitStack() as put_back:
-        keep_process(put_back)
-        return _found_out(module, input.detach().clone(), copied(state))
-
-
-def _found_out(module: nn.Module, input: Tensor, state: State) -> RunModule:
-    """What `run_module` returns for a module that is no layer of torch.nn."""
-    is_usual = input.dim() == BATCHED and input.is_floating_point()
     found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
@@ -183,7 +171,8 @@ def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
 
 def _generators() -> tuple[bytes, ...]:
     """The states of all random generators."""
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(gpu) for gpu in gpus())]
+    cuda: Any = torch.cuda  # partly untyped in torch
+    states = [torch.get_rng_state(), *(cuda.get_rng_state_all() if cuda.is_initialized() else ())]
     with np.printoptions(threshold=sys.maxsize):  # all numbers of the state
         of_numpy = repr(np.random.get_state(legacy=False))
     return (*(state.numpy().tobytes() for state in states), of_numpy.encode(), repr(random.getstate()).encode())

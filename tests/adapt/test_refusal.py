@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
+from rnnbench.adapt.trials import is_of_state
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.trials import is_of_state
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests.cells.foreign.awkward import Base
+from tests.adapt.awkward import Base
 from tests.doubles import workload as small
 
 INPUT = torch.randn(7, 3, 8, generator=torch.Generator().manual_seed(0)) * 2

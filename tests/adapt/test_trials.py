@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import called, split
+from rnnbench.adapt.states import KEPT, tensors_of
+from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError, with_arguments
-from rnnbench.cells.foreign.calls import called, split
-from rnnbench.cells.foreign.structures import KEPT, tensors_of
-from rnnbench.cells.foreign.trials import adapt
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests.cells.foreign import awkward
-from tests.cells.foreign.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
+from tests.adapt import awkward
+from tests.adapt.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
 from tests.doubles import workload as small
 
 FILE = Path(awkward.__file__)

@@ -1,4 +1,4 @@
-"""Build other people's modules: which argument of a constructor is which size."""
+"""Build other people's modules: what a class or function takes, and which argument of a constructor is which size."""
 
 import inspect
 import traceback
@@ -9,9 +9,37 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.signatures import POSITIONAL
 from rnnbench.raised import line_of
 from rnnbench.text import error_in_words
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def parameters_of(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or function by name; empty if they can't be read, as of some in C."""
+    schema: Any = getattr(function, "schema", None)
+    if schema is not None:  # of TorchScript: a copy has no signature, and a class's own names `self`
+        return {
+            each.name: inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY if each.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=each.default_value if each.has_default_value() else inspect.Parameter.empty,
+            )
+            for each in schema.arguments
+            if each.name != "self"
+        }
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def needed_after_input(function: Callable[..., object]) -> list[str]:
+    """Return the names of the arguments behind the first that have no default."""
+    parameters = list(parameters_of(function).values())[1:]
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return [each.name for each in named if each.default is inspect.Parameter.empty]
+
 
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import rebuilt, tensors_of
+from rnnbench.adapt.states import rebuilt, tensors_of
 
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
@@ -109,6 +109,15 @@ def split(result: Any, giving: Giving) -> tuple[Any, Any]:
             return result[0], result[1]
         case "output, *state":
             return result[0], tuple(result[1:])
+
+
+def can_hoist(cell: nn.Module) -> bool:
+    """Return whether a cell separates the part that does not depend on the state, and needs no call of itself.
+
+    Hooks run in calls alone: those of pruning and of the older `weight_norm` make the weights.
+    """
+    has_hooks = bool(cell._forward_pre_hooks or cell._forward_hooks)
+    return hasattr(cell, "project") and hasattr(cell, "advance") and not has_hooks
 
 
 class AdaptedCell(nn.Module):

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rnnbench.adapt.states import copied, is_alike, rebuilt, tensors_of
+from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.structures import copied, is_alike, rebuilt, tensors_of
-from rnnbench.cells.foreign.trials import adapt
-from tests.cells.foreign import awkward
+from tests.adapt import awkward
 
 Pair = namedtuple("Pair", "h c")  # as people write it
 

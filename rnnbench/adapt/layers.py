@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.signatures import needed_after_input
-from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial
+from rnnbench.adapt.building import needed_after_input
+from rnnbench.adapt.states import KEPT, copied, is_alike, on_trial
 from rnnbench.cells.states import each_tensor
 
 STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart

@@ -14,11 +14,53 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.calls import GIVING, AdaptedCell, CellCall, Giving, Taking, batch_in_front, called, split
-from rnnbench.cells.foreign.first_states import first_states, own_first_states, says_first_state
-from rnnbench.cells.foreign.reach import Reach, in_all, reach
-from rnnbench.cells.foreign.signatures import POSITIONAL, parameters_of
-from rnnbench.cells.foreign.structures import KEPT, copied, is_alike, on_trial, tensors_of
+from rnnbench.adapt.building import POSITIONAL, parameters_of
+from rnnbench.adapt.calls import GIVING, AdaptedCell, CellCall, Giving, Taking, batch_in_front, called, split
+from rnnbench.adapt.states import (
+    KEPT,
+    copied,
+    first_states,
+    is_alike,
+    on_trial,
+    own_first_states,
+    says_first_state,
+    tensors_of,
+)
+
+Reach = list[frozenset[int]]  # for each tensor, the numbers of the parameters that it depends on
+
+
+def reach(cell: nn.Module, call: Callable[[], Sequence[Tensor]]) -> Reach:
+    """What each tensor that `call` returns depends on, found by changing one parameter at a time.
+
+    Without gradients, since a compiled or scripted cell may be specialised for them by a trial call. Parameters have
+    their values again afterwards.
+    """
+    before = _repeatable(call)
+    reached: list[set[int]] = [set() for _ in before]
+    for number, parameter in enumerate(cell.parameters()):
+        kept = parameter.detach().clone()
+        try:
+            parameter.copy_(kept + torch.randn_like(kept))
+            after = _repeatable(call)
+        finally:
+            parameter.copy_(kept)
+        for tensor, changed, numbers in zip(before, after, reached, strict=True):
+            if not torch.equal(tensor, changed):
+                numbers.add(number)
+    return [frozenset(numbers) for numbers in reached]
+
+
+def in_all(reached: Reach) -> int:
+    """How many parameters the tensors depend on together."""
+    return len(frozenset[int]().union(*reached))
+
+
+def _repeatable(call: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors of a call, with the same random numbers, such as those of dropout, each time."""
+    torch.manual_seed(0)
+    return [tensor.detach().clone() for tensor in call()]
+
 
 MIN_ROWS = 3
 OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 import rnnbench
-from rnnbench.harness.fastest.kinds import run_module, why_only_as_given
-from tests.cells.foreign import awkward
+from rnnbench.adapt.kinds import run_module, why_only_as_given
+from tests.adapt import awkward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -329,7 +329,6 @@ def test_finding_out_leaves_no_trace(kind: Callable[[], nn.Module]) -> None:
     before, numbers = copy.deepcopy(cell.state_dict()), torch.get_rng_state()
     attributes = vars(cell).copy()
     rnnbench.fastest(cell, INPUT, ways=[])
-    run_module(cell, INPUT, None)
     assert torch.equal(torch.get_rng_state(), numbers)
     assert vars(cell) == attributes
     torch.testing.assert_close(dict(cell.state_dict()), dict(before), rtol=0, atol=0)
@@ -496,6 +495,7 @@ class DrawsElsewhere(Plain):
 def test_generators_of_python_and_numpy_are_seen_and_put_back() -> None:
     cell = DrawsElsewhere()
     python, numbers = random.getstate(), str(np.random.get_state())
-    assert run_module(cell, INPUT, None).is_random_in_training
+    found = rnnbench.fastest(cell, INPUT, ways=[])
+    assert found.__dict__["_run"].is_random_in_training
     assert random.getstate() == python
     assert str(np.random.get_state()) == numbers

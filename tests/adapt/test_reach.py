@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.cells.foreign.reach import in_all, reach
-from rnnbench.cells.foreign.trials import adapt, found_call
+from rnnbench.adapt.trials import adapt, found_call, in_all, reach
 
 SIZE, HIDDEN, BATCH = 3, 5, 4
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
+from rnnbench.adapt.building import construct, parameters_of
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.building import construct
 
 SIZES = {"input_size": 3, "hidden_size": 5, "output_size": 7, "batch_size": 11}
 
@@ -105,3 +105,11 @@ def test_what_does_not_fit_is_told(factory: Any, arguments: dict[str, Any], word
     with pytest.raises(CellError) as raised:
         construct(factory, SIZES, arguments, {})
     assert words in str(raised.value)
+
+
+def test_parameters_that_can_not_be_read_are_none() -> None:
+    def takes(first: int, *, second: int = 2) -> None: ...
+
+    assert list(parameters_of(takes)) == ["first", "second"]
+    assert list(parameters_of(nn.Linear)) == ["in_features", "out_features", "bias", "device", "dtype"]
+    assert parameters_of(Tensor.add_) == {}

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.signatures import needed_after_input, parameters_of
-from rnnbench.cells.foreign.structures import copied, on_trial, tensors_of
-from rnnbench.cells.foreign.trials import is_of_state
+from rnnbench.adapt.building import needed_after_input, parameters_of
+from rnnbench.adapt.states import copied, on_trial, tensors_of
+from rnnbench.adapt.trials import is_of_state
 from rnnbench.raised import place
 from rnnbench.text import error_in_words
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.cells.foreign.layers import adapt_layer
+from rnnbench.adapt.layers import adapt_layer
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests.cells.foreign import awkward
-from tests.cells.foreign.awkward import BatchFirst, WithoutOwnState
+from tests.adapt import awkward
+from tests.adapt.awkward import BatchFirst, WithoutOwnState
 from tests.doubles import workload as small
 
 FOLDER = Path(awkward.__file__).parent

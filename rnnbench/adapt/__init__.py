@@ -1,0 +1,1 @@
+"""Other people's modules: what they are, how they are built and called, and what state they keep."""
