@@ -75,6 +75,11 @@ def rounded_up(seconds: float) -> str:
     return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"
 
 
+def as_budget(seconds: float) -> str:
+    """Return a duration as one types it for a budget, rounded up: `40s`, `4m`, `3h`."""
+    return rounded_up(seconds).replace(",", "").replace(" min", "m").replace(" ", "")
+
+
 def seconds_of(duration: str | float) -> float:
     """Seconds from `90`, `90s`, `5m` or `1h`; raises ValueError if it is not a duration longer than 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*([smh]?)", str(duration))

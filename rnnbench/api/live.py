@@ -179,8 +179,10 @@ def fastest(
     tolerances of `rnnbench run`. The ways then take turns, and a way is left out as soon as it is surely slower. The
     module runs with torch's current number of threads.
 
-    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together. Compiling counts, but is not cut short.
-    `ways`: the `.frame` of an earlier search. Then nothing is measured.
+    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included: a way whose compilation
+    would not fit, by its number of operators and by what the last one took here, is left out with a reason that says
+    which budget has room for it. Times are those of the module that is handed back. `ways`: the `.frame` of an earlier
+    search. Then nothing is measured.
 
     Returns a `FastestModule`. It is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,

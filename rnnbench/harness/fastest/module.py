@@ -124,6 +124,9 @@ SHARED = (
 )
 
 
+MAX_KNOWN = 1000  # kinds of calls
+
+
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -137,15 +140,21 @@ class RunInWays(nn.Module):
     torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
+    _given: Any
+    _run: RunModule
+
     def __init__(self, found: FoundWays) -> None:
         super().__init__()
         self.__dict__["_given"] = found.module  # not as a submodule, whose name would come before all names
         self.__dict__["_run"] = found.run
         self.timed = found.timed
+        self._is_as_given = all(timed.way == AS_GIVEN for timed in found.timed if timed.is_chosen)  # whatever the shape
+        self._known: dict[tuple[Any, ...], WayName] = {}  # the way of each kind of call so far
         self._share()
+        self._weights = tuple(self._parameters)  # pruning and parametrizing take some away
 
     def way_for(self, shape: CallShape) -> WayName:
-        """The way in which a call of this shape runs."""
+        """Return the way in which a call of this shape runs."""
         chosen = [timed for timed in self.timed if timed.is_chosen]
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
@@ -161,55 +170,59 @@ class RunInWays(nn.Module):
         sequences.
         """
         state = hx if state is None else state
-        run: RunModule = self.__dict__["_run"]
-        if more and run.kind == "cell":
-            raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")
-        if more:
-            return self._given(input, *(() if state is None else (state,)), **more)
-        is_of_steps = not isinstance(input, PackedSequence) and (
-            input.dim() > 1 if run.kind == "sequence" else input.dim() == BATCHED
-        )
-        if not is_of_steps:
-            if run.kind == "cell":
-                found = type(input).__name__ if isinstance(input, PackedSequence) else tuple(input.shape)
+        run, given, is_packed = self._run, self._given, isinstance(input, PackedSequence)
+        if run.kind == "cell":
+            if more:
+                raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")
+            if is_packed or input.dim() != BATCHED:
+                found = type(input).__name__ if is_packed else tuple(input.shape)
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")
-            return self._as_given(input, state)
+        elif (
+            more
+            or is_packed
+            or (self._is_as_given and tuple(self._parameters) == self._weights)
+            or input.dim() < (BATCHED if run.kind == "layer" else 2)
+        ):
+            return given(input, *(() if state is None else (state,)), **more)
         turns = is_batch_first(run.module)
         by_step = input.transpose(0, 1) if turns else input
-        name = self._way(run, CallShape.of(by_step, trains=self._trains(input, state)))
+        name = self._way(run, by_step, trains=torch.is_grad_enabled() and self._trains(input, state))
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
-            return self._as_given(input, state)
+            return call(given, input, state)
         outputs, final = way(run.kind, name)(run.module, by_step, run.first_state(by_step, state))
         outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
         return outputs if final is ALONE else (outputs, final)
 
-    def _way(self, run: RunModule, shape: CallShape) -> WayName:
-        """The way of a call; as given where the other ways would not do all that the module does."""
+    def _way(self, run: RunModule, input: Tensor, *, trains: bool) -> WayName:
+        """Return the way of a call; as given where the other ways would not do all that the module does."""
         if self._is_random_in_training() and any(part.training for part in self._given.modules()):
             return AS_GIVEN
-        if not why_only_as_given(self._given, run.kind) and not _is_transformed():
-            return self.way_for(shape)
-        names = weight_names(self._given) if run.kind == "layer" else []
-        if lost := [name for name in names if not hasattr(self._given, name)]:
-            raise RuntimeError(
-                f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, and "
-                "call rnnbench.fastest again."
-            )
-        return AS_GIVEN
+        if why_only_as_given(self._given, run.kind) or _is_transformed():
+            names = weight_names(self._given) if run.kind == "layer" else []
+            if lost := [name for name in names if not hasattr(self._given, name)]:
+                raise RuntimeError(
+                    f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, "
+                    "and call rnnbench.fastest again."
+                )
+            return AS_GIVEN
+        kind = input.device.type
+        autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
+        key = input.shape, input.dtype, input.device, trains, autocast, torch.get_num_threads()
+        if key not in self._known:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = self.way_for(CallShape.of(input, trains=trains))
+        return self._known[key]
 
     def _is_random_in_training(self) -> bool:
         """Whether the module draws random numbers in training mode, also as a layer with dropout between its layers."""
-        run: RunModule = self.__dict__["_run"]
         layer: Any = self._given
-        return run.is_random_in_training or bool(run.kind == "layer" and layer.dropout and layer.num_layers > 1)
-
-    def _as_given(self, input: Any, state: State) -> Any:
-        return call(self._given, input, state)
+        return self._run.is_random_in_training or bool(
+            self._run.kind == "layer" and layer.dropout and layer.num_layers > 1
+        )
 
     def _trains(self, input: Tensor, state: State) -> bool:
-        if not torch.is_grad_enabled():
-            return False
         given = () if state is None else leaves(state)
         return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
 

@@ -1,11 +1,12 @@
 """Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.adapt.calls import AdaptedCell
 from rnnbench.adapt.kinds import Kind, RunModule, run_module, why_only_as_given
 from rnnbench.adapt.layers import BatchFirst, reads_batch_first
 from rnnbench.adapt.states import copied, on_trial, rebuilt
@@ -22,8 +24,18 @@ from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sum
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay, from_rows
-from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, is_batch_first, names, way
+from rnnbench.harness.fastest.module import CallShape, FoundWays, RunInWays, TimedWay, from_rows
+from rnnbench.harness.fastest.ways import (
+    ALONE,
+    AS_GIVEN,
+    INFERENCE_STEPS,
+    TRAINING_STEPS,
+    WayName,
+    call,
+    is_batch_first,
+    names,
+    way,
+)
 from rnnbench.harness.live.arms import with_gradients
 from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import rounded_to
@@ -32,14 +44,16 @@ from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt
 from rnnbench.suite_file import Settings
-from rnnbench.text import error_in_words, plural
+from rnnbench.text import as_budget, error_in_words, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
 
 PHASES = ("inference", "training")
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
+COMPILED: tuple[WayName, ...] = ("compiled", "prepacked")
 
 
 @dataclass(frozen=True)
@@ -63,13 +77,14 @@ def find(
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    now: Callable[[], float] = time.monotonic,
 ) -> FoundWays:
     """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
-    deadline = time.monotonic() + budget_seconds
+    deadline = now() + budget_seconds
     run, first, state = _found(module, input)
     turns = is_batch_first(run.module)
     inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
@@ -78,11 +93,12 @@ def find(
         RunSubject(on_trial(run.module), run.kind, given, _begun(run, given, begun, is_given=state is not None))
         for given, begun in inputs
     ]
+    search = WaySearch(phase, budget_seconds, len(subjects), state is not None, on_progress, now)
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
-        now = time.monotonic()
-        until = now + max(0.0, deadline - now) / (len(subjects) - number)
-        timed += _of_shape(subject, phase, until, on_progress)
+        until = now() + max(0.0, deadline - now()) / (len(subjects) - number)
+        runs = replace(run, module=subject.module)
+        timed += search.of_shape(subject, runs, until)
     return FoundWays(module, run, tuple(timed))
 
 
@@ -139,49 +155,113 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -
     return made
 
 
-def _of_shape(
-    subject: RunSubject, phase: str, deadline: float, on_progress: Callable[[Progress], None]
-) -> list[TimedWay]:
-    """Compare and time all ways at one shape, and restore everything that is changed in this process."""
-    shape = CallShape.of(subject.input, trains=phase == "training")
-    reasons: dict[WayName, str] = {}
-    with ExitStack() as put_back:
-        keep_process(put_back)
-        keep_tensors(subject.module, put_back)
-        for parameter in subject.module.parameters():
-            keep_gradient(parameter, put_back)
-        every = names(subject.module, subject.kind, subject.input, subject.state)
-        of_all = why_only_as_given(subject.module, subject.kind) or varies(subject)
-        for name in every[1:]:
-            if reason := of_all or why_not(subject, name, phase):
-                reasons[name] = reason
-        calls: dict[str, Any] = {name: partial(subject.run, name) for name in every if name not in reasons}
-        if len(calls) == 1:
-            return [
-                TimedWay(shape, AS_GIVEN, is_chosen=True),
-                *(TimedWay(shape, name, reason=reasons[name]) for name in every[1:]),
-            ]
-        with ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
-            take = rounds_on(devices.open_device(prepared.device), on_progress)
-            found = select(prepared.calls, AS_GIVEN, take, deadline)
-    coarse = TF32 if rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32" else ""
-    return [
-        TimedWay(
-            shape,
-            name,
-            found.seconds[name],
-            found.ratios[name].value,
-            found.ratios[name].lower,
-            found.ratios[name].upper,
-            found.rounds[name],
-            is_chosen=name == found.fastest,
-            is_sure=found.is_sure or name != found.fastest,
-            reason=coarse if name == found.fastest != AS_GIVEN else "",
-        )
-        if name in calls
-        else TimedWay(shape, name, reason=reasons[name])
-        for name in every
-    ]
+@dataclass(frozen=True)
+class WaySearch:
+    """What the shapes of a search have in common."""
+
+    phase: str
+    budget_seconds: float
+    shapes: int
+    has_state: bool  # whether calls are given a state
+    on_progress: Callable[[Progress], None]
+    now: Callable[[], float]
+
+    def of_shape(self, subject: RunSubject, run: RunModule, deadline: float) -> list[TimedWay]:
+        """Compare and time all ways at one shape, and restore everything that is changed in this process.
+
+        Each way is timed in the module that is handed back for it, with all that this does around the way. `run` has
+        the subject's module.
+        """
+        shape = CallShape.of(subject.input, trains=self.phase == "training")
+        reasons: dict[WayName, str] = {}
+        with ExitStack() as put_back:
+            keep_process(put_back)
+            keep_tensors(subject.module, put_back)
+            for parameter in subject.module.parameters():
+                keep_gradient(parameter, put_back)
+            every = names(subject.module, subject.kind, subject.input, subject.state)
+            of_all = why_only_as_given(subject.module, subject.kind) or varies(subject)
+            for name in every[1:]:
+                idle = 0.0 if of_all or name not in COMPILED else _idle_seconds(subject, self.phase)
+                reason = of_all or (idle and self._too_long(name, idle * PACE.factor(), deadline))
+                started = self.now()
+                if reason := reason or why_not(subject, name, self.phase):
+                    reasons[name] = reason
+                elif idle:
+                    PACE.seen.append((self.now() - started) / idle)
+            given: nn.Module = run.module
+            if isinstance(given, AdaptedCell | BatchFirst):
+                given = given.cell if isinstance(given, AdaptedCell) else given.layer
+            input = subject.input.transpose(0, 1) if is_batch_first(run.module) else subject.input
+            state = subject.state if self.has_state else None
+            calls: dict[str, Any] = {}
+            for name in every:
+                handed_back = RunInWays(FoundWays(given, run, (TimedWay(shape, name, is_chosen=True),)))
+                is_plain = name == AS_GIVEN and run.kind != "cell"
+                if name not in reasons:
+                    calls[name] = partial(call, given if is_plain else handed_back, input, state)
+            if len(calls) == 1:
+                return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
+            with ready(calls, (), self.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
+                take = rounds_on(devices.open_device(prepared.device), self.on_progress)
+                found = select(prepared.calls, AS_GIVEN, take, deadline, self.now)
+        coarse = TF32 if rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32" else ""
+        return [
+            TimedWay(
+                shape,
+                name,
+                found.seconds[name],
+                found.ratios[name].value,
+                found.ratios[name].lower,
+                found.ratios[name].upper,
+                found.rounds[name],
+                is_chosen=name == found.fastest,
+                is_sure=found.is_sure or name != found.fastest,
+                reason=coarse if name == found.fastest != AS_GIVEN else "",
+            )
+            if name in calls
+            else TimedWay(shape, name, reason=reasons[name])
+            for name in every
+        ]
+
+    def _too_long(self, name: WayName, seconds: float, deadline: float) -> str:
+        """Say that compiling a way takes longer than the budget holds; if it does not, announce how long it takes."""
+        if seconds > COMPILING_SHARE * (deadline - self.now()):
+            return (
+                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
+                f"give budget='{as_budget(self.budget_seconds + 2 * self.shapes * seconds)}'"
+            )
+        self.on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+        return ""
+
+
+START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a process
+OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
+COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
+
+
+@dataclass
+class Pace:
+    """How many times as long as on an idle machine compiling takes."""
+
+    seen: list[float] = field(default_factory=list)  # of each compilation of this process
+
+    def factor(self) -> float:
+        """Return that of the last compilation; before the first it follows from the processes that wait for a core."""
+        return self.seen[-1] if self.seen else max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+PACE = Pace()
+
+
+def _idle_seconds(subject: RunSubject, phase: str) -> float:
+    """Estimate how long a way is compiled on an idle machine, by the operators of the piece that is compiled."""
+    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[phase]
+    piece = subject if subject.kind == "sequence" else replace(subject, input=subject.input[:steps])
+    name: WayName = "hoisted" if subject.kind == "layer" else AS_GIVEN
+    operators = operator_calls(TimedCall(lambda: piece.run(name), torch.no_grad))
+    is_first = not compiled.why_not.cache_info().currsize
+    return START_SECONDS + FIRST_SECONDS * is_first + OPERATOR_SECONDS[phase] * operators
 
 
 class AsModule(nn.Module):
@@ -314,7 +394,7 @@ def select(
     deadline: float,
     now: Callable[[], float] = time.monotonic,
 ) -> WayComparison:
-    """Compare the calls until the fastest is known, or until `deadline` on the clock `now`; at least one stage is made.
+    """Compare the calls until the fastest is known, or until `deadline` on the clock `now`; one round is made at least.
 
     Of calls that are about equally fast, the first one counts as the fastest: the simplest comes first.
 
@@ -325,8 +405,7 @@ def select(
     for stage, rounds in enumerate(STAGES):
         if stage and (len(left) == 1 or now() >= deadline or _is_sure(times, left)):
             break
-        until = deadline if stage else math.inf  # compiling may have taken all the time
-        for name, taken in take({name: calls[name] for name in left}, rounds, until).items():
+        for name, taken in take({name: calls[name] for name in left}, rounds, deadline).items():
             times[name] += taken
         left = _without_slower(times, left)
     best = _best(times, left)

@@ -145,7 +145,7 @@ def _now_and_then(show: ShowRun) -> ShowRun:
 
     def throttled(step: RunProgress) -> None:
         nonlocal last
-        if time.monotonic() - last >= REDRAW_SECONDS:
+        if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
             show(step)
             last = time.monotonic()
 
@@ -179,6 +179,8 @@ def _lines(console: Console) -> ShowRun:
 
 
 def _stage(step: RunProgress, unit: str) -> str:
+    if step.stage:
+        return step.stage
     if step.is_counting:
         return "counting instructions"
     if step.replicate:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
 from rnnbench.report.words.units import duration, ratio, round_digits, round_percent, span
-from rnnbench.text import plural, rounded_up
+from rnnbench.text import as_budget, plural
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
@@ -78,7 +78,7 @@ def _remedy(result: "NotSlowerResult") -> str:
         if result.threads > 1
         else "Give "
     )
-    more = f"budget='{rounded_up(4 * result.budget_seconds).replace(' min', 'm').replace(' ', '')}'"
+    more = f"budget='{as_budget(4 * result.budget_seconds)}'"
     return f"The budget is spent. {threads}{more}, a factor further from the ratio, {lets_through}"
 
 

@@ -2,7 +2,8 @@
 
 import copy
 import pickle
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -337,3 +338,54 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
 def test_a_module_of_several_parts_is_named_by_its_class() -> None:
     first, *_ = repr(fast(nn.Sequential(nn.GRU(4, 6)), "sequence", timed=())).splitlines()
     assert first == "Fastest way to run Sequential"
+
+
+def python_calls(run: Callable[[], object]) -> int:
+    """Count the calls of Python functions, in a second run."""
+    run()
+    count = 0
+
+    def watch(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_module_that_always_runs_as_given_costs_one_call_of_a_module_more() -> None:
+    layer, input = nn.LSTM(4, 6), torch.randn(5, 3, 4)
+    module = fast(layer, timed=chosen((shape(), "as given"), (shape(9), "as given")), zero_state=((1, 6), (1, 6)))
+    assert python_calls(lambda: module(input)) <= python_calls(lambda: layer(input)) + 3
+
+
+def test_a_call_in_a_way_costs_few_calls_around_it() -> None:
+    cell, input = GRUCell(4, 6), torch.randn(5, 3, 4)
+    module = fast(cell, "cell", chosen((shape(), "hoisted")))
+    run, way = module.__dict__["_run"], ways.way("cell", "hoisted")
+    with torch.inference_mode():
+        alone = python_calls(lambda: way(cell, input, run.first_state(input)))
+        assert python_calls(lambda: module(input)) <= alone + 14
+
+
+def test_a_change_of_what_a_call_depends_on_is_seen_by_the_next_call() -> None:
+    layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
+    module = fast(layer)
+    names: list[WayName] = []
+    way_for = module.way_for
+
+    def told(at: CallShape) -> WayName:
+        names.append(way_for(at))
+        return names[-1]
+
+    module.__dict__["way_for"] = told
+    for at, grad in ((input, True), (input, False), (input[:4], True), (input.double(), True)):
+        with torch.set_grad_enabled(grad):
+            module.to(at.dtype)(at)
+            module(at)
+    assert names == ["hoisted", "hoisted", "hoisted", "as given"]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -16,7 +17,9 @@ from rnnbench.analysis.replicate import Times
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.fastest import search, ways
+from rnnbench.harness.fastest.module import FoundWays, RunInWays
 from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, WayComparison, select
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
@@ -33,6 +36,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
         return {name: [Times(of_ways[name], of_ways[name])] * rounds for name in calls}
 
     monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
+    monkeypatch.setattr(search, "PACE", search.Pace([0.0]))  # compiling takes no time
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(compiled, "check", lambda device, implementation: None)
     ways.way.cache_clear()
@@ -141,6 +145,89 @@ def test_a_cell_that_runs_as_a_layer_of_torch_is_never_stale(phase: Any, seconds
     ):
         change()
         assert_as_given()
+
+
+class Clock:
+    """A clock on which a compilation takes time, and all else none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, compilation: float, load: float = 0.0) -> None:
+        self.seconds = 0.0
+        self.compiled: list[str] = []
+        self.told: list[tuple[str, float | None]] = []
+        why_not = search.why_not
+
+        def compile_slowly(subject: search.RunSubject, name: Any, phase: str) -> str:
+            if name in search.COMPILED:
+                self.seconds += compilation
+                self.compiled.append(name)
+            return why_not(subject, name, phase)
+
+        monkeypatch.setattr(search, "PACE", search.Pace())
+        monkeypatch.setattr(search, "why_not", compile_slowly)
+        monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
+        monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def find(self, budget: float, **options: Any) -> FoundWays:
+        def tell(step: Progress) -> None:
+            if step.stage:
+                self.told.append((step.stage, step.seconds_left))
+
+        shapes = options.pop("shapes", None)
+        return search.find(nn.GRU(4, 6), torch.randn(5, 3, 4), "inference", shapes, budget, tell, lambda: self.seconds)
+
+
+@pytest.mark.usefixtures("seconds")
+def test_a_budget_without_room_for_compiling_is_kept_and_what_is_left_out_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch, compilation=20.0)
+    found = {timed.way: timed for timed in clock.find(12.0).timed}
+    assert clock.seconds == 0.0
+    assert found["hoisted"].is_chosen
+    assert found["compiled"].reason.startswith("compiling it takes about ")
+    assert "give budget='" in found["prepacked"].reason
+
+
+@pytest.mark.usefixtures("seconds")
+def test_what_a_compilation_took_tells_whether_the_next_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, compilation=40.0)
+    clock.find(60.0)
+    assert clock.compiled == ["compiled"]
+    assert clock.seconds <= 60.0
+    quick = Clock(monkeypatch, compilation=2.0)
+    quick.find(60.0, shapes=[(9, 3), (5, 1)])
+    assert quick.compiled == ["compiled", "prepacked"] * 3
+    assert [stage for stage, _ in quick.told] == ["compiling (compiled)", "compiling (prepacked)"] * 3
+    assert all(left is not None and left > 0 for _, left in quick.told)
+
+
+@pytest.mark.usefixtures("seconds")
+def test_compiling_is_expected_to_take_longer_where_processes_wait_for_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Clock(monkeypatch, compilation=2.0, load=20.0)
+    busy.find(60.0)
+    assert busy.compiled == []
+
+
+@pytest.mark.parametrize("module", [nn.GRU(4, 6), nn.GRUCell(4, 6)])
+def test_each_way_is_timed_in_the_module_that_is_handed_back(
+    module: nn.Module, seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, ran = RunInWays.forward, []
+
+    def counting(self: RunInWays, *given: Any, **more: Any) -> Any:
+        ran.append(self.timed[0].way)
+        return forward(self, *given, **more)
+
+    def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
+        for timed in calls.values():
+            timed.call()
+        return {name: [Times(seconds[name], seconds[name])] * rounds for name in calls}
+
+    monkeypatch.setattr(RunInWays, "forward", counting)
+    monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
+    found = fast(module)
+    as_it_is = {"as given"} if isinstance(module, nn.RNNBase) else set()
+    assert set(ran) == set(found.frame["way"]) - as_it_is
 
 
 def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:
@@ -422,8 +509,9 @@ class Clockwork(nn.GRUCell):
 
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PACE", search.Pace([0.0]))  # compiling is not left out
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=0.1, progress=False)
+    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=60, progress=False)
     assert "compiled again in each call" in repr(found)
 
 
@@ -481,9 +569,9 @@ def test_a_decision_that_is_not_sure_says_so() -> None:
     assert sum(found.rounds.values()) == 2 * sum(STAGES)
 
 
-def test_the_deadline_ends_the_rounds_but_not_the_first_stage() -> None:
+def test_the_deadline_ends_the_rounds_but_not_the_first_one() -> None:
     rounds = Rounds({"as given": 1.0, "compiled": 0.99}, spread=0.2)
-    assert rounds.found(deadline=-1.0).rounds == dict.fromkeys(rounds.seconds, STAGES[0])
+    assert rounds.found(deadline=-1.0).rounds == dict.fromkeys(rounds.seconds, 1)
     rounds = Rounds({"as given": 1.0, "compiled": 0.99}, spread=0.2)
     assert rounds.found(deadline=7.0).rounds == {"as given": 7, "compiled": 7}
 
