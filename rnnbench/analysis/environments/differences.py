@@ -50,8 +50,14 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
     return {
         "cgroup_cpu_limit": _set_limit(machine.get("cgroup_cpu_limit")),
         "cores": len(machine.get("cores_allowed") or ()),
-        "gpus": worker.get("gpus"),
+        # An older rnnbench asked its first worker for the names, and did not compare those that the driver tells.
+        "gpus": _gpus(info.environment) or worker.get("gpus") or [],
     }
+
+
+def _gpus(environment: Mapping[str, Any]) -> list[str]:
+    """The names that the driver tells."""
+    return [gpu["name"] for key, gpu in environment.items() if key.startswith("gpu ") and "name" in gpu]
 
 
 def _set_limit(limit: str | None) -> str | None:

@@ -64,9 +64,9 @@ class Cuda:
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """The versions of `cuda` (or ROCm) and `cudnn` that torch uses, and the names of the `gpus` of the machine.
+        """The versions of `cuda` (or ROCm) and `cudnn` that torch uses.
 
-        The driver tells the names, since asking torch for them would start CUDA in every worker, also of a CPU's cases.
+        Nothing about the GPUs: asking torch for them would start CUDA in every worker, also of a CPU's cases.
         """
         import torch
 
@@ -77,16 +77,14 @@ class Cuda:
         except RuntimeError as fault:
             version = f"not told: {str(fault).splitlines()[0]}"
         rocm = torch.version.hip and f"ROCm {torch.version.hip}"
-        gpus = [gpu["name"] for gpu in nvml.read_all().values() if "name" in gpu]
-        return {"cuda": torch.version.cuda or rocm, "cudnn": version, "gpus": gpus}
+        return {"cuda": torch.version.cuda or rocm, "cudnn": version}
 
     @staticmethod
     def empty_cache() -> None:
         """Return the memory that torch's allocator keeps, and cuBLAS's workspaces, to the driver.
 
-        torch keeps a cuBLAS workspace for each stream that ran a product, and each graph recording uses two new
-        streams. A workspace created during a recording lies in the memory pool of that recording, and would keep a part
-        of the pool allocated.
+        torch keeps a cuBLAS workspace for each stream that ran a product, and each recording of a graph uses a new
+        stream. No recording may be replayed afterwards, since its products use the workspace of its stream.
         """
         import torch
 

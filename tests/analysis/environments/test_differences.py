@@ -86,11 +86,21 @@ def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
     assert machine_differences(base, head) == []
 
 
+def test_the_names_of_gpus_are_those_that_the_driver_tells_and_else_those_of_an_older_runs_worker() -> None:
+    base = on(PROCESSOR)
+    by_driver, by_worker = (
+        replace(base, environment=base.environment | more)
+        for more in ({"gpu 0": {"name": "L4"}, "gpu": "no driver"}, {"worker": {"gpus": ["L4"]}})
+    )
+    assert machine_differences(by_driver, by_worker) == []
+    assert machine_differences(base, by_driver) == ["gpus was [] and is ['L4']"]
+
+
 def test_a_machine_is_its_cores_and_gpus_too_and_not_its_software() -> None:
     base = on(PROCESSOR)
     machine = base.environment["machine"]
     fewer = replace(base, environment={"machine": machine | {"cores_allowed": [0]}})
     assert machine_differences(base, fewer) == ["cores was 0 and is 1"]
     others = replace(base, environment=base.environment | {"worker": {"gpus": ["L4"], "torch": "2.9"}})
-    assert machine_differences(base, others) == ["gpus was None and is ['L4']"]
-    assert differences(base, others) == ["gpus was None and is ['L4']", "torch was None and is '2.9'"]
+    assert machine_differences(base, others) == ["gpus was [] and is ['L4']"]
+    assert differences(base, others) == ["gpus was [] and is ['L4']", "torch was None and is '2.9'"]

@@ -172,16 +172,14 @@ def test_the_first_gpu_is_meant_where_no_number_is_given(
     assert chosen == [index]
 
 
-def test_a_hello_names_the_gpus_without_starting_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hello_starts_neither_cuda_nor_the_drivers_library(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: Any) -> Any:
-        raise AssertionError("CUDA was started")
+        raise AssertionError("CUDA or NVML was started")
 
-    for name in ("_lazy_init", "get_device_name", "get_device_properties"):
+    for name in ("_lazy_init", "get_device_name", "get_device_properties", "device_count"):
         monkeypatch.setattr(torch.cuda, name, started)
-    monkeypatch.setattr(nvml, "read_all", lambda: {"gpu 0": {"name": "H100"}, "gpu 1": {"not known": {}}})
-    assert Cuda.about()["gpus"] == ["H100"]
-    monkeypatch.setattr(nvml, "read_all", lambda: {"gpu": "the package nvidia-ml-py is not installed"})
-    assert Cuda.about()["gpus"] == []
+    monkeypatch.setattr(nvml, "ask", started)
+    assert Cuda.about().keys() == {"cuda", "cudnn"}
 
 
 def test_a_torch_for_rocm_is_as_good_as_one_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
