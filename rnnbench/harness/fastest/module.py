@@ -151,7 +151,7 @@ class RunInWays(nn.Module):
         self._is_as_given = all(timed.way == AS_GIVEN for timed in found.timed if timed.is_chosen)  # whatever the shape
         self._known: dict[tuple[Any, ...], WayName] = {}  # the way of each kind of call so far
         self._share()
-        self._weights = tuple(self._parameters)  # pruning and parametrizing take some away
+        self._weights = tuple(self._parameters.keys())  # pruning and parametrizing take some away
 
     def way_for(self, shape: CallShape) -> WayName:
         """Return the way in which a call of this shape runs."""
@@ -180,7 +180,7 @@ class RunInWays(nn.Module):
         elif (
             more
             or is_packed
-            or (self._is_as_given and tuple(self._parameters) == self._weights)
+            or (self._is_as_given and tuple(self._parameters.keys()) == self._weights)
             or input.dim() < (BATCHED if run.kind == "layer" else 2)
         ):
             return given(input, *(() if state is None else (state,)), **more)
