@@ -340,6 +340,20 @@ def test_cases_that_were_left_out_count_among_the_tests() -> None:
     assert min(len(ratios.low) for ratios in runner.log_ratios.values()) < MIN_PAIRS <= runner.replicates
 
 
+def test_with_time_for_a_few_of_many_cases_the_slow_ones_are_found_and_equal_code_is_not_blamed() -> None:
+    cases = [small.case("vanilla", batch_size=size + 1) for size in range(24)]
+    groups = [Group(case.workload, (case,)) for case in cases]
+    slow = {case.key for case in cases[:2]}
+    found: list[set[str]] = []
+    for seed in range(20):
+        runner: Any = FakeRunner(lambda case: 1.2 if case.key in slow else 1.0, 0.015, None)
+        runner._rng = np.random.default_rng(seed)
+        trial = Trial({case.key: 0.025 for case in cases})
+        measure(runner, groups, trial, 55.0, lambda step: None)  # four pairs of all cases take 52 s
+        found.append({key for key, judged in trial.verdicts().items() if judged.verdict == "regressed"})
+    assert found == [slow] * 20
+
+
 def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base"), side(tmp_path, "head")
     loose = SUITE.replace("budget_seconds = {budget}", "budget_seconds = 1\nmargin = 0.99").replace("0.20", "0.01")
