@@ -58,12 +58,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.command(short_help="Did SUITE become slower than at a base?")
 @suite_argument
 @click.option(
-    "--base", type=Text(), metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns."
+    "--base",
+    type=Text(),
+    metavar="REV|DIR|RUN",
+    help="Compare with this git revision or folder, measured live in turns, or with a stored run.",
 )
 @click.option("--base-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @click.option("--head-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the head.")
 @source_option
-@click.option("--baseline", metavar="RUN", type=File(), help="Compare with a stored run.")
 @only_option
 @device_option
 @margin_option
@@ -82,7 +84,6 @@ def check(
     base_python: str | None,
     head_python: str | None,
     sources: tuple[str, ...],
-    baseline: Path | None,
     only: tuple[str, ...],
     device: str | None,
     margin: float | None,
@@ -108,7 +109,7 @@ def check(
       rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
       rnnbench check ci --base main --instructions
       rnnbench check packages/rnn/bench.toml --base main --source packages/core/src
-      rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
+      rnnbench check ci --base results/ci-20260101T120000Z-ab12
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
@@ -118,14 +119,12 @@ def check(
 
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
     chosen = read_suite(suite).with_check(**given)
-    if baseline is not None:
-        if sources:
-            raise click.UsageError("--source can't be combined with --baseline: only the working tree is measured")
-        if base or base_python or head_python:
-            raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
-        if instructions:
-            raise click.UsageError("--instructions counts both sides, so it can't be combined with --baseline")
-        folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
+    if base and (Path(base) / "run.json").is_file():
+        if sources or base_python or head_python or instructions:
+            raise click.UsageError(
+                f"{base} is a stored run: leave out --source, --base-python, --head-python and --instructions"
+            )
+        folder, comparison = _against_run(chosen, Path(base), only, device, budget, out, yes=yes)
     else:
         try:
             folder, comparison = _live(

@@ -356,7 +356,7 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
     ratios = {json.loads(line)["ratio"] for line in same.stdout.splitlines()}
     assert ratios == {1.0}  # the width of the interval depends on the machine
     (repo / "mine.py").write_text(cell(times=8))
-    slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=repo, code=1)
+    slower = rnnbench("check", "mine.toml", "--base", base, "--json", cwd=repo, code=1)
     findings = list(map(json.loads, slower.stdout.splitlines()))
     assert {line["verdict"] for line in findings if line["cell"] == "mine.py:Mine"} == {"regressed"}
     head = slower.stderr.splitlines()[-1]
@@ -368,7 +368,7 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
     assert "torch was '1.0' and is" in " ".join(apart.stdout.split())
     info["schema_version"] = 99
     (repo / base / "run.json").write_text(json.dumps(info))
-    other = rnnbench("check", "mine.toml", "--baseline", base, cwd=repo, code=2)
+    other = rnnbench("check", "mine.toml", "--base", base, cwd=repo, code=2)
     assert "schema_version is 99" in other.stderr
 
 

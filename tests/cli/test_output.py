@@ -28,7 +28,7 @@ from tests.doubles.commands import SUITE
 OWN, LAYER = small.case("vanilla"), small.reference_case()
 PROGRAM = [sys.executable, "-m", "rnnbench"]
 COMMANDS = {
-    "check": ["check", "tiny.toml", "--baseline", "base", "--budget", "60s"],
+    "check": ["check", "tiny.toml", "--base", "base", "--budget", "60s"],
     "report": ["report", "base"],
     "report --together": ["report", "--together", "base", "head", "--out", "together"],
     "compare": ["compare", "base", "head"],

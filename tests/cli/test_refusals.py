@@ -132,8 +132,7 @@ COMMANDS = {
         check tiny.toml
         check tiny.toml --base ''
         check tiny.toml --base nowhere
-        check tiny.toml --base HEAD --baseline x
-        check tiny.toml --baseline x
+        check tiny.toml --base RUN --source .
         check tiny.toml --base HEAD --only cell=lstm
         check tiny.toml --base HEAD --only cell=gru,glu
         check tiny.toml --base HEAD --only ''
@@ -141,7 +140,7 @@ COMMANDS = {
         check gone.toml --base HEAD
         check tiny.toml --base HEAD --instructions=never
         check --instructions tiny.toml --base HEAD
-        check tiny.toml --baseline x --instructions
+        check tiny.toml --base RUN --instructions
     """,
 }
 

@@ -39,7 +39,6 @@ def folder(tmp_path: Path) -> Path:
         ["check", "{}.toml", "--base", "HEAD"],
         ["run", "tiny.toml", "--out", "{}", "--only", "implementation=loop"],
         ["run", "tiny.toml", "--resume", "{}"],
-        ["check", "tiny.toml", "--baseline", "{}"],
         ["report", "{}"],
         ["report", "{}.json"],
         ["report", "run", "--out", "{}"],
