@@ -24,7 +24,6 @@ MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases with many rep
 
 FARTHEST_LOG = 300.0  # of a ratio; the times of a spoilt run may differ so much that the ends of intervals overflow
 ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
-LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) 
     values = np.asarray(values, dtype=float)
     result = np.full((groups.max(initial=-1) + 1, 3), math.nan)
     centres, halves = _student(groups, values, confidence)
-    for part, members in _alike(groups, lambda size: size**2):
+    for part, members in alike(groups, lambda size: size**2):
         means = walsh_averages(values[members])
         result[part, 0] = np.median(means, axis=1)
         if members.shape[1] < MIN_FOR_RANKS:
@@ -124,7 +123,7 @@ def _student(groups: np.ndarray, values: np.ndarray, confidence: float) -> tuple
     return means, halves
 
 
-def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Groups of equal size together: their numbers, and the indices of their members, a row for each group.
 
     One part needs about `MAX_PAIRS_AT_ONCE` numbers at most, where a group of n members needs `cost(n)` of them.
@@ -171,34 +170,6 @@ def _sample(values: Sequence[float]) -> np.ndarray:
     if not len(values):
         raise ValueError("no values")
     return np.asarray(values, dtype=float)
-
-
-def pooled_quantiles(
-    groups: np.ndarray, quantiles: Sequence[Sequence[float]], calls: np.ndarray, at: float
-) -> np.ndarray:
-    """The quantile `at` of the calls of each group of windows, for group numbers 0, 1, 2, ...
-
-    A window's order statistics each stand for an equal share of its calls.
-    """
-    if not len(groups):
-        return np.empty(0)
-    sizes = np.array([len(points) for points in quantiles])
-    return pooled_points(groups, sizes, np.concatenate([np.asarray(points) for points in quantiles]), calls, at)
-
-
-def pooled_points(
-    groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, calls: np.ndarray, at: float
-) -> np.ndarray:
-    """`pooled_quantiles` with the order statistics of all windows in one array; `sizes`: how many each window has."""
-    result = np.full(groups.max(initial=-1) + 1, math.nan)
-    weights = np.repeat(calls / sizes, sizes)
-    for part, members in _alike(np.repeat(groups, sizes), lambda size: size):
-        points = seconds[members]  # (groups, points of each)
-        order = np.argsort(points, axis=1)
-        upto = np.cumsum(np.take_along_axis(weights[members], order, axis=1), axis=1)
-        first = np.argmax(upto >= (at - 1e-9) * upto[:, -1:], axis=1)[:, None]
-        result[part] = np.take_along_axis(points, np.take_along_axis(order, first, axis=1), axis=1)[:, 0]
-    return result
 
 
 def walsh_averages(samples: np.ndarray) -> np.ndarray:

@@ -1,30 +1,76 @@
-"""The time of a case in one replicate: the two values by which it is judged."""
+"""The time of a case in one replicate, and the ratio of two cases that took turns.
 
-import math
+A shared machine has states: a fixed call takes 0.46 ms for a tenth of a second, then 0.60 ms. The ratio of two cases is
+the Hodges-Lehmann shift between the logarithms of their times: the median of all differences between their quantiles,
+which compares each state of the machine with itself (Hodges & Lehmann 1963, doi:10.1214/aoms/1177704172).
+"""
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.analysis.estimate import alike
 from rnnbench.store.records import Window
+
+LEVELS = (np.arange(49) + 0.5) / 49  # of the quantiles that stand for the calls of a case
+MIDDLE = len(LEVELS) // 2
+MAX_AT_ONCE = 1 << 12  # pairs of cases, so that many replicates do not fill the memory
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds per call."""
+    """The times of a case's calls in one replicate."""
 
-    low: float  # a low quantile of all calls, since noise only adds time
-    mean: float  # of all calls, which also shows what slows only some of them
+    log_quantiles: np.ndarray  # (49,) of the seconds per call
+    mean: float  # seconds; it also shows what slows only some calls
+
+    @property
+    def median(self) -> float:
+        """The median, in seconds."""
+        return float(np.exp(self.log_quantiles[MIDDLE]))
+
+
+def log_ratio(case: Times, reference: Times) -> float:
+    """The logarithm of the ratio of two cases that took turns."""
+    return float(log_ratios(case.log_quantiles[None], reference.log_quantiles[None])[0])
+
+
+def log_ratios(cases: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """`log_ratio` of each row of quantiles to the same row of others: two (n, 49) -> (n,)."""
+    shifts = np.empty(len(cases))
+    for start in range(0, len(cases), MAX_AT_ONCE):
+        rows = slice(start, start + MAX_AT_ONCE)
+        differences = cases[rows, :, None] - references[rows, None, :]
+        shifts[rows] = np.median(differences.reshape(differences.shape[0], -1), axis=1)
+    return shifts
+
+
+def log_quantiles(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, calls: np.ndarray) -> np.ndarray:
+    """The logarithms of the quantiles of the calls of each group of windows, for group numbers 0, 1, 2, ...: (n, 49).
+
+    `seconds` has the order statistics of all windows, one window after another, and `sizes` how many each has. They
+    stand for equal shares of its `calls`.
+    """
+    result = np.full((groups.max(initial=-1) + 1, len(LEVELS)), np.nan)
+    weights = np.repeat(calls / sizes, sizes)
+    for part, members in alike(np.repeat(groups, sizes), lambda size: size * len(LEVELS)):
+        points = seconds[members]  # (groups, points of each)
+        order = np.argsort(points, axis=1)
+        upto = np.cumsum(np.take_along_axis(weights[members], order, axis=1), axis=1)
+        first = np.argmax(upto[:, :, None] >= (LEVELS - 1e-9) * upto[:, -1:, None], axis=1)
+        result[part] = np.log(np.take_along_axis(points, np.take_along_axis(order, first, axis=1), axis=1))
+    return result
 
 
 def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
-    """The times of a case from the quantiles, the number of calls and the total seconds of each of its windows.
+    """The times of a case from the order statistics, the number of calls and the total seconds of its windows.
 
     `rnnbench.analysis.runs.visits.reduced` does the same for a whole frame at once.
     """
-    low = pooled_quantiles(np.zeros(len(calls), dtype=int), quantiles, np.array(calls), LOW_QUANTILE)
-    return Times(float(low[0]), sum(seconds) / sum(calls))
+    sizes, points = [len(each) for each in quantiles], [value for each in quantiles for value in each]
+    [logs] = log_quantiles(np.zeros(len(calls), dtype=int), np.array(sizes), np.array(points), np.array(calls))
+    return Times(logs, sum(seconds) / sum(calls))
 
 
 def times(windows: Sequence[Window]) -> Times:
@@ -42,8 +88,3 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
     for window in windows:
         cases.setdefault(window.case, []).append(window)
     return {case: times(case_windows) for case, case_windows in cases.items()}
-
-
-def log_seconds(windows: Iterable[Window]) -> dict[str, float]:
-    """The logarithm of each case's low quantile, from all windows of one visit."""
-    return {case: math.log(case_times.low) for case, case_times in times_by_case(windows).items()}

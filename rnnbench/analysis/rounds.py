@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate_columns, estimates_of
 from rnnbench.analysis.neighbours import widened
-from rnnbench.analysis.replicate import Times
+from rnnbench.analysis.replicate import Times, log_ratio
 
 
 def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
@@ -18,10 +18,10 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
     The reference's own ratio is 1.
     """
-    logs = {arm: [math.log(round_times.low) for round_times in rounds] for arm, rounds in times.items()}
+    logs = {arm: [math.log(round_times.median) for round_times in rounds] for arm, rounds in times.items()}
     ratios = {
-        arm: [value - other for value, other in zip(values, logs[reference], strict=True)]
-        for arm, values in logs.items()
+        arm: [log_ratio(own, other) for own, other in zip(rounds, times[reference], strict=True)]
+        for arm, rounds in times.items()
         if arm != reference
     }
     seconds, compared = _estimated(logs), _estimated(ratios)
@@ -49,9 +49,9 @@ def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFr
         {
             "module": arm,
             "round": number,
-            "seconds": round_times.low,
+            "seconds": round_times.median,
             "mean_seconds": round_times.mean,
-            "ratio": round_times.low / others.low,
+            "ratio": math.exp(log_ratio(round_times, others)),
         }
         for arm, rounds in times.items()
         for number, (round_times, others) in enumerate(zip(rounds, times[reference], strict=True))

@@ -251,7 +251,9 @@ def explain(
     with shown_rounds(is_wanted=progress) as on_progress:
         display = RoundsDisplay(on_progress, warn_of_overrun(settings))
         result, profiles = explain_live(modules, input, phase, reference, settings, path, display, threads)
-    taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}
+    taken = {
+        name: {index: time.median for index, time in enumerate(times)} for name, times in result.taken.times.items()
+    }
     end = result.reference
     gaps = {
         name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])

@@ -6,9 +6,10 @@ when its input ends.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
@@ -87,34 +88,18 @@ class ProfileReply(FineReply):
     profile: dict[str, Any]  # the fields of `rnnbench.store.profiles.Profile`
 
 
-class PlanFields(TypedDict):
-    """The fields of `rnnbench.harness.turns.engine.Plan`."""
-
-    batches: int
-    batch: int
-    seconds: float
-
-
 class PrepareReply(FineReply):
     """A case is ready to be timed."""
 
-    plan: PlanFields
+    call_seconds: float  # of the fastest call so far
+    wall_seconds: float  # the same with the flush of the caches that comes before each call of a cold case
     warmup_windows: int
 
 
-class WindowReply(FineReply):
-    """One window, with the fields of `rnnbench.store.records.Window`."""
+class VisitReply(FineReply):
+    """The turns of each case in a visit."""
 
-    calls: int
-    batch: int
-    seconds: float
-    host_seconds: float
-    submit_seconds: float
-    quantiles: list[float]
-    cores: list[int]
-    clock_mhz: float | None
-    device_uuid: str | None
-    printed: bool  # whether the case printed something during the window
+    windows: list[dict[str, Any]]  # for each case, fields of `rnnbench.store.records.Window`, and `printed`
 
 
 Reply = TypeVar("Reply", bound=FineReply)
@@ -168,9 +153,9 @@ class Building:
         limits = {"window_seconds": window_seconds, "seconds": seconds}
         return Request({"op": "profile", **self._of(case), "folder": folder, **limits}, ProfileReply)
 
-    def prepare(self, case: Case, window_seconds: float, plan: PlanFields | None) -> Request[PrepareReply]:
-        """Prepare a case for timing; the worker calibrates it unless a plan is given."""
-        timing = {"window_seconds": window_seconds, "plan": plan}
+    def prepare(self, case: Case, window_seconds: float, known: float | None) -> Request[PrepareReply]:
+        """Prepare a case for timing; the worker calibrates it unless the seconds of a call are `known`."""
+        timing = {"window_seconds": window_seconds, "call_seconds": known}
         return Request({"op": "prepare", **self._of(case), **timing}, PrepareReply)
 
     def verify(self, case: Case, *, repeats: bool) -> Request[FineReply]:
@@ -201,9 +186,17 @@ def ceiling(
     return Request({"op": "ceiling", **where, "folder": folder, "passes": passes, "again": again}, CeilingReply)
 
 
-def window(case: Case, plan: PlanFields, *, is_warm: bool = False) -> Request[WindowReply]:
-    """Take one window of a prepared case; `is_warm`: directly after another one of it in the same worker."""
-    return Request({"op": "window", "case": case.key, "plan": plan, "is_warm": is_warm}, WindowReply)
+def visit(
+    cases: Sequence[Case], plans: Sequence[Turns], order: Sequence[tuple[str, int]], side: str, seconds: float
+) -> Request[VisitReply]:
+    """Take all turns of a visit.
+
+    `plans` has the turns of each case, `order` the side and the number of the case of each turn: the worker takes those
+    of its own `side`, and waits for the other side's worker in between. `seconds`: expected, of all turns.
+    """
+    fields = [asdict(plan) for plan in plans]
+    content = {"cases": [case.key for case in cases], "plans": fields, "order": order, "side": side, "seconds": seconds}
+    return Request({"op": "visit", **content}, VisitReply)
 
 
 def release() -> Request[FineReply]:

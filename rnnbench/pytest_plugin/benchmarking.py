@@ -86,7 +86,7 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     """
     line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)
-    line["seconds"] = pooled_times([per_call], [len(per_call) * plan.batch], [sum(block_seconds)]).low
+    line["seconds"] = pooled_times([per_call], [len(per_call) * plan.batch], [sum(block_seconds)]).median
     row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict()
     metrics = {metric.name: value for metric, value in known(row)}  # with finite values
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}

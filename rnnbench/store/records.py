@@ -245,7 +245,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Window:
-    """A short run of back-to-back calls of one case: the raw datum."""
+    """Half of the turns of one case in a visit: the raw datum. In older versions, a single turn of some 10 ms."""
 
     case: str
     replicate: int
@@ -254,15 +254,16 @@ class Window:
     turns: int  # windows of the whole visit; a visit that was cut off has fewer, and does not count
     started: float  # seconds since the run began
     calls: int
-    batch: int  # calls clocked together: a block, of about the same length for all arms of a group
-    seconds: float  # of the whole window, by the device's clock
+    batch: int  # calls clocked together: a block, of about the same length for all cases of a group
+    seconds: float  # of all its turns, by the device's clock
     host_seconds: float  # by the host's clock, with flushes of caches; on a CPU without flushes equal to `seconds`
     submit_seconds: float  # of `host_seconds`, without waiting for the device; on a CPU all of them
-    # Up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first.
+    # Up to 49 (older: 11) evenly spaced order statistics of the seconds per call of its blocks, minimum first.
     quantiles: tuple[float, ...]
     cores: tuple[int, ...]
     clock_mhz: float | None  # of the first core or the GPU, if the system reports it
     device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
+    waits: int = 1  # turns, at the end of which the host waits for the device
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for one JSON line, times rounded to a nanosecond or less, but never to zero."""
@@ -274,8 +275,8 @@ class Window:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; older versions recorded neither `submit_seconds` nor `device_uuid`."""
-        line = {"submit_seconds": line["host_seconds"], "device_uuid": None} | line
+        """The inverse of `to_json`; older versions lack `submit_seconds`, `device_uuid` and `waits`."""
+        line = {"submit_seconds": line["host_seconds"], "device_uuid": None, "waits": 1} | line
         known = {field.name: line[field.name] for field in fields(cls)}
         return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
 

@@ -185,7 +185,7 @@ TIMED = ("call", "unprofiled", "profiled")  # arms whose times every successful 
 BEGINNINGS = ("forward", "forward_backward")  # of the call, whose times are subtracted from it round by round
 # Keys that every version has written.
 MEASUREMENT_KEYS = ("case", *(name for name in AXIS if name not in DEFAULTS), "status")
-WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid", "run"))
+WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid", "waits", "run"))
 PROFILE_KEYS = ("case", "status", "times")
 INFO_KEYS = ("suite", "description", "command", "started", "resolved", "environment")
 

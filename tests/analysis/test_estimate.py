@@ -12,7 +12,6 @@ from rnnbench.analysis.estimate import (
     estimate,
     estimates,
     estimates_of,
-    pooled_quantiles,
     signed_rank_cut,
     signed_rank_interval,
     t_interval,
@@ -179,27 +178,3 @@ def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytes
 @pytest.mark.parametrize("probability", [0.01, 0.5, 0.975, 0.9999])
 def test_students_quantile_is_scipys(probability: float, freedom: float) -> None:
     assert t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-12, abs=1e-12)
-
-
-windows = st.tuples(st.integers(0, 3), st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=11), st.integers(1, 50))
-
-
-@given(st.lists(windows, min_size=1, max_size=20))
-def test_a_pooled_quantile_is_the_first_that_a_tenth_of_the_calls_do_not_exceed(drawn) -> None:
-    known = sorted({group for group, _, _ in drawn})
-    groups = np.array([known.index(group) for group, _, _ in drawn])
-    pooled = pooled_quantiles(groups, [points for _, points, _ in drawn], np.array([calls for *_, calls in drawn]), 0.1)
-    for number in range(len(known)):
-        shares = [
-            (seconds, calls / len(points))
-            for group, (_, points, calls) in zip(groups, drawn, strict=True)
-            if group == number
-            for seconds in points
-        ]
-        total = sum(share for _, share in shares)
-        reached = [at for at, _ in shares if sum(share for time, share in shares if time <= at) >= (0.1 - 1e-9) * total]
-        assert pooled[number] == min(reached)
-
-
-def test_no_windows_have_no_quantiles() -> None:
-    assert pooled_quantiles(np.zeros(0, dtype=int), [], np.zeros(0), 0.1).shape == (0,)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.replicate import Times
 from rnnbench.analysis.rounds import compare, wider_than
+from tests.doubles.stored import steady
 
 seconds = st.floats(1e-6, 10.0)
 
 
 def times(*values: float) -> list[Times]:
-    return [Times(value, 1.1 * value) for value in values]
+    return [steady(value, 1.1 * value) for value in values]
 
 
 @given(st.lists(st.tuples(seconds, seconds), min_size=2, max_size=12))

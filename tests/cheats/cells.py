@@ -121,28 +121,6 @@ class ThreadLater(Thread):
         return super().answer(input, state) if self.calls > self.enough else nn.RNN.forward(self, input, state)
 
 
-class PatchedTime(Counting):
-    """Replaces `time.perf_counter` by a clock that is ten times slower."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        clock = time.perf_counter
-        if self.calls > self.enough and clock.__name__ == "perf_counter":
-            time.perf_counter = lambda: clock() / 10
-        return super().answer(input, state)
-
-
-class PatchedDevice(Counting):
-    """Replaces the method that clocks calls."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        from rnnbench.harness.devices import Cpu
-
-        if self.calls == 1:
-            clock: Any = lambda device, call, batches, batch, **options: None  # noqa: E731
-            Cpu.clock = clock  # type: ignore[method-assign]
-        return super().answer(input, state)
-
-
 class Imprecise(Counting):
     """Rounds its input to fewer digits than float32 has: the error is within the tolerance."""
 

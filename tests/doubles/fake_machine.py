@@ -46,10 +46,10 @@ class OnMachine(FakeWorker):
         if message["op"] == "energy":
             return {"ok": True, "values": {"energy_joules": 0.5}, "missing": {}}
         reply = super().request(message, deadline_seconds)
-        if message["op"] == "window":
-            device = message["case"].partition("device=")[2].partition(" ")[0]
+        for window in reply.get("windows", ()):
+            device = window["case"].partition("device=")[2].partition(" ")[0]
             self.machine.timed.append((self.name, device))
-            return reply | {"device_uuid": self._card(device)["uuid"]}
+            window["device_uuid"] = self._card(device)["uuid"]
         return reply
 
     def _card(self, device: str) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """A device and workers on a clock that the test controls."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.devices import Cpu
@@ -21,10 +24,23 @@ class FakeClock:
     def __init__(self, look_seconds: float = 0.0) -> None:
         self.seconds = 0.0
         self.look_seconds = look_seconds
+        self._taking = threading.Condition()
+        self._place = 0
 
     def __call__(self) -> float:
         self.seconds += self.look_seconds
         return self.seconds
+
+    @contextmanager
+    def turn(self, place: int, is_ended: Callable[[], bool]) -> Iterator[None]:
+        """Wait for the workers whose turns come before this place of a visit; at its start, the places begin anew."""
+        with self._taking:
+            if place == 0:
+                self._place = 0
+            while self._place != place and not is_ended():
+                self._taking.wait(0.01)
+            yield
+            self._place = place + 1
 
 
 def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[Cpu, Callable[[], None]]:
@@ -73,8 +89,11 @@ PAUSE = 3600.0
 class Pause(Exception):
     """Raised by a fault: the coordinator, and by default the worker too, pauses for an hour during this request."""
 
-    def __init__(self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True) -> None:
+    def __init__(
+        self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True, seconds: float = PAUSE
+    ) -> None:
         self.reply = reply  # replaces the worker's own
+        self.seconds = seconds
         self.of_the_worker_too = of_the_worker_too
 
 
@@ -94,7 +113,7 @@ class FakeWorker:
         self.name = name
         self.closed = False
         self.paused_seconds = 0.0  # of the next reply
-        self.waited_seconds = 0.0
+        self.turn: int | None = None  # the number of the case that is called in a visit
         self.protocol = PROTOCOL_VERSION
         self._clock = clock
         self._fault = fault
@@ -117,18 +136,15 @@ class FakeWorker:
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
         self.paused_seconds = 0.0
-        started = self._clock.seconds
-        reply = self._edit(message, self._reply(message))
-        self.waited_seconds = self._clock.seconds - started - self.paused_seconds
-        return reply
+        return self._edit(message, self._reply(message))
 
     def _reply(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             self._fault(message)
         except Pause as pause:
-            self.paused_seconds = PAUSE
-            self._clock.seconds += PAUSE
-            return pause.reply or self._answer(message, PAUSE * pause.of_the_worker_too)
+            self.paused_seconds = pause.seconds
+            self._clock.seconds += pause.seconds
+            return pause.reply or self._answer(message, pause.seconds * pause.of_the_worker_too)
         return self._answer(message, 0.0)
 
     def _answer(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
@@ -149,24 +165,64 @@ class FakeWorker:
             case "prepare":
                 case = Case.from_axes(message["case"])
                 self._clock.seconds += 0.01
-                plan = {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}
-                return {"ok": True, "plan": plan, "warmup_windows": 1}
-            case "window":
-                seconds = self._seconds(message["case"])
-                self._clock.seconds += seconds
-                whole = seconds + stood_still
-                times = {"seconds": whole, "host_seconds": whole, "submit_seconds": whole, "quantiles": [whole]}
-                return {
-                    "ok": True,
-                    **times,
-                    "calls": 1,
-                    "batch": 1,
-                    "printed": False,
-                    "cores": [0],
-                    "clock_mhz": None,
-                    "device_uuid": None,
-                }
+                seconds = self._seconds(case.key)
+                return {"ok": True, "call_seconds": seconds, "wall_seconds": seconds, "warmup_windows": 1}
+            case "visit":
+                return self._visit(message, stood_still)
         return {"ok": True}
+
+    def _visit(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
+        """Take all turns of this side when they come; each is told to `fault` as an operation of its own."""
+        taken: list[list[float]] = [[] for _ in message["cases"]]
+        for place, (side, number) in enumerate(message["order"]):
+            if side != message["side"]:
+                continue
+            with self._clock.turn(place, lambda: self.closed):
+                if self.closed:
+                    raise WorkerLost("the worker was killed by SIGKILL")
+                self.turn = number
+                key, calls = message["cases"][number], message["plans"][number]["calls"]
+                reply = self._told({"op": "turn", "case": key})
+                if reply is not None:
+                    return reply
+                seconds = self._seconds(key)
+                self._clock.seconds += seconds * calls
+                taken[number].append(seconds + stood_still)
+                self.turn = None
+        windows = [
+            self._window(message["cases"][index], seconds[half::2], message["plans"][index]["calls"])
+            for index, seconds in enumerate(taken)
+            for half in range(2)
+        ]
+        return {"ok": True, "windows": windows}
+
+    def _told(self, turn: dict[str, Any]) -> dict[str, Any] | None:
+        """The reply that a fault puts in place of the visit's, if it does."""
+        try:
+            self._fault(turn)
+        except Pause as pause:
+            self.paused_seconds = pause.seconds
+            self._clock.seconds += pause.seconds
+            return pause.reply
+        return None
+
+    @staticmethod
+    def _window(case: str, seconds: Sequence[float], calls: int) -> dict[str, Any]:
+        whole = sum(seconds) * calls
+        return {
+            "case": case,
+            "seconds": whole,
+            "host_seconds": whole,
+            "submit_seconds": whole,
+            "quantiles": sorted(seconds),
+            "calls": len(seconds) * calls,
+            "batch": calls,
+            "waits": len(seconds),
+            "printed": False,
+            "cores": [0],
+            "clock_mhz": None,
+            "device_uuid": None,
+        }
 
 
 class FakeWorkers:

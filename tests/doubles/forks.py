@@ -12,6 +12,7 @@ of what belongs to the start itself use the fixture `real_workers`.
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import io
@@ -125,17 +126,22 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
     prctl, serving = ctypes.CDLL(None).prctl, connection or _connection
 
     def execute_child(popen: Any, command: Sequence[str], *rest: Any) -> None:
-        environment, pipes = rest[5], rest[9:15]
+        inherited, folder, environment, pipes = rest[3], rest[4], rest[5], rest[9:15]
         is_worker = isinstance(command, list) and command[:-1] == [sys.executable, "-P", str(STARTER)]
         if not is_worker or _differs_at_start(environment):
             _execute_child(popen, command, *rest)
             return
-        request = {"worker": json.loads(command[-1]), "folder": str(Path.cwd()), "environment": dict(environment)}
+        request = {
+            "worker": json.loads(command[-1]),
+            "folder": str(folder or Path.cwd()),
+            "environment": dict(environment),
+            "inherited": list(inherited),
+        }
         stdin, _, _, stdout, _, stderr = pipes
         with _one_request:
             server = serving()
             prctl(PR_SET_CHILD_SUBREAPER, 1)  # a fork's fork becomes the child of this process
-            socket.send_fds(server, [json.dumps(request).encode()], [stdin, stdout, stderr])
+            socket.send_fds(server, [json.dumps(request).encode()], [stdin, stdout, stderr, *inherited])
             popen.pid = int(server.recv(MAX_MESSAGE))
             prctl(PR_SET_CHILD_SUBREAPER, 0)
         popen._child_created = True
@@ -207,7 +213,7 @@ def _main(descriptor: int) -> None:
 def _serve(connection: socket.socket, known: set[str]) -> NoReturn:
     """Fork a process for each request, until the tests end. `known`: the modules that a command may have imported."""
     while True:
-        message, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
+        message, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 6)
         if not message:
             os._exit(0)
         request = json.loads(message)
@@ -306,7 +312,11 @@ def _take_over(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None  # it was chosen for the server's environment
-    for number, stream in enumerate(streams):
+    # Out of the way first: a stream may have come with the number of another one.
+    kept = [fcntl.fcntl(stream, fcntl.F_DUPFD, 1000) for stream in streams]
+    for stream in streams:
+        os.close(stream)
+    for number, stream in zip([0, 1, 2, *request.get("inherited", ())], kept, strict=True):
         os.dup2(stream, number)
         os.close(stream)
     for number in request.get("closed", ()):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import load
+from rnnbench.analysis.replicate import LEVELS, Times
 from rnnbench.analysis.runs.from_frames import run_times
 from rnnbench.analysis.runs.run_times import RunTimes, read
 from rnnbench.store.folder import RunFolder
@@ -51,6 +52,11 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
         cores=(0,),
         clock_mhz=None,
     )
+
+
+def steady(seconds: float, mean: float | None = None) -> Times:
+    """The times of a case whose calls all take equally long."""
+    return Times(np.full(len(LEVELS), np.log(seconds)), seconds if mean is None else mean)
 
 
 def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from rnnbench import load
 from rnnbench.analysis.gaps.gap import gaps
 from rnnbench.analysis.history import history
-from rnnbench.analysis.replicate import log_seconds
+from rnnbench.analysis.replicate import times_by_case
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
@@ -149,7 +149,7 @@ def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
     ] * REPLICATES
     planner = Planner(state.groups, Settings(replicates=6, precision=0.02))
     for visit in state.visits:
-        planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+        planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
     [record] = planner._records.values()
     assert set(record.log_ratios) == {REFERENCE.key, WORKS.key}
     assert planner.missed() == []
@@ -171,7 +171,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     assert isinstance(state.visits[0].seconds, float)
     planner = Planner(state.groups, Settings())
     for visit in state.visits:
-        planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+        planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
     assert planner.next_visits(None) == []
 
 

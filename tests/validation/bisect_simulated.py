@@ -92,7 +92,7 @@ class SimulatedCommitRunner:
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in expected]
         runner = self._runner(base, head, groups)
         for _ in range(pairs):
-            runner.replicate(groups, lambda done: None)
+            runner.replicate(groups, 60.0, lambda done: None)
         self._spend(runner.seconds)
         return score({key: runner.log_ratios[key].low for key in expected}, expected)
 

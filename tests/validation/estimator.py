@@ -1,88 +1,112 @@
-"""The choice of the estimator: the statistic, window length and number of windows with the least error for its time."""
+"""The choice of the estimator: the statistic and the length of turns with the least error for their time.
 
+Two processes run equal code in turns, as in a check. A row is the spread of a case's log-ratio over visits, for a
+second of turns.
+"""
+
+import random
 import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rnnbench import suites
-from rnnbench.analysis.estimate import pooled_quantiles
+from rnnbench.analysis.replicate import Times, log_ratio, times_by_case
 from rnnbench.expressions import parse_only
-from rnnbench.harness.coordinator.session import run_suite
-from rnnbench.store.frames.window_frame import QUANTILES as POINTS
-from rnnbench.store.records import WORKLOAD_AXES
-from rnnbench.suite_file import Settings
-from tests.doubles.stored import counted_windows
+from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.visit import Visitor, VisitSide
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Measurement
+from tests.doubles.stored import INFO
 
-ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]
-WINDOW_SECONDS = (0.005, 0.01, 0.02, 0.05)
-MAX_WINDOWS = 8
-WINDOWS = (2, 4, 8)
-REPLICATES = 10
-QUANTILES = {"minimum": 0.0, "10% quantile": 0.1, "lower quartile": 0.25, "median": 0.5}
-START_SECONDS = 1.1
-SECONDS = 60.0
+ONLY = ["cell=vanilla,lstm,gru phase=inference implementation=loop"]
+TURN_SECONDS = (0.01, 0.005, 1.5e-3, 5e-4)
+VISITS = 20
+CASE_SECONDS = 0.1
 
 
-def estimators() -> pd.DataFrame:
-    """Standard error of a ratio after a minute of the same selection of `quick`, best first."""
+def quantile(level: float, head: Times, base: Times) -> float:
+    """The log-ratio of a quantile of both sides' calls."""
+    index = min(int(level * len(head.log_quantiles)), len(head.log_quantiles) - 1)
+    return float(head.log_quantiles[index] - base.log_quantiles[index])
+
+
+STATISTICS: Mapping[str, Callable[[Times, Times], float]] = {
+    "Hodges-Lehmann shift": log_ratio,
+    "10% quantile": partial(quantile, 0.1),
+    "lower quartile": partial(quantile, 0.25),
+    "median": partial(quantile, 0.5),
+    "mean": lambda head, base: float(np.log(head.mean / base.mean)),
+}
+
+
+def estimators(visits: int = VISITS) -> pd.DataFrame:
+    """The spread of each statistic for a second of turns, best first."""
     rows = []
-    for window_seconds in WINDOW_SECONDS:
-        windows, overhead = one_run(window_seconds)
-        arms = windows["case"].nunique()
-        for count in WINDOWS:
-            first = windows[windows["turn"] < count]
-            spent = first.groupby(["replicate", "case"])["host_seconds"].sum().mean()
-            replicate_seconds = START_SECONDS + arms * (overhead + spent)
-            for name, logs in statistics(first).items():
-                spread = ratio_spread(logs)
+    pace = Cpu.blocks
+    try:
+        for turn_seconds in TURN_SECONDS:
+            Cpu.blocks = replace(pace, turn_seconds=turn_seconds)
+            logs = _visits(visits)
+            for name, ratios in logs.items():
+                spreads = {case: np.std(values, ddof=1) for case, values in ratios.items()}
+                median, worst = (float(reduce(list(spreads.values()))) for reduce in (np.median, np.max))
+                scale = np.sqrt(2 * CASE_SECONDS)
                 rows.append(
                     {
                         "statistic": name,
-                        "window (ms)": window_seconds * 1e3,
-                        "windows": count,
-                        "spread over replicates": spread,
-                        "standard error after 60 s": spread / np.sqrt(SECONDS / replicate_seconds),
+                        "turn (ms)": turn_seconds * 1e3,
+                        "visits": visits,
+                        "spread for a second, median case": median * scale,
+                        "worst case": worst * scale,
                     }
                 )
-    return pd.DataFrame(rows).sort_values("standard error after 60 s", ignore_index=True)
+    finally:
+        Cpu.blocks = pace
+    return pd.DataFrame(rows).sort_values("spread for a second, median case", ignore_index=True)
 
 
-def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
-    """The windows of a run with their turn in the visit, and the seconds of each arm outside its windows."""
-    suite = suites.read("quick")
-    settings = Settings(replicates=REPLICATES, precision=None, windows=MAX_WINDOWS, window_seconds=window_seconds)
+def _visits(visits: int) -> dict[str, dict[str, list[float]]]:
+    """The log-ratios of each statistic and case, one for each visit."""
+    suite = suites.read("ci")
+    groups = suite.groups(parse_only(ONLY), None, most=None)
+    sides = [Side(name, name, suite) for name in ("base", "head")]
+    logs: dict[str, dict[str, list[float]]] = {name: {} for name in STATISTICS}
     with tempfile.TemporaryDirectory() as out:
-        groups = suite.groups(parse_only(ONLY), None, most=None)
-        path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)
-        windows = counted_windows(path).sort_values(["replicate", "order"])
-    windows = windows.assign(turn=windows.groupby(["replicate", "case"]).cumcount())
-    later = windows[windows["replicate"] > 0].groupby("replicate")
-    spans = later["started"].max() + later["host_seconds"].last() - later["started"].min()
-    overhead = (spans - later["host_seconds"].sum()).mean() / windows["case"].nunique()
-    return windows.reset_index(drop=True), float(overhead)
+        pairs = WorkerPairs(sides)
+        pairs.start()
+        folders = {side.name: RunFolder.create(Path(out), side.name) for side in sides}
+        try:
+            cases = [case for group in groups for case in group.cases]
+            recorders = {name: _recorder(folder, cases, suite) for name, folder in folders.items()}
+            visitor = Visitor(suite.settings, random.Random(), lambda: 0.0)
+            for number in range(visits):
+                for group in groups:
+                    cores = measuring_cores(group.workload.cores)
+                    at = {
+                        name: VisitSide(worker, recorders[name], cores, cores) for name, worker in pairs.workers.items()
+                    }
+                    windows = visitor.visit(group, at, number, CASE_SECONDS)
+                    base, head = (times_by_case(windows[name]) for name in ("base", "head"))
+                    for name, statistic in STATISTICS.items():
+                        for case in base:
+                            logs[name].setdefault(case, []).append(statistic(head[case], base[case]))
+        finally:
+            pairs.close()
+            for folder in folders.values():
+                folder.close()
+    return logs
 
 
-def statistics(windows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The log-time of each case in each replicate, by statistic."""
-    visits = windows.groupby(["replicate", "case"])
-    group = visits.ngroup().to_numpy()
-    index = windows.assign(group=group).drop_duplicates("group").sort_values("group")
-    index = index[["replicate", "case", "implementation", *WORKLOAD_AXES]].reset_index(drop=True)
-    calls, quantiles = windows["calls"].to_numpy(), [row[~np.isnan(row)] for row in windows[list(POINTS)].to_numpy()]
-    tables = {
-        name: index.assign(log_seconds=np.log(pooled_quantiles(group, quantiles, calls, at)))
-        for name, at in QUANTILES.items()
-    }
-    means = (visits["seconds"].sum() / visits["calls"].sum()).to_numpy()
-    return tables | {"mean": index.assign(log_seconds=np.log(means))}
-
-
-def ratio_spread(logs: pd.DataFrame) -> float:
-    """Square root of the cases' median variance, over replicates, of the log-ratio to torch.nn."""
-    keys = ["replicate", *WORKLOAD_AXES]
-    reference = logs[logs["implementation"] == "torch.nn"].set_index(keys)["log_seconds"].rename("log_reference")
-    paired = logs[logs["implementation"] != "torch.nn"].join(reference, on=keys)
-    ratios = paired.assign(ratio=paired["log_seconds"] - paired["log_reference"])
-    return float(ratios.groupby("case")["ratio"].std().median())
+def _recorder(folder: RunFolder, cases: list[Case], suite: suites.Suite) -> Recorder:
+    folder.write_info(INFO)
+    known = {case.key: Measurement(case, "pending", "not timed yet", parity="not compared") for case in cases}
+    return Recorder(folder, cases, suite.file.parent, suite.settings, measurements=known)

@@ -92,7 +92,9 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
             "pair": both["replicate"].astype(int),
             "seconds": both["replicate"].map(dict(enumerate(seconds))),
             "case": both["case"].map(names),
-            "low": np.round(both["log_seconds_head"] - both["log_seconds"], 6),
+            "low": np.round(
+                log_ratios(*(np.array(both[f"log_quantiles{side}"].tolist()) for side in ("_head", ""))), 6
+            ),
             "mean": np.round(both["log_mean_head"] - both["log_mean"], 6),
         }
     )

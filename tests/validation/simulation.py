@@ -12,22 +12,16 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import (
-    LOW_QUANTILE,
-    estimate,
-    pooled_quantiles,
-    signed_rank_interval,
-    t_interval,
-)
+from rnnbench.analysis.estimate import estimate, signed_rank_interval, t_interval
+from rnnbench.analysis.replicate import log_ratio, pooled_times
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.turns.engine import Plan, equal_blocks, take_window
-from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.harness.turns.schedule import balanced_order, plan_turns
 
 RATIOS = (1.0, 1.02, 1.05, 1.5, 4.0)
 REPLICATES = (3, 4, 5, 6, 8, 12, 20)
 CALL_SECONDS = 5e-4
 PART_SECONDS = 2.5e-4  # noise strikes once in each part
-WINDOW_SECONDS = 0.01
+CASE_SECONDS = 0.04
 
 
 @dataclass
@@ -70,7 +64,7 @@ class Machine:
         self.seconds += seconds * factor
 
 
-def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int = 4) -> list[float]:
+def log_ratios(ratio: float, replicates: int, rng: random.Random, case_seconds: float = CASE_SECONDS) -> list[float]:
     """The log-ratio of each replicate of one run, for arms whose costs differ by `ratio`."""
     ratios = []
     for _ in range(replicates):
@@ -78,17 +72,14 @@ def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int =
         device = Cpu(now=machine)
         costs = {"base": CALL_SECONDS, "head": CALL_SECONDS * ratio}
         costs = {arm: cost * math.exp(rng.gauss(0, machine.process_spread)) for arm, cost in costs.items()}
-        plans = {arm: Plan(1, 1, cost) for arm, cost in costs.items()}
-        plans = equal_blocks(plans, WINDOW_SECONDS, Cpu.blocks)
-        points: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
-        for arm in balanced_order(list(costs), windows, rng):
-            reading = take_window(device, partial(machine.spend, costs[arm]), plans[arm])
-            points[arm].append(reading.quantiles)
-        times = [
-            pooled_quantiles(np.zeros(windows, int), points[arm], np.full(windows, plans[arm].calls), LOW_QUANTILE)[0]
-            for arm in ("base", "head")
-        ]
-        ratios.append(math.log(times[1] / times[0]))
+        plans = plan_turns(costs, case_seconds, Cpu.blocks)
+        blocks: dict[str, list[float]] = {arm: [] for arm in costs}
+        for arm in balanced_order(list(costs), plans["base"].turns, rng):
+            plan = plans[arm]
+            clocked = device.clock(partial(machine.spend, costs[arm]), plan.blocks, plan.calls, is_warm=plan.is_warm)
+            blocks[arm] += [seconds / plan.calls for seconds in clocked.batch_seconds]
+        base, head = (pooled_times([sorted(blocks[arm])], [1], [1.0]) for arm in ("base", "head"))
+        ratios.append(log_ratio(head, base))
     return ratios
 
 

@@ -168,12 +168,12 @@ def of_profiled(
 def is_fitting(run: RunTimes, profile: Profile) -> bool:
     """Whether the calls of a profile took about as long as those of its case in the run."""
     rows = run.replicates
-    return is_alike(profile, call_time(rows.loc[rows["case"] == profile.case, "low_seconds"]).value)
+    return is_alike(profile, call_time(rows.loc[rows["case"] == profile.case, "median_seconds"]).value)
 
 
 def at_the_speed_of(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
     """Return the profiles with the times of the run, so that no figure beside the run's contradicts them."""
-    rows = run.replicates.groupby("case", observed=True)["low_seconds"]
+    rows = run.replicates.groupby("case", observed=True)["median_seconds"]
     seconds = {str(case): call_time(times).value for case, times in rows}
     return {
         case: rescaled(profile, seconds[case]) if profile.works and case in seconds else profile
@@ -187,7 +187,7 @@ def _shows_products(profile: Profile) -> bool:
 
 def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
     """One gap for each cell and workload of a run with both ends."""
-    times = run.replicates[["case", "implementation", "replicate", "low_seconds"]]
+    times = run.replicates[["case", "implementation", "replicate", "median_seconds"]]
     if times.empty:
         return []
     times = times.merge(run.cases[["case", "cell", *WORKLOAD_AXES]], on="case")
@@ -232,7 +232,7 @@ def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
 
 
 def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:
-    return dict(zip(rows["replicate"], rows["low_seconds"], strict=True))
+    return dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
 
 
 def _differences(times: TimesByReplicate, other: TimesByReplicate) -> dict[Any, float]:

@@ -17,7 +17,7 @@ def of_run(times: RunTimes) -> pd.DataFrame:
     rows = times.replicates
     ratios = reference_ratios(rows).set_index(["number", "replicate"])["log_ratio"]
     found = ratios.reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]])).to_numpy(dtype=float)
-    keyed = rows[["run", "case", "replicate"]].assign(seconds=rows["low_seconds"], ratio=np.exp(found))
+    keyed = rows[["run", "case", "replicate"]].assign(seconds=rows["median_seconds"], ratio=np.exp(found))
     return of_replicates(keyed)
 
 

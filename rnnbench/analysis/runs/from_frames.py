@@ -44,6 +44,7 @@ def run_times(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             **{name: _seconds(windows, name) for name in ("seconds", "host_seconds", "submit_seconds")},
             "started": windows["started"].to_numpy(dtype=float) if "started" in windows else np.zeros(len(windows)),
             "worker": pa.array(windows["worker"].astype(str), pa.string()),
+            "waits": windows["waits"].to_numpy(dtype=float) if "waits" in windows else np.ones(len(windows)),
             "quantiles": lists,
         }
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from rnnbench.analysis.replicate import MIDDLE
 from rnnbench.analysis.runs import lost_windows
 from rnnbench.analysis.runs.visits import NEEDED, VISIT_COLUMNS, reduce_windows
 from rnnbench.store.folder import last_lines, read_info
@@ -28,8 +29,9 @@ class RunTimes:
 
     cases: pd.DataFrame  # a row for each case, with the columns of `rnnbench.store.frames.cases`
     # The columns of `rnnbench.analysis.runs.visits`; `run`, `case`, `implementation` and the number of the `workload`;
-    # `log_seconds` and `log_mean`. Visits that were cut off are left out, since they are not balanced, and so are cases
-    # that are not measured: one that works twice and then fails has no time, though its windows are kept.
+    # `median_seconds`, its logarithm `log_seconds`, and `log_mean`. Visits that were cut off are left out, since they
+    # are not balanced, and so are cases that are not measured: one that works twice and then fails has no time, though
+    # its windows are kept.
     replicates: pd.DataFrame
 
     @classmethod
@@ -39,7 +41,8 @@ class RunTimes:
         rows = visits.assign(workload=_workloads(cases)[number])
         for column in ("run", "case", "implementation"):
             rows[column] = repeated(category(cases[column]), number)
-        rows["log_seconds"] = np.log(rows["low_seconds"].to_numpy(dtype=float))
+        rows["log_seconds"] = [float(quantiles[MIDDLE]) for quantiles in rows["log_quantiles"]]
+        rows["median_seconds"] = np.exp(rows["log_seconds"].to_numpy(dtype=float))
         rows["log_mean"] = np.log((rows["seconds"] / rows["calls"]).to_numpy(dtype=float))
         return cls(cases, rows)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimates, from_logs
+from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.runs.derived import with_derived
 from rnnbench.analysis.runs.latency import with_latencies
 from rnnbench.analysis.runs.run_times import RunTimes
@@ -20,10 +21,10 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     """One row for each case of a run, or of several, in their order: what `rnnbench.summarize` returns."""
     cases, replicates = times.cases.reset_index(drop=True), times.replicates
     by_case = replicates.groupby("number")
-    counts = by_case[["windows", "calls", "seconds", "host_seconds", "submit_seconds"]].sum()
+    counts = by_case[["windows", "calls", "seconds", "host_seconds", "submit_seconds", "waits"]].sum()
     counts["replicates"] = by_case.size()
     waits_for_each_call = cases["caches"].eq("cold") | cases["task"].eq("streaming")
-    waits = counts["calls"].where(waits_for_each_call.reindex(counts.index), counts["windows"])
+    waits = counts["calls"].where(waits_for_each_call.reindex(counts.index), counts.pop("waits"))
     counts["launch_bound"] = launch_bound(counts, waits)
     counts["submit_share"] = counts.pop("submit_seconds") / counts.pop("host_seconds")
     counts["mean_seconds"] = counts.pop("seconds") / counts["calls"]
@@ -61,7 +62,7 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
     `replicates`: those of `RunTimes`. Cases whose group has no reference are left out.
     """
     visit = ["workload", "replicate"]
-    reference = replicates[replicates["implementation"].isin(REFERENCES)][[*visit, "log_seconds", "log_mean"]]
+    reference = replicates[replicates["implementation"].isin(REFERENCES)][[*visit, "log_quantiles", "log_mean"]]
     return _paired(replicates, reference)
 
 
@@ -74,13 +75,14 @@ def fastest_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
     means = replicates[several].groupby(["workload", "number"])["log_seconds"].mean()
     fastest = {number for _, number in means.groupby("workload").idxmin()}
     visit = ["workload", "replicate"]
-    basis = replicates[replicates["number"].isin(fastest)][[*visit, "log_seconds", "log_mean"]]
+    basis = replicates[replicates["number"].isin(fastest)][[*visit, "log_quantiles", "log_mean"]]
     return _paired(replicates, basis)
 
 
 def _paired(replicates: pd.DataFrame, basis: pd.DataFrame) -> pd.DataFrame:
     paired = replicates.merge(basis, on=["workload", "replicate"], suffixes=("", "_reference"))
-    paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
+    own, other = (list(paired[f"log_quantiles{side}"]) for side in ("", "_reference"))
+    paired["log_ratio"] = log_ratios(np.array(own), np.array(other)) if own else np.empty(0)
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
     return paired
 

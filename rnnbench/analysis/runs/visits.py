@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_points
+from rnnbench.analysis.replicate import LEVELS, log_quantiles, log_ratios
 from rnnbench.store.frames.window_tables import WindowPart, empty_table
 
 VISIT_COLUMNS = (
     "number", "replicate", "worker", "turns", "started", "windows", "calls", "seconds", "host_seconds",
-    "submit_seconds", "low_seconds", "self_log_ratio", "steps",
+    "submit_seconds", "waits", "log_quantiles", "self_log_ratio", "steps",
 )  # fmt: skip
 MAX_CALLS = float(np.nextafter(2.0**63, 0))  # a count that a file of somebody else may hold, and an integer too
-NEEDED = ("started", "calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
+NEEDED = ("started", "calls", "seconds", "host_seconds", "submit_seconds", "waits", "quantiles")  # columns of windows
 
 
 def reduce_windows(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> pd.DataFrame:
@@ -31,9 +31,9 @@ def reduce_windows(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarr
 
     - `number` (the row of the case), `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
     - `started`, when the first of the windows began, in seconds since the run did;
-    - `windows`, and the sums of their `calls`, `seconds`, `host_seconds` and `submit_seconds`;
-    - `low_seconds`: the pooled 10% quantile of the seconds of all calls;
-    - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two arms
+    - `windows`, and the sums of their `calls`, `seconds`, `host_seconds`, `submit_seconds` and `waits`;
+    - `log_quantiles`: 49 quantiles of the logarithms of the seconds of all calls, as an array;
+    - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two cases
       would take turns; NaN for a single window;
     - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
     """
@@ -62,8 +62,9 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
     # ABBA: the first of a pair of turns goes to one arm, in the next pair to the other, and so on over replicates.
     turn = places(group, windows["order"].to_numpy())
     sides, of_side = np.unique(2 * group + (turn % 2 + turn // 2 + replicate) % 2, return_inverse=True)
-    halves = np.full((len(firsts), 2), np.nan)
-    halves[sides // 2, sides % 2] = np.log(pooled_points(of_side, sizes, points, calls, LOW_QUANTILE))
+    halves = np.full((len(firsts), 2, len(LEVELS)), np.nan)
+    halves[sides // 2, sides % 2] = log_quantiles(of_side, sizes, points, calls)
+    waits = np.nan_to_num(windows["waits"].to_numpy().astype(float), nan=1.0)  # older
     return pd.DataFrame(
         {
             "number": number[firsts],
@@ -74,8 +75,9 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
             "windows": np.bincount(group, minlength=len(firsts)),
             "calls": np.minimum(np.bincount(group, calls, minlength=len(firsts)), MAX_CALLS).astype(np.int64),
             **{name: np.bincount(group, values, minlength=len(firsts)) for name, values in sums.items()},
-            "low_seconds": pooled_points(group, sizes, points, calls, LOW_QUANTILE),
-            "self_log_ratio": halves[:, 1] - halves[:, 0],
+            "waits": np.bincount(group, waits, minlength=len(firsts)),
+            "log_quantiles": list(log_quantiles(group, sizes, points, calls)),
+            "self_log_ratio": log_ratios(halves[:, 1], halves[:, 0]),
             "steps": _steps(group, firsts, sizes, points, is_stream[number[firsts]]),
         }
     )

@@ -45,7 +45,6 @@ from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
-from rnnbench.suites import margins
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
 GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
@@ -83,7 +82,7 @@ def check(
     trial = Trial(allowed)
 
     def warn(pairs: WorkerPairs, number: int) -> None:
-        if warning := too_short(pairs, head.suite.settings, number, MIN_PAIRS, budget_seconds):
+        if warning := too_short(pairs, number, MIN_PAIRS, budget_seconds):
             on_warning(warning)
 
     with observed(
@@ -144,8 +143,7 @@ def observed(
             infos = {side.name: _info(side, head.suite.settings, hellos[side.name], command) for side in (base, head)}
             before = observed_before(folder.parent, infos["base"])
             runs = {name: stack.enter_context(_run(folder / name, info, pairs)) for name, info in infos.items()}
-            allowed = margins(head.suite.content.check, cases)
-            runner = start_runner(pairs, runs, cases, head.suite.settings, allowed)
+            runner = start_runner(pairs, runs, cases, head.suite.settings)
             runner.notes += _notes(hellos.values())
 
             def tell(done: int, total: int) -> None:
@@ -171,7 +169,7 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         suspects = with_cases(groups, lambda case: not runner.failed(case))
         for _ in range(GUARD_PAIRS):
             if suspects:
-                runner.replicate(suspects)
+                runner.replicate(suspects, 0.0)  # one of the shortest pairs
             suspects = with_cases(groups, lambda case: case.key in runner.same.cases and _looks_changed(runner, case))
         kept = {case.key for case in cases_of(suspects)}
         runner.same = replace(runner.same, cases=runner.same.cases - kept)
@@ -268,7 +266,7 @@ def measure(
     groups = with_cases(groups, lambda case: not runner.failed(case))
     trial.evidence |= {case.key: Evidence() for case in cases_of(groups)}
     while timed := worth_a_pair(runner, groups, budget_seconds - runner.seconds):
-        runner.replicate(timed, tell)
+        runner.replicate(timed, budget_seconds - runner.seconds, tell)
         groups = with_cases(groups, lambda case: not runner.failed(case))
         due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
         look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])

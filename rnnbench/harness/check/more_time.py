@@ -7,22 +7,20 @@ from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.more_replicates import MAX_TIMES, times_as_many
 from rnnbench.groups import with_cases
 from rnnbench.harness.check.looks import MIN_PAIRS
-from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.paired import MIN_CASE_SECONDS, PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.window_count import MIN_WINDOWS
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Group
-from rnnbench.suite_file import Settings
 from rnnbench.text import plural, rounded_up
 
 
-def too_short(pairs: WorkerPairs, settings: Settings, cases: int, min_pairs: int, budget_seconds: float) -> str:
+def too_short(pairs: WorkerPairs, cases: int, min_pairs: int, budget_seconds: float) -> str:
     """A warning if the budget can't be enough for the `min_pairs` pairs that a verdict needs; empty otherwise.
 
-    `pairs` has started its first pair. Only the start of the pairs and their windows are counted.
+    `pairs` has started its first pair. Only the start of the pairs and their turns are counted.
     """
-    windows = 2 * MIN_WINDOWS * settings.window_seconds * cases
-    least = pairs.seconds + (min_pairs - 1) * pairs.start_seconds + min_pairs * windows
+    turns = 2 * MIN_CASE_SECONDS * cases
+    least = pairs.seconds + (min_pairs - 1) * pairs.start_seconds + min_pairs * turns
     if budget_seconds >= least:
         return ""
     return (

@@ -8,16 +8,15 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
-from rnnbench.analysis.replicate import times_by_case
+from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.groups import cases_of
 from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
 from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
 from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
@@ -32,7 +31,11 @@ from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
-GUESSED_UNTIMED_SECONDS = 0.05  # of a case in a pair, before the first visit
+GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
+PAIRS_WANTED = 10  # in a budget: with fewer, nobody knows how much pairs differ
+# Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
+# cases, and in longer ones pairs differ more than turns do.
+MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class VisitCost:
     """Seconds that each case of a group took in its last visit."""
 
     untimed: float  # to prepare and to verify it on both sides
-    window: float  # for a window on both sides, with the call before each that is not clocked
+    timed: float  # for its turns on both sides
 
 
 @dataclass
 class Ratios:
     """Logarithms of the head's time over the base's, one from each replicate."""
 
-    low: list[float] = field(default_factory=list)  # of the low quantile of the calls
+    low: list[float] = field(default_factory=list)  # shifts between the logarithms of both sides' times
     mean: list[float] = field(default_factory=list)  # of their mean
 
 
@@ -60,14 +63,10 @@ class PairedRunner:
         folders: Mapping[str, RunFolder],
         cases: Sequence[Case],
         settings: Settings,
-        margins: Mapping[str, float],
         *,
         seed: int | None = None,
     ) -> None:
-        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on.
-
-        `margins`: how much slower is too slow, by each case's key.
-        """
+        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on."""
         self._pairs = pairs
         self._rng = random.Random(seed)
         self._visitor = Visitor(settings, self._rng, lambda: pairs.seconds)
@@ -76,9 +75,7 @@ class PairedRunner:
             for name, side in pairs.sides.items()
         }
         self._settings = settings
-        self._margins = margins
         self._costs: dict[Workload, VisitCost] = {}
-        self._variances = WindowVariances()
         self.same = SameCode()
         self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
         self.log_ratios: dict[str, Ratios] = {}
@@ -201,17 +198,20 @@ class PairedRunner:
                 self._recorders[name].add_instructions(case, by_case[case.key])
         return counted
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
-        """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each.
+    def replicate(
+        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
+    ) -> None:
+        """Let a fresh pair visit every group once, in a share of the seconds that are `left` of the budget.
 
-        Raises UserError if a side has used files of the other one since, for example by an import in a late call.
+        `on_visit` gets the number of finished visits before each. Raises UserError if a side has used files of the
+        other one since, for example by an import in a late call.
         """
         if not self._pairs.workers:
             self._pairs.start()
-        windows = self._window_count(groups)
+        case_seconds = self._case_seconds(groups, left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            while not self._visit(group, windows):
+            while not self._visit(group, case_seconds):
                 self._pairs.close()
                 self._pairs.start()
         self._pairs.end_replicate()
@@ -219,21 +219,17 @@ class PairedRunner:
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
-        windows, visits = self._window_count(groups), 0.0
-        for group in groups:
-            if (cost := self._costs.get(group.workload)) is not None:
-                visits += (cost.untimed + cost.window * windows) * len(group.cases)
+        known = ((group, self._costs[group.workload]) for group in groups if group.workload in self._costs)
+        visits = sum((cost.untimed + cost.timed) * len(group.cases) for group, cost in known)
         return (0.0 if self._pairs.workers else self._pairs.start_seconds) + visits
 
-    def _window_count(self, groups: Sequence[Group]) -> int:
-        """The windows of each case in the next pair."""
-        cases = [case.key for case in cases_of(groups)]
+    def _case_seconds(self, groups: Sequence[Group], left: float) -> float:
+        """Seconds for all turns of a case on one side in the next pair."""
+        cases = sum(len(group.cases) for group in groups)
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
         untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
-        window = fmean(cost.window for cost in known) if known else 4 * self._settings.window_seconds
-        started = self._pairs.start_seconds / max(1, len(cases))
-        margin = median(self._margins[case] for case in cases) if cases else 0.0
-        return window_count(self._variances.spread(cases), margin, started + untimed, window)
+        pair = left / max(1, PAIRS_WANTED - self.replicates) - self._pairs.start_seconds
+        return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, (pair / cases - untimed) / len(self._pairs.sides)))
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""
@@ -264,11 +260,11 @@ class PairedRunner:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
-    def _visit(self, group: Group, count: int) -> bool:
+    def _visit(self, group: Group, case_seconds: float) -> bool:
         """Measure a group once; returns False if a fresh pair must repeat it."""
         sides, began = self._sides(group.workload), self._pairs.now()
         try:
-            windows = self._visitor.visit(group, sides, self.replicates, count)
+            windows = self._visitor.visit(group, sides, self.replicates, case_seconds)
         except CaseLost as lost:
             self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
             return False
@@ -292,18 +288,14 @@ class PairedRunner:
 
     def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:
         """Add a complete visit's log-ratios."""
-        self._variances.add(windows)
         base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
         for case in base:
             ratios = self.log_ratios.setdefault(case, Ratios())
-            ratios.low.append(math.log(head[case].low / base[case].low))
+            ratios.low.append(log_ratio(head[case], base[case]))
             ratios.mean.append(math.log(head[case].mean / base[case].mean))
 
 
 def _visit_cost(windows: Mapping[str, Sequence[Window]], seconds: float, cases: int) -> VisitCost:
-    """What a visit of so many seconds cost for each case, from when its windows were started."""
-    starts = sorted(window.started for own in windows.values() for window in own)
-    if len(starts) < 2:
-        return VisitCost(seconds / cases, 0.0)
-    each = (starts[-1] - starts[0]) / (len(starts) - 1)
-    return VisitCost(max(0.0, seconds - each * len(starts)) / cases, each * len(windows))
+    """What a visit of so many seconds cost for each case."""
+    timed = sum(window.host_seconds for own in windows.values() for window in own)
+    return VisitCost(max(0.0, seconds - timed) / cases, timed / cases)

@@ -1,8 +1,10 @@
 """Pairs of workers, one of each side, that share a hash seed and the layout of their memory."""
 
+import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rnnbench.errors import UserError
@@ -58,9 +60,10 @@ class WorkerPairs:
         layout = self.draw_layout()
         workers: dict[str, WorkerProcess] = {}
         self.workers = workers  # from now on `close` ends those that have started, even if one can't be
-        for side in self.sides.values():
-            workers[side.name] = self.start_one(name, side, layout)
-        hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
+        with _tokens(len(self.sides)) as tokens:
+            for side, token in zip(self.sides.values(), tokens, strict=True):
+                workers[side.name] = self.start_one(name, side, layout, token=token)
+            hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
         self.start_seconds = self.now() - started
         return hellos
 
@@ -93,3 +96,17 @@ class WorkerPairs:
             return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
         except UserError as error:
             raise UserError(side.in_words(str(error))) from None
+
+
+@contextmanager
+def _tokens(workers: int) -> Iterator[list[tuple[int, int]]]:
+    """For each worker of a ring, the end of a pipe from the one before it, and the start of the pipe to the next one.
+
+    Only the workers that start in the context keep them open.
+    """
+    pipes = [os.pipe() for _ in range(workers)]
+    try:
+        yield [(pipes[number][0], pipes[(number + 1) % workers][1]) for number in range(workers)]
+    finally:
+        for end in (end for pipe in pipes for end in pipe):
+            os.close(end)

@@ -5,10 +5,11 @@ from typing import Any, cast
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request
+from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, VisitReply
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite_file import Settings
 
+SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
 PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"
 
@@ -39,6 +40,8 @@ def ask(worker: WorkerProcess, request: Request[Reply], settings: Settings) -> R
 
 def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
     """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
+    if request.reply is VisitReply:
+        return settings.deadline_seconds + SLOW_VISIT * float(request.content["seconds"])
     if request.implementation in COMPILED:
         return max(settings.deadline_seconds, settings.compile_deadline_seconds)
     if request.reply is CountReply:

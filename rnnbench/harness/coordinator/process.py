@@ -6,8 +6,10 @@ import json
 import os
 import selectors
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ START_SECONDS = 120.0  # importing torch from a cold disk
 MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
 PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this process was stopped
+MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # torch.compile would start processes of its own, which would not end with the compiling.
@@ -82,6 +85,7 @@ class WorkerProcess:
         folder: Path | None = None,
         first: Mapping[str, Any] | None = None,
         *,
+        token: tuple[int, int] | None = None,
         under: Sequence[str] = (),
         start_seconds: float = START_SECONDS,
         now: Callable[[], float] = time.monotonic,
@@ -94,20 +98,21 @@ class WorkerProcess:
         `variables` are added to the environment. `folder`: where it stands, by default the current folder. `first`:
         a request that is part of the start; if it kills the worker, another one starts without it. `under`: the start
         of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker is
-        ready. Raises UserError if the system starts no process.
+        ready. `token`: the ends of two pipes, through which the worker of another side hands over and gets back the
+        token of a visit. Raises UserError if the system starts no process.
         """
         self.name = name
         self._start_seconds = start_seconds
         self.paused_seconds = 0.0  # during the last request, in which this process was stopped
-        self.waited_seconds = 0.0  # for the reply to the last request, without pauses
         self._now = now
         self._stopped = False
         self._requests = 0
-        options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
-        started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
+        self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
+        self._paths = [str(path) for path in paths or (PACKAGE_PARENT,)]
+        self._options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
         # Without -P, the folder of the file that is run would come first on the import path.
-        self._command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
+        self._command = [*under, python, "-P", str(STARTER)]
         self._environment = os.environ | COMPILE_ALONE | FULL_PRECISION | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._folder = folder
@@ -115,19 +120,24 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        self._unread = b""
+        self._unread, self._turn = b"", -1
+        self._marks = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the worker
+        self._marks.write(MARK.pack(-1))
         try:
             self._output = WorkerOutput()
             self._process = self._started()
         except OSError as fault:  # not of the run's folder: no process, memory or open file is left
+            self._marks.close()
             why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
             raise UserError(f"no worker can start: {why}") from None
 
     def _started(self) -> "subprocess.Popen[bytes]":
+        relay = {"marks": self._marks.fileno(), **self._token}
+        started_with = {"paths": self._paths, "options": self._options | {"relay": relay}}
         try:
             with self._addresses():
                 return subprocess.Popen(
-                    self._command,
+                    [*self._command, json.dumps(started_with)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._output.fileno(),
@@ -135,10 +145,18 @@ class WorkerProcess:
                     cwd=self._folder,
                     start_new_session=True,  # the coordinator handles Ctrl-C
                     bufsize=0,
+                    pass_fds=tuple(relay.values()),
                 )
         except OSError:
             self._output.close()
             raise
+
+    @property
+    def turn(self) -> int | None:
+        """The number of the case that the worker is calling in a visit, or was when it failed; None between turns."""
+        if not self._marks.closed:
+            [self._turn] = MARK.unpack(os.pread(self._marks.fileno(), MARK.size, 0))
+        return None if self._turn < 0 else self._turn
 
     @property
     def pid(self) -> int:
@@ -217,7 +235,6 @@ class WorkerProcess:
                     raise WorkerLost(f"no answer within {seconds:g} s")
                 else:
                     self._output.cut()
-        self.waited_seconds = waited
         line, _, self._unread = self._unread.partition(b"\n")
         self._output.cut()
         try:
@@ -233,7 +250,7 @@ class WorkerProcess:
         """The exit in words, with the last line that the worker wrote to its standard error."""
         ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
         code, last = self._process.returncode, self._output.last_line()[:300]
-        self._output.close()
+        self._close_files()
         if not ended_itself and not self._stopped:
             return "the worker closed its streams without ending"
         if code < 0:
@@ -250,7 +267,12 @@ class WorkerProcess:
         """End the worker and every process that it started, whatever they are doing."""
         self._stopped = True
         self._end(grace_seconds=0.0)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self._turn = -1 if self.turn is None else self.turn
         self._output.close()
+        self._marks.close()
 
     def _end(self, grace_seconds: float) -> bool:
         """End the worker; returns whether it ended by itself within `grace_seconds`."""

@@ -1,13 +1,13 @@
 """Ask a worker to prepare, time or verify a case, and keep the reply in a run's folder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rnnbench.harness.coordinator.asking import ask
-from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.protocol import (
     Building,
     FailedReply,
@@ -15,11 +15,8 @@ from rnnbench.harness.protocol import (
     Reply,
     Request,
     UsedFiles,
-    WindowReply,
-    window,
+    VisitReply,
 )
-from rnnbench.harness.turns.engine import Plan, plan_fields
-from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
@@ -27,8 +24,6 @@ from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
-# The fields of a worker's window that are kept; a reply may hold others, which must not replace the coordinator's own.
-WINDOW_FIELDS = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
 MAX_PAUSED_VISITS = 10  # repeated visits in a run; a machine that stops more often is measured as it is
 
 
@@ -37,12 +32,11 @@ class VisitCut(Exception):
 
 
 @dataclass(frozen=True)
-class WindowPlace:
-    """Where a window stands among the others; the fields are those of `Window`."""
+class CallSeconds:
+    """The seconds of a case's call."""
 
-    replicate: int
-    order: int
-    turns: int
+    least: float  # that it took so far
+    wall: float  # with the flush of the caches that comes before each call of a cold case
 
 
 class Recorder:
@@ -114,61 +108,60 @@ class Recorder:
         else:
             self.add_metrics(case, {"instructions": counted.total}, {})
 
-    def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
-        """Prepare a case, and calibrate it unless a plan is given; None if it is skipped. Raises VisitCut."""
-        fields = plan_fields(plan) if plan else None
-        request = self.building.prepare(case, self._settings.window_seconds, fields)
+    def prepare(self, worker: WorkerProcess, case: Case, known: CallSeconds | None) -> CallSeconds | None:
+        """Prepare a case, and calibrate it unless the seconds of its call are known; None if it is skipped.
+
+        Raises VisitCut.
+        """
+        request = self.building.prepare(case, self._settings.window_seconds, known.least if known else None)
         reply = self.ask(worker, request)
         self._cut_if_paused(worker)
         if not reply["ok"]:
             self._note_fault(case, reply)
             return None
-        known = self.measurements[case.key]
-        if known.status == "pending":
-            self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
-        return Plan(**reply["plan"])
+        measurement = self.measurements[case.key]
+        if measurement.status == "pending":
+            self._record(replace(measurement, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
+        return CallSeconds(reply["call_seconds"], reply["wall_seconds"])
 
-    def window(
-        self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float, *, is_warm: bool
-    ) -> Window:
-        """Time a window. Raises VisitCut.
+    def visit(
+        self,
+        worker: WorkerProcess,
+        cases: Sequence[Case],
+        request: Request[VisitReply],
+        replicate: int,
+        started: float,
+    ) -> list[Window]:
+        """Let a worker take its turns of a visit; returns two windows of each case. Raises VisitCut and WorkerLost.
 
-        `started`: seconds since the run began; `is_warm`: the worker's last window was of this case, and nothing was
-        timed since.
+        `started`: seconds since the run began.
         """
-        reply = self.ask(worker, window(case, plan_fields(plan), is_warm=is_warm))
+        reply = self.ask(worker, request)
+        self._cut_if_paused(worker)
         if not reply["ok"]:
-            self._cut_if_paused(worker)
-            self._note_fault(case, reply)
+            self._note_fault(cases[worker.turn or 0], reply)
             raise VisitCut
-        line = {
-            "case": case.key,
-            **asdict(place),
-            "worker": worker.name,
-            "started": started,
-            **{name: reply.get(name) for name in WINDOW_FIELDS},
-        }
-        if fault := window_fault(line):
-            self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
-            raise VisitCut
-        if reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
-            self._cut_if_paused(worker)
-        if reply.get("printed"):
-            self._printing[case.key] = None
-        return Window.from_json(line)
+        windows = []
+        by_key = {case.key: case for case in cases}
+        for order, taken in enumerate(reply["windows"]):
+            place = {"replicate": replicate, "order": order, "turns": len(reply["windows"])}
+            line = {**taken, **place, "worker": worker.name, "started": started}
+            printed, case = line.pop("printed", False), by_key[line["case"]]
+            if fault := window_fault(line):
+                self.drop(case, "failed", f"the worker's times can't be used: {fault}", "running")
+                raise VisitCut
+            if printed:
+                self._printing[case.key] = None
+            windows.append(Window.from_json(line))
+        return windows
 
-    def keep(self, window: Window) -> None:
-        """Keep a window in the folder."""
-        self._folder.add_window(window)
+    def keep(self, windows: Iterable[Window]) -> None:
+        """Keep the windows of a visit in the folder."""
+        for window in windows:
+            self._folder.add_window(window)
 
-    def verify(self, worker: WorkerProcess, case: Case, waits: Sequence[Wait]) -> None:
-        """Let the worker compare a case that it has timed with its reference again. Raises VisitCut.
-
-        `waits`: for the case's windows of the visit.
-        """
-        if fault := clock_fault(waits):
-            self.drop(case, "failed", fault, "running")
-            raise VisitCut
+    def verify(self, worker: WorkerProcess, case: Case) -> None:
+        """Let the worker compare a case that it has timed with its reference again. Raises VisitCut."""
         reply = self.ask(worker, self.building.verify(case, repeats=case.key not in self._repeated))
         if not reply["ok"]:
             self._cut_if_paused(worker)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.replicate import log_seconds
+from rnnbench.analysis.replicate import times_by_case
 from rnnbench.groups import cases_of
 from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
@@ -91,7 +91,7 @@ class Runner:
         self._planner = Planner(groups, settings)
         self._planner.add_start(start.worker_seconds)
         for visit in state.visits:
-            self._planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+            self._planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
             self._visitor.remember(visit.windows)
         self._worker: WorkerProcess | None = None
         self._workers: list[str] = []  # of the replicate
@@ -171,9 +171,8 @@ class Runner:
             while (windows := self._visit(group)) is None:
                 self._close()
                 self._start()
-            halves = windows[: len(windows) // 2], windows[len(windows) // 2 :]
-            took = self._now() - started
-            self._planner.add_visit(group, took, log_seconds(windows), [log_seconds(half) for half in halves])
+            halves = times_by_case(windows[::2]), times_by_case(windows[1::2])
+            self._planner.add_visit(group, self._now() - started, times_by_case(windows), halves)
             self._done += 1
             self._sample("visit", group.workload.device)
         self._measure_ceilings_again()
@@ -194,7 +193,8 @@ class Runner:
         cores = measuring_cores(group.workload.cores)
         sides = {SIDE: VisitSide(self._worker, self._recorder, cores, cores)}
         try:
-            return self._visitor.visit(group, sides, self.replicates, self.settings.windows)[SIDE]
+            case_seconds = self.settings.windows * self.settings.window_seconds
+            return self._visitor.visit(group, sides, self.replicates, case_seconds)[SIDE]
         except CaseLost as lost:
             self.notes.append(self._recorder.drop_lost(lost.case, lost.reason))
         except VisitCut:

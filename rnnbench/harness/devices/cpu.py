@@ -24,7 +24,7 @@ class Cpu:
 
     product_sizes: tuple[int, ...] = (256, 512, 1024)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
-    blocks = Blocks(shortest_call=20e-6, seconds=100e-6)  # reading the clock takes some 50 ns
+    blocks = Blocks(shortest_call=20e-6, seconds=100e-6, turn_seconds=1.5e-3)  # reading the clock takes some 50 ns
     is_shared = True
     runs_host_code = True
 

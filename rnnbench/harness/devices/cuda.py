@@ -28,7 +28,7 @@ class Cuda:
     product_sizes: tuple[int, ...] = (2048, 4096, 8192)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 25, 26, 28, 30))
     # Events have steps of 0.5 us. Rounded to whole calls, a block takes at least two thirds of `seconds`: 200 us.
-    blocks = Blocks(shortest_call=200e-6, seconds=300e-6)
+    blocks = Blocks(shortest_call=200e-6, seconds=300e-6, turn_seconds=0.01)
     is_shared = False  # each case may need all of its memory
     runs_host_code = False
 

@@ -23,3 +23,4 @@ class Blocks:
 
     shortest_call: float  # seconds; a shorter call is not timed alone
     seconds: float  # how long such calls take together
+    turn_seconds: float  # of a case in a visit: short, since a shared machine changes its speed every tenth of a second

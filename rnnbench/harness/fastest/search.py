@@ -19,7 +19,7 @@ from rnnbench.adapt.kinds import Kind, RunModule, run_module, why_only_as_given
 from rnnbench.adapt.layers import BatchFirst, reads_batch_first
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
-from rnnbench.analysis.replicate import Times
+from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
@@ -450,8 +450,8 @@ def _is_sure(times: Mapping[str, list[Times]], left: list[str]) -> bool:
 
 def _log_ratio(own: list[Times], others: list[Times], confidence: float = 0.95) -> Estimate:
     """The logarithm of the ratio of two ways' times, in the rounds that both were in: the first ones."""
-    return estimate([math.log(mine.low / other.low) for mine, other in zip(own, others, strict=False)], confidence)
+    return estimate(list(map(log_ratio, own, others)), confidence)
 
 
 def _seconds(taken: list[Times]) -> float:
-    return median(times.low for times in taken)
+    return median(times.median for times in taken)

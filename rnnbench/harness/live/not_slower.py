@@ -8,6 +8,7 @@ from statistics import median
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.not_slower import FIRST_LOOK, Answer, Question
+from rnnbench.analysis.replicate import log_ratio
 from rnnbench.harness import devices
 from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import compared_again
@@ -89,7 +90,7 @@ def not_slower(
         factor=factor,
         ratio=question.low,
         mean_ratio=question.mean,
-        seconds={name: _middle([times.low for times in of_rounds]) for name, of_rounds in rounds.times.items()},
+        seconds={name: _middle([times.median for times in of_rounds]) for name, of_rounds in rounds.times.items()},
         rounds=len(rounds.times[MINE]),
         calls=rounds.calls,
         took_seconds=took,
@@ -129,7 +130,7 @@ def ask(
 
 def _look(question: Question, rounds: LiveRounds) -> None:
     pairs = list(zip(rounds.times[MINE], rounds.times[THAN], strict=True))
-    low = [math.log(mine.low / than.low) for mine, than in pairs]
+    low = [log_ratio(mine, than) for mine, than in pairs]
     question.look(low, [math.log(mine.mean / than.mean) for mine, than in pairs])
 
 

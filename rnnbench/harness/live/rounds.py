@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from rnnbench.analysis.growth import growing
 from rnnbench.analysis.neighbours import widening
-from rnnbench.analysis.replicate import Times, pooled_times
+from rnnbench.analysis.replicate import Times, log_ratio, pooled_times
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.put_back import undisturbed
-from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.needed import TimeNeeded
@@ -68,7 +65,6 @@ class LiveRounds:
         self._on_overrun = on_overrun
         self._now = now
         self._rng = random.Random(seed)
-        self._clocks = Clocks()
         self._record = GroupRecord()
         self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
         self._turns: dict[str, list[float]] = {arm: [] for arm in arms}  # seconds per call
@@ -166,8 +162,8 @@ class LiveRounds:
         self._calls += self._windows * min(plan.calls for plan in self._plans.values())
         shortest = {arm: min(reading.quantiles[0] for reading in taken) for arm, taken in readings.items()}
         self._make_blocks_equal({arm: refreshed(plan, shortest[arm]) for arm, plan in self._plans.items()})
-        logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
-        ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
+        reference = pooled[self._reference]
+        ratios = {arm: log_ratio(times, reference) for arm, times in pooled.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)
         estimate_spreads([self._record])
         self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
@@ -178,8 +174,6 @@ class LiveRounds:
         """The arm's call, in its autograd mode without interruptions by Python; everything is restored at the end."""
         with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
-            if fault := self._clocks.put_back():
-                raise RuntimeError(fault)
 
     def _cost(self) -> float:
         """Expected seconds of a round; at most one unclocked call is made in a window."""

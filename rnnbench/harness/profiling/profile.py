@@ -112,7 +112,7 @@ def _times(
         rounds = LiveRounds(
             subject.device, arms, next(iter(arms)), settings, deadline=deadline, on_progress=on_progress, now=now
         )
-        times |= {arm: tuple(each.low for each in of_arm) for arm, of_arm in rounds.run().times.items()}
+        times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in rounds.run().times.items()}
     return times
 
 

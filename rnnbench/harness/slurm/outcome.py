@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.replicate import log_seconds
+from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.coordinator.budget import wider_than_asked
 from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.harness.slurm.job import JOBS, first_machine, nodes
@@ -87,7 +87,7 @@ def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
         planner = Planner(state.groups, settings)
         planner.add_start(_between_visits(path, name, state))
         for visit in state.visits:
-            planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+            planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
         missed += sum(has_ratio(group, state.measurements) for group in planner.missed())
         groups += len(state.groups)
         if more := planner.time_needed():

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
-from rnnbench.harness.protocol import PlanFields
 from rnnbench.store.order_statistics import evenly_spaced
 
 MAX_CALLS = 1_000_000
@@ -37,11 +36,6 @@ class Plan:
         return self.batches * self.batch
 
 
-def plan_fields(plan: Plan) -> PlanFields:
-    """A plan in the form that requests use."""
-    return PlanFields(batches=plan.batches, batch=plan.batch, seconds=plan.seconds)
-
-
 @dataclass(frozen=True)
 class Reading:
     """The times of one window."""
@@ -63,8 +57,13 @@ def calibrate(
     if cold:
         return _calibrate_cold(device, call, window_seconds)
     per_call = _least_seconds(device, call, window_seconds)
+    return plan_window(per_call, window_seconds, device.blocks, single_calls=single_calls)
+
+
+def plan_window(per_call: float, window_seconds: float, blocks: Blocks, *, single_calls: bool = False) -> Plan:
+    """Plan a window of about `window_seconds` for calls of this length."""
     wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_CALLS
-    batch = 1 if single_calls else _batch(device.blocks, per_call)
+    batch = 1 if single_calls else _batch(blocks, per_call)
     batches = max(1, round(wanted / batch))
     return Plan(batches, batch, batches * batch * per_call)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
+from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.harness.turns.group_record import (
     MIN_FOR_PRECISION,
     GroupRecord,
@@ -58,20 +59,20 @@ class Planner:
         self,
         group: Group,
         seconds: float,
-        log_seconds: Mapping[str, float],
-        halves: Sequence[Mapping[str, float]] = (),
+        times: Mapping[str, Times],
+        halves: Sequence[Mapping[str, Times]] = (),
     ) -> None:
-        """Record a visit: its duration, and the log of each measured case's time, in all and in each half of it."""
+        """Record a visit: its duration, and the times of each measured case, in all and in each half of its turns."""
         record = self._records[group.workload]
         self._leave(group, record)
-        record.dead = not log_seconds
-        if record.basis not in log_seconds:
-            record.basis = _basis(group, log_seconds)
+        record.dead = not times
+        if record.basis not in times:
+            record.basis = _basis(group, times)
         basis = record.basis
-        ratios = {} if basis is None else {case: value - log_seconds[basis] for case, value in log_seconds.items()}
+        ratios = {} if basis is None else {case: log_ratio(own, times[basis]) for case, own in times.items()}
         record.add(seconds, ratios)
-        if basis is not None and all(half.keys() == log_seconds.keys() for half in halves):
-            of_halves = [[half[case] - half[basis] for case in log_seconds if case != basis] for half in halves]
+        if basis is not None and all(half.keys() == times.keys() for half in halves):
+            of_halves = [[log_ratio(half[case], half[basis]) for case in times if case != basis] for half in halves]
             self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
         self._enter(group, record)
         self._is_judged = False
@@ -226,11 +227,11 @@ def has_ratio(group: Group, measurements: Mapping[str, Measurement]) -> bool:
     return len(measured) > 1 and (group.workload.reference == "none" or any(case.is_reference for case in measured))
 
 
-def _basis(group: Group, log_seconds: Mapping[str, float]) -> str | None:
+def _basis(group: Group, times: Mapping[str, Times]) -> str | None:
     """The measured case to which the ratios of a group are: its reference, or the fastest where it has none.
 
     None if the reference was not measured, or nothing can be compared.
     """
     if group.workload.reference == "none":
-        return min(log_seconds, key=log_seconds.__getitem__) if len(log_seconds) > 1 else None
-    return next((case.key for case in group.cases if case.is_reference and case.key in log_seconds), None)
+        return min(times, key=lambda case: times[case].median) if len(times) > 1 else None
+    return next((case.key for case in group.cases if case.is_reference and case.key in times), None)

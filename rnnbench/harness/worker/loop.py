@@ -26,10 +26,11 @@ def _die_with_parent() -> None:
         OUT_OF_MEMORY.write_text("1000")
 
 
-def main(layout: int | None, current_folder: str | None) -> None:
+def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) -> None:
     """Answer requests until the input ends.
 
     `layout` is the seed of the memory layout. `current_folder`: a folder from which modules of a suite may be imported.
+    `relay` has the arguments of `Relay`.
     """
     _die_with_parent()
     streams = WorkerStreams()
@@ -42,10 +43,12 @@ def main(layout: int | None, current_folder: str | None) -> None:
     from rnnbench.harness.worker.hello import hello
     from rnnbench.harness.worker.imported import Opened
     from rnnbench.harness.worker.operations import Operations
+    from rnnbench.harness.worker.relay import Relay
     from rnnbench.harness.worker.user_modules import UserModules
 
     guard = CaseGuard(streams)
-    operations = Operations(draw, guard, UserModules(Path(current_folder) if current_folder else None), Opened())
+    modules = UserModules(Path(current_folder) if current_folder else None)
+    operations = Operations(draw, guard, modules, Opened(), Relay(**relay))
     worker = os.getpid()
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:

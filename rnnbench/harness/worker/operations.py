@@ -22,13 +22,13 @@ from rnnbench.harness.protocol import (
     ProfileReply,
     ReachReply,
 )
-from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import calibrate
 from rnnbench.harness.worker import ceilings, energy, failure, instructions, native
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.imported import Imported, Opened
 from rnnbench.harness.worker.reach import Tracer, reach
+from rnnbench.harness.worker.relay import Relay
 from rnnbench.harness.worker.timing import Timing
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
@@ -60,14 +60,14 @@ class Operations:
         guard: CaseGuard | None = None,
         modules: UserModules | None = None,
         opened: Opened | None = None,
+        relay: Relay | None = None,
     ) -> None:
         """`layout` draws where a case's memory begins; the others need a process that does nothing else."""
         self._guard = guard
         self._builder = Builder(modules)
-        self._timing = Timing(self._builder, layout, guard)
+        self._timing = Timing(self._builder, layout, guard, relay)
         self._imported = Imported()
         self._opened = opened
-        self._clocks = Clocks()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; an error of a case becomes a reply, too."""
@@ -110,7 +110,7 @@ class Operations:
             "count": self._count,
             "profile": self._profile,
             "prepare": self._timing.prepare,
-            "window": self._timing.window,
+            "visit": self._timing.visit,
             "verify": self._timing.verify,
             "release": self._timing.release,
         }
@@ -126,8 +126,6 @@ class Operations:
         self._builder.put_back()
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
-        if fault := self._clocks.put_back():
-            raise CellError(fault)
         return FineReply(ok=True)
 
     def _loads_in_children(self, request: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
-"""The cases of the current group in a worker: prepared, timed in windows, verified and released."""
+"""The cases of the current group in a worker: prepared, timed in turns, verified and released."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -11,18 +11,23 @@ from typing import Any
 import torch
 
 from rnnbench.harness import devices
+from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.protocol import FineReply, PrepareReply, WindowReply
-from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
+from rnnbench.harness.protocol import FineReply, PrepareReply, VisitReply
+from rnnbench.harness.turns.engine import calibrate, plan_window, warm_up
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import threads
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
+from rnnbench.harness.worker.relay import Relay
+from rnnbench.store.order_statistics import evenly_spaced
 from rnnbench.store.records import Case, Workload
 from rnnbench.workloads import loading
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 
+KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
@@ -34,7 +39,6 @@ class PreparedCase:
     device: devices.Device
     timed: TimedCall
     padding: torch.Tensor
-    numbers: Iterator[int] = field(default_factory=count)  # of its windows
 
     @property
     def case(self) -> Case:
@@ -45,11 +49,15 @@ class PreparedCase:
 class Timing:
     """Holds the prepared cases of the current group, and times them."""
 
-    def __init__(self, builder: Builder, layout: random.Random, guard: CaseGuard | None) -> None:
+    def __init__(
+        self, builder: Builder, layout: random.Random, guard: CaseGuard | None, relay: Relay | None = None
+    ) -> None:
         """`layout` draws where a case's memory begins; `guard` needs a process that does nothing else."""
         self._builder = builder
         self._layout = layout
         self._guard = guard
+        self._relay = relay or Relay()
+        self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
         self._references: dict[Workload, again.GroupReference] = {}  # built after the last window of a visit
 
@@ -59,48 +67,68 @@ class Timing:
         return [ready.case for ready in self._ready.values()]
 
     def prepare(self, request: dict[str, Any]) -> PrepareReply:
-        """Build a case, calibrate it unless a plan is given, and warm it up."""
+        """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
         # Allocates a random size before the case's own memory, so that its addresses differ from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
         built = self._builder.build(request)
         case = built.case
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
+        seconds, known = request["window_seconds"], request["call_seconds"]
+        is_cold, single_calls = case.workload.is_cold, case.workload.waits_for_each_call
         with timed.mode(), threads.none_left(case):
-            workload, seconds = case.workload, request["window_seconds"]
-            plan, single_calls = Plan(**request["plan"]) if request["plan"] else None, workload.waits_for_each_call
-            if plan is None:
-                plan = calibrate(device, timed.call, seconds, cold=workload.is_cold, single_calls=single_calls)
-            warmup_windows = warm_up(device, timed.call, plan, cold=workload.is_cold)
+            if known is None or is_cold:
+                plan = calibrate(device, timed.call, seconds, cold=is_cold, single_calls=single_calls)
+            else:
+                plan = plan_window(known, seconds, device.blocks, single_calls=single_calls)
+            warmup_windows = warm_up(device, timed.call, plan, cold=is_cold)
+            flushed = device.clock_cold(timed.call, 1) if is_cold else None
         kept = replace(built, reference=built.model) if isinstance(built, Built) else built
         self._ready[case.key] = PreparedCase(kept, device, timed, padding)
-        return PrepareReply(ok=True, plan=plan_fields(plan), warmup_windows=warmup_windows)
-
-    def window(self, request: dict[str, Any]) -> WindowReply:
-        """Time one window of a prepared case."""
-        ready, plan = self._ready[request["case"]], Plan(**request["plan"])
-        self._builder.restore_for(ready.case)
-        printed = self._printed_bytes()
-        # The cases of a group get equal inputs, so that they do equal work.
-        ready.timed.renew(f"window {next(ready.numbers)}")
-        cold, keeps_calls = ready.case.workload.is_cold, ready.case.workload.is_streamed
-        with ready.timed.mode(), threads.none_left(ready.case):
-            reading = take_window(
-                ready.device, ready.timed.call, plan, cold=cold, keeps_calls=keeps_calls, is_warm=request["is_warm"]
-            )
-        return WindowReply(
-            ok=True,
-            calls=plan.calls,
-            batch=plan.batch,
-            seconds=reading.seconds,
-            host_seconds=reading.host_seconds,
-            submit_seconds=reading.submit_seconds,
-            quantiles=list(reading.quantiles),
-            cores=allowed_cores(),
-            clock_mhz=ready.device.clock_mhz(),
-            device_uuid=ready.device.uuid(),
-            printed=self._printed_bytes() != printed,
+        call_seconds = plan.seconds / plan.calls
+        wall_seconds = call_seconds if flushed is None else max(call_seconds, flushed.host_seconds)
+        return PrepareReply(
+            ok=True, call_seconds=call_seconds, wall_seconds=wall_seconds, warmup_windows=warmup_windows
         )
+
+    def visit(self, request: dict[str, Any]) -> VisitReply:
+        """Take all turns of a visit; the worker of another side takes its own in between."""
+        ready = [self._ready[case] for case in request["cases"]]
+        plans = [Turns(**fields) for fields in request["plans"]]
+        side, sides = request["side"], [name for name, _ in request["order"]]
+        takes_turns = any(name != side for name in sides)
+        clocked: list[list[Clocked]] = [[] for _ in ready]
+        printing: set[int] = set()
+        number = next(self._visits)
+        self._builder.restore_for(ready[0].case)
+        for index, case in enumerate(ready):
+            self._relay.mark(index)
+            # The cases of a group get equal inputs, so that they do equal work.
+            case.timed.renew(f"visit {number}")
+        self._relay.mark(None)
+        if sides[0] != side:
+            self._relay.pass_on()  # this side is ready, too
+        for place, (name, index) in enumerate(request["order"]):
+            if name != side:
+                continue
+            if takes_turns and (place == 0 or sides[place - 1] != side):
+                self._relay.wait()
+            self._relay.mark(index)
+            printed = self._printed_bytes()
+            clocked[index].append(_take_turn(ready[index], plans[index]))
+            if self._printed_bytes() != printed:
+                printing.add(index)
+            self._relay.mark(None)
+            if place + 1 < len(sides) and sides[place + 1] != side:
+                self._relay.pass_on()
+        # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
+        windows = [
+            _window(case, plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half])
+            | {"case": case.case.key, "printed": index in printing}
+            for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
+            for half in range(2)
+        ]
+        return VisitReply(ok=True, windows=windows)
 
     def verify(self, request: dict[str, Any]) -> FineReply:
         """Compare a case with its reference once more, now that it has been timed."""
@@ -134,3 +162,29 @@ class Timing:
 
     def _printed_bytes(self) -> int:
         return 0 if self._guard is None else self._guard.printed_bytes()
+
+
+def _take_turn(ready: PreparedCase, plan: Turns) -> Clocked:
+    """Clock the calls of one turn."""
+    device, timed, workload = ready.device, ready.timed, ready.case.workload
+    with timed.mode(), threads.none_left(ready.case):
+        if workload.is_cold:
+            return device.clock_cold(timed.call, plan.blocks)
+        return device.clock(timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm)
+
+
+def _window(ready: PreparedCase, plan: Turns, turns: Sequence[Clocked]) -> dict[str, Any]:
+    """Half of a case's turns in a visit, with fields of `rnnbench.store.records.Window`."""
+    per_call = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
+    return {
+        "calls": len(turns) * plan.blocks * plan.calls,
+        "batch": plan.calls,
+        "waits": len(turns),
+        "seconds": sum(turn.seconds for turn in turns),
+        "host_seconds": sum(turn.host_seconds for turn in turns),
+        "submit_seconds": sum(turn.submit_seconds for turn in turns),
+        "quantiles": per_call if ready.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
+        "cores": allowed_cores(),
+        "clock_mhz": ready.device.clock_mhz(),
+        "device_uuid": ready.device.uuid(),
+    }

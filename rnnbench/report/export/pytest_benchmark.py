@@ -53,7 +53,7 @@ def render(run: ExportedRun) -> str:
 def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -> dict[str, Any]:
     param = say_all(axes, (row[axis] for axis in axes))
     values = {axis: plain(row[axis]) for axis in AXES}
-    rounds = [float(value) for value in replicates["low_seconds"]]
+    rounds = [float(value) for value in replicates["median_seconds"]]
     return {
         "group": workload(row),
         "name": f"{series_name(row['cell'], row['implementation'])}{f'[{param}]' if param else ''}",

@@ -83,7 +83,7 @@ class StoredRuns(FrameResult):
         rows = self._times.replicates
         has_reference = self._times.cases["reference"].ne("none").any()
         ratios = (reference_ratios if has_reference else fastest_ratios)(rows).set_index(["number", "replicate"])
-        frame = rows.assign(mean_seconds=rows["seconds"] / rows["calls"], seconds=rows["low_seconds"])
+        frame = rows.assign(mean_seconds=rows["seconds"] / rows["calls"], seconds=rows["median_seconds"])
         logs = ratios["log_ratio"].reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]]))
         frame["ratio"] = np.exp(logs.to_numpy(dtype=float))
         order = frame.sort_values(["number", "replicate"], kind="stable")

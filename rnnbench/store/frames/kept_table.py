@@ -18,7 +18,7 @@ from rnnbench.store.writing import replace
 
 NAME = "visits.parquet"
 MADE_FROM = b"rnnbench made this from"  # key of the metadata that says what
-FORMAT = 1  # of the table; another number makes older files be made again
+FORMAT = 2  # of the table; another number makes older files be made again
 MIN_BYTES = 32 << 20  # of windows: fewer are reduced in about a third of a second
 
 

@@ -16,7 +16,7 @@ QUANTILES = tuple(f"quantile_{index}" for index in range(MAX_KEPT))
 OF_CASES = ("run", "case", *AXES, "status")
 OF_WINDOWS = (
     "replicate", "worker", "order", "turns", "started", "calls", "batch", "seconds", "host_seconds", "submit_seconds",
-    *QUANTILES, "cores", "clock_mhz", "device_uuid",
+    "waits", *QUANTILES, "cores", "clock_mhz", "device_uuid",
 )  # fmt: skip
 WINDOW_COLUMNS = (*OF_CASES, *OF_WINDOWS)
 STEP_COLUMNS = ("run", "case", "replicate", "worker", "order", "step", "seconds")

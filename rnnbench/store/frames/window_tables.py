@@ -27,11 +27,11 @@ SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in
 TINY, HUGE = 1e-300, 1e300
 MIN_VALUES: dict[str, float] = {
     **{field.name: 0 for field in fields(Window) if TYPES.get(field.name) in (None, pa.float64())},
-    **dict.fromkeys(("turns", "calls", "batch"), 1),
+    **dict.fromkeys(("turns", "calls", "batch", "waits"), 1),
     **dict.fromkeys(("seconds", "host_seconds", "quantiles"), TINY),
     "cores": 0,
 }
-OPTIONAL = ("clock_mhz", "submit_seconds")
+OPTIONAL = ("clock_mhz", "submit_seconds", "waits")
 CHECKED = ("case", "replicate", "worker", "order", "turns")  # to see that a window is of this run, and no duplicate
 
 

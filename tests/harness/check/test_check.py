@@ -81,7 +81,9 @@ class FakeRunner:
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
+    def replicate(
+        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
+    ) -> None:
         on_visit(0)
         if self._fault and self.replicates == 2:
             raise self._fault
@@ -431,7 +433,9 @@ class ModesRunner:
         self.replicates, self.seconds = 0, 0.0
         self._rng, self._cases, self._slower, self._base_too = rng, cases, slower, base_too
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
+    def replicate(
+        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
+    ) -> None:
         for group in groups:
             size = group.workload.batch_size
             log = self._rng.normal(0, 0.006)

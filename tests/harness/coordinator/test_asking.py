@@ -6,12 +6,11 @@ import pytest
 
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import deadline_seconds
-from rnnbench.harness.protocol import Building, PlanFields, Request
+from rnnbench.harness.protocol import Building, Request
 from rnnbench.store.records import Implementation
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-
-PLAN = PlanFields(batches=1, batch=1, seconds=0.01)
+from tests.doubles.visits import TURNS
 
 
 def deadlines(implementation: Implementation, **settings: float) -> set[float]:
@@ -36,6 +35,8 @@ def test_a_case_that_compiles_never_has_less_time_than_others() -> None:
     assert deadlines("compiled", deadline_seconds=900.0) == {900.0}
 
 
-@pytest.mark.parametrize("request_", [protocol.window(small.case("gru", "compiled"), PLAN), protocol.release()])
+@pytest.mark.parametrize(
+    "request_", [protocol.visit([small.case("gru", "compiled")], [TURNS], [], "run", 0.0), protocol.release()]
+)
 def test_what_compiles_nothing_has_the_common_deadline(request_: Request[Any]) -> None:
     assert deadline_seconds(request_, Settings()) == 120.0

@@ -26,7 +26,7 @@ class Poisoned(OnMachine):
     """A worker that fails at a request for one case and at every later request."""
 
     reason = ILLEGAL
-    op = "window"
+    op = "turn"
     culprit: Case
     at_ceiling = False
 
@@ -41,6 +41,10 @@ class Poisoned(OnMachine):
             return {"ok": False, "status": "failed", "reason": self.reason}
         return super().request(message, deadline_seconds)
 
+    def _told(self, turn: dict[str, Any]) -> dict[str, Any] | None:
+        self.is_broken |= self.op == "turn" and turn["case"] == self.culprit.key
+        return {"ok": False, "status": "failed", "reason": self.reason} if self.is_broken else None
+
 
 def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str = ILLEGAL) -> Any:
     """The frame, the run and the culprit, on a machine on which one case breaks every process that runs it."""
@@ -53,7 +57,7 @@ def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str 
 
 
 @pytest.mark.parametrize("reason", REASONS)
-@pytest.mark.parametrize("op", ["observe", "prepare", "window"])
+@pytest.mark.parametrize("op", ["observe", "prepare", "turn"])
 def test_the_case_fails_alone_and_the_others_are_measured_by_other_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str
 ) -> None:
@@ -96,15 +100,15 @@ def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_re
 
 def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:
     gone = "torch finds no CUDA device or driver"
-    windows = 0
+    visits = 0
 
     class Vanishing(OnMachine):
         def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-            nonlocal windows
-            windows += message["op"] == "window"
-            if windows > 14 and message["op"] == "window":
+            nonlocal visits
+            visits += message["op"] == "visit"
+            if visits > 4 and message["op"] == "visit":
                 return {"ok": False, "status": "failed", "reason": "AcceleratorError: CUDA error: unknown error"}
-            if windows > 14 and message["op"] == "prepare":
+            if visits > 4 and message["op"] == "prepare":
                 return {"ok": False, "status": "skipped", "reason": gone}
             return super().request(message, deadline_seconds)
 

@@ -18,10 +18,12 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.worker_output import MAX_BYTES
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Building
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import loop as worker_module
 from rnnbench.store.records import Case
 from tests.doubles import repository
 from tests.doubles import workload as small
+from tests.doubles.visits import visit as one_visit
 
 CELL = """
 import ctypes, os, signal, subprocess, sys, time
@@ -56,15 +58,17 @@ def prepare(
 ) -> dict[str, Any]:
     (root / f"{name}.py").write_text(CELL.format(name=name, body=body))
     request = {"op": "prepare", "case": case_of(name).axes(), "root": str(root), "compiled_steps": 64}
-    return worker.request(request | {"window_seconds": 0.001, "plan": None}, deadline_seconds)
+    return worker.request(request | {"window_seconds": 0.001, "call_seconds": None}, deadline_seconds)
 
 
 def case_of(name: str) -> Case:
     return Case(f"{name}.py:{name}", "loop", small.workload(dtype="float32"))
 
 
-def window(worker: WorkerProcess, prepared: dict[str, Any], name: str = "Mine") -> dict[str, Any]:
-    return worker.request({"op": "window", "case": case_of(name).key, "plan": prepared["plan"], "is_warm": False}, 60)
+def visit(worker: WorkerProcess, name: str = "Mine") -> dict[str, Any]:
+    """Take two turns of a prepared case; returns its first window, or the reply if it failed."""
+    reply = worker.request(one_visit(case_of(name), turns=Turns(2, 1, 1, is_warm=False)), 60)
+    return reply["windows"][0] if reply["ok"] else reply
 
 
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
@@ -126,7 +130,7 @@ def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProc
     """.strip()
     prepared = prepare(worker, tmp_path, says_all_is_well, name="Other")
     assert prepared["ok"], prepared["reason"]
-    assert window(worker, prepared, "Other")["printed"]
+    assert visit(worker, "Other")["printed"]
 
 
 NAMED = "time.sleep(0.2)"  # until a started program has its own command line, shortly after `Popen` returns
@@ -177,11 +181,11 @@ def test_an_answer_to_another_request_is_none(tmp_path: Path) -> None:
 
 
 def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
-    quiet = prepare(worker, tmp_path, "pass", name="Quiet")
-    assert not window(worker, quiet, "Quiet")["printed"]
-    loud = prepare(worker, tmp_path, f"print('x' * {1 << 20})")
+    prepare(worker, tmp_path, "pass", name="Quiet")
+    assert not visit(worker, "Quiet")["printed"]
+    prepare(worker, tmp_path, f"print('x' * {1 << 20})")
     for _ in range(3):
-        assert window(worker, loud)["printed"]
+        assert visit(worker)["printed"]
         assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
 
 
@@ -228,7 +232,7 @@ def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
         worker.wait_ready()
         case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
         request = {"op": "prepare", "case": case.axes(), "root": "/", "compiled_steps": 64}
-        reply = worker.request(request | {"window_seconds": 0.001, "plan": None}, 60)
+        reply = worker.request(request | {"window_seconds": 0.001, "call_seconds": None}, 60)
         assert reply["ok"], reply["reason"]
     finally:
         worker.close()
@@ -344,7 +348,8 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, c
     try:
         process.wait_ready()
         prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None).content, 60)
-        assert window(process, prepared)["ok"], prepared
+        assert prepared["ok"], prepared
+        assert visit(process)["calls"] == 1
         assert (tmp_path / "Mine.py.seen").read_text() == seen
     finally:
         process.close()

@@ -57,7 +57,7 @@ def at(case: Case, op: str, count: int = 1) -> Fault:
     requests: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
-        if message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
+        if message["op"] == op and message["case"] == (case.key if op == "turn" else case.axes()):
             requests[op] += 1
             if requests[op] == count:
                 raise WorkerLost("the worker was killed by SIGSEGV")
@@ -67,7 +67,7 @@ def at(case: Case, op: str, count: int = 1) -> Fault:
 
 def test_every_case_gets_its_windows_in_every_replicate_and_each_replicate_a_worker_of_its_own(tmp_path: Path) -> None:
     frame, runner, workers, _ = measure(tmp_path)
-    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+    assert set(frame.groupby(["case", "replicate"]).size()) == {2}  # each half of the turns
     assert frame["case"].nunique() == 6
     assert frame.groupby("replicate")["worker"].nunique().tolist() == [1, 1, 1]
     assert frame["worker"].nunique() == len(timing(workers)) == 3
@@ -75,17 +75,13 @@ def test_every_case_gets_its_windows_in_every_replicate_and_each_replicate_a_wor
     assert runner.replicates == 3
 
 
-def test_arms_of_a_group_take_turns_and_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
+def test_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
     frame, *_ = measure(tmp_path, replicates=6)
-    for _, visit in frame.sort_values("started").groupby(["replicate", "batch_size"]):
-        arms = "".join("A" if cell == "vanilla" else "B" for cell in visit["cell"])
-        assert arms[:4] in ("ABBA", "BAAB")
-        assert arms[4:] in ("ABBA", "BAAB")
     orders = {tuple(r.sort_values("started")["batch_size"].unique()) for _, r in frame.groupby("replicate")}
     assert len(orders) > 1
 
 
-@pytest.mark.parametrize(("op", "count"), [("prepare", 1), ("prepare", 2), ("window", 1), ("window", 7)])
+@pytest.mark.parametrize(("op", "count"), [("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
 def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count: int) -> None:
     culprit = small.case("vanilla", batch_size=2)
     frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count))
@@ -95,7 +91,7 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count
     others = frame[frame["case"] != culprit.key]
     assert set(others["status"]) == {"measured"}
     last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
-    assert set(others[last].groupby(["case", "replicate"]).size()) == {4}
+    assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
     assert len(timing(workers)) == 4
     assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
 
@@ -116,38 +112,37 @@ FAILED = {"ok": False, "status": "failed", "reason": "RuntimeError: the driver h
 
 
 @pytest.mark.parametrize("pause", [Pause(), Pause(FAILED)])
-@pytest.mark.parametrize("op", ["prepare", "window"])
+@pytest.mark.parametrize("op", ["prepare", "turn"])
 def test_a_visit_in_which_everything_stood_still_is_made_again(tmp_path: Path, op: str, pause: Pause) -> None:
     frame, runner, workers, _ = measure(tmp_path, fault=pausing(op, pause))
     assert set(frame["status"]) == {"measured"}
     assert len(timing(workers)) == 4
     last = frame["worker"] == frame.groupby(["replicate", "batch_size"])["worker"].transform("max")
-    assert set(frame[last].groupby(["case", "replicate"]).size()) == {4}
+    assert set(frame[last].groupby(["case", "replicate"]).size()) == {2}
     assert frame["seconds"].max() < 1
     assert ["stopped for seconds in 1 visit (" in note for note in runner.notes] == [True]
 
 
-def test_a_window_that_ended_while_only_the_coordinator_stood_still_counts(tmp_path: Path) -> None:
-    frame, runner, workers, _ = measure(tmp_path, fault=pausing("window", Pause(of_the_worker_too=False)))
-    assert len(timing(workers)) == 3
-    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
-    assert runner.notes == []
-
-
 def test_a_machine_that_always_stops_is_measured_as_it_is_after_some_trials(tmp_path: Path) -> None:
-    frame, *_ = measure(tmp_path, fault=pausing("window", Pause(), times=10**6))
+    frame, *_ = measure(tmp_path, fault=pausing("turn", Pause(), times=10**6))
     assert set(frame["status"]) == {"measured"}
 
 
 def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
     loud = small.case("vanilla", batch_size=2).key
-    _, runner, *_ = measure(tmp_path, edit=lambda message, reply: reply | {"printed": message.get("case") == loud})
+
+    def printing(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        for window in reply.get("windows", ()):
+            window["printed"] = window["case"] == loud
+        return reply
+
+    _, runner, *_ = measure(tmp_path, edit=printing)
     assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
 
 
 def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:
     culprit = small.case("vanilla", batch_size=2)
-    frame, *_ = measure(tmp_path, fault=at(culprit, "window", 7))
+    frame, *_ = measure(tmp_path, fault=at(culprit, "turn", 7))
     assert frame.set_index("case").loc[culprit.key, "parameters"].tolist()[0] == 7
 
 
@@ -222,22 +217,14 @@ def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_
     culprit = small.case("vanilla", batch_size=2)
 
     def odd(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        return reply | changes if message["op"] == "window" and message["case"] == culprit.key else reply
+        for window in reply.get("windows", ()):
+            window.update(changes if window["case"] == culprit.key else {})
+        return reply
 
     frame, *_ = measure(tmp_path, edit=odd)
     rows = frame.drop_duplicates("case").set_index("case")
-    assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
+    assert rows.loc[culprit.key, "reason"] == f"the worker's times can't be used: {words}"
     assert set(rows["status"].drop(culprit.key)) == {"measured"}
-
-
-def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_reply_says(tmp_path: Path) -> None:
-    forged = {"case": "cell=other", "worker": "9999", "replicate": 7, "stray": 1}
-    frame, *_ = measure(tmp_path, edit=lambda message, reply: reply | forged)
-    assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
-    assert set(frame["replicate"]) == set(range(3))
-    lines = [line for file in tmp_path.glob("*/windows-*.jsonl") for line in file.read_text().splitlines()]
-    assert lines
-    assert not any("stray" in line or "9999" in line for line in lines)
 
 
 def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """A visit with one side, as in a run, and with two, as in a check."""
 
-import itertools
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.windows import read_windows
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker
+from tests.doubles.fakes import FakeClock, FakeWorker, Pause
 from tests.doubles.stored import INFO
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
 KEYS = [case.key for case in GROUP.cases]
-WINDOWS = 4
+CASE_SECONDS = 0.04  # four turns of a call that takes 10 ms
 SETTINGS = Settings(window_seconds=0.01)
 
 
@@ -37,16 +37,14 @@ class Visits:
         self.untimed_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
         self.folders: list[RunFolder] = []
         self.turns: list[tuple[str, str]] = []
-        self.warm: list[bool] = []  # whether the worker was told so, for each window
         self.sides = {name: self._side(parent, name, fault) for name in sides}
         self.visitor = Visitor(SETTINGS, random.Random(1), self.clock)
 
     def _side(self, parent: Path, name: str, fault: Callable[[str, dict[str, Any]], None]) -> VisitSide:
         def watch(message: dict[str, Any]) -> None:
             fault(name, message)
-            if message["op"] == "window":
+            if message["op"] == "turn":
                 self.turns.append((name, message["case"]))
-                self.warm.append(message["is_warm"])
 
         folder = RunFolder.create(parent, name)
         self.folders.append(folder)
@@ -86,38 +84,30 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
 
 def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
     visits = begin(["run"])
-    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7, windows=WINDOWS)["run"]
+    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7, case_seconds=CASE_SECONDS)["run"]
     order = [case for _, case in visits.turns]
+    assert len(order) == 12
     for start in (0, 6):  # a random order of all and its mirror image
         assert sorted(order[start : start + 3]) == sorted(KEYS)
         assert order[start : start + 3] == order[start + 3 : start + 6][::-1]
-    assert [window.case for window in windows] == order
+    assert Counter(window.case for window in windows) == dict.fromkeys(KEYS, 2)
     assert {window.replicate for window in windows} == {7}
 
 
 def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
     visits = begin(["base", "head"])
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     for start in range(0, len(visits.turns), 4):
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
 
 
-def test_a_window_is_warm_only_after_one_of_the_same_case_in_the_same_worker(
-    begin: Callable[..., Visits], sides: tuple[str, ...]
-) -> None:
-    visits = begin(sides)
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=8)
-    assert visits.warm == [False, *(before == now for before, now in itertools.pairwise(visits.turns))]
-    assert any(visits.warm)
-
-
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS).values():
-        assert [window.order for window in windows] == list(range(12))
-        assert {window.turns for window in windows} == {12}
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS).values():
+        assert [window.order for window in windows] == list(range(6))
+        assert {window.turns for window in windows} == {6}
         assert sorted({window.case for window in windows}) == sorted(KEYS)
 
 
@@ -125,12 +115,12 @@ def test_a_lost_worker_is_told_with_its_side_and_case(begin: Callable[..., Visit
     side, culprit = sides[-1], GROUP.cases[1]
 
     def fault(name: str, message: dict[str, Any]) -> None:
-        if name == side and message["op"] == "window" and message["case"] == culprit.key:
+        if name == side and message["op"] == "turn" and message["case"] == culprit.key:
             raise WorkerLost("the worker was killed by SIGSEGV")
 
     visits = begin(sides, fault)
     with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert (lost.value.side, lost.value.case, lost.value.reason) == (side, culprit, "the worker was killed by SIGSEGV")
 
 
@@ -140,23 +130,22 @@ def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
     visits = begin(sides)
     left_out: Case = GROUP.cases[0]
     visits.sides[sides[-1]].recorder.drop(left_out, "failed", "it raises")
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS).values():
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS).values():
         assert {window.case for window in windows} == set(KEYS) - {left_out.key}
 
 
 def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
-    worker: Any = visits.sides[sides[0]].worker
-    answer = worker.request
-    worker.request = lambda message, seconds: (
-        {"ok": False, "status": "failed", "reason": "it raises"}
-        if message["op"] == "window" and message["case"] == KEYS[0]
-        else answer(message, seconds)
-    )
+    failing = {"ok": False, "status": "failed", "reason": "it raises"}
+
+    def fault(side: str, message: dict[str, Any]) -> None:
+        if side == sides[0] and message["op"] == "turn" and message["case"] == KEYS[1]:
+            raise Pause(failing, seconds=0.0)
+
+    visits = begin(sides, fault)
     with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
-    assert visits.sides[sides[0]].recorder.dropped(GROUP.cases[0])
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    assert [case for case in GROUP.cases if visits.sides[sides[0]].recorder.dropped(case)] == [GROUP.cases[1]]
 
 
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
@@ -164,10 +153,11 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
 ) -> None:
     asked: list[tuple[str, str]] = []
     visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    turns = 12
     for side in sides:
         ops = [op for name, op in asked if name == side]
-        assert ops == ["prepare"] * 3 + ["window"] * 12 + ["verify"] * 3 + ["release"]
+        assert ops == ["prepare"] * 3 + ["visit"] + ["turn"] * turns + ["verify"] * 3 + ["release"]
 
 
 def test_what_only_one_side_can_prepare_is_released_there(begin: Callable[..., Visits]) -> None:
@@ -175,7 +165,7 @@ def test_what_only_one_side_can_prepare_is_released_there(begin: Callable[..., V
     visits = begin(["base", "head"], lambda side, message: asked.append((side, message["op"])))
     for case in GROUP.cases:
         visits.sides["head"].recorder.drop(case, "failed", "it raises")
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS) == {"base": [], "head": []}
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS) == {"base": [], "head": []}
     assert [op for side, op in asked if side == "base"] == ["prepare"] * 3 + ["release"]
     assert [op for side, op in asked if side == "head"] == ["release"]
 
@@ -186,7 +176,7 @@ def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[...
         ["run"], lambda _, message: repeats.append(message["repeats"]) if message["op"] == "verify" else None
     )
     for replicate in range(2):
-        visits.visitor.visit(GROUP, visits.sides, replicate, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate, case_seconds=CASE_SECONDS)
     assert repeats == [True] * 3 + [False] * 3
 
 
@@ -203,30 +193,11 @@ def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
         else answer(message, seconds)
     )
     with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     known = side.recorder.measurements[KEYS[0]]
     assert (known.status, known.reason) == ("failed", "parity after timing: output is off")
     for folder in visits.folders:
-        assert len(list(read_windows(folder.path))) == 11  # of 12 turns, so it does not count
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
-
-
-def test_a_worker_whose_clock_is_slow_fails_its_case(begin: Callable[..., Visits]) -> None:
-    visits = begin(["run"])
-    worker: Any = visits.sides["run"].worker
-    answer = worker.request
-
-    def slowed(message: dict[str, Any], seconds: float) -> Any:
-        reply = answer(message, seconds)
-        if message["op"] == "window" and message["case"] == KEYS[1]:
-            worker.waited_seconds = 0.35
-        return reply
-
-    worker.request = slowed
-    with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
-    known = visits.sides["run"].recorder.measurements[KEYS[1]]
-    assert (known.status, known.reason) == ("failed", "its clock says 0.04 s where 1.4 s passed")
+        assert not list(read_windows(folder.path))
 
 
 @pytest.mark.parametrize("op", ["prepare", "verify"])
@@ -242,7 +213,7 @@ def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_tim
             met.append(side)
 
     visits = begin(["base", "head"], meet)
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert sorted(met) == ["base"] * 3 + ["head"] * 3
 
 
@@ -252,16 +223,18 @@ def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Calla
     pins: dict[str, list[int]] = {}
 
     def watch(side: str, message: dict[str, Any]) -> None:
-        if message["op"] == "window" or not apart:
+        if message["op"] == "visit":
+            return
+        if message["op"] == "turn" or not apart:
             assert not at_work
         at_work.add(side)
-        assert message["op"] != "window" or pins == {"base": [0], "head": [0]}
+        assert message["op"] != "turn" or pins == {"base": [0], "head": [0]}
         at_work.discard(side)
 
     visits = begin(["base", "head"], watch, apart=apart)
     for name, side in visits.sides.items():
         side.worker.pin = lambda cores, name=name: pins.__setitem__(name, cores)  # type: ignore[method-assign, misc]
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert pins == visits.untimed_cores
 
 
@@ -275,7 +248,7 @@ def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begi
 
     visits = begin(["base", "head"], fault)
     with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert lost.value.side == "head"
     assert prepared == ["prepare"] * 3
     assert not any(side.recorder.dropped(case) for side in visits.sides.values() for case in GROUP.cases)
@@ -290,7 +263,7 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         assert killed.wait(60)
         raise WorkerLost("the worker was killed by SIGKILL")
 
-    def interrupt(_running: object) -> None:
+    def interrupt(_running: object, return_when: str) -> None:
         raise KeyboardInterrupt
 
     visits = begin(["base", "head"], hang)
@@ -298,5 +271,5 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         side.worker.kill = killed.set  # type: ignore[method-assign]
     monkeypatch.setattr("concurrent.futures.wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert killed.is_set()

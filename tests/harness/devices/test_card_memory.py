@@ -15,7 +15,6 @@ from tests.doubles import workload as small
 from tests.doubles.fake_card import CONTEXT_BYTES, MEGABYTE, FakeCard
 
 POOL = 1000 * MEGABYTE
-PLAN = {"batches": 1, "batch": 1, "seconds": 0.001}
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
 
 def ask(worker: Operations, op: str, case: Case, **options: Any) -> dict[str, Any]:
     request = {"op": op, "case": case.axes(), "root": ".", "compiled_steps": 64, "window_seconds": 0.002}
-    return worker.handle(request | {"plan": PLAN} | options)
+    return worker.handle(request | {"call_seconds": 1e-3} | options)
 
 
 def graphed(hidden_size: int = 6, **changes: Any) -> Case:

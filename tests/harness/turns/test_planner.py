@@ -1,5 +1,6 @@
 """Replicates go to groups with wide ratios, and the budget to groups that it can make precise."""
 
+import math
 import random
 from typing import Any
 
@@ -12,6 +13,7 @@ from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
+from tests.doubles.stored import steady
 
 GROUPS = [
     Group(
@@ -31,7 +33,7 @@ def planner(**settings: object) -> Planner:
 
 def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.5) -> None:
     loop, reference = (case.key for case in group.cases)
-    chosen.add_visit(group, seconds, {loop: rng.gauss(0.7, SPREAD[group]), reference: 0.0})
+    chosen.add_visit(group, seconds, {loop: steady(math.exp(rng.gauss(0.7, SPREAD[group]))), reference: steady(1.0)})
 
 
 def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
@@ -61,7 +63,7 @@ def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first()
     chosen.add_start(1.0)
     rng, visits = random.Random(2), 0
     while chosen.next_visits(None):
-        chosen.add_visit(group, 0.5, {cases[0].key: rng.gauss(0.7, 0.02), cases[1].key: 0.0})
+        chosen.add_visit(group, 0.5, {cases[0].key: steady(math.exp(rng.gauss(0.7, 0.02))), cases[1].key: steady(1.0)})
         visits += 1
     assert 4 < visits < 50
     assert chosen.missed() == []
@@ -73,7 +75,7 @@ def test_a_group_of_a_single_case_without_a_reference_gets_the_fewest() -> None:
     chosen.add_start(1.0)
     for _ in range(4):
         assert chosen.next_visits(None)
-        chosen.add_visit(Group(case.workload, (case,)), 0.5, {case.key: 0.0})
+        chosen.add_visit(Group(case.workload, (case,)), 0.5, {case.key: steady(1.0)})
     assert not chosen.next_visits(None)
 
 
@@ -110,7 +112,7 @@ def test_a_group_without_a_living_case_is_not_visited_again() -> None:
 
 def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
     chosen = planner(replicates=1)
-    chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: 0.3})
+    chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: steady(1.3)})
     assert WILD not in chosen.next_visits(None)
     assert WILD not in chosen.missed()
 
@@ -143,8 +145,8 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
     loop, reference = (case.key for case in NOISY.cases)
     for target in (chosen, same):
         for value in values:
-            target.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
-    chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
+            target.add_visit(NOISY, 0.5, {loop: steady(math.exp(value)), reference: steady(1.0)})
+    chosen.add_visit(NOISY, 9.0, {loop: steady(4.5), reference: steady(1.0)})
     chosen.forget_visit(NOISY)
     assert chosen._records == same._records
 
@@ -161,7 +163,7 @@ def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypat
 
     monkeypatch.setattr(planning, "visits_to_come", look)
     for group in groups[:10]:
-        chosen.add_visit(group, 0.5, {group.cases[0].key: 0.0})
+        chosen.add_visit(group, 0.5, {group.cases[0].key: steady(1.0)})
         assert chosen.seconds_left(groups, None) is not None
     assert len(looked) < 50
     seconds = chosen.seconds_left(groups[10:], None)
@@ -172,9 +174,9 @@ def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_
     chosen = planner(replicates=2, precision=0.02)
     loop, reference = (case.key for case in STEADY.cases)
     for ratio in (0.1, 0.9):  # as wide as possible
-        chosen.add_visit(STEADY, 0.5, {loop: ratio, reference: 0.0})
+        chosen.add_visit(STEADY, 0.5, {loop: steady(math.exp(ratio)), reference: steady(1.0)})
     assert STEADY in chosen.missed()
-    chosen.add_visit(STEADY, 0.5, {reference: 0.0})
+    chosen.add_visit(STEADY, 0.5, {reference: steady(1.0)})
     assert STEADY not in chosen.missed()
     chosen.forget_visit(STEADY)
     assert STEADY not in chosen.missed()
@@ -187,7 +189,7 @@ def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
     chosen = Planner([*cheap, *dear], Settings(replicates=6, precision=None))
     chosen.add_start(1.0)
     for group in (*cheap, *dear):
-        chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: 0.0})
+        chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: steady(1.0)})
     assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
     assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]
 
@@ -209,7 +211,7 @@ def test_a_spread_that_is_small_by_chance_does_not_end_a_group_early() -> None:
             loop, reference = (case.key for case in group.cases)
             # Six values whose own interval is within 2%, among others with a spread of 3%.
             ratio = 0.008 * number if group is lucky else rng.gauss(0.0, 0.03)
-            chosen.add_visit(group, 0.5, {loop: ratio, reference: 0.0})
+            chosen.add_visit(group, 0.5, {loop: steady(math.exp(ratio)), reference: steady(1.0)})
     assert lucky in chosen.next_visits(None)
     assert chosen.missed() == groups
 

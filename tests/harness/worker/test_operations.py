@@ -11,14 +11,13 @@ import torch
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import torch_state
-from rnnbench.harness.protocol import window
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
+from tests.doubles.visits import TURNS, visit
 from tests.workloads.data.test_loader import forks
-
-PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
 
 
 def operations() -> Operations:
@@ -28,11 +27,11 @@ def operations() -> Operations:
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
     request |= {"window_seconds": 0.002}
-    return worker.handle(request | {"plan": None} | changes)
+    return worker.handle(request | {"call_seconds": None} | changes)
 
 
-def take_window(worker: Operations, case: Case, plan: Any = PLAN, *, is_warm: bool = False) -> dict[str, Any]:
-    return worker.handle({**window(case, plan, is_warm=is_warm).content})
+def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str, Any]:
+    return worker.handle(visit(case, turns=turns))
 
 
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
@@ -47,7 +46,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
     assert measurement["parity"] == "agrees"
     assert measurement["status"] == "pending"
     assert measurement["resident_bytes"] >= 0
-    assert not take_window(worker, case)["ok"]
+    assert not take_turns(worker, case)["ok"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forw
     case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
     for operation in ("observe", "prepare"):
         request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-        request |= {"window_seconds": 0.002, "plan": None}
+        request |= {"window_seconds": 0.002, "call_seconds": None}
         reply = operations().handle(request)
         if operation == "observe" or forward != "h = h + 1":  # parity is checked in `observe` only
             assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
@@ -264,8 +263,8 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
         assert prepare(worker, other)["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
-        assert take_window(worker, hostile)["ok"]
-        assert take_window(worker, other)["ok"]
+        assert take_turns(worker, hostile)["ok"]
+        assert take_turns(worker, other)["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
     finally:
         torch_state.restore(before)
@@ -315,7 +314,7 @@ def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
     reply = prepare(worker, case)
     assert reply["ok"], reply
     [loader] = set(psutil.Process().children()) - before
-    assert take_window(worker, case)["ok"]
+    assert take_turns(worker, case)["ok"]
     worker.handle({"op": "release"})
     gone, _ = psutil.wait_procs([loader], timeout=5)
     assert gone

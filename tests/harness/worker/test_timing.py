@@ -1,15 +1,21 @@
 """Cases that a worker prepares and times, in this process."""
 
+import os
+import random
+import threading
 from typing import Any
 
 import pytest
 
-from rnnbench.harness.devices import Call, Device, caches
-from rnnbench.harness.turns import engine
-from rnnbench.harness.turns.engine import Reading
-from rnnbench.harness.worker import timing
+from rnnbench.harness import protocol
+from rnnbench.harness.devices import Cpu, caches
+from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.harness.worker.relay import NUMBER, Relay
+from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.harness.worker.test_operations import PLAN, operations, prepare, take_window
+from tests.doubles.visits import TURNS, visit
+from tests.harness.worker.test_operations import operations, prepare, take_turns
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
@@ -17,44 +23,131 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
     reply = prepare(worker, case)
     assert reply["ok"]
     assert reply["warmup_windows"] >= 1
-    window = take_window(worker, case, reply["plan"])
-    assert window["ok"]
-    assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]
+    assert reply["wall_seconds"] == reply["call_seconds"] > 0
+    first, second = take_turns(worker, case, Turns(turns=6, blocks=3, calls=2, is_warm=False))["windows"]
+    assert first["case"] == second["case"] == case.key
+    assert first["calls"] == second["calls"] == 18
+    assert first["waits"] == 3
+    assert len(first["quantiles"]) == 9
+    assert sorted(first["quantiles"]) == list(first["quantiles"])
     assert worker.handle({"op": "release"})["ok"]
-    assert not take_window(worker, case)["ok"]
+    assert not take_turns(worker, case)["ok"]
 
 
-def test_a_plan_that_is_given_is_kept() -> None:
-    assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
+def test_both_halves_of_the_turns_see_a_drift_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, case, number = operations(), small.case("gru"), 0
+    prepare(worker, case)
+    clock = Cpu.clock
+
+    def drifting(*arguments: Any, **options: Any) -> Any:
+        nonlocal number
+        number += 1
+        clocked = clock(*arguments, **options)
+        return type(clocked)([float(number)], float(number), number, number, clocked.calls)
+
+    monkeypatch.setattr(Cpu, "clock", drifting)
+    first, second = take_turns(worker, case, Turns(turns=8, blocks=1, calls=1, is_warm=False))["windows"]
+    assert list(first["quantiles"]) == [1, 4, 5, 8]
+    assert list(second["quantiles"]) == [2, 3, 6, 7]
+
+
+def test_a_call_of_known_length_is_not_calibrated() -> None:
+    assert prepare(operations(), small.case("gru"), call_seconds=0.125)["call_seconds"] == 0.125
 
 
 def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     flushes: list[int] = []
     monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
     worker, case = operations(), small.case("gru", caches="cold")
-    plan = prepare(worker, case)["plan"]
-    assert plan["batch"] == 1
+    reply = prepare(worker, case)
+    assert reply["wall_seconds"] >= reply["call_seconds"] > 0
     before = len(flushes)
-    window = take_window(worker, case, plan)
-    assert window["calls"] == plan["batches"]
-    assert len(flushes) - before == 1 + plan["batches"]  # one flush is for the call that is not clocked
+    window, _ = take_turns(worker, case, Turns(turns=2, blocks=4, calls=1, is_warm=False))["windows"]
+    assert window["calls"] == 4
+    assert len(flushes) - before == 2 * (1 + 4)  # one flush in each turn is for the call that is not clocked
 
 
 @pytest.mark.parametrize("is_warm", [False, True])
-def test_a_window_right_after_another_one_begins_without_an_unclocked_call(
-    monkeypatch: pytest.MonkeyPatch, is_warm: bool
-) -> None:
-    calls: list[int] = []
+def test_a_turn_of_short_calls_begins_with_an_unclocked_call(monkeypatch: pytest.MonkeyPatch, is_warm: bool) -> None:
+    made: list[int] = []
+    clock = Cpu.clock
 
-    def counted(device: Device, call: Call, *arguments: Any, **options: Any) -> Reading:
-        def counted_call() -> object:
-            calls.append(1)
-            return call()
-
-        return engine.take_window(device, counted_call, *arguments, **options)
+    def watched(*arguments: Any, **options: Any) -> Any:
+        clocked = clock(*arguments, **options)
+        made.append(clocked.calls)
+        return clocked
 
     worker, case = operations(), small.case("gru")
     prepare(worker, case)
-    monkeypatch.setattr(timing, "take_window", counted)
-    assert take_window(worker, case, is_warm=is_warm)["ok"]
-    assert len(calls) == PLAN["batches"] * PLAN["batch"] + (not is_warm)
+    monkeypatch.setattr(Cpu, "clock", watched)
+    take_turns(worker, case, Turns(turns=2, blocks=3, calls=2, is_warm=is_warm))
+    assert made == [6 + (not is_warm)] * 2
+
+
+class Side:
+    """A worker in a thread, with pipes to the other one and marks that the test reads."""
+
+    def __init__(self, name: str, cases: list[Case], marks: int, token_from: int, token_to: int) -> None:
+        self.name, self._cases = name, cases
+        self._worker = Operations(random.Random(0), relay=Relay(marks, token_from, token_to))
+        for case in cases:
+            assert prepare(self._worker, case)["ok"]
+        self.reply: dict[str, Any] = {}
+
+    def visit(self, order: list[tuple[str, int]]) -> threading.Thread:
+        request = protocol.visit(self._cases, [TURNS] * len(self._cases), order, self.name, 1.0).content
+        thread = threading.Thread(target=lambda: self.reply.update(self._worker.handle({**request})), daemon=True)
+        thread.start()
+        return thread
+
+
+def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases = [small.case("gru"), small.case("vanilla")]
+    pipes = [os.pipe(), os.pipe()]
+    marks = {name: os.memfd_create(name) for name in ("base", "head")}
+    for descriptor in marks.values():
+        os.pwrite(descriptor, NUMBER.pack(-1), 0)
+    base = Side("base", cases, marks["base"], pipes[0][0], pipes[1][1])
+    head = Side("head", cases, marks["head"], pipes[1][0], pipes[0][1])
+    seen: list[tuple[str, int]] = []
+    clock = Cpu.clock
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        numbers = {name: NUMBER.unpack(os.pread(mark, NUMBER.size, 0))[0] for name, mark in marks.items()}
+        [(name, number)] = [(name, number) for name, number in numbers.items() if number >= 0]
+        seen.append((name, number))
+        return clock(*arguments, **options)
+
+    monkeypatch.setattr(Cpu, "clock", watched)
+    order = [("head", 0), ("base", 0), ("base", 0), ("head", 0), ("base", 1), ("head", 1), ("head", 1), ("base", 1)]
+    threads = [side.visit(order) for side in (base, head)]
+    for thread in threads:
+        thread.join(60)
+    assert base.reply["ok"], base.reply
+    assert head.reply["ok"], head.reply
+    assert seen == order
+
+
+def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [small.case("gru"), small.case("vanilla")]
+    mark = os.memfd_create("mark")
+    os.pwrite(mark, NUMBER.pack(-1), 0)
+    worker = Operations(random.Random(0), relay=Relay(mark))
+    for case in cases:
+        prepare(worker, case)
+    clocked = 0
+    clock = Cpu.clock
+
+    def raising(*arguments: Any, **options: Any) -> Any:
+        nonlocal clocked
+        clocked += 1
+        if clocked == 3:
+            raise RuntimeError("not now")
+        return clock(*arguments, **options)
+
+    monkeypatch.setattr(Cpu, "clock", raising)
+    reply = worker.handle(visit(*cases))
+    assert reply["reason"].startswith("RuntimeError: not now")
+    assert NUMBER.unpack(os.pread(mark, NUMBER.size, 0)) == (1,)

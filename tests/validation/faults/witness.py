@@ -43,7 +43,7 @@ def read(file: Path) -> tuple[str, list[str]]:
     """The last stage of a command, and the lines of the windows that it regarded as stored."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     stages = [line["stage"] for line in lines if "stage" in line]
-    return stages[-1] if stages else "loading", [line["window"] for line in lines if "window" in line]
+    return stages[-1] if stages else "loading", [window for line in lines for window in line.get("windows", ())]
 
 
 if __name__ == "__main__":
@@ -52,5 +52,5 @@ if __name__ == "__main__":
     _watch(RunFolder, "write_info", before="writing run.json")
     _watch(Runner, "run", before="observing", after=lambda: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
-    _watch(Recorder, "keep", lambda window: {"window": written(window.to_json())})
+    _watch(Recorder, "keep", lambda windows: {"windows": [written(window.to_json()) for window in windows]})
     main()
