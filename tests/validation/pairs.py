@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import suites
+from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.check.check import check
 from rnnbench.harness.check.selection import select
@@ -84,6 +85,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         info = read_info(folder / "head")
     both = times[0].merge(times[1], on=["case", "replicate"], suffixes=("", "_head"))
     names = {case: number for number, case in enumerate(sorted(both["case"].unique()))}
+    quantiles = (np.array(both[f"log_quantiles{side}"].tolist()) for side in ("_head", ""))
     return pd.DataFrame(
         {
             "session": info.started[:16],
@@ -92,9 +94,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
             "pair": both["replicate"].astype(int),
             "seconds": both["replicate"].map(dict(enumerate(seconds))),
             "case": both["case"].map(names),
-            "low": np.round(
-                log_ratios(*(np.array(both[f"log_quantiles{side}"].tolist()) for side in ("_head", ""))), 6
-            ),
+            "low": np.round(log_ratios(*quantiles), 6),
             "mean": np.round(both["log_mean_head"] - both["log_mean"], 6),
         }
     )
