@@ -15,6 +15,7 @@ from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
+from rnnbench.store.regular_files import no_file
 from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
 from rnnbench.suites import Suite
 from rnnbench.text import first_few, nearest
@@ -29,8 +30,15 @@ def is_cell(name: str) -> bool:
     return is_own(name) and not Path(name).exists()
 
 
-def of_cell(cell: str, reference: str, *, whole: bool, input: str = "features") -> Suite:
-    """The suite of a class or of a function that builds a module, against `reference`.
+def layer_of(cell: str) -> str:
+    """Return the torch.nn layer of a cell's kind (`lstm`, `gru`, `rnn`) by its name and its bases, else `none`."""
+    where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
+    words = [name, *(_bases(Path(where), name) if where.endswith(".py") else [])]
+    return next((kind for kind in ("lstm", "gru", "rnn") if any(kind in word.lower() for word in words)), "none")
+
+
+def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> Suite:
+    """The suite of a class or of a function that builds a module, against `reference`, or the layer of its kind.
 
     `whole`: it runs the whole sequence; `input`: what it reads in a step, as the axis of a suite says it. Raises
     UserError if a file does not exist, or has no such name.
@@ -38,6 +46,7 @@ def of_cell(cell: str, reference: str, *, whole: bool, input: str = "features") 
     if not re.fullmatch(INPUT, input):
         raise UserError(f"input {input}: {INPUTS_ALLOWED}")
     file = _checked(cell)
+    reference = layer_of(cell) if reference is None else reference
     cell = _from_folder(cell, file.parent)
     if is_own(reference):
         _checked(reference)
@@ -73,7 +82,7 @@ def _checked(cell: str) -> Path:
         raise UserError(f"{cell}: no module {where.partition('.')[0]}; expected FILE.py:CELL or PACKAGE:CELL")
     if where.endswith(".py"):
         if not file.is_file():
-            raise UserError(f"{cell}: no file {file}; expected FILE.py:CELL")
+            raise UserError(f"{cell}: {no_file(file)}; expected FILE.py:CELL")
         if fault := missing_name(file, cell):
             raise UserError(fault)
     return file
@@ -98,6 +107,16 @@ def missing_name(file: Path, cell: str) -> str:
         return ""
     like = nearest(name, classes)
     return f"{cell}: {file.name} has no class or function {name}{like}; it has {_shown(classes)}"
+
+
+def _bases(file: Path, name: str) -> list[str]:
+    """The bases of a class, as its file writes them; the file is not run."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
+    return [ast.unparse(base) for node in classes for base in node.bases]
 
 
 def _in_file(file: Path) -> tuple[set[str], list[str]]:

@@ -12,6 +12,15 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, DEFAULTS, OF_DATA, Case, axis_text
 from rnnbench.text import nearest
 
+# The words of tables for axes. The kind of `input` has this name itself.
+WORDS = {
+    "batch": "batch_size",
+    "length": "seq_len",
+    "hidden": "hidden_size",
+    "output": "output_size",
+    "layers": "num_layers",
+    "type": "dtype",
+}
 QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
 TERM = re.compile(rf"(?: (?<=[=,]) (?:{QUOTED}) | \S )+", re.VERBOSE | re.DOTALL)
 VALUE = rf"""(?: {QUOTED} | [^,"'][^,]* )"""
@@ -37,6 +46,10 @@ def parse_only(
     for term in TERM.findall(" ".join(expressions)):
         axis, _, values = term.partition("=")
         known = (*AXES, *arguments)
+        if axis not in known:
+            axis = WORDS.get(axis, axis)
+        if axis == "input" and re.fullmatch(r"[\d,]+", values):
+            axis = "input_size"  # as tables call it
         if axis not in known:
             raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, known)}; axes: {', '.join(known)}")
         if axis in only:

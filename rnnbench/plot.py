@@ -220,7 +220,7 @@ def _drawn(
     _check_frame(frame, *needs)
     _check_axes(ax)
     if width is not None and ax is not None:
-        raise ValueError("width is for a figure of its own: the axes that ax gives have theirs")
+        raise ValueError("don't combine `width` with `ax`: the axes have a width")
     if width is not None and not width >= MIN_WIDTH:
         raise ValueError(f"width: expected {MIN_WIDTH:g} inches or more, got {width!r}")
     module = import_module(f"rnnbench.report.figures.figure_{name}")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from rnnbench.cells import CELLS, file_of, is_own, misnamed
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, DATA_SETS, LOSSES, OPTIMIZERS, is_cell_reference
-from rnnbench.store.regular_files import read_text
+from rnnbench.store.regular_files import no_file, read_text
 from rnnbench.store.value_kinds import MAX_INTEGER
 from rnnbench.suite_file import INPUTS_ALLOWED, CheckSettings, Settings, SuiteFile, Sweep, as_list
 from rnnbench.text import nearest, plural
@@ -162,7 +162,7 @@ def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
                 if fault := misnamed(cell):
                     yield partial("{}: {}".format, where, fault)
                 elif target.endswith(".py") and not _is_file(root / target):
-                    yield partial("{}: no file {}".format, where, root / target)
+                    yield partial("{}: {}".format, where, no_file(root / target))
             elif cell not in (*CELLS, *DATA_SETS):
                 yield partial(_no_cell, where, cell)
 

@@ -94,7 +94,7 @@ def share_of(value: str | float) -> float:
     match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share < 1:
-        raise ValueError(f"{value!r} is not a share; expected for example 2% or 0.02")
+        raise ValueError(f"{value!r} must be between 0% and 100%, such as 2% or 0.02")
     return share
 
 

@@ -149,3 +149,25 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     done = in_process("report", run, cwd=folder, code=0)
     page = Path(folder / done.stdout.splitlines()[-1]).read_text()
     assert "How far from ../awkward.py:Named?" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [
+        ("class Mine(nn.LSTMCell): ...", "lstm"),
+        ("class Mine(torch.nn.GRU): ...", "gru"),
+        ("class Mine(RNNCellBase): ...", "rnn"),
+        ("class Mine(nn.Module): ...", "none"),
+        ("def Mine(): ...", "none"),
+        ("this is no Python", "none"),
+    ],
+)
+def test_the_layer_of_a_cells_kind_is_known_by_its_bases(tmp_path: Path, text: str, layer: str) -> None:
+    (tmp_path / "cell.py").write_text(text)
+    assert cell_suite.layer_of(f"{tmp_path}/cell.py:Mine") == layer
+
+
+def test_the_layer_of_a_cells_kind_is_known_by_its_name() -> None:
+    assert [cell_suite.layer_of(f"package:{name}") for name in ("MinGRU", "sLSTM", "IndRNNCell", "Liquid")] == [
+        "gru", "lstm", "rnn", "none",
+    ]  # fmt: skip

@@ -74,3 +74,20 @@ def test_a_long_expression_takes_no_time() -> None:
     for text in ("cell=" + '"' * 100_000, "cell=" + "'a" * 50_000, "cell=" + ",".join(["'a b'"] * 20_000) + "'"):
         with pytest.raises(UserError):
             parse_only([text])
+
+
+def test_the_words_of_tables_name_axes() -> None:
+    words = "batch=1 length=16 hidden=64,256 output=10 layers=2 type=float32 input=32"
+    assert parse_only([words]) == {
+        "batch_size": ["1"],
+        "seq_len": ["16"],
+        "hidden_size": ["64", "256"],
+        "output_size": ["10"],
+        "num_layers": ["2"],
+        "dtype": ["float32"],
+        "input_size": ["32"],
+    }
+    assert parse_only(["input=tokens:100"]) == {"input": ["tokens:100"]}
+    assert parse_only(["batch=4"], arguments=["batch"]) == {"batch": ["4"]}  # a constructor's argument has the name
+    with pytest.raises(UserError, match="batch_size is named twice"):
+        parse_only(["batch=1 batch_size=2"])

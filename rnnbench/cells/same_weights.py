@@ -48,8 +48,8 @@ def _mapped(mine: nn.Module, like: nn.Module) -> dict[str, Tensor]:
     lacking = _apart(others, own)
     strange = [own[name][0] for name in _apart(own, others)]
     raise ValueError(
-        f"mine: its parameters are not those of {type(like).__name__}: {', '.join(strange[:3]) or 'it'} has no "
-        f"counterpart among {', '.join(lacking[:3]) or 'those'}; give its class a `weights_from`, or copy them yourself"
+        f"mine: can't copy weights from {type(like).__name__}: no match for {', '.join(strange or lacking[:3])} "
+        f"(left over: {', '.join(lacking[:3]) or 'none'}). Define `weights_from` in its class, or copy them yourself"
     )
 
 

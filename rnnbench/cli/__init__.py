@@ -34,7 +34,7 @@ def cli(debug: bool) -> None:
     \b
     Start with:
       rnnbench run quick
-      rnnbench report results/quick-*
+      rnnbench report
     """
 
 

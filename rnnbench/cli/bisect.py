@@ -16,22 +16,22 @@ from rnnbench.cli.options import (
     device_option,
     only_option,
     out_option,
-    read_suite,
     refuse_other_out,
     source_option,
-    suite_argument,
+    takes_suite,
     yes_option,
 )
 from rnnbench.cli.typed import typed
 
 if TYPE_CHECKING:
     from rnnbench.analysis.bisection import Bisection
+    from rnnbench.suites import Suite
 
 UNDECIDED = 3
 
 
 @click.command(short_help="Which commit made SUITE slower?")
-@suite_argument
+@takes_suite
 @click.option("--good", required=True, type=Text(), metavar="REV", help="A revision that was still fast.")
 @click.option("--bad", default="HEAD", show_default=True, type=Text(), metavar="REV", help="A later one that is slow.")
 @only_option
@@ -45,7 +45,7 @@ UNDECIDED = 3
 @click.pass_context
 def bisect(
     context: click.Context,
-    suite: str,
+    suite: "Suite",
     good: str,
     bad: str,
     only: tuple[str, ...],
@@ -59,9 +59,9 @@ def bisect(
 ) -> None:
     """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
 
-    Compares both ends first. Then it follows the counts of operator calls, allocations and multiply-accumulates, which
-    are exact, where they see the change, and the time where they do not. Each commit that it names was compared with
-    its parent anew. The suite's file as it is now is used for every commit.
+    Compares both ends first. Exact counts of operator calls, allocations and multiply-accumulates locate the commit;
+    otherwise timing does. Each commit that it names was compared with its parent anew. The suite's file as it is now is
+    used for every commit.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def bisect(
 
     \b
     Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
-    bad is not slower than good, 3 something stays open.
+    bad is not slower than good, 3 a case is undecided.
     """
     from rnnbench.errors import Interrupted
     from rnnbench.expressions import parse_only
@@ -82,13 +82,12 @@ def bisect(
 
     if resume is not None:
         refuse_other_out(context, resume, out)
-    chosen = read_suite(suite)
     with adding(CONFIRM, TooManyCases), adding("(--resume goes on from there)", Interrupted):
         folder, answer = search(
-            chosen,
+            suite,
             good,
             bad,
-            parse_only(only, "--only", arguments=chosen.arguments),
+            parse_only(only, "--only", arguments=suite.arguments),
             device,
             out=out,
             sources=sources,

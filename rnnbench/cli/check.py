@@ -22,10 +22,9 @@ from rnnbench.cli.options import (
     no_device,
     only_option,
     out_option,
-    read_suite,
     selected,
     source_option,
-    suite_argument,
+    takes_suite,
     yes_option,
 )
 from rnnbench.cli.typed import typed
@@ -56,7 +55,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 @click.command(short_help="Did SUITE become slower than at a base?")
-@suite_argument
+@takes_suite
 @click.option(
     "--base",
     type=Text(),
@@ -79,7 +78,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.pass_context
 def check(
     context: click.Context,
-    suite: str,
+    suite: "Suite",
     base: str | None,
     base_python: str | None,
     head_python: str | None,
@@ -118,7 +117,7 @@ def check(
     from rnnbench.harness.check.sides import NewSuite
 
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
-    chosen = read_suite(suite).with_check(**given)
+    chosen = suite.with_check(**given)
     if base and (Path(base) / "run.json").is_file():
         if sources or base_python or head_python or instructions:
             raise click.UsageError(

@@ -1,5 +1,6 @@
 """`rnnbench fastest`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
     that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
-    here (prepacked). A way with other results is not used. The ways are timed in turns, in this process.
+    here (prepacked). Variants with different results are rejected. The ways are timed in turns, in this process.
 
     \b
     Examples:
@@ -34,7 +35,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 
-    if save is not None and save.exists():
+    if save is not None and os.path.lexists(save):
         raise UserError(f"{save} already exists; give the name of a new file")
     if is_class := is_cell(suite):
         of_cell(suite, "none", whole=False)  # names what is wrong

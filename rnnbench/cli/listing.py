@@ -1,22 +1,16 @@
 """`rnnbench list`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import (
-    Text,
-    device_option,
-    input_option,
-    only_option,
-    read_suite_or_cell,
-    reference_option,
-    selected,
-    sequence_option,
-    suite_names,
-    yes_option,
-)
+from rnnbench.cli.options import device_option, only_option, selected, takes_suite, yes_option
 from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
+
+if TYPE_CHECKING:
+    from rnnbench.suites import Suite
 
 
 @click.group("list")
@@ -84,19 +78,13 @@ def list_metrics() -> None:
 
 
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
-@reference_option
-@input_option
-@sequence_option
+@takes_suite
 @only_option
 @device_option
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
 @yes_option
 def list_cases(
-    suite: str,
-    reference: str | None,
-    input: str | None,
-    sequence: bool,
+    suite: "Suite",
     only: tuple[str, ...],
     device: str | None,
     full: bool,
@@ -118,14 +106,13 @@ def list_cases(
     from rnnbench.groups import cases_of
     from rnnbench.store.records import AXES
 
-    chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
-    cases = cases_of(selected(chosen, only, device, yes=yes))
-    axes = AXES if full else telling(cases, chosen.values(device))
+    cases = cases_of(selected(suite, only, device, yes=yes))
+    axes = AXES if full else telling(cases, suite.values(device))
     if not full:
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))
     for case in cases:
         output.say(output.on_terminal(expression(case, axes)))
     for cell in dict.fromkeys(case.cell for case in cases):
-        file = chosen.file.parent / file_of(cell) if is_own(cell) else None
+        file = suite.file.parent / file_of(cell) if is_own(cell) else None
         if file is not None and file.suffix == ".py" and (fault := missing_name(file, cell)):
             output.tell(printable(fault))

@@ -37,11 +37,11 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     if is_cell(name):
         suite = write_suite(name, reference, out, whole=sequence)
         run = shlex.join(["rnnbench", "run", str(suite)])
-        output.say(f"{suite} measures {name}:\n  {run}\n  rnnbench report results/{suite.stem}-*")
+        output.say(f"{suite} measures {name}:\n  {run}\n  rnnbench report")
         return
     module, suite = write_cell(name, reference, out, whole=sequence)
     output.say(
         f"{module} works as it is; change its equations, and measure it with {suite}:\n"
         f"  {shlex.join(['rnnbench', 'run', str(suite)])}\n"
-        f"  rnnbench report results/{name}-*"
+        "  rnnbench report"
     )

@@ -1,7 +1,8 @@
 """Options and their types that several commands share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,16 @@ class Text(ParamType[str]):
         if not value:
             self.fail(EMPTY, param, ctx)
         return str(value)
+
+
+class SuiteName(Text):
+    """A suite or a cell; where it is missing, the message names the suites."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """What may stand there."""
+        from rnnbench.suites import shipped
+
+        return f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them."
 
 
 class File(click.Path):
@@ -102,11 +113,18 @@ def read_suite(name: str) -> "Suite":
 
 
 def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, sequence: bool) -> "Suite":
-    """Read the suite that the command line names, or make that of a class, which alone takes the other options."""
-    from rnnbench.cell_suite import is_cell, of_cell
+    """Read the suite that the command line names, or make that of a class, which alone takes the other options.
+
+    A class without a reference is compared with torch.nn's layer of its kind, if there is one.
+    """
+    from rnnbench.cell_suite import is_cell, layer_of, of_cell
+    from rnnbench.store.records import LAYERS
 
     if is_cell(name):
-        return of_cell(name, reference or "none", whole=sequence, input=input or "features")
+        suite = of_cell(name, reference, whole=sequence, input=input or "features")
+        if reference is None and (layer := LAYERS.get(layer_of(name))):
+            output.tell(f"{name} is compared with {layer}; --reference none times it alone")
+        return suite
     if reference is not None or input is not None or sequence:
         raise click.UsageError(
             "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them in "
@@ -150,7 +168,8 @@ reference_option = click.option(
     "--reference",
     type=Text(),
     metavar="rnn|lstm|gru|none|CELL",
-    help="Compare a cell that has no suite with a layer of torch.nn, or with another cell. [default: none]",
+    help="Compare a cell that has no suite with a layer of torch.nn, or with another cell.  [default: the layer of its "
+    "kind]",
 )
 sequence_option = click.option(
     "--sequence", is_flag=True, help="The given class runs the whole sequence, as torch.nn.LSTM does, not one step."
@@ -161,7 +180,24 @@ input_option = click.option(
     metavar="KIND",
     help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8. [default: features]",
 )
-suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)
+
+
+def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself."""
+
+    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SuiteName(), shell_complete=suite_names)
+    @reference_option
+    @input_option
+    @sequence_option
+    @wraps(command)
+    def with_suite(
+        *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
+    ) -> None:
+        command(*context, suite=read_suite_or_cell(suite, reference, input, sequence=sequence), **given)
+
+    return with_suite
+
+
 only_option = click.option(
     "--only",
     type=Text(),

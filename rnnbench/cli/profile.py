@@ -3,6 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,26 +14,28 @@ from rnnbench.cli.options import (
     no_device,
     only_option,
     out_option,
-    read_suite,
     selected,
-    suite_argument,
+    takes_suite,
     yes_option,
 )
 from rnnbench.cli.outcome import naming_budget, refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 
+if TYPE_CHECKING:
+    from rnnbench.suites import Suite
+
 RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 
 
 @click.command(short_help="Say where the time of a call goes, and what would save time.")
-@suite_argument
+@takes_suite
 @out_option
 @only_option
 @device_option
 @click.option("--budget", type=Duration(), help="Stop when about this much time is spent, half of it on profiles.")
 @yes_option
 def profile(
-    suite: str, out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
+    suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
 ) -> None:
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
@@ -56,17 +59,16 @@ def profile(
     from rnnbench.report.words.why import not_profiled
     from rnnbench.store.folder import last_measurements
 
-    chosen = read_suite(suite)
-    groups = selected(chosen, only, device, yes=yes)
+    groups = selected(suite, only, device, yes=yes)
     settings = (
-        chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
+        suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     )
     started = time.monotonic()
     try:
         with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
-            folder = run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
+            folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
-        raise no_device(missing, chosen, device) from None
+        raise no_device(missing, suite, device) from None
     run = read(folder)
     refuse_nothing(folder, summarize(run), RUN_SHARE)
     took = time.monotonic() - started
@@ -74,7 +76,7 @@ def profile(
     with shown_profiling() as on_progress:
         profiles = profile_run(
             folder,
-            chosen.file.parent,
+            suite.file.parent,
             settings,
             left=left,
             is_fitting=partial(is_fitting, run),

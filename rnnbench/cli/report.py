@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
-@click.option("--serve", is_flag=True, help="Serve the report on this machine only, and update it while RUN goes on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
     "--history",
@@ -48,21 +46,19 @@ def report(
     out: Path | None,
     asked: tuple[str, ...],
     opens: bool,
-    serve: bool,
-    port: int | None,
     together: bool,
     history: bool,
     suite: str | None,
 ) -> None:
-    """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
+    """Write a report of each RUN (a folder below results/), or of the newest: one page, figures and tables.
 
     RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs. RUN may
     also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
 
     \b
     Examples:
-      rnnbench report results/quick-20260101T120000Z-ab12 --open
-      rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
+      rnnbench report --open
+      rnnbench report results/quick-20260101T120000Z-ab12
       rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report results/ci-check-20260101T120000Z-ab12
       rnnbench report saved.json --reference test_lstm
@@ -70,33 +66,23 @@ def report(
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
+    from rnnbench.cli.several import newest
     from rnnbench.report.page.run_folder import put
 
-    of_one = {"--serve": serve, "--port": port, "--predict": asked, "--reference": reference, "--group-by": group_by}
-    of_files = {"--reference": reference, "--group-by": group_by}
+    of_one = {"--predict": asked, "--reference": reference, "--group-by": group_by}
     if together or history:
         _refuse(of_one, "is for the report of one RUN; leave it out with --together and --history")
     if not history:
         _refuse({"--suite": suite}, "needs --history")
-    if not serve:
-        _refuse({"--port": port}, "needs --serve")
-    else:
-        _refuse(of_files, "is for pytest-benchmark's files, and --serve shows a run")
     if together or history:
         page = put(*_several(runs, out, suite, together=together, history=history))
         output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
         return
-    if not runs:
-        raise click.UsageError("Missing argument 'RUN...'.")
-    if len(runs) > 1 and (out is not None or serve):
-        option = "--serve" if out is None else "--out"
-        raise UserError(f"{option} is for one report; leave it out, give one RUN, or put all in one with --together")
-    if serve:
-        _serve(runs[0], asked, out, port or 0, opens=opens)
-        return
-    for path in runs:
+    if len(runs) > 1 and out is not None:
+        raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
+    for path in runs or [newest()]:
         place = _place(path, out)  # fails before the work is done
         page = put(_files(path, reference, group_by, asked), place)
         output.say_path(page)
@@ -107,7 +93,7 @@ def report(
 def _refuse(options: Mapping[str, object], why: str) -> None:
     """Raise a usage error if one of these options was given: it would have no effect."""
     for option, value in options.items():
-        if value is not None and value is not False and value != ():  # a port may be 0
+        if value:
             raise click.UsageError(f"{option} {why}")
 
 
@@ -169,31 +155,6 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     summary, noisy, replicates = summarize(times), noise(times), of_run(times)
     del times  # a quarter of the memory of a report of ten million windows
     return render(summary, noisy, info, sizes, why, replicates)
-
-
-def _serve(run: Path, sizes: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
-    from rnnbench.report.page.run_folder import put
-    from rnnbench.report.page.serve import Server, follow
-    from rnnbench.store.folder import is_check, read_info
-
-    if is_check(run):
-        raise UserError(f"--serve shows a run while it is measured; {run} is a check; leave --serve out")
-    read_info(run)  # if this is not a run, it fails before a port is taken
-    place = _place(run, out)
-
-    def render() -> dict[str, bytes]:
-        files = files_of_run(run, sizes)
-        put(files, place)
-        return files
-
-    def ready() -> None:
-        output.say(f"{server.url} shows {run} until Ctrl-C")
-        if opens:
-            _show(server.url)
-
-    os.nice(10)  # measuring has priority
-    with Server(port) as server:
-        follow(server, run, render, output.tell, ready=ready)
 
 
 def _show(address: str) -> None:

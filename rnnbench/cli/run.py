@@ -14,16 +14,12 @@ from rnnbench.cli.options import (
     Text,
     adding,
     device_option,
-    input_option,
     no_device,
     only_option,
     out_option,
-    read_suite_or_cell,
-    reference_option,
     refuse_other_out,
     selected,
-    sequence_option,
-    suite_names,
+    takes_suite,
     yes_option,
 )
 from rnnbench.cli.outcome import ACCEPT, in_words, naming_budget, refuse_missing
@@ -43,10 +39,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 
 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
-@reference_option
-@input_option
-@sequence_option
+@takes_suite
 @out_option
 @only_option
 @device_option
@@ -80,10 +73,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @click.pass_context
 def run(
     context: click.Context,
-    suite: str,
-    reference: str | None,
-    input: str | None,
-    sequence: bool,
+    suite: "Suite",
     out: Path,
     only: tuple[str, ...],
     device: str | None,
@@ -123,31 +113,30 @@ def run(
         refuse_other_out(context, resume, out)
         if only or device:
             raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
-    chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
-    groups = [] if resume else selected(chosen, only, device, yes=yes)
+    groups = [] if resume else selected(suite, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
-    settings = chosen.settings.model_copy(update=changes)
+    settings = suite.settings.model_copy(update=changes)
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
         with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
-            folder = _by_slurm(chosen, groups, settings, changes, out, resume, slurm_options, groups_per_job)
-        _print_run(folder, suite, allow_missing=allow_missing, as_json=as_json)
+            folder = _by_slurm(suite, groups, settings, changes, out, resume, slurm_options, groups_per_job)
+        _print_run(folder, _named(context), allow_missing=allow_missing, as_json=as_json)
         return
     try:
         with naming_budget(budget), shown_progress() as on_progress, adding(RESUME, Interrupted):
             if resume is not None:
-                resume_run(resume, chosen, settings, command=typed(), on_progress=on_progress)
-            folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
+                resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
+            folder = resume or run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None:
-            raise no_device(missing, chosen, device) from None
+            raise no_device(missing, suite, device) from None
         if not allow_missing:
-            raise UserError(f"{no_device(missing, chosen, None)}; {ACCEPT}") from None
-        (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
+            raise UserError(f"{no_device(missing, suite, None)}; {ACCEPT}") from None
+        (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
-    _print_run(folder, suite, allow_missing=allow_missing, as_json=as_json)
+    _print_run(folder, _named(context), allow_missing=allow_missing, as_json=as_json)
 
 
 def _by_slurm(
@@ -179,7 +168,14 @@ def _by_slurm(
         )
 
 
-def _print_run(folder: Path, suite: str, *, allow_missing: bool, as_json: bool) -> None:
+def _named(context: click.Context) -> list[str]:
+    """The suite or the cell as the command line names it, with its options."""
+    given = {f"--{name}": context.params[name] for name in ("reference", "input")}
+    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+    return [context.params["suite"], *options, *(["--sequence"] if context.params["sequence"] else [])]
+
+
+def _print_run(folder: Path, suite: list[str], *, allow_missing: bool, as_json: bool) -> None:
     """Print a run's table, or its cases as JSON, then how to continue it if it lacks something, and its path.
 
     Raises UserError if cases are missing, unless they may be.
@@ -193,7 +189,7 @@ def _print_run(folder: Path, suite: str, *, allow_missing: bool, as_json: bool) 
     summary, info = summarize(times), read_info(folder)
     to_continue = ""
     if info.seconds_needed is not None:
-        more = ["rnnbench", "run", suite, "--resume", str(folder), "--budget", in_words(info.seconds_needed)]
+        more = ["rnnbench", "run", *suite, "--resume", str(folder), "--budget", in_words(info.seconds_needed)]
         to_continue = f"To continue: {shlex.join(more)}"
     if as_json:
         output.write(cases.lines(summary).encode())

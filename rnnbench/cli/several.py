@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 Read = TypeVar("Read")
+
+
+def newest() -> Path:
+    """Return the run or the check in `results/` that began last; raises UserError if there is none."""
+    from rnnbench.store.folder import is_check, read_info
+
+    began: dict[Path, str] = {}
+    for folder in _runs_and_checks(RESULTS, "report") if RESULTS.is_dir() else []:
+        with suppress(UserError):  # an unreadable folder is not the one that was just made
+            began[folder] = read_info(folder / "head" if is_check(folder) else folder).started
+    if not began:
+        raise UserError(f"report: no run is in {RESULTS}/; give a RUN, or measure one: rnnbench run quick")
+    return max(began, key=lambda folder: began[folder])
 
 
 def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
@@ -112,7 +126,7 @@ def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> 
     return chosen, [path for path in own if not is_check(path)], [path for path in own if is_check(path)]
 
 
-def _runs_and_checks(path: Path) -> list[Path]:
+def _runs_and_checks(path: Path, command: str = "--history") -> list[Path]:
     """The run or the check at a path, or those in a folder; raises UserError if there are none."""
     from rnnbench.store.folder import is_check
 
@@ -122,7 +136,7 @@ def _runs_and_checks(path: Path) -> list[Path]:
     found |= {file.parents[1] for file in path.glob("*/head/run.json") if is_check(file.parents[1])}
     if not found:
         raise UserError(
-            f"--history {path}: no run or check is there; expected one, or a folder of them, such as results/"
+            f"{command} {path}: no run or check is there; expected one, or a folder of them, such as results/"
         )
     return sorted(found)
 

@@ -33,8 +33,7 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
     _check_folder(folder)
     files = folder / f"{name}.py", folder / f"{name}.toml"
     for file in files:
-        if file.exists():
-            raise UserError(f"{file} already exists; choose another name or another folder")
+        _refuse_existing(file)
     texts = render(name, reference, whole=whole)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
@@ -60,20 +59,27 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
     _check_folder(folder)
     where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
     if where.endswith(".py"):
-        relative = os.path.relpath(Path(where).resolve(), folder.resolve())
+        link = Path(where)  # which may lead elsewhere
+        relative = os.path.relpath(link.parent.resolve() / link.name, folder.resolve())
         cell = cell.replace(where, Path(relative).as_posix(), 1)
     if writable(cell) != cell:
         raise UserError(f"{writable(cell)}: its name is not UTF-8, and a suite's file must be; rename it first")
     text = _render("suite.toml.jinja", _facts(name, cell, reference, whole=whole, is_hoistable=False))
     file = folder / f"{name}.toml"
+    _refuse_existing(file)
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
-    except FileExistsError:
-        raise UserError(f"{file} already exists; choose another folder") from None
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
     return file
+
+
+def _refuse_existing(file: Path) -> None:
+    """Raise UserError if a file or a link is there, also a link that leads nowhere."""
+    if os.path.lexists(file):
+        what = "already exists" if file.exists() else f"is a link to {file.readlink()}, which is not there"
+        raise UserError(f"{file} {what}; choose another name or another folder")
 
 
 def _check_folder(folder: Path) -> None:

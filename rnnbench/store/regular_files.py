@@ -40,6 +40,11 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return content
 
 
+def no_file(file: Path) -> str:
+    """Say that a file is not there, and where its link leads if it is one."""
+    return f"{file} is a link to {file.readlink()}, which is not there" if file.is_symlink() else f"no file {file}"
+
+
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read the whole of a regular file as UTF-8; raises OSError as `read_bytes` does, and UnicodeDecodeError."""
     return read_bytes(path, max_bytes).decode("utf-8")

@@ -56,7 +56,7 @@ def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, 
 @pytest.mark.slow
 def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_path: Path) -> None:
     done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path, code=0)
-    assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report results/MyGRU-*"]
+    assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report"]
     suite = tmp_path / "MyGRU.toml"
     suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmax_replicates = 2"))
     done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path, code=0)
@@ -77,7 +77,31 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
 
 
 def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
-    (tmp_path / "Mine.toml").symlink_to(tmp_path / "nowhere" / "Mine.toml")
+    name = "M" * 252  # with `.py` as long as the name of a file may be, and with `.toml` longer
     with pytest.raises(UserError, match="can't be written"):
+        new_cell.write_cell(name, "lstm", tmp_path, whole=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["Mine.py", "Mine.toml"])
+def test_a_link_that_leads_nowhere_is_named_and_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/nowhere/it")
+    (tmp_path / "cell.py").write_text("class Mine(Base): ...")
+    told = f"{tmp_path / name} is a link to /nowhere/it, which is not there; choose another name"
+    with pytest.raises(UserError, match=told):
         new_cell.write_cell("Mine", "lstm", tmp_path, whole=False)
-    assert [file.name for file in tmp_path.iterdir()] == ["Mine.toml"]
+    if name == "Mine.toml":
+        with pytest.raises(UserError, match=told):
+            new_cell.write_suite(f"{tmp_path}/cell.py:Mine", "lstm", tmp_path, whole=False)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "cell.py"])
+
+
+def test_a_suite_names_the_link_of_a_cell_and_not_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "real.py").write_text("class Mine(Base): ...")
+    (tmp_path / "link.py").symlink_to(tmp_path / "elsewhere" / "real.py")
+    suite = new_cell.write_suite(f"{tmp_path}/link.py:Mine", "lstm", tmp_path, whole=False)
+    assert tomllib.loads(suite.read_text())["sweep"][0]["cell"] == "link.py:Mine"
+    (tmp_path / "elsewhere" / "real.py").unlink()
+    with pytest.raises(UserError, match=r"link.py is a link to .*real.py, which is not there; expected FILE.py:CELL"):
+        new_cell.write_suite(f"{tmp_path}/link.py:Mine", "lstm", tmp_path, whole=False)

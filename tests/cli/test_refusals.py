@@ -39,22 +39,15 @@ COMMANDS = {
         list cases quik
     """,
     "report": """
-        report
         report nowhere
         report LONG
-        report nowhere --serve
         report RUN OTHER --out c
-        report RUN OTHER --serve
         report RUN --out RUN
         report RUN --reference x
         report RUN --group-by func
-        report RUN/run.json --serve
         report RUN/windows-0000.jsonl
-        report RUN --port 8000
         report RUN --suite quick
         report RUN --predict batch_size=8
-        report RUN --serve --reference test_a
-        report CHECK --serve
         report CHECK --predict batch_size=64
         report CHECK --reference test_a
         report CHECK --group-by func
@@ -67,11 +60,8 @@ COMMANDS = {
         report --together --history RUN OTHER
         report --together RUN OTHER RUN
         report --together RUN empty
-        report --together --serve
-        report --together --port 0
         report --together --predict batch_size=8
         report --together --reference test_a
-        report --history --serve
         report --history --group-by func
         report --history empty
         report --history RUN CHECK
@@ -112,8 +102,8 @@ COMMANDS = {
         list cases quick --sequence
         list cases no_such_package:Mine
         fastest :Mine
-        profile awkward.py:Named
-        check awkward.py:Named --base HEAD
+        profile awkward.py:Nothing
+        check awkward.py:Nothing --base HEAD
         new-cell no_such_package:Mine
         new-cell torch.nn:
         new-cell awkward.py:Nothing

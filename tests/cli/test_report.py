@@ -1,11 +1,10 @@
 """`rnnbench report` end to end, on runs made by hand."""
 
+import json
 import os
-import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from click.testing import CliRunner
 
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Measurement, Workload
+from rnnbench.store.records import Case, Workload
 from tests.analysis.scaling import made_up
 from tests.doubles import checks, forks, stored
 from tests.report.verdicts import samples
@@ -91,38 +89,6 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
     assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
 
 
-def test_serve_shows_a_run_as_it_goes_on_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "test")
-    folder.write_info(stored.INFO)  # nothing is measured yet
-    with rnnbench("report", folder.path, "--out", "page", "--serve", cwd=tmp_path) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[0]
-        assert "No case was measured" in read(url)
-        first = read(f"{url}version")
-        grow(folder)
-        end = time.monotonic() + 60
-        while read(f"{url}version") == first and time.monotonic() < end:
-            time.sleep(0.2)
-        assert "1 case measured" in read(url)
-        process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert complaints == "rnnbench: stopped serving\n"
-    assert "1 case measured" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
-    folder.close()
-
-
-def read(url: str) -> str:
-    with DIRECT.open(url, timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def grow(folder: RunFolder) -> None:
-    case = next(iter(CASES))
-    folder.add_measurement(Measurement(case, "measured", parity="is the reference"))
-    folder.add_window(stored.window(case, 0, [1e-3]))
-
-
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
     options = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
     run = made_up.stored(tmp_path)
@@ -130,3 +96,17 @@ def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path
     assert done.exit_code == 0, done.output
     assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
+
+
+def test_without_a_run_the_newest_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["report"])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "report: no run is in results/; give a RUN, or measure one: rnnbench run quick"
+    for number, day in enumerate((20, 25, 23)):
+        run = stored.folder(tmp_path / "results", {case: [[seconds]] for case, seconds in CASES.items()})
+        file = run / "run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"started": f"2026-11-{day}T00:00:00+00:00"}))
+        run.rename(run.parent / f"run-{number}")
+    done = CliRunner().invoke(cli, ["report"])
+    assert done.stdout == "reports/run-1/index.html\n", done.output

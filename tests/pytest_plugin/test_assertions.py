@@ -118,7 +118,7 @@ class TestMine:
         ),
         ("'2s'", "marker rnnbench: it takes names only, such as suite='mine.toml'; found '2s'"),
         ("budget='2 parsecs'", "ValueError: budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h"),
-        ("precision=2", "ValueError: precision: 2 is not a share; expected for example 2% or 0.02"),
+        ("precision=2", "ValueError: precision: 2 must be between 0% and 100%, such as 2% or 0.02"),
         (
             "undecided='maybe'",
             "ValueError: undecided: expected fail or pass, or skip in a test of pytest; found",

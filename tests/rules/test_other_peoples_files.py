@@ -123,7 +123,7 @@ def test_two_reports_of_one_command_or_of_two_do_not_overwrite_each_other(runs: 
     assert {Path(f"reports/{name}/index.html").read_bytes() for name in ("base", "B-base")} == pages
 
 
-@pytest.mark.parametrize("arguments", [["A"], ["--together", "A", "B"], ["--history", "A/.", "B/."], ["--serve", "A"]])
+@pytest.mark.parametrize("arguments", [["A"], ["--together", "A", "B"], ["--history", "A/.", "B/."]])
 def test_a_page_of_the_users_is_not_replaced_by_a_report(runs: list[Path], arguments: list[str]) -> None:
     Path("site").mkdir()
     Path("site/index.html").write_text("mine")

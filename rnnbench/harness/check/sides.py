@@ -123,7 +123,7 @@ def sides(
         if base is None:
             if pythons[0] == pythons[1]:
                 raise UserError(
-                    "nothing to compare with: give a base (a revision or a folder), or another interpreter for a side"
+                    "nothing to compare with: give `rnnbench check` --base main, --baseline RUN or --base-python PY"
                 )
             base_side = replace(head, name="base", about="the same files", python=pythons[0])
         elif _is_folder(base, suite, top):
@@ -153,11 +153,13 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sou
     if not file.parent.resolve().is_relative_to(tree.resolve()):
         raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; no suite can be put there")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
+        if file.suffix == ".toml":
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:  # the commit has something else there
         raise UserError(f"{commit[:7]}: no suite can be put at {within}: {fault.strerror}") from None
-    shutil.copyfile(suite.file, file)
+    if file.suffix == ".toml":
+        shutil.copyfile(suite.file, file)
     side = Side(
         name=name,
         about=commit[:7],
@@ -185,6 +187,11 @@ def _placed(side: Side, top: Path | None, scratch: Path) -> Side:
     return replace(side, folder=folder, variables=variables)
 
 
+def _suite_at(file: Path, suite: suites.Suite) -> suites.Suite:
+    """The suite of the base's file; a class has the same suite on both sides."""
+    return suites.read(str(file)) if file.suffix == ".toml" else replace(suite, file=file)
+
+
 def _head_tree(suite: suites.Suite, top: Path | None) -> Path | None:
     """The folder with the head's code: the repository's top, or the suite's folder if there is no repository."""
     if top is None and not suites.is_shipped(suite.file):
@@ -210,14 +217,15 @@ def _in_folder(
 ) -> Side:
     """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
     choices = _places(folder, suite, top)
-    file = next((choice for choice in choices if choice.is_file()), None)
+    is_package = not suite.file.is_file()  # the suite of a class in it
+    file = next((choice for choice in choices if choice.is_file() or is_package), None)
     if file is None:
         raise UserError(
             f"base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
             "give a folder that contains the suite"
         )
     paths = import_paths(folder, file, package, sources)
-    return Side("base", f"folder {given}", suites.read(str(file)), python, paths, tree=folder)
+    return Side("base", f"folder {given}", _suite_at(file, suite), python, paths, tree=folder)
 
 
 def _is_folder(base: str, suite: suites.Suite, top: Path | None) -> bool:
@@ -262,7 +270,7 @@ def _at_revision(
     if within is None:
         raise UserError(f"base {base}: {suite_repository.why_no_path(suite, top)}")
     file = tree / within
-    if not file.is_file():
+    if suite.file.is_file() and not file.is_file():
         if (old := git.renamed_from(top, commit, within)) is None:
             raise NewSuite(
                 f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare"
@@ -279,7 +287,7 @@ def _at_revision(
         empty_submodules=tuple(submodules.fill(top, commit, tree)),
     )
     with side.errors_in_words():
-        return replace(side, suite=suites.read(str(file)), paths=import_paths(tree, file, package, sources))
+        return replace(side, suite=_suite_at(file, suite), paths=import_paths(tree, file, package, sources))
 
 
 @contextmanager

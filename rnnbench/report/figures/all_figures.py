@@ -52,7 +52,7 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "How the ratio to {reference} grows with batch, length and hidden size",
         "All panels have the same scale; without a reference it is the time per call. Each panel varies one size. "
         "Small marks and solid lines: the other sizes are at their smallest. Large marks and dotted lines: they are at "
-        "their largest. Fine dots join two points, which show no law. Filled marks are a cell's plainest "
+        "their largest. Dotted: two points, too few for a trend. Filled marks are a cell's plainest "
         "implementation, hollow marks its fastest; if these are more than eight, only the fastest are drawn. "
         "Whiskers are 95% intervals. If enough sizes were measured, lines are fits and bands are the 95% intervals of "
         "predictions; the grey background lies beyond the measured sizes.",
@@ -71,8 +71,8 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "Time and peak memory against parameters",
         "Both axes are logarithmic. Small marks are at the smallest batch and length at which most cells were "
         "measured, large marks at the largest. Filled marks are a cell's plainest implementation, hollow marks its "
-        "fastest; if these are more than ten, only the fastest are drawn. Black is torch.nn. Fine dots join two "
-        "points, which show no law.",
+        "fastest; if these are more than ten, only the fastest are drawn. Black is torch.nn. Dotted: two points, "
+        "too few for a trend.",
     ),
     (
         "roofline",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts import as_json, badge, junit, markdown
+from rnnbench.report.verdicts import as_json, junit, markdown
 from rnnbench.report.verdicts.trend import earlier_checks
 from rnnbench.store.writing import replace
 from rnnbench.text import encoded
@@ -13,7 +13,6 @@ from rnnbench.text import encoded
 FILES: dict[str, Callable[[Comparison], str]] = {
     "verdicts.json": as_json.render,
     "junit.xml": junit.render,
-    "badge.json": badge.render,
 }
 
 

@@ -22,7 +22,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.text import plural
 
 WORK = [metric for metric in METRICS if metric.time_follows]
-MORE_TIME = "a longer budget would tell"
+MORE_TIME = "undecided; raise --budget"
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 MAX_REASON_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 

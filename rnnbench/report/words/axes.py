@@ -5,14 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench import expressions
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.records import DEFAULTS, OF_DATA, OF_STEP
 from rnnbench.text import plural
 
-WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
-    "output_size": "output",
-    "num_layers": "layers",
-    "dtype": "type",
+WORDS = {axis: word for word, axis in expressions.WORDS.items()} | {
+    "input_size": "input",
     "output_len": "decoded length",
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)

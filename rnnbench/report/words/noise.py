@@ -14,7 +14,7 @@ NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 def noise_sentence(noise: Noise) -> str:
     """How far cases differ from themselves, and how the machine drifted; plain text."""
     if math.isnan(noise.floor):
-        return "Noise floor: not known, which takes two replicates or more."
+        return "Noise floor: unknown (needs two replicates)"
     quality = "quiet enough to see 5% in a few replicates" if noise.floor <= NOISY_FLOOR else "noisy: give it more time"
     moved = change(1 + noise.drift)
     drift = f", and the references' times drifted by {moved} from start to end" if moved else ""

@@ -1,14 +1,16 @@
 """Which code a check compares, on real repositories and folders."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from rnnbench import suites
+from rnnbench.cell_suite import of_cell
 from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
-from rnnbench.harness.check.sides import Side, sides
+from rnnbench.harness.check.sides import Side, at_commit, sides
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine.scratch import MARKER
 from tests.doubles import repository
@@ -256,3 +258,22 @@ def test_each_side_has_its_own_folder_for_each_cache_by_name(repo: Path) -> None
                 assert worker._environment.items() >= side.variables.items()
             finally:
                 worker.close()
+
+
+def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_commit(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo)
+    mine = of_cell("bench/cell.py:Mine", None, whole=False)
+    with sides(mine, "HEAD~1", None, None) as (base, head):
+        assert "old" in cell(base)
+        assert "new" in cell(head)
+        assert base.suite.content == head.suite.content
+    other = tmp_path / "other" / "bench"
+    other.mkdir(parents=True)
+    (other / "cell.py").write_text(CELL.format(note="other"))
+    with sides(mine, str(tmp_path / "other"), None, None) as (base, _):
+        assert "other" in cell(base)
+    with ExitStack() as stack:
+        side = at_commit(stack, mine, repository.git(repo, "rev-parse", "HEAD~1"), "base")
+        assert "old" in cell(side)  # its own file, which the head's does not replace

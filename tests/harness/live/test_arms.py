@@ -119,7 +119,7 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
         "input: expected a tensor, a tuple of arguments, or a mapping from each name",
     ),
     ({"a": fine, "b": fine}, {"a": LEAF}, {}, "input: a mapping has the modules' names (a, b), found a; an argument"),
-    ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: 2 is not a share; expected for example 2% or 0.02"),
+    ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: 2 must be between 0% and 100%, such as 2% or 0.02"),
     (
         {"a": fine, "b": fine},
         LEAF,

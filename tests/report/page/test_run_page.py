@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -25,7 +24,6 @@ from rnnbench.report.page.compact import FIRST_ROWS
 from rnnbench.report.page.page import PAGE, html
 from rnnbench.report.page.page import Page as Content
 from rnnbench.report.page.section import MAX_OPEN_ROWS, Drawn, Listed, Section
-from rnnbench.report.page.serve import Server
 from rnnbench.report.tables.table import Column, of, table
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
@@ -355,22 +353,6 @@ def test_headings_regions_and_figures_have_names(page: Page) -> None:
         assert len(image.get_attribute("aria-label") or "") > 40
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).to_have_text("Skip to the answer")
-
-
-def test_a_served_page_loads_itself_again_when_there_is_more(browser: Browser, report: Path) -> None:
-    files = {str(file.relative_to(report.parent)): file.read_bytes() for file in report.parent.rglob("*.*")}
-    with Server(0) as server:
-        server.show(files)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        opened = Opened(browser, server.url + "?phase=training")
-        expect(opened.page.get_by_role("button", name="Filter")).to_have_text("Filter: 16 of 33 cases")
-        server.show(files | {PAGE: files[PAGE].replace(b"times as long", b"MORE times as long")})
-        expect(opened.page.locator(".answer")).to_contain_text("MORE times", timeout=10_000)
-        expect(opened.page.get_by_role("button", name="Filter")).to_have_text("Filter: 16 of 33 cases")
-        opened.context.close()
-        server.shutdown()
-    assert not opened.faults
-    assert all(url.startswith((server.url, "data:")) for url in opened.requests)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -6,7 +6,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.verdicts import as_json, badge, github, junit, markdown, terminal
+from rnnbench.report.verdicts import as_json, github, junit, markdown, terminal
 
 from .samples import APART, FAILING, ONE_SIDED, SAME, SLOWER, comparison, every_verdict, finding, nasty, realistic
 
@@ -16,7 +16,6 @@ OUTPUTS: dict[str, Callable[[Comparison], str]] = {
     "markdown": markdown.render,
     "junit": junit.render,
     "annotations": lambda compared: "\n".join(github.annotations(compared)),
-    "badge": badge.render,
 }
 COMPARISONS = {"every verdict": every_verdict(), "odd names": nasty(), "nothing": comparison()}
 

@@ -74,7 +74,7 @@ def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> 
 def test_what_is_not_known_is_not_a_number(tmp_path: Path) -> None:
     write_verdicts(every_verdict(), tmp_path)
     findings = read(tmp_path).findings.set_index("why")
-    lone = "No interval from 1 replicate: a longer budget would tell"
+    lone = "No interval from 1 replicate: undecided; raise --budget"
     assert math.isnan(findings["ratio"][lone])
     assert stored.undrawable(findings) == ["3 cases have a verdict without a time; the table says why."]
 

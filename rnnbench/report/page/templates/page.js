@@ -21,14 +21,6 @@ function unfold() {
   if (folded) { folded.open = true; target.scrollIntoView(); }
 }
 
-// `rnnbench report --serve` writes the version it serves into the page; another one means that there is more to see.
-async function followRun() {
-  try {
-    const answer = await fetch("version", { cache: "no-store" });
-    if (answer.ok && (await answer.text()) !== root.dataset.live) location.reload();
-  } catch { /* the server has gone; what there is stays */ }
-}
-
 if (THEMES.includes(remembered("rnnbench-theme"))) root.dataset.theme = remembered("rnnbench-theme");
 addEventListener("DOMContentLoaded", () => {
   document.body.append(make("div", { id: "said", className: "unseen", role: "status", ariaLive: "polite" }));
@@ -40,5 +32,4 @@ addEventListener("DOMContentLoaded", () => {
   followReading();
   unfold();
   addEventListener("hashchange", unfold);
-  if (root.dataset.live) setInterval(followRun, 2000);
 });
