@@ -97,7 +97,7 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
         assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
     again = in_process("new-cell", "awkward.py:Named", cwd=folder)
     assert (again.returncode, again.stdout) == (2, "")
-    assert "Named.toml already exists; choose another folder" in again.stderr
+    assert "Named.toml already exists; choose another name or another folder" in again.stderr
     listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert [line.partition(" ")[0] for line in listed.stdout.splitlines()] == [
         "cell=awkward.py:Named",
