@@ -123,7 +123,7 @@ def sides(
         if base is None:
             if pythons[0] == pythons[1]:
                 raise UserError(
-                    "nothing to compare with: give `rnnbench check` --base main, --baseline RUN or --base-python PY"
+                    "nothing to compare with: give `rnnbench check` --base main, --base RUN or --base-python PY"
                 )
             base_side = replace(head, name="base", about="the same files", python=pythons[0])
         elif _is_folder(base, suite, top):
