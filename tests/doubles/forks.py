@@ -59,7 +59,7 @@ OF_WORKERS = ("torch", "rnnbench.harness.worker.case_guard", "rnnbench.harness.w
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "TORCH_", "CUDA_VISIBLE_DEVICES")
 ENCODING = "PYTHONIOENCODING"  # which a copy obeys
-FREE = {ENCODING, "PYTHONHASHSEED"}
+FREE = {ENCODING, "PYTHONHASHSEED", "TORCH_EXTENSIONS_DIR"}
 MAX_MESSAGE = 1 << 17
 SECONDS = 120.0
 BROKEN_STREAM = 120  # Python's exit code if standard output can't be written in the end
