@@ -294,8 +294,7 @@ def _tell_github(comparison: "Comparison", folder: Path | None) -> None:
             if variable == "GITHUB_STEP_SUMMARY":
                 github.append_summary(comparison, Path(file))
             elif folder is not None:
-                with Path(file).open("a", encoding="utf-8") as outputs:
-                    outputs.write(f"check={folder}\n")
+                github.append_output(f"check={folder}", Path(file))
         except OSError as fault:  # the verdict stands without it
             output.tell(f"${variable} can't be written: {file}: {fault.strerror or fault}")
 

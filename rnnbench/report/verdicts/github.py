@@ -85,6 +85,12 @@ def append_summary(comparison: "Comparison", path: Path) -> None:
             file.write(gap + text)
 
 
+def append_output(line: str, path: Path) -> None:
+    """Append a line to the file that $GITHUB_OUTPUT names: later steps of the job can read it."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
 def _message(row: "VerdictRow") -> str:
     """By how much and why, each once; if the mean decided, the reason begins with how much."""
     brief = "" if row.finding.decided_by == "mean" else row.brief
