@@ -159,6 +159,7 @@ def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device()
     assert live.faults(bad, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_the_worker_of_a_run_is_found_and_killed() -> None:
     worker = WorkerProcess("0000")
     try:
