@@ -122,9 +122,3 @@ def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_
     for file in tmp_path.glob("test-check-*/verdicts.json"):
         file.write_text("{")
     assert f"{torn[0]}: can't be read" in refused("--history", *tmp_path.glob("test-check-*"))
-
-
-def test_without_a_run_there_is_no_report() -> None:
-    done = CliRunner().invoke(cli, ["report"])
-    assert done.exit_code == 2
-    assert "Missing argument 'RUN...'" in done.output
