@@ -129,14 +129,17 @@ def sweep(
     for arguments that do not fit together, and RuntimeError if every combination failed.
     """
     from rnnbench.harness.live.measuring import RoundsDisplay
-    from rnnbench.harness.live.sweep import phases, values_of
     from rnnbench.harness.live.sweep import sweep as points_of
     from rnnbench.report.notebook.swept import swept
     from rnnbench.report.screen.progress import shown_points
 
     settings = measure_settings(budget, precision, replicates=replicates, window_seconds=window_seconds)
-    axes = {name: values_of(name, values) for name, values in sizes.items()} | {
-        "phase": phases(phase),
+    lists = {
+        name: list(each) if isinstance(each, Iterable) and not isinstance(each, str) else each
+        for name, each in sizes.items()
+    }
+    axes = lists | {
+        "phase": [phase] if isinstance(phase, str) else list(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
     with shown_points(is_wanted=progress) as shown:

@@ -109,11 +109,8 @@ def tensors_in(value: object) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
+    elif isinstance(value, Mapping | tuple | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
             yield from tensors_in(part)
 
 

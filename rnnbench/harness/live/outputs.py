@@ -169,9 +169,10 @@ def with_causes(
 
 
 def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: Tensor) -> str:
-    if _is_turned(output, expected):
+    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
+    if is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees"):
         return f"{text}; with its first two dimensions in the other order it agrees: is `batch_first` set alike?"
-    if not (_is_coarse(output) and _is_coarse(expected)):
+    if not all(each.is_floating_point() and each.dtype != torch.float64 for each in (output, expected)):
         return text
     first, second = _in_float64(arm), _in_float64(reference)
     if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
@@ -180,23 +181,9 @@ def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: T
         return text  # the reference rounds far less: this is coarser work
     size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
     kind = str(output.dtype).removeprefix("torch.")
-    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, {_why(expected)}"
-
-
-def _is_turned(output: Tensor, expected: Tensor) -> bool:
-    """Whether the output agrees once its first two dimensions, of equal size, change places."""
-    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
-    return is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees")
-
-
-def _is_coarse(output: Tensor) -> bool:
-    return output.is_floating_point() and output.dtype != torch.float64
-
-
-def _why(expected: Tensor) -> str:
-    if float((expected.abs() > SATURATED).double().mean()) > MANY:
-        return "since large weights saturate the state and each step makes errors larger"
-    return "since each step makes errors larger"
+    is_saturated = float((expected.abs() > SATURATED).double().mean()) > MANY
+    why = "large weights saturate the state and each step makes" if is_saturated else "each step makes"
+    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, since {why} errors larger"
 
 
 def _in_float64(arm: Arm) -> Tensor | None:
@@ -266,7 +253,8 @@ def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
     inputs of their own keep them, unless all have the same, since a layout of another order would roll otherwise.
     """
     own = [list(tensors_in(arm.args)) for arm in arms.values()]
-    kept = [Kept.of(tensor) for tensor in _unique(own) if _can_roll(tensor)] if _alike(own) else []
+    each = {id(tensor): tensor for part in own for tensor in part}.values() if _alike(own) else ()
+    kept = [Kept.of(tensor) for tensor in each if _can_roll(tensor)]
 
     def renew(places: int) -> None:
         for known in kept:
@@ -287,10 +275,6 @@ def _alike(own: list[list[Tensor]]) -> bool:
 def _equal(one: Tensor, other: Tensor) -> bool:
     is_like = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
     return one is other or (is_like and torch.equal(one, other))
-
-
-def _unique(own: list[list[Tensor]]) -> list[Tensor]:
-    return list({id(tensor): tensor for part in own for tensor in part}.values())
 
 
 def _can_roll(tensor: Tensor) -> bool:

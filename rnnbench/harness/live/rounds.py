@@ -66,21 +66,11 @@ class LiveRounds:
         self._now = now
         self._rng = random.Random(seed)
         self._record = GroupRecord()
-        self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
+        self.times: dict[str, list[Times]] = {arm: [] for arm in arms}  # one for each round
         self._turns: dict[str, list[float]] = {arm: [] for arm in arms}  # seconds per call
-        self._calls = 0  # of each arm at least
+        self.calls = 0  # clocked, of the arm that was called least often
         self._plans: dict[str, Plan] = {}
         self._windows = settings.windows
-
-    @property
-    def times(self) -> dict[str, list[Times]]:
-        """Each arm's times so far, one for each round."""
-        return self._times
-
-    @property
-    def calls(self) -> int:
-        """Clocked calls of the arm that was called least often."""
-        return self._calls
 
     def notes(self) -> list[str]:
         """Return a sentence for each arm whose times grow from call to call."""
@@ -110,7 +100,7 @@ class LiveRounds:
             is_interrupted = True
         cut = wants_more(self._record, self._settings) and not is_interrupted
         needed = self._needed() if cut else None
-        return Taken(self._times, self._now() - started, cut, is_interrupted, needed, tuple(self.notes()))
+        return Taken(self.times, self._now() - started, cut, is_interrupted, needed, tuple(self.notes()))
 
     def prepare(self) -> None:
         """Calibrate and warm up; must be called before the first round."""
@@ -157,9 +147,9 @@ class LiveRounds:
             for arm, taken in readings.items()
         }
         for arm, times in pooled.items():
-            self._times[arm].append(times)
+            self.times[arm].append(times)
             self._turns[arm] += [reading.quantiles[len(reading.quantiles) // 2] for reading in readings[arm]]
-        self._calls += self._windows * min(plan.calls for plan in self._plans.values())
+        self.calls += self._windows * min(plan.calls for plan in self._plans.values())
         shortest = {arm: min(reading.quantiles[0] for reading in taken) for arm, taken in readings.items()}
         self._make_blocks_equal({arm: refreshed(plan, shortest[arm]) for arm, plan in self._plans.items()})
         reference = pooled[self._reference]

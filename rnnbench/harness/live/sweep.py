@@ -15,7 +15,6 @@ from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import PHASES, arms_of, reference_of
 from rnnbench.harness.live.measuring import MeasuredModules, RoundsDisplay, measure
 from rnnbench.raised import is_interrupt
-from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words
 
@@ -121,6 +120,8 @@ def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mappi
             f"found {type(input).__name__}"
         )
     for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TypeError(f"{name}: expected a list of values, found {values!r}")
         if name in COLUMNS:
             raise ValueError(f"{name}: the result has a column of this name; give the size another one")
         if not values:
@@ -140,15 +141,3 @@ def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mappi
     used = _names(input) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
     if idle := sorted(sizes - used):
         raise ValueError(f"{idle[0]}: neither the input nor a module depends on it")
-
-
-def values_of(size: str, given: object) -> list[Any]:
-    """The values of a size; raises TypeError for a single one, such as a text, whose letters are none."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{size}: expected a list of values, found {given!r}")
-    return list(given)
-
-
-def phases(given: Phase | Sequence[Phase]) -> list[Phase]:
-    """One phase, or several."""
-    return [given] if isinstance(given, str) else list(given)
