@@ -66,6 +66,7 @@ class Tracer:
         self._trace = Trace()
         self._modules: list[str] = []  # files that are being imported, the innermost last
         self._is_on = False
+        self._threads = running()
         sys.addaudithook(self._audit)
 
     @contextmanager
@@ -82,6 +83,10 @@ class Tracer:
             threading.setprofile(of_threads)
             self._is_on = False
             self._modules.clear()
+
+    def keeps_threads(self) -> bool:
+        """Return True if a thread of Python runs that did not run when this was made."""
+        return bool(running() - self._threads)
 
     def own(self, file: str) -> str:
         """The path of a file below the tree; empty if it is not the tree's own."""
@@ -151,7 +156,7 @@ def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> "C
     found.may_import, is_any = True, found.may_import
     found.follow(building, [])
     found.may_import = is_any  # building is the same each time, so that its imports have been seen
-    if any(thread is not threading.main_thread() for thread in running()):
+    if tracer.keeps_threads():
         found.doubts["it keeps a thread"] = None
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:

@@ -39,15 +39,6 @@ def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> N
     assert ceiling.launch_seconds is None
 
 
-def test_where_kernels_are_launched_an_empty_one_is_clocked(short: None, monkeypatch) -> None:
-    launched: list[int] = []
-    monkeypatch.setattr(Cpu, "launch", lambda device: lambda: launched.append(1))
-    ceiling = ceilings.measure(Cpu(), "float32", 1, None)
-    assert ceiling.launch_seconds is not None
-    assert ceiling.launch_seconds > 0
-    assert launched
-
-
 def test_a_ceiling_is_the_best_of_several_tries() -> None:
     looks = iter([0.0, 3.0, 4.0, 6.0])  # tries of 3, 1 and 2 seconds
     best, spent = ceilings._best(Cpu(now=lambda: next(looks)), lambda: None, 0.01)
