@@ -72,6 +72,8 @@ def profile(
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     groups = [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)]
     times = _times(subject, groups, on_progress, until, now)
+    rounds = min(len(times[arm]) for arm in (*arms, *slow))  # equal numbers, of which the time may have allowed fewer
+    times |= {arm: times[arm][-rounds:] for arm in (*arms, *slow)}
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if program is None else steps_of(program)),

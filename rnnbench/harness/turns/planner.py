@@ -215,7 +215,7 @@ def outlook(planner: Planner, settings: Settings, spent: float) -> str:
     if not is_enough:
         told = f"{target} will not be reached in {settings.max_replicates:,} replicates"
     if budget is not None and is_enough and needed <= budget:
-        return f"{told}, within the budget of {budget:g} s"
+        return f"{target} will be reached within the budget of {budget:g} s"
     varies = f"a ratio varies by ±{200 * noise:.0f}% between replicates"
     noisy = f"this machine is noisy today ({varies}): " if 2 * noise > NOISY else ""
     return f"{noisy}{told}" + ("" if budget is None else f"; going on to the budget of {budget:g} s")

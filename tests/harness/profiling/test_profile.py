@@ -14,6 +14,7 @@ from rnnbench.harness.profiling.profile import MAX_ROUNDS, file_name, profile
 from rnnbench.harness.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
+from rnnbench.store.schema import profile_fault
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
 from tests.doubles import workload as small
@@ -57,6 +58,15 @@ def test_a_profile_without_time_takes_one_round_of_everything(tmp_path: Path) ->
     subject = of_built(build(small.case("gru"), tmp_path), Cpu())
     taken = profile(subject, rounds=5, window_seconds=0.0005, seconds=0.0)
     assert {len(seconds) for seconds in taken.times.values()} == {1}
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1])
+def test_a_profile_that_its_time_cuts_short_has_equally_many_rounds_of_each_part(
+    tmp_path: Path, seconds: float
+) -> None:
+    subject = of_built(build(small.case("gru", phase="training"), tmp_path), Cpu())
+    taken = profile(subject, rounds=20, window_seconds=0.0005, seconds=seconds)
+    assert not profile_fault(taken.to_json())
 
 
 def test_a_fused_layer_is_one_operator_and_has_no_causes(tmp_path: Path) -> None:
