@@ -44,7 +44,7 @@ class Finding:
     verdict: Verdict | None  # None: not compared, for the reason given
     margin: float  # 0.025: up to 2.5% slower is not called a regression
     reason: str = ""  # why it fails, is not compared or incomparable; empty if the numbers say all
-    low: Estimate | None = None  # head over base in the low quantile of the calls: 1.05 is 5% slower
+    low: Estimate | None = None  # head over base of the typical call: 1.05 is 5% slower
     mean: Estimate | None = None  # the same in the mean of the calls, which also shows what slows only some
     replicates: int = 0
     changes: tuple[Change, ...] = ()  # counts that differ
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def _is_open_in_the_mean(self) -> bool:
-        """Whether the time is not decided, though the low quantile lies within the margin."""
+        """Whether the time is not decided, though the typical call lies within the margin."""
         if self.verdict != "undecided" or self.low is None or self.mean is None:
             return False
         edge = 1 + self.margin

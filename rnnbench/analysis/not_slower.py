@@ -1,6 +1,6 @@
 """Is one arm at most `factor` times as slow as another? Asked again as rounds come in, until the interval answers.
 
-Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of a low quantile of the calls, which is precise, and
+Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of the typical call, which is precise, and
 that of their mean, which also shows what slows only some of them. `slower`: one of the two intervals lies above the
 factor. `not slower`: both lie at or below it. Anything else is no answer yet.
 
@@ -67,7 +67,7 @@ class Question:
 
     @property
     def by_the_mean(self) -> bool:
-        """Whether only the mean speaks against `not slower`, and the low quantile does not."""
+        """Whether only the mean speaks against `not slower`, and the typical call does not."""
         if self.answer == "slower":
             return self.low.lower <= self.factor
         return self.answer is None and self.low.upper <= self.factor

@@ -27,7 +27,9 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
-LocatedRatios = Mapping[str, tuple[Location, Location]]  # case key -> its log-ratio in the low quantile and in the mean
+LocatedRatios = Mapping[
+    str, tuple[Location, Location]
+]  # case key -> its log-ratio for the typical call and for the mean
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _findings(
 def shifts_between(
     base: LocatedRatios, head: LocatedRatios, cases: Iterable[str]
 ) -> tuple[dict[str, Location], dict[str, Location]]:
-    """The changes of the cases that have a ratio in both runs, in the low quantile and in the mean."""
+    """The changes of the cases that have a ratio in both runs, for the typical call and for the mean."""
     keys = [key for key in cases if key in base and key in head]
     low, mean = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
     return low, mean
@@ -127,7 +129,7 @@ def judged_shifts(
 
 
 def located_ratios(run: StoredRun) -> LocatedRatios:
-    """The location of each case's log-ratios to its reference, for the low quantile and for the mean."""
+    """The location of each case's log-ratios to its reference, for the typical call and for the mean."""
     if run.ratios.empty:  # np.split would still return one part
         return {}
     number, cases = pd.factorize(run.ratios["case"])
@@ -141,7 +143,7 @@ def located_ratios(run: StoredRun) -> LocatedRatios:
 
 
 def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
-    """Each case's ratio to its reference in the low quantile, with its 95% interval, as a report shows it."""
+    """Each case's ratio to its reference, with its 95% interval, as a report shows it."""
     if run.ratios.empty:
         return {}
     number, cases = pd.factorize(run.ratios["case"])

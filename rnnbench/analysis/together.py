@@ -25,7 +25,7 @@ class TogetherRow:
     """One case over the runs; None if a run has no ratio of it."""
 
     case: Case
-    ratios: tuple[Estimate | None, ...]  # of the low quantile, one for each run
+    ratios: tuple[Estimate | None, ...]  # of the typical call, one for each run
     changes: tuple[Judged | None, ...]  # each later run against the first; None if the machines differ too
 
 

@@ -1,6 +1,6 @@
 """Verdicts: what the tests of all cases together say about each.
 
-For each case two ratios of head to base are judged: that of a low quantile of the calls, which is precise, and that of
+For each case two ratios of head to base are judged: that of the typical call, which is precise, and that of
 their mean, which also shows what slows only some calls. `regressed` is a rejection of `ratio <= 1 + margin` for one of
 the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that both intervals of a look lie inside the
 margin.
@@ -12,7 +12,7 @@ keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tes
 at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases, and the last intervals, which are
 shown, hold the true ratios in 96% of cases or more (`tests/validation/verdicts_simulated.py`). Slow modes limit this:
 if only a share of the processes is slow, all pairs so far may be fast ones by chance, and look as if nothing had
-changed. A check therefore calls nothing `unchanged` on few pairs, and asks that the interval of the low quantile
+changed. A check therefore calls nothing `unchanged` on few pairs, and asks that the interval of the typical call
 without trimming lies inside the margin, too. Even so the 0.5% can't be kept: if half of the processes are slow, 1% of
 such cases are called `unchanged`, and eight pairs miss a mode of 30% of the processes in 6%.
 
@@ -56,7 +56,7 @@ class Judged:
 
     @property
     def deciding(self) -> Estimate:
-        """The ratio that describes the verdict: the one that decided it, or the low quantile."""
+        """The ratio that describes the verdict: the one that decided it, or the typical call."""
         return self.mean if self.decided_by == "mean" else self.low
 
 
@@ -167,6 +167,6 @@ def _rejected(verdict: Verdict, tests: Mapping[RatioName, Rejection], largest: f
     """The verdict with the ratio that decided it, and both ratios as they were at the look that did."""
     low, mean = tests["low"].low, tests["mean"].mean
     is_farther = mean.lower > low.upper if verdict == "regressed" else mean.upper < low.lower
-    # The low quantile is precise and is that of most calls. The mean decides where it alone rejects, or is surely more.
+    # The typical call is precise. The mean decides where it alone rejects, or is surely more.
     by: RatioName = "low" if tests["low"].p <= largest and not (is_farther and tests["mean"].p <= largest) else "mean"
     return Judged(verdict, as_ratio(tests[by].low), as_ratio(tests[by].mean), by)

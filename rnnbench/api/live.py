@@ -338,7 +338,7 @@ def assert_not_slower(
     interval accounts for being looked at again and again while data grows: if the ratio equals the factor, either
     answer is given at most once in 200 times, as long as the ratio differs from process to process by 1% at most
     (standard deviation) and the rounds of a process correlate with their neighbours by 0.5 at most; both are part of
-    the interval. Two ratios have to pass, that of a low quantile of the calls and that of their mean, so that calls
+    the interval. Two ratios have to pass, that of the typical call and that of their mean, so that calls
     that are slow now and then are seen too; calls that are slow more seldom than once in the calls made are not.
 
     Without an answer it raises AssertionError too, unless `undecided` is "pass". A factor within 3% of the ratio stays

@@ -82,7 +82,7 @@ def planned(plan: Plan, asked: Wanted, *, single_calls: bool = False) -> tuple[P
 def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> dict[str, Any]:
     """A benchmark's `extra_info`: every axis, every known metric, why others are not known, and how it was timed.
 
-    `seconds` is the time as `rnnbench run` estimates it, the 10% quantile of all blocks.
+    `seconds` is the time as `rnnbench run` estimates it, the median of all blocks.
     """
     line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)

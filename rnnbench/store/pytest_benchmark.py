@@ -37,7 +37,7 @@ MAX_SECONDS = 1e9  # 30 years; no call takes longer
 class BenchmarkRounds:
     """One benchmark's rounds in one process, in seconds per call."""
 
-    low: float  # their lower quartile; for an exported replicate the low quantile of all calls
+    low: float  # their lower quartile; for an exported replicate the median of all calls
     high: float  # their upper quartile; NaN for an exported replicate
     mean: float
     number: int

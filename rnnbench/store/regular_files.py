@@ -42,7 +42,10 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 def no_file(file: Path) -> str:
     """Say that a file is not there, and where its link leads if it is one."""
-    return f"{file} is a link to {file.readlink()}, which is not there" if file.is_symlink() else f"no file {file}"
+    try:
+        return f"{file} is a link to {file.readlink()}, which is not there"
+    except OSError:  # no link, or a name that no file can have
+        return f"no file {file}"
 
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:

@@ -158,7 +158,7 @@ def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
         (at(5), at(0), "low"),
         (at(-5), at(-5), "low"),
         (at(-5), at(5), "mean"),
-        (at(5), at(50), "mean"),  # surely more than the low quantile shows
+        (at(5), at(50), "mean"),  # surely more than the typical call shows
         (at(5), at(50, error=40), "low"),  # perhaps more
         (at(107, error=45), at(150, error=13), "mean"),  # only the mean is sure
         (at(0), at(0), None),

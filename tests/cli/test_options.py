@@ -50,7 +50,6 @@ def test_an_empty_value_is_refused_in_words(path: tuple[str, ...], parameter: cl
 def test_a_number_of_thousands_of_digits_is_refused_in_words() -> None:
     long = "9" * 5000
     for arguments in (
-        ["report", "x", "--port", long],
         ["run", "quick", "--groups-per-job", long],
         ["run", "quick", "--groups-per-job", "9" * 4000],
         ["run", "quick", "--budget", long],

@@ -201,7 +201,7 @@ class SimulatedRunner:
         self._indices = {group.cases[0].key: number for number, group in enumerate(groups)}
         self._pair, self._visit_seconds = noise.of_suite(rng), (noise.pair_seconds - START_SECONDS) / CASES
 
-    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
+    def replicate(self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None]) -> None:
         """Draw one pair: a log-ratio for each case of the groups."""
         on_visit(0)
         low, mean = self._pair()

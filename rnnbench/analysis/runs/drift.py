@@ -52,7 +52,7 @@ def of_check(base: Path, head: Path) -> pd.DataFrame:
     """Each pair of a check: the head's time over the base's for every case, from the folders of both sides.
 
     Columns: `panel`, the case's key; `at`, the minute of the check in which the pair began with the case; `ratio` of
-    the low quantile of the calls, and `mean_ratio` of their mean. Raises UserError if a side can't be read.
+    the typical call, and `mean_ratio` of their mean. Raises UserError if a side can't be read.
     """
     sides = [_side(folder) for folder in (base, head)]
     pairs = sides[0].merge(sides[1], on=["case", "replicate"], suffixes=("", "_head"))

@@ -237,7 +237,7 @@ def measure(
     after two pairs come first; the others count among the tests all the same.
 
     A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
-    it out as an outlier, and `unchanged` counts it: it asks for the interval of the low quantile without trimming, too.
+    it out as an outlier, and `unchanged` counts it: it asks for the interval of the typical call without trimming, too.
     (Not of the mean, which stalls of the machine spoil too often.)
     """
     looks, seen = Counter[str](), Counter[str]()  # of each case: the looks so far, and its pairs at the last of them

@@ -26,9 +26,9 @@ class NotSlowerResult:
 
     answer: Answer | None  # None: neither answer could be shown, or nothing was timed
     factor: float
-    ratio: Estimate  # time of `mine` over time of `than`, for a low quantile of the calls
+    ratio: Estimate  # time of `mine` over time of `than`, for the typical call
     mean_ratio: Estimate  # the same ratio for the mean of all calls
-    seconds: dict[str, float]  # a call of `mine` and of `than`: the median of the rounds' low quantiles
+    seconds: dict[str, float]  # a call of `mine` and of `than`: the median of the rounds' medians
     rounds: int
     calls: int  # clocked, of each of the two at least
     took_seconds: float  # spent of `budget_seconds`

@@ -1,6 +1,6 @@
 """pytest-benchmark's JSON, which `pytest-benchmark compare` and other tools read.
 
-A round is a replicate: its time per call is the low quantile of all its calls, as everywhere in rnnbench. So `stddev`
+A round is a replicate: its time per call is the median of all its calls, as everywhere in rnnbench. So `stddev`
 and `iqr` are the scatter between processes, which a difference must exceed, and `median` is near the time that a report
 shows. `fullname` is the case's key, the same in every run; `name` is unique among the cases of one run; the group is
 the workload in words; and `extra_info` has every axis and every known value.

@@ -25,7 +25,7 @@ MAX_ROWS = 40  # cases; of more, the last are counted
 WIDTH = 10.2  # inches
 NARROW, NARROWEST = 7.5, 5.0  # inches; figures that are narrower have shorter texts
 MAX_NAME, SHORT_NAME, SHORTEST_NAME = 56, 26, 18  # letters of a case's name
-OFFSET = 0.16  # of the low quantile above the middle of its row, and of the mean below
+OFFSET = 0.16  # of the typical call above the middle of its row, and of the mean below
 REACH = 1.3  # times the farthest mark: longer intervals are cut there, and continue beyond
 MIN_REACH = 2.0  # margins from the middle to the ends of the axis, at least
 FASTER_TICKS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.8, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -38,7 +38,7 @@ def render(
 ) -> Figure | None:
     """The figure, or None if no case has a change of its time. `width` in inches.
 
-    `frame` has a row for each case: `name`; `verdict`; `margin` (0.025); `ratio` of the low quantile of its calls and
+    `frame` has a row for each case: `name`; `verdict`; `margin` (0.025); `ratio` of its typical call and
     `mean_ratio` of their mean (1.05 is 5% slower), each with the ends `_low` and `_high` of its interval, NaN where
     they are not known; `described_by`, the one of the two that describes the time; and `decided_by`, which may also be
     `counts` or `instructions`. At most `rows` are drawn.
@@ -177,6 +177,6 @@ def _legend(frame: pd.DataFrame, ink: Ink) -> list[Line2D | Patch]:
 
     return [
         line("what decides, with its 95% interval", "o", linewidth=2.2),
-        line("the other of low quantile and mean", "|", linewidth=1, alpha=0.6),
+        line("the other of typical call and mean", "|", linewidth=1, alpha=0.6),
         Patch(facecolor=ink.of(INKS["grid"]), edgecolor=ink.line, label=f"margin: {margins}"),
     ]

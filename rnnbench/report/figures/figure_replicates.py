@@ -31,7 +31,7 @@ def render(frame: pd.DataFrame, at: str, *, ax: Axes | None = None, width: float
     """The figure, or None if there are no two points to compare. `width` in inches.
 
     `frame` has a row for each point: `panel`, the panel's title; `at`, its place, which `at` names in words; `ratio` of
-    the low quantile, and `mean_ratio` of the mean, NaN where it is not shown; and, if there is one, `margin`. At most
+    the typical call, and `mean_ratio` of the mean, NaN where it is not shown; and, if there is one, `margin`. At most
     `MAX_PANELS` panels are drawn.
     """
     panels = [panel for panel, points in frame.groupby("panel", sort=False) if points["at"].nunique() > 1][:MAX_PANELS]
@@ -129,7 +129,7 @@ def _legend(frame: pd.DataFrame, ink: Ink, *, is_many: bool) -> list[Line2D | Pa
         bands = (("half of them", 0.4), ("nine tenths", 0.15))
         handles += [Patch(facecolor=ink.text, alpha=alpha, label=label) for label, alpha in bands]
     elif frame["mean_ratio"].notna().any():
-        handles = [line("low quantile of the calls", ink.text, marker="o", linewidth=1.1)]
+        handles = [line("typical call", ink.text, marker="o", linewidth=1.1)]
         mean = line("mean of the calls", ink.soft, marker="D", markerfacecolor=ink.paper, linestyle="")
         handles.append(mean)
     else:

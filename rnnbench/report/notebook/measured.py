@@ -31,7 +31,7 @@ FORMATS: dict[Any, Any] = {
 }
 
 
-HELD_UP = 1.5  # mean over low quantile; noise on a busy machine makes it 1.1 to 1.3
+HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
     "95% intervals are over rounds of turns in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
@@ -49,7 +49,7 @@ class Measured(FrameResult):
 
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over rounds;
     - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
-    - `mean_seconds`: the plain mean over all calls, which shows what a low quantile can't;
+    - `mean_seconds`: the plain mean over all calls, which shows what a median can't;
     - `replicates`: rounds;
     - `parity`: whether the output agrees with the reference's, before and after timing, or why it is not compared;
     - `parameters`: how many a module has; missing for a function.

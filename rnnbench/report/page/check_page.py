@@ -26,7 +26,7 @@ from rnnbench.store.run_info import RunInfo
 SIDES = ("base", "head")
 NO_VERDICTS = "This check has no verdict: it ended before there was one."
 CHANGES = (
-    "One row for each case, the worst on top. The upper line is the change of the low quantile of its calls, the lower "
+    "One row for each case, the worst on top. The upper line is the change of its typical call, the lower "
     "one that of their mean; what decides is drawn thick. An interval that reaches the edge continues beyond it. The "
     "grey band is the margin: a change within it is no regression."
 )

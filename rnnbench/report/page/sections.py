@@ -131,7 +131,7 @@ def measured(content: Content) -> Section:
     paragraphs = (
         f"Each measured case ran in {_range(summary, 'replicate')}, {_range(summary, 'window')} in all. A "
         "replicate is a fresh process, in which all cases of a workload take turns with their reference on "
-        "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
+        "the same cores. Time per call is the median of all calls of a replicate; value and 95% interval "
         "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
         "slows both sides cancels.",
         f"{precision.reached(summary, info)} {noise_sentence(content.noise)}".strip(),

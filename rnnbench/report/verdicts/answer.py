@@ -86,7 +86,7 @@ def subject(comparison: Comparison) -> str:
 def method(comparison: Comparison, names: Names) -> str:
     """How it was compared, what the numbers are, and what all cases have in common."""
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
-    low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
+    low = "lower quartile of the rounds" if comparison.way == "saved" else "typical call"
     change = f"Change: head over base in the {low}, or in their mean where that decides; mean: in their mean"
     what = [f"{WAYS[comparison.way]}{spent}", change]
     if all(finding.low is None for finding in comparison.findings):

@@ -8,7 +8,7 @@ from rnnbench.report.words.changes import GLYPHS, change_cell, interval_cell
 from rnnbench.report.words.units import round_percent
 
 NOTE = (
-    "Change: head over base in the low quantile of the calls, or in their mean where that decides. Replicates: pairs "
+    "Change: head over base for the typical call, or in the mean of the calls where that decides. Replicates: pairs "
     "of fresh processes, one of each side."
 )
 

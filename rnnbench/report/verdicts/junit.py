@@ -66,7 +66,7 @@ def _message(row: VerdictRow) -> str:
 def _details(row: VerdictRow) -> str:
     """Everything that is known, one line each."""
     finding = row.finding
-    estimates = [("low", "low quantile of the calls", finding.low), ("mean", "mean of the calls", finding.mean)]
+    estimates = [("low", "typical call", finding.low), ("mean", "mean of the calls", finding.mean)]
     times = [
         f"{name}: {change(estimate.value)} {change_interval(estimate)}".rstrip()
         + (" (decides)" if finding.decided_by == ratio else "")

@@ -19,7 +19,7 @@ class VerdictRow:
     finding: Finding
     case: str  # its name, without what all cases share
     verdict: str
-    change: str  # of the ratio that decides: the low quantile, or the mean; empty where no time was compared
+    change: str  # of the ratio that decides: of the typical call, or of the mean; empty where no time was compared
     interval: str  # of the change
     mean: str  # change of the mean
     margin: str

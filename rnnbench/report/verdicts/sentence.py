@@ -71,14 +71,14 @@ def _clauses(texts: Iterable[str]) -> str:
 
 
 def _in_the_mean(finding: Finding) -> str:
-    """By how much the mean changed if it decided, and by how much the low quantile did."""
+    """By how much the mean changed if it decided, and by how much the typical call did."""
     mean, low = finding.mean, finding.low
     if finding.decided_by != "mean" or finding.is_by_counts or mean is None:
         return ""
     word = "slower" if finding.verdict == "regressed" else "faster"
     opening = f"Some calls are {word} and most are not: i" if is_of_some_calls(finding) else "I"
     by_mean = f"{opening}{IN_THE_MEAN[1:]} {slower(mean.value)} ({change_span(mean)})"
-    return f"{by_mean}, in the low quantile {slower(low.value)}" if low else by_mean
+    return f"{by_mean}, for the typical call {slower(low.value)}" if low else by_mean
 
 
 def _cause(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.text import plural
 
 TIME = "Time: the lower quartile of a file's rounds, seconds per call"
-EXPORTED = "Time: the low quantile of a replicate's calls, as rnnbench measured it"
+EXPORTED = "Time: the median of a replicate's calls, as rnnbench measured it"
 ONE = (
     "One file is one process: its quartiles contain the differences between rounds but not those between "
     "processes, which are often larger. So there is no interval, and a small difference may be chance."

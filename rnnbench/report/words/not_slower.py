@@ -45,7 +45,7 @@ def _answer(result: "NotSlowerResult", mine: str, than: str) -> str:
         case _:
             text += f"; {factor} is allowed"
     if where:
-        text += f"; by a low quantile of the calls {_ratio(result.ratio.value)} ({_interval(result.ratio)})"
+        text += f"; by the typical call {_ratio(result.ratio.value)} ({_interval(result.ratio)})"
     return text
 
 

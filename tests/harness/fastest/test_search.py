@@ -23,6 +23,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
+from tests.doubles.stored import steady
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +34,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
 
     def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        return {name: [Times(of_ways[name], of_ways[name])] * rounds for name in calls}
+        return {name: [steady(of_ways[name])] * rounds for name in calls}
 
     monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
     monkeypatch.setattr(search, "PACE", search.Pace([0.0]))  # compiling takes no time
@@ -221,7 +222,7 @@ def test_each_way_is_timed_in_the_module_that_is_handed_back(
     def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
         for timed in calls.values():
             timed.call()
-        return {name: [Times(seconds[name], seconds[name])] * rounds for name in calls}
+        return {name: [steady(seconds[name])] * rounds for name in calls}
 
     monkeypatch.setattr(RunInWays, "forward", counting)
     monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
@@ -535,8 +536,7 @@ class Rounds:
             self.clock += self._per_round
             shared = math.exp(self._rng.gauss(0.0, 0.3))
             for name in calls:
-                low = self.seconds[name] * shared * math.exp(self._rng.gauss(0.0, self.spread))
-                times[name].append(Times(low=low, mean=low))
+                times[name].append(steady(self.seconds[name] * shared * math.exp(self._rng.gauss(0.0, self.spread))))
         return times
 
     def found(self, deadline: float = math.inf) -> WayComparison:

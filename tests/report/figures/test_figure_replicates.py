@@ -34,7 +34,7 @@ def test_every_point_is_drawn_and_the_mean_beside_the_low_quantile() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["case 0", "case 1", "case 2"]
     low, mean = (line for line in figure.axes[0].lines if line.get_linestyle() == "None")
     assert {np.size(line.get_xdata()) for line in (low, mean)} == {6}
-    assert legend(figure) == ["low quantile of the calls", "mean of the calls", "margin"]
+    assert legend(figure) == ["typical call", "mean of the calls", "margin"]
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ticks == ["-5.0%", "0.0%", "+5.0%"]
 

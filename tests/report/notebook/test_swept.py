@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from rnnbench.analysis.replicate import Times
 from rnnbench.harness.live.measuring import MeasuredModules
 from rnnbench.harness.live.rounds import Taken
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.notebook.swept import SweptModules, swept
 from rnnbench.suite_file import Settings
+from tests.doubles.stored import steady
 
 ARMS = ("mine", "torch")
 
 
 def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> SweptPoint:
-    times = {arm: [Times(seconds, seconds), Times(1.5 * seconds, 1.5 * seconds)] for arm in ARMS}
+    times = {arm: [steady(seconds), steady(1.5 * seconds)] for arm in ARMS}
     parity = {"mine": "agrees", "torch": "is the reference"}
     found = MeasuredModules(Taken(times, 1.0, cut=True), "torch", parity, dict.fromkeys(ARMS, 7), "cpu", 1, "2", notes)
     return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
