@@ -27,9 +27,8 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
-LocatedRatios = Mapping[
-    str, tuple[Location, Location]
-]  # case key -> its log-ratio for the typical call and for the mean
+# Case key -> the location of its log-ratio for the typical call, and for the mean.
+LocatedRatios = Mapping[str, tuple[Location, Location]]
 
 
 @dataclass(frozen=True)

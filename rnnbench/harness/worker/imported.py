@@ -49,5 +49,7 @@ class Opened:
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("open", "ctypes.dlopen") and isinstance(arguments[0], str | bytes | os.PathLike):
             file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
-            if file not in self._told and not file.startswith(self._installed) and not file.endswith(".pyc"):
+            # Python writes bytecode under another name first: mine.cpython-311.pyc.1234
+            is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
+            if file not in self._told and not file.startswith(self._installed) and not is_bytecode:
                 self._new[file] = None
