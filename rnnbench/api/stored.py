@@ -1,7 +1,7 @@
 """Functions of `import rnnbench` for stored runs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rnnbench.api.errors import for_users
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rnnbench.report.notebook.stored_runs import StoredRuns
     from rnnbench.report.notebook.swept import SweptModules
 
-    Comparable = StoredRuns | Measured | SweptModules | Explained
+    Comparable: TypeAlias = StoredRuns | Measured | SweptModules | Explained
 
 ALIKE = ("reference", "phase", "device", "threads")  # in two live results, else they are not of the same work
 

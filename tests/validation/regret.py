@@ -59,7 +59,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
         with ready(calls, (), "inference", AS_GIVEN) as prepared:
             take = rounds_on(devices.open_device("cpu"), lambda progress: None)
             times = take(prepared.calls, ROUNDS, float("inf"))
-        least = {each: pd.Series([round.low for round in taken]).median() for each, taken in times.items()}
+        least = {each: pd.Series([round.median for round in taken]).median() for each, taken in times.items()}
         chosen = found.way_for(CallShape.of(input, trains=False))
         best = min(least, key=lambda each: least[each])
         yield {

@@ -22,6 +22,7 @@ from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import REFERENCES, Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
+from tests.doubles.stored import steady
 from tests.validation.draws import Draw, heavy, normal, skewed, spoilt
 
 DRAWS: dict[str, Draw] = {"normal": normal, "skewed": skewed, "heavy tails": heavy, "one in ten spoilt": spoilt}
@@ -134,7 +135,7 @@ def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:
             value = float(values[len(samples[group]), groups.index(group)])
             samples[group].append(value)
             loop, reference = (case.key for case in group.cases)
-            planner.add_visit(group, 1.0, {loop: value, reference: 0.0})
+            planner.add_visit(group, 1.0, {loop: steady(np.exp(value)), reference: steady(1.0)})
     shown = estimates_of(list(samples.values()))
     alone = [estimate(sample) for sample in samples.values()]
     return pd.DataFrame(
