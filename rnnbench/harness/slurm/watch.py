@@ -169,7 +169,7 @@ class Watch:
         status.ticket = status.running_since = None
         if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in status.without:
             self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
-        elif state is not None and state.exit_code == "0:0":
+        elif state is not None and state.state == "COMPLETED":
             pass  # it measured its part to the end, by the settings that the run had when the job began
         elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
             status.lost.append(self._why_lost(state))

@@ -180,6 +180,26 @@ def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(watching: Any, mo
     assert [status.lost for status in waiting.statuses] == [[], [], []]
 
 
+def test_a_job_that_somebody_cancels_before_it_begins_is_given_up(
+    watching: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm gives such a job the exit code of one that ended well."""
+    names: list[str] = []
+
+    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
+        assert not names, "submitted again"
+        names.append(name)
+
+    monkeypatch.setattr(queue, "submit", submit)
+    monkeypatch.setattr(queue, "max_in_array", lambda: None)
+    cancelled = JobState("1", "CANCELLED", "0:0", "", "None")
+    monkeypatch.setattr(queue, "states", lambda asked_names: {Ticket(name, None): cancelled for name in asked_names})
+    monkeypatch.setattr(watch, "MIN_WAIT", 0.0)
+    waiting = watching(lambda step: None)
+    waiting.until_done()
+    assert [(status.state, status.lost) for status in waiting.statuses] == [("given up", ["it was cancelled"])] * 3
+
+
 def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
