@@ -147,6 +147,6 @@ def _visit(
             f'{{"case":{json.dumps(key)},"replicate":{replicate},"worker":"{replicate:04d}","order":{index},'
             f'"turns":{turns},"started":{100.0 * replicate + 0.01 * index:.9f},"calls":{calls},"batch":{batch},'
             f'"seconds":{seconds},"host_seconds":{seconds},"submit_seconds":{seconds},"quantiles":[{quantiles}],'
-            f'"cores":[{replicate % 2}],"clock_mhz":null,"device_uuid":null,"run":"{run}"}}\n'
+            f'"cores":[{replicate % 2}],"clock_mhz":null,"device_uuid":null,"waits":1,"run":"{run}"}}\n'
         )
     return lines
