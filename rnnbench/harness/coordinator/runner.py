@@ -92,7 +92,7 @@ class Runner:
         self._planner.add_start(start.worker_seconds)
         for visit in state.visits:
             self._planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
-            self._visitor.remember(visit.windows)
+            self._visitor.remember(SIDE, visit.windows)
         self._worker: WorkerProcess | None = None
         self._workers: list[str] = []  # of the replicate
         self._visits: list[Group] = []  # of the replicate

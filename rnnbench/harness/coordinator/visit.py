@@ -51,15 +51,15 @@ class Visitor:
         self._settings = settings
         self._rng = rng
         self._seconds = seconds
-        self._call_seconds: dict[str, CallSeconds] = {}  # by case key, the same for all sides
+        self._call_seconds: dict[tuple[str, str], CallSeconds] = {}  # by side and case key
 
-    def remember(self, windows: Iterable[Window]) -> None:
-        """Take over the shortest call of these windows."""
+    def remember(self, side: str, windows: Iterable[Window]) -> None:
+        """Take over the shortest call of these windows of a side."""
         for window in windows:
-            shortest = window.quantiles[0]
-            known = self._call_seconds.get(window.case, CallSeconds(shortest, window.host_seconds / window.calls))
+            shortest, key = window.quantiles[0], (side, window.case)
+            known = self._call_seconds.get(key, CallSeconds(shortest, window.host_seconds / window.calls))
             least = min(known.least, shortest)
-            self._call_seconds[window.case] = CallSeconds(least, known.wall - known.least + least)
+            self._call_seconds[key] = CallSeconds(least, known.wall - known.least + least)
 
     def visit(
         self, group: Group, sides: Mapping[str, VisitSide], replicate: int, case_seconds: float
@@ -78,7 +78,7 @@ class Visitor:
         _run_together({name: partial(_end, name, sides[name], ready) for name in order}, sides)
         for name, side in sides.items():
             side.recorder.keep(windows[name])
-            self.remember(windows[name])
+            self.remember(name, windows[name])
         return windows
 
     def _prepare(self, name: str, side: VisitSide, cases: Sequence[Case]) -> list[Case]:
@@ -88,9 +88,9 @@ class Visitor:
             if side.recorder.dropped(case) or side.recorder.unobserved(case):
                 continue
             with _lost_at(name, case):
-                seconds = side.recorder.prepare(side.worker, case, self._call_seconds.get(case.key))
+                seconds = side.recorder.prepare(side.worker, case, self._call_seconds.get((name, case.key)))
             if seconds is not None:
-                self._call_seconds.setdefault(case.key, seconds)
+                self._call_seconds.setdefault((name, case.key), seconds)
                 ready.append(case)
         return ready
 
@@ -102,8 +102,8 @@ class Visitor:
             side.worker.pin(side.timed_cores)
         plans, order = self._turns(cases, list(sides), case_seconds)
         expected = sum(
-            plans[number].blocks * plans[number].calls * self._call_seconds[cases[number].key].wall
-            for _, number in order
+            plans[number].blocks * plans[number].calls * self._call_seconds[name, cases[number].key].wall
+            for name, number in order
         )
         started = self._seconds()
 
@@ -127,14 +127,20 @@ class Visitor:
     def _turns(
         self, cases: Sequence[Case], sides: Sequence[str], case_seconds: float
     ) -> tuple[list[Turns], list[tuple[str, int]]]:
-        """Plan the turns of each case, and the order of all turns: the side and the case's number."""
+        """Plan the turns of each case, and the order of all turns: the side and the case's number.
+
+        All sides make as many calls of a case as the slowest side has time for.
+        """
         workload = cases[0].workload
         pace, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
         plans: dict[str, Turns] = {}
         order: list[tuple[str, int]] = []
         numbers = list(range(len(cases)))
         for compared in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
-            seconds = {cases[number].key: self._call_seconds[cases[number].key].wall for number in compared}
+            seconds = {
+                case.key: max(self._call_seconds[side, case.key].wall for side in sides)
+                for case in (cases[number] for number in compared)
+            }
             planned = plan_turns(seconds, case_seconds, pace, single_calls=single_calls)
             plans |= planned
             turns = planned[cases[compared[0]].key].turns

@@ -24,6 +24,7 @@ GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), 
 KEYS = [case.key for case in GROUP.cases]
 CASE_SECONDS = 0.04  # four turns of a call that takes 10 ms
 SETTINGS = Settings(window_seconds=0.01)
+CALL_SECONDS = {"slow head": 0.2}  # where it is not 10 ms
 
 
 class Visits:
@@ -53,7 +54,7 @@ class Visits:
         for case in GROUP.cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
-        worker: Any = FakeWorker("0000", self.clock, watch, lambda key: 0.01)
+        worker: Any = FakeWorker("0000", self.clock, watch, lambda key: CALL_SECONDS.get(name, 0.01))
         return VisitSide(worker, recorder, [0], self.untimed_cores[name])
 
 
@@ -101,6 +102,16 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
+
+
+def test_a_side_that_became_much_slower_makes_no_longer_turns_than_it_has_time_for(
+    begin: Callable[..., Visits],
+) -> None:
+    visits = begin(["base", "slow head"])
+    windows = visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=1.0)
+    slow = [window for window in windows["slow head"] if window.case == KEYS[0]]
+    assert sum(window.seconds for window in slow) == pytest.approx(1.0, rel=0.3)
+    assert [window.calls for window in windows["base"]] == [window.calls for window in windows["slow head"]]
 
 
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
