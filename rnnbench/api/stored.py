@@ -58,8 +58,8 @@ def summarize(
     Beside the columns of the case:
 
     - `replicates`, `windows`, `calls`: how many it was measured in;
-    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
-      quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
+    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the median
+      of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
     - `mean_seconds`: the plain mean over all calls, for what a median can't see;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
       replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the time
