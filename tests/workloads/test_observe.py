@@ -69,7 +69,7 @@ def test_nothing_of_a_case_is_left_once_it_was_observed(case: Case, phase: str) 
         return sum(issubclass(type(candidate), torch.Tensor) for candidate in gc.get_objects())
 
     first = observed()
-    assert observed() == first
+    assert observed() <= first  # fewer, if something of an earlier test was left
 
 
 def test_the_model_of_the_last_case_is_not_kept_either() -> None:

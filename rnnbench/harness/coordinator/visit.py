@@ -54,12 +54,12 @@ class Visitor:
         self._call_seconds: dict[tuple[str, str], CallSeconds] = {}  # by side and case key
 
     def remember(self, side: str, windows: Iterable[Window]) -> None:
-        """Take over the shortest call of these windows of a side."""
+        """Take over the shortest call of these windows."""
         for window in windows:
-            shortest, key = window.quantiles[0], (side, window.case)
-            known = self._call_seconds.get(key, CallSeconds(shortest, window.host_seconds / window.calls))
+            place, shortest = (side, window.case), window.quantiles[0]
+            known = self._call_seconds.get(place, CallSeconds(shortest, window.host_seconds / window.calls))
             least = min(known.least, shortest)
-            self._call_seconds[key] = CallSeconds(least, known.wall - known.least + least)
+            self._call_seconds[place] = CallSeconds(least, known.wall - known.least + least)
 
     def visit(
         self, group: Group, sides: Mapping[str, VisitSide], replicate: int, case_seconds: float
@@ -102,22 +102,21 @@ class Visitor:
             side.worker.pin(side.timed_cores)
         plans, order = self._turns(cases, list(sides), case_seconds)
         expected = sum(
-            plans[number].blocks * plans[number].calls * self._call_seconds[name, cases[number].key].wall
-            for name, number in order
+            plans[turn].blocks * plans[turn].calls * self._call_seconds[turn[0], cases[turn[1]].key].wall
+            for turn in order
         )
         started = self._seconds()
 
         def take(name: str, side: VisitSide) -> list[Window]:
-            request = protocol.visit(cases, plans, order, name, expected)
+            own = [plans[name, number] for number in range(len(cases))]
+            request = protocol.visit(cases, own, order, name, expected)
             return side.recorder.visit(side.worker, cases, request, replicate, started)
 
         jobs = {name: partial(take, name, side) for name, side in sides.items()}
         try:
-            return (
-                _run_at_once(jobs, sides, futures.FIRST_EXCEPTION)
-                if len(jobs) > 1
-                else {name: job() for name, job in jobs.items()}
-            )
+            if len(jobs) == 1:
+                return {name: job() for name, job in jobs.items()}
+            return _run_at_once(jobs, sides, futures.FIRST_EXCEPTION)
         except WorkerLost as lost:
             # The one that is in a turn is the cause: the other side only waits for it.
             at = next(((name, side.worker.turn) for name, side in sides.items() if side.worker.turn is not None), None)
@@ -126,26 +125,19 @@ class Visitor:
 
     def _turns(
         self, cases: Sequence[Case], sides: Sequence[str], case_seconds: float
-    ) -> tuple[list[Turns], list[tuple[str, int]]]:
-        """Plan the turns of each case, and the order of all turns: the side and the case's number.
-
-        All sides make as many calls of a case as the slowest side has time for.
-        """
+    ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]]]:
+        """Plan the turns of each side and case's number, and the order of all turns."""
         workload = cases[0].workload
         pace, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
-        plans: dict[str, Turns] = {}
+        plans: dict[tuple[str, int], Turns] = {}
         order: list[tuple[str, int]] = []
         numbers = list(range(len(cases)))
-        for compared in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
-            seconds = {
-                case.key: max(self._call_seconds[side, case.key].wall for side in sides)
-                for case in (cases[number] for number in compared)
-            }
-            planned = plan_turns(seconds, case_seconds, pace, single_calls=single_calls)
-            plans |= planned
-            turns = planned[cases[compared[0]].key].turns
-            order += balanced_order([(side, number) for number in compared for side in sides], turns, self._rng)
-        return [plans[case.key] for case in cases], order
+        for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
+            compared = [(side, number) for number in together for side in sides]
+            seconds = {(side, number): self._call_seconds[side, cases[number].key].wall for side, number in compared}
+            plans |= plan_turns(seconds, case_seconds, pace, single_calls=single_calls)
+            order += balanced_order(compared, plans[compared[0]].turns, self._rng)
+        return plans, order
 
 
 def _end(name: str, side: VisitSide, cases: Sequence[Case]) -> None:

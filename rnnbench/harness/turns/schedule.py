@@ -27,8 +27,8 @@ class Turns:
 
 
 def plan_turns(
-    call_seconds: Mapping[str, float], case_seconds: float, pace: Blocks, *, single_calls: bool = False
-) -> dict[str, Turns]:
+    call_seconds: Mapping[Item, float], case_seconds: float, pace: Blocks, *, single_calls: bool = False
+) -> dict[Item, Turns]:
     """Plan the turns of cases that are compared with each other; `case_seconds` is the time for all turns of a case.
 
     `call_seconds` is the time of one call of each case, with a flush of the caches where one comes before it. All cases

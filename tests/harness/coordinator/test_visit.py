@@ -284,3 +284,16 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
     with pytest.raises(KeyboardInterrupt):
         visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
     assert killed.is_set()
+
+
+def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_length(
+    begin: Callable[..., Visits],
+) -> None:
+    """So that the turns of the slow side take no longer than those of the other one."""
+    visits = begin(["base", "head"])
+    quick: Any = visits.sides["base"].worker
+    quick._seconds = lambda key: 1e-4
+    windows = visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    spent = {name: sum(window.host_seconds for window in taken) for name, taken in windows.items()}
+    assert spent["base"] == pytest.approx(spent["head"])
+    assert spent["head"] == pytest.approx(len(KEYS) * CASE_SECONDS, rel=0.5)
