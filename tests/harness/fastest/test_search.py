@@ -19,6 +19,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.fastest import search, ways
 from rnnbench.harness.fastest.module import FoundWays, RunInWays
 from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, WayComparison, select
+from rnnbench.harness.live import outputs
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -309,6 +310,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
 
     monkeypatch.setattr(search, "way", rounded)
     monkeypatch.setattr(Cpu, "lacks", lambda dtype: "" if may_round else "no such units")
+    monkeypatch.setattr(outputs, "tf32_allowed", lambda state: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen
