@@ -32,7 +32,7 @@ from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
-PAIRS_WANTED = 10  # in a budget: with fewer, nobody knows how much pairs differ
+PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
 MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
