@@ -15,7 +15,7 @@ RIGHT: dict[bool, tuple[Verdict, ...]] = {True: ("regressed", "undecided"), Fals
 
 def main(device: str, budget_seconds: float) -> int:
     """Print each case's verdict and return whether one is wrong."""
-    comparison = one_check({SLOWED: 0.05}, budget_seconds, every_tenth=False, device=device)
+    comparison = one_check({SLOWED: 0.05}, budget_seconds, device=device)
     wrong = caught = slowed = 0
     for finding in comparison.findings:
         axes = finding.case.axes()

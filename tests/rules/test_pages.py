@@ -11,7 +11,7 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.report.screen import terminal
 from rnnbench.store.folder import read_info
-from tests.validation.__main__ import OF_PROCESSORS
+from tests.validation.__main__ import TABLES
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -64,13 +64,27 @@ def test_every_path_of_the_code_that_a_page_names_is_there() -> None:
             assert (ROOT / path).exists(), f"{name}: {path}"
 
 
+@pytest.mark.parametrize(("name", "fewest"), [("broken.md", 30), ("cheats.md", 7)])
+def test_every_test_that_a_table_names_exists(name: str, fewest: int) -> None:
+    table = (ROOT / "results" / "validation" / name).read_text()
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", table)
+    assert len(named) >= fewest
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
+def test_every_kept_table_is_one_that_a_program_makes() -> None:
+    kept = {file.stem for file in (ROOT / "results" / "validation").glob("*.csv")}
+    assert kept == set(TABLES)
+
+
 def test_every_command_that_a_page_shows_is_one() -> None:
     for name in pages():
         shown = re.findall(r"^(?:    |\$ )rnnbench ([\w-]+)", (ROOT / name).read_text(), re.MULTILINE)
         assert set(shown) <= set(cli.commands), name
 
 
-@pytest.mark.parametrize("name", sorted(OF_PROCESSORS))
+@pytest.mark.parametrize("name", [name for name, table in TABLES.items() if table.is_of_processor])
 def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(name: str) -> None:
     rows = pd.read_csv(ROOT / "results" / "validation" / f"{name}.csv")
     assert rows["processor"].notna().all()

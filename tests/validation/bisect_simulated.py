@@ -22,7 +22,8 @@ from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
-from tests.validation.verdicts_simulated import CASES, NOISES, PROCESSES, Noise, SimulatedRunner
+from tests.validation.noise import CASES, NOISES, Noise
+from tests.validation.verdicts_simulated import PROCESSES, SimulatedRunner
 
 COMMITS = 64
 BROKEN_SHARE = 0.1

@@ -94,23 +94,6 @@ def few_cases(lines: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trends(histories: int, cases: int = 10, runs: int = 40) -> pd.DataFrame:
-    """A row for each slow trend, and each step in the middle: what the lines that have it are said to be."""
-    rows = []
-    shapes = {"trend over all runs": np.linspace(0, 1, runs), "step in the middle": np.arange(runs) >= runs // 2}
-    for (shape, course), size, correlation in itertools.product(shapes.items(), (0.05, 0.10), CORRELATIONS[:2]):
-        rng = np.random.default_rng([len(shape), round(100 * size), round(10 * correlation)])
-        true = np.zeros((cases, runs))
-        true[: cases // 2] = np.log1p(size) * course
-        lines = [line for _ in range(histories) for line in simulated(rng, true, correlation=correlation).lines]
-        changed = [line.significant for line in lines if line.case.workload.batch_size <= cases // 2]
-        drifts = [any(change.is_gradual for change in significant) for significant in changed]
-        about = {"shape": shape, "size": size, "correlation of neighbours": correlation, "lines": len(changed)}
-        shares = {"drift": np.mean(drifts), "nothing": np.mean([not significant for significant in changed])}
-        rows.append(about | shares | {"dated step": 1 - sum(shares.values())})
-    return pd.DataFrame(rows)
-
-
 def _one(
     rng: np.random.Generator, cases: int, runs: int, step: float, correlation: float, at_run: int | None = None
 ) -> pd.DataFrame:

@@ -18,10 +18,9 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.processors import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.processor import Processor
-from tests.validation.hogs import hogs
+from tests.validation.noise import REAL, hogs
 from tests.validation.verdicts import write_sides
 
-KEPT = Path("results/validation/pairs.csv")
 NO_MARGIN = 1e-9  # so that no case is decided, and all take part in every pair
 QUIET, BUSY = "nothing beside it", "a process that takes a core for seconds and rests"
 
@@ -29,7 +28,7 @@ QUIET, BUSY = "nothing beside it", "a process that takes a core for seconds and 
 def pairs(budget_seconds: float) -> pd.DataFrame:
     """A row for each case and pair of two checks, one of them beside another process; added to those kept before."""
     made = pd.concat([_pairs(budget_seconds, beside) for beside in (QUIET, BUSY)])
-    return pd.concat([pd.read_csv(KEPT), made]) if KEPT.exists() else made
+    return pd.concat([pd.read_csv(REAL), made]) if REAL.exists() else made
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

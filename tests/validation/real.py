@@ -13,7 +13,7 @@ from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.coordinator.session import run_suite
 from tests.doubles.stored import counted_windows
-from tests.validation.hogs import hogs
+from tests.validation.noise import hogs
 
 SUITE = Path(__file__).with_name("repeated.toml")
 BASE_STEPS = 100

@@ -1,87 +1,18 @@
-"""The quality of predictions at sizes that were not fitted: held out of real runs, or simulated with known truth.
-
-Each size in turn is left out of a whole run. The form is chosen and the intervals are made from the rest, as for a user
-who never measured that size; the left-out measurements then judge both.
-"""
+"""The quality of predictions at sizes that were not fitted, of simulated runs whose truth is known."""
 
 import itertools
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
-from rnnbench.analysis.scaling.fit import fits, solve
-from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, levels
+from rnnbench.analysis.scaling.fit import fits
 from rnnbench.analysis.scaling.predict import at
 from rnnbench.analysis.scaling.terms import Work, columns
 from rnnbench.store.records import Case, Workload
 
-RUNS = Path("results")
-CHOSEN = "chosen by held-out error"
 SERIES_COSTS = ((1e-5, 1e-4), (2e-6, 1e-4), (1e-11, 5e-11), (3e-10, 3e-9), (5e-12, 5e-11))  # of the form `sum`
 AXES = ("batch_size", "seq_len", "hidden_size")
 GRID = ((1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256))
-
-
-def scaling(simulated_runs: int) -> pd.DataFrame:
-    """Errors and coverage on held-out points of the newest run of the suite `scaling`, and of simulated runs."""
-    runs = sorted(RUNS.glob("scaling-*"))
-    if not runs:
-        sys.exit(f"no run of the suite scaling below {RUNS}/; `rnnbench run scaling` makes one")
-    return pd.concat([held_out(runs[-1]), simulated(simulated_runs)], ignore_index=True)
-
-
-def held_out(run: Path) -> pd.DataFrame:
-    """A row for each kind of held-out part of a run, with the median errors of the chosen and every other form."""
-    summary = summarize(read(run))
-    judged = pd.concat([_judged(summary, kind, out) for kind, out in _left_out(summary)], ignore_index=True)
-    rows = []
-    for kind, errors in judged.groupby("kind", sort=False):
-        off = np.expm1(errors["error"].abs()).groupby(errors["form"], sort=False).median().to_dict()
-        forms = {f"median, {form}": error for form, error in off.items() if form != CHOSEN}
-        rows.append({"run": run.name, "held out": kind, **_judgement(errors[errors["form"] == CHOSEN]), **forms})
-    return pd.DataFrame(rows)
-
-
-def _left_out(summary: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[bool]"]]:
-    """The parts to hold out, as (kind, mask): each point, and each value of an axis with three or more values."""
-    for _, point in summary.groupby(list(MOVING)):
-        yield "a point", summary.index.to_series().isin(point.index)
-    for axis, values in levels(summary[list(MOVING)].dropna()).items():
-        if len(values) < MIN_VALUES:
-            continue
-        for index, value in enumerate(values):
-            inside = 0 < index < len(values) - 1
-            near = values[1] if index == 0 else values[-2]
-            beyond = f"{axis} at an end, {max(value, near) / min(value, near):g}x beyond"
-            yield f"{axis} inside" if inside else beyond, summary[axis] == value
-
-
-def _judged(summary: pd.DataFrame, kind: str, out: "pd.Series[bool]") -> pd.DataFrame:
-    """The log errors on the left-out part of every form and of the chosen form, the latter with its interval."""
-    parts = []
-    measured = summary[summary["status"] == "measured"]
-    for fit in fits(summary[~out]).found:
-        own = np.logical_and.reduce([measured[axis] == value for axis, value in fit.axes.items()])
-        left_out = measured[own & out.reindex(measured.index)]
-        if left_out.empty:
-            continue
-        seconds = left_out["seconds"].to_numpy(dtype=float)
-        work = fit.work(left_out)
-        for form in fit.tried:
-            costs = solve(columns(form, fit.work(fit.sizes)), fit.sizes["seconds"].to_numpy(dtype=float))
-            fitted = np.maximum(columns(form, work) @ costs, 1e-12)
-            parts.append(pd.DataFrame({"form": form, "error": np.log(fitted / seconds)}))
-        predicted = at(fit, None, left_out)
-        chosen = pd.DataFrame({"form": CHOSEN, "error": np.log(fit.seconds(left_out) / seconds)})
-        low, high = predicted["seconds_low"].to_numpy(dtype=float), predicted["seconds_high"].to_numpy(dtype=float)
-        covers = pd.Series(np.where(np.isnan(low), np.nan, (low <= seconds) & (seconds <= high)))
-        parts.append(chosen.assign(covers=covers, half=np.log(high / low) / 2))
-    return pd.concat(parts, ignore_index=True).assign(kind=kind)
 
 
 def _judgement(errors: pd.DataFrame) -> dict[str, float]:

@@ -23,7 +23,7 @@ from rnnbench.store.records import REFERENCES, Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
-from tests.validation.draws import Draw, heavy, normal, skewed, spoilt
+from tests.validation.noise import Draw, heavy, normal, skewed, spoilt
 
 DRAWS: dict[str, Draw] = {"normal": normal, "skewed": skewed, "heavy tails": heavy, "one in ten spoilt": spoilt}
 SPREADS: dict[str, tuple[float, ...]] = {

@@ -16,9 +16,6 @@ EXAMPLES = {
     "compared runs": 25,
     "pytest-benchmark files": 25,
     "what rnnbench writes": 25,
-    "special files": 20,
-    "other people's folders": 60,
-    "outputs that can't be written": 60,
 }
 
 

@@ -3,9 +3,6 @@
 import importlib.util
 import json
 import math
-import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench import load, suites, summarize
+from rnnbench import suites
 from rnnbench.expressions import parse_only
-from rnnbench.store.folder import run_id
-from rnnbench.store.records import Case, Window
-from rnnbench.store.windows import read_windows
+from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from tests.analysis.scaling import made_up
 from tests.doubles import repository, stored
 from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
-    against_r,
     bisect_simulated,
     gate,
-    history_simulated,
-    large_run,
+    noise,
     not_slower_simulated,
     real,
-    scaling,
     simulation,
     stopping_simulated,
     verdicts,
     verdicts_simulated,
 )
-from tests.validation.faults import witness
 
 pytestmark = pytest.mark.slow
 
@@ -49,20 +39,6 @@ def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length()
     # 150 runs at 95%: fewer than 130 happen once in 10,000 tries.
     assert (table["used covers"] > 130 / 150).all()
     assert (table["bias"].abs() < 0.004).all()
-
-
-def test_sizes_of_a_run_are_held_out_whole_and_every_form_is_judged_by_them(tmp_path: Path) -> None:
-    table = scaling.held_out(made_up.stored(tmp_path)).set_index("held out")
-    assert {"a point", "batch_size inside", "hidden_size inside", "hidden_size at an end, 2x beyond"} <= set(
-        table.index
-    )
-    assert table["points"].to_dict() == {"a point": 27} | {
-        f"{axis} {place}": 18 if place.startswith("at") else 9
-        for axis, beyond in (("batch_size", 4), ("seq_len", 4), ("hidden_size", 2))
-        for place in ("inside", f"at an end, {beyond}x beyond")
-    }
-    assert (table["median error"] < 1e-3).all()
-    assert (table["median, steps"] > 0.05).all()
 
 
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:
@@ -120,21 +96,21 @@ def test_a_check_of_the_gate_is_right_if_its_code_and_the_cells_it_names_are() -
 
 
 def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SystemExit, match="no table 'luck'; there are bias, "):
+    with pytest.raises(SystemExit, match="no table 'luck'; there are simulated-coverage, "):
         program.main(["luck"])
 
 
-def scatters_too_much(noise: verdicts_simulated.Noise) -> bool:
+def scatters_too_much(shape: noise.Noise) -> bool:
     """Whether the recorded pairs scatter so much that a minute can't find a slowdown of 10%."""
-    return isinstance(noise, verdicts_simulated.RealPairs) and float(np.median(noise.low.std(axis=0))) > 0.03
+    return isinstance(shape, noise.RealPairs) and float(np.median(shape.low.std(axis=0))) > 0.03
 
 
 def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
     table = verdicts_simulated.error_rates(suites=4)
-    assert set(table["noise"]) == set(verdicts_simulated.NOISES | verdicts_simulated.MODES)
+    assert set(table["noise"]) == set(noise.NOISES | noise.MODES)
     by_truth = table.groupby("truth")
     slowed = by_truth.get_group("half 10%").set_index("noise")
-    noisy = [name for name, noise in verdicts_simulated.NOISES.items() if scatters_too_much(noise)]
+    noisy = [name for name, shape in noise.NOISES.items() if scatters_too_much(shape)]
     assert (slowed.drop(noisy)["slower: regressed"] > 0.95).all()
     assert (slowed["slower: unchanged"] == 0).all()
     assert (by_truth.get_group("nothing differs")["unchanged: suites with a false alarm"] == 0).all()
@@ -157,9 +133,6 @@ def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:
         name: [side.__dict__[name](3, 4).steps for side in (base, head)] for name in ("GRUSlow", "GRUSame", "LSTMSlow")
     }
     assert steps == {"GRUSlow": [98, 103], "GRUSame": [98, 98], "LSTMSlow": [98, 98]}
-    verdicts.write_sides(tmp_path / "b", tmp_path / "h", {"GRUSlow": 0.05}, every_tenth=True)
-    cell = load_module(tmp_path / "h" / "planted.py").GRUSlow(3, 4)
-    assert (cell.steps, cell.every_tenth) == (98, 147)
 
 
 def load_module(file: Path) -> Any:
@@ -171,66 +144,12 @@ def load_module(file: Path) -> Any:
     return module
 
 
-def test_a_run_that_was_never_measured_is_read_like_one_that_was(tmp_path: Path) -> None:
-    suite = large_run.suite(batch_size=[1, 4], seq_len=[8], hidden_size=[16], cell=["gru"])
-    slow = next(case for group in suite.groups({}, None, most=None) for case in group.cases if case.cell == "gru")
-    path = large_run.write(tmp_path, suite, replicates=6, windows=4, seed=1, slower={slow.key: 1.5})
-    lines = list(read_windows(path))
-    assert len(lines) == 16 * 6 * 4
-    assert {line.pop("run") for line in lines} == {run_id(path)}
-    assert all(json.loads(json.dumps(Window.from_json(line).to_json())) == line for line in lines)
-    row = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
-    truth = 1.5 * large_run._seconds(slow) / large_run._seconds(reference_of(slow, suite))
-    assert row["ratio_low"] * 0.99 < truth < row["ratio_high"] * 1.01
-
-
-def test_simulated_trends_are_drifts_and_steps_are_not() -> None:
-    table = history_simulated.trends(1).set_index(["shape", "size", "correlation of neighbours"])
-    assert table["drift"]["trend over all runs", 0.1, 0] >= 0.8
-    assert (table["drift"]["step in the middle"] == 0).all()
-    assert table[["drift", "nothing", "dated step"]].sum(axis=1).tolist() == pytest.approx([1] * len(table))
-
-
-def reference_of(case: Case, suite: suites.Suite) -> Case:
-    groups = suite.groups({}, None, most=None)
-    return next(member for group in groups if case in group.cases for member in group.cases if member.is_reference)
-
-
-@pytest.mark.parametrize(("name", "fewest"), [("broken.md", 40), ("cheats.md", 7)])
-def test_every_test_that_a_table_names_exists(name: str, fewest: int) -> None:
-    repository = Path(__file__).parents[2]
-    table = (repository / "results" / "validation" / name).read_text()
-    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", table)
-    assert len(named) > fewest
-    for file, test in named:
-        assert f"def {test}(" in (repository / file).read_text(), f"{file}::{test}"
-
-
-def test_the_witness_of_the_faults_still_finds_all_that_it_watches(tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(witness.__file__)), "list", "suites"]
-    result = subprocess.run(
-        command, env=os.environ | {"WITNESS": str(tmp_path / "note")}, capture_output=True, text=True, check=False
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("noise", ["skewed", stopping_simulated.REAL_NOISE, stopping_simulated.MODES])
-def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(noise: str) -> None:
-    row = stopping_simulated.row(240, stopping_simulated.Kind(noise, "2%", cases=24, least=4))
+@pytest.mark.parametrize("kind", ["skewed", stopping_simulated.REAL_NOISE, stopping_simulated.MODES])
+def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(kind: str) -> None:
+    row = stopping_simulated.row(240, stopping_simulated.Kind(kind, "2%", cases=24, least=4))
     assert row["covered"] > 0.85
     assert 4 <= row["replicates"] < stopping_simulated.MOST
     assert row["half-width"] < 0.02
-
-
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
-def test_r_gives_the_same_values() -> None:
-    packages = ["Rscript", "-e", "library(limma); library(robustbase)"]
-    if subprocess.run(packages, capture_output=True, check=False).returncode:
-        pytest.skip("R lacks limma or robustbase")
-    table = against_r.against_r().set_index("formula")["largest difference"]
-    qn = table.pop("Qn: robustbase::Qn")
-    assert qn < 0.02  # R has newer factors for few values
-    assert (table < 1e-9).all()
 
 
 @pytest.mark.parametrize("seen", [True, False])

@@ -15,7 +15,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import CheckSettings
 from tests.doubles import workload as small
 from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
-from tests.validation.verdicts_simulated import NOISES, MadeUp
+from tests.validation.noise import NOISES, MadeUp
 
 QUIET = MadeUp(0.002, 0.0, shared=0.0, spoilt=0.0, spoilt_mean=0.0)
 CASES = [small.case("vanilla", batch_size=size) for size in (1, 2)]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.validation.faults import clocks, disks, interrupts, kills, misbehaving, stopped, together
-from tests.validation.faults.outcome import Outcome
+from tests.validation.faults import disks, interrupts, kills, misbehaving, stopped
+from tests.validation.faults.command import Outcome
 
 SEED = 11
 FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {  # name -> number of times, function
@@ -21,10 +21,6 @@ FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {
     "worker killed": (200, kills.workers),
     "Ctrl-C": (200, interrupts.interrupts),
     "full disk": (30, disks.full),
-    "no room for temporary files": (3, disks.no_temporary),
-    "read-only folder": (3, disks.read_only),
-    "clock that jumps": (6, clocks.jumps),
-    "the same run resumed twice at once": (10, together.twice),
     "cell that misbehaves": (2 * len(misbehaving.DEEDS), misbehaving.cells),
     "command that is stopped and goes on": (40, stopped.stops),
 }

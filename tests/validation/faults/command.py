@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,19 @@ class Gated(nn.GRUCell):
     pass
 """
 CASES = 12
+
+
+@dataclass
+class Outcome:
+    """One fault: its stage, the windows before it, and what went wrong."""
+
+    fault: str
+    stage: str
+    windows: int = 0  # complete before the fault
+    lost: int = 0  # of these windows
+    doubled: int = 0
+    wrong: list[str] = field(default_factory=list)
+    skipped: str = ""  # the reason, if the fault could not be tried
 
 
 class Command:

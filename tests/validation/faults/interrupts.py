@@ -9,8 +9,7 @@ import psutil
 
 from rnnbench import load
 from tests.doubles import repository
-from tests.validation.faults.command import Command, life_seconds, lives, moments, runs, tiny
-from tests.validation.faults.outcome import Outcome
+from tests.validation.faults.command import Command, Outcome, life_seconds, lives, moments, runs, tiny
 
 OUR_START = "rnnbench/__main__.py"  # in tracebacks from after rnnbench's start
 RUN = "RUN"  # placeholder for a stored run in a command's arguments

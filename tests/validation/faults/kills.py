@@ -14,8 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import STARTER
 from rnnbench.store.folder import read_info
 from tests.validation.faults import witness
-from tests.validation.faults.command import CASES, Command, life_seconds, lives, moments, runs, tiny
-from tests.validation.faults.outcome import Outcome
+from tests.validation.faults.command import CASES, Command, Outcome, life_seconds, lives, moments, runs, tiny
 
 REPLICATES = 3
 

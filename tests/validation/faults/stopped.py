@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 
 from rnnbench import load, summarize
-from tests.validation.faults.command import CASES, Command, life_seconds, lives, moments, runs, tiny
-from tests.validation.faults.outcome import Outcome
+from tests.validation.faults.command import CASES, Command, Outcome, life_seconds, lives, moments, runs, tiny
 
 DEADLINE_SECONDS = 3
 STOPPED_SECONDS = 7.0  # longer than the deadline and than rnnbench's threshold for a pause

@@ -41,7 +41,6 @@ from tests.analysis.profiles import cause, profile
 from tests.doubles import saved_files, stored
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.validation.fuzz import surroundings
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
@@ -236,8 +235,4 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "run folders": run_folders,
     "compared runs": compared_runs,
     "pytest-benchmark files": pytest_benchmark_files,
-    "what rnnbench writes": lambda: surroundings.written_runs(_folder()),
-    "special files": lambda: surroundings.special_files(_folder(), _run(_folder())),
-    "other people's folders": lambda: surroundings.other_peoples_folders(_folder(), surroundings.a_run(_folder())),
-    "outputs that can't be written": lambda: surroundings.outputs(_folder()),
 }
