@@ -8,7 +8,7 @@ from rnnbench.analysis.pytest_benchmark.summary import summarize
 from rnnbench.report.figures import figure_benchmarks
 from rnnbench.report.figures.all_figures import picture
 from rnnbench.report.page.page import Page, files
-from rnnbench.report.page.section import Listed, Section
+from rnnbench.report.page.section import Section
 from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words import benchmark_names
@@ -24,23 +24,18 @@ def render(saved: BenchmarkFiles, reference: str | None) -> dict[str, bytes]:
     summary = summarize(saved, reference)
     figure = figure_benchmarks.render(summary, saved)
     title = "Time per call of each benchmark"
-    pictures = {} if figure is None else {FIGURE: picture(FIGURE, title, benchmark_names.note(saved), figure)}
-    tables = {rendered.name: rendered for rendered in (table_benchmarks.render(summary, saved), environment(saved))}
-    benchmarks, where = map(Listed, tables.values())
+    first = None if figure is None else picture(FIGURE, title, benchmark_names.note(saved), figure)
+    benchmarks, where = table_benchmarks.render(summary, saved), environment(saved)
     page = Page(
         name=one_line(saved.name),
         heading=benchmark_names.heading(saved),
         answer=benchmark_names.answer(summary),
-        more="",
         facts=(one_line(saved.describes), f"{saved.sessions[0].started:%Y-%m-%d %H:%M} UTC"),
-        warning="",
-        first=pictures.get(FIGURE),
+        first=first,
         sections=(
-            Section("benchmarks", "How long does each take?", "Benchmarks", [benchmarks]),
-            Section("measured", "Where was it measured?", "Where", [where]),
+            Section("benchmarks", "How long does each take?", [benchmarks]),
+            Section("measured", "Where was it measured?", [where]),
         ),
-        pictures=pictures,
-        tables=tables,
     )
     return files(page)
 

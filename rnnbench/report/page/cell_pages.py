@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page import selection
 from rnnbench.report.page.page import PAGE, Page, files
 from rnnbench.report.page.profiled import ProfiledCell
-from rnnbench.report.page.section import Drawn, Links, Listed, Paragraph, Section, SectionPart
+from rnnbench.report.page.section import Links, Section, SectionPart
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
 from rnnbench.text import encoded, plural
@@ -40,28 +39,22 @@ def _cell(
 ) -> CellPage:
     own = _with_references(summary, cell)
     drawn = all_figures.render(own, label, only=(LADDER, GROWS), noise_floor=noise_floor)
-    pictures = drawn | {picture.name: picture for workload in workloads for picture in workload.pictures}
-    tables = {table.name: table for workload in workloads for table in workload.tables}
     flames = {
         f"flames/{workload.name}-{name}.svg": svg for workload in workloads for name, svg in workload.flames.items()
     }
     sections = [_why(workload) for workload in workloads]
     if GROWS in drawn:
-        sections.append(Section("grows", "How does it grow?", "How it grows", [Drawn(drawn[GROWS])]))
+        sections.append(Section("grows", "How does it grow?", [drawn[GROWS]]))
     name = one_line(cell)
     page = Page(
         name=name,
         heading=f"{name}: why it takes as long as it does",
         answer=workloads[0].far,
-        more="",
         facts=(f"{plural(len(workloads), 'workload')} profiled",),
-        warning="",
         first=drawn.get(LADDER),
         sections=sections,
-        pictures=pictures,
-        tables=tables,
         home=f"../../{PAGE}",
-        titles=selection.titles(own),
+        cases=own,
     )
     contents = files(page) | {name: encoded(svg) for name, svg in flames.items()}
     return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
@@ -76,14 +69,14 @@ def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
 
 def _why(workload: ProfiledCell) -> Section:
     parts: list[SectionPart] = [
-        Paragraph(workload.words),
-        *map(Drawn, workload.pictures),
-        *map(Listed, workload.tables),
+        workload.words,
+        *workload.pictures,
+        *workload.tables,
     ]
     if workload.flames:
         links = tuple((name, f"flames/{workload.name}-{name}.svg") for name in workload.flames)
         parts.append(Links("Flame graphs", links))
     if workload.traces:
         where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
-        parts.append(Paragraph(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
-    return Section(f"why-{workload.name}", f"Why, {workload.title}?", workload.title, parts)
+        parts.append(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}.")
+    return Section(f"why-{workload.name}", f"Why, {workload.title}?", parts)

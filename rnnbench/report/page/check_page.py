@@ -12,7 +12,7 @@ from rnnbench.report.figures import figure_changes, figure_replicates
 from rnnbench.report.figures.all_figures import Picture, picture
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.run_page import when
-from rnnbench.report.page.section import Commands, Drawn, Listed, Paragraph, Section, SectionPart, Warnings
+from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.verdicts import as_table, stored
 from rnnbench.report.verdicts.stored import StoredCheck
@@ -58,8 +58,6 @@ def render(folder: Path) -> dict[str, bytes]:
         warning="" if sides["head"].status == "finished" else "this check was interrupted",
         first=changes,
         sections=[*verdicts, _over_time(drawn, why_no_pairs), measured],
-        pictures={each.name: each for each in drawn},
-        tables={each.name: each for each in tables},
     )
     return files(page)
 
@@ -121,27 +119,27 @@ def _verdicts(check: StoredCheck | None, changes: Picture | None, tables: Sequen
         why_not = ["No change is drawn: no time was compared. The table says why.", *why_not]
     parts: list[SectionPart] = [
         *([Warnings("Notes on this check:", check.notes)] if check.notes else []),
-        *([Paragraph(" ".join(why_not))] if why_not else []),
-        *map(Listed, tables),
-        Paragraph(check.method),
+        *([" ".join(why_not)] if why_not else []),
+        *tables,
+        check.method,
     ]
-    return [Section("verdicts", "Which cases changed?", "Verdicts", parts)]
+    return [Section("verdicts", "Which cases changed?", parts)]
 
 
 def _over_time(pictures: Sequence[Picture], why_no_pairs: str) -> Section:
-    drawn = [Drawn(each) for each in pictures if each.name == "pairs"]
+    drawn = [each for each in pictures if each.name == "pairs"]
     nothing = why_no_pairs or "No case was measured in two pairs, so there is nothing to draw."
-    return Section("pairs", "Did it change while it was measured?", "Over time", drawn or [Paragraph(nothing)])
+    return Section("pairs", "Did it change while it was measured?", drawn or [nothing])
 
 
 def _measured(folder: Path, sides: dict[str, RunInfo], both: Table) -> Section:
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in SIDES]
     parts: list[SectionPart] = [
-        Paragraph("To repeat the check, and to see the times of each side, which is a run of its own:"),
+        "To repeat the check, and to see the times of each side, which is a run of its own:",
         Commands((one_line(sides["head"].command), *reports)),
-        Listed(both),
+        both,
     ]
-    return Section("measured", "What was compared, and where is it kept?", "How it was measured", parts)
+    return Section("measured", "What was compared, and where is it kept?", parts)
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo], pairs: pd.DataFrame) -> Table:

@@ -4,11 +4,11 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnbench.report.page.section import MAX_OPEN_ROWS
 from rnnbench.report.tables.table import Table
 
 DIGITS = string.digits + string.ascii_lowercase  # of the places of values; a hyphen stands for none
 MIN_RUN = 3  # rows at equal distances that are written as one range
+MAX_OPEN_ROWS = 200  # a longer table is folded until the reader opens it
 PAPER_ROWS = 60  # of a longer table the first 25 are printed, with a note
 FIRST_ROWS = 100  # of a folded table that are elements of the page from the start
 

@@ -2,18 +2,18 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.report.colors import INKS, variables
 from rnnbench.report.figures.all_figures import Picture
-from rnnbench.report.page import compact
+from rnnbench.report.page import compact, selection
 from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline
 from rnnbench.report.page.section import Section
@@ -33,18 +33,24 @@ class Page:
     name: str  # in the window's title and the navigation
     heading: str
     answer: str
-    more: str
-    facts: Sequence[str]  # in small letters below
-    warning: str
-    first: Picture | None  # on the first screen
-    sections: Sequence[Section]
-    pictures: Mapping[str, Picture]
-    tables: Mapping[str, Table]
+    more: str = ""
+    facts: Sequence[str] = ()  # in small letters below
+    warning: str = ""
+    first: Picture | None = None  # on the first screen
+    sections: Sequence[Section] = ()
     home: str = ""  # the page above this one
-    titles: Mapping[int, str] = field(default_factory=dict)  # of cases, for marks in figures
-    rows_of: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # of each table: what a row is about
-    is_pooled: Mapping[str, bool] = field(default_factory=dict)  # of each table: whether its rows sum up several cases
-    choices: Mapping[str, Any] = field(default_factory=lambda: {"axes": [], "cases": [], "beside": {}})  # to filter by
+    cases: pd.DataFrame | None = None  # a run's summary, if rows of tables and marks of figures are about its cases
+
+    @property
+    def pictures(self) -> dict[str, Picture]:
+        """All figures, by name."""
+        drawn = [*filter(None, [self.first]), *(picture for section in self.sections for picture in section.pictures)]
+        return {picture.name: picture for picture in drawn}
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """All tables, by name."""
+        return {table.name: table for section in self.sections for table in section.tables}
 
 
 def files(page: Page) -> dict[str, bytes]:
@@ -55,19 +61,27 @@ def files(page: Page) -> dict[str, bytes]:
 def html(page: Page) -> str:
     """The page; its links to figures and tables are relative."""
     script = _script()
-    cases = {name: [compact.ranges(rows) for rows in about] for name, about in page.rows_of.items()}
+    summary, tables = page.cases, page.tables
+    titles = selection.titles(summary) if summary is not None else {}
+    cases = {}
+    if summary is not None:
+        for name, table in tables.items():
+            cases[name] = [compact.ranges(rows) for rows in selection.rows_of(table, summary)]
+    choices = selection.choices(summary) if summary is not None else {"axes": [], "cases": [], "beside": {}}
     return (
         _pages()
         .get_template("page.html")
         .render(
             page=page,
             inline={
-                name: inline(picture.svg, name, f"{picture.title}. {picture.caption}", page.titles)
+                name: inline(picture.svg, name, f"{picture.title}. {picture.caption}", titles)
                 for name, picture in page.pictures.items()
             },
             cases=cases,
             paper_rows=compact.PAPER_ROWS,
-            choices=compact.short_choices(page.choices),
+            choices=compact.short_choices(choices),
+            pooled=[name for name, table in tables.items() if cases and selection.is_pooled(table)],
+            max_open_rows=compact.MAX_OPEN_ROWS,
             static_rows=compact.static_rows,
             later_rows=compact.later_rows,
             value_behind=compact.value_behind,

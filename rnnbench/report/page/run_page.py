@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from rnnbench.report.page import sections, selection
+from rnnbench.report.page import sections
 from rnnbench.report.page.page import Page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.words import headline, noise
@@ -26,12 +26,7 @@ def run_page(content: Content) -> Page:
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=content.pictures.get(FIRST),
         sections=sections.of(content),
-        pictures=content.pictures,
-        tables=content.tables,
-        titles=selection.titles(summary),
-        rows_of={name: selection.rows_of(table, summary) for name, table in content.tables.items()},
-        is_pooled={name: selection.is_pooled(table) for name, table in content.tables.items()},
-        choices=selection.choices(summary),
+        cases=summary,
     )
 
 

@@ -15,19 +15,14 @@ from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.section import (
     Commands,
-    Drawn,
     Links,
-    Listed,
-    Paragraph,
     Section,
     SectionPart,
-    Terms,
     Warnings,
 )
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words import headline, precision
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.metrics import known, of_calls, with_metrics
 from rnnbench.report.words.noise import noise_sentence
 from rnnbench.report.words.reference import words
 from rnnbench.store.run_info import RunInfo
@@ -61,38 +56,34 @@ def far(content: Content) -> Section:
     reference = words(content.summary)
     significance = headline.significance(content.summary)
     parts = [
-        *([Paragraph(significance)] if significance else []),
+        *([significance] if significance else []),
         *_figures(content, "ratio_by_size"),
         *_tables(content, "medians", "fastest", "epochs", "ratios"),
     ]
-    return Section("far", reference.heading, "How far", parts)
+    return Section("far", reference.heading, parts)
 
 
 def latency(content: Content) -> Section | None:
     """How long the steps of streams take, if any were timed."""
     parts = [*_figures(content, "latency"), *_tables(content, "latency")]
-    return Section("latency", "How long does a step of a stream take?", "A step's latency", parts) if parts else None
+    return Section("latency", "How long does a step of a stream take?", parts) if parts else None
 
 
 def grows(content: Content) -> Section:
     """How the ratio, or the time, grows with each size."""
-    nothing = Paragraph("No batch, length or hidden size was measured at two values with all others equal.")
+    nothing = "No batch, length or hidden size was measured at two values with all others equal."
     parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
-    return Section("grows", "How does it grow?", "How it grows", [*parts, *_tables(content, *FITTED)])
+    return Section("grows", "How does it grow?", [*parts, *_tables(content, *FITTED)])
 
 
 def costs(content: Content) -> Section:
     """What a call costs beside its time."""
-    columns = known(with_metrics(content.summary), of_calls())
-    about = tuple((one_line(metric.label), one_line(metric.about)) for metric in columns)
-    terms = [Terms("What the columns are", about)] if about else []
     parts = [
         *_figures(content, "parameters"),
         *_tables(content, "relative_costs", "costs"),
-        *terms,
         *_tables(content, "parameters"),
     ]
-    return Section("costs", "What does it cost beside time?", "What it costs", parts)
+    return Section("costs", "What does it cost beside time?", parts)
 
 
 def limit(content: Content) -> Section:
@@ -102,8 +93,8 @@ def limit(content: Content) -> Section:
         "limit is not known."
     )
     nearness = headline.limit(content.summary)
-    parts = [*([Paragraph(nearness)] if nearness else []), *_figures(content, "roofline")]
-    return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Paragraph(nothing)])
+    parts = [*([nearness] if nearness else []), *_figures(content, "roofline")]
+    return Section("limit", "How near is the limit of the machine?", parts or [nothing])
 
 
 def why(content: Content) -> Section | None:
@@ -113,15 +104,15 @@ def why(content: Content) -> Section | None:
     pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
     parts: list[SectionPart] = [Links("A page for each cell has the rest", pages)]
     for workload in content.profiled[:MAX_SHOWN]:
-        parts += [Paragraph(f"{workload.title}: {workload.words}"), *map(Drawn, workload.pictures[:1])]
-    return Section("why", "Why, and what would close the gap?", "Why", parts)
+        parts += [f"{workload.title}: {workload.words}", *workload.pictures[:1]]
+    return Section("why", "Why, and what would close the gap?", parts)
 
 
 def missing(content: Content) -> Section:
     """Which cases have no time, and why."""
     rows = content.tables["not_measured"].rows
-    parts = _tables(content, "not_measured") if rows else [Paragraph("Nothing: every case was measured.")]
-    return Section("missing", "What was skipped or failed, and why?", "Skipped and failed", parts)
+    parts = _tables(content, "not_measured") if rows else ["Nothing: every case was measured."]
+    return Section("missing", "What was skipped or failed, and why?", parts)
 
 
 def measured(content: Content) -> Section:
@@ -139,25 +130,25 @@ def measured(content: Content) -> Section:
         f"because there are many. {words(summary).compared}; if they could not be, the parity column says why.",
     )
     parts = [
-        Paragraph("To repeat the measurement, and to make this page again:"),
+        "To repeat the measurement, and to make this page again:",
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
-        *map(Paragraph, paragraphs),
+        *paragraphs,
         *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
         *_figures(content, REPLICATES),
         *_tables(content, "environment"),
     ]
-    return Section("measured", "How was it measured?", "How it was measured", parts)
+    return Section("measured", "How was it measured?", parts)
 
 
 SECTIONS: tuple[Callable[[Content], Section | None], ...] = (latency, far, grows, costs, limit, why, missing, measured)
 
 
 def _figures(content: Content, *names: str) -> list[SectionPart]:
-    return [Drawn(content.pictures[name]) for name in names if name in content.pictures]
+    return [content.pictures[name] for name in names if name in content.pictures]
 
 
 def _tables(content: Content, *names: str) -> list[SectionPart]:
-    return [Listed(content.tables[name]) for name in names if name in content.tables]
+    return [content.tables[name] for name in names if name in content.tables]
 
 
 def _range(summary: pd.DataFrame, noun: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnnbench.report.page.page import Page, files
-from rnnbench.report.page.section import Drawn, Paragraph, Section
+from rnnbench.report.page.section import Section
 from rnnbench.report.words.axes import one_line
 
 
@@ -17,12 +17,8 @@ def render(title: str, sections: Sequence[Section]) -> dict[str, bytes]:
         heading=one_line(title),
         answer=answer,
         more=" ".join(more),
-        facts=(),
-        warning="",
         first=next(iter(first.pictures), None),
         sections=[_without_the_answer(first), *sections[1:]],
-        pictures={picture.name: picture for section in sections for picture in section.pictures},
-        tables={table.name: table for section in sections for table in section.tables},
     )
     return files(page)
 
@@ -32,9 +28,5 @@ def _without_the_answer(section: Section) -> Section:
     on_screen = section.pictures[:1]
     return replace(
         section,
-        parts=[
-            part
-            for part in section.parts
-            if not isinstance(part, Paragraph) and not (isinstance(part, Drawn) and part.picture in on_screen)
-        ],
+        parts=[part for part in section.parts if not isinstance(part, str) and part not in on_screen],
     )

@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.report.page import selection
-from rnnbench.report.page.compact import FIRST_ROWS, later_rows, ranges, short_choices, static_rows
-from rnnbench.report.page.section import MAX_OPEN_ROWS
+from rnnbench.report.page.compact import FIRST_ROWS, MAX_OPEN_ROWS, later_rows, ranges, short_choices, static_rows
 from rnnbench.report.tables.table import Column, Table, of, table
 
 

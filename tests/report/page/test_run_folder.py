@@ -9,8 +9,8 @@ import pytest
 
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.errors import UserError
+from rnnbench.report.page.compact import MAX_OPEN_ROWS
 from rnnbench.report.page.page import PAGE
-from rnnbench.report.page.section import MAX_OPEN_ROWS
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.once import made_once
 from tests.doubles.pages import written

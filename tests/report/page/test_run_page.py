@@ -4,27 +4,19 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from rnnbench.analysis.runs.noise import Noise, noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
-from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.figures.drawing import canvas
-from rnnbench.report.page.compact import FIRST_ROWS
-from rnnbench.report.page.page import PAGE, html
-from rnnbench.report.page.page import Page as Content
-from rnnbench.report.page.section import MAX_OPEN_ROWS, Drawn, Listed, Section
-from rnnbench.report.tables.table import Column, of, table
+from rnnbench.report.page.compact import FIRST_ROWS, MAX_OPEN_ROWS
+from rnnbench.report.page.page import PAGE
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo
@@ -39,7 +31,6 @@ pytestmark = pytest.mark.needs("chromium")
 HOSTILE = "x.py:<script>alert(1)</script>"
 SLOW = {"torch.nn": 1.0, "loop": 3.0, "hoisted": 2.0}
 SHOWN = "tbody tr:not([hidden])"
-EMPTY = Content("", "", "", "", (), "", None, (), {}, {})
 
 
 def cases() -> dict[Case, list[list[float]]]:
@@ -203,49 +194,6 @@ def test_a_search_for_several_words_finds_the_rows_that_have_each_of_them_in_som
 ) -> None:
     page.get_by_role("searchbox", name="case by case").fill(query)
     expect(page.locator("#table-ratios .count")).to_have_text(f"{rows} of 33 rows")
-
-
-def test_a_figure_that_does_not_follow_the_filter_is_pale_and_says_so(browser: Browser, tmp_path: Path) -> None:
-    pictures = {name: picture(name, name, "", drawn(marked=name == "marked")) for name in ("marked", "pooled")}
-    axis = {"name": "batch_size", "word": "batch", "values": ["1", "32"]}
-    choices = {"axes": [axis], "cases": [(0,), (1,)], "beside": {}}
-    section = Section("far", "How far?", "How far", [Drawn(each) for each in pictures.values()])
-    titles = {0: "batch 1", 1: "batch 32"}
-    made = replace(EMPTY, sections=[section], pictures=pictures, titles=titles, choices=choices)
-    file = tmp_path / PAGE
-    file.write_text(html(made), encoding="utf-8")
-    opened = Opened(browser, file.as_uri())
-    assert opened.page.locator(".whole:visible").count() == 0
-    opened.page.get_by_role("button", name="Filter").click()
-    choose(opened.page, "batch", "32")
-    expect(opened.page.locator("#figure-pooled.unfiltered .whole")).to_contain_text("shows all cases")
-    expect(opened.page.locator("#figure-marked:not(.unfiltered) .whole")).to_contain_text("are over all cases")
-    opened.page.get_by_role("button", name="Show all").click()
-    assert opened.page.locator(".whole:visible, .unfiltered").count() == 0
-    opened.close()
-
-
-def test_a_table_that_is_cut_says_how_many_rows_are_not_searched(browser: Browser, tmp_path: Path) -> None:
-    frame = pd.DataFrame({"name": ["a", "b"]})
-    cut = replace(table("cut", "Cut", "", [Column("name", of("name"))], frame, machine=frame), total=9_000)
-    section = Section("far", "How far?", "How far", [Listed(cut)])
-    file = tmp_path / PAGE
-    file.write_text(html(replace(EMPTY, sections=[section], tables={"cut": cut})), encoding="utf-8")
-    opened = Opened(browser, file.as_uri())
-    expect(opened.page.locator(".count")).to_have_text("the first 2 of 9000 rows")
-    opened.page.get_by_role("searchbox").fill("a")
-    expect(opened.page.locator(".count")).to_have_text("1 of the first 2 of 9000 rows")
-    opened.close()
-
-
-def drawn(*, marked: bool) -> Figure:
-    """A figure of two cases, each with a mark of its own or both pooled."""
-    with canvas.look():
-        figure = Figure(figsize=(3, 2))
-        (marks,) = figure.subplots().plot([1, 2], [1, 2], "o")
-        if marked:
-            canvas.mark(marks, [0, 1])
-    return figure
 
 
 def test_a_table_is_copied_as_csv_with_the_numbers_in_full_as_it_is_seen(page: Page) -> None:
