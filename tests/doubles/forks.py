@@ -11,7 +11,6 @@ of what belongs to the start itself use the fixture `real_workers`.
 
 import atexit
 import contextlib
-import ctypes
 import fcntl
 import gc
 import importlib
@@ -24,16 +23,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 from unittest import mock
 
-from rnnbench.harness.coordinator.process import COMPILE_ALONE, PACKAGE_PARENT, STARTER
+from rnnbench.harness.coordinator.origin import COMPILE_ALONE, PACKAGE_PARENT, STARTER, Origin
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.machine.variables import FULL_PRECISION
-from rnnbench.harness.worker.__main__ import import_path
+from rnnbench.harness.worker.__main__ import PRELOADED, serve, work
 
 ROOT = Path(__file__).parents[2]
 STARTED = [sys.executable, "-m", "rnnbench"]
@@ -55,7 +54,6 @@ OF_COMMANDS = (
     "jinja2",
     "scipy.stats",
 )
-OF_WORKERS = ("torch", "rnnbench.harness.worker.case_guard", "rnnbench.harness.worker.operations")
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "TORCH_", "CUDA_VISIBLE_DEVICES")
 ENCODING = "PYTHONIOENCODING"  # which a copy obeys
@@ -63,11 +61,10 @@ FREE = {ENCODING, "PYTHONHASHSEED", "TORCH_EXTENSIONS_DIR"}
 MAX_MESSAGE = 1 << 17
 SECONDS = 120.0
 BROKEN_STREAM = 120  # Python's exit code if standard output can't be written in the end
-PR_SET_CHILD_SUBREAPER = 36
 _started_with: dict[str, str] = {}  # the environment of the server
-_server: list[tuple[socket.socket, "subprocess.Popen[bytes]"]] = []
+_server: list[tuple[list[socket.socket], "subprocess.Popen[bytes]"]] = []
 _one_request = threading.Lock()
-_execute_child: Callable[..., None] = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+_started = WorkerProcess._started
 
 
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -100,7 +97,7 @@ def exit_code(
         "forks_workers": _forks_workers(),
     }
     with _one_request, Path(os.devnull).open("r+b") as null:
-        connection = _connection()
+        connection = _connection(0)
         streams = [null.fileno(), *(null.fileno() if file is None else file for file in files)]
         socket.send_fds(connection, [json.dumps(request).encode()], streams)
         process = int(connection.recv(MAX_MESSAGE))
@@ -123,42 +120,39 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
     _started_with.update(os.environ)
     if sys.platform != "linux":
         return
-    prctl, serving = ctypes.CDLL(None).prctl, connection or _connection
 
-    def execute_child(popen: Any, command: Sequence[str], *rest: Any) -> None:
-        inherited, folder, environment, pipes = rest[3], rest[4], rest[5], rest[9:15]
-        is_worker = isinstance(command, list) and command[:-1] == [sys.executable, "-P", str(STARTER)]
-        if not is_worker or _differs_at_start(environment):
-            _execute_child(popen, command, *rest)
-            return
-        request = {
-            "worker": json.loads(command[-1]),
-            "folder": str(folder or Path.cwd()),
-            "environment": dict(environment),
-            "inherited": list(inherited),
-        }
-        stdin, _, _, stdout, _, stderr = pipes
-        with _one_request:
-            server = serving()
-            prctl(PR_SET_CHILD_SUBREAPER, 1)  # a fork's fork becomes the child of this process
-            socket.send_fds(server, [json.dumps(request).encode()], [stdin, stdout, stderr, *inherited])
-            popen.pid = int(server.recv(MAX_MESSAGE))
-            prctl(PR_SET_CHILD_SUBREAPER, 0)
-        popen._child_created = True
-        popen._close_pipe_fds(*pipes)
+    def started(worker: WorkerProcess) -> Any:
+        if worker._command == [sys.executable, "-P", str(STARTER)] and not _differs_at_start(worker._environment):
+            worker._origin = _Server(connection or _connection, worker._environment)
+        return _started(worker)
 
-    subprocess.Popen._execute_child = execute_child  # type: ignore[attr-defined]
+    WorkerProcess._started = started  # type: ignore[method-assign]
+
+
+class _Server(Origin):
+    """The server, as the origin of a worker."""
+
+    def __init__(self, connection: Callable[[], socket.socket], environment: Mapping[str, str]) -> None:
+        super().__init__(sys.executable, 0)
+        self._connect, self._environment = connection, environment
+
+    def _start(self) -> None:
+        self._connection = self._connect()
+
+    def fork(self, started_with: Mapping[str, Any], relay: Mapping[str, int], **places: Any) -> Any:
+        places["variables"] = {**self._environment, **places["variables"]}
+        return super().fork(started_with, relay, **places)
 
 
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process and of the commands that it runs."""
-    with mock.patch.object(subprocess.Popen, "_execute_child", _execute_child):
+    with mock.patch.object(WorkerProcess, "_started", _started):
         yield
 
 
 def _forks_workers() -> bool:
-    return subprocess.Popen._execute_child is not _execute_child  # type: ignore[attr-defined]
+    return WorkerProcess._started is not _started
 
 
 def _differs_at_start(environment: Mapping[str, str]) -> bool:
@@ -178,83 +172,73 @@ def _started_anew(
     return done.returncode
 
 
-def _connection() -> socket.socket:
-    """Return the connection to this process's server, which starts with the first command or worker."""
+def _connection(number: int = 1) -> socket.socket:
+    """Return a connection to this process's server, which starts with the first command (0) or worker (1)."""
     if not _server:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        environment = _started_with | COMPILE_ALONE | FULL_PRECISION
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        theirs = [pair[1].fileno() for pair in pairs]
         server = subprocess.Popen(
-            command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            [sys.executable, "-m", __name__, *map(str, theirs)],
+            cwd=ROOT,
+            env=_started_with | COMPILE_ALONE | FULL_PRECISION,
+            pass_fds=theirs,
+            stdin=subprocess.DEVNULL,
         )
-        theirs.close()
-        _server.append((ours, server))
+        for pair in pairs:
+            pair[1].close()
+        _server.append(([pair[0] for pair in pairs], server))
         atexit.register(_end)
-    return _server[0][0]
+    return _server[0][0][number]
 
 
 def _end() -> None:
-    connection, server = _server.pop()
-    connection.close()  # the server ends with it
+    connections, server = _server.pop()
+    for connection in connections:
+        connection.close()  # the server ends with it
     server.wait(timeout=10)
 
 
-def _main(descriptor: int) -> None:
+def _main(commands: int, workers: int) -> None:
     for module in OF_COMMANDS:
         importlib.import_module(module)
     assert "torch" not in sys.modules, "no command imports torch"
     known = set(sys.modules)
-    for module in OF_WORKERS:
+    for module in ("torch", *PRELOADED):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
-    _serve(socket.socket(fileno=descriptor), known)
+    if os.fork() == 0:
+        os.close(commands)
+        _serve_workers(socket.socket(fileno=workers))
+    os.close(workers)
+    _serve_commands(socket.socket(fileno=commands), known)
 
 
-def _serve(connection: socket.socket, known: set[str]) -> NoReturn:
-    """Fork a process for each request, until the tests end. `known`: the modules that a command may have imported."""
+def _serve_commands(connection: socket.socket, known: set[str]) -> NoReturn:
+    """Fork a command for each request, until the tests end. `known`: the modules that it may have imported."""
     while True:
-        message, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 6)
+        message, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
         if not message:
             os._exit(0)
-        request = json.loads(message)
         process = os.fork()
         if process == 0:
-            if "worker" in request:
-                _become_worker(connection, request, streams)
-            _become_command(connection, request, streams, known)
+            _become_command(connection, json.loads(message), streams, known)
         for stream in streams:
             os.close(stream)
-        if "worker" in request:
-            os.waitpid(process, 0)
-            continue
         connection.send(str(process).encode())
         _, status = os.waitpid(process, 0)
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become_worker(connection: socket.socket, request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
-    """Fork a worker that is no child of the server, and end this process."""
-    parent = os.getpid()
-    if os.fork():
-        os._exit(0)
-    while os.getppid() == parent:
-        time.sleep(0.0002)
-    os.setsid()
-    connection.send(str(os.getpid()).encode())
-    connection.close()
-    paths, options = (request["worker"][name] for name in ("paths", "options"))
-
-    def work() -> None:
-        _take_over(request, streams)
-        sys.argv = [str(STARTER)]
-        sys.path[:] = import_path(sys.path[1:], paths)
-        if paths[0] != str(PACKAGE_PARENT):
-            _forget(sys.modules, "rnnbench")
-        from rnnbench.harness.worker.loop import main
-
-        main(**options)
-
-    _do_and_end(work)
+def _serve_workers(connection: socket.socket) -> NoReturn:
+    """Be the origin of workers, and in each of these do its work."""
+    started_with = serve(connection)
+    for name in os.environ.keys() - started_with["variables"].keys():
+        del os.environ[name]
+    tempfile.tempdir = None  # it was chosen for the server's environment
+    sys.argv, sys.path[:] = [str(STARTER)], sys.path[1:]
+    if started_with["paths"][0] != str(PACKAGE_PARENT):
+        _forget(sys.modules, "rnnbench")
+    _do_and_end(lambda: work(**started_with))
 
 
 def _become_command(
@@ -266,20 +250,20 @@ def _become_command(
         if os.fork() == 0:
             for end in (connection.fileno(), ours.fileno(), *streams):
                 os.close(end)
-            _serve(theirs, known)
+            _serve_workers(theirs)
         theirs.close()
         fork_workers(lambda: ours)
     connection.close()
     _forget(sys.modules.keys() - known, "torch", "rnnbench")
 
-    def work() -> None:
+    def run_command() -> None:
         _take_over(request, streams)
         sys.argv = [str(ROOT / "rnnbench" / "__main__.py"), *request["arguments"]]
         from rnnbench import cli
 
         cli.main()
 
-    _do_and_end(work)
+    _do_and_end(run_command)
 
 
 def _forget(modules: Iterable[str], *packages: str) -> None:
@@ -316,7 +300,7 @@ def _take_over(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     kept = [fcntl.fcntl(stream, fcntl.F_DUPFD, 1000) for stream in streams]
     for stream in streams:
         os.close(stream)
-    for number, stream in zip([0, 1, 2, *request.get("inherited", ())], kept, strict=True):
+    for number, stream in enumerate(kept):
         os.dup2(stream, number)
         os.close(stream)
     for number in request.get("closed", ()):
@@ -340,4 +324,4 @@ def _stream(number: int, mode: str) -> io.TextIOWrapper | None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(*map(int, sys.argv[1:]))

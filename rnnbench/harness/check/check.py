@@ -1,6 +1,7 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,7 @@ from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.selection import Selection, strictest
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
+from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
@@ -131,10 +133,11 @@ def observed(
     """
     cases = cases_of(groups)
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
-    base, head = (replace(side, imports=own) for side in (base, head))
+    may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
+    base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, head))
     pairs = start_pairs((base, head))
     with ExitStack() as stack:
-        stack.callback(pairs.close)
+        stack.callback(pairs.end)
         hellos = pairs.start()
         folder = make_folder()
         with _faults_in_words(folder):

@@ -10,9 +10,11 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.asking import hello
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
 from rnnbench.harness.protocol import Building
 
+ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
 WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
@@ -40,6 +42,8 @@ class WorkerPairs:
         self._rng = random.Random(seed)
         self._began = now()
         self._started = 0  # pairs
+        self._may_fork = len({side.python for side in sides}) == 1 and all(side.may_fork for side in sides)
+        self._origin: Origin | None = None  # of the workers, if they may be forked
         self.workers: WorkerPair = {}  # of the current pair; empty if there is none
         self.start_seconds = 0.0  # that the last pair took to start
         self.replicates = 0  # pairs that visited every group
@@ -58,18 +62,26 @@ class WorkerPairs:
         self._started += 1
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
         layout = self.draw_layout()
+        if self._may_fork and self._started % ORIGIN_PAIRS == 1:
+            self._end_origin()
+            sides = self.sides.values()
+            preload = all(side.paths[0] == PACKAGE_PARENT for side in sides)
+            self._origin = Origin(next(iter(sides)).python, layout, preload=preload)
         workers: dict[str, WorkerProcess] = {}
         self.workers = workers  # from now on `close` ends those that have started, even if one can't be
         with _tokens(len(self.sides)) as tokens:
-            for side, token in zip(self.sides.values(), tokens, strict=True):
+            # In random order: the one that is forked first is slower by a few thousandths.
+            for side, token in self._rng.sample(list(zip(self.sides.values(), tokens, strict=True)), len(self.sides)):
                 workers[side.name] = self.start_one(name, side, layout, token=token)
+            self.workers = {name: workers[name] for name in self.sides}
             hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
         self.start_seconds = self.now() - started
         return hellos
 
     def start_one(self, name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
         """Start a worker of one side; it does not become part of a pair."""
-        return self._start_worker(name, side, layout, **options)
+        forked = {} if self._origin is None else {"origin": self._origin}
+        return self._start_worker(name, side, layout, **forked, **options)
 
     def draw_layout(self) -> int:
         """Draw a memory layout for workers of both sides."""
@@ -90,6 +102,16 @@ class WorkerPairs:
         for worker in self.workers.values():
             worker.close()
         self.workers = {}
+
+    def end(self) -> None:
+        """End everything that was started."""
+        self.close()
+        self._end_origin()
+
+    def _end_origin(self) -> None:
+        if self._origin is not None:
+            self._origin.close()
+            self._origin = None
 
     def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
         try:

@@ -1,7 +1,6 @@
 """The coordinator's handle on a worker. Never imports torch."""
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
@@ -16,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.origin import (
+    PACKAGE_PARENT,
+    STARTER,
+    ForkedProcess,
+    Origin,
+    fixed_addresses,
+    worker_environment,
+)
 from rnnbench.harness.coordinator.process_group import end_with_descendants
 from rnnbench.harness.coordinator.worker_output import WorkerOutput
 from rnnbench.harness.machine.scratch import scratch
-from rnnbench.harness.machine.variables import FULL_PRECISION
-from rnnbench.harness.protocol import NO_RANDOMIZATION
 
-PACKAGE_PARENT = Path(__file__).resolve().parents[3]
-STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 START_SECONDS = 120.0  # importing torch from a cold disk
 MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
@@ -31,23 +34,6 @@ PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-# torch.compile would start processes of its own, which would not end with the compiling.
-COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-
-
-@contextlib.contextmanager
-def fixed_addresses() -> Iterator[None]:
-    """Processes that start within the context have no randomized addresses, if Linux allows that."""
-    if sys.platform != "linux":
-        yield
-        return
-    libc, ask = ctypes.CDLL(None), 0xFFFFFFFF
-    before = libc.personality(ask)
-    libc.personality(before | NO_RANDOMIZATION)  # refused in some containers: addresses then differ, and cost precision
-    try:
-        yield
-    finally:
-        libc.personality(before)
 
 
 @contextlib.contextmanager
@@ -86,6 +72,7 @@ class WorkerProcess:
         first: Mapping[str, Any] | None = None,
         *,
         token: tuple[int, int] | None = None,
+        origin: Origin | None = None,
         under: Sequence[str] = (),
         start_seconds: float = START_SECONDS,
         now: Callable[[], float] = time.monotonic,
@@ -99,7 +86,8 @@ class WorkerProcess:
         a request that is part of the start; if it kills the worker, another one starts without it. `under`: the start
         of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker is
         ready. `token`: the ends of two pipes, through which the worker of another side hands over and gets back the
-        token of a visit. Raises UserError if the system starts no process.
+        token of a visit. `origin` forks the worker in place of a start, if it can. Raises UserError if the system
+        starts no process.
         """
         self.name = name
         self._start_seconds = start_seconds
@@ -110,10 +98,11 @@ class WorkerProcess:
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         self._paths = [str(path) for path in paths or (PACKAGE_PARENT,)]
         self._options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
-        fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
-        self._environment = os.environ | COMPILE_ALONE | FULL_PRECISION | fixed | dict(variables or {})
+        self._environment = worker_environment(layout)
+        self._variables = variables or {}
+        self._origin = origin
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._folder = folder
         self._first = first
@@ -131,8 +120,13 @@ class WorkerProcess:
             why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
             raise UserError(f"no worker can start: {why}") from None
 
-    def _started(self) -> "subprocess.Popen[bytes]":
+    def _started(self) -> "subprocess.Popen[bytes] | ForkedProcess":
         relay = {"marks": self._marks.fileno(), **self._token}
+        if self._origin is not None:
+            started_with = {"paths": self._paths, "options": self._options}
+            places = {"stderr": self._output.fileno(), "folder": self._folder, "variables": self._variables}
+            if (forked := self._origin.fork(started_with, relay, **places)) is not None:
+                return forked
         started_with = {"paths": self._paths, "options": self._options | {"relay": relay}}
         try:
             with self._addresses():
@@ -141,7 +135,7 @@ class WorkerProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._output.fileno(),
-                    env=self._environment,
+                    env=self._environment | {**self._variables},
                     cwd=self._folder,
                     start_new_session=True,  # the coordinator handles Ctrl-C
                     bufsize=0,

@@ -1,13 +1,23 @@
 """Start a worker: set its import path, then hand over to `rnnbench.harness.worker.loop`.
 
 The coordinator runs this file by its path, since nothing may be imported before the import path is set. The argument is
-JSON: `paths`, the folders to import from before all installed packages, and the worker's `options`.
+JSON: `paths`, the folders to import from before all installed packages, and the worker's `options`; or the arguments of
+`become_origin`: `origin`, a socket with a request for each worker to fork, and the seed of the memory's `layout`.
 """
 
 import json
 import os
 import sys
 import sysconfig
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+MAX_REQUEST = 1 << 17  # bytes
+MAX_DESCRIPTORS = 8  # of a request
+MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
+PRELOADED = ("rnnbench.harness.worker.case_guard", "rnnbench.harness.worker.operations")
 
 
 def import_path(entries: list[str], first: list[str]) -> list[str]:
@@ -23,10 +33,71 @@ def import_path(entries: list[str], first: list[str]) -> list[str]:
     return list(dict.fromkeys([*standard, *first, *entries]))
 
 
-if __name__ == "__main__":
-    started_with = json.loads(sys.argv.pop(1))
-    sys.path[:] = import_path(sys.path, started_with["paths"])
+def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, Any]:
+    """Import torch, and rnnbench from the folder `preload` if it is given, then `serve`."""
+    sys.path[:] = import_path(sys.path, [preload] if preload else [])
+    import gc
+    import importlib
+    import mmap
+    import random
+    import socket
+
+    # torch's libraries get addresses that are lower by this much.
+    shift = mmap.mmap(-1, mmap.PAGESIZE * random.Random(layout).randrange(1, MAX_SHIFT_PAGES))
+    gc.disable()  # to search the objects of torch again and again takes a tenth of its import
+    for module in ("torch", *(PRELOADED if preload else ())):
+        importlib.import_module(module)
+    gc.freeze()  # forks look through none of it
+    started_with = serve(socket.socket(fileno=origin))
+    shift.close()
+    return started_with
+
+
+def serve(connection: "socket.socket") -> dict[str, Any]:
+    """Fork this process for each request; return, in each fork, what its worker is started with.
+
+    Each worker is the child of the process that sent the request, not of this one, which ends with the requests.
+    """
+    import socket
+    import time
+
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST, MAX_DESCRIPTORS)
+        if not message:
+            os._exit(0)
+        between = os.fork()
+        if between == 0:
+            break
+        os.waitpid(between, 0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    between = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == between:
+        time.sleep(0.0002)
+    os.setsid()
+    connection.send(str(os.getpid()).encode())
+    connection.close()
+    started_with: dict[str, Any] = json.loads(message)
+    for standard, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    started_with["options"]["relay"] = dict(zip(started_with["relay"], descriptors[3:], strict=True))
+    os.chdir(started_with["folder"])
+    os.environ.update(started_with["variables"])
+    return started_with
+
+
+def work(paths: list[str], options: dict[str, Any], **_: object) -> None:
+    """Import rnnbench from the first of these folders, and answer requests."""
+    sys.path[:] = import_path(sys.path, paths)
 
     from rnnbench.harness.worker.loop import main
 
-    main(**started_with["options"])
+    main(**options)
+
+
+if __name__ == "__main__":
+    started_with = json.loads(sys.argv.pop(1))
+    work(**(become_origin(**started_with) if "origin" in started_with else started_with))

@@ -61,7 +61,7 @@ class FakeRunner:
     def start(self) -> dict[str, dict[str, Any]]:
         return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
 
-    def close(self) -> None:
+    def end(self) -> None:
         self.closed = True
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None], before: ObservedBefore) -> None:

@@ -231,18 +231,18 @@ def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_t
 
 
 def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callable[..., Bench]) -> None:
-    class NoHead(FakeWorker):
+    class Second(FakeWorker):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             if bench.workers:
                 raise UserError("no worker can start: Cannot allocate memory")
 
-    bench = make_bench(worker=NoHead)
+    bench = make_bench(worker=Second)
     with pytest.raises(UserError, match="Cannot allocate memory"):
         bench.pairs.start()
     bench.pairs.close()
-    [(side, _, worker)] = bench.workers
-    assert (side, worker.closed) == ("base", True)
+    [(_, _, worker)] = bench.workers
+    assert worker.closed
 
 
 def test_reasons_name_the_revision_and_keep_the_kind_of_failure(

@@ -1,0 +1,141 @@
+"""A process that has imported torch, called nothing of it, and forks itself into workers, which are ready in 0.1 s.
+
+Workers of one origin have equal hash seeds and addresses. They are no children of the origin: the coordinator takes
+each over, so that it can wait for it as for any child.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnbench.harness.machine.variables import FULL_PRECISION
+from rnnbench.harness.protocol import NO_RANDOMIZATION
+
+PACKAGE_PARENT = Path(__file__).resolve().parents[3]
+STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
+# torch.compile would start processes of its own, which would not end with the compiling.
+COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+MAX_NUMBER = 32  # bytes of a process's number as text
+PR_SET_CHILD_SUBREAPER = 36
+_one_fork = threading.Lock()
+
+
+@contextlib.contextmanager
+def fixed_addresses() -> Iterator[None]:
+    """Processes that start within the context have no randomized addresses, if Linux allows that."""
+    if sys.platform != "linux":
+        yield
+        return
+    libc, ask = ctypes.CDLL(None), 0xFFFFFFFF
+    before = libc.personality(ask)
+    libc.personality(before | NO_RANDOMIZATION)  # refused in some containers: addresses then differ, and cost precision
+    try:
+        yield
+    finally:
+        libc.personality(before)
+
+
+def worker_environment(layout: int | None) -> dict[str, str]:
+    """Return the variables of a worker; those of equal `layout` have equal hash seeds."""
+    seed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
+    return os.environ | COMPILE_ALONE | FULL_PRECISION | seed
+
+
+class ForkedProcess:
+    """A worker that an origin forked, with as much of `subprocess.Popen` as the coordinator uses."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int) -> None:
+        self.pid = pid
+        self.stdin = open(stdin, "wb", buffering=0)  # noqa: SIM115 - they live as long as the worker
+        self.stdout = open(stdout, "rb", buffering=0)  # noqa: SIM115
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        """Kill it, unless it has been waited for."""
+        if self.returncode is None:
+            os.kill(self.pid, 9)
+
+    def wait(self) -> int:
+        """Wait until it has ended and return its exit code, negative after a signal."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
+class Origin:
+    """The handle on such a process. Linux only, and never for workers that use CUDA, which can't be forked."""
+
+    def __init__(self, python: str, layout: int, *, preload: bool = False) -> None:
+        """Describe it; it starts with its first worker.
+
+        `preload`: all of its workers import rnnbench from where it is imported here, so it may import that too.
+        """
+        self._python, self._layout, self._preload = python, layout, preload
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _start(self) -> None:
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        folder = str(PACKAGE_PARENT) if self._preload else None
+        started_with = json.dumps({"origin": theirs.fileno(), "layout": self._layout, "preload": folder})
+        with theirs, fixed_addresses():
+            self._process = subprocess.Popen(
+                [self._python, "-P", str(STARTER), started_with],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=worker_environment(self._layout),
+                start_new_session=True,  # the coordinator handles Ctrl-C
+                pass_fds=[theirs.fileno()],
+            )
+
+    def fork(
+        self,
+        started_with: Mapping[str, Any],
+        relay: Mapping[str, int],
+        *,
+        stderr: int,
+        folder: Path | None,
+        variables: Mapping[str, str],
+    ) -> ForkedProcess | None:
+        """Fork a worker; returns None if the origin has ended, as it does if torch can't be imported.
+
+        `relay`: descriptors that the worker keeps, by their names among its options. `variables` are added to its
+        environment, and must be such as torch reads late. Raises OSError if the system starts no process.
+        """
+        places = {"relay": list(relay), "folder": str(folder or Path.cwd()), "variables": dict(variables)}
+        request = json.dumps({**started_with, **places}).encode()
+        with _one_fork:
+            if self._process is None:
+                self._start()
+        (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
+        pid = b""
+        with _one_fork, contextlib.suppress(OSError):
+            prctl = ctypes.CDLL(None).prctl
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # the fork of a fork becomes a child of this process
+            try:
+                streams = [requests, replies, stderr, *relay.values()]
+                socket.send_fds(self._connection, [request], streams)
+                pid = self._connection.recv(MAX_NUMBER)
+            finally:
+                prctl(PR_SET_CHILD_SUBREAPER, 0)
+        for end in (requests, replies):
+            os.close(end)
+        if pid:
+            return ForkedProcess(int(pid), stdin, stdout)
+        for end in (stdin, stdout):
+            os.close(end)
+        return None
+
+    def close(self) -> None:
+        """End it; its workers go on."""
+        if self._process is not None:
+            self._connection.close()
+            self._process.wait()

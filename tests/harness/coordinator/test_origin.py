@@ -1,0 +1,79 @@
+"""Workers that are forked from a real origin, which has imported torch."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
+    pytest.mark.usefixtures("real_workers"),
+]
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    origin = Origin(sys.executable, 7, preload=True)
+    yield origin
+    origin.close()
+
+
+@pytest.fixture
+def pair(origin: Origin) -> Iterator[list[WorkerProcess]]:
+    workers = [WorkerProcess(f"{number}", layout=3, origin=origin) for number in range(2)]
+    yield workers
+    for worker in workers:
+        worker.close()
+
+
+def test_workers_of_an_origin_share_its_addresses_and_hash_seed_and_are_children_of_this_process(
+    pair: list[WorkerProcess],
+) -> None:
+    hellos = [worker.wait_ready() for worker in pair]
+    assert hellos[0] == hellos[1]
+    assert all(isinstance(worker._process, ForkedProcess) for worker in pair)
+    processes = [psutil.Process(worker.pid) for worker in pair]
+    assert len({process.environ()["PYTHONHASHSEED"] for process in processes}) == 1
+    torch = [
+        [line.addr for line in process.memory_maps(grouped=False) if "libtorch" in line.path] for process in processes
+    ]
+    assert torch[0] == torch[1] != []
+    assert {process.ppid() for process in processes} == {psutil.Process().pid}
+
+
+def test_a_forked_worker_that_dies_is_told_at_once_while_the_other_lives(pair: list[WorkerProcess]) -> None:
+    for worker in pair:
+        worker.wait_ready()
+    psutil.Process(pair[0].pid).send_signal(signal.SIGSEGV)
+    with pytest.raises(WorkerLost, match="killed by SIGSEGV"):
+        pair[0].request({"op": "release"}, 60.0)
+    assert pair[1].request({"op": "release"}, 60.0)["ok"]
+
+
+def test_a_forked_worker_has_the_variables_and_the_folder_of_its_side(origin: Origin, tmp_path: Path) -> None:
+    worker = WorkerProcess("0", variables={"TRITON_CACHE_DIR": "mine"}, folder=tmp_path, origin=origin)
+    try:
+        worker.wait_ready()
+        assert psutil.Process(worker.pid).cwd() == str(tmp_path.resolve())
+    finally:
+        worker.close()
+
+
+def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    python = str(tmp_path / "bin" / "python")
+    origin = Origin(python, 7)
+    worker = WorkerProcess("0", python, origin=origin)
+    try:
+        with pytest.raises(WorkerLost, match="No module named 'torch'"):
+            worker.wait_ready()
+    finally:
+        worker.close()
+        origin.close()
