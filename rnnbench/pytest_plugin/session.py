@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness.coordinator.asking import Asker
-from rnnbench.harness.coordinator.process import COMPILE_ALONE, WorkerProcess, compiler_cache
+from rnnbench.harness.coordinator.origin import COMPILE_ALONE
+from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.torch_state import TorchState, capture

@@ -126,7 +126,7 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
             worker._origin = _Server(connection or _connection, worker._environment)
         return _started(worker)
 
-    WorkerProcess._started = started  # type: ignore[method-assign]
+    WorkerProcess._started = started  # type: ignore[method-assign, assignment]
 
 
 class _Server(Origin):

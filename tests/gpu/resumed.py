@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from rnnbench.harness.coordinator.process import STARTER
+from rnnbench.harness.coordinator.origin import STARTER
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.records import Measurement
 

@@ -166,6 +166,6 @@ def test_the_worker_of_a_run_is_found_and_killed() -> None:
         end = time.monotonic() + 60
         while not resumed.kill_worker(os.getpid()):  # between fork and exec a process has another command line
             assert time.monotonic() < end
-        assert worker._process.wait(10) == -signal.SIGKILL
+        assert worker._process.wait() == -signal.SIGKILL
     finally:
         worker.close()

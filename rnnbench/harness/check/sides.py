@@ -13,7 +13,7 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check import submodules, suite_repository
 from rnnbench.harness.check.import_paths import PACKAGE, below, import_paths
-from rnnbench.harness.coordinator.process import PACKAGE_PARENT
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
 

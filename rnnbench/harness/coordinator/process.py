@@ -124,8 +124,8 @@ class WorkerProcess:
         relay = {"marks": self._marks.fileno(), **self._token}
         if self._origin is not None:
             started_with = {"paths": self._paths, "options": self._options}
-            places = {"stderr": self._output.fileno(), "folder": self._folder, "variables": self._variables}
-            if (forked := self._origin.fork(started_with, relay, **places)) is not None:
+            stderr, folder, variables = self._output.fileno(), self._folder, self._variables
+            if forked := self._origin.fork(started_with, relay, stderr=stderr, folder=folder, variables=variables):
                 return forked
         started_with = {"paths": self._paths, "options": self._options | {"relay": relay}}
         try:
@@ -243,7 +243,7 @@ class WorkerProcess:
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
         ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
-        code, last = self._process.returncode, self._output.last_line()[:300]
+        code, last = self._process.wait(), self._output.last_line()[:300]
         self._close_files()
         if not ended_itself and not self._stopped:
             return "the worker closed its streams without ending"

@@ -8,10 +8,12 @@ import time
 
 import psutil
 
+from rnnbench.harness.coordinator.origin import ForkedProcess
+
 LOOK_SECONDS = 0.002  # between looks at whether the process has ended
 
 
-def end_with_descendants(process: "subprocess.Popen[bytes]", grace_seconds: float) -> bool:
+def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> bool:
     """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it.
 
     Returns whether the process ended by itself within `grace_seconds`.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import PACKAGE_PARENT, START_SECONDS
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
+from rnnbench.harness.coordinator.process import START_SECONDS
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.suite_file import Settings
 

@@ -14,7 +14,7 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign, untracked
 from rnnbench.harness.check.sides import Side, sides
-from rnnbench.harness.coordinator.process import PACKAGE_PARENT
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "mypkg.cell:Mine"\nreference = "rnn"\n'

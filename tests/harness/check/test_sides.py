@@ -11,7 +11,7 @@ from rnnbench.cell_suite import of_cell
 from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.sides import Side, at_commit, sides
-from rnnbench.harness.coordinator.process import PACKAGE_PARENT
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine.scratch import MARKER
 from tests.doubles import repository
 

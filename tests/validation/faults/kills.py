@@ -11,7 +11,7 @@ import psutil
 
 from rnnbench import load, summarize
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import STARTER
+from rnnbench.harness.coordinator.origin import STARTER
 from rnnbench.store.folder import read_info
 from tests.validation.faults import witness
 from tests.validation.faults.command import CASES, Command, Outcome, life_seconds, lives, moments, runs, tiny
