@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 MAX_GROUPS_PER_JOB = 1_000_000
-FEWER_JOBS = "(a larger --groups-per-job makes fewer jobs)"
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
 
@@ -104,7 +103,6 @@ def run(
     Exit codes: 0 measured, 2 a case failed, or none was measured (0 with --allow-missing).
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
-    from rnnbench.harness.slurm.watch import TooManyJobs
     from rnnbench.report.screen.progress import shown_progress
 
     if executor != "slurm" and (slurm_options or groups_per_job):
@@ -120,7 +118,7 @@ def run(
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
+        with adding(RESUME, Interrupted):
             folder = _by_slurm(suite, groups, settings, changes, out, resume, slurm_options, groups_per_job)
         _print_run(folder, _named(context), allow_missing=allow_missing, as_json=as_json)
         return
@@ -190,6 +188,7 @@ def _print_run(folder: Path, suite: list[str], *, allow_missing: bool, as_json: 
     to_continue = ""
     if info.seconds_needed is not None:
         more = ["rnnbench", "run", *suite, "--resume", str(folder), "--budget", in_words(info.seconds_needed)]
+        more += ["--executor", "slurm"] if "slurm" in info.environment else []
         to_continue = f"To continue: {shlex.join(more)}"
     if as_json:
         output.write(cases.lines(summary).encode())

@@ -1,6 +1,5 @@
 """A Slurm cluster on this machine's loopback interface: its nodes are daemons, its GPUs two device files."""
 
-import json
 import os
 import shutil
 import signal
@@ -182,11 +181,9 @@ def kill_a_job(path: Path) -> None:
     """Kill the process of a job that has measured something; its workers end with it."""
     wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window")
     part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
-    index = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
-    command = ["submitit.core._submit", str(path / "slurm")]
     for process in psutil.process_iter(["cmdline"]):
-        is_one = (process.info["cmdline"] or [])[-2:] == command
-        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(index):
+        is_one = (process.info["cmdline"] or [])[-2:] == ["submitit.core._submit", str(path / "slurm")]
+        if is_one and process.environ()["SLURM_JOB_NAME"].endswith(part):
             process.kill()
             return
     raise LookupError(part)

@@ -42,7 +42,6 @@ HERE = (
     "reports/mine/index.html",
     "slurm/log",
     "traces/x",
-    "jobs.jsonl",
 )
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 

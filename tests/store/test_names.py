@@ -14,7 +14,6 @@ from rnnbench.analysis.runs import run_times
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.harness.slurm.jobs import Ledger
 from rnnbench.report.page import profiled
 from rnnbench.store import names
 from rnnbench.store.folder import parts, read_info, read_profiles
@@ -35,7 +34,6 @@ def folder(parent: Path) -> Path:
         "profiles.jsonl": [
             profile(case=LOOP.key).to_json() | {"files": {"stacks": "stacks.txt", "trace": "t.json.gz"}}
         ],
-        "jobs.jsonl": [{"name": f"{path.name}.0", "parts": ["p00000"]}],
     }.items():
         (path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -49,7 +47,6 @@ def read(path: Path) -> None:
     read_state(path)
     parts(path)
     list(read_windows(path))
-    Ledger(path).close()
 
 
 def changed(file: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -81,7 +78,6 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any], str], None]]] = {
     "run of a window": ("windows-0000.jsonl", put("run")),
     "stacks": ("profiles.jsonl", put("files", "stacks")),
     "trace": ("profiles.jsonl", put("files", "trace")),
-    "part of a job": ("jobs.jsonl", lambda content, name: content.update(parts=[name])),
 }
 
 

@@ -15,7 +15,6 @@ from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.slurm.job import first_machine
-from rnnbench.harness.slurm.jobs import Ledger
 from rnnbench.report.figures import flame
 from rnnbench.report.page import place
 from rnnbench.store import jsonlines, pytest_benchmark
@@ -50,7 +49,6 @@ READ: dict[str, Callable[[Path], Any]] = {
     "profiles.jsonl": read_profiles,
     "telemetry.jsonl": lambda run: list(read_samples(run)),
     "machine.json": first_machine,
-    "jobs.jsonl": Ledger,
     "stacks.txt": lambda run: flame.read(run / "stacks.txt"),
     "saved.json": lambda run: pytest_benchmark.read(run / "saved.json"),
     "saved/a.json": lambda run: pytest_benchmark.read(run / "saved"),

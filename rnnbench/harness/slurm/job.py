@@ -1,6 +1,5 @@
 """What a job does: a local run of its part, into files of its own."""
 
-import math
 import os
 import secrets
 import signal
@@ -21,11 +20,11 @@ from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
 from rnnbench.store.run_info import RunInfo, now
-from rnnbench.store.windows import window_files, worker_of
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job
-JOBS = "jobs"  # key of a part's environment: its jobs, and the number of the first worker that each started
+NODES = "nodes"  # key of a part's environment: where it was measured, by its last job or by one before it
+MISSED = "groups missed"  # key of a part's environment: how many groups are less precise than requested
 MACHINE = "machine.json"  # describes the node of the first job
 
 
@@ -53,57 +52,17 @@ def measure_part(folder: str, part: str, root: str) -> None:
 
 
 def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
-    """Whether a part was measured to its end with these settings."""
+    """Return whether a part was measured to its end with these settings."""
     if not (path / f"run-{part}.json").exists():
         return False
     info = read_info(path, part)
     return info.status == "finished" and info.resolved["measure"] == settings
 
 
-def nodes(path: Path, part: str) -> set[str]:
-    """The nodes on which the windows of a part were measured, by its last job or by one before it."""
-    taken = [int(worker_of(file).rpartition("-")[2]) for file in window_files(path, part) if file.stat().st_size]
-    jobs = _jobs(path, part)
-    ends = [*(job["first_worker"] for job in jobs[1:]), math.inf]
-    return {
-        str(job["node"])
-        for job, end in zip(jobs, ends, strict=False)
-        if any(job["first_worker"] <= worker < end for worker in taken)
-    }
-
-
 def first_machine(path: Path) -> RunInfo | None:
-    """What the run's first job recorded about its node; None if no job has started yet."""
+    """Return what the run's first job recorded about its node; None if no job has started yet."""
     file = path / MACHINE
     return read_info_file(file) if file.exists() else None
-
-
-def _jobs(path: Path, part: str) -> list[dict[str, Any]]:
-    """The jobs that have had a part, in their order."""
-    has_begun = (path / f"run-{part}.json").exists()
-    return read_info(path, part).environment.get(JOBS, []) if has_begun else []
-
-
-def _measure(path: Path, part: str, root: Path) -> None:
-    info = read_info(path)
-    if is_finished(path, part, info.resolved["measure"]):
-        return
-    with closing(RunFolder(path, part)) as folder:  # locked before it is read
-        state = read_state(path, part)
-        settings = Settings(**info.resolved["measure"])
-        # Cards of one model replace each other: a job that is sent again may get a different one.
-        jobs = [*_jobs(path, part), _about_job() | {"first_worker": state.workers}]
-        with started(state.groups, settings) as start:
-            job_info = replace(
-                info,
-                resolved={"measure": info.resolved["measure"]},
-                started=now(),
-                environment=environment.describe(root) | {"worker": start.software, JOBS: jobs},
-                notes=_unbound(),
-            )
-            refuse_unlike(path, job_info)
-            runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
-            measure_into(folder, runner, job_info, is_part=True)
 
 
 def refuse_unlike(path: Path, here: RunInfo) -> None:
@@ -121,23 +80,34 @@ def refuse_unlike(path: Path, here: RunInfo) -> None:
         temporary.unlink()
 
 
-def _about_job() -> dict[str, Any]:
-    """Where the job runs, and what Slurm gave it."""
-    names = {
-        "id": "SLURM_JOB_ID",
-        "node": "SLURMD_NODENAME",
-        "cores": "SLURM_CPUS_ON_NODE",
-        "cards": "CUDA_VISIBLE_DEVICES",
-    }
-    return {name: os.environ.get(variable) for name, variable in names.items()}
-
-
-def _unbound() -> list[str]:
-    """A note if the job could run on more cores than it was given, and other jobs on its cores."""
-    given = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
-    if 0 < given < len(allowed_cores()):
-        return [f"Slurm bound no job to its {given} cores (TaskPlugin), so others of the node may have run on them"]
-    return []
+def _measure(path: Path, part: str, root: Path) -> None:
+    info = read_info(path)
+    if is_finished(path, part, info.resolved["measure"]):
+        return
+    with closing(RunFolder(path, part)) as folder:  # locked before it is read
+        state = read_state(path, part)
+        settings = Settings(**info.resolved["measure"])
+        has_begun = (path / f"run-{part}.json").exists()
+        nodes = read_info(path, part).environment.get(NODES, []) if has_begun else []
+        notes = []
+        if 0 < int(os.environ.get("SLURM_CPUS_ON_NODE", "0")) < len(allowed_cores()):
+            notes = ["Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"]
+        with started(state.groups, settings) as start:
+            job_info = replace(
+                info,
+                resolved={"measure": info.resolved["measure"]},
+                started=now(),
+                environment=environment.describe(root)
+                | {"worker": start.software, NODES: [*nodes, os.environ.get("SLURMD_NODENAME")]},
+                notes=notes,
+            )
+            refuse_unlike(path, job_info)
+            runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
+            measure_into(folder, runner, job_info, is_part=True)
+            ended, needed = read_info(path, part), runner.time_needed
+            total = None if needed is None else (ended.seconds or 0.0) + needed.seconds
+            about = ended.environment | {MISSED: runner.missed}
+            folder.write_info(replace(ended, environment=about, seconds_needed=total))
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,5 +1,7 @@
-"""Slurm's commands: submit jobs, ask for their states, and cancel them."""
+"""Slurm's commands: what a job requests, submit it, ask for the states of a run's jobs, and cancel them."""
 
+import math
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,42 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
+from rnnbench.harness.coordinator.process import START_SECONDS
+from rnnbench.suite_file import Settings
 
+MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
+# Options that rnnbench sets itself, to recognize its jobs and to run one process in each.
+OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
 AT_ONCE = 200  # jobs on one command line
-ALIVE = (
-    "PENDING",
-    "CONFIGURING",
-    "RUNNING",
-    "COMPLETING",
-    "STAGE_OUT",
-    "SUSPENDED",
-    "STOPPED",
-    "RESIZING",
-    "SIGNALING",
-    "REQUEUED",
-    "REQUEUE_HOLD",
-    "REQUEUE_FED",
-    "RESV_DEL_HOLD",
-    "SPECIAL_EXIT",
-)
+# The states of a job that has ended, and how it ended, in a clause.
+ENDED = {
+    "BOOT_FAIL": "its node {node} failed",
+    "CANCELLED": "it was cancelled",
+    "COMPLETED": "it ended",
+    "DEADLINE": "it came to its time limit",
+    "FAILED": "it exited with {code}",
+    "NODE_FAIL": "its node {node} failed",
+    "OUT_OF_MEMORY": "it ran out of memory",
+    "PREEMPTED": "another job was preferred to it",
+    "REVOKED": "it was moved to another cluster",
+    "TIMEOUT": "it came to its time limit",
+}
 # Why jobs wait that will start soon, or at the time that they were given.
-USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Prolog")
-FIELDS = ("JobArrayID", "Name", "State", "exit_code", "NodeList", "Reason")
-# In messages that refuse jobs because there are too many: in an array, of a user, in all.
-OF_A_LIMIT = ("array", "limit", "policy", "too many", "exceed", "maximum")
-# Messages of commands that did not reach the controller, or got no answer in time.
-UNREACHED = (
-    "Unable to contact slurm controller",
-    "timed out",
-    "Zero Bytes were transmitted",
-    "temporarily unable",
-    "in standby mode",
-    "Connection refused",
-    "Connection reset",
-    "Broken pipe",
-    "connection failure",
-)
+USUAL = ("None", "Priority", "Resources", "BeginTime", "Prolog")
+FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList", "Reason")
+# Messages of sbatch if it did not reach the controller, or got no answer in time.
+UNREACHED = ("Unable to contact slurm controller", "timed out", "temporarily unable", "standby", "onnection")
 
 
 class ControllerDown(Exception):
@@ -58,21 +51,17 @@ class JobRefused(Exception):
 class JobState:
     """A job as the controller reports it."""
 
-    job: str  # its number, with its index in an array: 12 or 12_3
+    job: str
+    name: str
     state: str
     exit_code: str  # of its script, and the signal that ended it: 1:0 or 0:15
     node: str
     reason: str
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the job may still do something."""
-        return self.state in ALIVE
-
-    @property
-    def runs(self) -> bool:
-        """Whether the job is running, as far as Slurm knows."""
-        return self.state == "RUNNING"
+        return self.state not in ENDED
 
     @property
     def waits_for(self) -> str:
@@ -80,27 +69,17 @@ class JobState:
         return self.reason if self.state == "PENDING" and self.reason not in USUAL else ""
 
     @property
-    def how_it_ended(self) -> str:
-        """How the job ended, in a clause."""
-        match self.state:
-            case "CANCELLED":
-                return "it was cancelled"
-            case "TIMEOUT" | "DEADLINE":
-                return "it came to its time limit"
-            case "NODE_FAIL" | "BOOT_FAIL":
-                return f"its node {self.node} failed"
-            case "OUT_OF_MEMORY":
-                return "it ran out of memory"
-            case "PREEMPTED":
-                return "another job was preferred to it"
-        signal = self.killed_by
-        return f"it was killed by signal {signal}" if signal else f"it exited with {self.exit_code.partition(':')[0]}"
-
-    @property
     def killed_by(self) -> int:
         """The signal that ended the job, or 0; a shell adds 128 to the signal of a program that it started."""
         code, _, signal = self.exit_code.partition(":")
         return int(signal or 0) or max(0, int(code) - 128)
+
+    @property
+    def how_it_ended(self) -> str:
+        """How the job ended, in a clause."""
+        if self.state == "FAILED" and self.killed_by:
+            return f"it was killed by signal {self.killed_by}"
+        return ENDED[self.state].format(node=self.node, code=self.exit_code.partition(":")[0])
 
 
 def require() -> None:
@@ -114,115 +93,112 @@ def require() -> None:
         raise UserError("Slurm needs submitit: pip install 'rnnbench[slurm]'") from None
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """What a job is found by: the name under which it was submitted, and its index in the array."""
-
-    name: str
-    index: int | None  # None: a job in no array, or what is left of an array that was cancelled before it started
-
-
-JobStates = Mapping[Ticket, JobState]
-
-
-def state_of(ticket: Ticket, states: JobStates) -> JobState | None:
-    """The state of a job; None if Slurm no longer knows the job."""
-    return states.get(ticket) or states.get(Ticket(ticket.name, None))
-
-
-def states(names: Sequence[str]) -> JobStates:
-    """The states of the user's jobs with these names, except jobs that ended long ago. Raises ControllerDown."""
-    if not names:
-        return {}
-    shown = ",".join(f"{field}:|" for field in FIELDS)
-    try:
-        named = f"--name={','.join(names)}"
-        listing = _ask("squeue", "--me", "--array", "--states=all", "--noheader", named, "-O", shown)
-    except JobRefused as words:
-        raise ControllerDown(str(words)) from None  # whatever the reason, a question can be asked again
-    jobs = {}
-    for line in listing.splitlines():
-        job, name, *rest = (field.strip() for field in line.split("|")[: len(FIELDS)])
-        if name not in names:  # squeue splits a name at a comma, and a half may be the name of another job
-            continue
-        for element, index in elements(job):
-            jobs[Ticket(name, index)] = JobState(element, *rest)
-    return jobs
+def parse(options: Sequence[str]) -> dict[str, str]:
+    """Parse long options of sbatch, such as `partition=gpu`; raises UserError if one is not valid."""
+    parsed = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        key = name.strip().removeprefix("--").replace("-", "_")
+        if not equals or not value or not re.fullmatch(r"[a-z][a-z_]*", key) or "\n" in value:
+            raise UserError(f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu")
+        if key in OWN:
+            raise UserError(f"Slurm option {option}: rnnbench sets {name} itself")
+        if key in parsed:
+            raise UserError(f"Slurm option {option}: {name} is given twice")
+        if key == "array_parallelism" and not (value.isdecimal() and int(value)):
+            raise UserError(f"Slurm option {option}: expected a whole number")
+        parsed[key] = value
+    return parsed
 
 
-def elements(job: str) -> list[tuple[str, int | None]]:
-    """The jobs that Slurm means by `12`, `12_3` or `12_[0-2,5%4]`, each with its index in the array."""
-    number, _, indices = job.partition("_")
-    if not indices:
-        return [(job, None)]
-    bounds = [term.partition("-") for term in indices.strip("[]").partition("%")[0].split(",")]
-    return [
-        (f"{number}_{index}", index) for first, _, last in bounds for index in range(int(first), int(last or first) + 1)
-    ]
+def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters for submitit, the same for all jobs of a run, so that their machines can be alike.
+
+    Cases on a card get one card, and the cores that they need. Other cases get a whole node, so that no other job
+    disturbs what is timed, or as many cores of a node as the user requests.
+    """
+    if cards:
+        node: dict[str, Any] = {"gpus_per_node": cards, "cpus_per_task": cores + 1}  # one for the coordinator
+    elif "cpus_per_task" in given:
+        node = {}
+    else:
+        node = {"exclusive": True, "mem": "0"}  # all of the node's memory too
+    # An option of the user for the same resource, under whatever name, replaces rnnbench's own.
+    for own, names in {"gpus_per_node": ("gpus", "gres"), "mem": ("mem",)}.items():
+        if any(name.startswith(names) for name in given):
+            node.pop(own, None)
+    extra = {name: value for name, value in given.items() if name != "array_parallelism"}
+    limit = None
+    if settings.budget_seconds is not None:  # and the start of its workers, and a case that hangs
+        limit = math.ceil((settings.budget_seconds + START_SECONDS + settings.deadline_seconds) / 60)
+    # Modules in the folder that a job starts in must not replace Python's own, unless rnnbench is there.
+    safe_path = [] if Path.cwd() == PACKAGE_PARENT else ["export PYTHONSAFEPATH=1"]
+    return {
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "time": limit,
+        # Not as a step of srun, which would get only one core of a node that the job has to itself.
+        "use_srun": False,
+        # The shell ignores SIGTERM and waits for its program, which ends in order on that signal.
+        "setup": ["trap : TERM", *safe_path],
+        # Restarts by Slurm itself would be neither counted nor limited.
+        "additional_parameters": {"no_requeue": True, **node, **extra},
+    }
 
 
-def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs; raises ControllerDown."""
-    for start in range(0, len(jobs), AT_ONCE):
-        try:
-            _ask("scancel", *jobs[start : start + AT_ONCE])
-        except JobRefused:
-            continue  # one has ended meanwhile, which is just as good
+def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], parameters: Mapping[str, Any]) -> str:
+    """Submit a job that calls `function`, and return its number; `folder` keeps its logs.
 
-
-def submit(
-    folder: Path, name: str, function: Any, arguments: Sequence[tuple[Any, ...]], asked: Mapping[str, Any]
-) -> None:
-    """Submit one job for each tuple of arguments, as an array in the order of the arguments.
-
-    `folder` keeps their logs. Raises JobRefused, and ControllerDown, after which they may have been submitted or not.
+    Raises JobRefused, and ControllerDown, after which it may have been submitted or not.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0)
-    executor.update_parameters(job_name=name, **asked)
+    executor.update_parameters(job_name=name, **parameters)
     try:
-        executor.map_array(function, *zip(*arguments, strict=True))
+        return str(executor.submit(function, *arguments).job_id)
     except (FailedJobError, FailedSubmissionError) as fault:
-        raise _fault("sbatch", str(fault)) from None
+        words = str(fault)
+        kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else JobRefused
+        raise kind(_last_words("sbatch", words)) from None
 
 
-def max_in_array() -> int | None:
-    """The jobs that Slurm takes in one array, as its configuration says; None if it does not tell."""
-    try:
-        lines = _ask("scontrol", "show", "config").splitlines()
-    except (ControllerDown, JobRefused, OSError):  # the limit is found by trial, too
-        return None
-    facts = (line.partition("=") for line in lines)
-    known = {name.strip(): value.strip() for name, _, value in facts}
-    limits = [int(known[name]) for name in ("MaxArraySize", "MaxJobCount") if known.get(name, "").isdecimal()]
-    return max(1, min(limits)) if limits else None
+def states(run: str) -> list[JobState]:
+    """Return the states of a run's jobs, except jobs that ended long ago. Raises ControllerDown.
+
+    Slurm forgets a job some minutes after its end (MinJobAge), and only some clusters keep accounts of it.
+    """
+    shown = ",".join(f"{field}:|" for field in FIELDS)
+    listing = _ask("squeue", "--me", "--states=all", "--noheader", "-O", shown)
+    jobs = (JobState(*(field.strip() for field in line.split("|")[: len(FIELDS)])) for line in listing.splitlines())
+    return [job for job in jobs if job.name.startswith(f"{run}.")]
 
 
-def is_of_a_limit(words: str) -> bool:
-    """Whether Slurm refused jobs because there are too many of them."""
-    return any(word in words.lower() for word in OF_A_LIMIT)
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs, of which some may have ended meanwhile; raises ControllerDown."""
+    for start in range(0, len(jobs), AT_ONCE):
+        _ask("scancel", "--quiet", *jobs[start : start + AT_ONCE])
 
 
 def log(folder: Path, job: str) -> Path:
-    """The file that a job's standard error goes to."""
+    """Return the file that a job's standard error goes to."""
     return folder / f"{job}_0_log.err"
 
 
 def _ask(*command: str) -> str:
+    """Return the output of a command that can be asked again, whatever its fault; raises ControllerDown."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
         raise ControllerDown(f"{command[0]} gave no answer within {COMMAND_SECONDS:g} s") from None
     if done.returncode:
-        raise _fault(command[0], done.stderr)
+        raise ControllerDown(_last_words(command[0], done.stderr))
     return done.stdout
 
 
-def _fault(command: str, words: str) -> ControllerDown | JobRefused:
-    """The error of a command, with the last line of its output that says something."""
+def _last_words(command: str, words: str) -> str:
+    """Return the last line of a command's output that says something."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
     reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
-    kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else JobRefused
-    return kind(f"{command}: {reason}")
+    return f"{command}: {reason}"

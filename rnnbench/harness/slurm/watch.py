@@ -1,40 +1,65 @@
-"""Wait for the jobs of a run, and submit parts that have no job or have lost it."""
+"""Wait for the jobs of a run, submit parts that have no job or have lost it, and tell how far they are."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 from rnnbench.errors import UserError
 from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
-from rnnbench.harness.slurm.jobs import Ledger, PartStatus
-from rnnbench.harness.slurm.options import MAX_IN_ARRAY
-from rnnbench.harness.slurm.parts import NO_JOB_YET, JobPart
-from rnnbench.harness.slurm.progress import JobsProgress, progress
 from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
-from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
+from rnnbench.store.records import Status
 from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
 from rnnbench.text import last_line, plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
+AT_A_LOOK = 50  # jobs that are submitted before progress is told
 SUBMIT_SECONDS = 300.0  # to wait for a controller before anything was submitted
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
-LOST = "its job was lost"
+NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
 MAX_LOG_BYTES = 1 << 16  # of the end of a job's log
 LOGS = "slurm"  # folder of a run, with what submitit writes
+MAX_SHARE = 0.9  # of a running job: it is not done before it says so
 
 
 class NotTaken(UserError):
     """Slurm takes none of the jobs."""
 
 
-class TooManyJobs(NotTaken):
-    """Slurm takes none of the jobs, since the user or the cluster has too many."""
+@dataclass
+class JobPart:
+    """Whole groups of a run, which one job at a time measures."""
+
+    name: str
+    cases: int
+    job: str | None = None  # its job's number; None: it needs a job
+    state: Literal["open", "finished", "given up"] = "open"
+    lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
+    running_since: float | None = None
+    unseen_since: float | None = None  # since when the log of its ended job has been missing
+
+
+@dataclass(frozen=True)
+class JobsProgress:
+    """How far the jobs of a run are, for display."""
+
+    jobs: int
+    done: int
+    running: int
+    waiting: int
+    lost: int  # jobs that were sent again or given up
+    cases: int
+    cases_done: float  # with fractions for running jobs
+    seconds_left: float | None  # None before anything is known
+    trouble: str  # what keeps jobs waiting; empty if nothing does
 
 
 class Watch:
@@ -43,56 +68,53 @@ class Watch:
     def __init__(
         self,
         path: Path,
-        parts: Sequence[JobPart],
         settings: Settings,
-        asked: Mapping[str, Any],
+        parameters: Mapping[str, Any],
         root: Path,
+        most: int,
         on_progress: Callable[[JobsProgress], None],
     ) -> None:
-        """Take over jobs of the run that already exist. `root`: what files of a user's own cells are relative to."""
+        """`parameters`: what `queue.requested` returns; `most`: jobs in the queue at once."""
         self._path = path.resolve()
         self._settings = settings
-        self._asked = dict(asked)
+        self._parameters = dict(parameters)
         self._root = root.resolve()
+        self._most = most
         self._on_progress = on_progress
         self._began = time.monotonic()
-        self._ledger = Ledger(path)
-        self.statuses = [PartStatus(part, self._ledger.tickets.get(part.name)) for part in parts]
+        self.parts = [JobPart(name, len(last_measurements(path, name))) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> why the run can't be measured there
         self._taken = False  # whether a job of the run was seen alive, or submitted
-        self._is_first_look = True
         self._trouble = ""
-        self._ran = 0  # jobs at the last look
-        self._in_array = min(MAX_IN_ARRAY, queue.max_in_array() or MAX_IN_ARRAY)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the watch began."""
+        return time.monotonic() - self._began
 
     def until_done(self) -> None:
         """Wait for all parts; passes KeyboardInterrupt on, and raises UserError if no job can be submitted."""
+        is_busy = False
         while True:
             self._trouble = ""
             try:
-                self._look(queue.states(self._names()))
-                self._submit()
+                self._look(queue.states(self._path.name))
+                is_busy = self._submit()
             except ControllerDown as down:
                 self._trouble = str(down)
-                self._note_finished()
                 if not self._taken and self.seconds > SUBMIT_SECONDS:
                     raise NotTaken(f"Slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
-            self._tell()
+            self._on_progress(self.progress(time.monotonic()))
             if not self._open():
                 return
-            time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
-
-    def _tell(self) -> None:
-        now = time.monotonic()
-        step = progress(self._path, self.statuses, self._settings, now, ran=self._ran, trouble=self._trouble)
-        self._ran = step.running
-        self._on_progress(step)
+            if not is_busy:
+                time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
 
     def cancel(self) -> str:
         """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
         end = time.monotonic() + CANCEL_SECONDS
         try:
-            while alive := [state.job for state in queue.states(self._ledger.names).values() if state.alive]:
+            while alive := [state.job for state in queue.states(self._path.name) if state.is_alive]:
                 queue.cancel(alive)
                 if time.monotonic() > end:
                     return f"{plural(len(alive), 'job')} {'was' if len(alive) == 1 else 'were'} told to end"
@@ -101,162 +123,142 @@ class Watch:
             return f"its jobs go on, since they could not be cancelled: {down}"
         return "its jobs are cancelled"
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the watch began."""
-        return time.monotonic() - self._began
+    def _open(self) -> list[JobPart]:
+        return [part for part in self.parts if part.state == "open"]
 
-    def close(self) -> None:
-        """Close what is open."""
-        self._ledger.close()
-
-    def _open(self) -> list[PartStatus]:
-        return [status for status in self.statuses if status.state == "open"]
-
-    def _names(self) -> list[str]:
-        return sorted({status.ticket.name for status in self._open() if status.ticket})
-
-    def _note_finished(self) -> None:
-        for status in self._open():
-            if is_finished(self._path, status.part.name, self._settings.model_dump(mode="json")):
-                status.state = "finished"
-
-    def _look(self, states: queue.JobStates) -> None:
-        """Judge each part by the controller's answer, then by its own files, which may be newer."""
-        self._note_finished()
-        for status in self._open():
-            if status.ticket is None:
+    def _look(self, states: list[JobState]) -> None:
+        """Judge each part by its own files, which may be newer than the controller's answer, then by that answer."""
+        by_job = {state.job: state for state in states}
+        alive = {state.name: state for state in states if state.is_alive}
+        for part in self._open():
+            if is_finished(self._path, part.name, self._settings.model_dump(mode="json")):
+                part.state = "finished"
                 continue
-            state = queue.state_of(status.ticket, states)
-            if state is not None:
-                status.in_doubt = False
-                if self._is_unseen(status, state):
-                    self._leave_out_if_late(status, state)
-                    continue
-            if state is not None and state.alive:
-                self._taken = True
+            # A job of its name that is unknown here: of an earlier submitter, or sbatch got no answer.
+            state = alive.get(self._name(part)) if part.job is None else by_job.get(part.job)
+            if state is not None and state.is_alive:
+                part.job, self._taken = state.job, True
                 if state.waits_for:
                     self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
-                if state.runs and status.running_since is None:
-                    status.running_since = time.monotonic()
-            else:
-                self._note_ended(status, state)
-        self._is_first_look = False
+                if state.state == "RUNNING" and part.running_since is None:
+                    part.running_since = time.monotonic()
+            elif part.job is not None and not self._may_get_a_log(part, state):
+                self._note_ended(part, state)
 
-    def _is_unseen(self, status: PartStatus, state: JobState) -> bool:
-        """Whether a job has started, but its log is not here yet."""
-        started = state.runs or (state.state in ("FAILED", "COMPLETED") and not self._is_first_look)
-        if not started or queue.log(self._path / LOGS, state.job).exists():
-            status.unseen_since = None
+    def _name(self, part: JobPart) -> str:
+        return f"{self._path.name}.{part.name}"
+
+    def _may_get_a_log(self, part: JobPart, state: JobState | None) -> bool:
+        """Return whether a job that has ended has no log here, but may have written one on its node."""
+        if state is None or state.state not in ("FAILED", "COMPLETED") or self._log(state).exists():
             return False
-        if status.unseen_since is None:
-            status.unseen_since = time.monotonic()
-        return True
+        if part.unseen_since is None:
+            part.unseen_since = time.monotonic()
+        return time.monotonic() - part.unseen_since <= UNSEEN_SECONDS
 
-    def _leave_out_if_late(self, status: PartStatus, state: JobState) -> None:
-        """Leave out the node of a job whose log stays missing; the part needs another job, and the job is not lost."""
-        assert status.unseen_since is not None
-        if time.monotonic() - status.unseen_since <= UNSEEN_SECONDS:
-            return
-        self.left_out[state.node] = f"it can't write into {self._path}: give a folder that all nodes share"
-        if state.alive:
-            queue.cancel([state.job])
-        status.ticket = status.running_since = status.unseen_since = None
+    def _log(self, state: JobState) -> Path:
+        return queue.log(self._path / LOGS, state.job)
 
-    def _note_ended(self, status: PartStatus, state: JobState | None) -> None:
-        """Note that a job has ended though its part is not finished."""
-        never_was = state is None and status.in_doubt
-        status.ticket = status.running_since = None
-        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in status.without:
-            self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
-        elif state is not None and state.state == "COMPLETED":
-            pass  # it measured its part to the end, by the settings that the run had when the job began
-        elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
-            status.lost.append(self._why_lost(state))
-            if state is not None and state.state == "CANCELLED":  # by somebody who does not want it to run
-                self._give_up(status, f"{LOST}: {status.lost[-1]}")
-            elif len(status.lost) >= MAX_LOST:
-                self._give_up(status, f"{LOST} {MAX_LOST} times: {status.lost[-1]}")
+    def _note_ended(self, part: JobPart, state: JobState | None) -> None:
+        """Note that a job has ended though its part is not finished: it is lost, unless its node or nobody is at fault.
 
-    def _why_lost(self, state: JobState | None) -> str:
+        A job that completed measured its part to the end, by the settings that the run had when the job began.
+        """
+        is_unseen = part.unseen_since is not None
+        part.job = part.running_since = part.unseen_since = None
         if state is None:
-            return "it has gone from the queue"
-        speaks = state.state == "FAILED" and not state.killed_by
-        return (self._last_words(state) if speaks else "") or state.how_it_ended
+            part.lost.append("it has gone from the queue")
+        elif is_unseen and not self._log(state).exists():
+            self.left_out[state.node] = f"it can't write into {self._path}: give a folder that all nodes share"
+            return
+        elif state.exit_code == f"{UNLIKE}:0":
+            self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
+            return
+        elif state.state == "COMPLETED":
+            return
+        else:
+            speaks = state.state == "FAILED" and not state.killed_by
+            part.lost.append((self._last_words(state) if speaks else "") or state.how_it_ended)
+            if state.state == "CANCELLED":  # by somebody who does not want it to run
+                self._give_up(part, f"{LOST}: {part.lost[-1]}")
+                return
+        if len(part.lost) >= MAX_LOST:
+            self._give_up(part, f"{LOST} {MAX_LOST} times: {part.lost[-1]}")
 
     def _last_words(self, state: JobState) -> str:
-        """The last line that a job has written to its standard error."""
-        file = queue.log(self._path / LOGS, state.job)
-        if not file.exists():
-            return ""
-        return last_line(read_end(file, MAX_LOG_BYTES).decode(errors="replace"))[:300]
+        """Return the last line that a job has written to its standard error."""
+        file = self._log(state)
+        return last_line(read_end(file, MAX_LOG_BYTES).decode(errors="replace"))[:300] if file.exists() else ""
 
-    def _give_up(self, status: PartStatus, why: str) -> None:
+    def _give_up(self, part: JobPart, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""
-        status.state = "given up"
-        folder = RunFolder(self._path, status.part.name)
-        for measurement in last_measurements(self._path, status.part.name).values():
-            if measurement.status == "pending":
-                folder.add_measurement(replace(measurement, status="failed", reason=why))
+        part.state = "given up"
+        self._change(part, "pending", "", "failed", why)
+
+    def _change(self, part: JobPart, old: Status, reason: str, new: Status, why: str) -> None:
+        """Give another status to the cases of a part that have this one, for a reason that begins so."""
+        folder = RunFolder(self._path, part.name)
+        for measurement in last_measurements(self._path, part.name).values():
+            if measurement.status == old and measurement.reason.startswith(reason):
+                folder.add_measurement(replace(measurement, status=new, reason=why))
         folder.close()
 
-    def _submit(self) -> None:
-        """Submit jobs for the parts that need one; raises ControllerDown."""
-        while wanting := [status for status in self._open() if status.ticket is None]:
-            array = wanting[: self._in_array]
-            names = [status.part.name for status in array]
-            self._reset_failed(names)
-            name = self._ledger.enter(names)
-            arguments = [(str(self._path), part, str(self._root)) for part in names]
-            # Before Slurm is asked: if it gives no answer it may have the jobs, and a part must never have two.
-            for status in array:
-                status.ticket, status.in_doubt = self._ledger.tickets[status.part.name], True
-                status.without = tuple(self.left_out)
-            try:
-                queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
-            except JobRefused as words:
-                for status in array:
-                    status.ticket = None
-                if len(array) > 1 and queue.is_of_a_limit(str(words)):
-                    self._in_array = len(array) // 2
-                    continue
-                self._refuse(array, str(words))
-                return
-            self._taken = True
-            for status in array:
-                status.in_doubt = False
-
-    def _asked_now(self) -> dict[str, Any]:
-        """The parameters for submitit, which exclude the nodes that are left out."""
-        options = dict(self._asked["additional_parameters"])
+    def _submit(self) -> bool:
+        """Submit jobs for some of the parts that need one; returns whether others need one. Raises ControllerDown."""
+        parameters = dict(self._parameters)
+        options = parameters["additional_parameters"] = dict(parameters["additional_parameters"])
         if self.left_out:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
-        return {**self._asked, "additional_parameters": options}
+        waiting = [part for part in self._open() if part.job is None]
+        room = self._most - (len(self._open()) - len(waiting))
+        for part in waiting[: min(room, AT_A_LOOK)]:
+            self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
+            arguments = (str(self._path), part.name, str(self._root))
+            try:
+                part.job = queue.submit(self._path / LOGS, self._name(part), measure_part, arguments, parameters)
+            except JobRefused as words:
+                self._refuse(part, str(words), options)
+                return False
+            self._taken = True
+        return min(room, len(waiting)) > AT_A_LOOK
 
-    def _refuse(self, array: Sequence[PartStatus], words: str) -> None:
+    def _refuse(self, part: JobPart, words: str, options: Mapping[str, Any]) -> None:
         """Handle a refusal: if the run has other jobs, these may be too many for now; else Slurm never takes them."""
-        options = self._asked_now()["additional_parameters"]
         shown = " ".join(f"{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True)
         fault = f"Slurm takes no such job: {words}{f' (asked: {shown})' if shown else ''}"
-        if self._names():
+        if any(other.job is not None for other in self._open()):
             self._trouble = fault
             return
         if not self._taken:
-            raise (TooManyJobs if queue.is_of_a_limit(words) else NotTaken)(f"Slurm: {fault}")
+            raise NotTaken(f"Slurm: {fault}")
         left_out = "; ".join(f"node {node} was left out, since {why}" for node, why in self.left_out.items())
-        for status in array:
-            self._give_up(status, f"{LOST}: {left_out or fault}")
+        self._give_up(part, f"{LOST}: {left_out or fault}")
 
-    def _reset_failed(self, names: Sequence[str]) -> None:
-        """Make cases pending again that failed because jobs were lost in an earlier part of the run."""
-        for name in names:
-            failed = [
-                measurement
-                for measurement in last_measurements(self._path, name).values()
-                if measurement.status == "failed" and measurement.reason.startswith(LOST)
-            ]
-            if failed:
-                folder = RunFolder(self._path, name)
-                for measurement in failed:
-                    folder.add_measurement(replace(measurement, status="pending", reason=NO_JOB_YET))
-                folder.close()
+    def progress(self, now: float) -> JobsProgress:
+        """Return how far the parts are; running jobs count by the replicates that they have begun."""
+        is_open = self._open()
+        done = [part for part in self.parts if part.state != "open"]
+        spent = {part.name: now - part.running_since for part in is_open if part.running_since is not None}
+        begun = Counter(file.name.split("-")[1] for file in self._path.glob("windows-*"))
+        shares = {name: min(MAX_SHARE, begun[name] / (self._settings.replicates + 1)) for name in spent}
+        finished = [read_info(self._path, part.name).seconds for part in done if part.state == "finished"]
+        took = [seconds for seconds in finished if seconds is not None]
+        job_seconds = fmean(took) if took else self._settings.budget_seconds
+        seconds_left = None
+        if job_seconds is not None and spent:  # as many jobs keep running at the same time
+            ahead = job_seconds * len(is_open) - sum(min(job_seconds, seconds) for seconds in spent.values())
+            seconds_left = ahead / len(spent)
+        cases_done = sum(
+            part.cases * (1 if part.state != "open" else shares.get(part.name, 0.0)) for part in self.parts
+        )
+        return JobsProgress(
+            jobs=len(self.parts),
+            done=len(done),
+            running=len(spent),
+            waiting=len(is_open) - len(spent),
+            lost=sum(len(part.lost) for part in self.parts),
+            cases=sum(part.cases for part in self.parts),
+            cases_done=cases_done,
+            seconds_left=seconds_left,
+            trouble=self._trouble,
+        )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.report.screen.progress import bar, time_left
 from rnnbench.text import plural
 

@@ -8,8 +8,8 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.expressions import parse_only
-from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.sweep import run_by_slurm
+from rnnbench.harness.slurm.watch import JobsProgress
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
 
 SUITE = """

@@ -1,60 +1,72 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.errors import UserError
 from rnnbench.harness.slurm import queue
-from rnnbench.harness.slurm.options import asked
-from rnnbench.harness.slurm.parts import JobPart
-from rnnbench.harness.slurm.queue import JobState, Ticket
 from rnnbench.suite_file import Settings
-from tests.doubles import workload as small
 from tests.doubles.slurm_cluster import Cluster, wait_until
 
 
-@pytest.mark.parametrize(
-    ("job", "elements"),
-    [
-        ("12", [("12", None)]),
-        ("12_3", [("12_3", 3)]),
-        ("12_[3]", [("12_3", 3)]),
-        ("12_[0-2,5%4]", [("12_0", 0), ("12_1", 1), ("12_2", 2), ("12_5", 5)]),
-    ],
-)
-def test_a_job_of_squeue_is_each_of_the_jobs_it_stands_for(job: str, elements: list[tuple[str, int | None]]) -> None:
-    assert queue.elements(job) == elements
+def requested(cards: int = 0, settings: Settings | None = None, **given: str) -> dict[str, Any]:
+    """What sbatch gets for jobs of three threads."""
+    parameters = queue.requested(cards, 3, settings or Settings(), given)
+    return {"time": parameters["time"], **parameters["additional_parameters"]}
+
+
+def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
+    options = queue.parse(["partition=gpu", "--mem-per-cpu=4G", "comment=a=b"])
+    assert options == {"partition": "gpu", "mem_per_cpu": "4G", "comment": "a=b"}
 
 
 @pytest.mark.parametrize(
-    ("state", "exit_code"),
+    ("options", "words"),
     [
-        ("CANCELLED", "0:15"),
-        ("TIMEOUT", "0:15"),
-        ("NODE_FAIL", "0:0"),
-        ("OUT_OF_MEMORY", "0:125"),
-        ("PREEMPTED", "0:0"),
-        ("FAILED", "137:0"),
-        ("FAILED", "0:9"),
-        ("FAILED", "1:0"),
+        (["partition"], "partition: expected NAME=VALUE, an option of sbatch such as partition=gpu"),
+        (["partition="], "partition=: expected NAME=VALUE"),
+        (["comment=a\n#SBATCH --wrap=b"], "expected NAME=VALUE"),
+        (["job-name=mine"], "job-name=mine: rnnbench sets job-name itself"),
+        (["array-parallelism=0"], "array-parallelism=0: expected a whole number"),
+        (["time=5", "time=6"], "time=6: time is given twice"),
     ],
 )
-def test_how_a_job_ended_is_said_in_words(state: str, exit_code: str, snapshot: SnapshotAssertion) -> None:
-    assert JobState("12_3", state, exit_code, "n7", "None").how_it_ended == snapshot
+def test_what_is_no_option_is_told(options: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        queue.parse(options)
 
 
-@pytest.mark.parametrize("words", ["Connection reset by peer", "something that no version has said before"])
+def test_a_job_has_a_node_or_the_cores_that_the_user_says_or_a_card_to_itself() -> None:
+    assert requested()["exclusive"] is True
+    assert "exclusive" not in requested(cpus_per_task="8")
+    card = requested(cards=1)
+    assert (card["gpus_per_node"], card["cpus_per_task"], "exclusive" in card) == (1, 4, False)
+
+
+def test_what_the_user_says_takes_the_place_of_the_same_in_other_words() -> None:
+    assert "mem" in requested()
+    assert "mem" not in requested(mem_per_cpu="4G")
+    assert "gpus_per_node" not in requested(cards=1, gres="gpu:a100:1")
+
+
+def test_the_time_limit_leaves_room_for_the_start_and_a_case_that_hangs() -> None:
+    assert requested(settings=Settings(budget_seconds=600))["time"] == 14
+    assert requested()["time"] is None
+    assert requested(time="30")["time"] == "30"
+
+
 def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restarting controller once answered `Connection reset by peer`, and that ended the sweep."""
     squeue = tmp_path / "squeue"
-    squeue.write_text(f"#!/bin/sh\necho 'slurm_load_jobs error: {words}' >&2\nexit 1\n")
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Connection reset by peer' >&2\nexit 1\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(queue.ControllerDown, match=words):
-        queue.states(["sweep"])
+    with pytest.raises(queue.ControllerDown, match="Connection reset by peer"):
+        queue.states("sweep")
 
 
 def note_card(folder: str, number: int) -> None:
@@ -67,59 +79,20 @@ def note_card(folder: str, number: int) -> None:
 
 
 @pytest.mark.needs("slurm")
-def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, tmp_path: Path) -> None:
-    part = JobPart("p00000", (small.case("vanilla", device="cuda"),))
-    arguments = [(str(tmp_path), number) for number in range(3)]
-    queue.submit(tmp_path / "slurm", "cards", note_card, arguments, asked([part], Settings(), {}))
-    wait_until(lambda: len(list(tmp_path.glob("job-?"))) == 2, "two jobs")
-    states = queue.states(["cards"])
-    assert sorted(state.state for state in states.values()) == ["PENDING", "RUNNING", "RUNNING"]
-    assert sorted(file.read_text() for file in tmp_path.glob("job-?")) == ["0", "1"]
-    (tmp_path / "end").touch()
-    wait_until(lambda: not any(state.alive for state in queue.states(["cards"]).values()), "their ends")
-    assert sorted(file.read_text() for file in tmp_path.glob("job-?")) in (["0", "0", "1"], ["0", "1", "1"])
-
-
-@pytest.mark.needs("slurm")
-def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> None:
-    part = JobPart("p00000", (small.case("vanilla"),))
-    options = asked([part], Settings(), {"begin": "now+1hour"})
-    queue.submit(tmp_path / "slurm", "waiting", note_card, [(str(tmp_path), 0), (str(tmp_path), 1)], options)
-    alive = queue.states(["waiting"])
-    assert {state.state for state in alive.values()} == {"PENDING"}
-    queue.cancel([state.job for state in alive.values()])
-    ended = queue.states(["waiting"])
-    for index in (0, 1):
-        state = queue.state_of(Ticket("waiting", index), ended)
-        assert state.state == "CANCELLED"
-    assert queue.state_of(Ticket("other", 0), ended) is None
-    queue.cancel([state.job for state in alive.values()])  # a second time does no harm
-    assert queue.states([]) == {}
-
-
-@pytest.mark.parametrize(
-    ("shown", "most"),
-    [
-        ("MaxArraySize            = 1001\nMaxJobCount             = 100\n", 100),
-        ("MaxArraySize            = 50\n", 50),
-        ("MaxArraySize            = 0\n", 1),
-        ("nothing of it\n", None),
-        (queue.ControllerDown("no answer"), None),
-    ],
-)
-def test_the_size_of_an_array_is_read_from_slurms_configuration(
-    monkeypatch: pytest.MonkeyPatch, shown: str | Exception, most: int | None
+def test_jobs_that_run_at_the_same_time_have_cards_of_their_own_and_can_be_cancelled(
+    slurm: Cluster, tmp_path: Path
 ) -> None:
-    def ask(*command: str) -> str:
-        assert command == ("scontrol", "show", "config")
-        if isinstance(shown, Exception):
-            raise shown
-        return shown
+    def states(run: str) -> list[str]:
+        return sorted(state.state for state in queue.states(run))
 
-    monkeypatch.setattr(queue, "_ask", ask)
-    assert queue.max_in_array() == most
-
-
-@pytest.mark.needs("slurm")
-def test_a_real_slurm_tells_its_limit(slurm: Cluster) -> None:
-    assert queue.max_in_array() == 1001
+    for number in range(3):
+        parameters = queue.requested(1, 1, Settings(), {})
+        queue.submit(tmp_path / "slurm", f"cards.{number}", note_card, (str(tmp_path), number), parameters)
+    wait_until(lambda: len(list(tmp_path.glob("job-?"))) == 2, "two jobs")
+    assert states("cards") == ["PENDING", "RUNNING", "RUNNING"]
+    assert states("card") == []
+    assert sorted(file.read_text() for file in tmp_path.glob("job-?")) == ["0", "1"]
+    jobs = [state.job for state in queue.states("cards")]
+    queue.cancel(jobs)
+    wait_until(lambda: states("cards") == ["CANCELLED"] * 3, "their ends")
+    queue.cancel(jobs)  # a second time does no harm

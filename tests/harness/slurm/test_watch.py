@@ -1,203 +1,151 @@
 """How states of jobs are handled, with a queue whose answers the test sets."""
 
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rnnbench import suites
+from rnnbench.errors import UserError
 from rnnbench.harness.slurm import queue, sweep, watch
 from rnnbench.harness.slurm.job import UNLIKE
-from rnnbench.harness.slurm.options import asked
-from rnnbench.harness.slurm.parts import read_parts, split, write_parts
-from rnnbench.harness.slurm.progress import JobsProgress
-from rnnbench.harness.slurm.queue import JobState, Ticket
+from rnnbench.harness.slurm.queue import JobState
+from rnnbench.harness.slurm.watch import JobsProgress, Watch
 from rnnbench.store.folder import RunFolder
 
 
+class FakeQueue:
+    """Takes all jobs; each gets the state `end` at once, and has written `log`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.end = ("RUNNING", "0:0")
+        self.log: str | None = ""
+        self.jobs: list[JobState] = []
+        self.excluded: list[str | None] = []
+
+    def submit(self, folder: Path, name: str, _function: Any, _arguments: Any, parameters: Any) -> str:
+        self.excluded.append(parameters["additional_parameters"].get("exclude"))
+        self.jobs.append(JobState(str(len(self.jobs)), name, *self.end, "odd", "None"))
+        if self.log is not None:
+            folder.mkdir(exist_ok=True)
+            queue.log(folder, self.jobs[-1].job).write_text(self.log)
+        return self.jobs[-1].job
+
+    def until_sent(self, jobs: int) -> Watch:
+        """Watch three parts until so many jobs were submitted, or the watch ends."""
+
+        def look(_: JobsProgress) -> None:
+            if len(self.jobs) >= jobs:
+                raise KeyboardInterrupt
+
+        watching = self.watch(look)
+        with pytest.raises(KeyboardInterrupt):
+            watching.until_done()
+        return watching
+
+    def watch(self, on_progress: Any = lambda step: None, most: int = 100) -> Watch:
+        settings = suites.read(str(self.path.parent / "tiny.toml")).settings
+        return Watch(self.path, settings, {"additional_parameters": {}}, self.path, most, on_progress)
+
+
 @pytest.fixture
-def watching(suite: Path, tmp_path: Path) -> Iterator[Callable[[Callable[[JobsProgress], None]], watch.Watch]]:
-    """Makes a watch over the parts of the suite, one group in each."""
+def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
+    """A run of three parts of one group each, and Slurm's place."""
     chosen = suites.read(str(suite))
     folder = RunFolder.create(tmp_path, "tiny")
-    write_parts(folder.path, split(chosen.groups({}, None, most=None), 1))
+    sweep.write_parts(folder.path, sweep.split(chosen.groups({}, None, most=None), 1))
     folder.close()
-    (folder.path / watch.LOGS).mkdir()
-    parts, settings = read_parts(folder.path), chosen.settings
-    made: list[watch.Watch] = []
-
-    def make(on_progress: Callable[[JobsProgress], None]) -> watch.Watch:
-        made.append(watch.Watch(folder.path, parts, settings, asked(parts, settings, {}), tmp_path, on_progress))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.mark.parametrize("in_array", [None, 2])
-def test_too_many_jobs_are_sent_in_smaller_arrays(
-    watching: Any, monkeypatch: pytest.MonkeyPatch, in_array: int | None
-) -> None:
-    sent: list[int] = []
-
-    def submit(_folder: Path, _name: str, _function: Any, arguments: Sequence[Any], _how: Any) -> None:
-        if len(arguments) > 2:
-            raise queue.JobRefused("sbatch: Batch job submission failed: Invalid job array specification")
-        sent.append(len(arguments))
-
-    def until_sent(_step: JobsProgress) -> None:
-        if sum(sent) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "max_in_array", lambda: in_array)
-    monkeypatch.setattr(queue, "states", lambda names: {})
-    with pytest.raises(KeyboardInterrupt):
-        watching(until_sent).until_done()
-    assert sent == ([2, 1] if in_array else [1, 1, 1])  # three are halved to one
+    fake = FakeQueue(folder.path)
+    monkeypatch.setattr(queue, "submit", fake.submit)
+    monkeypatch.setattr(queue, "states", lambda run: fake.jobs)
+    monkeypatch.setattr(watch, "MIN_WAIT", 0.0)
+    return fake
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"),
+    ("state", "exit_code", "jobs", "why"),
     [
-        ("sbatch: Job violates accounting/QOS policy (job submit limit)", watch.TooManyJobs),
-        ("sbatch: invalid partition specified: nope", watch.NotTaken),
+        ("FAILED", "0:9", 9, "it was killed by signal 9"),
+        ("FAILED", "1:0", 9, "no cell"),
+        ("TIMEOUT", "0:15", 9, "it came to its time limit"),
+        ("CANCELLED", "0:0", 3, "it was cancelled"),
     ],
 )
-def test_a_refusal_of_a_single_job_is_told(
-    watching: Any, monkeypatch: pytest.MonkeyPatch, words: str, kind: type[Exception]
-) -> None:
-    tries: list[int] = []
-
-    def submit(_folder: Path, _name: str, _function: Any, arguments: Sequence[Any], _how: Any) -> None:
-        tries.append(len(arguments))
-        raise queue.JobRefused(words)
-
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "max_in_array", lambda: None)
-    monkeypatch.setattr(queue, "states", lambda names: {})
-    with pytest.raises(watch.NotTaken) as fault:
-        watching(lambda step: None).until_done()
-    assert type(fault.value) is kind
-    assert tries == ([3, 1] if kind is watch.TooManyJobs else [3])
-
-
-@pytest.mark.parametrize(("state", "jobs"), [("FAILED", 3), ("CANCELLED", 1)])
 def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
-    watching: Any, monkeypatch: pytest.MonkeyPatch, state: str, jobs: int
+    fake: FakeQueue, state: str, exit_code: str, jobs: int, why: str
 ) -> None:
-    names: list[str] = []
-
-    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
-        names.append(name)
-
-    def states(_asked: Sequence[str]) -> queue.JobStates:
-        return {
-            Ticket(name, index): JobState(f"1_{index}", state, "0:9", "a", "") for name in names for index in range(3)
-        }
-
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "max_in_array", lambda: None)
-    monkeypatch.setattr(queue, "states", states)
-    waiting = watching(lambda step: None)
-    for index in range(3):
-        queue.log(waiting._path / watch.LOGS, f"1_{index}").write_text("")
+    fake.end, fake.log = (state, exit_code), "at first\nno cell\n"
+    waiting = fake.watch()
     waiting.until_done()
-    assert len(names) == jobs
-    assert {status.state for status in waiting.statuses} == {"given up"}
-    assert {len(status.lost) for status in waiting.statuses} == {jobs}
+    assert len(fake.jobs) == jobs
+    assert [(part.state, set(part.lost)) for part in waiting.parts] == [("given up", {why})] * 3
 
 
-def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_of_theirs(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = suites.read(str(suite))
-    folder = RunFolder.create(tmp_path, "tiny")
-    write_parts(folder.path, split(chosen.groups({}, None, most=None), 1))
-    folder.close()
-    logs = folder.path / watch.LOGS
-    logs.mkdir()
-    excluded: list[str | None] = []  # one entry for each array of jobs
-
-    def submit(_folder: Path, _name: str, _function: Any, _arguments: Any, how: dict[str, Any]) -> None:
-        excluded.append(how["additional_parameters"].get("exclude"))
-
-    def states(names: Sequence[str]) -> queue.JobStates:
-        jobs = {
-            Ticket(name, index): JobState(f"1_{index}", "FAILED", f"{UNLIKE}:0", "odd", "")
-            for name in names
-            for index in range(3)
-        }
-        for state in jobs.values():
-            queue.log(logs, state.job).write_text("cpu was A and is B\n")
-        return jobs
-
-    def until_sent_again(_step: JobsProgress) -> None:
-        if len(excluded) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "states", states)
-    parts, settings = read_parts(folder.path), chosen.settings
-    waiting = watch.Watch(folder.path, parts, settings, asked(parts, settings, {}), tmp_path, until_sent_again)
-    with pytest.raises(KeyboardInterrupt):
-        waiting.until_done()
-    waiting.close()
-    assert excluded == [None, "odd"]
+def test_a_job_on_an_unlike_node_is_not_lost_and_the_next_ones_go_elsewhere(fake: FakeQueue) -> None:
+    fake.end, fake.log = ("FAILED", f"{UNLIKE}:0"), "cpu was A and is B\n"
+    waiting = fake.until_sent(6)
+    assert fake.excluded == [*[None] * 3, *["odd"] * 3]
     assert waiting.left_out == {"odd": "it is unlike the first: cpu was A and is B"}
-    assert [status.lost for status in waiting.statuses] == [[], [], []]
+    assert [part.lost for part in waiting.parts] == [[], [], []]
 
 
-def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(watching: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    names: list[str] = []
+def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(fake: FakeQueue) -> None:
+    fake.end = ("COMPLETED", "0:0")
+    waiting = fake.until_sent(12)
+    assert [(part.state, part.lost) for part in waiting.parts] == [("open", [])] * 3
 
-    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
-        names.append(name)
 
-    def states(asked_names: Sequence[str]) -> queue.JobStates:
-        return {
-            Ticket(name, index): JobState(f"1_{index}", "COMPLETED", "0:0", "a", "")
-            for name in asked_names
-            for index in range(3)
-        }
+def test_a_job_that_slurm_has_forgotten_is_lost(fake: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "states", lambda run: [])
+    waiting = fake.watch()
+    waiting.until_done()
+    assert [part.lost for part in waiting.parts] == [["it has gone from the queue"] * 3] * 3
 
-    def until_sent_often(_step: JobsProgress) -> None:
-        if len(names) > watch.MAX_LOST:
+
+def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_are_sent_as_may_wait(
+    fake: FakeQueue,
+) -> None:
+    steps: list[JobsProgress] = []
+
+    def look(step: JobsProgress) -> None:
+        steps.append(step)
+        if len(steps) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "max_in_array", lambda: None)
-    monkeypatch.setattr(queue, "states", states)
-    monkeypatch.setattr(watch, "MIN_WAIT", 0.0)
-    waiting = watching(until_sent_often)
-    for index in range(3):
-        queue.log(waiting._path / watch.LOGS, f"1_{index}").write_text("")
+    fake.jobs.append(JobState("old", f"{fake.path.name}.p00001", "RUNNING", "0:0", "odd", "None"))
+    waiting = fake.watch(look, most=2)
     with pytest.raises(KeyboardInterrupt):
         waiting.until_done()
-    assert {status.state for status in waiting.statuses} == {"open"}
-    assert [status.lost for status in waiting.statuses] == [[], [], []]
+    assert [part.job for part in waiting.parts] == ["1", "old", None]
+    assert (steps[-1].running, steps[-1].waiting, steps[-1].done, steps[-1].cases) == (2, 1, 0, 6)
 
 
-def test_a_job_that_somebody_cancels_before_it_begins_is_given_up(
-    watching: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Slurm gives such a job the exit code of one that ended well."""
-    names: list[str] = []
+def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> str:
+        raise queue.JobRefused("sbatch: Job violates accounting/QOS policy (job submit limit)")
 
-    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
-        assert not names, "submitted again"
-        names.append(name)
+    def look(step: JobsProgress) -> None:
+        assert step.trouble.startswith("Slurm takes no such job: sbatch: Job violates accounting/QOS policy")
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue, "submit", submit)
-    monkeypatch.setattr(queue, "max_in_array", lambda: None)
-    cancelled = JobState("1", "CANCELLED", "0:0", "", "None")
-    monkeypatch.setattr(queue, "states", lambda asked_names: {Ticket(name, None): cancelled for name in asked_names})
-    monkeypatch.setattr(watch, "MIN_WAIT", 0.0)
-    waiting = watching(lambda step: None)
-    waiting.until_done()
-    assert [(status.state, status.lost) for status in waiting.statuses] == [("given up", ["it was cancelled"])] * 3
+    monkeypatch.setattr(queue, "submit", refuse)
+    with pytest.raises(watch.NotTaken, match="QOS policy"):
+        fake.watch().until_done()
+    fake.jobs.append(JobState("old", f"{fake.path.name}.p00001", "PENDING", "0:0", "", "None"))
+    with pytest.raises(KeyboardInterrupt):  # others may be taken when this one has ended
+        fake.watch(look).until_done()
+
+
+def test_the_time_that_is_left_follows_from_the_jobs_that_are_done(fake: FakeQueue) -> None:
+    waiting = fake.watch()
+    waiting.parts[0].state = "given up"
+    assert waiting.progress(50.0).seconds_left is None
+    waiting.parts[1].running_since = 20.0
+    (fake.path / "windows-p00001-0000.jsonl").touch()
+    step = waiting.progress(50.0)
+    assert (step.done, step.running, step.waiting, step.cases, step.cases_done) == (1, 1, 1, 6, 2 + 2 / 3)
+    assert step.seconds_left == 2 * 60 - 30  # the budget of the suite is a minute
 
 
 def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
@@ -219,3 +167,11 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     for changes in ({}, {"budget_seconds": 50.0}, {}):
         sweep.resume_by_slurm(path, chosen, changes, **options)
     assert used == [25.0, 25.0, 50.0, 50.0]
+
+
+def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path) -> None:
+    chosen = suites.read(str(suite))
+    groups = chosen.groups({}, None, most=None)
+    assert sweep.split(groups, 2) == [groups[:1], groups[1:]]
+    with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
+        sweep.split([*groups, *chosen.groups({}, "cuda", most=None)], 16)

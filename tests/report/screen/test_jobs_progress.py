@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.report.screen import jobs_progress
 from rnnbench.report.screen.jobs_progress import lines, sentence, shown_jobs
 

@@ -22,7 +22,7 @@ from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.scaling.crossing import Crossing
 from rnnbench.analysis.verdict import Judged
-from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.report.notebook.measured import Measured, note
 from rnnbench.report.screen import jobs_progress, progress, terminal
