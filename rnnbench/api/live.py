@@ -36,7 +36,6 @@ def measure(
     precision: str | float | None = 0.02,
     budget: str | float | None = "30s",
     replicates: int = 6,
-    window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
 ) -> "Measured":
@@ -72,25 +71,24 @@ def measure(
     Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
     `.rounds` one for each round, and `.note` says what was missed.
 
-    A round is a few windows of about `window_seconds` for each module. Intervals are wider if rounds resemble their
-    neighbours. With fewer than 20 rounds this is hard to see, so their 95% intervals contain the true ratio less
-    often. They do not include the differences between processes, such as the layout of memory: about one or two
-    percent. For numbers that should hold tomorrow, use `rnnbench run`, which starts fresh processes.
+    A round is some 50 ms of short turns for each module. Intervals are wider if rounds resemble their neighbours. With
+    fewer than 20 rounds this is hard to see, so their 95% intervals contain the true ratio less often. They do not
+    include the differences between processes, such as the layout of memory: about one or two percent. For numbers that
+    should hold tomorrow, use `rnnbench run`, which starts fresh processes.
 
     Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
     also after Ctrl-C. Raises ValueError for arguments that do not fit together, and RuntimeError if another thread of
     this process is measuring. An exception from a module is raised as ValueError or RuntimeError with the module's name
     in front.
     """
-    from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.live.measuring import measure as measure_live
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds
 
-    settings = measure_settings(budget, precision, replicates=replicates, window_seconds=window_seconds)
+    settings = measure_settings(budget, precision, replicates=replicates)
     with shown_rounds(is_wanted=progress) as on_progress:
-        display = RoundsDisplay(on_progress, warn_of_overrun(settings))
-        found = measure_live(modules, input, phase, reference, settings, display, threads)
+        on_overrun = warn_of_overrun(settings)
+        found = measure_live(modules, input, phase, reference, settings, threads, on_progress, on_overrun)
     return measured(found, phase, settings)
 
 
@@ -105,7 +103,6 @@ def sweep(
     precision: str | float | None = 0.02,
     budget: str | float | None = "120s",
     replicates: int = 4,
-    window_seconds: float = 0.01,
     progress: bool = True,
     **sizes: Sequence[Any],
 ) -> "SweptModules":
@@ -121,19 +118,18 @@ def sweep(
     parameters are all names of sizes; a module that is built gets the weights of the reference where its parameters
     fit (`same_weights`). `input`: a function that makes the input from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
-    measured, the modules in turns. `budget` is for all combinations together. `reference`, `precision`, `replicates`,
-    `window_seconds` and `progress` are those of `measure`.
+    measured, the modules in turns. `budget` is for all combinations together. `reference`, `precision`, `replicates`
+    and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
     for arguments that do not fit together, and RuntimeError if every combination failed.
     """
-    from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.live.sweep import sweep as points_of
     from rnnbench.report.notebook.swept import swept
     from rnnbench.report.screen.progress import shown_points
 
-    settings = measure_settings(budget, precision, replicates=replicates, window_seconds=window_seconds)
+    settings = measure_settings(budget, precision, replicates=replicates)
     lists = {
         name: list(each) if isinstance(each, Iterable) and not isinstance(each, str) else each
         for name, each in sizes.items()
@@ -143,11 +139,7 @@ def sweep(
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
     with shown_points(is_wanted=progress) as shown:
-        points = list(
-            points_of(
-                modules, input, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
-            )
-        )
+        points = list(points_of(modules, input, axes, reference, settings, shown))
     return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
 
 
@@ -218,7 +210,6 @@ def explain(
     reference: str | None = None,
     folder: str | Path | None = None,
     budget: str | float | None = "30s",
-    window_seconds: float = 0.01,
     threads: int | None = 1,
     progress: bool = True,
 ) -> "Explained":
@@ -226,7 +217,7 @@ def explain(
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-    `modules`, `input`, `phase`, `reference`, `window_seconds`, `threads` and `progress` are those of
+    `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of
     `rnnbench.measure`, which runs first; `budget` limits only that part. With a `folder`, traces for Perfetto
     and stacks for flame graphs are written below it.
 
@@ -243,20 +234,19 @@ def explain(
     """
     from rnnbench.analysis.gaps.gap import call_time, of_profiled
     from rnnbench.analysis.gaps.rescaled import rescaled
-    from rnnbench.harness.live.measuring import RoundsDisplay
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds
 
-    settings = measure_settings(budget, window_seconds=window_seconds)
+    settings = measure_settings(budget)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
-        display = RoundsDisplay(on_progress, warn_of_overrun(settings))
-        result, profiles = explain_live(modules, input, phase, reference, settings, path, display, threads)
-    taken = {
-        name: {index: time.median for index, time in enumerate(times)} for name, times in result.taken.times.items()
-    }
+        on_overrun = warn_of_overrun(settings)
+        result, profiles = explain_live(
+            modules, input, phase, reference, settings, path, threads, on_progress, on_overrun
+        )
+    taken = {name: {index: time.median for index, time in enumerate(times)} for name, times in result.times.items()}
     end = result.reference
     gaps = {
         name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])

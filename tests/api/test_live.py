@@ -147,7 +147,7 @@ def test_in_a_notebook_progress_is_one_line_that_goes_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
-    measured = measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    measured = measure(pair(), INPUT, **QUICK | {"progress": True})
     out, shown = capsys.readouterr()
     *lines, cleared, end = shown.split("\r")[1:]
     assert any(line.startswith("round ") and "█" in line and " s left" in line for line in lines)
@@ -163,7 +163,7 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)  # otherwise a busy machine is done before the next redraw
-    measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    measure(pair(), INPUT, **QUICK | {"progress": True})
     out, shown = capsys.readouterr()
     assert "checking outputs" in shown
     assert "round 1" in shown

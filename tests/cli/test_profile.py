@@ -97,7 +97,7 @@ def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path
     modules = pair()
     before = [parameter.detach().clone() for module in modules.values() for parameter in module.parameters()]
     explained = rnnbench.explain(
-        modules, INPUT, phase, folder=tmp_path, budget=0.5, window_seconds=0.0005, progress=False
+        modules, INPUT, phase, folder=tmp_path, budget=0.5, progress=False
     )
     assert explained.reference == "torch"
     assert list(explained.gaps) == ["mine"]
@@ -128,7 +128,6 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
         INPUT,
         reference="tanh",
         budget=0.2,
-        window_seconds=0.0005,
         progress=False,
     )
     assert not explained.profiles["shy"].works

@@ -9,7 +9,7 @@ import pytest
 from tests.doors import notebook
 
 BUDGET = re.compile(r'budget(_seconds=\d+|="\d+s")')
-FEW = "budget=1, window_seconds=0.002"
+FEW = "budget=1"
 TABLES = 3  # cells that print data sets and torchinfo's tables, which are the same everywhere
 
 

@@ -60,7 +60,7 @@ TRIED: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
 FIRST_TRIES = Path("results/validation/strangers-tries.csv")
 SIZE_NAMES = ("input_size", "hidden_size", "in_features", "out_features", "input_dim", "hidden_dim", "units", "dim")
 SIZES_RUN = {"input_size": 64, "hidden_size": 64, "seq_len": 16, "batch_size": 8}
-MEASURED: dict[str, Any] = {"replicates": 2, "precision": None, "window_seconds": 0.001, "progress": False}
+MEASURED: dict[str, Any] = {"replicates": 2, "precision": None, "progress": False}
 SUITE = """
 name = "strangers"
 [measure]

@@ -23,7 +23,6 @@ from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
-from rnnbench.harness.devices import Device
 from rnnbench.harness.fastest.module import CallShape, FoundWays, RunInWays, TimedWay, from_rows
 from rnnbench.harness.fastest.ways import (
     ALONE,
@@ -37,13 +36,12 @@ from rnnbench.harness.fastest.ways import (
     way,
 )
 from rnnbench.harness.live.arms import with_gradients
+from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import rounded_to
-from rnnbench.harness.live.put_back import calls_on_trial, keep_gradient, keep_process, keep_tensors
-from rnnbench.harness.live.rounds import LiveRounds
+from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt
-from rnnbench.suite_file import Settings
 from rnnbench.text import as_budget, error_in_words, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -178,7 +176,7 @@ class WaySearch:
             keep_process(put_back)
             keep_tensors(subject.module, put_back)
             for parameter in subject.module.parameters():
-                keep_gradient(parameter, put_back)
+                put_back.callback(setattr, parameter, "grad", parameter.grad)
             every = names(subject.module, subject.kind, subject.input, subject.state)
             of_all = why_only_as_given(subject.module, subject.kind) or varies(subject)
             for name in every[1:]:
@@ -202,27 +200,26 @@ class WaySearch:
                     calls[name] = partial(call, given if is_plain else handed_back, input, state)
             if len(calls) == 1:
                 return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
+            stop = Fastest(list(calls))
             with ready(calls, (), self.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
-                take = rounds_on(devices.open_device(prepared.device), self.on_progress)
-                found = select(prepared.calls, AS_GIVEN, take, deadline, self.now)
-        coarse = TF32 if rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32" else ""
-        return [
-            TimedWay(
-                shape,
-                name,
-                found.seconds[name],
-                found.ratios[name].value,
-                found.ratios[name].lower,
-                found.ratios[name].upper,
-                found.rounds[name],
-                is_chosen=name == found.fastest,
-                is_sure=found.is_sure or name != found.fastest,
-                reason=coarse if name == found.fastest != AS_GIVEN else "",
-            )
-            if name in calls
-            else TimedWay(shape, name, reason=reasons[name])
-            for name in every
-        ]
+                turns = LiveTurns(devices.open_device(prepared.device), prepared.calls, now=self.now)
+                if turns.until(stop, deadline, self.on_progress).interrupted:
+                    raise KeyboardInterrupt
+        stop.leave_out_slower()
+        fastest, is_sure = stop.fastest(), stop.is_sure
+        is_coarse = rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32"
+        timed = []
+        for name in every:
+            if name not in calls:
+                timed.append(TimedWay(shape, name, reason=reasons[name]))
+                continue
+            ratio, is_chosen = as_ratio(stop.log_ratio(name, AS_GIVEN)), name == fastest
+            seconds = median(times.median for times in stop.times[name])
+            reason = TF32 if is_coarse and is_chosen and name != AS_GIVEN else ""
+            made, known = len(stop.times[name]), is_sure or not is_chosen
+            interval = (ratio.value, ratio.lower, ratio.upper)
+            timed.append(TimedWay(shape, name, seconds, *interval, made, is_chosen, known, reason))
+        return timed
 
     def _too_long(self, name: WayName, seconds: float, deadline: float) -> str:
         """Say that compiling a way takes longer than the budget holds; if it does not, announce how long it takes."""
@@ -368,90 +365,59 @@ def _types(module: AsModule) -> str:
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)
 
 
-STAGES = (4, 6, 10, 20)  # rounds, after each of which the slower ways are left out
+STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower ways are left out
 GOOD_ENOUGH = 0.01  # ways that differ by no more than this are equally fast
 CONFIDENCE = 0.99  # that a way is slower, before it is left out
-WINDOW_SECONDS = 0.01
-
-TakeRounds = Callable[[Mapping[str, TimedCall], int, float], Mapping[str, list[Times]]]
 
 
-@dataclass(frozen=True)
-class WayComparison:
-    """The times of all ways, and the fastest of them."""
+class Fastest:
+    """Enough is known when no other way is faster than the best one by more than `GOOD_ENOUGH`.
 
-    fastest: str
-    seconds: dict[str, float]  # per call
-    ratios: dict[str, Estimate]  # to the reference
-    rounds: dict[str, int]
-    is_sure: bool  # whether no other way is faster by more than `GOOD_ENOUGH`, with 95% confidence each
-
-
-def select(
-    calls: Mapping[str, TimedCall],
-    reference: str,
-    take: TakeRounds,
-    deadline: float,
-    now: Callable[[], float] = time.monotonic,
-) -> WayComparison:
-    """Compare the calls until the fastest is known, or until `deadline` on the clock `now`; one round is made at least.
-
-    Of calls that are about equally fast, the first one counts as the fastest: the simplest comes first.
-
-    `take` makes a number of rounds of calls that take turns, and ends early at a deadline.
+    Of ways that are about equally fast, the first one counts as the fastest: the simplest comes first.
     """
-    times: dict[str, list[Times]] = {name: [] for name in calls}
-    left = list(calls)
-    for stage, rounds in enumerate(STAGES):
-        if stage and (len(left) == 1 or now() >= deadline or _is_sure(times, left)):
-            break
-        for name, taken in take({name: calls[name] for name in left}, rounds, deadline).items():
-            times[name] += taken
-        left = _without_slower(times, left)
-    best = _best(times, left)
-    good = [name for name in left if _log_ratio(times[name], times[best]).value <= math.log1p(GOOD_ENOUGH)]
-    return WayComparison(
-        good[0],
-        {name: _seconds(taken) for name, taken in times.items()},
-        {name: as_ratio(_log_ratio(taken, times[reference])) for name, taken in times.items()},
-        {name: len(taken) for name, taken in times.items()},
-        len(left) == 1 or _is_sure(times, left),
-    )
 
+    def __init__(self, names: Sequence[str]) -> None:
+        self.times: dict[str, list[Times]] = {name: [] for name in names}
+        self.left = list(names)  # those that may be the fastest
 
-def rounds_on(device: Device, on_progress: Callable[[Progress], None]) -> TakeRounds:
-    """A function that makes rounds on a device."""
+    @property
+    def is_sure(self) -> bool:
+        """Whether all others are slower, or not faster by more than `GOOD_ENOUGH`, with 95% confidence each."""
+        best = self._best()
+        others = [name for name in self.left if name != best]
+        return all(self.log_ratio(best, name).upper <= math.log1p(GOOD_ENOUGH) for name in others)
 
-    def take(calls: Mapping[str, TimedCall], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        settings = Settings(replicates=rounds, max_replicates=rounds, precision=None, window_seconds=WINDOW_SECONDS)
-        live = LiveRounds(device, calls, next(iter(calls)), settings, deadline=deadline, on_progress=on_progress)
-        return live.run().times
+    def wanted(self) -> Sequence[str]:
+        """Return the ways that may be the fastest, or none."""
+        made = len(self.times[self.left[0]])
+        return () if made in STAGES and (made == STAGES[-1] or self.is_sure) else self.left
 
-    return take
+    def to_come(self) -> int:
+        """Return the replicates of this stage."""
+        made = len(self.times[self.left[0]])
+        return next((stage for stage in STAGES if stage > made), made) - made
 
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Add a replicate, and leave out the ways that are surely slower if it is the last of a stage."""
+        for name, own in times.items():
+            self.times[name].append(own)
+        if len(self.times[self.left[0]]) in STAGES:
+            self.leave_out_slower()
 
-def _without_slower(times: Mapping[str, list[Times]], left: list[str]) -> list[str]:
-    """The ways that may be the fastest: not surely slower than the best one."""
-    best = _best(times, left)
-    slower = {name: _log_ratio(times[name], times[best], CONFIDENCE).lower for name in left}
-    return [name for name in left if not slower[name] > math.log1p(GOOD_ENOUGH)]
+    def leave_out_slower(self) -> None:
+        """Leave out what is surely slower than the best; also to be called when the budget has ended the search."""
+        best = self._best()
+        slower = {name: self.log_ratio(name, best, CONFIDENCE).lower for name in self.left}
+        self.left = [name for name in self.left if not slower[name] > math.log1p(GOOD_ENOUGH)]
 
+    def fastest(self) -> str:
+        """Return the first way that is as fast as the best one."""
+        best = self._best()
+        return next(name for name in self.left if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
 
-def _best(times: Mapping[str, list[Times]], left: list[str]) -> str:
-    """The way with the least time, within the rounds that all of them were in."""
-    return min(left, key=lambda name: _log_ratio(times[name], times[left[0]]).value)
+    def log_ratio(self, name: str, other: str, confidence: float = 0.95) -> Estimate:
+        """Estimate the logarithm of the ratio of two ways' times, in the replicates that both were in: the first."""
+        return estimate(list(map(log_ratio, self.times[name], self.times[other])), confidence)
 
-
-def _is_sure(times: Mapping[str, list[Times]], left: list[str]) -> bool:
-    best = _best(times, left)
-    others = [name for name in left if name != best]
-    return all(_log_ratio(times[best], times[name]).upper <= math.log1p(GOOD_ENOUGH) for name in others)
-
-
-def _log_ratio(own: list[Times], others: list[Times], confidence: float = 0.95) -> Estimate:
-    """The logarithm of the ratio of two ways' times, in the rounds that both were in: the first ones."""
-    return estimate(list(map(log_ratio, own, others)), confidence)
-
-
-def _seconds(taken: list[Times]) -> float:
-    return median(times.median for times in taken)
+    def _best(self) -> str:
+        return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import BATCHED
-from rnnbench.harness.live.put_back import Kept, keep_gradient
-from rnnbench.harness.live.rounds import named
+from rnnbench.harness.live.loop import named
+from rnnbench.harness.live.put_back import Kept
 from rnnbench.store.records import Phase
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 
+PHASES: tuple[Phase, ...] = ("inference", "training", "step")
 WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
 
 
@@ -60,8 +61,14 @@ def arms_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict
             f"input: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, input))}; "
             "an argument that is a mapping itself goes into a tuple"
         )
-    own = input if isinstance(input, Mapping) else dict.fromkeys(modules, input)
-    return {name: Arm(name, module, _arguments(own[name])) for name, module in modules.items()}
+    arms = {}
+    for name, module in modules.items():
+        own = input[name] if isinstance(input, Mapping) else input
+        is_one = isinstance(own, Tensor) or hasattr(own, "_fields")  # a PackedSequence is one argument
+        if not (is_one or isinstance(own, tuple)):
+            raise ValueError(f"input: expected {WANTED}, found {type(own).__name__}")
+        arms[name] = Arm(name, module, (own,) if is_one else own)
+    return arms
 
 
 def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
@@ -82,7 +89,11 @@ def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
 
     Raises ValueError for two arms that would run an input of equal shape as other numbers of sequences and steps.
     """
-    orders = {name: _batch_first(arm) for name, arm in arms.items()}
+    orders: dict[str, bool | None] = {}
+    for name, arm in arms.items():
+        is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() >= BATCHED
+        with named(name):
+            orders[name] = reads_batch_first(arm.run, *arm.args) if is_sequence else None
     wanted, ordered = arms[reference], dict(arms)
     for name, arm in arms.items():
         if None in (orders[name], orders[reference]) or orders[name] == orders[reference]:
@@ -96,13 +107,6 @@ def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
             )
         ordered[name] = replace(arm, turns=own.shape[0] != own.shape[1] or torch.equal(own.transpose(0, 1), other))
     return ordered
-
-
-def _batch_first(arm: Arm) -> bool | None:
-    if not (arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() >= BATCHED):
-        return None
-    with named(arm.name):
-        return reads_batch_first(arm.run, *arm.args)
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -121,62 +125,17 @@ def first_tensor(output: object) -> Tensor | None:
     return next(tensors_in(output), None)
 
 
-def _arguments(input: object) -> tuple[Any, ...]:
-    if isinstance(input, tuple):
-        return (input,) if hasattr(input, "_fields") else input  # a PackedSequence is one argument
-    if isinstance(input, Tensor):
-        return (input,)
-    raise ValueError(f"input: expected {WANTED}, found {type(input).__name__}")
+def timed_call(arm: Arm, phase: Phase, put_back: ExitStack) -> TimedCall:
+    """Return the call of a phase. `put_back` restores the gradients and weights that it changes.
 
-
-def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:
-    """Forward only, under `torch.inference_mode`, or `torch.no_grad` if the module takes gradients in its own steps."""
-    call = partial(arm.run, *arm.args)
-    return TimedCall(call, torch.no_grad if fails_in_inference_mode(call) else torch.inference_mode)
-
-
-def training(arm: Arm, put_back: ExitStack) -> TimedCall:
-    """Forward and backward, from a fixed gradient of the output to all gradients that are required."""
-    forward_backward, leaves = _forward_backward(arm, put_back)
-
-    def call() -> None:
-        for leaf in leaves:
-            leaf.grad = None  # otherwise backward would add to the gradients of the previous call
-        forward_backward()
-
-    return TimedCall(call, with_gradients)
-
-
-def step(arm: Arm, put_back: ExitStack) -> TimedCall:
-    """Forward, backward and an Adam step; a learning rate of zero does the same arithmetic."""
-    forward_backward, leaves = _forward_backward(arm, put_back)
-    given = {id(tensor) for tensor in tensors_in(arm.args)}
-    weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
-    if not weights:
-        raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
-    for weight in weights:
-        put_back.callback(Kept.of(weight).put_back)  # zero times an infinite or NaN gradient is not zero
-    optimizer = torch.optim.Adam(weights, lr=0.0)
-
-    def call() -> None:
-        for leaf in leaves:
-            leaf.grad = None
-        forward_backward()
-        optimizer.step()
-
-    return TimedCall(call, with_gradients)
-
-
-PHASES: dict[Phase, Callable[[Arm, ExitStack], TimedCall]] = {
-    "inference": inference,
-    "training": training,
-    "step": step,
-}
-
-
-def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None], list[Tensor]]:
-    """A call of forward and backward, and the tensors whose gradients it computes; the gradients are restored."""
+    `inference`: forward, under `torch.inference_mode`, or `torch.no_grad` if the module takes gradients in its own
+    steps. `training`: forward and backward, from a fixed gradient of the output to all gradients that are required.
+    `step`: also a step of Adam; a learning rate of zero does the same arithmetic.
+    """
     run, args = arm.run, arm.args
+    if phase == "inference":
+        forward = partial(run, *args)
+        return TimedCall(forward, torch.no_grad if fails_in_inference_mode(forward) else torch.inference_mode)
     with with_gradients():
         output = first_tensor(run(*args))
     if output is None or not output.requires_grad:
@@ -184,17 +143,30 @@ def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None]
     direction = fixed_direction(output, output.shape)
     leaves = list({id(leaf): leaf for leaf in (*arm.parameters(), *_leaves(output))}.values())
     for leaf in leaves:
-        keep_gradient(leaf, put_back)
+        put_back.callback(setattr, leaf, "grad", leaf.grad)
+    optimizer = None
+    if phase == "step":
+        given = {id(tensor) for tensor in tensors_in(args)}
+        weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
+        if not weights:
+            raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
+        for weight in weights:
+            put_back.callback(Kept.of(weight).put_back)  # zero times an infinite or NaN gradient is not zero
+        optimizer = torch.optim.Adam(weights, lr=0.0)
 
     def call() -> None:
+        for leaf in leaves:
+            leaf.grad = None  # otherwise backward would add to the gradients of the previous call
         made: Any = first_tensor(run(*args))  # not None, as in the call above
         made.backward(direction)
+        if optimizer is not None:
+            optimizer.step()
 
-    return call, leaves
+    return TimedCall(call, with_gradients)
 
 
 def _leaves(output: Tensor) -> Iterable[Tensor]:
-    """The tensors that receive gradients in `backward`, including those that a function only refers to."""
+    """Yield the tensors that receive gradients in `backward`, including those that a function only refers to."""
     seen, waiting = set(), [output.grad_fn]
     while waiting:
         node = waiting.pop()

@@ -1,5 +1,6 @@
 """Compare modules of this process, make their calls, and time these in turns; everything is put back at the end."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,27 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from rnnbench.analysis.replicate import Times
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of
+from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of, timed_call
+from rnnbench.harness.live.loop import LiveTurns, Precision, named
 from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
-from rnnbench.harness.live.rounds import LiveRounds, Taken, named
 from rnnbench.harness.machine import torch_state, variables
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
-
-@dataclass(frozen=True)
-class RoundsDisplay:
-    """What is shown while modules are timed."""
-
-    progress: Callable[[Progress], None] = lambda progress: None
-    overrun: Callable[[float], None] = lambda seconds: None  # the first round alone takes so many seconds: too long
-
-
-SILENT = RoundsDisplay()
 MEASURING = threading.Lock()  # held while modules of this process are timed
 
 
@@ -37,7 +30,10 @@ MEASURING = threading.Lock()  # held while modules of this process are timed
 class MeasuredModules:
     """The times of all arms, and what is known about their work."""
 
-    taken: Taken
+    times: dict[str, list[Times]]  # one for each replicate
+    cut: bool  # the budget ended the replicates although more were needed
+    interrupted: bool  # Ctrl-C ended them
+    needed: TimeNeeded | None  # for the replicates that the budget left out
     reference: str
     parity: dict[str, str]
     parameters: dict[str, int | None]  # number of parameters; None for a function, whose parameters are unknown
@@ -57,7 +53,7 @@ class ComparedModules:
     parity: dict[str, str]
     device: str
     threads: int
-    notes: tuple[str, ...]  # what makes the arms' work unequal, or all of it slower than elsewhere
+    notes: tuple[str, ...]
     put_back: ExitStack  # restores everything else that is changed when it closes
 
 
@@ -67,8 +63,9 @@ def measure(
     phase: Phase,
     reference: str | None,
     settings: Settings,
-    shown: RoundsDisplay = SILENT,
     threads: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_overrun: Callable[[float], None] = lambda seconds: None,
 ) -> MeasuredModules:
     """Compare and time the modules, and restore everything changed in this process, even after an error.
 
@@ -77,30 +74,37 @@ def measure(
     """
     started = time.monotonic()
     with ready(modules, input, phase, reference, threads) as prepared:
-        return timed(prepared, settings, started, shown)
+        return timed(prepared, settings, started, on_progress, on_overrun)
 
 
 def timed(
-    prepared: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT
+    prepared: ComparedModules,
+    settings: Settings,
+    started: float,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_overrun: Callable[[float], None] = lambda seconds: None,
 ) -> MeasuredModules:
     """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
-    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
-    device = devices.open_device(prepared.device)
-    rounds = LiveRounds(
-        device,
-        prepared.calls,
-        prepared.reference,
-        settings,
-        deadline=deadline,
-        on_progress=shown.progress,
-        on_overrun=shown.overrun,
-    )
-    taken = rounds.run()
+    deadline = math.inf if settings.budget_seconds is None else started + settings.budget_seconds
+    turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
+    stop = Precision(list(prepared.calls), prepared.reference, settings)
+    ended = turns.until(stop, deadline, on_progress, on_overrun)
     compared, note = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
-    notes = (*prepared.notes, *taken.notes, *([note] if note else []))
-    counts = {name: _parameters(arm.run) for name, arm in prepared.arms.items()}
     return MeasuredModules(
-        taken, prepared.reference, compared, counts, prepared.device, prepared.threads, torch.__version__, notes
+        turns.times,
+        ended.cut,
+        ended.interrupted,
+        stop.needed() if ended.cut else None,
+        prepared.reference,
+        compared,
+        {
+            name: sum(weight.numel() for weight in arm.parameters()) if isinstance(arm.run, nn.Module) else None
+            for name, arm in prepared.arms.items()
+        },
+        prepared.device,
+        prepared.threads,
+        torch.__version__,
+        (*prepared.notes, *turns.notes(), *([note] if note else [])),
     )
 
 
@@ -138,27 +142,16 @@ def ready(
                 keep_tensors(arm.run, put_back)
         arms = in_order(arms, reference)
         by_arm = outputs(arms)
-        device = str(by_arm[reference].device)
+        dtype, device = by_arm[reference].dtype, str(by_arm[reference].device)
         compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
-        notes = _notes(by_arm[reference].dtype, device)
         del by_arm  # frees the memory of the first calls before it is needed again
+        notes = [uneven(dtype, device, torch_state.capture())]
+        if dtype == torch.float32 and devices.open_device(device).runs_host_code:
+            notes.append(variables.imprecise_float32())
+        notes += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]
         calls = {}
         for name, arm in arms.items():
             with named(name):
-                calls[name] = PHASES[phase](arm, put_back)
-        yield ComparedModules(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
-
-
-def _notes(dtype: torch.dtype, device: str) -> tuple[str, ...]:
-    """What makes the arms' work unequal, or all of it slower than elsewhere, in sentences."""
-    sentences = [uneven(dtype, device, torch_state.capture())]
-    if dtype == torch.float32 and devices.open_device(device).runs_host_code:
-        sentences.append(variables.imprecise_float32())
-    sentences += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]
-    return tuple(filter(None, sentences))
-
-
-def _parameters(module: Callable[..., object]) -> int | None:
-    if not isinstance(module, nn.Module):
-        return None
-    return sum(parameter.numel() for parameter in module.parameters())
+                calls[name] = timed_call(arm, phase, put_back)
+        threads, told = torch.get_num_threads(), tuple(filter(None, notes))
+        yield ComparedModules(arms, calls, reference, compared, device, threads, told, put_back)

@@ -1,23 +1,21 @@
-"""Compare two arms in this process, in rounds, until it is known whether one is slower than allowed."""
+"""Compare two modules of this process until it is known whether one is slower than allowed."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.not_slower import FIRST_LOOK, Answer, Question
-from rnnbench.analysis.replicate import log_ratio
+from rnnbench.analysis.not_slower import Answer, Question
+from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.harness import devices
+from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import compared_again
-from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.store.records import Phase
-from rnnbench.suite_file import Settings
 
 MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
-SETTINGS = Settings(replicates=FIRST_LOOK, precision=None)
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,44 @@ class NotSlowerResult:
         return self.must_agree and not self.agrees
 
 
+class Factor:
+    """Enough is known when one of the answers is shown, or both ratios are known within `precision`."""
+
+    def __init__(self, factor: float, precision: float | None = None) -> None:
+        self.question = Question(factor)
+        self._precision = precision
+        self._typical: list[float] = []  # log-ratio of each replicate
+        self._means: list[float] = []
+        self._looked = 0
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether more replicates would tell little, though there is no answer."""
+        return self.question.answer is None and self.question.is_within(self._precision)
+
+    def wanted(self) -> Sequence[str]:
+        """Return both names, or none."""
+        return () if self.question.answer is not None or self.is_precise else (MINE, THAN)
+
+    def to_come(self) -> int:
+        """Return the replicates until the next look."""
+        return self.question.next_look - len(self._typical)
+
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Add the two ratios of a replicate, and look at all of them if it is time."""
+        mine, than = times[MINE], times[THAN]
+        self._typical.append(log_ratio(mine, than))
+        self._means.append(math.log(mine.mean / than.mean))
+        if len(self._typical) == self.question.next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Look at all replicates, if there are new ones; also to be called when the budget has ended them."""
+        if len(self._typical) > self._looked:
+            self._looked = len(self._typical)
+            self.question.look(self._typical, self._means)
+
+
 def not_slower(
     mine: Callable[..., object],
     than: Callable[..., object],
@@ -69,34 +105,39 @@ def not_slower(
     threads: int | None = None,
     equal_outputs: bool = True,
 ) -> NotSlowerResult:
-    """Take rounds until it is known whether `mine` is slower than `factor` times `than`.
+    """Take replicates until it is known whether `mine` is slower than `factor` times `than`.
 
     `input`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget covers calibration
-    and the rounds; one round is taken in any case. With `precision` (0.01: 1%), the rounds also end without an answer
+    and the replicates; one is taken in any case. With `precision` (0.01: 1%), they also end without an answer
     once the ratio is known with this precision. `threads`: of torch; None leaves them as they are. If `equal_outputs`
     is set and the outputs differ, nothing is timed. Raises ValueError if the arguments do not fit together, and any
     error of a module, with the module's name in front.
     """
     with ready({MINE: mine, THAN: than}, input, phase, THAN, threads) as prepared:
-        question, parity = Question(factor), prepared.parity[MINE]
-        rounds = LiveRounds(devices.open_device(prepared.device), prepared.calls, THAN, SETTINGS)
+        stop, parity = Factor(factor, precision), prepared.parity[MINE]
+        turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
         took, notes = 0.0, prepared.notes
         if parity.startswith("agrees") or not equal_outputs:
-            took = ask(question, rounds, budget_seconds, precision)
+            ended = turns.until(stop, time.monotonic() + budget_seconds)
+            if ended.interrupted:
+                raise KeyboardInterrupt
+            stop.look()
+            took = ended.seconds
             compared, note = compared_again(prepared.arms, prepared.calls, THAN, prepared.parity)
-            parity, notes = compared[MINE], (*notes, *rounds.notes(), *([note] if note else []))
+            parity, notes = compared[MINE], (*notes, *turns.notes(), *([note] if note else []))
+    question = stop.question
     return NotSlowerResult(
         answer=question.answer,
         factor=factor,
         ratio=question.low,
         mean_ratio=question.mean,
-        seconds={name: _middle([times.median for times in of_rounds]) for name, of_rounds in rounds.times.items()},
-        rounds=len(rounds.times[MINE]),
-        calls=rounds.calls,
+        seconds={name: median([each.median for each in of] or [math.nan]) for name, of in turns.times.items()},
+        rounds=len(turns.times[MINE]),
+        calls=turns.calls_made,
         took_seconds=took,
         budget_seconds=budget_seconds,
         by_the_mean=question.by_the_mean,
-        precise_enough=question.answer is None and question.is_within(precision),
+        precise_enough=stop.is_precise,
         parity=parity,
         phase=phase,
         device=prepared.device,
@@ -104,35 +145,3 @@ def not_slower(
         notes=notes,
         must_agree=equal_outputs,
     )
-
-
-def ask(
-    question: Question,
-    rounds: LiveRounds,
-    budget_seconds: float,
-    precision: float | None,
-    now: Callable[[], float] = time.monotonic,
-) -> float:
-    """Take rounds until the question is answered or a limit ends them; returns the seconds that they took."""
-    started = now()
-    rounds.prepare()
-    rounds.end_at(started + budget_seconds)
-    taken = looked = 0
-    while question.answer is None and rounds.fits() and not question.is_within(precision) and rounds.take():
-        taken += 1
-        if taken == question.next_look:
-            looked = taken
-            _look(question, rounds)
-    if taken > looked:
-        _look(question, rounds)  # the budget ended between two looks
-    return now() - started
-
-
-def _look(question: Question, rounds: LiveRounds) -> None:
-    pairs = list(zip(rounds.times[MINE], rounds.times[THAN], strict=True))
-    low = [log_ratio(mine, than) for mine, than in pairs]
-    question.look(low, [math.log(mine.mean / than.mean) for mine, than in pairs])
-
-
-def _middle(seconds: list[float]) -> float:
-    return median(seconds) if seconds else math.nan

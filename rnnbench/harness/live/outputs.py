@@ -15,8 +15,8 @@ from rnnbench.cells.precision import in_precision
 from rnnbench.cells.states import BATCHED
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
+from rnnbench.harness.live.loop import named
 from rnnbench.harness.live.put_back import Kept, gpus
-from rnnbench.harness.live.rounds import named
 from rnnbench.harness.machine.torch_state import TorchState, capture, tf32_allowed
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall

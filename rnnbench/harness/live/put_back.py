@@ -89,11 +89,6 @@ def keep_tensors(module: nn.Module, put_back: ExitStack) -> None:
                 put_back.callback(Kept.of(tensor).put_back)
 
 
-def keep_gradient(tensor: Tensor, put_back: ExitStack) -> None:
-    """Restore `tensor.grad` when `put_back` closes: the same tensor object."""
-    put_back.callback(setattr, tensor, "grad", tensor.grad)
-
-
 TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from rnnbench.adapt.building import parameters_of
 from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import PHASES, arms_of, reference_of
-from rnnbench.harness.live.measuring import MeasuredModules, RoundsDisplay, measure
+from rnnbench.harness.live.measuring import MeasuredModules, measure
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import is_interrupt
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words
@@ -42,14 +43,14 @@ def sweep(
     axes: Mapping[str, Sequence[Any]],
     reference: str | None,
     settings: Settings,
-    display_of: Callable[[int, int], RoundsDisplay],
+    shown_of: Callable[[int, int], Callable[[Progress], None]],
 ) -> Iterator[SweptPoint]:
     """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
 
     `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
     that is built gets the weights of the reference, if its parameters fit. `input`: what makes the input from the
-    sizes that it names. `display_of(number, points)` shows a point's rounds. The budget of `settings` is for all
-    points. A point that fails has the reason; Ctrl-C ends the sweep after the finished rounds of a point. Raises
+    sizes that it names. `shown_of(number, points)` shows a point's replicates. The budget of `settings` is for all
+    points. A point that fails has the reason; Ctrl-C ends the sweep after the finished replicates of a point. Raises
     ValueError or TypeError if the arguments do not fit together.
     """
     _check(modules, input, axes)
@@ -61,15 +62,8 @@ def sweep(
         own = settings.model_copy(update={"budget_seconds": left})
         try:
             made = _all_built(modules, sizes, reference)
-            found = measure(
-                made,
-                _called(input, sizes),
-                sizes["phase"],
-                reference,
-                own,
-                display_of(number, len(points)),
-                sizes["threads"],
-            )
+            given, show = _called(input, sizes), shown_of(number, len(points))
+            found = measure(made, given, sizes["phase"], reference, own, sizes["threads"], show)
         except (Exception, KeyboardInterrupt) as error:  # whatever a stranger's module raises
             if is_interrupt(error):
                 if not number:
@@ -78,7 +72,7 @@ def sweep(
             yield SweptPoint(sizes, None, error_in_words(error))  # the other points are measured
             continue
         yield SweptPoint(sizes, found)
-        if found.taken.interrupted:
+        if found.interrupted:
             return
 
 

@@ -7,7 +7,6 @@ on its own was tried, too, but then its weights are in a nearer cache than in th
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -26,7 +25,6 @@ from rnnbench.workloads.phases import Mode, TimedCall
 MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 # Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
-WINDOWS = 2  # of each arm in a round
 IDLE_CALLS = 20  # of each operator in one call of the arm
 NOTHING: Any = torch.ops.aten.relu.default  # takes the place of operators that can't be shrunk
 
@@ -109,10 +107,10 @@ class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass
 class ClockedOperators:
-    """A call whose operators are timed. `windows` has a list of rows for each window, and a row for each call."""
+    """A call whose operators are timed. `rounds` has a list of rows for each round, and a row for each call."""
 
     timed: TimedCall
-    windows: list[list[list[float]]] = field(default_factory=list)
+    rounds: list[list[list[float]]] = field(default_factory=lambda: [[]])  # the first: calls before all rounds
 
     def arm(self) -> TimedCall:
         """The timed call, as an arm that takes turns with others."""
@@ -120,15 +118,9 @@ class ClockedOperators:
         def call() -> None:
             with OperatorClock() as clock:
                 self.timed.call()
-            self.windows[-1].append(clock.seconds)
+            self.rounds[-1].append(clock.seconds)
 
-        @contextmanager
-        def mode() -> Iterator[None]:
-            self.windows.append([])
-            with self.timed.mode():
-                yield
-
-        return TimedCall(call, mode)
+        return TimedCall(call, self.timed.mode, restart=lambda: self.rounds.append([]))
 
 
 def listing(timed: TimedCall) -> Listing:
@@ -157,7 +149,7 @@ def eager_mode(mode: Mode) -> Mode:
 
 
 def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, rounds: int) -> tuple[Operator, ...]:
-    """The operators with their times in each round, from the last `WINDOWS * rounds` windows of both arms."""
+    """The operators with their times in each round, from the last `rounds` of both arms."""
     full = [_per_kind(rows, found.order, len(found.kinds)) for rows in _rounds(clocked, rounds, len(found.order))]
     idle_rounds = [np.asarray(rows) for rows in _rounds(idling, rounds, IDLE_CALLS * len(found.kinds))]
     # The lower quartile of the calls of an idle operator: everything above is noise.
@@ -184,10 +176,7 @@ def plain_name(function: Any) -> str:
 
 def _rounds(clocked: ClockedOperators, rounds: int, width: int) -> list[list[list[float]]]:
     """The rows of each round, without calls that took another path through their code."""
-    last = clocked.windows[-WINDOWS * rounds :]
-    starts = range(0, len(last), WINDOWS)
-    merged = [[row for window in last[start : start + WINDOWS] for row in window] for start in starts]
-    return [[row for row in rows if len(row) == width] or [[0.0] * width] for rows in merged]
+    return [[row for row in rows if len(row) == width] or [[0.0] * width] for rows in clocked.rounds[-rounds:]]
 
 
 def _per_kind(rows: list[list[float]], order: list[int], kinds: int) -> Any:

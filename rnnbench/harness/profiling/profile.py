@@ -4,6 +4,7 @@ The reported times are not taken under a profiler. How much a profiler slows the
 """
 
 import hashlib
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.harness.devices import Cuda
-from rnnbench.harness.live.rounds import LiveRounds
+from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.profiling import causes, profiler, threads
-from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, Listing, eager_mode, idle, listing, table
+from rnnbench.harness.profiling.operators import ClockedOperators, Listing, eager_mode, idle, listing, table
 from rnnbench.harness.profiling.products import ProductReplays, product_replays
 from rnnbench.harness.profiling.program import Program, TooLong, record
 from rnnbench.harness.profiling.recurrence import steps_of
@@ -31,6 +32,7 @@ ROUNDS = 10
 MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
+WINDOWS = 2  # of each arm in a round
 KEPT = ("replayed", "unprofiled", "profiled", "clocked")  # arms whose times a profile keeps, besides the call's parts
 MAX_OPERATORS = 100_000  # in a profiled call: the profiler needs about a kilobyte for each
 
@@ -66,13 +68,13 @@ def profile(
     slow = {"unprofiled": subject.call, "profiled": _under_profiler(subject.call)}
     if listed is not None:
         slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
-    settings = Settings(
-        replicates=rounds, max_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
-    )
+    settings = Settings(replicates=rounds, max_replicates=rounds, precision=None, window_seconds=window_seconds)
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     groups = [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)]
     times = _times(subject, groups, on_progress, until, now)
     rounds = min(len(times[arm]) for arm in (*arms, *slow))  # equal numbers, of which the time may have allowed fewer
+    for each in (clocked, idling):
+        each.rounds[:] = each.rounds[1 : 1 + len(times["unprofiled"])]  # the time may have cut the last one short
     times |= {arm: times[arm][-rounds:] for arm in (*arms, *slow)}
     result = Profile(
         subject.name,
@@ -110,11 +112,11 @@ def _times(
     times: dict[str, tuple[float, ...]] = {}
     waiting = [(arms, settings) for arms, settings in groups if arms]
     for number, (arms, settings) in enumerate(waiting):
-        deadline = None if until is None else now() + max(0.0, until - now()) / (len(waiting) - number)
-        rounds = LiveRounds(
-            subject.device, arms, next(iter(arms)), settings, deadline=deadline, on_progress=on_progress, now=now
-        )
-        times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in rounds.run().times.items()}
+        deadline = math.inf if until is None else now() + max(0.0, until - now()) / (len(waiting) - number)
+        seconds = settings.window_seconds  # long turns, since a profiler takes its time to start in each
+        turns = LiveTurns(subject.device, arms, case_seconds=WINDOWS * seconds, turn_seconds=seconds, now=now)
+        turns.until(Precision(list(arms), next(iter(arms)), settings), deadline, on_progress)
+        times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in turns.times.items()}
     return times
 
 

@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import BATCHED
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.arms import Arm, training, with_gradients
+from rnnbench.harness.live.arms import Arm, with_gradients
+from rnnbench.harness.live.arms import timed_call as live_call
 from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall, timed_call
@@ -74,7 +75,7 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
     if phase != "inference":
         forward = TimedCall(partial(arm.run, *arm.args), with_gradients)
     if phase == "step":
-        forward_backward = training(arm, put_back)
+        forward_backward = live_call(arm, "training", put_back)
 
     def drop_gradients() -> None:
         for parameter in arm.parameters():

@@ -1,7 +1,6 @@
 """Calibration, warm-up and timed windows, on any device."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
@@ -14,7 +13,6 @@ MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before 
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it means that the case is not warm yet
-NANOSECOND = 1e-9
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,6 @@ def _batch(blocks: Blocks, per_call: float) -> int:
     return max(1, round(min(blocks.seconds / per_call, MAX_CALLS))) if per_call > 0 else MAX_CALLS
 
 
-def refreshed(plan: Plan, shortest_call: float) -> Plan:
-    """The plan with the length that a call had at best, in calibration or in a window: the shorter of the two."""
-    return replace(plan, seconds=min(plan.seconds, plan.calls * shortest_call))
-
-
 def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     """Calibrate with a flush before each call: it counts toward the length of the window, not of the call."""
     clocked = device.clock_cold(call, MIN_BLOCKS)
@@ -100,31 +93,6 @@ def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
     calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))
     return Plan(calls, 1, calls * per_call)
-
-
-def equal_blocks(
-    plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks, *, single_calls: bool = False
-) -> dict[str, Plan]:
-    """Change the plans of a group so that all arms have equally many blocks, each about as long as the slowest call.
-
-    `blocks` belongs to the group's device. With `single_calls`, a block is one call, however long the others' take.
-
-    Noise averages out in long blocks but not in short ones, so the low quantile of short blocks is lower. It is also
-    lower with more blocks, hence the equal number.
-    """
-    per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
-    if single_calls:
-        calls = min((plan.batches for plan in plans.values()), default=1)
-        return {arm: Plan(calls, 1, calls * seconds) for arm, seconds in per_call.items()}
-    block = min(max(per_call.values(), default=0.0), window_seconds)
-    if min(per_call.values(), default=block) < blocks.shortest_call:
-        block = max(block, blocks.seconds)
-    batches = max(1, round(window_seconds / block)) if block > 0 else 1
-    remade = {}
-    for arm, seconds in per_call.items():
-        batch = max(1, round(block / seconds)) if seconds > 0 else plans[arm].batch
-        remade[arm] = Plan(batches, batch, batches * batch * seconds)
-    return remade
 
 
 def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> int:
@@ -147,19 +115,10 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
     return MAX_WARMUP_WINDOWS
 
 
-def take_window(
-    device: Device, call: Call, plan: Plan, *, cold: bool = False, keeps_calls: bool = False, is_warm: bool = False
-) -> Reading:
-    """Time one window of back-to-back calls.
-
-    `keeps_calls`: its quantiles are the times of all blocks; `is_warm`: the same calls were made just before.
-    """
+def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Reading:
+    """Time one window of back-to-back calls; `is_warm`: the same calls were made just before."""
     clocked = clock_window(device, call, plan, cold=cold, is_warm=is_warm)
-    per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
-    if keeps_calls:  # whole nanoseconds are shorter to store
-        quantiles = tuple(max(NANOSECOND, round(seconds, 9)) for seconds in per_call)
-    else:
-        quantiles = evenly_spaced(per_call)
+    quantiles = evenly_spaced(sorted(seconds / plan.batch for seconds in clocked.batch_seconds))
     return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, quantiles)
 
 

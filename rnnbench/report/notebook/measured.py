@@ -86,7 +86,7 @@ class Measured(FrameResult):
 
 def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> Measured:
     """The result of `rnnbench.measure`, as frames."""
-    frame = compare(found.taken.times, found.reference)
+    frame = compare(found.times, found.reference)
     frame["parity"] = pd.Series(found.parity)
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame.index.name = "module"
@@ -97,10 +97,10 @@ def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> Measur
         "threads": found.threads,
         "torch": found.torch,
     }
-    told = note(frame, settings, cut=found.taken.cut, interrupted=found.taken.interrupted, needed=found.taken.needed)
+    told = note(frame, settings, cut=found.cut, interrupted=found.interrupted, needed=found.needed)
     return Measured(
         frame,
-        rounds_of(found.taken.times, found.reference),
+        rounds_of(found.times, found.reference),
         environment(found),
         found.reference,
         phase,

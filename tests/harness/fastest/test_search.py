@@ -5,21 +5,20 @@ import math
 import os
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.analysis.replicate import Times
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.fastest import search, ways
 from rnnbench.harness.fastest.module import FoundWays, RunInWays
-from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, WayComparison, select
+from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.live import outputs
+from rnnbench.harness.live.loop import Ended
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -29,15 +28,29 @@ from tests.doubles.stored import steady
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+class FixedTurns:
+    """Turns in which each way takes the seconds that a test sets."""
+
+    seconds: ClassVar[dict[str, float]] = {}
+    calls_all = False  # whether each way is called once
+
+    def __init__(self, device: Any, calls: Mapping[str, TimedCall], **_: Any) -> None:
+        self.calls = calls
+
+    def until(self, stop: Fastest, deadline: float, on_progress: Any) -> Ended:
+        for timed in self.calls.values() if self.calls_all else ():
+            timed.call()
+        while wanted := stop.wanted():
+            stop.add({name: steady(self.seconds[name]) for name in wanted}, 0.0)
+        return Ended(0.0, cut=False, interrupted=False)
+
+
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """Seconds of each way, which the test may change; compiled ways run as plain Python."""
     of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
-
-    def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        return {name: [steady(of_ways[name])] * rounds for name in calls}
-
-    monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
+    monkeypatch.setattr(FixedTurns, "seconds", of_ways)
+    monkeypatch.setattr(search, "LiveTurns", FixedTurns)
     monkeypatch.setattr(search, "PACE", search.Pace([0.0]))  # compiling takes no time
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(compiled, "check", lambda device, implementation: None)
@@ -211,8 +224,9 @@ def test_compiling_is_expected_to_take_longer_where_processes_wait_for_a_core(mo
 
 
 @pytest.mark.parametrize("module", [nn.GRU(4, 6), nn.GRUCell(4, 6)])
+@pytest.mark.usefixtures("seconds")
 def test_each_way_is_timed_in_the_module_that_is_handed_back(
-    module: nn.Module, seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    module: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward, ran = RunInWays.forward, []
 
@@ -220,13 +234,8 @@ def test_each_way_is_timed_in_the_module_that_is_handed_back(
         ran.append(self.timed[0].way)
         return forward(self, *given, **more)
 
-    def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        for timed in calls.values():
-            timed.call()
-        return {name: [steady(seconds[name])] * rounds for name in calls}
-
     monkeypatch.setattr(RunInWays, "forward", counting)
-    monkeypatch.setattr(search, "rounds_on", lambda device, on_progress: take)
+    monkeypatch.setattr(FixedTurns, "calls_all", True)
     found = fast(module)
     as_it_is = {"as given"} if isinstance(module, nn.RNNBase) else set()
     assert set(ran) == set(found.frame["way"]) - as_it_is
@@ -518,64 +527,41 @@ def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: 
     assert "compiled again in each call" in repr(found)
 
 
-class Rounds:
-    """Rounds in which each way takes its time, with noise that all ways of a round share and noise of their own."""
-
-    def __init__(self, seconds: Mapping[str, float], spread: float = 0.0, seconds_per_round: float = 1.0) -> None:
-        self.seconds = seconds
-        self.spread = spread
-        self.stages: list[tuple[str, ...]] = []
-        self.clock = 0.0
-        self._per_round = seconds_per_round
-        self._rng = random.Random(0)
-
-    def take(self, calls: Mapping[str, TimedCall], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
-        self.stages.append(tuple(calls))
-        times: dict[str, list[Times]] = {name: [] for name in calls}
-        for number in range(rounds):
-            if number and self.clock >= deadline:
-                break
-            self.clock += self._per_round
-            shared = math.exp(self._rng.gauss(0.0, 0.3))
-            for name in calls:
-                times[name].append(steady(self.seconds[name] * shared * math.exp(self._rng.gauss(0.0, self.spread))))
-        return times
-
-    def found(self, deadline: float = math.inf) -> WayComparison:
-        calls: dict[str, TimedCall] = {name: TimedCall(lambda: None, nullcontext) for name in self.seconds}
-        return select(calls, "as given", self.take, deadline, lambda: self.clock)
+def decided(
+    seconds: Mapping[str, float], spread: float = 0.0, most: int = 1000, seed: int = 0
+) -> tuple[Fastest, list[int]]:
+    """What is known after at most so many replicates, with noise that all ways share and noise of their own."""
+    stop, rng = Fastest(list(seconds)), random.Random(seed)
+    for _ in range(most):
+        if not (wanted := stop.wanted()):
+            break
+        shared = math.exp(rng.gauss(0.0, 0.3))
+        stop.add({name: steady(seconds[name] * shared * math.exp(rng.gauss(0.0, spread))) for name in wanted}, 1.0)
+    stop.leave_out_slower()
+    return stop, [len(times) for times in stop.times.values()]
 
 
 def test_ways_that_are_surely_slower_are_left_out_of_later_rounds() -> None:
-    rounds = Rounds({"as given": 3.0, "hoisted": 2.0, "compiled": 1.03, "prepacked": 1.0}, spread=0.01)
-    found = rounds.found()
-    assert found.fastest == "prepacked"
-    assert found.is_sure
-    assert rounds.stages[0] == ("as given", "hoisted", "compiled", "prepacked")
-    assert all(set(stage) == {"compiled", "prepacked"} for stage in rounds.stages[1:])
-    assert found.rounds["as given"] == STAGES[0]
-    assert found.ratios["prepacked"].value == pytest.approx(1 / 3, rel=0.02)
+    stop, made = decided({"as given": 3.0, "hoisted": 2.0, "compiled": 1.03, "prepacked": 1.0}, spread=0.01)
+    assert stop.fastest() == "prepacked"
+    assert stop.is_sure
+    assert made[:2] == [STAGES[0]] * 2
+    assert made[2] == made[3] > STAGES[0]
+    assert stop.log_ratio("prepacked", "as given").value == pytest.approx(math.log(1 / 3), abs=0.02)
 
 
 def test_of_equally_fast_ways_the_first_is_chosen() -> None:
     slightly = 1 - GOOD_ENOUGH / 2
-    rounds = Rounds({"as given": 1.0, "compiled": 0.5, "prepacked": 0.5 * slightly}, spread=0.0)
-    assert rounds.found().fastest == "compiled"
-    assert Rounds({"as given": 1.0, "compiled": 1.0, "prepacked": 1.0}, spread=0.001).found().fastest == "as given"
+    assert decided({"as given": 1.0, "compiled": 0.5, "prepacked": 0.5 * slightly})[0].fastest() == "compiled"
+    equal = {"as given": 1.0, "compiled": 1.0, "prepacked": 1.0}
+    assert decided(equal, spread=0.001)[0].fastest() == "as given"
 
 
-def test_a_decision_that_is_not_sure_says_so() -> None:
-    rounds = Rounds({"as given": 1.0, "compiled": 0.99}, spread=0.2)
-    found = rounds.found()
-    assert not found.is_sure
-    assert sum(found.rounds.values()) == 2 * sum(STAGES)
-
-
-def test_the_deadline_ends_the_rounds_but_not_the_first_one() -> None:
-    rounds = Rounds({"as given": 1.0, "compiled": 0.99}, spread=0.2)
-    assert rounds.found(deadline=-1.0).rounds == dict.fromkeys(rounds.seconds, 1)
-    rounds = Rounds({"as given": 1.0, "compiled": 0.99}, spread=0.2)
-    assert rounds.found(deadline=7.0).rounds == {"as given": 7, "compiled": 7}
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_a_decision_that_is_not_sure_says_so(most: int) -> None:
+    stop, made = decided({"as given": 1.0, "compiled": 0.99}, spread=0.2, most=most)
+    assert not stop.is_sure
+    assert made == [min(most, STAGES[-1])] * 2
 
 
 @pytest.mark.parametrize("spread", [0.005, 0.03])
@@ -585,11 +571,8 @@ def test_the_chosen_way_is_seldom_much_slower_than_the_fastest(spread: float) ->
     regrets = []
     for seed in range(300):
         seconds = {name: math.exp(rng.uniform(0.0, 0.2)) for name in ("as given", "hoisted", "compiled", "prepacked")}
-        rounds = Rounds(seconds)
-        noise = random.Random(seed)
-        rounds._rng = noise
-        rounds.spread = spread * (3.0 if noise.random() < 0.2 else 1.0)
-        regrets.append(seconds[rounds.found().fastest] / min(seconds.values()) - 1)
+        noise = spread * (3.0 if random.Random(seed).random() < 0.2 else 1.0)
+        regrets.append(seconds[decided(seconds, noise, seed=seed)[0].fastest()] / min(seconds.values()) - 1)
     assert sum(regret <= 0.02 for regret in regrets) >= 0.95 * len(regrets)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-QUICK: dict[str, Any] = {"replicates": 2, "precision": None, "window_seconds": 0.0005, "progress": False}
+QUICK: dict[str, Any] = {"replicates": 2, "precision": None, "progress": False}
 INPUT = torch.randn(4, 2, 3)  # (seq, batch, input)
 
 

@@ -8,22 +8,20 @@ import torch
 from torch import nn
 
 from rnnbench.analysis.not_slower import FIRST_LOOK, Question
-from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask, not_slower
-from rnnbench.harness.live.rounds import LiveRounds
+from rnnbench.harness.live.not_slower import MINE, THAN, Factor, not_slower
 from tests.harness.live.modules import INPUT, pair
-from tests.harness.live.test_rounds import Machine
+from tests.harness.live.test_loop import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def decide(units: int, budget: float, machine: Machine, precision: float | None = None) -> tuple[Question, int, float]:
     """Compare an arm of `units` with one of 20 units, by the factor 1.2; the question, its rounds and its seconds."""
-    question = Question(1.2)
-    arms = {MINE: machine.arm(units), THAN: machine.arm(20)}
-    rounds = LiveRounds(Cpu(now=machine.clock), arms, THAN, SETTINGS, now=machine.clock, seed=1)
-    seconds = ask(question, rounds, budget, precision, machine.clock)
-    return question, len(rounds.times[MINE]), seconds
+    stop = Factor(1.2, precision)
+    turns = machine.turns({MINE: machine.arm(units), THAN: machine.arm(20)})
+    ended = turns.until(stop, budget)
+    stop.look()
+    return stop.question, len(turns.times[MINE]), ended.seconds
 
 
 @pytest.mark.parametrize(("units", "answer"), [(20, "not slower"), (22, "not slower"), (30, "slower"), (60, "slower")])
@@ -84,7 +82,7 @@ def test_a_machine_that_becomes_slow_ends_within_the_budget_and_a_turn() -> None
     machine.slowness = lambda now: 1.0 if now < 1.0 else 100.0
     question, _, seconds = decide(24, 1.5, machine)
     assert question.answer is None
-    assert seconds <= 1.5 + 100 * 0.015
+    assert seconds <= 1.5 + 100 * 0.01
 
 
 # Real modules

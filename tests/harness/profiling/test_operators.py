@@ -62,8 +62,8 @@ def test_inference_mode_is_left_so_that_composite_operators_are_taken_apart() ->
 def test_the_times_of_a_kind_are_those_of_the_faster_half_of_whole_calls() -> None:
     listed = listing(inference())
     fast, slow = [1e-6, 3e-6, 2e-6, 1e-6], [9e-6, 9e-6, 9e-6, 9e-6]
-    clocked = ClockedOperators(inference(), windows=[[slow], [fast, fast, slow], [fast], [slow, fast, fast]])
-    idling = ClockedOperators(inference(), windows=[[[1e-6] * 4 * IDLE_CALLS]] * 4)
+    clocked = ClockedOperators(inference(), rounds=[[slow], [slow, fast, fast, slow], [fast, slow, fast, fast]])
+    idling = ClockedOperators(inference(), rounds=[[[1e-6] * 4 * IDLE_CALLS]] * 3)
     operators = {operator.name: operator for operator in table(listed, clocked, idling, 2)}
     assert operators["aten::addmm"].seconds == pytest.approx((3e-6, 3e-6))
     assert operators["aten::addmm"].idle_seconds == pytest.approx((1e-6, 1e-6))
@@ -72,8 +72,8 @@ def test_the_times_of_a_kind_are_those_of_the_faster_half_of_whole_calls() -> No
 
 def test_a_call_that_took_another_way_is_not_mixed_with_the_others() -> None:
     listed = listing(inference())
-    clocked = ClockedOperators(inference(), windows=[[[1.0]], [[1e-6] * 4]])
-    idling = ClockedOperators(inference(), windows=[[[0.0] * 4 * IDLE_CALLS]] * 2)
+    clocked = ClockedOperators(inference(), rounds=[[[1.0], [1e-6] * 4]])
+    idling = ClockedOperators(inference(), rounds=[[[0.0] * 4 * IDLE_CALLS]])
     assert [operator.seconds for operator in table(listed, clocked, idling, 1)] == [pytest.approx((1e-6,))] * 4
 
 
@@ -89,4 +89,4 @@ def test_what_has_nothing_to_do_is_called_as_often_for_each_operator_whatever_it
     arm = clocked.arm()
     with arm.mode():
         arm.call()
-    assert len(clocked.windows[0][0]) == IDLE_CALLS * len(kinds)
+    assert len(clocked.rounds[0][0]) == IDLE_CALLS * len(kinds)

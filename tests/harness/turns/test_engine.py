@@ -12,8 +12,6 @@ from rnnbench.harness.turns.engine import (
     MIN_COLD_CALLS,
     Plan,
     calibrate,
-    equal_blocks,
-    refreshed,
     take_window,
     warm_up,
 )
@@ -97,45 +95,6 @@ def test_the_low_quantile_of_a_noisy_case_is_near_its_true_cost() -> None:
     assert take_window(device, call, Plan(100, 1, 0.01)).quantiles[1] == pytest.approx(1e-4, rel=0.03)
 
 
-plans = st.dictionaries(
-    st.text(min_size=1, max_size=3),
-    st.builds(lambda calls, seconds: Plan(calls, 1, calls * seconds), st.integers(1, 100), st.floats(1e-7, 0.5)),
-    min_size=1,
-    max_size=5,
-)
-
-
-@given(plans, st.floats(0.005, 0.05))
-def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms, window_seconds: float) -> None:
-    remade = equal_blocks(arms, window_seconds, Cpu.blocks)
-    assert remade.keys() == arms.keys()
-    assert len({plan.batches for plan in remade.values()}) == 1
-    lengths = {arm: plan.seconds / plan.batches for arm, plan in remade.items()}
-    calls = {arm: plan.seconds / plan.calls for arm, plan in arms.items()}
-    longest = max(calls.values())
-    for arm, length in lengths.items():
-        target = max(min(longest, window_seconds), calls[arm])
-        assert length >= target / 1.5
-        assert length <= max(1.5 * target, 1.5e-4)
-
-
-def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
-    cost = noisy(1e-4, spread=0.1)
-
-    def low(batches: int, batch: int, work: int) -> float:
-        device, call = fake_cpu(lambda _: sum(cost(0) for _ in range(work)))
-        return take_window(device, call, Plan(batches, batch, 0.0)).quantiles[1]
-
-    one_by_one = low(2000, 1, work=8) / low(2000, 1, work=1) / 8
-    in_blocks = low(2000, 1, work=8) / low(2000, 8, work=1) / 8
-    assert one_by_one > 1.03
-    assert in_blocks == pytest.approx(1.0, abs=0.01)
-
-
-def test_no_arms_need_no_blocks() -> None:
-    assert equal_blocks({}, 0.01, Cpu.blocks) == {}
-
-
 @given(
     cold=st.floats(1e-6, 1.0), flush_seconds=st.floats(0.0, 0.1), window_seconds=st.sampled_from([0.005, 0.01, 0.05])
 )
@@ -164,23 +123,6 @@ def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
     assert calibrate(device, call, 0.01, cold=True).calls == calls
 
 
-def test_the_time_of_every_call_is_kept_where_that_is_wanted() -> None:
-    device, call = fake_cpu(lambda number: 1e-6 * (1 + number % 50))
-    plan = calibrate(device, call, 0.01, single_calls=True)
-    assert plan.batch == 1  # however short its calls are
-    reading = take_window(device, call, plan, keeps_calls=True)
-    assert len(reading.quantiles) == plan.calls > 100
-    assert list(reading.quantiles) == sorted(reading.quantiles)
-    assert sum(reading.quantiles) == pytest.approx(reading.seconds, rel=1e-6)
-    assert all(seconds == round(seconds, 9) > 0 for seconds in reading.quantiles)
-
-
-def test_all_arms_whose_calls_are_clocked_alone_have_as_many_as_the_slowest_has() -> None:
-    remade = equal_blocks({"a": Plan(50, 1, 0.005), "b": Plan(5, 1, 0.01)}, 0.01, Cpu.blocks, single_calls=True)
-    assert {(plan.batches, plan.batch) for plan in remade.values()} == {(5, 1)}
-    assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])
-
-
 @given(
     seconds=st.floats(1e-6, 5e-3),
     slices=st.lists(st.floats(1e-3, 6e-3), min_size=1, max_size=9),
@@ -205,9 +147,3 @@ def test_other_processes_on_the_core_do_not_make_a_call_look_long(
     plan = calibrate(device, call, 0.01)
     least_paused = min(pauses) * max(0, int(seconds // max(slices)))
     assert plan.seconds / plan.calls <= 1.5 * (seconds + least_paused) or seconds > 0.3e-3
-
-
-def test_of_a_call_that_looked_long_a_window_shows_the_true_length() -> None:
-    plans = {"mine": Plan(1, 1, 0.028), "torch": Plan(10, 1, 0.01)}  # both take a millisecond
-    remade = equal_blocks({arm: refreshed(plan, 1e-3) for arm, plan in plans.items()}, 0.01, Cpu.blocks)
-    assert remade["mine"] == remade["torch"]

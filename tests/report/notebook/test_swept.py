@@ -3,7 +3,6 @@
 from typing import Any
 
 from rnnbench.harness.live.measuring import MeasuredModules
-from rnnbench.harness.live.rounds import Taken
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.report.notebook.swept import SweptModules, swept
 from rnnbench.suite_file import Settings
@@ -15,7 +14,8 @@ ARMS = ("mine", "torch")
 def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> SweptPoint:
     times = {arm: [steady(seconds), steady(1.5 * seconds)] for arm in ARMS}
     parity = {"mine": "agrees", "torch": "is the reference"}
-    found = MeasuredModules(Taken(times, 1.0, cut=True), "torch", parity, dict.fromkeys(ARMS, 7), "cpu", 1, "2", notes)
+    parameters: dict[str, int | None] = dict.fromkeys(ARMS, 7)
+    found = MeasuredModules(times, True, False, None, "torch", parity, parameters, "cpu", 1, "2", notes)  # noqa: FBT003
     return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
 
 

@@ -1,0 +1,232 @@
+"""Measure until enough is known: the one loop of `measure`, `sweep`, `assert_not_slower`, `fastest` and `explain`.
+
+Calls of this process take short turns; a round of turns is the replicate. What "enough"
+means is a small object, `Stop`.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Protocol
+
+from rnnbench.analysis.growth import growing
+from rnnbench.analysis.neighbours import widening
+from rnnbench.analysis.replicate import Times, log_ratio, pooled_times
+from rnnbench.harness.devices import Clocked, Device
+from rnnbench.harness.live.put_back import undisturbed
+from rnnbench.harness.turns.engine import calibrate, warm_up
+from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import balanced_order, plan_turns
+from rnnbench.raised import ending, is_interrupt
+from rnnbench.suite_file import Settings
+from rnnbench.text import error_in_words, message_of
+from rnnbench.workloads.phases import TimedCall
+
+CASE_SECONDS = 0.05  # of each call's turns in a replicate
+CALIBRATION_SECONDS = 0.01
+
+
+class Stop(Protocol):
+    """What is still wanted, given the replicates so far."""
+
+    def wanted(self) -> Sequence[str]:
+        """Return the names of the calls that need another replicate; empty if enough is known."""
+        ...
+
+    def to_come(self) -> int:
+        """Return how many replicates are expected until enough is known."""
+        ...
+
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Learn the times of a replicate, which took so many seconds."""
+        ...
+
+
+class Precision:
+    """Enough is known when every ratio to the reference is as precise as asked: `measure`, `sweep`, `explain`."""
+
+    def __init__(self, names: Sequence[str], reference: str, settings: Settings) -> None:
+        self._names, self._reference, self._settings = list(names), reference, settings
+        self._record = GroupRecord()
+
+    def wanted(self) -> Sequence[str]:
+        """Return all names, or none."""
+        return self._names if wants_more(self._record, self._settings) else ()
+
+    def to_come(self) -> int:
+        """Return the replicates that the spread seen so far calls for."""
+        return visits_to_come(self._record, self._settings)
+
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
+        base = times[self._reference]
+        self._record.add(seconds, {name: log_ratio(own, base) for name, own in times.items() if own is not base})
+        estimate_spreads([self._record])
+        self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
+
+    def needed(self) -> TimeNeeded:
+        """Return how much more time would be enough."""
+        replicates, is_least = visits_needed(self._record, self._settings)
+        return TimeNeeded(replicates * self._record.cost, is_least=is_least)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a loop has ended."""
+
+    seconds: float  # calibration included
+    cut: bool  # the deadline came before enough was known
+    interrupted: bool  # Ctrl-C did
+
+
+class LiveTurns:
+    """Calls of this process that take turns, and their times: a list for each call, with a value for each replicate."""
+
+    def __init__(
+        self,
+        device: Device,
+        calls: Mapping[str, TimedCall],
+        *,
+        case_seconds: float = CASE_SECONDS,
+        turn_seconds: float | None = None,
+        now: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        """`turn_seconds`: by default those of the device."""
+        self.times: dict[str, list[Times]] = {name: [] for name in calls}
+        self.calls_made = 0  # clocked, of the call that was made least often
+        self._device, self._calls, self._now = device, calls, now
+        self._case_seconds = case_seconds
+        self._pace = device.blocks if turn_seconds is None else replace(device.blocks, turn_seconds=turn_seconds)
+        self._rng = random.Random(seed)
+        self._call_seconds: dict[str, float] = {}  # the least so far
+        self._turns: dict[str, list[float]] = {name: [] for name in calls}  # seconds per call of each turn
+
+    def until(
+        self,
+        stop: Stop,
+        deadline: float = math.inf,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_overrun: Callable[[float], None] = lambda seconds: None,
+    ) -> Ended:
+        """Calibrate, then add replicates until `stop` wants none or the next one would pass the deadline.
+
+        One replicate is made in any case; a later one ends between two turns where the deadline comes, and does not
+        count. `on_overrun` is told the seconds of the first one if they are more than are left. An error of a call ends
+        all, with the call's name in front. Ctrl-C ends the loop, too, and keeps the replicates that are finished;
+        raises KeyboardInterrupt if none is.
+        """
+        started = self._now()
+        for number, name in enumerate(self._calls):
+            on_progress(Progress(0, number, len(self._calls), None))
+            with self._turn(name) as call:
+                plan = calibrate(self._device, call, CALIBRATION_SECONDS)
+                if plan.calls > 1 and self._now() < deadline:
+                    warm_up(self._device, call, plan)
+            self._call_seconds[name] = plan.seconds / plan.calls
+        wanted, made, is_interrupted = stop.wanted(), 0, False
+        last = self._expected(wanted)
+        if (asked := last * stop.to_come()) > deadline - self._now():
+            # More replicates show the spread better than longer ones.
+            self._case_seconds *= max(0.0, deadline - self._now()) / asked
+            last = self._expected(wanted)
+        if last > deadline - self._now():
+            on_overrun(last)
+        try:
+            while wanted and (not made or last <= deadline - self._now()):
+                begun = self._now()
+                times = self._replicate(wanted, made, stop.to_come(), last, deadline, on_progress)
+                if times is None:
+                    break
+                last, made = self._now() - begun, made + 1
+                stop.add(times, last)
+                wanted = stop.wanted()
+        except KeyboardInterrupt:
+            if not made:
+                raise
+            is_interrupted = True
+        return Ended(self._now() - started, bool(wanted) and not is_interrupted, is_interrupted)
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each call whose times grow; all must have been in all replicates."""
+        return [
+            f"Times of {name} grow from call to call: its last calls take {share:.0%} longer than its first, compared "
+            "with the others. It may keep something from each call."
+            for name, share in growing(self._turns).items()
+        ]
+
+    def _expected(self, wanted: Sequence[str]) -> float:
+        """Return the expected seconds of a replicate, with an unclocked call in each turn."""
+        plans = plan_turns({name: self._call_seconds[name] for name in wanted}, self._case_seconds, self._pace)
+        return sum(
+            plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) * self._call_seconds[name]
+            for name, plan in plans.items()
+        )
+
+    def _replicate(
+        self,
+        wanted: Sequence[str],
+        made: int,
+        to_come: int,
+        expected: float,
+        deadline: float,
+        on_progress: Callable[[Progress], None],
+    ) -> Mapping[str, Times] | None:
+        """Take one round of turns and keep its times; None if the deadline came between two turns."""
+        plans = plan_turns({name: self._call_seconds[name] for name in wanted}, self._case_seconds, self._pace)
+        order = balanced_order(wanted, plans[wanted[0]].turns, self._rng)
+        clocked: dict[str, list[Clocked]] = {name: [] for name in wanted}
+        for name in wanted:
+            self._calls[name].restart()
+        begun = self._now()
+        for place, name in enumerate(order):
+            now = self._now()
+            if made and now >= deadline:
+                return None
+            done, every = made * len(order) + place, (made + to_come) * len(order)
+            left = min(to_come * expected - (now - begun), deadline - now)
+            on_progress(Progress(made + 1, done, every, max(0.0, left)))
+            plan, is_same = plans[name], place > 0 and order[place - 1] == name
+            with self._turn(name) as call:
+                taken = self._device.clock(call, plan.blocks, plan.calls, is_warm=plan.is_warm or is_same)
+            clocked[name].append(taken)
+        times = {}
+        for name, plan in plans.items():
+            blocks = sorted(seconds / plan.calls for turn in clocked[name] for seconds in turn.batch_seconds)
+            calls = plan.turns * plan.blocks * plan.calls
+            times[name] = pooled_times([blocks], [calls], [sum(turn.seconds for turn in clocked[name])])
+            self.times[name].append(times[name])
+            self._turns[name] += [median(turn.batch_seconds) / plan.calls for turn in clocked[name]]
+            self._call_seconds[name] = min(self._call_seconds[name], blocks[0])
+        self.calls_made += min(plan.turns * plan.blocks * plan.calls for plan in plans.values())
+        return times
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[Callable[[], object]]:
+        """The call, in its autograd mode without interruptions by Python; everything is restored at the end."""
+        with named(name), undisturbed(), self._calls[name].mode():
+            yield self._calls[name].call
+
+
+@contextmanager
+def named(call: str, hint: str = "") -> Iterator[None]:
+    """Put the call's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError.
+
+    So does a KeyboardInterrupt that the call itself raises; that of a signal passes.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if is_interrupt(error):
+            raise
+        raise RuntimeError(f"{call}: {ending(error, 'the module')}") from error
+    except Exception as error:
+        is_said = isinstance(error, ValueError | RuntimeError)
+        text = message_of(error) if is_said else error_in_words(error)
+        raise (ValueError if isinstance(error, ValueError) else RuntimeError)(f"{call}: {text}{hint}") from error
