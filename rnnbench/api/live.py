@@ -118,8 +118,8 @@ def sweep(
     parameters are all names of sizes; a module that is built gets the weights of the reference where its parameters
     fit (`same_weights`). `input`: a function that makes the input from the sizes that it names.
     `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
-    measured, the modules in turns. `budget` is for all combinations together. `reference`, `precision`, `replicates`
-    and `progress` are those of `measure`.
+    measured, the modules in turns. `budget` (`"60s"` or seconds) is for all combinations together. `reference`,
+    `precision`, `replicates` and `progress` are those of `measure`.
 
     A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
     `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
@@ -217,9 +217,9 @@ def explain(
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-    `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of
-    `rnnbench.measure`, which runs first; `budget` limits only that part. With a `folder`, traces for Perfetto
-    and stacks for flame graphs are written below it.
+    `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of `rnnbench.measure`, which runs
+    first; `budget` (`"30s"` or seconds) limits only that part. With a `folder`, traces for Perfetto and stacks for
+    flame graphs are written below it.
 
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
     products of the input or the output that could be one, several small products of one input, values that are read

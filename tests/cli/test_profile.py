@@ -96,9 +96,7 @@ def test_the_help_has_an_example() -> None:
 def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path: Path) -> None:
     modules = pair()
     before = [parameter.detach().clone() for module in modules.values() for parameter in module.parameters()]
-    explained = rnnbench.explain(
-        modules, INPUT, phase, folder=tmp_path, budget=0.5, progress=False
-    )
+    explained = rnnbench.explain(modules, INPUT, phase, folder=tmp_path, budget=0.5, progress=False)
     assert explained.reference == "torch"
     assert list(explained.gaps) == ["mine"]
     assert explained.words("mine").startswith("mine takes ")

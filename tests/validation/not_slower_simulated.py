@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,8 @@ from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.neighbours import widened, widening
 from rnnbench.analysis.not_slower import Answer, Question
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask
-from rnnbench.harness.live.rounds import LiveRounds
+from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.not_slower import MINE, THAN, Factor
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine
@@ -107,7 +106,7 @@ def _covered(intervals: Sequence[Estimate]) -> float:
 
 
 def _answer(logs: np.ndarray) -> Answer | None:
-    """The answer after the looks at these rounds, as `ask` takes them."""
+    """The answer after the looks at these rounds, as `Factor` takes them."""
     question, taken = Question(FACTOR), 0
     while question.answer is None and taken < len(logs):
         taken = min(question.next_look, len(logs))
@@ -116,33 +115,23 @@ def _answer(logs: np.ndarray) -> Answer | None:
     return question.answer
 
 
-class _Wandering(LiveRounds):
-    """Rounds whose ratio wanders: `slowness` of the arm in the round that is taken."""
-
-    slowness = 1.0
-
-    def __init__(self, *given: Any, correlation: float, rng: random.Random, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._correlation = correlation
-        self._drawn = rng
-        self._state = rng.gauss(0, 1)
-
-    def take(self) -> bool:
-        new = math.sqrt(1 - self._correlation**2) * self._drawn.gauss(0, 1)
-        self._state = self._correlation * self._state + new
-        self.slowness = math.exp(WANDERING * self._state)
-        return super().take()
-
-
 def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[Answer | None, int, float]:
     """The answer, its rounds, and their seconds on the simulated machine."""
-    machine, question = Machine(rng), Question(FACTOR)
+    machine, stop = Machine(rng), Factor(FACTOR)
     cost = CALL_SECONDS * ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
+    state, slowness = rng.gauss(0, 1), 1.0
+
+    def wander() -> None:
+        """Draw how slow `mine` is in the next round."""
+        nonlocal state, slowness
+        state = correlation * state + math.sqrt(1 - correlation**2) * rng.gauss(0, 1)
+        slowness = math.exp(WANDERING * state) if correlation else 1.0
+
     arms = {
-        MINE: TimedCall(lambda: machine.spend(cost * getattr(rounds, "slowness", 1.0)), nullcontext),
+        MINE: TimedCall(lambda: machine.spend(cost * slowness), nullcontext, restart=wander),
         THAN: TimedCall(partial(machine.spend, CALL_SECONDS), nullcontext),
     }
-    of_rounds: Any = partial(_Wandering, correlation=correlation, rng=rng) if correlation else LiveRounds
-    rounds: LiveRounds = of_rounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
-    seconds = ask(question, rounds, BUDGET_SECONDS, None, machine)
-    return question.answer, len(rounds.times[MINE]), seconds
+    turns = LiveTurns(Cpu(now=machine), arms, now=machine, seed=rng.randrange(1 << 30))
+    ended = turns.until(stop, machine() + BUDGET_SECONDS)
+    stop.look()
+    return stop.question.answer, len(turns.times[MINE]), ended.seconds

@@ -18,9 +18,10 @@ import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness import devices
 from rnnbench.harness.fastest.module import CallShape
-from rnnbench.harness.fastest.search import rounds_on
 from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
+from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import ready
+from rnnbench.suite_file import Settings
 
 INPUT, HIDDEN = 64, (64, 256)
 SEARCHED = ((16, 1), (16, 16), (32, 64))  # (seq, batch)
@@ -57,9 +58,9 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
             for call in calls.values():
                 call()
         with ready(calls, (), "inference", AS_GIVEN) as prepared:
-            take = rounds_on(devices.open_device("cpu"), lambda progress: None)
-            times = take(prepared.calls, ROUNDS, float("inf"))
-        least = {each: pd.Series([round.median for round in taken]).median() for each, taken in times.items()}
+            turns = LiveTurns(devices.open_device("cpu"), prepared.calls)
+            turns.until(Precision(list(calls), AS_GIVEN, Settings(replicates=ROUNDS, precision=None)))
+        least = {each: pd.Series([one.median for one in taken]).median() for each, taken in turns.times.items()}
         chosen = found.way_for(CallShape.of(input, trains=False))
         best = min(least, key=lambda each: least[each])
         yield {

@@ -63,7 +63,7 @@ def arms_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict
         )
     arms = {}
     for name, module in modules.items():
-        own = input[name] if isinstance(input, Mapping) else input
+        own: Any = input[name] if isinstance(input, Mapping) else input
         is_one = isinstance(own, Tensor) or hasattr(own, "_fields")  # a PackedSequence is one argument
         if not (is_one or isinstance(own, tuple)):
             raise ValueError(f"input: expected {WANTED}, found {type(own).__name__}")

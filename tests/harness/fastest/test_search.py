@@ -147,7 +147,7 @@ def test_a_cell_that_runs_as_a_layer_of_torch_is_never_stale(phase: Any, seconds
             outputs, final = call(input)
             (outputs.sum() + final.sum()).backward()
             results.append((outputs, final, *(each.grad for each in cell.parameters())))
-        torch.testing.assert_close(*results)
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
     for change in (
         lambda: None,
@@ -542,7 +542,7 @@ def decided(
 
 
 def test_ways_that_are_surely_slower_are_left_out_of_later_rounds() -> None:
-    stop, made = decided({"as given": 3.0, "hoisted": 2.0, "compiled": 1.03, "prepacked": 1.0}, spread=0.01)
+    stop, made = decided({"as given": 3.0, "hoisted": 2.0, "compiled": 1.015, "prepacked": 1.0}, spread=0.02)
     assert stop.fastest() == "prepacked"
     assert stop.is_sure
     assert made[:2] == [STAGES[0]] * 2

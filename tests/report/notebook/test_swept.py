@@ -15,7 +15,7 @@ def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) ->
     times = {arm: [steady(seconds), steady(1.5 * seconds)] for arm in ARMS}
     parity = {"mine": "agrees", "torch": "is the reference"}
     parameters: dict[str, int | None] = dict.fromkeys(ARMS, 7)
-    found = MeasuredModules(times, True, False, None, "torch", parity, parameters, "cpu", 1, "2", notes)  # noqa: FBT003
+    found = MeasuredModules(times, True, False, None, "torch", parity, parameters, "cpu", 1, "2", notes)
     return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
 
 
