@@ -32,7 +32,7 @@ from unittest import mock
 from rnnbench.harness.coordinator.origin import COMPILE_ALONE, PACKAGE_PARENT, STARTER, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.machine.variables import FULL_PRECISION
-from rnnbench.harness.worker.__main__ import PRELOADED, serve, work
+from rnnbench.harness.worker.__main__ import PRELOADED, TORCH, serve, work
 
 ROOT = Path(__file__).parents[2]
 STARTED = [sys.executable, "-m", "rnnbench"]
@@ -203,7 +203,7 @@ def _main(commands: int, workers: int) -> None:
         importlib.import_module(module)
     assert "torch" not in sys.modules, "no command imports torch"
     known = set(sys.modules)
-    for module in ("torch", *PRELOADED):
+    for module in (*TORCH, *PRELOADED):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
     if os.fork() == 0:

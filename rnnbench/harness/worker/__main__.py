@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_REQUEST = 1 << 17  # bytes
 MAX_DESCRIPTORS = 8  # of a request
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
+TORCH = ("torch", "torch.fx.experimental.symbolic_shapes")  # and what the first backward imports, which takes 0.4 s
 PRELOADED = ("rnnbench.harness.worker.case_guard", "rnnbench.harness.worker.operations")
 
 
@@ -45,7 +46,7 @@ def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, An
     # torch's libraries get addresses that are lower by this much.
     shift = mmap.mmap(-1, mmap.PAGESIZE * random.Random(layout).randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # to search the objects of torch again and again takes a tenth of its import
-    for module in ("torch", *(PRELOADED if preload else ())):
+    for module in (*TORCH, *(PRELOADED if preload else ())):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
     started_with = serve(socket.socket(fileno=origin))
