@@ -25,7 +25,7 @@ import rnnbench
 from rnnbench import plot, suites
 from rnnbench.report.figures import all_figures
 from rnnbench.report.figures.drawing.ink import contrast
-from rnnbench.report.verdicts import stored
+from rnnbench.report.verdicts.verdicts import of
 from tests.doubles import streams
 from tests.doubles.errors import told
 from tests.report.conftest import summary_of
@@ -72,7 +72,7 @@ def ax() -> Iterator[Axes]:
 
 def frame_of(name: str, grid: pd.DataFrame, streamed: pd.DataFrame) -> pd.DataFrame:
     if name == "changes":
-        return stored.frame(samples.realistic())
+        return of(samples.realistic()).frame
     if name == "replicates":
         noise = np.random.default_rng(3).lognormal(0, 0.01, 12)
         rows = pd.DataFrame({"run": "run", "case": "a", "replicate": range(12), "seconds": noise, "ratio": 1.0})

@@ -53,7 +53,6 @@ class Finding:
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
     is_by_code: bool = False  # both sides run the same code, so that it was not timed
-    is_of_check: bool = True  # measured live, so that a longer budget gives more pairs; stored runs have no budget
 
     @property
     def deciding(self) -> Estimate | None:
@@ -110,6 +109,7 @@ class Comparison:
     ]  # in turns, two runs by their ratios to torch.nn, pytest-benchmark's files
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    needed: str = ""  # what would decide the undecided cases: `about 6 min more would be enough for 2 of 3 ...`
     seconds: float | None = None
 
     @property

@@ -12,10 +12,8 @@ MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near
 IN_TURNS = "`rnnbench check --base` measures both sides in turns"
 
 
-def more_replicates(
-    findings: Sequence[Finding], low: Mapping[str, Location], mean: Mapping[str, Location]
-) -> list[str]:
-    """A note for undecided cases; `low` and `mean` are the changes, without the variation between runs.
+def more_replicates(findings: Sequence[Finding], low: Mapping[str, Location], mean: Mapping[str, Location]) -> str:
+    """What would decide the undecided cases; `low` and `mean` are the changes, without the variation between runs.
 
     More replicates make the error of a change smaller, but not the variation between runs.
     """
@@ -29,10 +27,10 @@ def more_replicates(
     enough = [number for number in replicates if math.isfinite(number)]
     if enough:
         which = f"{len(enough):,} of {plural(len(replicates), 'undecided case')}"
-        return [f"about {math.ceil(max(enough)):,} replicates in both runs would be enough for {which}"]
+        return f"about {math.ceil(max(enough)):,} replicates in both runs would be enough for {which}"
     if replicates:
-        return [f"more replicates would not help the {plural(len(replicates), 'undecided case')}: {IN_TURNS}"]
-    return []
+        return f"more replicates would not help the {plural(len(replicates), 'undecided case')}: {IN_TURNS}"
+    return ""
 
 
 def times_as_many(finding: Finding, fixed: float = 0.0) -> float:

@@ -71,21 +71,23 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     cases = {key: measurement.case for key, measurement in head.measurements.items()}
     common = common_cases(base.measurements, cases)
     apart = differences(base.info, head.info)
-    more: list[str] = []
+    needed = ""
     if apart:
         findings = [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
-        findings, more = _findings(base, head, common, margins)
+        findings, needed = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
-    notes = (*suspect, *more, *noted_of_runs((side.name, side.info) for side in (base, head)))
-    return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
+    notes = (*suspect, *noted_of_runs((side.name, side.info) for side in (base, head)))
+    return Comparison(
+        head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes, needed
+    )
 
 
 def _findings(
     base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]
-) -> tuple[list[Finding], list[str]]:
-    """The findings, and a note on the replicates that would be enough for those that are undecided."""
+) -> tuple[list[Finding], str]:
+    """The findings, and how many replicates would be enough for those that are undecided."""
     shifts = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in cases])
     judged = judged_shifts(*shifts, margins)
     counts = base.replicates, head.replicates
@@ -100,7 +102,7 @@ def _findings(
             "not timed beside torch.nn in both runs",
         )
         if result.verdict == "undecided" and not result.reason:
-            result = replace(result, reason="" if result.has_interval else TOO_FEW, is_of_check=False)
+            result = replace(result, reason="" if result.has_interval else TOO_FEW)
         findings.append(result)
     return findings, more_replicates(findings, *shifts)
 

@@ -96,11 +96,11 @@ def _tell(words: str) -> None:
 
 
 def _annotate(words: str) -> None:
-    """Say it also on the page of GitHub's job, which shows no output."""
-    from rnnbench.report.verdicts import github
+    """Say it also on the page of GitHub's job."""
+    from rnnbench.report.verdicts import ci
 
-    if github.is_at_work():
-        output.note(github.failure(words))
+    if ci.is_at_work():
+        output.note(ci.command("error", "rnnbench", words))
 
 
 def _words(error: UserError | OSError) -> str:

@@ -75,7 +75,7 @@ def bisect(
     from rnnbench.errors import Interrupted
     from rnnbench.expressions import parse_only
     from rnnbench.harness.bisect.bisect import bisect as search
-    from rnnbench.report.verdicts import bisection_json
+    from rnnbench.report.verdicts import bisection
     from rnnbench.store.writing import replace
     from rnnbench.suites import TooManyCases
     from rnnbench.text import encoded, rounded_up
@@ -99,19 +99,19 @@ def bisect(
             now=time.monotonic,
         )
     try:
-        replace(folder / "bisect.json", encoded(bisection_json.render(answer)))
+        replace(folder / "bisect.json", encoded(bisection.as_json(answer)))
     finally:  # if the file can't be written, the answer is shown before the error
         _tell(answer, folder, as_json=as_json)
     context.exit(0 if answer.is_complete else UNDECIDED)
 
 
 def _tell(answer: "Bisection", folder: Path, *, as_json: bool) -> None:
-    from rnnbench.report.verdicts import bisection, bisection_json
+    from rnnbench.report.verdicts import bisection
 
     if as_json:
-        output.write(bisection_json.render(answer).encode())
+        output.write(bisection.as_json(answer).encode())
     else:
-        output.say(bisection.render(answer))
+        output.say(bisection.text(answer))
     if not answer.is_finished:
         output.tell(f"to go on, give a larger --budget and --resume {folder}")
     output.say_path(folder, err=as_json)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from rnnbench.analysis.comparison import Comparison, OnUndecided
     from rnnbench.harness.check.instructions import InstructionsMode
+    from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.suites import Suite
 
 margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
@@ -273,48 +274,39 @@ def _tell(
 
     So the files exist even if nobody reads standard output any more.
     """
-    from rnnbench.report.verdicts.folder import write_verdicts
+    from rnnbench.report.verdicts import ci, outputs, verdicts
 
+    found = verdicts.of(comparison)
     try:
         if folder is not None:
-            write_verdicts(comparison, folder)
-        _tell_github(comparison, folder)
+            outputs.write_files(found, folder)
+        texts = {
+            "GITHUB_STEP_SUMMARY": outputs.markdown(found),
+            "GITHUB_OUTPUT": "" if folder is None else f"check={folder}\n",
+        }
+        for variable in (name for name, text in texts.items() if text and os.environ.get(name)):
+            try:
+                ci.append(texts[variable], Path(os.environ[variable]))
+            except OSError as fault:  # the verdict stands without it
+                output.tell(f"${variable} can't be written: {fault.filename}: {fault.strerror or fault}")
     finally:  # if the files can't be written, the verdicts are shown before the error
-        _print(comparison, folder, suite=suite, sources=sources, as_json=as_json)
-
-
-def _tell_github(comparison: "Comparison", folder: Path | None) -> None:
-    """Append the verdicts to the summary of GitHub's job, and the folder to the step's outputs, if there are any."""
-    from rnnbench.report.verdicts import github
-
-    for variable in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
-        if not (file := os.environ.get(variable)):
-            continue
-        try:
-            if variable == "GITHUB_STEP_SUMMARY":
-                github.append_summary(comparison, Path(file))
-            elif folder is not None:
-                github.append_output(f"check={folder}", Path(file))
-        except OSError as fault:  # the verdict stands without it
-            output.tell(f"${variable} can't be written: {file}: {fault.strerror or fault}")
+        _print(found, folder, suite=suite, sources=sources, as_json=as_json)
 
 
 def _print(
-    comparison: "Comparison", folder: Path | None, *, suite: Path | None, sources: tuple[str, ...], as_json: bool
+    found: "Verdicts", folder: Path | None, *, suite: Path | None, sources: tuple[str, ...], as_json: bool
 ) -> None:
     from rnnbench.cli.places import CodePlaces
-    from rnnbench.report.verdicts import github, terminal
-    from rnnbench.report.verdicts.as_json import lines
+    from rnnbench.report.verdicts import ci, outputs
 
     if as_json:
-        output.write(lines(comparison).encode())
+        output.write(found.json_lines().encode())
     else:
-        with github.without_commands(output.say):
-            output.show(terminal.render(comparison))
+        output.show(outputs.VerdictScreen(found))
     if folder is not None:
         output.say_path(folder, err=as_json)
-    if github.is_at_work():
+    if ci.is_at_work():
         root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
         place_of = (lambda case: None) if suite is None else CodePlaces(suite, root, sources).find
         # GitHub reads them from standard output; if that holds JSON, they go to standard error.
-        (output.note if as_json else output.say)("\n".join(github.annotations(comparison, place_of=place_of)))
+        (output.note if as_json else output.say)("\n".join(outputs.annotations(found, place_of)))

@@ -43,7 +43,7 @@ def comment(check: Path, label: str | None) -> None:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci comment results --label 'Python 3.13'
     """
-    from rnnbench.report.verdicts import forge
+    from rnnbench.report.verdicts.ci import post
     from rnnbench.store.regular_files import read_text
 
     if not check.is_dir():
@@ -58,7 +58,7 @@ def comment(check: Path, label: str | None) -> None:
     if label:
         first, rest = text.split("\n", 1)
         text = f"{first.removesuffix(' -->')} {' '.join(label.replace('--', '-').split())} -->\n{label}\n\n{rest}"
-    output.say(forge.post(text, os.environ))
+    output.say(post(text, os.environ))
 
 
 @ci.command(short_help="Remove the oldest checks in a folder.")

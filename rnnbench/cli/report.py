@@ -119,11 +119,11 @@ def _files(path: Path, reference: str | None, group_by: str | None, sizes: tuple
     from rnnbench.store.folder import is_check
 
     if is_check(path):
-        from rnnbench.report.page import check_page
+        from rnnbench.report.verdicts import page
 
         given = {"--predict": sizes, "--reference": reference, "--group-by": group_by}
         _refuse(given, f"is for runs and files; {path} is a check")
-        return check_page.render(path)
+        return page.render(path)
     if pytest_benchmark.is_saved(path):
         from rnnbench.analysis.pytest_benchmark.groups import grouped
         from rnnbench.report.page import benchmarks

@@ -200,13 +200,11 @@ def _print_run(folder: Path, suite: list[str], *, allow_missing: bool, as_json: 
         return
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.report.screen import terminal
-    from rnnbench.report.verdicts.github import without_commands
     from rnnbench.report.words.noise import noise_sentence
 
-    with without_commands(output.say):
-        output.show(terminal.render(summary, info))
-        lines = [noise_sentence(noise(times)), *info.notes, *filter(None, [to_continue])]
-        output.say("\n".join(map(printable, lines)))
+    output.show(terminal.render(summary, info))
+    lines = [noise_sentence(noise(times)), *info.notes, *filter(None, [to_continue])]
+    output.say("\n".join(map(printable, lines)))
     output.say_path(folder)
     if not allow_missing:
         refuse_missing(folder, summary)

@@ -61,19 +61,20 @@ def history_report(
     """
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
-    from rnnbench.report.page import checks_history, several_runs
+    from rnnbench.report.page import several_runs
     from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
-    from rnnbench.report.verdicts.over_time import in_order, read_check
+    from rnnbench.report.verdicts import over_time
 
     left_out: list[str] = []
     suite, run_folders, check_folders = _of_suite(paths or [RESULTS], suite, left_out)
     folder = place(of_history(suite, [*run_folders, *check_folders]), out)
     runs = _readable(stored.read, run_folders, left_out)
-    checks = in_order(check for check in _readable(read_check, check_folders, left_out) if check is not None)
+    read = _readable(over_time.read_check, check_folders, left_out)
+    checks = over_time.in_order(check for check in read if check is not None)
     sections = [section(history(runs), left_out)] if len(runs) > 1 else []
     if checks and len(check_folders) > 1:
-        sections.append(checks_history.section(checks, () if sections else left_out))
+        sections.append(over_time.section(checks, () if sections else left_out))
     if not sections:
         why = left_out or [f"none of the {len(check_folders)} checks of {suite} ended with verdicts"]
         raise UserError(f"--history: {'; '.join(why)}")

@@ -59,12 +59,12 @@ def test_the_note_counts_the_cases_that_replicates_can_decide() -> None:
     findings = [
         replace(undecided(0.0, 2 * EDGE), case=small.case("vanilla", batch_size=number + 1)) for number in range(40)
     ]
-    [note] = more_replicates(findings, known, known)
+    note = more_replicates(findings, known, known)
     assert note.startswith("about ")
     assert note.endswith(" replicates in both runs would be enough for 40 of 40 undecided cases")
     few = dict(list(known.items())[:3])
-    assert more_replicates(findings[:3], few, few) == []  # nothing is known about the variation between runs
-    assert more_replicates([], known, known) == []
+    assert more_replicates(findings[:3], few, few) == ""  # nothing is known about the variation between runs
+    assert more_replicates([], known, known) == ""
 
 
 def biased_run(parent: Path, seed: int) -> StoredRun:
@@ -82,7 +82,7 @@ def test_runs_that_vary_more_than_their_replicates_need_a_check_in_turns(tmp_pat
     comparison = compare(base, head, dict.fromkeys(base.measurements, 0.025))
     open_cases = comparison.count("undecided")
     assert open_cases > 1
-    assert comparison.notes == (
+    assert comparison.needed == (
         f"more replicates would not help the {open_cases} undecided cases: "
-        "`rnnbench check --base` measures both sides in turns",
+        "`rnnbench check --base` measures both sides in turns"
     )

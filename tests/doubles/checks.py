@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.verdicts.folder import write_verdicts
+from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.over_time import DatedCheck, in_order, read_check
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
@@ -49,7 +49,7 @@ def write(
                 run.add_window(replace(window(case, pair, list(calls), turns=turns), started=started))
         run.close()
     if comparison is not None:
-        write_verdicts(comparison, folder)
+        outputs.write_files(verdicts.of(comparison), folder)
     return folder
 
 

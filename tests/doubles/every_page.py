@@ -16,13 +16,14 @@ from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report.figures.drawing import canvas
-from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
-from rnnbench.report.page.checks_history import section as checks_section
+from rnnbench.report.page import benchmarks, profiled, run_folder, several_runs
 from rnnbench.report.page.files import write
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.together import section as together_section
+from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.over_time import DatedCheck
+from rnnbench.report.verdicts.over_time import section as checks_section
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.pytest_benchmark import read

@@ -38,11 +38,11 @@ ALLOWED = {
     "report/words": set(),
     "report/tables": {"words"},
     "report/figures": {"words"},
-    "report/page": {"figures", "tables", "verdicts", "words"},
+    "report/page": {"figures", "tables", "words"},
     "report/screen": {"tables", "words"},
     "report/notebook": {"figures", "tables", "verdicts", "words"},
     "report/export": {"tables", "verdicts", "words"},
-    "report/verdicts": {"tables", "words"},
+    "report/verdicts": {"figures", "page", "tables", "words"},
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 

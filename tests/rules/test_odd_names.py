@@ -17,7 +17,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.export.exported import ExportedRun
-from rnnbench.report.verdicts.folder import FILES, write_verdicts
+from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.suite_file import Settings
@@ -128,16 +128,16 @@ def test_a_file_of_pytest_benchmark_of_an_odd_name_is_reported(tmp_path: Path, m
 def test_verdicts_of_odd_names_are_written_in_every_format(tmp_path: Path) -> None:
     odd = f"{ODD} \ud800"
     findings = (Finding(LOOP, "regressed", 0.02, odd), Finding(LOOP, None, 0.02, odd))
-    write_verdicts(Comparison(odd, odd, odd, "stored", findings, (odd,)), tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*FILES, "verdicts.md"])
+    outputs.write_files(verdicts.of(Comparison(odd, odd, odd, "stored", findings, (odd,))), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["junit.xml", "verdicts.json", "verdicts.md"]
     assert all("caf" in text for text in pages(tmp_path))
 
 
 def test_verdicts_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("of years")
-    for name in FILES:
+    for name in ("verdicts.json", "junit.xml"):
         (tmp_path / name).symlink_to("mine")
-    write_verdicts(Comparison("s", "a", "b", "stored", ()), tmp_path)
+    outputs.write_files(verdicts.of(Comparison("s", "a", "b", "stored", ())), tmp_path)
     assert (tmp_path / "mine").read_text() == "of years"
 
 

@@ -21,9 +21,7 @@ from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables
 from rnnbench.report.tables.formats import as_csv, as_markdown
-from rnnbench.report.verdicts import as_json, github, junit
-from rnnbench.report.verdicts import markdown as verdict_markdown
-from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
 from rnnbench.text import printable
@@ -96,30 +94,16 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
     case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
     findings = [Finding(case, "regressed", 0.02, named), Finding(case, None, 0.02, named)]
     comparison = Comparison(named, named, named, "stored", tuple(findings), (named,))
-    assert_harmless(verdict_terminal.text(comparison))
-    text = verdict_markdown.render(comparison)
+    found = verdicts.of(comparison)
+    assert_harmless(outputs.terminal(found))
+    text = outputs.markdown(found)
     assert_harmless(text)
     assert "<script" not in text
-    lines = github.annotations(comparison)
+    lines = outputs.annotations(found)
     assert all(line.startswith(("::error title=", "::warning title=")) for line in lines)
     assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in lines)
-    assert len(ET.fromstring(junit.render(comparison)).findall(".//testcase")) == 2
-    assert "\x1b" not in as_json.render(comparison)
-
-
-def test_github_takes_no_name_that_is_printed_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed: list[str] = []
-    with github.without_commands(printed.append):
-        printed.append("::error::a name")
-    assert printed == ["::error::a name"]
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    printed.clear()
-    with github.without_commands(printed.append):
-        printed.append("::error::a name")
-    first, shown, last = printed
-    assert shown == "::error::a name"
-    assert first.startswith("::stop-commands::")
-    assert last == f"::{first.removeprefix('::stop-commands::')}::"
+    assert len(ET.fromstring(outputs.junit(found)).findall(".//testcase")) == 2
+    assert "\x1b" not in found.json()
 
 
 def test_words_of_files_are_printed_without_what_moves_a_cursor(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def _comparison(
     notes = [*newly_suspect(measured), *runner.notes]
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     notes += too_few_pairs(runner, selection.groups, findings, budget_seconds)
-    notes += more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
+    needed = more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return Comparison(
         suite=head.suite.name,
@@ -220,6 +220,7 @@ def _comparison(
         way="paired",
         findings=ordered(findings),
         notes=tuple(map(base.in_words, notes)),
+        needed=needed,
         seconds=round(seconds, 1),
     )
 

@@ -49,12 +49,12 @@ def too_few_pairs(
     ]
 
 
-def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding], min_pairs: int) -> list[str]:
-    """A note on the time that would be enough for undecided cases; `min_pairs`: those that `unchanged` takes."""
+def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding], min_pairs: int) -> str:
+    """Return how much time would be enough for undecided cases; `min_pairs`: those that `unchanged` takes."""
     times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "undecided"}
     near = {case: times_more for case, times_more in times.items() if times_more <= MAX_TIMES}
     if not near:
-        return []
+        return ""
     open_groups = [group for group in groups if any(case.key in near for case in group.cases)]
     more = max(
         max(1.0, min_pairs - finding.replicates, (near[finding.case.key] - 1) * finding.replicates)
@@ -63,4 +63,4 @@ def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[
     )
     needed = TimeNeeded(math.ceil(more) * runner.expected_seconds(open_groups), is_least=False)
     which = f"{len(near):,} of {plural(len(times), 'undecided case')}"
-    return [needed.more(f"for {which}, judged by the intervals")]
+    return needed.more(f"for {which}")

@@ -57,17 +57,17 @@ def rendered_check(to: str, folder: Path) -> bytes:
 
     from rnnbench.report.export import parquet
     from rnnbench.report.tables.formats import as_csv
-    from rnnbench.report.verdicts import stored
+    from rnnbench.report.verdicts.verdicts import read
     from rnnbench.text import encoded
 
     if not FORMATS[to].keeps_all:
         raise UserError(f"{folder}: {to} has no place for verdicts; give csv or parquet, or the run {folder / 'head'}")
-    if (check := stored.read(folder)) is None:
+    if (check := read(folder)) is None:
         raise UserError(
             f"{folder}: this check ended without verdicts; its runs are {folder / 'base'} and {folder / 'head'}"
         )
-    axes = pd.DataFrame([case.axes() for case in check.cases])
-    frame = axes.join(check.findings.set_index(axes.index))
+    axes = pd.DataFrame([row.subject.axes() for row in check.rows])
+    frame = axes.join(check.frame.set_index(axes.index))
     return parquet.of_frame(frame) if to == "parquet" else encoded(as_csv.of_frame(frame))
 
 

@@ -13,9 +13,7 @@ from rnnbench.report.figures import figure_changes
 from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.notebook.measured import written
-from rnnbench.report.verdicts import stored
-from rnnbench.report.verdicts.answer import answer
-from rnnbench.report.words.case_names import names
+from rnnbench.report.verdicts import verdicts
 
 OF_LIVE = (
     "Each ratio is that of two ratios to the reference, measured apart: what differs from session to session, such "
@@ -57,8 +55,8 @@ class Compared(FrameResult):
 
 def of_runs(comparison: Comparison) -> Compared:
     """Two stored runs."""
-    called = names(finding.case for finding in comparison.findings)
-    return Compared(stored.frame(comparison), answer(comparison, called))
+    found = verdicts.of(comparison)
+    return Compared(found.frame, " ".join(filter(None, [found.answer, found.details])))
 
 
 def of_live(base: pd.DataFrame, head: pd.DataFrame, keys: Sequence[str]) -> Compared:

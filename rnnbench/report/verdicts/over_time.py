@@ -1,17 +1,34 @@
-"""The checks of a suite over time: what each of them said about each case."""
+"""The checks of a suite over time: what each of them said about each case, in words, a figure and tables."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import ENDS
-from rnnbench.report.verdicts import stored
-from rnnbench.report.verdicts.stored import COLUMNS, StoredCheck
+from rnnbench.analysis.comparison import RANKS
+from rnnbench.analysis.verdict import CHANGED
+from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.figures.several_runs import figure_checks
+from rnnbench.report.figures.several_runs.panels import MAX_PANELS
+from rnnbench.report.page.section import LEFT_OUT, Section, of_runs
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
+from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import names
+from rnnbench.report.words.changes import change_cell, interval_cell, slower, verdict_cell
+from rnnbench.report.words.run_names import commit, when
+from rnnbench.report.words.units import span
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
+
+CAPTION = (
+    "Each mark is the change of a case in one check, from its base to its head, with its 95% interval. Checks do not "
+    "add up: a check compares its own two commits, and those between two checks may be in none. At most "
+    f"{MAX_PANELS} cases are drawn: first those that regressed or improved, the largest change first."
+)
 
 
 @dataclass(frozen=True)
@@ -21,36 +38,120 @@ class DatedCheck:
     name: str  # of its folder
     base: RunInfo
     head: RunInfo
-    verdicts: StoredCheck
+    verdicts: Verdicts
+
+    @property
+    def commits(self) -> str:
+        """`1a2b3c4 → 5e6f7a8`: the commits that were compared, or what they were called."""
+        sides = ((self.base, self.verdicts.base), (self.head, self.verdicts.head))
+        return " → ".join(commit(info) or called for info, called in sides)
 
 
 def read_check(folder: Path) -> DatedCheck | None:
     """Read a check; None if it ended without verdicts. Raises UserError if it can't be read."""
-    if (verdicts := stored.read(folder)) is None:
+    if (verdicts := read(folder)) is None:
         return None
     base, head = (read_info(folder / side) for side in ("base", "head"))
     return DatedCheck(folder.resolve().name, base, head, verdicts)
 
 
 def in_order(checks: Iterable[DatedCheck]) -> list[DatedCheck]:
-    """Checks in the order in which they began."""
+    """Return checks in the order in which they began."""
     return sorted(checks, key=lambda check: (check.head.started, check.name))
 
 
 def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
-    """A row for each case of each check: the columns of a check's findings, and `check`, its place in the sequence.
+    """Return a row for each case of each check: that of `Verdicts.frame`, and `check`, its place in the sequence.
 
     A `name` tells its case apart from those of all checks. `change`, `change_low` and `change_high` are those of the
     ratio that describes the time.
     """
-    called = names(case for check in checks for case in check.verdicts.cases)
+    called = names(row.subject for check in checks for row in check.verdicts.rows)
     parts = [
-        check.verdicts.findings.assign(check=index, name=[called.name(case) for case in check.verdicts.cases])
+        described(check.verdicts.frame).assign(
+            check=index, name=[called.name(row.subject) for row in check.verdicts.rows]
+        )
         for index, check in enumerate(checks)
     ]
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
+
+
+def described(found: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of verdicts with the columns `change`, `change_low` and `change_high` of the described time."""
     is_by_mean = found["described_by"] == "mean_ratio"
-    changes = {
-        f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]).astype(float) for end in ENDS
-    }
-    return found.assign(**changes)
+    ends = ("", "_low", "_high")
+    return found.assign(
+        **{f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]) for end in ends}
+    )
+
+
+def section(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
+    """Return words, figure and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
+    found = frame(checks)
+    figure = figure_checks.render(found, [when(check.head) for check in checks])
+    pictures = () if figure is None else (picture("checks", "Changes over the checks", CAPTION, figure),)
+    tables = (changes(found, checks), every(found, checks))
+    words = tuple(_words(found, checks))
+    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, pictures, tables)
+
+
+def _words(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:
+    days = span(when(checks[0].head)[:10], when(checks[-1].head)[:10])
+    judged = found[found["verdict"].notna()]
+    cases = plural(judged["case"].nunique(), "case")
+    over = f"{cases} in {plural(len(checks), 'check')} {'from' if ' ' in days else 'on'} {days}"
+    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
+    told = [f"{count:,} {verdict}" for verdict, count in counts.items() if count]
+    yield f"Of {over}, {' and '.join(told) if told else 'none regressed and none improved'}."
+    for verdict, word in zip(CHANGED, ("slowdown", "gain"), strict=True):
+        rows = judged[(judged["verdict"] == verdict) & judged["change"].notna()]
+        if len(rows):
+            largest = rows.sort_values("change", ascending=verdict == "improved").iloc[0]
+            check = checks[int(largest["check"])]
+            where = " ".join(filter(None, [when(check.head), commit(check.head)]))
+            yield f"The largest {word}: {largest['name']}, {slower(float(largest['change']))}, in the check of {where}."
+
+
+def changes(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+    """Return one row for each verdict that something changed, the largest change first."""
+    changed = found[found["verdict"].isin(CHANGED)]
+    changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
+    of_row = [checks[int(number)] for number in changed["check"]]
+    shown = pd.DataFrame(
+        {
+            "case": changed["name"].tolist(),
+            "verdict": list(map(verdict_cell, changed["verdict"])),
+            "change": list(map(change_cell, changed["change"])),
+            "95% interval": list(map(interval_cell, changed["change_low"], changed["change_high"])),
+            "commits": [check.commits for check in of_row],
+            "checked": [when(check.head) for check in of_row],
+            "why": changed["why"].tolist(),
+        }
+    )
+    columns = [Column(name, of(name), numeric=name in ("change", "95% interval")) for name in map(str, shown)]
+    machine = changed.assign(check=[check.name for check in of_row])
+    return table("checks_changes", "What regressed or improved", "", columns, shown, machine=machine)
+
+
+def every(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+    """Return one row for each check, the newest first."""
+    counts = found.groupby(["check", "verdict"], observed=True).size().unstack(fill_value=0)
+    verdicts = [verdict for verdict in RANKS if verdict in counts.columns]
+    rows = [
+        {
+            "check": check.name,
+            "started": check.head.started,
+            "checked": when(check.head),
+            "commits": check.commits,
+            **{verdict: int(counts[verdict].get(index, 0)) for verdict in verdicts},
+            "answer": check.verdicts.answer,
+        }
+        for index, check in reversed([*enumerate(checks)])
+    ]
+    shown = pd.DataFrame(rows, columns=["check", "started", "checked", "commits", *verdicts, "answer"])
+    columns = [
+        *(Column(name, of(name)) for name in ("checked", "commits")),
+        *(Column(str(verdict), of(str(verdict), str), numeric=True) for verdict in verdicts),
+        *(Column(name, of(name, one_line)) for name in ("answer", "check")),
+    ]
+    return table("checks", "The checks, the newest first", "", columns, shown, machine=shown.drop(columns="checked"))

@@ -379,8 +379,8 @@ def test_undecided_cases_are_told_how_much_more_time_would_decide_them(tmp_path:
     assert runner.replicates >= 4
     undecided = comparison.count("undecided")
     assert undecided
-    said = rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?, judged by the intervals"
-    assert re.fullmatch(said, comparison.notes[-1])
+    said = rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?"
+    assert re.fullmatch(said, comparison.needed)
 
 
 def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The change of every case of a check, drawn from the frame of its verdicts."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -9,15 +7,12 @@ from matplotlib.figure import Figure
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.figures import figure_changes
 from rnnbench.report.figures.figure_changes import MAX_ROWS, worst_first
-from rnnbench.report.verdicts import stored
-from rnnbench.report.verdicts.folder import write_verdicts
+from rnnbench.report.verdicts.verdicts import of
 from tests.report.verdicts import samples
 
 
-def findings(folder: Path, compared: Comparison) -> pd.DataFrame:
-    write_verdicts(compared, folder)
-    check = stored.read(folder)
-    return check.findings
+def findings(compared: Comparison) -> pd.DataFrame:
+    return of(compared).frame
 
 
 def drawn(frame: pd.DataFrame) -> tuple[Figure, list[str], list[str]]:
@@ -28,9 +23,9 @@ def drawn(frame: pd.DataFrame) -> tuple[Figure, list[str], list[str]]:
     return figure, [label.get_text() for label in axes.get_yticklabels()], [text.get_text() for text in axes.texts]
 
 
-def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top(tmp_path: Path) -> None:
+def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top() -> None:
     compared = samples.every_verdict()
-    figure, names, texts = drawn(findings(tmp_path, compared))
+    figure, names, texts = drawn(findings(compared))
     assert names[:2] == ["vanilla loop inference, batch 16", "lstm loop training, batch 16"]
     assert len(names) == sum(finding.verdict is not None for finding in compared.findings)
     glyphs, words = texts[::2], texts[1::2]
@@ -45,30 +40,30 @@ def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top
     assert high > 1.09  # the mark that is farthest from no change is on the axis
 
 
-def test_any_order_of_rows_gives_the_same_figure(tmp_path: Path) -> None:
-    frame = findings(tmp_path, samples.realistic())
+def test_any_order_of_rows_gives_the_same_figure() -> None:
+    frame = findings(samples.realistic())
     compared = frame[frame["verdict"].notna()]
     assert list(worst_first(compared.iloc[::-1])["verdict"]) == list(worst_first(compared)["verdict"])
     assert worst_first(compared.iloc[::-1])["name"].iloc[0] == compared["name"].iloc[0]
 
 
-def test_of_many_cases_the_worst_are_drawn_and_the_others_counted(tmp_path: Path) -> None:
-    _, names, texts = drawn(findings(tmp_path, samples.large(5, 200)))
+def test_of_many_cases_the_worst_are_drawn_and_the_others_counted() -> None:
+    _, names, texts = drawn(findings(samples.large(5, 200)))
     assert len(names) == MAX_ROWS
     assert texts[-1] == f"not drawn: {200 - MAX_ROWS} unchanged"
 
 
-def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible(tmp_path: Path) -> None:
+def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible() -> None:
     wide = samples.finding("undecided", samples.estimate(1.0, 0.01, 90.0), mean=samples.estimate(1.0, 0.01, 90.0))
-    figure, _, _ = drawn(findings(tmp_path, samples.comparison(samples.SLOWER, wide)))
+    figure, _, _ = drawn(findings(samples.comparison(samples.SLOWER, wide)))
     assert figure.axes[0].get_xlim()[1] < 1.1
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert {"-5.0%", "0.0%", "+5.0%"} <= set(ticks)
     huge = samples.finding("regressed", samples.estimate(30.0, 25.0, 35.0), mean=samples.estimate(30.0, 25.0, 35.0))
-    figure, _, _ = drawn(findings(tmp_path, samples.comparison(samples.SLOWER, huge)))
+    figure, _, _ = drawn(findings(samples.comparison(samples.SLOWER, huge)))
     assert figure.axes[0].get_xlim()[1] > 30
 
 
-def test_without_a_time_there_is_no_figure(tmp_path: Path) -> None:
-    assert figure_changes.render(findings(tmp_path, samples.comparison())) is None
-    assert figure_changes.render(findings(tmp_path, samples.comparison(samples.FAILING, samples.SKIPPED))) is None
+def test_without_a_time_there_is_no_figure() -> None:
+    assert figure_changes.render(findings(samples.comparison())) is None
+    assert figure_changes.render(findings(samples.comparison(samples.FAILING, samples.SKIPPED))) is None

@@ -34,7 +34,7 @@ from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.figures.drawing.ink import contrast, mixed
 from rnnbench.report.figures.several_runs import figure_checks, figure_history, figure_together
 from rnnbench.report.page.inline import inline
-from rnnbench.report.verdicts import stored
+from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
@@ -79,7 +79,7 @@ def history() -> Figure | None:
 
 
 def checks_over_time() -> Figure | None:
-    verdicts = stored.frame(every_verdict())
+    verdicts = of(every_verdict()).frame
     ends = {f"change{end}": verdicts[f"ratio{end}"] for end in ("", "_low", "_high")}
     found = pd.concat([verdicts.assign(check=check, **ends) for check in range(2)], ignore_index=True)
     return figure_checks.render(found, ["2026-01-01 08:00", "2026-01-02 08:00"])

@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.verdicts import bisection, bisection_json
+from rnnbench.report.verdicts import bisection
 from rnnbench.store.metrics import METRICS
 from tests.doubles import workload as small
 
@@ -57,13 +57,13 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_the_answer_names_commit_change_cause_and_what_is_open(kind: str, snapshot: SnapshotAssertion) -> None:
-    assert bisection.render(ANSWERS[kind]) == snapshot
+    assert bisection.text(ANSWERS[kind]) == snapshot
 
 
 def test_programs_get_everything_without_infinite_numbers() -> None:
     open_case = CaseChange("undecided", Estimate(1.0, math.nan, math.inf))
     answer = replace(ANSWER, total={CASES[0].key: open_case}, skipped={"e": "x"}, suspects=(BAD,))
-    content = json.loads(bisection_json.render(answer))
+    content = json.loads(bisection.as_json(answer))
     assert content["total"][0]["ratio"] == {"value": 1.0, "lower": None, "upper": None}
     assert content["causes"][0]["commit"] == {"sha": SLOW.sha, "subject": SLOW.subject, "date": SLOW.date}
     assert content["causes"][0]["cases"][0]["changes"] == [["operators", 100, 116]]

@@ -1,21 +1,54 @@
-"""Every output of a comparison as a whole."""
+"""Verdicts on a terminal, as Markdown, JUnit and annotations, and in a check's folder."""
 
+import io
+import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.verdicts import as_json, github, junit, markdown, terminal
+from rnnbench.analysis.comparison import Comparison, Finding, timed
+from rnnbench.analysis.location import Location
+from rnnbench.analysis.verdict import Trial
+from rnnbench.errors import UserError
+from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts.verdicts import Verdicts
+from rnnbench.report.words.changes import change, change_span
+from tests.doubles.workload import case
 
-from .samples import APART, FAILING, ONE_SIDED, SAME, SLOWER, comparison, every_verdict, finding, nasty, realistic
+from .samples import (
+    APART,
+    FAILING,
+    ONE_SIDED,
+    SAME,
+    SLOWER,
+    comparison,
+    every_verdict,
+    finding,
+    large,
+    nasty,
+    near,
+    realistic,
+    unchanged,
+)
 
-OUTPUTS: dict[str, Callable[[Comparison], str]] = {
-    "terminal": lambda compared: terminal.text(compared, 100),
-    "narrow terminal": lambda compared: terminal.text(compared, 80),
-    "markdown": markdown.render,
-    "junit": junit.render,
-    "annotations": lambda compared: "\n".join(github.annotations(compared)),
+SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
+COMPARISON = Comparison("quick", "main", "head", "paired", (Finding(case("gru"), "unchanged", 0.025),))
+SEPARATOR = re.compile(r"(?<!\\)\|")
+OUTPUTS: dict[str, Callable[[Verdicts], str]] = {
+    "terminal": lambda found: outputs.terminal(found, 100),
+    "narrow terminal": lambda found: outputs.terminal(found, 80),
+    "markdown": outputs.markdown,
+    "junit": outputs.junit,
+    "annotations": lambda found: "\n".join(outputs.annotations(found)),
 }
 COMPARISONS = {"every verdict": every_verdict(), "odd names": nasty(), "nothing": comparison()}
 
@@ -23,7 +56,7 @@ COMPARISONS = {"every verdict": every_verdict(), "odd names": nasty(), "nothing"
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("compared", COMPARISONS)
 def test_a_comparison_in_every_output(compared: str, output: str, snapshot: SnapshotAssertion) -> None:
-    assert OUTPUTS[output](COMPARISONS[compared]) == snapshot
+    assert OUTPUTS[output](verdicts.of(COMPARISONS[compared])) == snapshot
 
 
 @pytest.mark.parametrize(
@@ -39,8 +72,208 @@ def test_a_comparison_in_every_output(compared: str, output: str, snapshot: Snap
     ],
 )
 def test_a_comparison_on_a_terminal(compared: Comparison, snapshot: SnapshotAssertion) -> None:
-    assert terminal.text(compared, 100) == snapshot
+    assert text_of(compared) == snapshot
 
 
-def test_a_finding_as_json(snapshot: SnapshotAssertion) -> None:
-    assert as_json.render(comparison(SLOWER)) == snapshot
+def text_of(compared: Comparison, width: int = 100) -> str:
+    return outputs.terminal(verdicts.of(compared), width)
+
+
+LOGS = st.one_of(st.floats(-0.3, 0.3), st.floats(-20, 20))
+LOCATIONS = st.builds(Location, LOGS, st.one_of(st.floats(0, 0.1), st.floats(0, 30)), st.sampled_from([0.0, 3.0, 20.0]))
+LOOKS = st.lists(st.tuples(LOCATIONS, LOCATIONS), min_size=1, max_size=3)
+
+
+@given(st.lists(LOOKS, min_size=1, max_size=5))
+def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decided_it(
+    looks: list[list[tuple[Location, Location]]],
+) -> None:
+    cases = [case("lstm", batch_size=number + 1) for number in range(len(looks))]
+    trial = Trial({subject.key: 0.025 for subject in cases})
+    for subject, of_case in zip(cases, looks, strict=True):
+        for low, mean in of_case:
+            trial.look(subject.key, low, mean, 1 / len(of_case))
+    judged = trial.verdicts()
+    compared = comparison(*(timed(subject, judged[subject.key], 0.025, 9, ()) for subject in cases))
+    found = verdicts.of(compared)
+    by_key = {finding.case.key: finding for finding in compared.findings}
+    whole = [render(found).replace("\\", "") for render in (outputs.markdown, outputs.junit, outputs.terminal)]
+    for row in found.rows:
+        finding, verdict = by_key[row.subject.key], row.verdict
+        estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
+        assert (verdict in ("regressed", "improved")) == (finding.decided_by is not None)
+        assert ("in the mean of its calls" in row.brief) == (finding.is_by_mean and "interval" not in row.brief)
+        assert row.change == (change(estimate.value) if estimate.has_interval else "")
+        if verdict == "regressed":
+            assert estimate.lower > 1.025
+            assert f"slower{' in the mean of its calls' * finding.is_by_mean} ({change_span(estimate)})" in row.brief
+        elif verdict == "improved":
+            assert estimate.upper < 1 / 1.025
+            assert f"faster{' in the mean of its calls' * finding.is_by_mean} ({change_span(estimate)})" in row.brief
+        elif verdict == "unchanged":
+            assert 1 / 1.025 < estimate.lower <= estimate.upper < 1.025
+        if finding.decided_by is not None:
+            assert all(row.change in text and row.interval in text for text in whole)
+            assert ("in the mean of its calls" in row.sentence) == finding.is_by_mean
+    named = compared.findings[0]
+    if named.verdict == "regressed":
+        assert named.deciding is not None
+        assert change_span(named.deciding) in found.answer
+        assert change_span(named.deciding) in outputs.annotations(found)[0].replace("%25", "%")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_no_line_is_wider_than_the_console(compared: Comparison, width: int) -> None:
+    assert max(map(cell_len, text_of(compared, width).splitlines())) <= width
+
+
+def test_a_console_too_narrow_for_the_columns_still_gets_the_answer() -> None:
+    assert "2 of 24 cases" in text_of(realistic(), 20)
+
+
+def test_many_unchanged_cases_are_counted_where_something_else_is_to_be_seen() -> None:
+    text = text_of(comparison(SLOWER, *unchanged(11)))
+    assert "\n11 more cases are unchanged.\n" in text
+    assert "vanilla" not in text
+
+
+@pytest.mark.parametrize("compared", [comparison(SLOWER, *unchanged(10)), comparison(*unchanged(30))])
+def test_few_unchanged_cases_or_nothing_else_are_listed(compared: Comparison) -> None:
+    assert text_of(compared).count(" unchanged  ") == compared.count("unchanged")
+
+
+def test_verdicts_are_coloured_on_a_terminal() -> None:
+    out = io.StringIO()
+    Console(file=out, width=100, force_terminal=True, color_system="truecolor").print(
+        outputs.VerdictScreen(verdicts.of(realistic()))
+    )
+    assert re.search(r"\x1b\[1;38;2;213;94;0mregressed", out.getvalue())
+
+
+def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> None:
+    slower = [Finding(case("gru", batch_size=n), "regressed", 0.025, low=near(1.5), mean=near(1.5)) for n in range(300)]
+    same = [Finding(case("lstm", batch_size=n), "unchanged", 0.025, low=near(1.0), mean=near(1.0)) for n in range(5000)]
+    text = text_of(Comparison("s", "base", "head", "paired", (*slower, *same)))
+    assert text.count(" regressed  ") == outputs.MAX_LISTED
+    assert "100 more cases are regressed." in text
+    assert "5,000 more cases are unchanged." in text
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the table as Markdown splits them, without the heading and the rule."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in SEPARATOR.split(line)[1:-1]] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_no_name_breaks_the_table(compared: Comparison) -> None:
+    text = outputs.markdown(verdicts.of(compared))
+    assert all(len(row) == 5 for row in rows(text))
+    assert len(rows(text)) == len(compared.findings)
+    assert not re.search(r"[<>\x00\x1b]", text)
+
+
+@given(st.sampled_from(SAMPLES), st.integers(0, 12_000))
+def test_it_is_never_longer_than_asked(compared: Comparison, most: int) -> None:
+    assert len(outputs.markdown(verdicts.of(compared), most).encode()) <= most
+
+
+def test_unchanged_cases_are_left_out_first_then_the_least_bad() -> None:
+    whole = rows(outputs.markdown(verdicts.of(every_verdict())))
+    seen = set()
+    for most in range(1500, 4000, 20):
+        text = outputs.markdown(verdicts.of(every_verdict()), most)
+        left_out = len(whole) - len(rows(text))
+        seen.add(left_out)
+        worth = [row for row in whole if row[1] != "● unchanged"]
+        if left_out and "|" in text:
+            assert rows(text) == worth[: len(worth) + 1 - left_out]
+            assert f"{left_out} row" in text
+    assert len(seen) > 5
+
+
+def test_two_thousand_cases_fit_and_the_count_is_right() -> None:
+    text = outputs.markdown(verdicts.of(large()), 100_000)
+    table = rows(text)
+    assert [row[1] for row in table[:40]] == ["▲ **regressed**"] * 40
+    assert f"\n{2000 - len(table):,} rows left out" in text
+    assert 99_000 < len(text.encode()) <= 100_000
+
+
+def suite(compared: Comparison) -> ET.Element:
+    element = ET.fromstring(outputs.junit(verdicts.of(compared))).find("testsuite")
+    assert element is not None
+    return element
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_the_counts_are_those_of_the_cases(compared: Comparison) -> None:
+    read = suite(compared)
+    cases = read.findall("testcase")
+    assert int(read.attrib["tests"]) == len(cases) == len(compared.findings)
+    for counted, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        assert int(read.attrib[counted]) == len(read.findall(f"testcase/{tag}"))
+
+
+def test_where_nothing_could_be_compared_no_case_looks_as_if_it_had_passed_or_been_skipped() -> None:
+    read = suite(comparison(APART, ONE_SIDED))
+    tags = [[child.tag for child in case] for case in read.findall("testcase")]
+    assert tags == [["error"], ["error"]]
+
+
+def test_a_regression_stands_beside_its_code() -> None:
+    [line] = outputs.annotations(verdicts.of(comparison(SLOWER)), place_of=lambda case: ("a,b.py", 7))
+    assert line.startswith("::error file=a%2Cb.py,line=7,title=Regressed%3A lstm loop training::")
+
+
+@pytest.mark.parametrize("most", [0, 1, 10])
+def test_the_worst_are_named_and_the_rest_is_one_line(most: int) -> None:
+    lines = outputs.annotations(verdicts.of(large(40, 50)), most=most)
+    assert len(lines) == most + 1
+    assert f"title={40 - most} more cases regressed::" in lines[-1]
+    assert all("title=Regressed%3A lstm loop inference%2C batch" in line for line in lines[:most])
+    assert most == 0 or "batch 40::" in lines[0]
+
+
+def test_by_default_there_are_no_more_errors_than_github_shows() -> None:
+    assert len(outputs.annotations(verdicts.of(large(40, 50)))) == 10
+
+
+def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> None:
+    outputs.write_files(verdicts.of(COMPARISON), tmp_path)
+    marker, heading, *_ = (tmp_path / "verdicts.md").read_text().splitlines()
+    assert marker == "<!-- rnnbench check quick -->"
+    assert heading.startswith("## Nothing regressed")
+    assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == "quick"
+    assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
+    assert {file.name for file in tmp_path.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
+
+
+def test_a_folder_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be written: No such file or directory"):
+        outputs.write_files(verdicts.of(COMPARISON), tmp_path / "gone")
+
+
+def test_the_comment_has_the_checks_before_it_and_fits(tmp_path: Path) -> None:
+    for number in range(12):
+        earlier = tmp_path / f"quick-check-202611{number + 10}T080000Z-ab12"
+        earlier.mkdir()
+        outputs.write_files(verdicts.of(COMPARISON), earlier)
+    (tmp_path / "quick-check-20261121T080000Z-ab12" / "verdicts.json").write_text("{")
+    (tmp_path / "other-check-20261121T080000Z-ab12").mkdir()
+    (tmp_path / "quick-check-20261122T080000Z-dead").mkdir()  # interrupted, without verdicts
+    now = tmp_path / "quick-check-20261127T080000Z-0000"
+    now.mkdir()
+    outputs.write_files(verdicts.of(COMPARISON), now)
+    text = (now / "verdicts.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| 2026-11-")]
+    assert len(lines) == 7  # of the last eight, one was interrupted
+    assert lines[0] == "| 2026-11-21 08:00 |  |  | its verdicts.json can't be read |  |"
+    assert lines[1] == "| 2026-11-20 08:00 | head | main | 1 unchanged |  |"
+    many = replace(COMPARISON, findings=tuple(unchanged(2000)))
+    outputs.write_files(verdicts.of(many), now)
+    text = (now / "verdicts.md").read_text()
+    assert len(text.encode()) <= 60_000
+    assert "rows left out" in text
+    assert "| 2026-11-20 08:00 |" in text

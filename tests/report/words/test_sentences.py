@@ -27,11 +27,8 @@ from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.report.notebook.measured import Measured, note
 from rnnbench.report.screen import jobs_progress, progress, terminal
 from rnnbench.report.tables import table_crossings
-from rnnbench.report.verdicts import answer, github, junit, markdown
-from rnnbench.report.verdicts import terminal as verdict_terminal
-from rnnbench.report.verdicts.rows import all_rows
+from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import changes, headline, not_slower, precision, units, why
-from rnnbench.report.words.case_names import names
 from rnnbench.report.words.noise import brief, noise_sentence
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
@@ -137,10 +134,10 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
         )
         for size, (verdict, low, mean, replicates) in enumerate(samples)
     ]  # fmt: skip
-    compared = comparison(*findings, seconds=93.0)
-    texts = [answer.answer(compared, names(finding.case for finding in findings)), *github.annotations(compared)]
-    texts += [verdict_terminal.text(compared, 300), junit.render(compared), markdown.render(compared)]
-    texts += [f"{row.why}. {row.brief}" for row in all_rows(compared)]
+    found = verdicts.of(comparison(*findings, seconds=93.0))
+    texts = [found.answer, found.details, *outputs.annotations(found)]
+    texts += [outputs.terminal(found, 300), outputs.junit(found), outputs.markdown(found)]
+    texts += [f"{row.sentence}. {row.brief}" for row in found.rows]
     for text in texts:
         assert not faults(re.sub(r'time="[^"]*"|cell=[^"<&]*', "", text))
 

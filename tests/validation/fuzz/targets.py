@@ -32,8 +32,7 @@ from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables, table_benchmarks
-from rnnbench.report.verdicts import as_json, github, junit, markdown
-from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
@@ -197,9 +196,10 @@ def compared_runs() -> Target:
         settings = suites.check_settings(run, head.info.resolved)
         margins = suites.margins(settings, (measurement.case for measurement in head.measurements.values()))
         for comparison in (compare(base, head, margins), compare(head, base, dict.fromkeys(base.measurements, 0.02))):
-            for render in (as_json.render, as_json.lines, junit.render, markdown.render, verdict_terminal.text):
-                render(comparison).encode()
-            "\n".join(github.annotations(comparison)).encode()
+            found = verdicts.of(comparison)
+            texts = [found.json(), found.json_lines(), *outputs.annotations(found)]
+            texts += [render(found) for render in (outputs.junit, outputs.markdown, outputs.terminal)]
+            "\n".join(texts).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 
@@ -224,7 +224,7 @@ def pytest_benchmark_files() -> Target:
         if next(number) % RENDERED == 0:
             saved_folder.render(head, None)
         for sides in ((base, head), (head, base)):
-            markdown.render(benchmark_comparison.compare(*sides, 0.02)).encode()
+            outputs.markdown(verdicts.of(benchmark_comparison.compare(*sides, 0.02))).encode()
 
     return st.one_of(*map(document, trees)), use
 

@@ -1,14 +1,15 @@
-"""One comment on a pull request of GitHub or a merge request of GitLab: a later check replaces it."""
+"""What a job of a CI service does with verdicts: GitHub's workflow commands, and one comment on a pull request.
+
+A later check replaces the comment of the one before.
+"""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 from rnnbench.errors import UserError
 
@@ -21,6 +22,32 @@ COMMENTS = """query($owner: String!, $name: String!, $number: Int!, $after: Stri
       nodes { databaseId body viewerDidAuthor } pageInfo { hasNextPage endCursor } } } } }"""
 
 
+def command(level: str, title: str, message: str, place: tuple[str, int] | None = None) -> str:
+    """Return a workflow command of GitHub Actions, which shows it on the run's page, or beside the code at `place`."""
+    at = f"file={_property(place[0])},line={place[1]}," if place else ""
+    return f"::{level} {at}title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """A message as actions/toolkit escapes it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def append(text: str, path: Path) -> None:
+    """Append to a file that GitHub reads: the summary of the job, or the outputs of the step."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def is_at_work() -> bool:
+    """Return True in a job of GitHub Actions, which reads what is printed."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
 @dataclass(frozen=True)
 class Forge:
     """A service's interface for programs, and how a job is known to it."""
@@ -30,6 +57,9 @@ class Forge:
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None, method: str = "") -> Any:
         """Send a request and return the answer; raises UserError with the service's words if it refuses."""
+        from urllib.error import HTTPError, URLError
+        from urllib.request import Request, urlopen
+
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "rnnbench", **self.headers}
         url = path if path.startswith(("http://", "https://")) else f"{self.address}/{path}"
@@ -83,6 +113,8 @@ def _pull_request(github: Forge, repository: str, event: Mapping[str, Any]) -> i
     A job that another workflow has started knows only the commit: no file of that workflow is asked, since a pull
     request's code could have written it.
     """
+    from urllib.parse import quote
+
     if "pull_request" in event:
         return int(event["pull_request"]["number"])
     if run := event.get("workflow_run"):

@@ -9,14 +9,14 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
-from rnnbench.report.page import check_page
 from rnnbench.report.page.page import PAGE
-from rnnbench.report.verdicts import answer
-from rnnbench.report.words.case_names import names
+from rnnbench.report.verdicts import page as check_page
+from rnnbench.report.verdicts import verdicts
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.report.page.test_run_folder import Page
-from tests.report.verdicts import samples
+
+from . import samples
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +42,9 @@ def text_of(html: str, pattern: str) -> str:
 def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_figure(tmp_path: Path) -> None:
     compared = samples.realistic()
     html = page(folder(tmp_path, compared))
-    first, rest = answer.sentences(compared, names(finding.case for finding in compared.findings))
-    assert text_of(html, r'<p class="answer">(.*?)</p>') == first
-    assert rest in text_of(html, r'<p class="more">(.*?)</p>')
+    found = verdicts.of(compared)
+    assert text_of(html, r'<p class="answer">(.*?)</p>') == found.answer
+    assert found.details in text_of(html, r'<p class="more">(.*?)</p>')
     positions = [html.index(part) for part in ("<h1>", 'class="answer"', 'id="figure-changes"', "<h2 ")]
     assert positions == sorted(positions)
     assert "measured for 93.2 s" in html
@@ -75,7 +75,7 @@ def test_an_interrupted_check_says_that_it_has_no_verdict_and_shows_its_pairs(tm
     assert isinstance(case, Case)
     files = check_page.render(checks.write(tmp_path, None, {case: 1.05}))
     html = Page(files[PAGE].decode())
-    assert check_page.NO_VERDICTS in html.text
+    assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
     assert "figures/pairs.svg" in files
     assert "figures/changes.svg" not in files
@@ -89,7 +89,7 @@ def test_without_intervals_in_an_older_check_the_page_says_so(tmp_path: Path) ->
     content = {key: value for key, value in content.items() if key not in ("answer", "details", "method")}
     (check / "verdicts.json").write_text(json.dumps(content))
     text = Page(page(check)).text
-    assert "24 cases have a verdict without a time" in text
+    assert "No change is drawn: no time was compared." in text
     assert "2 of 24 cases regressed" in text
 
 

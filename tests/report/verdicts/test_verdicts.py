@@ -1,0 +1,200 @@
+"""The rows and the answer of a comparison, as they are written and read again."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.errors import UserError
+from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts.verdicts import FILE, Verdicts, read
+from rnnbench.store.records import Case
+from tests.doubles.workload import case
+
+from .samples import (
+    APART,
+    FAILING,
+    FASTER,
+    LARGER,
+    LONE,
+    ONE_SIDED,
+    OPEN,
+    SAME,
+    SLOWER,
+    SOME_CALLS,
+    changed,
+    comparison,
+    estimate,
+    every_verdict,
+    finding,
+    large,
+    nasty,
+    realistic,
+    unchanged,
+)
+from .test_words import PYTHON, with_change
+
+SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
+FAR_OFF = finding("undecided", estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))
+MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
+
+
+ANSWERS = {
+    "no case": [],
+    "only in the head": [ONE_SIDED],
+    "unchanged": [SAME],
+    "many unchanged": unchanged(24),
+    "regressed": [SLOWER, SAME],
+    "the worst of two": [SLOWER, SOME_CALLS, SAME],
+    "regressed in the mean": [SOME_CALLS],
+    "larger": [LARGER],
+    "larger and faster": [replace(LARGER, low=estimate(0.8, 0.79, 0.81))],  # the time is not what regressed
+    "fails now": [FAILING],
+    "two fail now": [FAILING] * 2,
+    "incomparable": [APART] * 3,
+    "undecided": [OPEN],
+    "a large change undecided": [FAR_OFF, OPEN, SAME],
+    "two undecided": [
+        replace(FAR_OFF, reason="more processes of each side would tell"),
+        LONE,
+    ],
+    "not reached": [finding("undecided", reason="not reached")],
+    "one replicate": [replace(LONE, is_counted=True), ONE_SIDED],
+    "one replicate beside a mended case": [LONE, MENDED],
+    "one replicate beside a failure": [LONE, FAILING],
+    "mended": [MENDED],
+    "undecided with and without an interval": [OPEN, LONE, SAME],
+    "improved": [FASTER, SAME, ONE_SIDED],
+    "the most improved": [FASTER, replace(FASTER, low=estimate(0.8, 0.79, 0.81))],
+}
+
+
+def test_the_answer_to_every_kind_of_comparison(snapshot: SnapshotAssertion) -> None:
+    answers = {
+        # One size for all, so that names stay short.
+        kind: answers_of(comparison(*map(_of_one_size, found)))
+        for kind, found in ANSWERS.items()
+    }
+    assert answers == snapshot
+
+
+def _of_one_size(sample: Finding) -> Finding:
+    assert isinstance(sample.case, Case)
+    workload = replace(sample.case.workload, batch_size=16, num_layers=1)
+    return replace(sample, case=replace(sample.case, workload=workload))
+
+
+def answers_of(compared: Comparison) -> tuple[str, str]:
+    found = verdicts.of(compared)
+    return found.answer, found.details
+
+
+def test_the_answer_says_what_would_decide_and_no_change_that_is_not_known() -> None:
+    needed = "about 6 min more would be enough for 1 of 1 undecided case"
+    found = verdicts.of(comparison(replace(OPEN, low=estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
+    assert found.answer == f"1 of 2 cases is undecided: {needed}."
+    assert "between 7.0% faster and 43% slower" in found.details
+
+
+def test_the_answer_counts_the_cases_that_take_more_instructions(snapshot: SnapshotAssertion) -> None:
+    other = replace(OPEN, case=case("gru", batch_size=16))
+    samples = {
+        "none takes more": [with_change(SAME, None)],
+        "one takes more": [with_change(SAME, PYTHON), SLOWER],
+        "two take more": [with_change(SAME, PYTHON), with_change(other, PYTHON, by=140)],
+    }
+    assert {kind: answers_of(comparison(*found)) for kind, found in samples.items()} == snapshot
+
+
+def test_margins_of_cases_that_were_not_compared_do_not_count() -> None:
+    assert verdicts.of(comparison(SAME, ONE_SIDED)).margins == "2.5%"
+    assert verdicts.of(comparison(SAME, finding("unchanged", 1.0, margin=0.05))).margins == "2.5% to 5%"
+
+
+def _refuse(constant: str) -> Any:
+    raise AssertionError(constant)
+
+
+def kept(folder: Path, compared: Comparison) -> Verdicts:
+    """The verdicts of a comparison, written and read again."""
+    outputs.write_files(verdicts.of(compared), folder)
+    found = read(folder)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: Comparison) -> None:
+    now, later = verdicts.of(compared), kept(tmp_path, compared)
+    assert (later.answer.split(), later.details) == (now.answer.split(), now.details)
+    assert later.frame.drop(columns="name").equals(now.frame.drop(columns="name"))
+    whole = json.loads(now.json(), parse_constant=_refuse)
+    assert whole["findings"] == [json.loads(line, parse_constant=_refuse) for line in now.json_lines().splitlines()]
+    assert sum(whole["counts"].values()) == len(whole["findings"]) == len(compared.findings)
+
+
+def test_a_finding_as_json(snapshot: SnapshotAssertion) -> None:
+    assert verdicts.of(comparison(SLOWER)).json() == snapshot
+
+
+def test_what_is_not_known_is_null() -> None:
+    line = json.loads(verdicts.of(comparison(LONE)).json_lines())
+    assert (line["ratio"], line["ratio_low"], line["ratio_high"]) == (None, None, None)
+    assert math.isnan(verdicts.of(comparison(LONE)).frame["ratio"].iloc[0])
+    none = json.loads(verdicts.of(comparison(finding(None, changes=(changed("macs", 0, 5),)))).json_lines())
+    assert (none["verdict"], none["ratio"], none["mean_ratio_low"]) == (None, None, None)
+
+
+def test_programs_get_the_instructions_that_were_counted() -> None:
+    checked = comparison(with_change(SAME, PYTHON, gate=True), FAILING)
+    by_case = {found["case"]: found for found in map(json.loads, verdicts.of(checked).json_lines().splitlines())}
+    counted = by_case[SAME.case.key]
+    assert counted["decided_by"] == "instructions"
+    assert counted["instructions"]["base"] == 10_000
+    assert counted["instructions"]["functions"] == [{"name": PYTHON.function, "base": 2000, "head": 2070}]
+    assert counted["instructions"]["parts"]["python"] == pytest.approx(0.007)
+    assert by_case[FAILING.case.key]["instructions"] is None
+    assert "instructions: 10,000 -&gt; 10,070 (+0.7%), of which Python +0.7%" in outputs.junit(verdicts.of(checked))
+
+
+def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
+    open_in_the_mean = finding("undecided", estimate(1.0, 0.99, 1.01), mean=estimate(1.04, 0.97, 1.11))
+    [row] = kept(tmp_path, comparison(open_in_the_mean)).rows
+    assert (row.described_by, row.decided_by, row.change) == ("mean_ratio", None, "+4.0%")
+
+
+def test_verdicts_of_an_older_version_are_read(tmp_path: Path) -> None:
+    kept(tmp_path, comparison(OPEN, LONE))
+    content = json.loads((tmp_path / "verdicts.json").read_text().replace("undecided", "inconclusive"))
+    lone = content["findings"][1]
+    lone |= {"ratio": 1.6, "mean_ratio": 1.5}  # without an interval
+    (tmp_path / "verdicts.json").write_text(json.dumps(content))
+    later = read(tmp_path)
+    assert later is not None
+    findings = later.frame
+    assert list(findings["verdict"]) == ["undecided", "undecided"]
+    assert findings["ratio"].isna().sum() == findings["mean_ratio"].isna().sum() == 1
+
+
+def test_a_check_without_verdicts_has_none(tmp_path: Path) -> None:
+    assert read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"schema_version": 9}', "schema_version is 9"),
+        ('{"schema_version": 1, "findings": [{"case": "a"}]}', "can't be read: KeyError"),
+        ("{", "can't be read: JSONDecodeError"),
+        ("[]", "can't be read: TypeError"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_the_users_error(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UserError, match=rf"verdicts\.json: {words}"):
+        read(tmp_path)

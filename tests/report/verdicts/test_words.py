@@ -1,0 +1,170 @@
+"""Why a case has its verdict, in a sentence."""
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from rnnbench.analysis.comparison import Finding, with_instructions
+from rnnbench.analysis.instructions import InstructionChange
+from rnnbench.report.verdicts.words import MAX_LENGTH, counted, difference, instruction_change, short, why
+from rnnbench.store.instructions import FunctionName, InstructionCounts
+
+from .samples import (
+    FASTER,
+    LARGER,
+    LONE,
+    NASTY,
+    OPEN,
+    SAME,
+    SLOWER,
+    SOME_CALLS,
+    changed,
+    estimate,
+    every_verdict,
+    finding,
+    near,
+)
+
+MORE_OPERATORS = changed("operators", 412, 508)
+
+
+SAMPLES = {
+    "slower": SLOWER,
+    "faster": FASTER,
+    "larger": LARGER,
+    "some calls are slower": SOME_CALLS,
+    "undecided": OPEN,
+    "one replicate": LONE,
+    "unchanged": SAME,
+    "slower without a cause": finding("regressed", 1.05),
+    "faster without a cause": finding("improved", 0.9),
+    "faster despite more operators": finding("improved", 0.9, changes=(MORE_OPERATORS,)),
+    "more operators, fewer allocations": finding(
+        "regressed", 1.05, changes=(MORE_OPERATORS, changed("allocations", 100, 99))
+    ),
+    "slower in the mean, faster in the low quantile": finding("regressed", near(0.997, 0.004), mean=near(1.051)),
+    "the interval of the low quantile holds 1": finding(
+        "regressed", estimate(2.07, 0.81, 5.27), mean=estimate(2.5, 1.9, 3.3)
+    ),
+    "larger and slower": finding("regressed", 1.08, changes=(*LARGER.changes, MORE_OPERATORS)),
+    "larger with more operators": finding("regressed", 1.0, changes=(*LARGER.changes, MORE_OPERATORS)),
+    "larger and not timed": finding("regressed", reason="no time was left to measure it", changes=LARGER.changes),
+    "unchanged with other counts": finding(
+        "unchanged", 1.0, changes=(changed("peak_bytes", 1000, 1004), MORE_OPERATORS)
+    ),
+    "undecided in the mean": finding("undecided", 1.0, mean=estimate(1.01, 0.97, 1.05)),
+    "not sure enough among all cases": finding("undecided", near(1.04)),
+    "no interval": finding("undecided"),
+    "undecided with equal counts": finding("undecided", estimate(1.013, 0.988, 1.039), is_counted=True),
+    "undecided with other counts": finding(
+        "undecided", is_counted=True, changes=(changed("operators", 227, 243), changed("allocations", 147, 99))
+    ),
+}
+
+
+def test_what_is_known_is_said(snapshot: SnapshotAssertion) -> None:
+    assert {kind: why(sample) for kind, sample in SAMPLES.items()} == snapshot
+
+
+def test_a_sentence_is_one_printable_line_of_bearable_length() -> None:
+    long = finding("regressed", reason=f"fails now: {NASTY * 100}")
+    for sample in [*every_verdict().findings, long]:
+        assert why(sample).isprintable()
+        assert len(why(sample)) <= MAX_LENGTH
+    assert why(long).endswith("…")
+
+
+MM = FunctionName("libtorch_cpu.so", "mkl_blas_xsgemm")
+BUILD = FunctionName("libtorch_cpu.so", "at::TensorIteratorBase::build(at::TensorIteratorConfig&)")
+PYTHON = FunctionName("libpython3.11.so", "_PyEval_EvalFrameDefault")
+
+
+def change(more: FunctionName | None, by: int = 70, adds: int = 15) -> InstructionChange:
+    functions = {MM: 5000, BUILD: 3000, PYTHON: 2000}
+    base = InstructionCounts("callgrind", (10_000, 10_004, 10_004), functions, {"aten::add": 15})
+    grown = functions if more is None else functions | {more: functions[more] + by}
+    head = InstructionCounts("callgrind", (10_000 + (by if more else 0),), grown, {"aten::add": adds})
+    return InstructionChange(base, head)
+
+
+def test_a_change_says_how_much_and_where(snapshot: SnapshotAssertion) -> None:
+    samples = {
+        "an operator is called more often": change(BUILD, adds=16),
+        "dispatch": change(BUILD),
+        "kernels": change(MM),
+        "Python": change(PYTHON),
+        "fewer in Python": change(PYTHON, -70),
+        "an operator is called less often": change(BUILD, -70, adds=14),
+        "without functions": InstructionChange(
+            InstructionCounts("perf_event", (1000,)), InstructionCounts("perf_event", (1010,))
+        ),
+    }
+    assert {kind: instruction_change(each) for kind, each in samples.items()} == snapshot
+
+
+def with_change(found: Finding, more: FunctionName | None, *, gate: bool = False, by: int = 70) -> Finding:
+    return with_instructions(found, change(more, by), gate=gate)
+
+
+def test_the_sentence_says_whether_the_time_agrees(snapshot: SnapshotAssertion) -> None:
+    samples = {
+        "unchanged": with_change(SAME, PYTHON),
+        "undecided": with_change(OPEN, PYTHON),
+        "slower": with_change(SLOWER, PYTHON),
+        "slower with as many instructions": with_change(SLOWER, None),
+        "unchanged with as many instructions": with_change(SAME, None),
+        "slower with a cause": with_change(finding("regressed", 1.051), PYTHON),
+        "a gate": with_change(SAME, PYTHON, gate=True),
+        "a gate, and the time is undecided": with_change(OPEN, PYTHON, gate=True),
+    }
+    assert {kind: why(each) for kind, each in samples.items()} == snapshot
+
+
+def test_only_a_gate_is_a_verdict_and_time_is_never_overruled() -> None:
+    assert with_change(SAME, PYTHON).verdict == "unchanged"
+    gated = with_change(SAME, PYTHON, gate=True)
+    assert gated.verdict == "regressed"
+    assert gated.is_by_instructions
+    assert with_change(SAME, PYTHON, gate=True, by=-70).verdict == "unchanged"
+    assert with_change(SLOWER, PYTHON, gate=True, by=-70).verdict == "regressed"
+    assert not with_change(SLOWER, PYTHON, gate=True).is_by_instructions
+    assert with_change(SAME, PYTHON, gate=True, by=20).verdict == "unchanged"  # within the margin
+    apart = finding("incomparable", reason="torch 2.8.0 in the base")
+    assert with_change(apart, PYTHON, gate=True).verdict == "incomparable"
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (
+            "void c10::function_ref<void (char**, long)>::callback_fn<at::native::(anonymous namespace)::F>(long)",
+            "c10::function_ref::callback_fn",
+        ),
+        ("at::native::copy(at::Tensor&) [clone .isra.0]", "at::native::copy"),
+        ("mkl_blas", "mkl_blas"),
+        ("x" * 100, "x" * 59 + "…"),
+    ],
+)
+def test_a_functions_name_is_short(function: str, name: str) -> None:
+    assert short(function) == name
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "more"),
+    [
+        (("operators", 412, 508), "operator calls 412 -> 508 (+23%)", "96 more operator calls (412 -> 508, +23%)"),
+        (("allocations", 100, 99), "allocations 100 -> 99 (-1.0%)", "1 fewer allocation (100 -> 99, -1.0%)"),
+        (("macs", 0, 20), "MACs 0 -> 20", "20 more MACs (0 -> 20)"),
+        (
+            ("peak_bytes", 1_900_000, 1_200_000),
+            "peak memory 1.90 MB -> 1.20 MB (-37%)",
+            "700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)",
+        ),
+    ],
+)
+def test_counts_are_said_from_base_to_head(change: tuple[str, int, int], text: str, more: str) -> None:
+    assert counted(changed(*change)) == text
+    assert difference(changed(*change)) == more
+
+
+def test_sizes_that_differ_in_hidden_digits_are_said_in_full() -> None:
+    assert counted(changed("peak_bytes", 1_200_000, 1_200_048)) == "peak memory 1,200,000 -> 1,200,048 bytes"
