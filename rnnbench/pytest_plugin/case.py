@@ -11,7 +11,7 @@ from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.put_back import keep_process, undisturbed
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import global_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.building import build_case, settings_of
 from rnnbench.store.metrics import COMPILED
@@ -31,7 +31,7 @@ class LiveCase:
     workload: Workload
     timed: TimedCall
     device: Device
-    wanted: torch_state.TorchState
+    wanted: global_state.TorchState
     compare_again: Callable[[], None] = lambda: None
     numbers: Iterator[int] = field(default_factory=count)  # of its windows
 
@@ -62,7 +62,7 @@ class LiveCase:
 
     def fault_after_timing(self) -> str:
         """Why the case no longer agrees with its reference, or keeps results; empty if nothing is wrong."""
-        torch_state.restore(self.wanted)
+        global_state.restore(self.wanted)
         try:
             self.compare_again()
         except (ParityError, CellError) as fault:
@@ -71,12 +71,12 @@ class LiveCase:
 
     def _mode(self) -> AbstractContextManager[object]:
         """The autograd mode; restores torch's settings first, which an earlier call may have changed."""
-        torch_state.restore(self.wanted)
+        global_state.restore(self.wanted)
         return self.timed.mode()
 
 
 @contextmanager
-def live_case(case: Case, root: Path, settings: Settings, before: torch_state.TorchState) -> Iterator[LiveCase]:
+def live_case(case: Case, root: Path, settings: Settings, before: global_state.TorchState) -> Iterator[LiveCase]:
     """Build a case whose device is there; at the end, restores what was changed in this process.
 
     `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings unless the case sets
@@ -89,7 +89,7 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
         put_back.enter_context(_importing_from(Path.cwd()))
         if case.implementation in GRAPH_BACKENDS:
             put_back.callback(compiled.forget)
-        torch_state.restore(wanted)
+        global_state.restore(wanted)
         if case.implementation in COMPILED:
             compiled.check(workload.device, case.implementation)
         built = build_case(case, root, settings.compiled_steps)

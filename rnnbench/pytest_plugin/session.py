@@ -14,7 +14,7 @@ from rnnbench.harness.coordinator.origin import COMPILE_ALONE
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.torch_state import TorchState, capture
+from rnnbench.harness.machine.global_state import TorchState, capture
 from rnnbench.harness.protocol import Building
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.store.records import Measurement

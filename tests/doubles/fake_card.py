@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices import Cuda
 from rnnbench.workloads import graphed, implementations
+from tests.doubles.fake_cuda import FakeCuda, FakeLine
 
 MEGABYTE = 1 << 20
 CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch's first allocation
@@ -141,23 +141,20 @@ class FakeGraphs:
         return graphed._gradients(self._fresh, self._wanted, self.directions)
 
 
-class _OnCard(Cuda):
+class _OnCard(FakeCuda):
     """A CUDA device whose memory is a `FakeCard`'s; every call takes a millisecond."""
 
     card: FakeCard
 
     def __init__(self, name: str) -> None:
-        line: Any = _Line()
-        super().__init__(name, line)
+        super().__init__(FakeLine())
+
+    def event(self) -> Any:
+        return _Tick()
 
     @staticmethod
     def why_not(name: str) -> str:
         """Always available."""
-        return ""
-
-    @staticmethod
-    def lacks(dtype: object) -> str:
-        """Supports every dtype."""
         return ""
 
     def uuid(self) -> str:
@@ -169,18 +166,9 @@ class _OnCard(Cuda):
         return self.card.total_bytes
 
 
-class _Line:
-    def mark(self) -> "_Line":
-        return self
-
+class _Tick:
     def record(self) -> None:
         pass
 
-    def synchronize(self) -> None:
-        pass
-
-    def hold(self, seconds: float) -> None:
-        pass
-
-    def seconds_until(self, later: "_Line") -> float:
-        return 1e-3
+    def elapsed_time(self, later: "_Tick") -> float:
+        return 1.0

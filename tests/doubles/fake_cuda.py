@@ -76,15 +76,30 @@ class FakeMark:
             self._exists = True
         self.seconds = max(self._line.free, self._line.host.seconds)
 
-    def seconds_until(self, later: "FakeMark") -> float:
-        """Seconds of the device until a later event."""
-        return later.seconds - self.seconds
+    def elapsed_time(self, later: "FakeMark") -> float:
+        """Milliseconds of the device until a later event."""
+        return 1e3 * (later.seconds - self.seconds)
 
 
-def fake_cuda(line: FakeLine) -> Cuda:
+class FakeCuda(Cuda):
     """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
-    queue: Any = line
-    return Cuda("cuda", queue, line.host)
+
+    def __init__(self, line: FakeLine) -> None:
+        self.name = "cuda"
+        self._now = line.host
+        self._line = line
+
+    def event(self) -> Any:
+        return self._line.mark()
+
+    def hold(self, seconds: float) -> None:
+        self._line.hold(seconds)
+
+    def flush(self) -> None:
+        self._line.flush()
+
+    def synchronize(self) -> None:
+        self._line.synchronize()
 
 
 def kernels(line: FakeLine, count: int, host: float, gpu: float, last: float = 0.0) -> Callable[[], None]:

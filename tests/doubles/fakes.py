@@ -71,7 +71,9 @@ def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple
         clock.seconds += cold if is_cold else warm
         is_cold = False
 
-    return Cpu(now=clock, flush=flush), call, flushes
+    device = Cpu(now=clock)
+    device.flush = flush  # type: ignore[method-assign]
+    return device, call, flushes
 
 
 def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float]:

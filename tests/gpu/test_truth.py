@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.store.readings import Unavailable
 from tests.doubles import workload as small
-from tests.doubles.fake_cuda import FakeLine, cold_kernels, fake_cuda
+from tests.doubles.fake_cuda import FakeCuda, FakeLine, cold_kernels
 from tests.gpu import clock, truth
 from tests.gpu.cases import PURE, axes, implementations
 from tests.gpu.launches import is_right
@@ -75,7 +75,7 @@ def test_do_bench_does_as_warm_and_as_cold_windows_do(monkeypatch: pytest.Monkey
             call()
             after.record()
         line.synchronize()
-        return 1e3 * sorted(before.seconds_until(after) for before, after in marks)[10]
+        return sorted(before.elapsed_time(after) for before, after in marks)[10]
 
     for name, content in {"testing": {"do_bench": do_bench}, "runtime": {"driver": driver}}.items():
         module: Any = ModuleType(f"triton.{name}")
@@ -85,7 +85,7 @@ def test_do_bench_does_as_warm_and_as_cold_windows_do(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     work = cold_kernels(line, 10, 5e-6, 20e-6)
     case = small.case("gru", device="cuda")
-    _, warm, cold = clock._tools(case, fake_cuda(line), work)
+    _, warm, cold = clock._tools(case, FakeCuda(line), work)
     assert warm.seconds() == pytest.approx(200e-6)
     assert line.flushes == 0
     assert cold.seconds() == pytest.approx(400e-6)

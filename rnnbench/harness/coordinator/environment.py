@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 import psutil
 
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.devices.cgroup import cpu_limit
 from rnnbench.harness.machine import git, variables
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, measuring_cores
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores
 from rnnbench.harness.machine.processor import processor
-from rnnbench.harness.machine.system_files import file_text
 
 T = TypeVar("T")
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")

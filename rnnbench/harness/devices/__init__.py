@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from rnnbench.harness.devices.cpu import Cpu
 from rnnbench.harness.devices.cuda import Cuda
-from rnnbench.harness.devices.device import Blocks, Call, Clocked
-from rnnbench.harness.devices.meters import Meter
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Meter
 
 __all__ = [
     "BACKENDS",

@@ -1,22 +1,38 @@
 """The processor that the worker is pinned to."""
 
+import ctypes
+import os
+import re
 import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from rnnbench.harness.devices.cgroup import memory_limits
-from rnnbench.harness.devices.device import Blocks, Call, Clocked
-from rnnbench.harness.devices.meters import Rapl
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores
-from rnnbench.store.readings import Readings
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, file_text, memory_limits
+from rnnbench.harness.machine.processor import processor
+from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rnnbench.workloads.phases import TimedCall
+
+UNKNOWN_BYTES = 256 << 20  # assumed size of the last-level caches if the system does not report it
+MARGIN = 1.5  # caches evict the oldest data first, but not in strict order
+POWERCAP = Path("/sys/class/powercap")
+ROLLUP = Path("/proc/self/smaps_rollup")
+MAX_ROLLUP = 1 << 13  # bytes; it has a kilobyte
+# glibc's `mallopt` parameters, and Linux's `prctl` against huge pages: touching one byte makes 2 MB resident.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+PR_SET_THP_DISABLE = 41
+TRIAL_BYTES = 8 << 20
 
 
 class Cpu:
@@ -28,22 +44,18 @@ class Cpu:
     is_shared = True
     runs_host_code = True
 
-    def __init__(
-        self, name: str = "cpu", now: Callable[[], float] = time.perf_counter, flush: Call | None = None
-    ) -> None:
-        """`flush` empties the last-level cache; by default it writes a block that is larger than the cache."""
+    def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
         self._now = now
-        self._flush = flush or _flush
 
     @staticmethod
     def why_not(name: str) -> str:
-        """Why the device with this name can't be used; empty if it can be used."""
+        """Return why the device with this name can't be used; empty if it can be used."""
         return "" if name == "cpu" else f"no device {name!r}: the processor is `cpu`, its cores are chosen by `threads`"
 
     @staticmethod
     def lacks(dtype: DType) -> str:
-        """Why the device does not support a type; empty if it does."""
+        """Return why the device does not support a type; empty if it does."""
         return "tf32 is a way of CUDA's matrix units, and a processor has none" if dtype == "tf32" else ""
 
     @staticmethod
@@ -84,27 +96,28 @@ class Cpu:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
         now = self._now
         seconds = [0.0] * calls
-        self._flush()  # the first flush allocates its buffer
+        self.flush()  # the first flush allocates its buffer
         call()
         first = now()
         for index in range(calls):
-            self._flush()
+            self.flush()
             start = now()
             call()
             seconds[index] = now() - start
         whole = now() - first
         return Clocked(seconds, sum(seconds), whole, whole, 1 + calls)
 
+    def flush(self) -> None:
+        """Read and write more than the last-level caches of the allowed cores hold; torch's threads share the work."""
+        _block(len(allowed_cores())).add_(1)
+
     def synchronize(self) -> None:
         """Do nothing: the work is done when a call returns."""
 
     def clock_mhz(self) -> float | None:
-        """Clock rate of the first allowed core in MHz; None if there is no frequency driver or it reports none."""
-        file = SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
-        try:
-            return int(file.read_text()) / 1000 or None  # some drivers report 0, or a word, for an unknown rate
-        except (OSError, ValueError):
-            return None
+        """Return the clock rate of the first allowed core in MHz; None if the system does not report it."""
+        text = file_text(SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq")
+        return int(text) / 1000 or None if text.isdecimal() else None  # some drivers report 0, or a word
 
     def uuid(self) -> str | None:
         """None: there is only one processor."""
@@ -115,7 +128,7 @@ class Cpu:
         return ""
 
     def memory_bytes(self) -> int | None:
-        """The machine's memory in bytes, or less if a container or the shell sets a limit; None if none is told."""
+        """Return the machine's memory in bytes, or less if a container or the shell sets a limit; None if unknown."""
         limits = [resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
         with suppress(OSError):  # a sandbox hides /proc
             limits.append(psutil.virtual_memory().total)
@@ -123,18 +136,107 @@ class Cpu:
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`resident_bytes`: the memory pages that a call adds, in bytes."""
-        from rnnbench.harness.devices.resident import resident_bytes
-
         return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
 
-    def meter(self) -> Rapl:
-        """The processor's energy counters; raises Unavailable."""
-        meter = Rapl()
-        meter.read()
-        return meter
+    def meter(self) -> Meter:
+        """Return the energy counters of the processor's packages (Intel's name, RAPL, also of AMD's).
+
+        They include all packages, idle power and other processes, but not memory. Raises Unavailable.
+        """
+        # `intel-rapl:N:M` are parts of `intel-rapl:N`, and `intel-rapl-mmio:N` is the same package again; a zone with
+        # another name (psys) contains the packages. In a container the zones link to hidden files, so none is found.
+        zones = [folder for folder in POWERCAP.glob("intel-rapl:*") if re.fullmatch(r"[^:]*:\d+", folder.name)]
+        packages = [folder for folder in zones if file_text(folder / "name").startswith("package")]
+        if not packages:
+            raise Unavailable(
+                f"no RAPL: no processor package in {POWERCAP} (virtual machines have none and containers hide them; "
+                "elsewhere `modprobe intel_rapl_msr` may help)"
+            )
+
+        def read(file: str = "energy_uj") -> Counters:
+            return {package.name: _joules(package / file) for package in packages}
+
+        read()
+        return Meter(0.5, read, read("max_energy_range_uj"))  # they step about every millisecond, sometimes later
 
 
-def _flush() -> None:
-    from rnnbench.harness.devices import caches
+def _joules(file: Path) -> float:
+    try:
+        return int(file.read_text()) / 1e6
+    except PermissionError:
+        raise Unavailable(
+            f"no permission to read {file}: only root may, unless root allows it until the next boot "
+            f"(sudo chmod a+r {file.parent.parent}/intel-rapl:*/energy_uj)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{file} can't be read: {error}") from error
 
-    caches.flush()
+
+@cache
+def _block(cores: int) -> "Tensor":
+    """Return a buffer that lives as long as the process.
+
+    It is not an inference tensor, so every autograd mode can write to it.
+    """
+    import torch
+
+    last = max(processor().caches, key=lambda each: each.level, default=None)
+    size = UNKNOWN_BYTES if last is None else last.bytes * -(-cores // last.cores)
+    with torch.inference_mode(False):
+        return torch.zeros(int(MARGIN * size) // 8, dtype=torch.int64)
+
+
+def resident_bytes(timed: "TimedCall") -> int:
+    """Return the bytes of the pages that a call adds to those that the process already holds; raises Unavailable.
+
+    The kernel's own high-water mark is off by up to 32 pages per core. So the allocator is set, for the rest of this
+    process's life, to release nothing while a call runs: the resident set after the call is then its peak.
+    """
+    with timed.mode():
+        timed.call()  # memory of one-time set-up does not count
+        trim = _keep_all_memory()
+        trim()
+        _resident()  # touches the pages that reading itself needs
+        before = _resident()
+        timed.call()
+        return _resident() - before
+
+
+@cache
+def _keep_all_memory() -> Callable[[], object]:
+    """Make malloc keep freed memory; returns a function that releases it between calls. Raises Unavailable."""
+    libc = ctypes.CDLL(None)
+    if not ROLLUP.exists() or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        raise Unavailable("the resident set can be measured under Linux and glibc only")
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
+        libc.mallopt(parameter, value)
+
+    def trim() -> None:
+        libc.malloc_trim(0)
+
+    trim()
+    before = _resident()
+    bytearray(b"1") * TRIAL_BYTES
+    if _resident() - before < TRIAL_BYTES:
+        raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
+    return trim
+
+
+def _resident() -> int:
+    """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
+    descriptor, buffer = _rollup(os.getpid())
+    size = os.preadv(descriptor, [buffer], 0)
+    match = re.search(rb"^Rss:\s+(\d+) kB$", memoryview(buffer)[:size], re.MULTILINE)
+    if match is None:
+        raise Unavailable(f"{ROLLUP} does not tell the resident set")
+    return int(match[1]) * 1024
+
+
+@cache
+def _rollup(process: int) -> tuple[int, bytearray]:
+    """Return the open file of a process, and memory to read it into; raises Unavailable."""
+    try:
+        return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)
+    except OSError as fault:
+        raise Unavailable(f"{ROLLUP} can't be read: {fault.strerror}") from None

@@ -1,24 +1,26 @@
-"""An NVIDIA GPU (or AMD's, by torch for ROCm): calls are queued, and marks on the device's own time line time them."""
+"""An NVIDIA GPU (or AMD's, by torch for ROCm): calls are queued, and events on the device's own time line time them."""
 
 import itertools
 import os
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.devices.device import Blocks, Call, Clocked
-from rnnbench.harness.devices.meters import GpuEnergy
-from rnnbench.harness.devices.time_line import Mark, Stream
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Meter
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rnnbench.workloads.phases import TimedCall
 
 LEAD, LEAD_CALLS = 3, 5  # how long the device is held, in times that queueing a call takes; calls for the least time
+HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
+MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
 HISTORY_ENTRIES = 200_000  # the last allocations and releases that are kept; about 100 MB when full
 
 
@@ -32,10 +34,13 @@ class Cuda:
     is_shared = False  # each case may need all of its memory
     runs_host_code = False
 
-    def __init__(self, name: str, line: Stream | None = None, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, name: str, now: Callable[[], float] = time.perf_counter) -> None:
+        import torch
+
         self.name = name
-        self._line = line or Stream(name)
         self._now = now
+        index = torch.device(name).index or 0
+        torch.cuda.set_device(index)  # everything opened later is on this device
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -96,66 +101,86 @@ class Cuda:
     def clock(
         self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
     ) -> Clocked:
-        """Call `batches * batch` times without a pause, timing each batch by the marks around it.
+        """Call `batches * batch` times without a pause, timing each batch by the events around it.
 
         The unclocked call is made even if `is_warm`: it keeps the device busy while the first clocked call is queued.
-        The time between two marks is then the device's time, as long as the host stays ahead of the device. If it does
+        The time between two events is then the device's time, as long as the host stays ahead of the device. If it does
         not, the device waits between kernels, as it does for a user; `submit_seconds` shows this.
         """
-        line, inner = self._line, range(batch)
-        marks = self._marks(batches + 1)
+        inner = range(batch)
+        events = self._events(batches + 1)
         call()
         if lead_seconds:
-            line.hold(lead_seconds)
+            self.hold(lead_seconds)
         start = self._now()
-        marks[0].record()
-        for mark in marks[1:]:
+        events[0].record()
+        for event in events[1:]:
             for _ in inner:
                 call()
-            mark.record()
+            event.record()
         submitted = self._now()
-        line.synchronize()
+        self.synchronize()
         end = self._now()
-        seconds = [before.seconds_until(after) for before, after in itertools.pairwise(marks)]
+        seconds = [before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(events)]
         return Clocked(seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and fill the L2 cache with other data before each call.
 
-        The time of a call is the time between its marks, or the time the host takes to queue it if that is longer: the
+        The time of a call is the time between its events, or the time the host takes to queue it if that is longer: the
         host gets ahead while the device flushes, which it could not do in calls without a pause.
         """
-        line, now = self._line, self._now
+        now = self._now
         seconds, waited = [0.0] * calls, 0.0
-        before, after = self._marks(2)
-        line.flush()  # the first flush allocates its buffer
+        before, after = self._events(2)
+        self.flush()  # the first flush allocates its buffer
         call()
-        line.synchronize()
+        self.synchronize()
         first = now()
         for index in range(calls):
-            line.flush()
+            self.flush()
             before.record()
             start = now()
             call()
             queued = now()
             after.record()
-            line.synchronize()
+            self.synchronize()
             waited += now() - queued
-            seconds[index] = max(before.seconds_until(after), queued - start)
+            seconds[index] = max(before.elapsed_time(after) / 1e3, queued - start)
         whole = now() - first
         return Clocked(seconds, sum(seconds), whole, whole - waited, 1 + calls)
 
-    def _marks(self, count: int) -> list[Mark]:
-        """Recorded marks, since the driver creates a mark at its first recording. The device is idle afterwards."""
-        marks = [self._line.mark() for _ in range(count)]
-        for mark in marks:
-            mark.record()
-        self._line.synchronize()
-        return marks
+    def _events(self, count: int) -> list[Any]:
+        """Return recorded events, since the driver creates one at its first recording. The device is idle then."""
+        events = [self.event() for _ in range(count)]
+        for event in events:
+            event.record()
+        self.synchronize()
+        return events
+
+    def event(self) -> Any:
+        """Return a point of the device's time line, which the device stamps in steps of half a microsecond."""
+        import torch
+
+        event_type: Any = torch.cuda.Event  # untyped in torch
+        return event_type(enable_timing=True)
+
+    def hold(self, seconds: float) -> None:
+        """Queue a kernel that counts cycles: it keeps the device busy for at least this long and takes no memory."""
+        import torch
+
+        spin: Any = torch.cuda._sleep  # untyped in torch
+        spin(int(seconds * HIGHEST_CLOCK))
+
+    def flush(self) -> None:
+        """Queue work that empties the L2 cache: write a buffer of at least twice its size."""
+        _buffer(self.name).zero_()
 
     def synchronize(self) -> None:
         """Wait for all queued work; raises its error, after which no CUDA call of this process works."""
-        self._line.synchronize()
+        import torch
+
+        torch.cuda.synchronize(self.name)
 
     def clock_mhz(self) -> float | None:
         """None: NVML calls take time, so the coordinator makes them around replicates and not in a window."""
@@ -232,11 +257,11 @@ class Cuda:
             self.synchronize()
             return recorded + torch.cuda.max_memory_reserved(device) - before
 
-    def meter(self) -> GpuEnergy:
-        """The GPU's energy counter; raises Unavailable."""
-        meter = GpuEnergy(nvml.open_gpu(self.uuid()))
-        meter.read()
-        return meter
+    def meter(self) -> Meter:
+        """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""
+        gpu = nvml.open_gpu(self.uuid())
+        gpu.energy_joules()
+        return Meter(2.0, lambda: {"gpu": gpu.energy_joules()})  # it steps every 0.1 s or more often
 
     def launch(self) -> Call:
         """A call that queues a kernel that does nothing."""
@@ -262,8 +287,18 @@ class Cuda:
                 memory._record_memory_history(enabled=None)
 
 
+@cache
+def _buffer(name: str) -> "Tensor":
+    """Return a buffer that lives as long as the process; not an inference tensor: every mode can write to it."""
+    import torch
+
+    size = max(2 * torch.cuda.get_device_properties(name).L2_cache_size, MIN_BUFFER_BYTES)
+    with torch.inference_mode(False):
+        return torch.empty(size, dtype=torch.uint8, device=name)
+
+
 def _pool_bytes(pool: tuple[int, int]) -> int:
-    """Bytes in the memory pool of a recorded graph; raises Unavailable."""
+    """Return the bytes in the memory pool of a recorded graph; raises Unavailable."""
     import torch
 
     snapshot: Any = torch.cuda.memory_snapshot  # untyped in torch

@@ -1,9 +1,12 @@
-"""The times of calls on a device, and how short calls are timed together."""
+"""What both devices share: the times of calls, how short calls are timed together, and counters of energy."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rnnbench.store.readings import Unavailable
 
 Call = Callable[[], object]
+Counters = Mapping[str, float]  # counter's name -> joules since its own start
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,24 @@ class Blocks:
     shortest_call: float  # seconds; a shorter call is not timed alone
     seconds: float  # how long such calls take together
     turn_seconds: float  # of a case in a visit: short, since a shared machine changes its speed every tenth of a second
+
+
+@dataclass
+class Meter:
+    """Energy counters: the difference between readings before and after a window is the energy of the window."""
+
+    least_seconds: float  # of a window, since counters step
+    read: Callable[[], Counters]
+    ranges: Mapping[str, float] = field(default_factory=dict)  # joules after which a counter starts over
+
+    def joules(self, before: Counters, after: Counters) -> float:
+        """Return the sum over all counters, each of which may have started over once; raises Unavailable."""
+        total = 0.0
+        for name, end in after.items():
+            grown, limit = end - before[name], self.ranges.get(name, 0.0)
+            if grown < 0 and grown + limit < limit / 2:  # a window takes only a small part of the range
+                grown += limit
+            if grown <= 0:  # a running device always takes energy
+                raise Unavailable(f"the energy counter {name} did not move, or went back")
+            total += grown
+        return total

@@ -1,4 +1,4 @@
-"""What NVML, NVIDIA's management library, reports about a GPU. A new reading is a line in `DESCRIBED` or `SAMPLED`.
+"""What NVML, NVIDIA's management library, reports about a GPU. A new reading is a line in `READINGS`.
 
 GPUs are identified by UUID, since NVML's indices ignore `CUDA_VISIBLE_DEVICES`. Any call may fail on any machine, and
 some return zero or all ones if they have no value; in both cases the reading is missing, with a reason.
@@ -6,7 +6,7 @@ some return zero or all ones if they have no value; in both cases the reading is
 Importing this module imports neither pynvml nor torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from rnnbench.store.readings import Readings, Unavailable
 SM_CLOCK = 1  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
 THERMAL = 1  # nvmlPerfPolicyType_t
+FIXED = {"name", "driver_version"}  # readings that do not change during a measurement
 NO_VALUE = (0, 2**32 - 1, 2**64 - 1)
 IDLE = 1 << 0
 REASONS = {  # nvmlClocksEventReasons
@@ -48,15 +49,22 @@ class Gpu:
 
     def describe(self) -> Readings:
         """Take the readings that do not change during a measurement."""
-        return Readings.of({name: partial(read, self) for name, read in DESCRIBED.items()})
+        return self._read(FIXED)
 
     def sample(self) -> Readings:
         """Take the readings that change over time."""
-        return Readings.of({name: partial(read, self) for name, read in SAMPLED.items()})
+        return self._read(READINGS.keys() - FIXED)
+
+    def stand(self) -> Readings:
+        """Take all readings, and the ids of the `processes` that compute on the GPU."""
+        return self._read(READINGS.keys()) | Readings.of({"processes": lambda: sorted(self.processes())})
+
+    def _read(self, names: Collection[str]) -> Readings:
+        return Readings.of({name: partial(read, self) for name, read in READINGS.items() if name in names})
 
     def energy_joules(self) -> float:
         """Return the energy counter in joules, which starts when the driver is loaded; raises Unavailable."""
-        joules: float = SAMPLED["energy_joules"](self)
+        joules: float = READINGS["energy_joules"](self)
         return joules
 
     def processes(self) -> dict[int, int]:
@@ -87,14 +95,17 @@ def ask(function: str, *arguments: Any) -> Any:
 
 def open_gpu(uuid: str) -> Gpu:
     """Open the GPU or MIG instance with this UUID, which torch writes without NVML's prefix."""
-    faults = []
-    for prefix in ("GPU", "MIG"):
-        try:
-            ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
-            return Gpu(ask("nvmlDeviceGetHandleByUUID", f"{prefix}-{uuid}"))
-        except Unavailable as reason:
-            faults.append(str(reason))
-    return Gpu(None, faults[0])
+    gpu = _open("nvmlDeviceGetHandleByUUID", f"GPU-{uuid}")
+    instance = _open("nvmlDeviceGetHandleByUUID", f"MIG-{uuid}") if gpu.fault else gpu
+    return gpu if instance.fault else instance
+
+
+def _open(function: str, argument: Any) -> Gpu:
+    try:
+        ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
+        return Gpu(ask(function, argument))
+    except Unavailable as reason:
+        return Gpu(None, str(reason))
 
 
 def read_all(read: Callable[[Gpu], Readings] = Gpu.describe) -> dict[str, Any]:
@@ -104,20 +115,8 @@ def read_all(read: Callable[[Gpu], Readings] = Gpu.describe) -> dict[str, Any]:
         count = ask("nvmlDeviceGetCount")
     except Unavailable as reason:
         return {"gpu": str(reason)}
-    by_gpu = {f"gpu {index}": read(_open_at(index)) for index in range(count)}
+    by_gpu = {f"gpu {index}": read(_open("nvmlDeviceGetHandleByIndex", index)) for index in range(count)}
     return {name: readings.values | {"not known": readings.missing} for name, readings in by_gpu.items()}
-
-
-def stand(gpu: Gpu) -> Readings:
-    """Take all readings, and the ids of the `processes` that compute on the GPU."""
-    return gpu.describe() | gpu.sample() | Readings.of({"processes": lambda: sorted(gpu.processes())})
-
-
-def _open_at(index: int) -> Gpu:
-    try:
-        return Gpu(ask("nvmlDeviceGetHandleByIndex", index))
-    except Unavailable as reason:
-        return Gpu(None, str(reason))
 
 
 def _number(per: float, function: str, *arguments: Any) -> Callable[[Gpu], float]:
@@ -139,11 +138,9 @@ def _reasons(gpu: Gpu) -> list[str]:
     return [*(name for bit, name in REASONS.items() if bits & bit), *([f"unknown_{unnamed:#x}"] if unnamed else [])]
 
 
-DESCRIBED: Mapping[str, Callable[[Gpu], Any]] = {
+READINGS: Mapping[str, Callable[[Gpu], Any]] = {
     "name": lambda gpu: gpu.ask("nvmlDeviceGetName"),
     "driver_version": lambda gpu: ask("nvmlSystemGetDriverVersion"),
-}
-SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
     "memory_used_bytes": lambda gpu: gpu.ask("nvmlDeviceGetMemoryInfo").used,
     "power_watts": _number(1e3, "nvmlDeviceGetPowerUsage"),  # the mean of a second on most cards since Ampere
     "energy_joules": _number(1e3, "nvmlDeviceGetTotalEnergyConsumption"),

@@ -6,15 +6,15 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.devices.cgroup import cpu_cores
 from rnnbench.harness.doctor import gpu_advice
 from rnnbench.harness.instructions.counting import choose_counter
+from rnnbench.harness.machine.cores import cpu_cores
 from rnnbench.store.readings import Unavailable
 
 
 def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
     """The environment with what drivers report about the devices at this moment; changes nothing on any of them."""
-    return {**environment, **nvml.read_all(nvml.stand)}
+    return {**environment, **nvml.read_all(nvml.Gpu.stand)}
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference
 from rnnbench.harness.live.loop import LiveTurns, Precision, named
 from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
-from rnnbench.harness.machine import torch_state, variables
+from rnnbench.harness.machine import global_state, variables
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
@@ -145,7 +145,7 @@ def ready(
         dtype, device = by_arm[reference].dtype, str(by_arm[reference].device)
         compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
         del by_arm  # frees the memory of the first calls before it is needed again
-        notes = [uneven(dtype, device, torch_state.capture())]
+        notes = [uneven(dtype, device, global_state.capture())]
         if dtype == torch.float32 and devices.open_device(device).runs_host_code:
             notes.append(variables.imprecise_float32())
         notes += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]

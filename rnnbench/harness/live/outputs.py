@@ -17,7 +17,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.live.put_back import Kept, gpus
-from rnnbench.harness.machine.torch_state import TorchState, capture, tf32_allowed
+from rnnbench.harness.machine.global_state import TorchState, capture, tf32_allowed
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import operator_calls

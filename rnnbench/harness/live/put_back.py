@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from rnnbench.harness.machine import torch_state
-from rnnbench.harness.machine.global_settings import NotRestoredError
+from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.global_state import NotRestoredError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Kept:
 
 def keep_process(put_back: ExitStack) -> None:
     """Restore torch's settings, the current GPU and the states of all random generators when `put_back` closes."""
-    put_back.callback(_restore_settings, torch_state.capture())
+    put_back.callback(_restore_settings, global_state.capture())
     if gpus():
         put_back.callback(torch.cuda.set_device, torch.cuda.current_device())
     put_back.enter_context(torch.random.fork_rng(gpus()))
@@ -67,9 +67,9 @@ def calls_on_trial() -> Iterator[None]:
         yield
 
 
-def _restore_settings(wanted: torch_state.TorchState) -> None:
+def _restore_settings(wanted: global_state.TorchState) -> None:
     try:
-        torch_state.restore(wanted)
+        global_state.restore(wanted)
     except NotRestoredError as setting:
         raise RuntimeError(f"a module has changed a setting of torch that can't be put back: {setting}") from None
 

@@ -1,24 +1,33 @@
-"""The cores that a process may use, and the cores that workers do use."""
+"""The cores, the processor time and the memory that a process may use, and the cores that workers do use."""
 
+import math
 import os
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from rnnbench.harness.machine.system_files import file_text
-
 SYSTEM = Path("/sys/devices/system/cpu")
+OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def file_text(file: Path) -> str:
+    """Return a small file of the system without the white space around it; empty if it can't be read."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def allowed_cores() -> list[int]:
-    """The cores that this process may run on."""
+    """Return the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def measuring_cores(number: int, root: Path = SYSTEM) -> list[int]:
-    """The allowed cores on which workers are timed, the same for all workers.
+    """Return the allowed cores on which workers are timed, the same for all workers.
 
     The cores of the fastest kind come first, since a laptop may have two kinds. Two threads of one physical core are
     taken, or cores of two packages, only if the others are too few. Of equal cores the last ones are taken: systems
@@ -28,7 +37,7 @@ def measuring_cores(number: int, root: Path = SYSTEM) -> list[int]:
 
 
 def preparing_cores(number: int, sides: int, root: Path = SYSTEM) -> list[list[int]]:
-    """For each side, `number` cores for work that is not timed.
+    """Return `number` cores for each side, for work that is not timed.
 
     The sets are disjoint if there are enough cores; otherwise all are the set of `measuring_cores`.
     """
@@ -40,33 +49,51 @@ def preparing_cores(number: int, sides: int, root: Path = SYSTEM) -> list[list[i
 
 @cache
 def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
-    """Cores in the order in which `measuring_cores` takes them."""
+    """Return cores in the order in which `measuring_cores` takes them."""
+
+    def number(core: int, name: str) -> int:
+        text = file_text(root / f"cpu{core}" / name)
+        return int(text) if text.isdecimal() else 0
+
     taken = Counter[str]()  # physical core -> how many of its threads come earlier
     order = {}
     for core in reversed(cores):
-        siblings, package = _siblings(core, root), _number(core, root, "topology/physical_package_id")
-        order[core] = (_speed(core, root), -taken[siblings], package, core)
+        # Some systems give all cores one capacity though their clock rates differ.
+        speed = number(core, "cpu_capacity"), number(core, "cpufreq/cpuinfo_max_freq")
+        siblings = file_text(root / f"cpu{core}" / "topology/thread_siblings_list") or str(core)
+        order[core] = (speed, -taken[siblings], number(core, "topology/physical_package_id"), core)
         taken[siblings] += 1
     return sorted(order, key=lambda core: order[core], reverse=True)
 
 
-def _siblings(core: int, root: Path) -> str:
-    """The threads of a core's physical core; the core alone if the system does not tell."""
-    return _text(core, root, "topology/thread_siblings_list") or str(core)
+def memory_limits() -> list[int]:
+    """Return the memory limits of the process's control group and of its parents, in bytes."""
+    return [int(text) for text in _limits("memory.max") if text.isdecimal()]
 
 
-def _speed(core: int, root: Path) -> tuple[int, int]:
-    """How fast a core can be beside the others: its capacity, then its highest clock rate; 0 where not known.
+def cpu_limit() -> str | None:
+    """Return the lowest limit of processor time of the process's control group and of its parents; None if unknown.
 
-    Some systems give all cores one capacity though their clock rates differ.
+    It is written as in the file `cpu.max`: the microseconds that the group may run in each period, and the period.
     """
-    return _number(core, root, "cpu_capacity"), _number(core, root, "cpufreq/cpuinfo_max_freq")
+    return min(
+        (text for text in _limits("cpu.max") if re.fullmatch(r"(max|\d+) \d+", text)), key=cpu_cores, default=None
+    )
 
 
-def _number(core: int, root: Path, name: str) -> int:
-    text = _text(core, root, name)
-    return int(text) if text.isdecimal() else 0
+def cpu_cores(limit: str) -> float:
+    """Return how many cores' time a limit allows, as `cpu_limit` returns it; infinite if it limits nothing."""
+    quota, period = limit.split()
+    return math.inf if quota == "max" else int(quota) / int(period)
 
 
-def _text(core: int, root: Path, name: str) -> str:
-    return file_text(root / f"cpu{core}" / name)
+def _limits(name: str) -> list[str]:
+    """Return the contents of a file of the process's control group (version 2) and of its parents.
+
+    Some may not exist: a container can see its own group as the root.
+    """
+    for line in file_text(OWN_GROUP).splitlines():
+        if line.startswith("0::"):
+            group = GROUPS / line.removeprefix("0::").lstrip("/")
+            return [file_text(folder / name) for folder in (group, *group.parents) if folder.is_relative_to(GROUPS)]
+    return []

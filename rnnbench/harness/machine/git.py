@@ -1,31 +1,29 @@
 """The git commands that rnnbench needs; a refusal by git becomes an error in words."""
 
 import os
-import re
 import shutil
-import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.harness.machine import git_programs
 from rnnbench.harness.machine.scratch import scratch
 
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 SECONDS = 60.0  # timeout of a git command
-OLDEST = (2, 31)  # the first that lets variables override what a repository's configuration says
+OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+# In a partial clone git would fetch missing objects. The messages must be in English because rnnbench reads them.
+QUIET = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 Done = subprocess.CompletedProcess[bytes]
 
 
 class NoAnswer(UserError):
-    """Git is not installed, too old or takes too long."""
+    """Git is not installed, or takes too long."""
 
 
 def state(folder: Path) -> dict[str, Any] | None:
@@ -75,8 +73,10 @@ def full_name(repository: Path, revision: str) -> str | None:
 
 def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
     """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
-    done = run(repository, "diff", "--find-renames", "--diff-filter=R", "--name-status", "-z", commit, "--")
-    fields = os.fsdecode(done.stdout).split("\0")[:-1]  # R087, the old path, the new path, and so on
+    options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
+    fields = (
+        _listed(run(repository, "diff", *options, commit, "--")) or []
+    )  # R087, the old path, the new path, and so on
     return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
 
 
@@ -105,31 +105,27 @@ def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
 
 @contextmanager
 def worktree(repository: Path, revision: str, name: str | None = None) -> Iterator[Path]:
-    """A temporary worktree of a revision, always removed at the end; error messages call it `name`."""
+    """Make a temporary worktree of a revision, always removed at the end; error messages call it `name`."""
+    what = f"base {name or revision}"
     with scratch("base") as parent:
         tree = parent / "tree"
         try:
-            _add_worktree(repository, revision, tree, name or revision)
+            try:
+                done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
+            except NoAnswer:
+                raise UserError(
+                    f"{what}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
+                ) from None
+            if done.returncode:
+                partial = _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$")
+                hint = "this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
+                raise UserError(f"{what}: git can't make a worktree: {_message(done)}{f'; {hint}' if partial else ''}")
             yield tree
         finally:
             with suppress(NoAnswer):  # then the next worktree prunes this one
                 run(repository, "worktree", "unlock", str(tree))  # git leaves it locked if killed halfway
-                shutil.rmtree(parent, ignore_errors=True)
+                shutil.rmtree(tree, ignore_errors=True)
                 run(repository, "worktree", "prune")
-
-
-def _add_worktree(repository: Path, revision: str, tree: Path, name: str) -> None:
-    try:
-        done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
-    except NoAnswer:
-        raise UserError(
-            f"base {name}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
-        ) from None
-    if done.returncode:
-        hint = ""
-        if _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$"):
-            hint = "; this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
-        raise UserError(f"base {name}: git can't make a worktree: {_message(done) or 'it does not say why'}{hint}")
 
 
 def folder_of(folder: Path, which: str) -> Path | None:
@@ -140,8 +136,7 @@ def folder_of(folder: Path, which: str) -> Path | None:
 
 def files(tree: Path) -> list[str] | None:
     """The tracked files below a folder, each submodule as one name; None if the folder is in no repository."""
-    done = run(tree, "ls-files", "-z")
-    return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
+    return _listed(run(tree, "ls-files", "-z"))
 
 
 def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
@@ -149,85 +144,42 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
 
     A submodule that differs is one name.
     """
-    done = run(
-        tree,
-        "diff",
-        "--name-only",
-        "-z",
-        "--no-renames",
-        "--ignore-submodules=none",
-        old,
-        *([new] if new else []),
-        "--",
-    )
-    return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
+    options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+    return _listed(run(tree, "diff", *options, old, *([new] if new else []), "--"))
 
 
 def submodules(tree: Path) -> list[Path]:
     """The folders of a working tree's submodules, populated or not."""
-    done = run(tree, "ls-files", "--stage", "-z")
-    lines = os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else []
+    lines = _listed(run(tree, "ls-files", "--stage", "-z")) or []
     return [tree / line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> Done:
-    """Run git in a folder, out of reach of the terminal's Ctrl-C; `variables` are added to its environment.
+    """Run git in a folder; `variables` are added to its environment.
 
-    Programs that only the repository names (hooks, filters, ...) do not run, nothing is downloaded, and the user's
-    index is not refreshed. Raises NoAnswer if git is not installed, is too old for that, or takes more than `SECONDS`.
+    Hooks do not run, nothing is downloaded, and the user's index is not refreshed. Raises NoAnswer if git is not
+    installed or takes more than `SECONDS`.
     """
-    _refuse_old(shutil.which("git"))
-    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
-    environment |= git_programs.QUIET | variables
-    programs = _execute(folder, git_programs.QUESTION, environment)
-    if programs.returncode > 1:  # 0: found, 1: not found, otherwise git can't read its configuration
-        return programs
-    environment |= git_programs.overrides(programs.stdout, environment)
-    return _execute(folder, arguments, environment)
-
-
-@cache
-def _refuse_old(program: str | None) -> None:
-    """Raise NoAnswer if git is older than `OLDEST`; nothing is known of one that is missing or names no version."""
-    if program is None:
-        return
-    text = _execute(Path(), ("version",), os.environ).stdout.decode(errors="replace")
-    version = re.match(r"git version (\d+)\.(\d+)", text)
-    if version and (int(version[1]), int(version[2])) < OLDEST:
-        raise NoAnswer(f"git {version[1]}.{version[2]} is too old: rnnbench needs git {OLDEST[0]}.{OLDEST[1]} or newer")
-
-
-def _execute(folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
-    command = ["git", "-C", str(folder), *git_programs.OFF, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET | variables
+    command = ["git", "-C", str(folder), *OFF, *arguments]
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=SECONDS, check=False
         )
     except FileNotFoundError:
         raise NoAnswer("git is not installed, or not on PATH") from None
-    try:
-        output, errors = process.communicate(timeout=SECONDS)
-    except BaseException as fault:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and the processes that it started
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()  # without reading: a process that left the group may hold the other end
-        if isinstance(fault, subprocess.TimeoutExpired):
-            raise NoAnswer(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
-        raise
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
 
 
 def _ask(folder: Path, *arguments: str) -> str | None:
     done = run(folder, *arguments)
     return _line(done) if done.returncode == 0 else None
+
+
+def _listed(done: Done) -> list[str] | None:
+    """Return the names in an output where each ends with a NUL; None if git failed."""
+    return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
 
 
 def _line(done: Done) -> str:

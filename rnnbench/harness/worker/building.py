@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import global_state
 from rnnbench.harness.worker.fits import check_fits
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.records import AXES, Case, DType
@@ -21,7 +21,7 @@ class Builder:
     def __init__(self, modules: UserModules | None) -> None:
         """`modules` keeps the modules of users' cells apart, in a process that does nothing else."""
         self._modules = modules
-        self._state = self._wanted = torch_state.capture()
+        self._state = self._wanted = global_state.capture()
 
     def build(self, request: dict[str, Any]) -> Built | loading.Loading:
         """The case of a request; raises Skip, CellError and any error of its cell."""
@@ -42,7 +42,7 @@ class Builder:
             self._add(cell, root)
             with suppress(CellError):  # the case of this cell will tell why
                 load_function(parsed(cell)[0], root)
-        self._state = self._wanted = torch_state.capture()
+        self._state = self._wanted = global_state.capture()
 
     def _add(self, cell: str, root: Path) -> None:
         if self._modules is not None:
@@ -59,7 +59,7 @@ class Builder:
 
     def put_back(self) -> None:
         """Set torch's settings as they were last wanted; raises NotRestoredError."""
-        torch_state.restore(self._wanted)
+        global_state.restore(self._wanted)
 
 
 def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
@@ -67,6 +67,6 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
     return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
 
 
-def settings_of(device: str, dtype: DType, threads: int, before: torch_state.TorchState) -> torch_state.TorchState:
+def settings_of(device: str, dtype: DType, threads: int, before: global_state.TorchState) -> global_state.TorchState:
     """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}

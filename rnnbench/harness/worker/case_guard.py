@@ -1,7 +1,7 @@
 """Protection around each request, so that a case can't harm the cases after it."""
 
 from rnnbench.cells import CellError
-from rnnbench.harness.machine.process_state import ProcessState
+from rnnbench.harness.machine.global_state import ProcessState
 from rnnbench.harness.worker import child_processes
 from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.harness.worker.threads import MAX_NAMED

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from rnnbench.harness import devices
-from rnnbench.harness.machine import torch_state
-from rnnbench.harness.machine.system_files import file_text
+from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 
 PERSONALITY = Path("/proc/self/personality")
@@ -16,7 +16,7 @@ PERSONALITY = Path("/proc/self/personality")
 
 def hello() -> dict[str, Any]:
     """Description of this worker: versions, and the devices that it sees."""
-    settings = torch_state.capture()
+    settings = global_state.capture()
     return {
         "protocol": PROTOCOL_VERSION,
         "python": sys.version.split()[0],
@@ -24,7 +24,7 @@ def hello() -> dict[str, Any]:
         **devices.Cpu.about(),
         **devices.Cuda.about(),
         "fixed_addresses": _has_fixed_addresses(),
-        "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
+        "settings": {name: str(value) for name, value in settings.items() if name in global_state.DESCRIBED},
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.cells import CellError
 from rnnbench.harness import devices
-from rnnbench.harness.machine.global_settings import NotRestoredError
+from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.harness.protocol import (
     CeilingReply,
     CountReply,

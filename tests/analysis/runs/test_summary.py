@@ -16,7 +16,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames.categories import with_categories
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
-from tests.doubles.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
 from tests.doubles.fakes import fake_cpu, noisy
 from tests.doubles.stored import INFO, folder, times_of, window
 
@@ -103,7 +103,7 @@ def test_a_device_that_the_host_keeps_waiting_is_launch_bound(tmp_path: Path, na
     count, host, gpu, last, is_bound = CALLS[name]
     is_bound &= not (cold and last)  # a cold call ends with its last kernel, while the host queues nothing
     line = FakeLine()
-    device, call = fake_cuda(line), kernels(line, count, host * 1e-6, gpu * 1e-6, last * 1e-6)
+    device, call = FakeCuda(line), kernels(line, count, host * 1e-6, gpu * 1e-6, last * 1e-6)
     row = _measured(tmp_path, device, call, cold=cold)
     assert row["launch_bound"] == is_bound
     assert 0 < row["submit_share"] < 1
@@ -112,7 +112,7 @@ def test_a_device_that_the_host_keeps_waiting_is_launch_bound(tmp_path: Path, na
 @pytest.mark.parametrize("cold", [False, True])
 def test_a_processor_is_never_launch_bound(tmp_path: Path, cold: bool) -> None:
     device, call = fake_cpu(noisy(1e-3, spread=0.3))
-    device._flush = lambda: None
+    device.flush = lambda: None  # type: ignore[method-assign]
     row = _measured(tmp_path, device, call, cold=cold)
     assert not row["launch_bound"]
     assert row["submit_share"] == 1

@@ -12,7 +12,6 @@ from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.sides import Side, at_commit, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
-from rnnbench.harness.machine.scratch import MARKER
 from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
@@ -87,7 +86,7 @@ def test_a_sides_own_modules_and_rnnbench_come_first(repo: Path) -> None:
         assert head.paths[-1] == repo.resolve()
         assert base.paths[-1] == base.root.parent
         assert (base.paths[0] / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
-        assert {entry.name for entry in base.paths[0].iterdir()} == {"rnnbench", MARKER}
+        assert {entry.name for entry in base.paths[0].iterdir()} == {"rnnbench"}
 
 
 def test_a_repository_that_holds_rnnbench_is_measured_with_its_own(repo: Path) -> None:

@@ -21,9 +21,9 @@ from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda, nvml
-from rnnbench.harness.devices.time_line import Stream, _buffer
+from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.doctor.gpu_advice import advice
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import global_state
 from rnnbench.harness.profiling import profiler
 from rnnbench.harness.profiling.profile import profile
 from rnnbench.harness.profiling.subject import of_built
@@ -116,13 +116,13 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
 def test_right_cells_agree_with_cudnn_over_hundreds_of_steps(cell: str, dtype: Any) -> None:
     sizes: Any = {"seq_len": 256, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
-    before = torch_state.capture()
-    torch_state.restore(settings_of("cuda", dtype, 1, before))
+    before = global_state.capture()
+    global_state.restore(settings_of("cuda", dtype, 1, before))
     try:
         built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
         parity, error = _check_parity(built)
     finally:
-        torch_state.restore(before)
+        global_state.restore(before)
     print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(256, 32, 256, 2)))
     assert parity == "agrees"
 
@@ -139,8 +139,8 @@ def test_torch_compile_works_or_says_why_not() -> None:
 
 def spin(seconds: float) -> Callable[[], None]:
     """A call of one kernel that lasts at least `seconds`."""
-    line = Stream("cuda")
-    return lambda: line.hold(seconds)
+    device = Cuda("cuda")
+    return lambda: device.hold(seconds)
 
 
 def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> None:
@@ -197,7 +197,7 @@ def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
 
 
 def test_doctor_reads_each_gpu() -> None:
-    readings = nvml.read_all(nvml.stand)
+    readings = nvml.read_all(nvml.Gpu.stand)
     print(readings, advice(readings, torch.version.cuda))
     assert readings["gpu 0"]["not known"] == {}
 
@@ -211,10 +211,10 @@ def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
     device = Cuda("cuda")
-    line, empty = Stream("cuda"), device.launch()
+    empty = device.launch()
     cold = device.clock_cold(empty, calls=50)
-    assert _buffer(torch.device("cuda")).nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
-    assert min(cold.batch_seconds) < min(device.clock(line.flush, 50, 1).batch_seconds)
+    assert _buffer("cuda").nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
+    assert min(cold.batch_seconds) < min(device.clock(device.flush, 50, 1).batch_seconds)
     assert cold.seconds < cold.host_seconds
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rnnbench import measure, same_weights, unroll
 from rnnbench.harness.live.outputs import uneven
-from rnnbench.harness.machine.torch_state import TorchState
+from rnnbench.harness.machine.global_state import TorchState
 from tests.harness.live.modules import INPUT, QUICK, Loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")

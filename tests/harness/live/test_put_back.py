@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from rnnbench import measure
 from rnnbench.harness.live.put_back import undisturbed
-from rnnbench.harness.machine import torch_state
-from rnnbench.harness.machine.global_settings import NotRestoredError
+from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.store.records import Phase
 from tests.harness.live.modules import QUICK
 
@@ -103,7 +103,7 @@ def test_a_setting_that_can_not_be_put_back_is_told(monkeypatch: pytest.MonkeyPa
     def refuse(wanted: object) -> None:
         raise NotRestoredError("inter-op threads")
 
-    monkeypatch.setattr(torch_state, "restore", refuse)
+    monkeypatch.setattr(global_state, "restore", refuse)
     for _ in range(2):  # the second is not kept out by the first
         with pytest.raises(RuntimeError, match="a setting of torch that can't be put back: inter-op threads"):
             measure({"a": nn.GELU(), "b": nn.GELU()}, torch.randn(2, 3), **QUICK)

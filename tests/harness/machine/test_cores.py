@@ -79,3 +79,38 @@ def test_sides_prepare_on_cores_of_their_own_if_there_are_enough(
 ) -> None:
     monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(6)))
     assert preparing_cores(number, 2, tmp_path) == expected
+
+
+@pytest.fixture
+def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of control groups; the process is in its group a/b."""
+    monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(cores, "GROUPS", tmp_path / "groups")
+    (tmp_path / "own").write_text("0::/a/b\n")
+    (tmp_path / "groups" / "a" / "b").mkdir(parents=True)
+    return tmp_path / "groups"
+
+
+def test_every_group_around_a_process_limits_its_memory(limits: Path) -> None:
+    assert cores.memory_limits() == []
+    for folder, text in {"a/b": "3000\n", "a": "max\n", ".": "9000\n"}.items():
+        (limits / folder / "memory.max").write_text(text)
+    assert cores.memory_limits() == [3000, 9000]
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "number"),
+    [
+        ({"a/b": "max 100000\n", "a": "50000 100000\n"}, "50000 100000", 0.5),
+        ({"a/b": "90000 100000\n", "a": "10000 20000\n"}, "10000 20000", 0.5),
+        ({"a": "max 100000\n"}, "max 100000", float("inf")),
+    ],
+)
+def test_the_lowest_limit_of_processor_time_around_a_process_counts(
+    limits: Path, files: dict[str, str], limit: str, number: float
+) -> None:
+    assert cores.cpu_limit() is None
+    for folder, text in files.items():
+        (limits / folder / "cpu.max").write_text(text)
+    assert cores.cpu_limit() == limit
+    assert cores.cpu_cores(limit) == number

@@ -1,10 +1,9 @@
 """Real git on small repositories."""
 
+import contextlib
 import os
-import shutil
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rnnbench.errors import UserError
@@ -34,19 +33,11 @@ def test_a_worktree_holds_the_revision_and_is_gone_afterwards(repo: Path) -> Non
     assert (repo / "file").read_text() == "two"
 
 
-@pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
-def test_a_worktree_is_gone_whatever_happens_in_it(repo: Path, fault: type[BaseException]) -> None:
-    trees: list[Path] = []
-
-    def fail_inside() -> None:
-        with git.worktree(repo, "HEAD") as tree:
-            trees.append(tree)
-            (tree / "new file").write_text("left behind")
-            raise fault
-
-    with pytest.raises(fault):
-        fail_inside()
-    assert not trees[0].parent.exists()
+def test_a_worktree_is_gone_whatever_happens_in_it(repo: Path) -> None:
+    with contextlib.suppress(KeyboardInterrupt), git.worktree(repo, "HEAD") as tree:
+        (tree / "new file").write_text("left behind")
+        raise KeyboardInterrupt
+    assert not tree.parent.exists()
     assert worktrees(repo) == 1
 
 
@@ -86,25 +77,6 @@ def test_a_worktree_that_git_was_cut_off_from_making_is_gone_too(repo: Path) -> 
     assert worktrees(repo) == 1
 
 
-@pytest.fixture
-def slow_filter(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's filter that never ends at a checkout; returns the file that holds its process number."""
-    repository.commit(repo, {".gitattributes": "file filter=slow"})
-    settings = tmp_path / "gitconfig"
-    settings.write_text(f'[filter "slow"]\n\tsmudge = "echo $$ > {tmp_path}/number; exec sleep 100"\n')
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
-    monkeypatch.setattr(git, "SECONDS", 1.0)
-    return tmp_path / "number"
-
-
-def test_a_worktree_that_takes_git_too_long_is_told_and_gone(repo: Path, slow_filter: Path) -> None:
-    with pytest.raises(UserError, match="base main: git makes no worktree within 1 s; check it out"):
-        git.worktree(repo, "HEAD", "main").__enter__()
-    assert worktrees(repo) == 1
-    number = int(slow_filter.read_text())  # of the process that git had started
-    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
-
-
 def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,31 +84,11 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repository.executable(tmp_path / "bin" / "git", "exec sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(git, "SECONDS", 0.2)
-    with pytest.raises(UserError, match=r"`git version` gives no answer within 0\.2 s"):
+    with pytest.raises(UserError, match=r"`git rev-parse` gives no answer within 0\.2 s"):
         git.top(repo)
-    with pytest.raises(UserError, match=r"`git version` gives no answer within 0\.2 s"):
-        git.commit(repo, "HEAD")
+    with pytest.raises(UserError, match=r"base main: git makes no worktree within 0\.2 s; check it out"):
+        git.worktree(repo, "HEAD", "main").__enter__()
     assert git.state(repo) is None
-
-
-@pytest.mark.parametrize(
-    ("version", "is_too_old"),
-    [("2.25.1", True), ("2.30.2", True), ("2.31.0", False), ("2.39.5 (Apple Git-154)", False)],
-)
-def test_a_git_that_would_run_programs_of_a_repository_is_refused_by_its_version(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, is_too_old: bool
-) -> None:
-    (tmp_path / "bin").mkdir()
-    real = shutil.which("git")
-    answer = f'case "$*" in *" version") echo "git version {version}";; *) exec {real} "$@";; esac'
-    repository.executable(tmp_path / "bin" / "git", answer)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    if is_too_old:
-        with pytest.raises(UserError, match=r"git 2\.\d+ is too old: rnnbench needs git 2\.31 or newer"):
-            git.top(repo)
-        assert git.state(repo) is None
-    else:
-        assert git.top(repo) == repo
 
 
 def test_without_git_there_is_no_repository_and_no_state(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,14 +117,7 @@ def test_a_file_of_any_name_is_among_the_files(repo: Path) -> None:
     assert sorted(git.files(repo) or []) == sorted([*names, "file"])
 
 
-def test_another_users_repository_is_refused_in_gits_own_words(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own variable for testing this
-    with pytest.raises(UserError, match=r"dubious ownership in .* git config --global --add safe\.directory"):
-        git.top(repo)
-    assert git.state(repo) is None
-
-
-def test_a_broken_configuration_is_told_in_gits_own_words(repo: Path) -> None:
+def test_a_repository_that_git_refuses_is_told_in_gits_own_words(repo: Path) -> None:
     (repo / ".git" / "config").write_text("[core")
     with pytest.raises(UserError, match="git refuses to work in this repository: fatal: bad config"):
         git.top(repo)
@@ -183,12 +128,6 @@ def test_a_repository_that_names_another_folder_as_its_own_is_none(repo: Path, t
     repository.git(repo, "config", "core.worktree", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
     assert git.top(repo) is None
-
-
-def test_a_branch_that_is_named_like_an_option_is_a_branch(repo: Path) -> None:
-    first = repository.git(repo, "rev-parse", "HEAD~1")
-    repository.git(repo, "update-ref", "refs/heads/--force", first)
-    assert git.commit(repo, "--force") == first
 
 
 def test_changes_in_a_submodule_are_changes_too(repo: Path, tmp_path: Path) -> None:
@@ -205,6 +144,13 @@ def test_nothing_is_downloaded_into_a_partial_clone_and_the_refusal_says_what_to
     repository.git(tmp_path, *partial)
     with pytest.raises(UserError, match="this clone is partial and rnnbench downloads nothing: check the revision"):
         git.worktree(tmp_path / "partial", "HEAD").__enter__()
+
+
+def test_no_hook_runs_at_a_checkout(repo: Path, tmp_path: Path) -> None:
+    (repo / ".git" / "hooks").mkdir(exist_ok=True)
+    repository.executable(repo / ".git" / "hooks" / "post-checkout", f"touch {tmp_path}/ran")
+    with git.worktree(repo, "HEAD"):
+        assert not (tmp_path / "ran").exists()
 
 
 def test_the_users_index_is_not_written(repo: Path) -> None:

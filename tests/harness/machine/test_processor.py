@@ -1,15 +1,11 @@
 """The processor's identity, from texts that real machines gave (their lines that matter) and from any other text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rnnbench.harness.machine.processor import processor
 from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
-from rnnbench.store.schema import IDENTITY
 
 XEON = """\
 processor	: 0
@@ -90,17 +86,16 @@ Model		: its name
 
 def on(folder: Path, cpuinfo: str, **files: str) -> Processor:
     """The processor of a machine with these texts; `__` in a name is a slash."""
-    (folder / "cpuinfo").write_text(cpuinfo, encoding="utf-8", errors="surrogatepass")
-    for name, text in files.items():
+    for name, text in {"proc__cpuinfo": cpuinfo, **files}.items():
         file = folder / name.replace("__", "/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    return processor(folder / "cpuinfo", folder / "cores", folder / "dmi", folder / "xen")
+    return processor(folder)
 
 
 def cache(level: int, kind: str, size: str, shared: str, core: int = 0) -> dict[str, str]:
     """The files of one cache."""
-    folder = f"cores__cpu{core}__cache__index{level}{kind[0]}"
+    folder = f"sys__devices__system__cpu__cpu{core}__cache__index{level}{kind[0]}"
     texts = {"level": str(level), "type": kind, "size": size, "shared_cpu_list": shared}
     return {f"{folder}__{name}": f"{text}\n" for name, text in texts.items()}
 
@@ -121,7 +116,7 @@ def test_a_xeon_in_a_microvm_is_known_but_for_its_microcode(tmp_path: Path) -> N
 
 
 def test_an_epyc_without_a_hypervisor_is_bare_metal_whoever_made_the_machine(tmp_path: Path) -> None:
-    known = on(tmp_path, EPYC, dmi__sys_vendor="Amazon EC2")
+    known = on(tmp_path, EPYC, sys__class__dmi__id__sys_vendor="Amazon EC2")
     assert (known.vendor, known.family, known.model, known.stepping) == ("AuthenticAMD", "26", "68", "0")
     assert (known.name, known.microcode, known.hypervisor) == ("AMD EPYC 4545P 16-Core Processor", "0xb404023", None)
     assert known.instruction_sets == ("avx", "avx2", "avx512f", "f16c", "fma", "sse4_1", "sse4_2", "sse4a")  # no sme
@@ -135,29 +130,23 @@ def test_an_arm_server_has_its_numbers_and_the_name_that_the_system_knows(
     program.write_text("#!/bin/sh\necho 'Architecture:  aarch64'\necho 'Model name:    Neoverse-V1'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert on(tmp_path, GRAVITON, dmi__sys_vendor="Amazon EC2") == Processor(
+    assert on(tmp_path, GRAVITON, sys__class__dmi__id__sys_vendor="Amazon EC2") == Processor(
         "Neoverse-V1",
         "0x41",
         "8",
         "0xd40",
-        "r1p1",
+        "0x1 1",
         ("asimd", "asimdfhm", "asimdhp", "bf16", "fphp", "i8mm", "sve", "svebf16", "svei8mm"),
     )
 
 
 def test_cores_of_two_kinds_are_both_told(tmp_path: Path) -> None:
     known = on(tmp_path, BIG_AND_LITTLE)
-    assert (known.model, known.stepping, known.vendor) == ("0xd03 + 0xd08", "r0p4 + r0p2", "0x41")
+    assert (known.model, known.stepping, known.vendor) == ("0xd03 + 0xd08", "0x0 4 + 0x0 2", "0x41")
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"dmi__sys_vendor": "QEMU", "dmi__product_name": "Standard PC"}, "QEMU"),
-        ({"dmi__sys_vendor": "Amazon EC2", "dmi__product_name": "m5.large"}, "Amazon EC2"),
-        ({"xen": "xen", "dmi__sys_vendor": "a maker"}, "xen"),
-        ({}, UNKNOWN_HYPERVISOR),
-    ],
+    ("files", "expected"), [({"sys__class__dmi__id__sys_vendor": "QEMU"}, "QEMU"), ({}, UNKNOWN_HYPERVISOR)]
 )
 def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files: dict[str, str], expected: str) -> None:
     known = on(tmp_path, GUEST, **files)
@@ -165,7 +154,7 @@ def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files:
 
 
 def test_of_a_system_that_tells_nothing_nothing_is_known(tmp_path: Path) -> None:
-    known = processor(*(tmp_path / name for name in ("cpuinfo", "cores", "dmi", "xen")))
+    known = processor(tmp_path)
     assert known == Processor(name=known.name)
 
 
@@ -174,42 +163,11 @@ def test_of_a_system_that_tells_nothing_nothing_is_known(tmp_path: Path) -> None
     [
         ("2M", "0-3,8-11", (Cache(2, "unified", 2 << 20, 8),)),
         ("512", "4", (Cache(2, "unified", 512, 1),)),
-        ("512K", "none", (Cache(2, "unified", 512 << 10, 1),)),
-        ("512K", "3-0", (Cache(2, "unified", 512 << 10, 1),)),
         ("", "0", ()),
         ("much", "0", ()),
-        ("9" * 5000, "0", ()),
     ],
 )
 def test_a_cache_has_a_size_and_the_number_of_its_cores(
     tmp_path: Path, size: str, shared: str, expected: tuple[Cache, ...]
 ) -> None:
     assert on(tmp_path, "", **cache(2, "Unified", size, shared, core=10)).caches == expected
-
-
-keys = st.sampled_from(
-    ["vendor_id", "model", "model name", "stepping", "microcode", "flags", "Features", "CPU part", "CPU variant", ""]
-)
-texts = st.text(max_size=12) | st.sampled_from(["0x1", "avx2 fma", "0xd40", "asimd"])
-cpuinfos = st.lists(st.builds("{}\t: {}".format, keys, texts) | st.text(max_size=9) | st.just(""), max_size=12).map(
-    "\n".join
-)
-
-
-@pytest.fixture(scope="module")
-def _without_lscpu() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnbench.harness.machine.processor._lscpu_name", lambda: None)
-        yield
-
-
-@pytest.mark.usefixtures("_without_lscpu")
-@given(cpuinfos, texts, texts)
-def test_any_text_gives_an_identity_that_can_be_stored(
-    tmp_path_factory: pytest.TempPathFactory, cpuinfo: str, size: str, shared: str
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "machine"
-    folder.mkdir(exist_ok=True)
-    known = on(folder, cpuinfo, **cache(2, "Unified", size, shared), dmi__sys_vendor=size)
-    assert IDENTITY.holds(known.to_json())
-    assert Processor.from_json(known.to_json()) == known

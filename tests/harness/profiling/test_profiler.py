@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.harness.machine import scratch
 from rnnbench.harness.profiling import profiler
 from rnnbench.harness.profiling.profiler import bytes_held, first_events, kernels, run_profiler, thinned
 from rnnbench.workloads.model import OutputHead
@@ -109,18 +108,3 @@ def test_the_shorter_of_two_looks_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     found = run_profiler(timed, lambda: None, lambda: None, None)
     assert any(stack[-1] == "aten::tanh" for stack in found.stacks)
     assert not found.notes
-
-
-def test_a_trace_on_its_way_to_its_file_lies_where_the_next_start_removes_what_a_killed_one_has_left(
-    tmp_path: Path,
-) -> None:
-    folders: list[Path] = []
-
-    class Program:
-        def export_chrome_trace(self, path: str) -> None:
-            folders.append(Path(path).parent)
-            Path(path).write_text('{"traceEvents": []}')
-
-    assert profiler._write_trace(Program(), tmp_path / "trace.json.gz") == []
-    assert folders[0].name.startswith(scratch.PREFIX)
-    assert not folders[0].exists()

@@ -17,7 +17,7 @@ from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from rnnbench.workloads import c_compiler
 from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.doubles.fake_cuda import FakeLine, FakeMark, fake_cuda, kernels
+from tests.doubles.fake_cuda import FakeCuda, FakeLine, FakeMark, kernels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,7 +49,7 @@ def test_a_ceiling_is_the_best_of_several_tries() -> None:
 def test_a_kernel_that_takes_less_time_than_its_launch_is_clocked_by_the_device(device_seconds: float) -> None:
     line = FakeLine()
     work = kernels(line, 1, 6e-6, device_seconds)
-    best, _ = ceilings._best(fake_cuda(line), work, 0.05)
+    best, _ = ceilings._best(FakeCuda(line), work, 0.05)
     assert best == pytest.approx(device_seconds)
     assert line.host.seconds < 0.2  # it ends
 
@@ -60,17 +60,17 @@ def test_an_operator_that_launches_nothing_takes_the_hosts_time() -> None:
     def call() -> None:
         line.host.seconds += 1e-6
 
-    best, _ = ceilings._best(fake_cuda(line), call, 0.05, lead=0)
+    best, _ = ceilings._best(FakeCuda(line), call, 0.05, lead=0)
     assert best == pytest.approx(1e-6)
 
 
 def test_a_short_call_is_not_clocked_alone_by_a_clock_of_coarse_steps() -> None:
     class Coarse(FakeMark):
-        def seconds_until(self, later: FakeMark) -> float:
-            return math.floor(super().seconds_until(later) / 0.5e-6) * 0.5e-6
+        def elapsed_time(self, later: FakeMark) -> float:
+            return math.floor(super().elapsed_time(later) / 0.5e-3) * 0.5e-3
 
     line = FakeLine(mark=Coarse)
-    best, _ = ceilings._best(fake_cuda(line), kernels(line, 1, 3e-6, 1.9e-6), 0.05)
+    best, _ = ceilings._best(FakeCuda(line), kernels(line, 1, 3e-6, 1.9e-6), 0.05)
     assert best == pytest.approx(1.9e-6, rel=0.005)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.devices.meters import Counters
+from rnnbench.harness.devices.device import Counters
 from rnnbench.harness.turns.engine import Plan, calibrate
 from rnnbench.harness.worker.energy import per_call
-from tests.doubles.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
 from tests.doubles.fakes import fake_cpu
 
 
@@ -44,7 +44,7 @@ def test_a_calls_energy_is_the_counters_growth_over_all_calls_of_a_long_enough_w
 @pytest.mark.parametrize("seconds", [1e-3, 30e-3, 0.3])
 def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it_too(seconds: float) -> None:
     line = FakeLine()
-    device, call = fake_cuda(line), kernels(line, 1, 5e-6, seconds)
+    device, call = FakeCuda(line), kernels(line, 1, 5e-6, seconds)
     plan = calibrate(device, call, 0.01)
     meter: Any = Counter(lambda: 400 * line.busy_seconds)
     joules = per_call(meter, device, call, plan, line.host)

@@ -10,7 +10,7 @@ import torch
 
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import global_state
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
@@ -105,8 +105,8 @@ def test_a_cell_that_has_no_sizes_yet_is_refused(tmp_path) -> None:
 
 
 def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck = torch_state.SETTINGS["anomaly mode"]._replace(write=lambda value: None)
-    monkeypatch.setitem(torch_state.SETTINGS, "anomaly mode", stuck)
+    stuck = global_state.TORCH["anomaly mode"]._replace(write=lambda value: None)
+    monkeypatch.setitem(global_state.TORCH, "anomaly mode", stuck)
     body = "torch.set_anomaly_enabled(True); return super().forward(input, h)"
     (tmp_path / "mine.py").write_text(CELL.format(body=body))
     try:
@@ -250,7 +250,7 @@ class Mine(nn.RNNCell):
 
 
 def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_path) -> None:
-    before = torch_state.capture()
+    before = global_state.capture()
     try:
         (tmp_path / "mine.py").write_text(HOSTILE)
         worker, hostile, other = (
@@ -262,12 +262,12 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         assert prepare(worker, hostile, tmp_path)["ok"]
         assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
         assert prepare(worker, other)["ok"]
-        assert torch_state.capture() == before | {"threads": other.workload.threads}
+        assert global_state.capture() == before | {"threads": other.workload.threads}
         assert take_turns(worker, hostile)["ok"]
         assert take_turns(worker, other)["ok"]
-        assert torch_state.capture() == before | {"threads": other.workload.threads}
+        assert global_state.capture() == before | {"threads": other.workload.threads}
     finally:
-        torch_state.restore(before)
+        global_state.restore(before)
 
 
 CHOOSY = """
@@ -283,15 +283,15 @@ class Mine(nn.RNNCell):
 
 def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_call(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(CHOOSY)
-    before = torch_state.capture()
+    before = global_state.capture()
     try:
         assert observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)["parity"] == "agrees"
     finally:
-        torch_state.restore(before)
+        global_state.restore(before)
 
 
 def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_path) -> None:
-    before = torch_state.capture()
+    before = global_state.capture()
     try:
         (tmp_path / "mine.py").write_text(HOSTILE)
         hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
@@ -301,7 +301,7 @@ def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_pat
         errors = [observe(worker, training)["parity_error"] for worker in (alone, after)]
         assert errors[0] == errors[1]
     finally:
-        torch_state.restore(before)
+        global_state.restore(before)
 
 
 LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples": 8, "workers": 1}

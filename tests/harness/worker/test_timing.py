@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness import protocol
-from rnnbench.harness.devices import Cpu, caches
+from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.harness.worker.relay import NUMBER, Relay
@@ -57,7 +57,7 @@ def test_a_call_of_known_length_is_not_calibrated() -> None:
 
 def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     flushes: list[int] = []
-    monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
+    monkeypatch.setattr(Cpu, "flush", lambda _: flushes.append(1))
     worker, case = operations(), small.case("gru", caches="cold")
     reply = prepare(worker, case)
     assert reply["wall_seconds"] >= reply["call_seconds"] > 0

@@ -17,7 +17,7 @@ from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
@@ -222,7 +222,7 @@ def test_the_calls_mode_is_entered_for_every_call() -> None:
 
 @pytest.mark.parametrize("failing", [1, 2])
 def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> None:
-    before = torch_state.capture()
+    before = global_state.capture()
     calls: list[None] = []
 
     def call() -> None:
@@ -232,7 +232,7 @@ def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> N
 
     with pytest.raises(ValueError, match="on purpose"):
         of(call)
-    assert torch_state.capture() == before
+    assert global_state.capture() == before
     assert of(a_megabyte).allocations == 1
 
 

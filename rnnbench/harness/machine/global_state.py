@@ -1,0 +1,196 @@
+"""Global state of torch and of the process that a cell may change for all later code, and how it is put back.
+
+`TORCH` and `PROCESS` list what honest cells change. To add a setting: a line that says how to read and how to set it,
+and a line in `tests/harness/machine/test_global_state.py` that changes it as a cell would.
+"""
+
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+_backends: Any = torch.backends  # partly untyped in torch
+_c: Any = torch._C
+
+
+class Setting(NamedTuple):
+    """How to read and set one value of global state. If setting it has no effect, the case that changed it fails."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+
+
+class NotRestoredError(Exception):
+    """A case has changed global state that can't be put back; the message names it."""
+
+
+def _attributes(holder: Any, *names: str) -> Setting:
+    """Return the setting that attributes of an object hold together: a value, or a tuple of several."""
+
+    def read() -> Any:
+        values = tuple(getattr(holder, name) for name in names)
+        return values if len(values) > 1 else values[0]
+
+    def write(value: Any) -> None:
+        for name, one in zip(names, value if len(names) > 1 else (value,), strict=True):
+            setattr(holder, name, one)
+
+    return Setting(read, write)
+
+
+# Since 2.9 torch has a precision for each backend and operator, `torch.backends.fp32_precision` and others below it.
+# The older names set some of these, and torch tells of them what it was told last, or refuses while the newer ones say
+# something else. So what an older name says is read by the newer ones.
+HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
+PRODUCTS, LAYERS = (("cuda", "matmul"), ("mkldnn", "matmul")), (("cuda", "conv"), ("cuda", "rnn"))
+OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
+OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
+OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
+
+
+def _precisions(names: tuple[tuple[str, str], ...], older: Mapping[Any, Any], old: Setting | None = None) -> Setting:
+    """Return the precision of float32 in some operators: what the older name calls it, or a tuple of one for each."""
+    if old is not None and not HAS_PRECISIONS:
+        return old
+
+    def read() -> Any:
+        found = tuple(_c._get_fp32_precision_getter(*name).replace("ieee", "none") for name in names)
+        return older.get(found, found)
+
+    def write(value: Any) -> None:
+        if old is not None and not isinstance(value, tuple):
+            old.write(value)
+            return
+        for name, precision in zip(names, value, strict=True):
+            _c._set_fp32_precision_setter(*name, precision)
+
+    return Setting(read, write)
+
+
+def _default_device() -> str | None:
+    """Return the device of `torch.set_default_device`; None if it was never called: even "cpu" slows every call."""
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return None if context is None else str(context.device)
+
+
+def _anomaly_mode() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+
+
+TORCH: dict[str, Setting] = {
+    "threads": Setting(torch.get_num_threads, torch.set_num_threads),
+    "default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "default device": Setting(_default_device, torch.set_default_device),
+    "grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    "anomaly mode": Setting(_anomaly_mode, lambda value: torch.set_anomaly_enabled(*value)),
+    "deterministic algorithms": Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "flushing of denormals": Setting(lambda: sys.float_info.min / 2.0 == 0.0, torch.set_flush_denormal),
+    **({"float32 precision": _precisions(OTHERS, {})} if HAS_PRECISIONS else {}),  # some of the next ones follow it
+    "float32 matmul precision": _precisions(
+        PRODUCTS, OF_PRODUCTS, Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    ),
+    "oneDNN": _attributes(_backends.mkldnn, "enabled"),
+    "cuDNN": _attributes(_backends.cudnn, "enabled", "benchmark", "deterministic"),
+    "cuDNN TF32": _precisions(LAYERS, OF_LAYERS, _attributes(_backends.cudnn, "allow_tf32")),
+    "cuBLAS float16 sums": _attributes(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    "cuBLAS bfloat16 sums": _attributes(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+}
+# The part of torch's state that a reader of a run must know; the other settings keep torch's defaults.
+DESCRIBED = (
+    "default dtype",
+    "grad mode",
+    "deterministic algorithms",
+    "float32 matmul precision",
+    "oneDNN",
+    "cuDNN",
+    "cuDNN TF32",
+)
+
+
+def _set_filters(wanted: list[Any]) -> None:
+    warnings.resetwarnings()
+    warnings.filters.extend(wanted)  # type: ignore[attr-defined]
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
+
+
+PROCESS: dict[str, Setting] = {
+    "garbage collection": Setting(gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+    "garbage collection thresholds": Setting(gc.get_threshold, lambda value: gc.set_threshold(*value)),
+    "recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
+    "warning filters": Setting(lambda: list(warnings.filters), _set_filters),
+    "current folder": Setting(os.getcwd, os.chdir),
+    "environment variables": Setting(lambda: dict(os.environ), _set_environment),
+}
+CORES = "allowed cores"  # the coordinator chooses them again for each visit
+if hasattr(os, "sched_setaffinity"):
+    PROCESS[CORES] = Setting(lambda: os.sched_getaffinity(0), partial(os.sched_setaffinity, 0))
+# What code changes for itself when it is imported. The others would disturb a worker.
+OF_THE_CODE = ("recursion limit", "warning filters", "current folder", "environment variables")
+
+TorchState = dict[str, Any]
+
+
+def capture(settings: Mapping[str, Setting] = TORCH) -> TorchState:
+    """Return the current values of the settings, without those that torch refuses to report."""
+    state = {}
+    for name, setting in settings.items():
+        with suppress(RuntimeError):  # TF32 by its old names, after it was set by torch's newer one
+            state[name] = setting.read()
+    return state
+
+
+def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) -> None:
+    """Set the settings that differ, and no others, since setting some costs time. Raises NotRestoredError."""
+    for name, value in wanted.items():
+        if _is(settings[name], value):
+            continue
+        try:
+            settings[name].write(value)
+        except Exception as error:  # torch, or a mode that the case left on, refuses
+            raise NotRestoredError(name) from error
+        if not _is(settings[name], value):
+            raise NotRestoredError(name)
+
+
+def _is(setting: Setting, value: Any) -> bool:
+    try:
+        return bool(setting.read() == value)
+    except RuntimeError:  # TF32 by its old names, while torch's newer ones say something else
+        return False
+
+
+def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:
+    """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products; None where unknown."""
+    layers, precision = state.get("cuDNN TF32"), state.get("float32 matmul precision")
+    return None if layers is None else bool(layers), precision and precision != "highest"
+
+
+class ProcessState:
+    """The state at the start of a process, restored after each request."""
+
+    def __init__(self) -> None:
+        self._wanted = capture(PROCESS)
+
+    def begin(self) -> None:
+        """Note the current cores: the coordinator chose them, not a case."""
+        if CORES in PROCESS:
+            self._wanted[CORES] = PROCESS[CORES].read()
+
+    def adopt(self) -> None:
+        """Take over what the import of the code under test has changed."""
+        self._wanted |= capture({name: PROCESS[name] for name in OF_THE_CODE})
+
+    def restore(self) -> None:
+        """Restore everything; raises NotRestoredError if a setting does not change back."""
+        restore(self._wanted, PROCESS)

@@ -1,0 +1,174 @@
+"""The processor: its clock, its caches, resident pages against blocks of known size, and energy counters."""
+
+import json
+import mmap
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rnnbench.harness.devices import BACKENDS, Cpu, Meter, cpu, open_device, why_not
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.processor import Cache, Processor
+from rnnbench.store.readings import Unavailable
+
+
+@pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99", "cuda:", "cuda:0:1", "cudacpu"])
+def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
+    assert re.fullmatch(r"no device '.*[:;].*|torch .* without CUDA.*|torch finds no CUDA.*", why_not(name))
+    assert why_not("cpu") == ""
+    assert isinstance(open_device("cpu"), Cpu)
+
+
+def test_each_metric_of_one_kind_of_device_belongs_to_a_kind_that_there_is() -> None:
+    assert {metric.device for metric in METRICS} - {""} <= BACKENDS.keys()
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_batch_is_clocked_as_a_whole_and_the_first_call_not_unless_it_is_warm(is_warm: bool) -> None:
+    calls: list[int] = []
+    clocked = Cpu().clock(lambda: calls.append(1), batches=3, batch=5, is_warm=is_warm)
+    assert len(calls) == clocked.calls == 15 + (not is_warm)
+    assert len(clocked.batch_seconds) == 3
+    assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
+
+
+@pytest.mark.parametrize(
+    ("content", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
+)
+def test_a_clock_rate_that_the_system_does_not_tell_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, megahertz: float | None
+) -> None:
+    monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
+    if content is not None:
+        file = tmp_path / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    assert Cpu().clock_mhz() == megahertz
+
+
+def test_a_flush_before_every_cold_call_touches_more_than_the_caches_of_all_cores_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caches = (Cache(1, "data", 1 << 10, 1), Cache(3, "unified", 1 << 20, 2))
+    monkeypatch.setattr(cpu, "processor", lambda: Processor(caches=caches))
+    monkeypatch.setattr(cpu, "allowed_cores", lambda: [0, 1, 2])
+    cpu._block.cache_clear()
+    try:
+        block, seen = cpu._block(3), list[int]()
+        assert block.nbytes == 1.5 * (2 << 20)
+        clocked = Cpu().clock_cold(lambda: seen.append(int(block[0])), calls=4)
+        assert seen == [1, 2, 3, 4, 5]
+        assert clocked.seconds == pytest.approx(sum(clocked.batch_seconds))
+        with torch.inference_mode():
+            Cpu().flush()
+        assert set(block.tolist()) == {6}
+    finally:
+        cpu._block.cache_clear()
+
+
+SCRIPT = """
+import json, sys
+import torch
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.harness.devices.cpu import resident_bytes
+
+def one(size):
+    torch.ones(size, dtype=torch.uint8)
+
+def both(size):
+    first, second = torch.ones(size, dtype=torch.uint8), torch.ones(size, dtype=torch.uint8)
+
+def in_turn(size):
+    one(size), one(size)
+
+def untouched(size):
+    torch.empty(size, dtype=torch.uint8)
+
+sizes = json.loads(sys.argv[1])
+print(json.dumps({call.__name__: [resident_bytes(TimedCall(lambda: call(size), torch.inference_mode)) for size in sizes]
+                  for call in (one, both, in_turn, untouched)}))
+"""
+SIZES = [0, 1 << 16, 1 << 20, 3 * (1 << 20) + 12345, 100 << 20]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the resident set is read from Linux's /proc")
+def test_a_known_block_is_measured_within_a_page() -> None:
+    command = [sys.executable, "-c", SCRIPT, json.dumps(SIZES)]
+    growth = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    page = mmap.PAGESIZE
+    for index, size in enumerate(SIZES):
+        assert abs(growth["one"][index] - size) <= page
+        assert abs(growth["in_turn"][index] - size) <= page
+        assert abs(growth["both"][index] - 2 * size) <= 2 * page  # one page for each block
+        assert growth["untouched"][index] <= 2 * page  # malloc writes a header before and after it
+
+
+def zone(root: Path, folder: str, name: str, energy_uj: int = 10_000_000) -> Path:
+    """A powercap zone."""
+    (root / folder).mkdir(parents=True)
+    for file, content in {"name": name, "energy_uj": energy_uj, "max_energy_range_uj": 100_000_000}.items():
+        (root / folder / file).write_text(f"{content}\n")
+    return root / folder / "energy_uj"
+
+
+@pytest.fixture
+def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cpu, "POWERCAP", tmp_path)
+    return tmp_path
+
+
+def test_packages_are_summed_and_all_other_zones_are_left_out(powercap: Path) -> None:
+    with pytest.raises(Unavailable, match=r"no RAPL: no processor package in .* `modprobe intel_rapl_msr` may help"):
+        Cpu().meter()
+    names = {
+        "intel-rapl:0": "package-0",
+        "intel-rapl:1": "package-1-die-0",
+        "intel-rapl:0:0": "core",
+        "intel-rapl:1:0": "package-1-part",
+        "intel-rapl:2": "psys",
+        "intel-rapl-mmio:0": "package-0",
+    }
+    files = [zone(powercap, folder, name) for folder, name in names.items()]
+    meter = Cpu().meter()
+    before = meter.read()
+    for file in files:
+        file.write_text("25500000\n")
+    assert meter.joules(before, meter.read()) == 2 * 15.5
+
+
+@pytest.mark.parametrize(("start", "end", "joules"), [(1.0, 3.5, 2.5), (97.0, 4.5, 7.5)])
+def test_a_counter_that_starts_over_is_made_good(start: float, end: float, joules: float) -> None:
+    assert Meter(0.0, dict, {"a": 100.0}).joules({"a": start}, {"a": end}) == pytest.approx(joules)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "ranges"), [(5.0, 5.0, {"a": 100.0}), (5.0, 4.0, {"a": 100.0}), (5.0, 4.0, {})]
+)
+def test_a_counter_that_stands_or_jumps_tells_no_energy(start: float, end: float, ranges: dict[str, float]) -> None:
+    with pytest.raises(Unavailable, match="the energy counter a did not move, or went back"):
+        Meter(0.0, dict, ranges).joules({"a": start, "b": 0.0}, {"a": end, "b": 1.0})
+
+
+def test_a_counter_that_can_not_be_read_says_why_and_what_would_help(
+    powercap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = zone(powercap, "intel-rapl:0", "package-0")
+    file.write_text("12 34")
+    with pytest.raises(Unavailable, match=r"energy_uj can't be read: .*12 34"):
+        Cpu().meter()
+    file.unlink()
+    with pytest.raises(Unavailable, match=r"can't be read: .*No such file"):
+        Cpu().meter()
+    monkeypatch.setattr(cpu, "file_text", lambda _: "package-0")
+
+    def forbid(*_: object) -> str:  # file modes do not restrict root
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", forbid)
+    with pytest.raises(Unavailable, match=r"no permission to read .*intel-rapl:0/energy_uj: only root may.*chmod a\+r"):
+        Cpu().meter()
