@@ -218,8 +218,8 @@ def explain(
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
     `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of `rnnbench.measure`, which runs
-    first; `budget` (`"30s"` or seconds) limits only that part. With a `folder`, traces for Perfetto and stacks for
-    flame graphs are written below it.
+    first; `budget` (`"30s"` or seconds) limits only that part. With a `folder`, traces are written below
+    it: https://ui.perfetto.dev shows them as flame graphs, with the bytes that the call holds.
 
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
     products of the input or the output that could be one, several small products of one input, values that are read
@@ -228,13 +228,13 @@ def explain(
     the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
 
     The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has the frames
-    `.frame`, `.causes`, `.breakdown` and `.rounds`, and `words(name)`, `operators(name)`, `plot(name)`,
-    `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
+    `.frame`, `.causes`, `.breakdown` and `.rounds`, and `words(name)`, `operators(name)`, `plot(name)` and
+    `trace(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.analysis.gaps.gap import call_time, of_profiled
-    from rnnbench.analysis.gaps.rescaled import rescaled
-    from rnnbench.harness.profiling.explain import explain as explain_live
+    from rnnbench.profiling.breakdown import rescaled
+    from rnnbench.profiling.gap import call_time, of_profiled
+    from rnnbench.profiling.profile import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.measured import measured
     from rnnbench.report.screen.progress import shown_rounds

@@ -39,24 +39,23 @@ def profile(
 ) -> None:
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
-    The last line is the path of the report. It has a page for each cell with waterfalls, the hottest operators, flame
-    graphs and memory. The run's folder has `traces/` for https://ui.perfetto.dev or chrome://tracing.
+    The last line is the path of the report. It has a page for each cell with waterfalls, breakdowns and the hottest
+    operators. The run's folder has `traces/` with flame graphs and memory, for https://ui.perfetto.dev.
 
     \b
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench.analysis.gaps.gap import is_fitting
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.cli.report import files_of_run
-    from rnnbench.harness.coordinator.profile_run import profile_run
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
-    from rnnbench.report.page import profiled
+    from rnnbench.profiling.gap import is_fitting
+    from rnnbench.profiling.run import profile_run
     from rnnbench.report.page.place import of_one, place
     from rnnbench.report.page.run_folder import put
     from rnnbench.report.screen.progress import shown_profiling, shown_progress
-    from rnnbench.report.words.why import not_profiled
+    from rnnbench.report.why import not_profiled, sections
     from rnnbench.store.folder import last_measurements
 
     groups = selected(suite, only, device, yes=yes)
@@ -84,7 +83,7 @@ def profile(
         )
     refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
-    found = profiled.sections(run, profiles, folder)
+    found = sections(run, profiles)
     if len(found) > 1:  # of a single one the words begin with how far it is
         for section in found:
             output.say(output.wrapped(f"{section.title}: {section.far}", hang=2))

@@ -145,13 +145,13 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     from rnnbench.analysis.runs.run_times import read_with_lines
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.expressions import parse_only
-    from rnnbench.report.page import profiled
     from rnnbench.report.page.run_folder import render
+    from rnnbench.report.why import sections
     from rnnbench.store.folder import read_profiles
 
     sizes = parse_only(asked, "--predict")
     (info, _, times), profiles = read_with_lines(run), read_profiles(run)
-    why = profiled.sections(times, profiles, run) if profiles else []
+    why = sections(times, profiles) if profiles else []
     summary, noisy, replicates = summarize(times), noise(times), of_run(times)
     del times  # a quarter of the memory of a report of ten million windows
     return render(summary, noisy, info, sizes, why, replicates)

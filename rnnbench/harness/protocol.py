@@ -149,7 +149,7 @@ class Building:
     def profile(
         self, case: Case, folder: str, window_seconds: float, seconds: float | None = None
     ) -> Request[ProfileReply]:
-        """Find out where the time of a case goes, in about so many `seconds`; `folder`: for traces and stacks."""
+        """Find out where the time of a case goes, in about so many `seconds`; `folder`: for its trace."""
         limits = {"window_seconds": window_seconds, "seconds": seconds}
         return Request({"op": "profile", **self._of(case), "folder": folder, **limits}, ProfileReply)
 

@@ -46,7 +46,6 @@ class Operator:
     new_bytes: int = 0  # of results that are not views, in one call of the case
     seconds: tuple[float, ...] = ()  # in its place in the call, for each round
     idle_seconds: tuple[float, ...] = ()  # the same with one value in each tensor: all but the arithmetic
-    profiler_seconds: float | None = None  # by torch's profiler, which slows it; without the operators that it calls
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class Cause:
     kind: CauseKind
     what: str  # `clone (my_cell.py:31)`
     calls: int  # in one call of the case
-    seconds: tuple[float, ...] = ()  # for each round; empty if the call could not be run without it
-    note: str = ""
+    seconds: tuple[float, ...] = ()  # for each round
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,8 @@ class Profile:
     kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: int | None = None  # blocks that one call asks for
-    allocated_bytes: int | None = None  # all of them together
-    memory: tuple[tuple[float, int], ...] = ()  # seconds since the call began, as profiled -> bytes held
-    memory_parts: tuple[tuple[CallPart, float], ...] = ()  # when each part began, on the same clock
-    files: dict[str, str] = field(default_factory=dict)  # `trace`, `stacks`, `snapshot` -> file in the run's folder
+    peak_bytes: int | None = None  # the most bytes of them that it holds at once
+    files: dict[str, str] = field(default_factory=dict)  # `trace`, `snapshot` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 
     @property
@@ -121,7 +117,6 @@ class Profile:
         if self.products is not None:
             for name in ("seconds", "idle_seconds"):
                 line["products"][name] = {key: _rounded(values) for key, values in line["products"][name].items()}
-        line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
         return line
 
     @classmethod
@@ -137,8 +132,6 @@ class Profile:
                 "causes": tuple(Cause(**_known(Cause, record)) for record in known.get("causes", ())),
                 "products": None if products is None else _products(products),
                 "kernels": None if kernels is None else Kernels(**_known(Kernels, kernels)),
-                "memory": tuple((float(seconds), int(size)) for seconds, size in known.get("memory", ())),
-                "memory_parts": tuple((part, float(seconds)) for part, seconds in known.get("memory_parts", ())),
             }
         )
 

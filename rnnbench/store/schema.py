@@ -135,11 +135,10 @@ OPERATOR: Kinds = {
     "calls": SIZE,
     "new_bytes": COUNT,
     **dict.fromkeys(("seconds", "idle_seconds"), list_of(SECONDS)),
-    "profiler_seconds": or_none(NUMBER),
 }
 CAUSE: Kinds = {
     "kind": one_of(*get_args(CauseKind)),
-    **dict.fromkeys(("what", "note"), TEXT),
+    "what": TEXT,
     "calls": COUNT,
     "seconds": list_of(NUMBER),
 }
@@ -159,9 +158,7 @@ PROFILE: Kinds = {
     "times": table_of(list_of(MORE, least=1)),
     **dict.fromkeys(("operators", "causes"), list_of(OBJECT)),
     **dict.fromkeys(("products", "kernels"), or_none(OBJECT)),
-    **dict.fromkeys(("allocations", "allocated_bytes"), or_none(COUNT)),
-    "memory": list_of(row_of("[seconds, bytes]", SECONDS, COUNT)),
-    "memory_parts": list_of(row_of("[part, seconds]", one_of(*PARTS), SECONDS)),
+    **dict.fromkeys(("allocations", "peak_bytes"), or_none(COUNT)),
     "files": table_of(INSIDE),
     "notes": list_of(TEXT),
 }
@@ -181,7 +178,7 @@ PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
     "products": (PRODUCTS, Products),
     "kernels": (KERNELS, Kernels),
 }
-TIMED = ("call", "unprofiled", "profiled")  # arms whose times every successful profile has
+TIMED = ("call",)  # arms whose times every successful profile has
 BEGINNINGS = ("forward", "forward_backward")  # of the call, whose times are subtracted from it round by round
 # Keys that every version has written.
 MEASUREMENT_KEYS = ("case", *(name for name in AXIS if name not in DEFAULTS), "status")

@@ -65,7 +65,8 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     assert "the time of torch.nn.GRU" in output
     shy = "not profiled: mine.py:Shy loop inference: under the profiler: ValueError: somebody is watching (mine.py:11)"
     assert shy in " ".join(output.split())
-    assert max(map(len, output.splitlines()[:-2])) <= 100  # the last lines are paths
+    words = output[output.index("mine.py:Mine in inference") :]
+    assert max(map(len, words.splitlines()[:-2])) <= 100  # the last lines are paths
     profiles = {key.split(" ")[0]: case_profile for key, case_profile in read_profiles(folder).items()}
     assert [cause.kind for cause in profiles["cell=mine.py:Mine"].causes] == ["copy"]
     assert profiles["cell=mine.py:Mine"].causes[0].what == "clone (mine.py:7)"
@@ -74,7 +75,6 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     with gzip.open(folder / profiles["cell=mine.py:Mine"].files["trace"], "rt") as trace:
         assert json.load(trace)["traceEvents"]
     assert page == tmp_path / "reports" / folder.name / "index.html"
-    assert len([*page.parent.glob("cells/*/flames/*-mine-py-Mine-flame-mine-py-Mine-loop.svg")]) == 1
     assert "Why, and what would close the gap?" in page.read_text()
 
 
@@ -105,8 +105,9 @@ def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path
     assert explained.operators("mine")["calls"].sum() > 4
     assert explained.plot() is not None
     assert explained.plot("mine") is not None
-    assert explained.plot_memory("mine") is not None
-    assert (explained.flame_graph("mine") or "").startswith("<svg")
+    trace = explained.trace("mine")
+    assert trace is not None
+    assert trace.is_file()
     assert "<p>mine takes" in explained._repr_html_()
     after = [parameter for module in modules.values() for parameter in module.parameters()]
     assert all(map(torch.equal, before, after))

@@ -15,8 +15,9 @@ from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
+from rnnbench.report import why
 from rnnbench.report.figures.drawing import canvas
-from rnnbench.report.page import benchmarks, profiled, run_folder, several_runs
+from rnnbench.report.page import benchmarks, run_folder, several_runs
 from rnnbench.report.page.files import write
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
@@ -28,11 +29,11 @@ from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
-from tests.analysis.profiles import profile
 from tests.doubles import checks, stored
 from tests.doubles import workload as small
 from tests.doubles.once import made_once
 from tests.doubles.saved_files import side
+from tests.profiling.profiles import profile
 from tests.report.verdicts.samples import every_verdict
 from tests.validation.history_simulated import simulated, stored_run
 
@@ -68,7 +69,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
     """The files of the report of a run."""
     times = read_run(run)
     profiles = read_profiles(run) if profiles is None else profiles
-    found = profiled.sections(times, profiles, run) if profiles else []
+    found = why.sections(times, profiles) if profiles else []
     return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found, replicates=of_run(times))
 
 
@@ -79,7 +80,7 @@ def _wide() -> dict[str, bytes]:
 
 
 def _profiled(folder: Path) -> dict[str, bytes]:
-    """A run of two cells, each profiled at two batch sizes, with flame graphs."""
+    """A run of two cells, each profiled at two batch sizes."""
     times: dict[Case, list[list[float]]] = {}
     profiles: dict[str, Profile] = {}
     for cell in ("gru", "lstm"):
@@ -93,9 +94,8 @@ def _profiled(folder: Path) -> dict[str, bytes]:
             times |= {case: [[value * batch]] * 4 for case, value in seconds.items()}
             profiles |= {case.key: profile(value * batch, case=case.key) for case, value in seconds.items()}
             loop = next(iter(seconds)).key
-            profiles[loop] = replace(profiles[loop], files={"stacks": "stacks.txt", "trace": "t.json.gz"})
+            profiles[loop] = replace(profiles[loop], files={"trace": "t.json.gz"})
     run = stored.folder(folder / "results", times)
-    (run / "stacks.txt").write_text("f;aten::mm 10\n")
     return files_of(run, profiles)
 
 

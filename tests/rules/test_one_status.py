@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from rnnbench import load
-from rnnbench.analysis.gaps.gap import gaps
 from rnnbench.analysis.history import history
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.analysis.runs.noise import noise
@@ -22,6 +21,7 @@ from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
+from rnnbench.profiling.gap import gaps
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.figures import all_figures

@@ -10,18 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from rnnbench import load, suites
-from rnnbench.analysis.runs import run_times
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.report.page import profiled
 from rnnbench.store import names
 from rnnbench.store.folder import parts, read_info, read_profiles
 from rnnbench.store.regular_files import within
 from rnnbench.store.windows import read_windows
-from tests.analysis.profiles import profile
 from tests.doubles import stored
 from tests.doubles import workload as small
+from tests.profiling.profiles import profile
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 ESCAPES = ("../../x", "/abs", "a/../../b", "a\0b", "..", "/dev/zero", "../x-1", "p0/../../0000", "x\n", "\ud800", "")
@@ -31,9 +29,7 @@ def folder(parent: Path) -> Path:
     """A run with all files that contain names."""
     path = stored.folder(parent, {LOOP: [[2.0]] * 2, REFERENCE: [[1.0]] * 2})
     for name, lines in {
-        "profiles.jsonl": [
-            profile(case=LOOP.key).to_json() | {"files": {"stacks": "stacks.txt", "trace": "t.json.gz"}}
-        ],
+        "profiles.jsonl": [profile(case=LOOP.key).to_json() | {"files": {"trace": "t.json.gz"}}],
     }.items():
         (path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -76,7 +72,6 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any], str], None]]] = {
     "id": ("run.json", put("id")),
     "worker": ("windows-0000.jsonl", put("worker")),
     "run of a window": ("windows-0000.jsonl", put("run")),
-    "stacks": ("profiles.jsonl", put("files", "stacks")),
     "trace": ("profiles.jsonl", put("files", "trace")),
 }
 
@@ -142,12 +137,6 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (path / "loop").symlink_to("loop")
     assert within(path, "loop") is None
     assert within(path, "run.json") == (path / "run.json").resolve()
-    [section] = profiled.sections(run_times.read(path), read_profiles(path), path)
-    assert section.flames == {}
-    (path / "stacks.txt").unlink()
-    (path / "stacks.txt").write_text(secret.read_text())
-    [section] = profiled.sections(run_times.read(path), read_profiles(path), path)
-    assert len(section.flames) == 1
 
 
 @pytest.mark.parametrize("name", ESCAPES, ids=ascii)

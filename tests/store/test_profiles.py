@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_profiles
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
-from tests.analysis.profiles import profile
+from tests.profiling.profiles import profile
 
 SECONDS = st.lists(st.integers(0, 10**9).map(lambda n: n / 1e9), max_size=3).map(tuple)
 OPERATORS = st.builds(
@@ -22,12 +22,11 @@ OPERATORS = st.builds(
     st.integers(0, 99),
     SECONDS,
     SECONDS,
-    st.none() | st.just(1e-6),
 )
-CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS, st.text())
+CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS)
 BY_LIBRARY = st.dictionaries(st.text(), SECONDS, max_size=3)
 PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), BY_LIBRARY, BY_LIBRARY)
-TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,), "unprofiled": (1.0,), "profiled": (2.0,)}
+TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,)}
 PROFILES = st.builds(
     Profile,
     case=st.text(),
@@ -39,8 +38,7 @@ PROFILES = st.builds(
     products=st.none() | PRODUCTS,
     kernels=st.none() | st.just(Kernels(3, {"products": 1e-3}, 1)),
     no_kernels=st.text(),
-    memory=st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(0, 9)), max_size=3).map(tuple),
-    memory_parts=st.just((("forward", 0.0),)),
+    peak_bytes=st.none() | st.integers(0, 99),
     files=st.dictionaries(st.text(), st.text(), max_size=2),
     notes=st.lists(st.text(), max_size=2).map(tuple),
 )

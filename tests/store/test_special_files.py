@@ -15,16 +15,15 @@ from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.slurm.job import first_machine
-from rnnbench.report.figures import flame
 from rnnbench.report.page import place
 from rnnbench.store import jsonlines, pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samples
 from rnnbench.store.frames import kept_table
 from rnnbench.store.records import Measurement
 from rnnbench.store.writing import replace
-from tests.analysis.profiles import profile
 from tests.doubles import stored
 from tests.doubles import workload as small
+from tests.profiling.profiles import profile
 
 LOOP = small.case("vanilla")
 
@@ -49,7 +48,6 @@ READ: dict[str, Callable[[Path], Any]] = {
     "profiles.jsonl": read_profiles,
     "telemetry.jsonl": lambda run: list(read_samples(run)),
     "machine.json": first_machine,
-    "stacks.txt": lambda run: flame.read(run / "stacks.txt"),
     "saved.json": lambda run: pytest_benchmark.read(run / "saved.json"),
     "saved/a.json": lambda run: pytest_benchmark.read(run / "saved"),
 }

@@ -18,10 +18,10 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Status, Window
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
-from tests.analysis.profiles import cause, profile
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO, window
+from tests.profiling.profiles import cause, profile
 
 CASE = small.case("vanilla")
 texts = st.text(st.characters(exclude_categories=[]), max_size=8)  # lone surrogates included

@@ -5,6 +5,7 @@ import random
 import traceback
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from rnnbench.harness.protocol import (
     FailedReply,
     FineReply,
     ObserveReply,
-    ProfileReply,
     ReachReply,
 )
 from rnnbench.harness.turns.engine import calibrate
@@ -48,6 +48,7 @@ LAST_OF_A_CASE = (
     "profile",
     "release",
 )  # after these requests, the worker holds no case
+ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
 TELLS_FILES = ("reach", "observe", "release")  # after these, it tells which files were used since
 
 
@@ -108,12 +109,14 @@ class Operations:
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
-            "profile": self._profile,
             "prepare": self._timing.prepare,
             "visit": self._timing.visit,
             "verify": self._timing.verify,
             "release": self._timing.release,
         }
+        if (module := ABOVE.get(request["op"])) is not None:
+            reply: FineReply = import_module(module).answer(self._builder.build(request), request)
+            return reply
         return operations[request["op"]](request)
 
     def _put_back(self, request: dict[str, Any]) -> FineReply:
@@ -213,19 +216,6 @@ class Operations:
         totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
         timed.end()
         return CountReply(ok=True, totals=totals)
-
-    def _profile(self, request: dict[str, Any]) -> ProfileReply:
-        """Where the time of a call goes."""
-        from rnnbench.harness.profiling.profile import profile
-        from rnnbench.harness.profiling.subject import of_built
-
-        built = self._builder.build(request)
-        if not isinstance(built, Built):
-            raise Skip("the phase `loading` has no model to profile")
-        device = devices.open_device(built.case.workload.device)
-        limits = {name: request[name] for name in ("window_seconds", "seconds")}
-        found = profile(of_built(built, device), Path(request["folder"]), **limits)
-        return ProfileReply(ok=True, profile=found.to_json())
 
 
 def _forget() -> None:

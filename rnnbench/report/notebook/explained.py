@@ -7,18 +7,14 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from rnnbench.analysis.gaps.breakdown import frame
-from rnnbench.analysis.gaps.gap import Gap, cause_frame
-from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.profiling.breakdown import frame
+from rnnbench.profiling.gap import Gap, cause_frame
+from rnnbench.report import why
 from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, paragraphs
 from rnnbench.report.notebook.measured import Measured
-from rnnbench.report.tables import table_operators
-from rnnbench.report.words import why
 from rnnbench.store.profiles import Profile
-from rnnbench.store.regular_files import within
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -38,7 +34,7 @@ class Explained(FrameResult):
     measured: Measured  # what `rnnbench.measure` returns
     profiles: Mapping[str, Profile]  # by module
     gaps: Mapping[str, Gap]  # by module, without the reference
-    folder: Path | None = None  # where traces and stacks are
+    folder: Path | None = None  # where traces are
 
     @property
     def reference(self) -> str:
@@ -83,7 +79,7 @@ class Explained(FrameResult):
 
     def operators(self, name: str) -> pd.DataFrame:
         """The operators of one module, those that take longest first."""
-        table = table_operators.render(self.profiles[name], name)
+        table = why.operators_table(self.profiles[name], name)
         return pd.DataFrame() if table is None else table.frame
 
     def plot(self, name: str | None = None, ax: Axes | None = None) -> Any:
@@ -92,21 +88,16 @@ class Explained(FrameResult):
         Draws on `ax`, if given, in the style in force, and returns it. Raises ValueError if no module was profiled.
         """
         if name is not None:
-            return returned(figure_waterfall.render(self.gaps[name], name, self.reference, ax=ax), ax)
-        return _drawn(figure_breakdown.render(self.profiles, ax=ax), ax, "no module could be profiled")
+            return returned(why.waterfall(self.gaps[name], name, self.reference, ax=ax), ax)
+        figure = why.breakdowns(self.profiles, ax=ax)
+        if figure is None:
+            raise ValueError("nothing to show: no module could be profiled")
+        return returned(figure, ax)
 
-    def plot_memory(self, name: str, ax: Axes | None = None) -> Any:
-        """The bytes that a call of one module holds, from its start to its end.
-
-        Draws on `ax` if given, and returns it. Raises ValueError if the profiler saw no block of memory.
-        """
-        return _drawn(figure_memory.render(self.profiles[name], ax=ax), ax, "the profiler saw no block of memory")
-
-    def flame_graph(self, name: str) -> str | None:
-        """An SVG of the stacks of one module; None without a folder or without stacks."""
-        stacks = self.profiles[name].files.get("stacks")
-        file = None if self.folder is None or stacks is None else within(self.folder, stacks)
-        return None if file is None else flame.render(flame.read(file), name)
+    def trace(self, name: str) -> Path | None:
+        """The trace of one module's call, for https://ui.perfetto.dev; None without a folder, or if it failed."""
+        file = self.profiles[name].files.get("trace")
+        return None if self.folder is None or file is None else self.folder / file
 
     def __repr__(self) -> str:
         failed = [
@@ -116,9 +107,3 @@ class Explained(FrameResult):
 
     def _repr_html_(self) -> str:
         return paragraphs(repr(self))
-
-
-def _drawn(figure: Figure | None, ax: Axes | None, why: str) -> Figure | Axes:
-    if figure is None:
-        raise ValueError(f"nothing to show: {why}")
-    return returned(figure, ax)

@@ -7,11 +7,11 @@ import pandas as pd
 
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page.page import PAGE, Page, files
-from rnnbench.report.page.profiled import ProfiledCell
-from rnnbench.report.page.section import Links, Section, SectionPart
+from rnnbench.report.page.section import Section, SectionPart
+from rnnbench.report.why import ProfiledCell
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
-from rnnbench.text import encoded, plural
+from rnnbench.text import plural
 
 LADDER, GROWS = "ratio", "scaling"  # figures
 
@@ -39,9 +39,6 @@ def _cell(
 ) -> CellPage:
     own = _with_references(summary, cell)
     drawn = all_figures.render(own, label, only=(LADDER, GROWS), noise_floor=noise_floor)
-    flames = {
-        f"flames/{workload.name}-{name}.svg": svg for workload in workloads for name, svg in workload.flames.items()
-    }
     sections = [_why(workload) for workload in workloads]
     if GROWS in drawn:
         sections.append(Section("grows", "How does it grow?", [drawn[GROWS]]))
@@ -56,8 +53,7 @@ def _cell(
         home=f"../../{PAGE}",
         cases=own,
     )
-    contents = files(page) | {name: encoded(svg) for name, svg in flames.items()}
-    return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
+    return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in files(page).items()})
 
 
 def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
@@ -73,10 +69,7 @@ def _why(workload: ProfiledCell) -> Section:
         *workload.pictures,
         *workload.tables,
     ]
-    if workload.flames:
-        links = tuple((name, f"flames/{workload.name}-{name}.svg") for name in workload.flames)
-        parts.append(Links("Flame graphs", links))
     if workload.traces:
         where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
-        parts.append(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}.")
+        parts.append(f"Traces, with every frame, operator and the bytes held: open them at ui.perfetto.dev. {where}.")
     return Section(f"why-{workload.name}", f"Why, {workload.title}?", parts)

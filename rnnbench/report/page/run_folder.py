@@ -12,10 +12,10 @@ from rnnbench.report.page import cell_pages
 from rnnbench.report.page.files import write
 from rnnbench.report.page.page import PAGE, files
 from rnnbench.report.page.place import ReportFolder
-from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import MAX_SHOWN, REPLICATES, Content
 from rnnbench.report.tables import all_tables
+from rnnbench.report.why import ProfiledCell
 from rnnbench.report.words.axes import flushed
 from rnnbench.store.run_info import RunInfo
 

@@ -12,7 +12,6 @@ import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.figures.all_figures import Picture
-from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.section import (
     Commands,
     Links,
@@ -21,6 +20,7 @@ from rnnbench.report.page.section import (
     Warnings,
 )
 from rnnbench.report.tables.table import Table
+from rnnbench.report.why import ProfiledCell
 from rnnbench.report.words import headline, precision
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.noise import noise_sentence

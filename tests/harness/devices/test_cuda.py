@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnbench.analysis.gaps.breakdown import breakdown
 from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness.coordinator.runner import Runner
@@ -24,13 +23,13 @@ from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.doctor.gpu_advice import advice
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.profiling import profiler
-from rnnbench.harness.profiling.profile import profile
-from rnnbench.harness.profiling.subject import of_built
 from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.harness.worker import ceilings, energy
 from rnnbench.harness.worker.building import settings_of
 from rnnbench.harness.worker.operations import Operations
+from rnnbench.profiling.breakdown import breakdown
+from rnnbench.profiling.profile import profile
+from rnnbench.profiling.subject import of_built
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
@@ -104,7 +103,7 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
     with timed.mode():
         timed.call()
         torch.cuda.synchronize()
-        with profiler.profiler(whole=False) as program:
+        with torch.profiler.profile() as program:
             timed.call()
             torch.cuda.synchronize()
     assert not [event.name for event in program.events() if "HtoD" in event.name or "DtoH" in event.name]

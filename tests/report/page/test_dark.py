@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,15 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from rnnbench import suites
-from rnnbench.analysis.gaps.gap import take_apart
 from rnnbench.analysis.pytest_benchmark.summary import summarize
 from rnnbench.analysis.together import together
+from rnnbench.profiling.gap import take_apart
+from rnnbench.report import why
 from rnnbench.report.colors import INKS, ON_AREAS, variables
 from rnnbench.report.figures import (
     all_figures,
     figure_benchmarks,
-    figure_breakdown,
-    figure_memory,
     figure_ratio_by_size,
-    figure_waterfall,
 )
 from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.figures.drawing.ink import contrast, mixed
@@ -38,9 +36,9 @@ from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
-from tests.analysis.profiles import cause, profile
 from tests.doubles import streams
 from tests.doubles.saved_files import side
+from tests.profiling.profiles import cause, profile
 from tests.report.conftest import summary_of
 from tests.report.page.test_together import CASES, run
 from tests.report.verdicts.samples import every_verdict
@@ -57,17 +55,13 @@ def waterfall() -> Figure:
     rungs = {name: {n: size * (1 + n / 1000) for n in range(3)} for name, size in (("loop", 1e-4), ("hoisted", 7e-5))}
     gap = take_apart(rungs, {n: 2e-5 * (1 + n / 1000) for n in range(3)}, (cause("copy", -3 * MICRO),))
     gap.axes["cell"] = "gru"
-    return figure_waterfall.render(gap, "gru loop", "torch.nn.GRU")
+    return why.waterfall(gap, "gru loop", "torch.nn.GRU")
 
 
 def profiles() -> dict[str, Profile]:
     every = Profile(**{**profile(3e-4).__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 4e-5))})
     return {"gru loop": profile(backward=40 * MICRO), "all": every, "compiled": profile(opaque="compiled"),
             "torch.nn.GRU": profile(20 * MICRO, 8 * MICRO, 4 * MICRO)}  # fmt: skip
-
-
-def in_parts() -> Profile:
-    return replace(profile(), memory_parts=(("forward", 0.0), ("backward", 5e-6), ("optimizer", 1.5e-5)))
 
 
 def history() -> Figure | None:
@@ -92,8 +86,7 @@ def benchmarks(folder: Path) -> Figure | None:
 
 OTHERS: dict[str, Callable[[], Figure | None]] = {
     "waterfall": waterfall,
-    "breakdown": lambda: figure_breakdown.render(profiles()),
-    "memory": lambda: figure_memory.render({"gru loop": in_parts(), "torch.nn.GRU": profile()}, "gru"),
+    "breakdown": lambda: why.breakdowns(profiles()),
     "history": history,
     "checks": checks_over_time,
     "together": lambda: figure_together.render(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.gaps.between import Step
-from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.scaling.crossing import Crossing
 from rnnbench.analysis.verdict import Judged
 from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.profiling.gap import Gap, Step
+from rnnbench.report import why
 from rnnbench.report.notebook.measured import Measured, note
 from rnnbench.report.screen import jobs_progress, progress, terminal
 from rnnbench.report.tables import table_crossings
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.words import changes, headline, not_slower, precision, units, why
+from rnnbench.report.words import changes, headline, not_slower, precision, units
 from rnnbench.report.words.noise import brief, noise_sentence
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings

@@ -25,8 +25,8 @@ from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.report import why
 from rnnbench.report.page import benchmarks as saved_folder
-from rnnbench.report.page import profiled
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
@@ -36,10 +36,10 @@ from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
-from tests.analysis.profiles import cause, profile
 from tests.doubles import saved_files, stored
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.profiling.profiles import cause, profile
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
@@ -133,10 +133,7 @@ def _run(parent: Path) -> Path:
     info["resolved"] = SUITE
     (path / "run.json").write_text(json.dumps(info))
     profiles = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
-    profiles[0] = replace(
-        profiles[0], kernels=Kernels(3, {"products": 1e-5}), files={"stacks": "stacks.txt", "trace": "t"}
-    )
-    (path / "stacks.txt").write_text("f;aten::mm 10\n")
+    profiles[0] = replace(profiles[0], kernels=Kernels(3, {"products": 1e-5}), files={"trace": "t"})
     (path / "profiles.jsonl").write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in profiles))
     return path
 
@@ -179,7 +176,7 @@ def run_folders() -> Target:
         if next(number) % RENDERED == 0:
             terminal.text(summary, info)
             tables = all_tables.render(summary, info)
-            profiled.sections(times, profiles, run)
+            why.sections(times, profiles)
             html(run_page(Content(summary, noise(times), info, {}, tables))).encode()
 
     return _files(path), lambda change: _with(path, change, use)

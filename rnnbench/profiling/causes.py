@@ -1,0 +1,229 @@
+"""Find needless work in a program by its structure alone, without timing anything.
+
+Each suspect says how the call would run without it; `profile` then measures how much time that saves.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnbench.harness.live.arms import tensors_in
+from rnnbench.profiling.program import Program, ProgramCall, Storage, ordinals, place, steps_of, storages
+from rnnbench.profiling.replay import Replay
+from rnnbench.store.profiles import CauseKind
+
+COPIES = ("clone", "contiguous", "to", "type", "float", "double")
+NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
+JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+GETTER = "get"  # reads a property, such as `tensor.grad`
+WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
+COUNTS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive")  # the size is known afterwards
+MAX_SUSPECTS = 8
+MATRIX = 2  # dimensions
+MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
+CUT = "gradients flow through it"
+
+Remedy = Callable[[Replay], None]
+CallGroup = list[ProgramCall]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """Calls that may be needless."""
+
+    kind: CauseKind
+    what: str
+    calls: int
+    remedies: tuple[Remedy, ...] = ()
+    note: str = ""  # why it can't be measured; empty if it can be measured
+
+
+def suspects(program: Program, *, trained: bool) -> list[Suspect]:
+    """All suspects, those with the most calls first; `trained`: whether gradients are computed."""
+    dead = _dead(program)
+    repeated = [group for group in invariants(program) if dead is None or group[0].ordinal not in dead]
+    before, after = _mergeable(program, repeated)
+    # Removing the other groups would also remove the gradients that flow back into their inputs.
+    kept = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
+    found = [_suspect("output product", [group], Replay.merge_after) for group in after]
+    if kept:
+        found.append(_suspect("not hoisted", kept, Replay.merge_before))
+    elif before:
+        found.append(_suspect("not hoisted", before[:1], note="gradients flow into their inputs"))
+    if repeated:  # all together, since one may be made of another
+        backwards = sorted(repeated, key=lambda group: -group[0].ordinal)
+        found.append(_suspect("loop invariant", backwards, Replay.use_first_result))
+    small = _small_products(program, [*repeated, *kept, *after])
+    if len(small) >= MIN_CALLS:
+        found.append(_suspect("small products", small, Replay.merge_over_weights))
+    found += _line_by_line(program, ordinals(call for group in repeated for call in group), dead, trained=trained)
+    return sorted(found, key=lambda suspect: -suspect.calls)[:MAX_SUSPECTS]
+
+
+def _suspect(
+    kind: CauseKind,
+    groups: Sequence[CallGroup],
+    remedy: Callable[[Replay, CallGroup], None] | None = None,
+    note: str = "",
+) -> Suspect:
+    """A suspect of some groups of calls: `clone (my_cell.py:31)`, or of several lines `linear (my_cell.py:31, 33)`."""
+    calls = sorted((call for group in groups for call in group), key=lambda call: call.ordinal)
+    lines: dict[str, list[str]] = defaultdict(list)
+    for where in sorted({call.where for call in calls if call.where}):
+        file, _, line = where.rpartition(":")
+        lines[file].append(line)
+    places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
+    names = ", ".join(dict.fromkeys(call.name for call in calls))
+    remedies = () if remedy is None or note else tuple(_applied(remedy, group) for group in groups)
+    return Suspect(kind, f"{names} ({places})" if places else names, len(calls), remedies, note)
+
+
+def _applied(remedy: Callable[[Replay, CallGroup], None], group: CallGroup) -> Remedy:
+    return lambda replay: remedy(replay, group)
+
+
+def invariants(program: Program) -> list[CallGroup]:
+    """Groups of calls that compute one value, in each step or more often; the first call comes first.
+
+    Views are not work, and so are not found. Neither is a value into which something is written, nor a plain copy,
+    which is a suspect of its own.
+    """
+    steps = steps_of(program)
+    same: dict[int, CallGroup] = defaultdict(list)
+    changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
+    for call in program.calls:
+        is_work = isinstance(call.result, Tensor) and not call.writes & call.reads
+        if is_work and not (call.reads | call.writes) & (changed | program.hidden):
+            same[program.numbers.of_call[call.ordinal]].append(call)
+    groups = [group for group in same.values() if len(group) >= max(steps, MIN_CALLS) and steps >= MIN_CALLS]
+    with torch.no_grad():  # results of a random function are not equal
+        equal = [group for group in groups if all(torch.equal(group[0].result, call.result) for call in group[1:])]
+    return [
+        group for group in equal if not (_is_copy(group[0]) and group[0].args[0].stride() == group[0].result.stride())
+    ]
+
+
+def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[CallGroup], list[CallGroup]]:
+    """Groups of products with one weight that don't depend on each other, and so could be a single product.
+
+    First those that could be made before a loop, then those that only read its outputs, as a head does.
+    """
+    groups = [group for group in program.by_weight if len(group) >= MIN_CALLS]
+    recurrent = [call for group in groups if program.is_chain(group) for call in group]
+    excluded = ordinals(recurrent) | ordinals(call for group in repeated for call in group)
+    before, after = list[CallGroup](), list[CallGroup]()
+    reading = program.following(recurrent)
+    for group in groups:
+        are_alike = len({call.rows.shape for call in group}) == 1 and group[0].rows.dim() == MATRIX
+        if are_alike and group[0].ordinal not in excluded:
+            is_output = reading & ordinals(group) and not program.following(group) & ordinals(recurrent)
+            (after if is_output else before).append(group)
+    return before, after
+
+
+def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[CallGroup]:
+    """Products of one input with several weights, which could be a single product with all weights."""
+    by_input: dict[Any, CallGroup] = defaultdict(list)
+    excluded = ordinals(call for group in covered for call in group)
+    for call in program.calls:
+        if call.is_product and call.ordinal not in excluded and call.rows.dim() == MATRIX:
+            factors = sum(isinstance(factor, Tensor) for factor in call.factors)
+            by_input[call.name, factors, place(call.rows)].append(call)
+    return [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
+
+
+def _line_by_line(program: Program, repeated: set[int], dead: set[int] | None, *, trained: bool) -> list[Suspect]:
+    """Suspects that a line of code makes again and again: copies, concatenations, values read back, unused results."""
+    calls = program.calls
+    waits = [call for call in calls if _is_wait(call)]
+    fed = ordinals(_feeding(calls, waits, dead))
+    last_written: dict[Storage, int] = {
+        storage: call.ordinal for call in calls if call.written for storage in storages(call.args[:1])
+    }
+
+    def stays(call: ProgramCall) -> bool:
+        """Whether no later call writes into a copy or its source."""
+        return all(last_written.get(storage, -1) <= call.ordinal for storage in call.writes | call.reads)
+
+    def is_unused(call: ProgramCall) -> bool:
+        is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
+        return is_work and call.name != GETTER and call.ordinal in (dead or set()) - fed
+
+    def is_join(call: ProgramCall) -> bool:
+        return call.name in JOINS and isinstance(call.result, Tensor) and not call.written
+
+    def without_waiting(replay: Replay, group: CallGroup) -> None:
+        replay.use_recorded_results([*group, *_feeding(calls, group, dead)])
+
+    once = [call for call in calls if call.ordinal not in repeated]
+    chosen: list[tuple[CauseKind, list[ProgramCall], Callable[[Replay, CallGroup], None]]] = [
+        ("copy", [call for call in once if _is_copy(call) and stays(call)], Replay.use_sources),
+        ("concatenation", [call for call in once if is_join(call)], Replay.use_recorded_results),
+        ("synchronisation", waits, without_waiting),
+        ("unused", [call for call in calls if is_unused(call)], Replay.use_recorded_results),
+    ]
+    found = []
+    for kind, of_kind, remedy in chosen:
+        by_line: dict[str, CallGroup] = defaultdict(list)
+        for call in of_kind:
+            by_line[call.where].append(call)
+        for group in by_line.values():
+            has_gradients = any(tensor.requires_grad for call in group for tensor in tensors_in(call.result))
+            is_cut = trained and has_gradients and kind in ("concatenation", "synchronisation")
+            if len(group) >= MIN_CALLS:
+                found.append(_suspect(kind, [group], remedy, CUT if is_cut else ""))
+    return found
+
+
+def _is_copy(call: ProgramCall) -> bool:
+    if not call.args or not isinstance(call.result, Tensor) or call.written:
+        return False
+    tensor = call.args[0]
+    if not isinstance(tensor, Tensor) or tensor.shape != call.result.shape or tensor.dtype != call.result.dtype:
+        return False
+    if call.name in NEUTRAL and len(call.args) == 2 and not isinstance(call.args[1], Tensor):
+        return bool(call.args[1] == NEUTRAL[call.name])
+    return call.name in COPIES and not storages(tensor) & storages(call.result)
+
+
+def _is_wait(call: ProgramCall) -> bool:
+    """Whether Python waits for the device: for a value, for a copy on the host, or for how many values there are."""
+    results = list(tensors_in(call.result))
+    if not results:
+        return call.name in WAITS and bool(call.reads)
+    given = [tensor for tensor in tensors_in((call.args, call.kwargs)) if not tensor.is_cpu]
+    if not given or call.kwargs.get("non_blocking"):
+        return False
+    is_masked = call.name == "getitem" and any(tensor.dtype is torch.bool for tensor in given[1:])
+    return is_masked or call.name in COUNTS or all(tensor.is_cpu for tensor in results)
+
+
+def _dead(program: Program) -> set[int] | None:
+    """Calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
+    if program.hidden:
+        return None
+    fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
+    needed, dead = storages(program.returned), set[int]()
+    for call in reversed(program.calls):
+        lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
+        if lasts or call.writes & needed:
+            needed |= call.reads
+        elif storages(call.result):
+            dead.add(call.ordinal)
+    return dead
+
+
+def _feeding(calls: Sequence[ProgramCall], waits: Iterable[ProgramCall], dead: set[int] | None) -> CallGroup:
+    """Dead calls on which one of `waits` depends."""
+    among, needed, feeding = ordinals(waits), set[Storage](), list[ProgramCall]()
+    for call in reversed(calls):
+        is_feeding = call.ordinal in (dead or ()) and bool(call.writes & needed) and call.ordinal not in among
+        if call.ordinal in among or is_feeding:
+            needed |= call.reads
+        if is_feeding:
+            feeding.append(call)
+    return feeding

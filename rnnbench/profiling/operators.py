@@ -1,0 +1,298 @@
+"""The operators of a call, each timed within the call: with the caches, the memory and the autograd of the call.
+
+Torch's profiler makes short operators several times slower, each by a different factor. Here a clock is read before and
+after each operator and nothing else is done, so the added time is the same for all operators. It is measured on the
+same operators with a single value in each tensor; the remaining time is the kernel's. (Running each operator repeatedly
+on its own was tried, too, but then its weights are in a nearer cache than in the call.)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map
+
+from rnnbench.cells.states import storage_address
+from rnnbench.store.profiles import CallPart, Category, Operator
+from rnnbench.store.records import FUSED_LAYERS
+from rnnbench.workloads.phases import Mode, TimedCall
+
+MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
+# Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
+SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
+IDLE_CALLS = 20  # of each operator in one call of the arm
+NOTHING: Any = torch.ops.aten.relu.default  # takes the place of operators that can't be shrunk
+PRODUCTS = frozenset(
+    [
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "matmul",
+        "linear",
+        "mv",
+        "addmv",
+        "dot",
+        "vdot",
+        "outer",
+        "ger",
+        "addr",
+        "addbmm",
+        "_addmm_activation",
+        "linear_backward",
+        "matmul_backward",
+        "convolution",
+        "convolution_backward",
+        "mkldnn_linear",
+        "_scaled_mm",
+        "einsum",
+    ]
+)
+COPIES = frozenset(
+    [
+        "clone",
+        "copy",
+        "copy_",
+        "_to_copy",
+        "to",
+        "contiguous",
+        "cat",
+        "stack",
+        "concatenate",
+        "repeat",
+        "tile",
+        "index_select",
+        "gather",
+        "embedding",
+        "split_copy",
+        "unbind_copy",
+        "select_backward",
+        "slice_backward",
+        "select_scatter",
+        "slice_scatter",
+        "constant_pad_nd",
+        "fill",
+        "fill_",
+        "zero_",
+        "zeros",
+        "zeros_like",
+        "new_zeros",
+        "ones",
+        "ones_like",
+        "new_ones",
+        "full",
+        "full_like",
+        "index",
+        "index_put",
+        "index_put_",
+        "roll",
+        "flip",
+        "masked_fill",
+        "masked_fill_",
+        "expand_copy",
+        "_foreach_copy_",
+        "_foreach_zero_",
+    ]
+)
+EMPTY = frozenset(
+    ["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_local_scalar_dense"]
+)
+
+
+def category(name: str) -> Category:
+    """The kind of work that an operator does, by its name: `aten::addmm` or `addmm`."""
+    plain = name.rpartition("::")[2]
+    if plain.startswith(FUSED_LAYERS):
+        return "layer"
+    if plain in PRODUCTS:
+        return "products"
+    if plain in COPIES:
+        return "copies"
+    packet = getattr(torch.ops.aten, plain, None)
+    if packet is None:
+        return "other"
+    overload: Any = getattr(packet, packet.overloads()[0])
+    if overload.is_view or plain in EMPTY:
+        return "views"
+    # Torch does not tag backward operators, Adam's list operators, and fused gates.
+    is_untagged = plain.startswith(("_foreach_", "_fused_adam", "_thnn_fused")) or plain.endswith("_backward")
+    return "pointwise" if is_untagged or torch.Tag.pointwise in overload.tags else "other"
+
+
+@dataclass
+class OperatorKind:
+    """All calls of one operator on tensors of the same shapes and strides."""
+
+    function: Any
+    shapes: str
+    category: Category
+    part: CallPart
+    args: tuple[Any, ...]  # with tensors of a single value
+    kwargs: dict[str, Any]
+    calls: int = 0
+    new_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The operator's name without the overload, such as `aten::addmm`."""
+        return str(self.function.name()).partition(".")[0]
+
+    def idle_call(self) -> Callable[[], object]:
+        """A call of the operator on single values; a fixed one replaces an operator that can't be shrunk."""
+        nothing = torch.zeros(1)
+        if self.category in SHRINKABLE and not self.function._schema.is_mutable:
+            try:
+                with torch.no_grad():
+                    self.function(*self.args, **self.kwargs)
+            except (RuntimeError, IndexError, ValueError, TypeError):  # it has an argument that is a size
+                return lambda: NOTHING(nothing)
+            return lambda: self.function(*self.args, **self.kwargs)
+        return lambda: NOTHING(nothing)
+
+
+class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
+    """Records the operators that are called while this mode is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kinds: list[OperatorKind] = []
+        self.order: list[int] = []  # for each call, its index in `kinds`
+        self._indices: dict[Any, int] = {}
+        self._seen_backward = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Record a call, and make it."""
+        kwargs = kwargs or {}
+        index = self._index(function, args, kwargs)
+        self.order.append(index)
+        result = function(*args, **kwargs)
+        kind = self.kinds[index]
+        kind.calls += 1
+        given = {storage_address(tensor) for tensor in _tensors((args, kwargs))}
+        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in _tensors(result)}
+        kind.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
+        return result
+
+    def _index(self, function: Any, args: Any, kwargs: Any) -> int:
+        is_backward = torch._C._current_autograd_node() is not None
+        self._seen_backward |= is_backward
+        part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
+        kind = category(str(function.name()).partition(".")[0])
+        tensors = () if kind == "views" else tuple(_tensors((args, kwargs)))
+        key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
+        if key not in self._indices:
+            self._indices[key] = len(self.kinds)
+            small, smaller = (tree_map(_shrunk, args), tree_map(_shrunk, kwargs)) if kind in SHRINKABLE else ((), {})
+            shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
+            more = [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
+            self.kinds.append(OperatorKind(function, ", ".join(shapes + more), kind, part, small, smaller))
+        return self._indices[key]
+
+
+class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Times each operator, in order, while this mode is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds: list[float] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Time a call and make it."""
+        if kwargs is None:
+            kwargs = {}
+        start = perf_counter()
+        result = function(*args, **kwargs)
+        self.seconds.append(perf_counter() - start)
+        return result
+
+
+@dataclass
+class ClockedOperators:
+    """A call whose operators are timed. `rounds` has a list of rows for each round, and a row for each call."""
+
+    timed: TimedCall
+    rounds: list[list[list[float]]] = field(default_factory=lambda: [[]])  # the first: calls before all rounds
+
+    def arm(self) -> TimedCall:
+        """The timed call, as an arm that takes turns with others."""
+
+        def call() -> None:
+            with OperatorClock() as clock:
+                self.timed.call()
+            self.rounds[-1].append(clock.seconds)
+
+        return TimedCall(call, self.timed.mode, restart=lambda: self.rounds.append([]))
+
+    def last(self, finished: int, count: int, width: int) -> list[np.ndarray]:
+        """The rows of the last `count` finished rounds, without calls that took another path through their code."""
+        rounds = self.rounds[1 : 1 + finished][-count:]  # the time may have cut one more short
+        return [np.asarray([row for row in rows if len(row) == width] or [[0.0] * width]) for rows in rounds]
+
+
+def listing(timed: TimedCall) -> Listing:
+    """List the operators of a call; raises any error of the call."""
+    recorder = Listing()
+    with timed.mode(), recorder:
+        timed.call()
+    return recorder
+
+
+def idle(kinds: list[OperatorKind]) -> TimedCall:
+    """A call that runs each operator several times on single values."""
+    calls = [kind.idle_call() for kind in kinds]
+
+    def call() -> None:
+        for idle_call in calls:
+            for _ in range(IDLE_CALLS):
+                idle_call()
+
+    return TimedCall(call, torch.no_grad)
+
+
+def eager_mode(mode: Mode) -> Mode:
+    """A mode in which operators are visible: inference mode hides the parts of composite operators."""
+    return torch.no_grad if mode is torch.inference_mode else mode
+
+
+def table(
+    found: Listing, clocked: ClockedOperators, idling: ClockedOperators, finished: int, rounds: int
+) -> tuple[Operator, ...]:
+    """The operators with their times in each round, from the last `rounds` of the `finished` ones of both arms."""
+    kinds, order = found.kinds, np.asarray(found.order, dtype=int)
+    full = []
+    for rows in clocked.last(finished, rounds, len(order)):
+        totals = rows.sum(axis=1)
+        faster = rows[totals <= np.median(totals)].mean(axis=0)  # the faster half of the calls
+        full.append(np.bincount(order, weights=faster, minlength=len(kinds)))
+    # The lower quartile of the calls of an idle operator: everything above is noise.
+    overhead = [
+        np.quantile(rows.reshape(-1, len(kinds), IDLE_CALLS), 0.25, axis=(0, 2))
+        for rows in idling.last(finished, rounds, IDLE_CALLS * len(kinds))
+    ]
+    return tuple(
+        Operator(
+            kind.name,
+            kind.shapes,
+            kind.category,
+            kind.part,
+            kind.calls,
+            kind.new_bytes,
+            tuple(float(seconds[index]) for seconds in full),
+            tuple(float(kind.calls * seconds[index]) for seconds in overhead),
+        )
+        for index, kind in enumerate(kinds)
+    )
+
+
+def _shrunk(value: Any) -> Any:
+    """A tensor of the same type and number of dimensions with one value."""
+    return value.detach().new_ones((1,) * value.dim()) if isinstance(value, Tensor) else value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_iter(value) if isinstance(leaf, Tensor))

@@ -1,0 +1,253 @@
+"""Where the time of one call goes: timed operators, replays without needless parts, and a trace.
+
+No reported time is taken under a profiler, but those of a GPU's kernels.
+"""
+
+import hashlib
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnbench.harness import devices
+from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.measuring import MeasuredModules, ready, timed
+from rnnbench.harness.live.put_back import undisturbed
+from rnnbench.harness.protocol import ProfileReply
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.profiling import profiler
+from rnnbench.profiling.causes import Remedy, Suspect, suspects
+from rnnbench.profiling.operators import ClockedOperators, eager_mode, idle, listing, table
+from rnnbench.profiling.products import ProductReplays, product_replays
+from rnnbench.profiling.program import Program, TooLong, record, steps_of
+from rnnbench.profiling.replay import Replay, ReplayDiffers
+from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
+from rnnbench.store.profiles import Cause, Profile
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+from rnnbench.text import error_in_words
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.probes import calls
+
+ROUNDS = 10
+MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
+PRECISION = 0.01
+WINDOW_SECONDS = 0.01
+MAX_OPERATORS = 100_000  # in a profiled call: the profiler needs about a kilobyte for each
+ONE_THREAD = "one thread"  # the arm that runs the call on one
+MEASURED = ("call", "forward", "forward_backward")  # arms whose times a profile keeps
+
+
+def explain(
+    modules: Mapping[str, Callable[..., object]],
+    input: object,
+    phase: Phase,
+    reference: str | None,
+    settings: Settings,
+    folder: Path | None,
+    threads: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_overrun: Callable[[float], None] = lambda seconds: None,
+) -> tuple[MeasuredModules, dict[str, Profile]]:
+    """Time modules of the user's process in turns, then profile each: the work of `rnnbench.explain(...)`.
+
+    A module that can't be profiled has a profile that says why. Raises the same errors as `live.measure`.
+    """
+    started = time.monotonic()
+    profiles: dict[str, Profile] = {}
+    with ready(modules, input, phase, reference, threads) as prepared:
+        result = timed(prepared, settings, started, on_progress, on_overrun)
+        device = devices.open_device(prepared.device)
+        for name, arm in prepared.arms.items():
+            subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)
+            try:
+                with undisturbed():
+                    profiles[name] = profile(subject, folder, on_progress=on_progress)
+            except Exception as error:  # whatever the code of others raises; the times stay
+                profiles[name] = Profile(name, "failed", f"profiling failed: {error_in_words(error)}")
+    return result, profiles
+
+
+def answer(built: object, request: Mapping[str, Any]) -> ProfileReply:
+    """Profile a case in a worker; raises Skip if its phase can't be profiled, and any error of the call."""
+    if not isinstance(built, Built):
+        raise Skip("the phase `loading` has no model to profile")
+    subject = of_built(built, devices.open_device(built.case.workload.device))
+    limits = {name: request[name] for name in ("window_seconds", "seconds")}
+    return ProfileReply(ok=True, profile=profile(subject, Path(request["folder"]), **limits).to_json())
+
+
+def profile(
+    subject: ProfiledCall,
+    folder: Path | None = None,
+    *,
+    rounds: int = ROUNDS,
+    window_seconds: float = WINDOW_SECONDS,
+    seconds: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    now: Callable[[], float] = time.monotonic,
+) -> Profile:
+    """Find out where the time of a call goes; its trace is written into `folder`, if one is given.
+
+    With `seconds`, fewer rounds are taken if these would take longer, at least one. Raises any error of the call.
+    `notes` says which parts of the profile are missing.
+    """
+    until = None if seconds is None else now() + seconds
+    with subject.call.mode():
+        subject.call.call()  # lazy set-up
+    visible = TimedCall(subject.call.call, eager_mode(subject.call.mode))  # torch shows each operator
+    listed = None if subject.opaque else listing(visible)
+    subject.drop_gradients()
+    program, notes = _recorded_program(subject)
+    found = suspects(program, trained=subject.trained) if program is not None and subject.own else []
+    replays, reasons = _replays(subject, found, program)
+    products = ProductReplays("")
+    if listed is not None and subject.device.runs_host_code:  # else products are only queued
+        products = product_replays(visible, listed, trained=subject.trained)
+        subject.drop_gradients()
+    parts = {"call": subject.call, "forward": subject.forward, "forward_backward": subject.forward_backward}
+    arms = {name: part for name, part in parts.items() if part is not None}
+    threads = torch.get_num_threads()
+    if threads > 1 and subject.own and subject.device.runs_host_code and not subject.opaque:
+        arms[ONE_THREAD] = _on_one_thread(subject.call)  # compiled code has its threads built in
+    clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds if listed else []))
+    operators = {} if listed is None else {"clocked": clocked.arm(), "idle": idling.arm()}
+    settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
+    longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
+    # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
+    groups = [(arms, settings), (replays, longer), (products.arms, settings), (operators, settings)]
+    waiting = [group for group in groups if group[0]]
+    times: dict[str, tuple[float, ...]] = {}
+    for number, (own, how) in enumerate(waiting):
+        deadline = math.inf if until is None else now() + max(0.0, until - now()) / (len(waiting) - number)
+        turns = LiveTurns(subject.device, own, case_seconds=2 * window_seconds, now=now)
+        turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
+        times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in turns.times.items()}
+    finished = len(times["clocked"]) if operators else 0
+    rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
+    times |= {arm: times[arm][-rounds:] for arm in arms}
+    causes = [
+        Cause(suspect.kind, suspect.what, suspect.calls, saved(times["replayed"], times[f"without {index}"]))
+        for index, suspect in enumerate(found)
+        if index not in reasons
+    ]
+    causes += products.causes(times)
+    if ONE_THREAD in arms:
+        causes.append(Cause("threads", f"{threads} threads", 1, saved(times["call"], times[ONE_THREAD])))
+    result = Profile(
+        subject.name,
+        steps=subject.steps or (1 if program is None else steps_of(program)),
+        times={arm: times[arm] for arm in MEASURED if arm in arms},
+        operators=() if listed is None else table(listed, clocked, idling, finished, rounds),
+        opaque=subject.opaque,
+        causes=tuple(causes),
+        products=products.products(times) if products.library else None,
+        notes=(*notes, *(f"{found[index].what}: {reason}" for index, reason in reasons.items())),
+    )
+    del arms, replays, products, operators, program, found  # also frees the tensors of a call
+    if listed is not None and len(listed.order) > MAX_OPERATORS:
+        more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
+        missing = "" if subject.device.runs_host_code else more
+        return replace(result, no_kernels=missing, notes=(*result.notes, more))
+    return _with_trace(subject, result, folder)
+
+
+def saved(whole: Iterable[float], without: Iterable[float]) -> tuple[float, ...]:
+    """Return the seconds that a call saves in each round."""
+    return tuple(seconds - less for seconds, less in zip(whole, without, strict=True))
+
+
+def _recorded_program(subject: ProfiledCall) -> tuple[Program | None, list[str]]:
+    """The torch functions of the call; None if they can't be seen, with notes that say why."""
+    if subject.opaque:
+        return None, []
+    try:
+        with subject.call.mode():
+            return record(subject.call.call), []
+    except TooLong as long:
+        return None, [f"causes were not looked for: {long}"]
+    finally:
+        subject.drop_gradients()
+
+
+def _replays(
+    subject: ProfiledCall, found: list[Suspect], program: Program | None
+) -> tuple[dict[str, TimedCall], dict[int, str]]:
+    """Replays of the call: whole and without each suspect; and, by a suspect's index, why it can't be left out."""
+    arms: dict[str, TimedCall] = {}
+    reasons = {index: suspect.note for index, suspect in enumerate(found) if suspect.note}
+    wanted: dict[str, tuple[Remedy, ...]] = {
+        f"without {index}": suspect.remedies for index, suspect in enumerate(found) if not suspect.note
+    }
+    for name, remedies in ({"replayed": ()} | wanted if wanted else {}).items():
+        assert program is not None  # otherwise there would be no suspects
+        try:
+            with subject.call.mode():
+                replay = Replay(program)
+                for remedy in remedies:
+                    remedy(replay)
+                arms[name] = TimedCall(replay.call(), subject.call.mode)
+        except Exception as error:  # a limit of rnnbench, not of the code
+            if not isinstance(error, ReplayDiffers):
+                traceback.print_exc()
+            why = str(error) if isinstance(error, ReplayDiffers) else error_in_words(error)
+            if name == "replayed":
+                return {}, dict.fromkeys(range(len(found)), f"it can't be left out: {why}")
+            reasons[int(name.removeprefix("without "))] = f"it can't be left out: {why}"
+        finally:
+            subject.drop_gradients()
+    return arms if len(arms) > 1 else {}, reasons
+
+
+def _on_one_thread(timed: TimedCall) -> TimedCall:
+    """The same call on one thread."""
+    threads = torch.get_num_threads()
+
+    @contextmanager
+    def mode() -> Iterator[None]:
+        torch.set_num_threads(1)
+        try:
+            with timed.mode():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    return TimedCall(timed.call, mode)
+
+
+def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
+    """The profile with what one watched call shows: its blocks of memory, a GPU's kernels, and files in `folder`."""
+    device = torch.device(subject.device.name)
+    counts = calls.count(subject.call, device, subject.drop_gradients)
+    result = replace(result, allocations=counts.allocations, peak_bytes=counts.peak_bytes)
+    launches = not subject.device.runs_host_code
+    if folder is None and not launches:
+        return result
+    seen = profiler.look(subject.call, subject.drop_gradients, subject.device.synchronize)
+    if launches:
+        kernels = profiler.kernels(seen.events())
+        result = replace(result, kernels=kernels, no_kernels="" if kernels else profiler.no_kernels())
+    if folder is None:
+        return result
+    name = file_name(subject.name)
+    files = {"trace": f"traces/{name}.json.gz"}
+    notes = profiler.write_trace(seen, folder / files["trace"])
+    if isinstance(subject.device, devices.Cuda):
+        files["snapshot"] = f"traces/{name}.memory.pickle"
+        subject.device.snapshot(subject.call, folder / files["snapshot"])
+    return replace(result, files=files, notes=(*result.notes, *notes))
+
+
+def file_name(case: str) -> str:
+    """A file name for a case's key or a module's name: unique, and short enough for file systems."""
+    values = "-".join(term.rpartition("=")[2] for term in case.split())
+    plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
+    return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

@@ -1,0 +1,248 @@
+"""The torch functions that a call's code calls, how values flow between them, and the lines that call them.
+
+The functions become operators (`operators.py`). Causes are found at this level because the author can change it.
+"""
+
+import linecache
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from rnnbench.cells.states import BATCHED, storage_address
+from rnnbench.harness.live.arms import tensors_in
+
+MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
+TORCH = str(Path(torch.__file__).parent)
+OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("harness", "profiling"))
+# Functions that multiply rows with a weight -> the index of the argument that holds the rows.
+PRODUCTS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
+CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
+LAYERS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
+FIRST_WEIGHT = 2  # index among the arguments of a cell
+
+Storage = int  # the address: all tensors of a call are held, so no address is used twice
+
+
+class TooLong(Exception):
+    """The call makes more function calls than can be recorded."""
+
+
+@dataclass(frozen=True)
+class ProgramCall:
+    """One call of a torch function."""
+
+    ordinal: int
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+    where: str  # `my_cell.py:31`
+    written: bool = field(default=False)  # it writes into its first argument, or into `out`
+
+    @property
+    def name(self) -> str:
+        """The function's name, such as `linear`; for an operator, the name of its function, such as `matmul`."""
+        plain = str(getattr(self.function, "__name__", self.function))
+        return plain.strip("_") if plain.startswith("__") else plain
+
+    @cached_property
+    def reads(self) -> set[Storage]:
+        """Storages of all tensors in the arguments."""
+        return storages((self.args, self.kwargs))
+
+    @cached_property
+    def writes(self) -> set[Storage]:
+        """Storages of the result, and of the tensors that the call writes into."""
+        into = storages((self.args[:1], self.kwargs.get("out"))) if self.written else set()
+        return storages(self.result) | into
+
+    @property
+    def is_product(self) -> bool:
+        """Whether rows are multiplied with a weight."""
+        is_known = self.name in PRODUCTS and len(self.args) > PRODUCTS[self.name] + 1
+        return is_known and isinstance(self.result, Tensor) and self.kwargs.get("out") is None
+
+    @property
+    def rows(self) -> Any:
+        """The rows of a product."""
+        return self.args[PRODUCTS[self.name]]
+
+    @property
+    def factors(self) -> list[Any]:
+        """The other arguments of a product, such as weight and bias."""
+        at = PRODUCTS[self.name]
+        return [*self.args[:at], *self.args[at + 1 :], *self.kwargs.values()]
+
+
+class ProgramRecorder(TorchFunctionMode):
+    """Records the torch functions that are called while this mode is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[ProgramCall] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Make a call and record it; raises TooLong."""
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        ordinal = len(self.calls)
+        if ordinal == MAX_CALLS:
+            raise TooLong(f"it calls more than {MAX_CALLS:,} torch functions")
+        name = str(getattr(function, "__name__", ""))
+        in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
+        written = in_place or kwargs.get("out") is not None
+        self.calls.append(ProgramCall(ordinal, function, args, kwargs, result, _where(), written))
+        return result
+
+
+class ValueNumbers:
+    """Gives each value of a program a number: equal for results of one function on arguments with equal numbers."""
+
+    def __init__(self, calls: Iterable[ProgramCall]) -> None:
+        """`of_call`: the number of each call's result, by the call's ordinal."""
+        self._numbers: dict[Any, int] = {}
+        self._values: dict[int, int] = {}  # id of a tensor -> its number; a recording holds all tensors
+        self.of_call: dict[int, int] = {}
+        for call in calls:
+            key = (call.name, *map(self.key, (call.function, call.args, sorted(call.kwargs.items()))))
+            number = self._number(("written", call.ordinal) if call.written else key)
+            self.of_call[call.ordinal] = number
+            for index, tensor in enumerate(tensors_in(call.result)):
+                self._values.setdefault(id(tensor), self._number((number, index)))
+
+    def key(self, value: Any) -> Any:
+        """What is equal for two arguments with equal values."""
+        if isinstance(value, Tensor):
+            return self._values.setdefault(id(value), self._number((*place(value), value.dtype)))
+        if isinstance(value, tuple | list):
+            return tuple(map(self.key, value))
+        return value if isinstance(value, int | float | str | torch.dtype | None) else repr(value)
+
+    def _number(self, key: Any) -> int:
+        return self._numbers.setdefault(key, len(self._numbers) + 1)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A recorded program, up to the start of backward."""
+
+    calls: tuple[ProgramCall, ...]
+    returned: object  # the returned value, or the tensor that backward starts from
+    hidden: frozenset[Storage]  # of tensors of unknown origin: from scripted code or a custom autograd function
+    backward: ProgramCall | None = None
+
+    @cached_property
+    def numbers(self) -> ValueNumbers:
+        """The numbers of its values."""
+        return ValueNumbers(self.calls)
+
+    @cached_property
+    def by_weight(self) -> list[list[ProgramCall]]:
+        """Groups of products with one weight, which may be computed again for each of them."""
+        groups: dict[Any, list[ProgramCall]] = defaultdict(list)
+        for call in self.calls:
+            if call.is_product:
+                groups[call.name, self.numbers.key(call.factors)].append(call)
+        return list(groups.values())
+
+    def following(self, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()) -> set[int]:
+        """Ordinals of the calls with an argument made from an earlier result of `sources`, or from `unknown`."""
+        among, tainted = ordinals(sources), set(unknown)
+        following = set()
+        for call in self.calls:
+            if call.reads & tainted:
+                following.add(call.ordinal)
+            if call.ordinal in among or call.ordinal in following:
+                tainted |= call.writes
+        return following
+
+    def is_chain(self, group: Iterable[ProgramCall]) -> bool:
+        """Whether a call of the group depends on an earlier one, or on what can't be seen."""
+        return bool(self.following(group, self.hidden) & ordinals(group))
+
+
+def record(call: Callable[[], object]) -> Program:
+    """Record a call twice, in the current modes; raises TooLong, and any error of the call.
+
+    A tensor that is read but that no recorded call made is a parameter or constant if both recordings read it: the
+    tensors of the first are still held during the second. Otherwise it was made where it can't be recorded.
+    """
+    first = ProgramRecorder()
+    with first:
+        call()
+    second = ProgramRecorder()
+    with second:
+        returned = call()
+    index = next((index for index, made in enumerate(second.calls) if made.name == "backward"), None)
+    backward = None if index is None else second.calls[index]
+    calls = second.calls[:index]
+    unknown = _unmade(calls) - _unmade(first.calls)
+    return Program(tuple(calls), returned if backward is None else backward.args[0], frozenset(unknown), backward)
+
+
+def steps_of(program: Program) -> int:
+    """Steps of the sequence: the most products, or cells of torch, with one weight that depend on each other."""
+    numbers = program.numbers
+    cells: dict[Any, list[ProgramCall]] = defaultdict(list)
+    layers: dict[Any, int] = defaultdict(int)
+    for call in program.calls:
+        if call.name in CELLS:
+            cells[call.name, numbers.key(call.args[FIRST_WEIGHT:])].append(call)
+        elif call.name in LAYERS:
+            weights = [arg for arg in call.args if isinstance(arg, list | tuple)][-1]
+            layers[call.name, numbers.key(weights)] += _length(call.args)
+    groups = [group for group in (*program.by_weight, *cells.values()) if len(group) > 1]
+    return max([*(len(group) for group in groups if program.is_chain(group)), *layers.values()], default=1)
+
+
+def ordinals(calls: Iterable[ProgramCall]) -> set[int]:
+    """Return the places of calls in their program."""
+    return {call.ordinal for call in calls}
+
+
+def storages(value: object) -> set[Storage]:
+    """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
+    return {address for tensor in tensors_in(value) if (address := storage_address(tensor))}
+
+
+def place(value: Any) -> Any:
+    """Return what is equal for two views of one part of a storage, and for other values that look the same."""
+    return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
+
+
+def _length(args: tuple[Any, ...]) -> int:
+    """Steps of a call of a layer: `(input, hx, weights, ..., batch_first)`, or `(data, batch_sizes, hx, ...)`."""
+    if isinstance(args[1], Tensor) and not args[1].is_floating_point():
+        return len(args[1])
+    is_batch_first = args[-1] is True and args[0].dim() == BATCHED
+    return int(args[0].shape[1 if is_batch_first else 0])
+
+
+def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
+    """Storages that are read and that no earlier call has made."""
+    made, unmade = set[Storage](), set[Storage]()
+    for call in calls:
+        unmade |= call.reads - made
+        made |= call.writes
+    return unmade
+
+
+def _where() -> str:
+    """The innermost line of code that belongs neither to torch nor to rnnbench's harness; a notebook's is quoted."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith("<ipython-input-") or Path(file).parent.name.startswith("ipykernel_"):
+            return f"`{linecache.getline(file, frame.f_lineno).strip()}`:{frame.f_lineno}"
+        if not file.startswith((TORCH, *OURS, "<")):
+            return f"{Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

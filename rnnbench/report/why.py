@@ -1,0 +1,542 @@
+"""Why a cell takes longer than its reference: sentences, tables, figures, and all of them for each cell of a run."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
+
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.runs.run_times import RunTimes
+from rnnbench.profiling.breakdown import (
+    NAMES,
+    OVERHEADS,
+    Share,
+    What,
+    breakdown,
+    frame,
+    in_one_piece,
+    operators_per_step,
+    overhead,
+)
+from rnnbench.profiling.gap import KINDS, Gap, Libraries, Step, at_the_speed_of, faster_library, gaps
+from rnnbench.report import colors
+from rnnbench.report.figures.all_figures import Picture, picture
+from rnnbench.report.figures.drawing.canvas import short
+from rnnbench.report.figures.drawing.marks import of_cell, rung
+from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, sheet
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
+from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
+from rnnbench.report.words.case_names import names as case_names
+from rnnbench.report.words.series import series_name
+from rnnbench.report.words.units import (
+    count,
+    digits,
+    duration,
+    duration_interval,
+    duration_tick,
+    memory,
+    or_missing,
+    ratio,
+    ratio_with_interval,
+    round_digits,
+    span,
+    whole_percent,
+)
+from rnnbench.store.profiles import CATEGORIES, Operator, Profile
+from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Measurement
+from rnnbench.text import plural
+
+MINUS = "\u2212"
+AHEAD = "ahead of the reference"  # what is left if the last rung is faster
+REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size depends on the number of operators
+MAX_NAMED = 4
+MAX_CASES = 3  # that one line names
+
+
+# Words
+
+
+def far(gap: Gap, name: str, reference_name: str) -> str:
+    """Say how long the cell takes compared with the reference, in one sentence."""
+    times = ratio_with_interval(gap.ratio.value, gap.ratio.lower, gap.ratio.upper)
+    durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
+    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."
+
+
+def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
+    """Say how large the gap is, what explains it, what is left, and where the call's time goes.
+
+    `base` is the profile of the cell called `name`.
+    """
+    sentences = [far(gap, name, reference_name)]
+    if math.isnan(gap.seconds.lower):
+        sentences.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
+    elif not gap.seconds.lower > 0 and gap.ratio.lower > 1:  # the ratio varies less from process to process
+        sentences.append("The difference is known too roughly to take it apart: give it a larger budget.")
+    elif not gap.seconds.lower > 0:
+        sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
+    else:
+        sentences += _explained(gap, base)
+    if base is not None and base.works:
+        sentences.append(_goes(base))
+        faster = None if any(step.libraries for step in gap.steps) else faster_library(base)
+        if faster is not None and faster.libraries is not None:
+            saved, other = duration(faster.seconds.value), one_line(faster.libraries.other)
+            sentences.append(f"Its products would take {saved} less in {other}: {_libraries(faster.libraries)}.")
+    return " ".join(sentences)
+
+
+def label(step: Step) -> str:
+    """The name of a step in figures."""
+    if step.kind == "rest" and step.seconds.upper < 0:
+        return AHEAD
+    return KINDS[step.kind].label if step.libraries is None else f"products in {one_line(step.libraries.other)}"
+
+
+def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
+    # Causes first: they say what to change. Then what the rungs recover, and what remains between the two ends.
+    gains = sorted((step for step in gap.named if step.seconds.value > 0), key=lambda step: not KINDS[step.kind].cure)
+    gains, opening = gains[:MAX_NAMED], f"Of the {duration(gap.seconds.value)} between them, "
+    if gains:
+        yield opening + "; ".join(_part(step, base) for step in gains) + "."
+    for step in (step for step in gap.named if step.seconds.value < 0):
+        longer = duration(-step.seconds.value)
+        if KINDS[step.kind].reference:
+            yield f"{KINDS[step.kind].reference} {longer} longer than its own."
+        elif step.libraries is not None:
+            own, other = one_line(step.libraries.own), one_line(step.libraries.other)
+            yield f"Its products take {longer} less in {own} than they would in {other}."
+        else:
+            yield f"{_capital(label(step))}, it takes {longer} longer."
+    share = gap.rest.share.value
+    rest = duration(abs(gap.rest.seconds.value)) + (f" ({share_text(abs(share))})" if math.isfinite(share) else "")
+    if not gains:
+        yield f"{opening}nothing that was looked for explains any."
+    elif gap.rest.seconds.lower > 0:
+        yield f"{rest} is left unexplained."
+    elif gap.rest.seconds.upper < 0:
+        yield f"What is left of it runs {rest} faster than the reference."
+    else:
+        yield "Nothing beyond chance is left unexplained."
+    if gap.note:
+        yield f"{_capital(gap.note)}."
+    cures = [
+        KINDS[step.kind].cure + (f" {one_line(step.libraries.other)}" if step.libraries is not None else "")
+        for step in gains
+        if KINDS[step.kind].cure
+    ]
+    if cures:
+        yield f"To close it: {'; '.join(dict.fromkeys(cures))}."
+
+
+def _part(step: Step, base: Profile | None) -> str:
+    if step.libraries is not None:
+        text = f"{_libraries(step.libraries)}, which costs {duration(step.seconds.value)}"
+    else:
+        text = f"{KINDS[step.kind].costs} {duration(step.seconds.value)}"
+    if math.isfinite(step.share.value):
+        interval = span(share_text(step.share.lower), share_text(step.share.upper))
+        text += f", {share_text(step.share.value)} of it ({interval})"
+    if step.what:
+        text += f": {one_line(step.what)}" + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else "")
+    if step.kind in REMOVES and base is not None and base.works and base.operators:
+        saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
+        text += f", {saved} {_operators(operators_per_step(base))}"
+    return text
+
+
+def _libraries(libraries: Libraries) -> str:
+    """`the same products take 2.20× as long in MKL as in oneDNN`."""
+    own, other = one_line(libraries.own), one_line(libraries.other)
+    return f"the same products take {ratio(libraries.ratio)} as long in {own} as in {other}"
+
+
+def _goes(base: Profile) -> str:
+    shares = breakdown(base)
+    if reason := in_one_piece(base):
+        return f"Its call can't be taken apart: {reason}."
+    above, number = overhead(shares), operators_per_step(base)
+    outside = sum(share.seconds.value for share in shares if share.what in OVERHEADS)
+    counted = ""
+    if number >= 1 and above:
+        counted = f" ({_operators(number)}, {duration(outside / (number * base.steps))} each)"
+    by_what = {share.what: 0.0 for share in shares if share.what not in OVERHEADS}
+    for share in shares:
+        if share.what in by_what:
+            by_what[share.what] += share.share
+    largest = sorted(by_what.items(), key=lambda pair: -pair[1])[:2]
+    kernels = "".join(f", {share_text(share)} {NAMES[what]}" for what, share in largest if share >= 0.01)
+    kind = NAMES["gaps" if base.kernels is not None else "overhead"]
+    return f"{share_text(above)} of its call is {kind}{counted}{kernels}."
+
+
+def _operators(number: float) -> str:
+    """`12.3 operators a step`, `1 operator a step`."""
+    text = round_digits(number)
+    return f"{text} operator{'' if text == '1' else 's'} a step"
+
+
+def share_text(share: float) -> str:
+    """`35%`, with a minus that is as wide as a plus."""
+    return whole_percent(share).replace("-", MINUS)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def not_profiled(profiles: Mapping[str, Profile], known: Mapping[str, Measurement]) -> list[str]:
+    """A line for each reason why cases were not profiled, with the first of them; `known`: all cases of the run."""
+    called = case_names(measurement.case for measurement in known.values())
+    by_reason: dict[str, list[str]] = {}
+    for key, profile in profiles.items():
+        if not profile.works:
+            by_reason.setdefault(one_line(profile.reason), []).append(called.name(known[key].case))
+    lines = []
+    for reason, cases in by_reason.items():
+        more = f"; and {plural(len(cases) - MAX_CASES, 'more case')}" if len(cases) > MAX_CASES else ""
+        lines.append(f"not profiled: {'; '.join(cases[:MAX_CASES])}{more}: {reason}")
+    return lines
+
+
+# Tables
+
+KERNEL_TIME = (
+    "The kernel time of an operator is its time at its place in the call, minus its time with a single value in "
+    "each tensor. Dispatch and Python are the rest of the call's time, which is measured without a profiler."
+)
+OF_DEVICE = (
+    "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
+    "call that is not profiled."
+)
+MAX_OPERATORS = 15  # of a table; its CSV file has all
+
+
+def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
+    """One row for each part of a call. `profiles` are by case; rows show `names[case]`."""
+    shares = frame(profiles)
+    shares["name"] = [one_line(names[case]) for case in shares["case"]]
+    columns = [
+        Column("case", of("name")),
+        Column("part", of("part")),
+        Column("what", lambda row: NAMES[row["what"]]),
+        Column("share", of("share", whole_percent), numeric=True),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
+        Column("operators", lambda row: or_missing(row["operators"] or None, count), numeric=True),
+        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
+    ]
+    note = f"{KERNEL_TIME} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else KERNEL_TIME
+    breaks = where_new(shares["case"])
+    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
+
+
+def counts_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
+    """Operators, launches and allocations of a step, the call's memory, and what could not be found out, and why."""
+    rows = []
+    for case, profile in profiles.items():
+        notes = [in_one_piece(profile) if profile.works else profile.reason, *profile.notes]
+        launches = None if profile.kernels is None else profile.kernels.launches / profile.steps
+        allocations = None if profile.allocations is None else profile.allocations / profile.steps
+        rows.append(
+            {
+                "case": case,
+                "name": names[case],
+                "steps": profile.steps,
+                "operators_per_step": operators_per_step(profile),
+                "launches_per_step": launches,
+                "allocations_per_step": allocations,
+                "peak_bytes": profile.peak_bytes,
+                "told": "; ".join(filter(None, notes)),
+            }
+        )
+
+    def number(value: float | None) -> str:
+        return or_missing(value, digits)
+
+    columns = [
+        Column("case", of("name", one_line)),
+        Column("operators a step", of("operators_per_step", number), numeric=True),
+        Column("launches a step", of("launches_per_step", number), numeric=True),
+        Column("allocations a step", of("allocations_per_step", number), numeric=True),
+        Column("most held by a call", of("peak_bytes", lambda size: or_missing(size, memory)), numeric=True),
+        Column("to know", of("told", one_line)),
+    ]
+    known = pd.DataFrame(rows)
+    return table(
+        "profiled",
+        "Operators and memory of a step",
+        "Steps are those of the sequence. Memory held before the call does not count.",
+        columns,
+        known,
+        machine=known,
+    )
+
+
+def operators_table(profile: Profile, name: str) -> Table | None:
+    """The hottest operators of a profile, by their time within the call, or None if no operator can be seen."""
+    if not profile.operators:
+        return None
+
+    def middle(values: tuple[float, ...]) -> float:
+        return float(np.median(values)) if values else 0.0
+
+    def row(operator: Operator) -> dict[str, Any]:
+        seconds, idle = middle(operator.seconds), middle(operator.idle_seconds)
+        return {
+            "operator": operator.name,
+            "shapes": operator.shapes,
+            "part": operator.part,
+            "category": operator.category,
+            "calls": operator.calls,
+            "seconds": seconds,
+            "kernel_seconds": None if profile.launches else max(0.0, seconds - idle),
+            "new_bytes": operator.new_bytes,
+        }
+
+    rows = pd.DataFrame(map(row, profile.operators))
+    rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+    columns = [
+        Column("operator", of("operator", one_line)),
+        Column("tensors", of("shapes", one_line)),
+        Column("part", of("part")),
+        Column("what", lambda row: CATEGORIES[row["category"]]),
+        Column("calls", of("calls", count), numeric=True),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("of that in kernels", of("kernel_seconds", lambda value: or_missing(value, duration)), numeric=True),
+        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
+    ]
+    left = len(rows) - MAX_OPERATORS
+    all_calls = "All calls of an operator on tensors of the same shapes in one call; times"
+    look = "hold the look at the clock around each, a microsecond or two a call"
+    note = f"{all_calls} {look}, which kernels do not."
+    if profile.launches:
+        note = f"{all_calls} are the host's, which queues kernels and does not wait for them; they {look}."
+    note += f" {left} more are in the CSV file." if left > 0 else ""
+    title = f"The hottest operators of {one_line(name)}"
+    return table("operators", title, note, columns, rows.head(MAX_OPERATORS), machine=rows)
+
+
+# Figures
+
+WATERFALL = (
+    "Each bar is the time that one change saves, with its 95% interval. A hatched bar may be zero. Grey is the "
+    "part that no change explains."
+)
+BREAKDOWN = (
+    "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
+    "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
+)
+WIDTH = 0.62
+MAX_LETTERS, MAX_LINES = 16, 4  # below a bar: of a line, and of what tells where a step is
+SHADES: dict[What, colors.Shade] = {
+    "products": colors.WORK["products"],
+    "pointwise": colors.WORK["pointwise"],
+    "copies": colors.WORK["copies"],
+    "layer": colors.WORK["layer"],
+    "other": colors.WORK["other"],
+    "views": colors.WORK["other"],
+    "overhead": colors.WORK["overhead"],
+    "gaps": colors.WORK["overhead"],
+    "whole": colors.WORK["whole"],
+}
+BAR = 0.5  # height of a bar, in rows
+PARTS_AT = 0.33  # rows below the middle of a bar: the lines below its parts
+MIN_WIDTH = 0.045  # of the axis; narrower pieces have no number
+MIN_PART = 0.09  # of the axis; narrower parts have no name
+TICKS = FuncFormatter(lambda seconds, _: duration_tick(round(seconds, 12)))
+
+
+def waterfall(gap: Gap, name: str, reference_name: str, *, ax: Axes | None = None) -> Figure:
+    """Draw the way from a cell's time down to its reference's, with a bar for each step.
+
+    `name` and `reference_name` stand below the first and the last bar.
+    """
+    steps = [*gap.steps, gap.rest]
+    own_shade = of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]
+    first, last = (_wrapped(short(one_line(each), 2 * MAX_LETTERS)) for each in (name, reference_name))
+    labels = [first]
+    with sheet(ax, (1.6 + 1.25 * (len(steps) + 2), 3.6)) as drawn:
+        axes, ink = drawn.axes, drawn.ink
+        tops: list[float] = []
+
+        def bar(x: int, whole: Estimate, bottom: float, height: float, text: str, **look: Any) -> None:
+            """Draw one bar with the interval `whole`, and a text above both."""
+            axes.bar(x, height, WIDTH, bottom=bottom, **look)
+            _whisker(drawn, whole, x=x)
+            tops.append(max(end for end in (bottom, bottom + height, whole.upper) if math.isfinite(end)))
+            at = (x, tops[-1])
+            axes.annotate(text, at, (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=drawn.small)
+
+        level, end = gap.start.value, gap.end.value
+        bar(0, gap.start, 0.0, level, duration(level), color=ink.of(own_shade), alpha=0.6)
+        for x, step in enumerate(steps, start=1):
+            saved = step.seconds
+            after = level - saved.value
+            color = ink.line if step.kind == "rest" else ink.of(colors.FASTER if saved.value >= 0 else colors.SLOWER)
+            text = f"{MINUS if saved.value >= 0 else '+'}{duration(abs(saved.value))}"
+            if math.isfinite(step.share.value):
+                text += f"\n{share_text(step.share.value)} of the gap"
+            axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color=ink.soft, linewidth=0.8)
+            axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color=ink.soft, linewidth=0.8)
+            ends = Estimate(after, level - saved.upper, level - saved.lower)
+            bar(x, ends, after, saved.value, text, color=color, hatch="" if step.is_certain else "////")
+            where = step.what[step.what.find("(") :] if "(" in step.what else ""
+            lines = _wrapped(label(step)), _wrapped(short(one_line(where), MAX_LETTERS * MAX_LINES))
+            labels.append("\n".join(filter(None, lines)))
+            level = after
+        black = ink.of(colors.INKS["ink"])
+        bar(len(steps) + 1, gap.end, 0.0, end, duration(end), color=black, alpha=0.6)
+        axes.set_xticks(range(len(steps) + 2), [*labels, last], fontsize=drawn.small)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylabel("time per call")
+        axes.set_ylim(bottom=0, top=max(tops) * 1.16)
+        axes.yaxis.set_major_formatter(TICKS)
+        axes.grid(axis="y")
+    return drawn.figure
+
+
+def breakdowns(profiles: Mapping[str, Profile], *, ax: Axes | None = None) -> Figure | None:
+    """Draw where calls' time goes, a bar for each; None if no profile worked. Keys are the names beside the bars."""
+    works = {one_line(name): profile for name, profile in profiles.items() if profile.works}
+    if not works:
+        return None
+    taken = {name: breakdown(profile) for name, profile in works.items()}
+    calls = {name: estimate(list(profile.times["call"])) for name, profile in works.items()}
+    longest = max(call.value for call in calls.values())
+    with sheet(ax, (7.6, 0.9 + 0.5 * len(taken))) as drawn:
+        axes = drawn.axes
+        for y, (name, shares) in enumerate(taken.items()):
+            call = calls[name]
+            _pieces(drawn, y, shares, longest)
+            _whisker(drawn, call, y=y)
+            right = max(call.value, call.upper) if call.has_interval else call.value
+            axes.text(right + 0.012 * longest, y, duration(call.value), va="center", weight="bold")
+        axes.set_yticks(range(len(taken)), list(map(short, taken)))
+        axes.set_ylim(len(taken) - 0.4, -0.5)
+        axes.set_xlim(0, longest * 1.16)
+        axes.xaxis.set_major_formatter(TICKS)
+        axes.set_xlabel("time per call")
+        shown = {share.what for shares in taken.values() for share in shares}
+        handles = [Patch(color=drawn.ink.of(SHADES[what]), label=NAMES[what]) for what in SHADES if what in shown]
+        drawn.legend(handles, 4, "above")
+    return drawn.figure
+
+
+def _pieces(drawn: Sheet, y: int, shares: Sequence[Share], longest: float) -> None:
+    """Draw the pieces of one call, and a line with a name below each of its parts if there are several."""
+    axes, ink = drawn.axes, drawn.ink
+    left = 0.0
+    are_several = len({share.part for share in shares}) > 1
+    for part, of_part in groupby(shares, lambda share: share.part):
+        start = left
+        for share in of_part:
+            width = share.seconds.value
+            axes.barh(y, width, BAR, left, color=ink.of(SHADES[share.what]), edgecolor=ink.paper, linewidth=0.6)
+            if width > MIN_WIDTH * longest:
+                at = (left + width / 2, y, whole_percent(share.share))
+                axes.text(*at, ha="center", va="center", color=colors.ON_AREAS, fontsize=drawn.small)
+            left += width
+        if are_several and left > start:
+            below, gap = y + PARTS_AT, 0.002 * longest
+            axes.plot([start + gap, left - gap], [below, below], color=ink.soft, linewidth=0.9, solid_capstyle="butt")
+            if left - start > MIN_PART * longest:
+                axes.text(start + gap, below + 0.03, part, fontsize=MIN_LETTERS, va="top", color=ink.soft)
+
+
+def _whisker(drawn: Sheet, value: Estimate, *, x: float | None = None, y: float | None = None) -> None:
+    """Draw an interval upright at `x`, or level at `y`."""
+    if value.has_interval:
+        reach = [[max(0.0, value.value - value.lower)], [max(0.0, value.upper - value.value)]]
+        look: dict[str, Any] = {"color": drawn.ink.text, "elinewidth": 0.9, "capsize": 2.5, "capthick": 0.9}
+        if x is None:
+            drawn.axes.errorbar(value.value, 0 if y is None else y, xerr=reach, **look)
+        else:
+            drawn.axes.errorbar(x, value.value, yerr=reach, **look)
+
+
+def _wrapped(text: str) -> str:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= MAX_LETTERS:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+# Sections
+
+
+@dataclass(frozen=True)
+class ProfiledCell:
+    """Why one cell takes as long as it does at one workload."""
+
+    name: str  # of its files
+    cell: str
+    title: str
+    far: str  # the first sentence of its words
+    words: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
+
+
+def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[ProfiledCell]:
+    """Every profiled cell and workload of a run."""
+    cases = times.cases
+    axes = several(cases, (*SIZES, *SETTINGS))
+    rows = {str(row["case"]): row for row in cases.to_dict("records")}
+    shown = at_the_speed_of(times, profiles)
+    described = []
+    for number, gap in enumerate(gaps(times, profiles), start=1):
+        own = {
+            case: row
+            for case, row in rows.items()
+            if row["cell"] == gap.axes["cell"] and all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
+        }
+        own |= {gap.reference: rows[gap.reference]}
+        names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
+        order = sorted(own, key=lambda case: rung(str(own[case]["implementation"])))
+        cell = str(gap.axes["cell"])
+        plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in cell)[-40:].strip("-")
+        # The workload tells the figures of one page apart.
+        setting = ", ".join(filter(None, [gap.axes["phase"], say_all(axes, [gap.axes[axis] for axis in axes])]))
+        own_profiles = {case: shown[case] for case in order if case in shown}
+        described.append(_section(f"{number:02d}-{plain}", gap, setting, own_profiles, names))
+    return described
+
+
+def _section(
+    name: str, gap: Gap, setting: str, profiles: Mapping[str, Profile], names: Mapping[str, str]
+) -> ProfiledCell:
+    first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
+    unseen = sorted({profile.no_kernels for profile in profiles.values()} - {""})
+    told = [f"Kernels and what lies between them are not told apart: {one_line(reason)}." for reason in unseen]
+    caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference)
+    pictures = [picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)]
+    parts = breakdowns({names[case]: profile for case, profile in profiles.items()})
+    if parts is not None:
+        pictures.append(picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts))
+    tables = [breakdown_table(profiles, names), counts_table(profiles, names)] if profiles else []
+    hottest = None if base is None else operators_table(base, first)
+    if hottest is not None:
+        tables.append(hottest)
+    return ProfiledCell(
+        name,
+        str(gap.axes["cell"]),
+        one_line(f"{gap.axes['cell']} in {setting}"),
+        far(gap, first, reference),
+        words(gap, first, reference, base),
+        tuple(pictures),
+        tuple(replace(each, name=f"{name}-{each.name}", title=f"{each.title}: {setting}") for each in tables),
+        {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files},
+    )

@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.estimate import estimate
+from rnnbench.profiling.breakdown import (
+    TOO_LONG,
+    Share,
+    breakdown,
+    frame,
+    in_one_piece,
+    is_alike,
+    operators_per_step,
+    overhead,
+    rescaled,
+)
+from rnnbench.store.profiles import Kernels, Operator, Products, Profile
+from tests.profiling.profiles import cause, profile
+
+MICROSECONDS = st.floats(1e-7, 1e-3)
+
+
+@given(MICROSECONDS, MICROSECONDS, MICROSECONDS)
+def test_the_parts_add_up_to_the_call(call: float, products: float, pointwise: float) -> None:
+    shares = breakdown(profile(call, products, pointwise))
+    assert sum(share.seconds.value for share in shares) == pytest.approx(call)
+    assert sum(share.share for share in shares) == pytest.approx(1.0)
+
+
+def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
+    shares = {share.what: share for share in breakdown(profile())}
+    assert shares["products"].seconds.value == pytest.approx(30e-6)
+    assert shares["pointwise"].share == pytest.approx(0.1)
+    assert shares["overhead"].share == pytest.approx(0.6)
+    assert shares["overhead"].operators == 64
+    assert "views" not in shares
+    assert overhead(list(shares.values())) == pytest.approx(0.6)
+
+
+def test_backward_is_the_call_without_its_forward() -> None:
+    shares = {(share.part, share.what): share.seconds.value for share in breakdown(profile(200e-6, backward=120e-6))}
+    assert shares["backward", "products"] == pytest.approx(20e-6)
+    assert shares["backward", "overhead"] == pytest.approx(100e-6)
+    assert shares["forward", "overhead"] == pytest.approx(40e-6)
+    assert {part for part, _ in shares} == {"forward", "backward"}
+
+
+def test_the_optimizer_is_what_is_left_of_a_step() -> None:
+    times: dict[str, tuple[float, ...]] = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
+    parts = {share.part: share.seconds.value for share in breakdown(Profile("step", times=times))}
+    assert parts == pytest.approx({"forward": 1.0, "backward": 1.5, "optimizer": 0.5})
+
+
+def test_a_device_s_kernels_leave_its_gaps() -> None:
+    on_gpu = replace(profile(), kernels=Kernels(40, {"products": 25e-6, "pointwise": 5e-6}))
+    shares = {share.what: share.share for share in breakdown(on_gpu)}
+    assert shares == pytest.approx({"products": 0.25, "pointwise": 0.05, "gaps": 0.7})
+    assert overhead(breakdown(on_gpu)) == pytest.approx(0.7)
+    assert [(share.part, share.what, share.operators, share.new_bytes) for share in breakdown(on_gpu)] == [
+        ("forward", "products", 16, 0),
+        ("forward", "pointwise", 16, 0),
+        ("forward", "gaps", 40, 0),  # 40 launches
+    ]
+
+
+def test_what_can_not_be_seen_into_is_in_one_piece() -> None:
+    assert breakdown(profile(opaque="compiled")) == [Share("forward", "whole", estimate([100e-6] * 3), 1.0, 0, 0)]
+    assert np.isnan(operators_per_step(profile(opaque="compiled")))
+
+
+def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
+    busy = profile(50e-6, 40e-6, 20e-6)
+    assert breakdown(busy) == [Share("forward", "whole", estimate([50e-6] * 3), 1.0, 0, 0)]
+    assert in_one_piece(busy) == TOO_LONG
+    on_gpu = replace(profile(50e-6), kernels=Kernels(40, {"products": 60e-6}))
+    assert in_one_piece(on_gpu) == TOO_LONG
+    assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # the difference is no more than noise
+
+
+def test_counts_are_told_by_step() -> None:
+    assert operators_per_step(profile()) == 4.0
+
+
+def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
+    sort = Operator("aten::sort", "8", "other", "forward", 1, 64, (2e-6,) * 3, (0.0,) * 3)
+    mine = replace(profile(), operators=(*profile().operators, sort))
+    whole = replace(profile(opaque="compiled"), times={"call": (1.0, 2.0, 3.0)})
+    table = frame({"mine": mine, "other": Profile("other", "failed", "why"), "whole": whole})
+    spread = estimate([1.0, 2.0, 3.0])
+    assert table.to_dict("split")["data"] == [
+        ["mine", "forward", "products", *[pytest.approx(30e-6)] * 3, pytest.approx(0.30), 16, 256],
+        ["mine", "forward", "pointwise", *[pytest.approx(10e-6)] * 3, pytest.approx(0.10), 16, 128],
+        ["mine", "forward", "other", *[pytest.approx(2e-6)] * 3, pytest.approx(0.02), 1, 64],
+        ["mine", "forward", "overhead", *[pytest.approx(58e-6)] * 3, pytest.approx(0.58), 65, 0],
+        ["whole", "forward", "whole", spread.value, spread.lower, spread.upper, 1.0, 0, 0],
+    ]
+    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
+    assert list(table.columns) == columns
+    assert list(frame({}).columns) == columns
+
+
+@pytest.mark.parametrize(("call", "alike"), [(0.66, False), (0.67, True), (1.0, True), (1.5, True), (1.51, False)])
+def test_a_profile_of_a_much_busier_moment_is_not_alike(call: float, alike: bool) -> None:
+    assert is_alike(profile(call), 1.0) == alike
+    assert not is_alike(Profile("mine", "failed", "why"), 1.0)
+    assert not is_alike(None, 1.0)
+
+
+def test_all_times_change_by_one_factor_and_no_share_does() -> None:
+    own = replace(
+        profile(causes=(cause(seconds=10e-6),), backward=30e-6),
+        kernels=Kernels(3, {"products": 5e-6}, 2),
+        products=Products("MKL", 4, {"MKL": (8e-6,)}, {"MKL": (2e-6,)}),
+    )
+    doubled = rescaled(own, 200e-6)
+    for shares in zip(breakdown(replace(own, kernels=None)), breakdown(replace(doubled, kernels=None)), strict=True):
+        before, after = shares
+        assert after.share == pytest.approx(before.share)
+        assert after.seconds.value == pytest.approx(2 * before.seconds.value)
+    assert doubled.causes[0].seconds == pytest.approx([2 * seconds for seconds in own.causes[0].seconds])
+    assert doubled.kernels == Kernels(3, {"products": 10e-6}, 2)
+    assert doubled.products == Products("MKL", 4, {"MKL": (16e-6,)}, {"MKL": (4e-6,)})
+    assert rescaled(own, 100e-6) == own

@@ -1,0 +1,354 @@
+"""Causes found from the calls of a program; nothing is timed here."""
+
+import linecache
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.profiling.causes import Suspect, invariants, suspects
+from rnnbench.profiling.program import MAX_CALLS, Program, ProgramCall, TooLong, record, steps_of
+from rnnbench.profiling.replay import Replay, ReplayDiffers
+from tests.profiling.hidden import Hidden
+from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 6
+INPUT = torch.randn(STEPS, 2, 3)
+
+
+def causes_of(run: Callable[[], Any], *, trained: bool = False) -> list[Suspect]:
+    return suspects(program(run, trained=trained), trained=trained)
+
+
+def program(run: Callable[[], Any], *, trained: bool = False) -> Program:
+    def call() -> Any:
+        output = run()
+        return output.sum().backward() if trained else output
+
+    with torch.enable_grad() if trained else torch.inference_mode():
+        return record(call)
+
+
+def loop(step: Callable[[Tensor, Tensor], Tensor], size: int = 5) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        h, outputs = torch.zeros(2, size), []
+        for x in INPUT:
+            h = step(x, h)
+            outputs.append(h)
+        return torch.stack(outputs)
+
+    return run
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives_the_same_output(
+    kind: str, trained: bool
+) -> None:
+    modules = pair(kind, 3, 5)
+    faulty = modules["faulty"]
+    recording = program(lambda: faulty(INPUT), trained=trained)
+    first, *others = suspects(recording, trained=trained)
+    assert first.kind == kind
+    assert "planted_causes.py:" in first.what
+    assert first.calls == STEPS * (4 if kind == "small products" else 1)
+    assert not others
+    replay = Replay(recording)
+    for remedy in first.remedies:
+        remedy(replay)
+    with torch.enable_grad() if trained else torch.inference_mode():
+        torch.testing.assert_close(
+            replay.call()(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
+        )
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("module", [Clean, OneProduct])
+def test_a_module_without_faults_is_not_suspected(module: type[Clean], trained: bool) -> None:
+    clean = module(3, 5)
+    assert not causes_of(lambda: clean(INPUT), trained=trained)
+
+
+@pytest.mark.parametrize("cell", [nn.RNNCell(3, 5), nn.GRUCell(3, 5), CombinedCell(3, 5)])
+def test_steps_are_counted_by_the_cell_that_follows_from_itself(cell: nn.Module) -> None:
+    assert steps_of(program(loop(cell))) == STEPS
+
+
+def test_steps_of_a_layer_are_those_of_its_sequence() -> None:
+    lengths = torch.tensor([STEPS, 2])
+    packed = pack_padded_sequence(INPUT, lengths)
+    for batch_first, input in ((False, INPUT), (True, INPUT.transpose(0, 1)), (False, packed), (True, INPUT[:, 0])):
+        for kind in (nn.LSTM, nn.GRU, nn.RNN):
+            layer = kind(3, 5, batch_first=batch_first)
+            assert steps_of(program(partial(layer, input))) == STEPS
+
+
+def test_steps_are_counted_by_a_weight_that_is_made_again_in_every_step() -> None:
+    w_h = torch.randn(5, 5)
+    assert steps_of(program(loop(lambda x, h: torch.tanh(h @ w_h.clone())))) == STEPS
+
+
+def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
+    clean, cell = Clean(3, 5), GRUCell(3, 5)
+    assert steps_of(program(lambda: clean(INPUT))) == STEPS
+    assert steps_of(program(loop(cell))) == STEPS
+    assert steps_of(program(INPUT.tanh)) == 1
+
+
+def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> None:
+    cell = GRUCell(3, 5)
+    (suspect,) = causes_of(loop(cell))
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
+
+
+def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
+    w_x, w_h = torch.randn(5, 3), torch.randn(5, 5)
+    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
+
+
+def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once() -> None:
+    torch.manual_seed(0)
+    w_x, w_h = nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(5, 5))
+
+    def joined(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(torch.cat([x, h], 1) @ torch.cat([w_x, w_h], 1).t().contiguous())
+
+    def cast(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(x @ w_x.t() + (h.double() @ w_h.double()).float())
+
+    def from_a_function_that_returns_its_argument(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(x @ w_x.t() + h @ w_h.contiguous().exp())
+
+    for step, calls in (
+        (joined, 2 * STEPS),
+        (cast, STEPS),
+        (from_a_function_that_returns_its_argument, STEPS),
+    ):
+        recording = program(loop(step))
+        (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
+        assert suspect.calls == calls
+        replay = Replay(recording)
+        for remedy in suspect.remedies:
+            remedy(replay)
+        replayed = program(replay.call())
+        assert sum(len(group) for group in invariants(replayed)) == 0
+        torch.testing.assert_close(replayed.returned, loop(step)())
+
+
+def test_what_only_looks_the_same_in_every_step_is_no_invariant() -> None:
+    weight, noisy = torch.randn(5, 5), torch.randn(5, 5)
+
+    def random(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(h @ weight + torch.rand(2, 5))
+
+    def written(x: Tensor, h: Tensor) -> Tensor:
+        noisy.mul_(1.0)
+        return torch.tanh(h @ noisy.exp())
+
+    def factory(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(h @ weight + torch.zeros(2, 5).add_(h))
+
+    for step in (random, written, factory):
+        assert not any(suspect.kind == "loop invariant" for suspect in causes_of(loop(step)))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_product_that_only_reads_outputs_is_one_of_the_output_and_not_of_the_input(*, trained: bool) -> None:
+    torch.manual_seed(0)
+    cell, head = GRUCell(3, 5), nn.Linear(5, 2)
+
+    def run() -> Tensor:
+        h, outputs = torch.zeros(2, 5), []
+        for projected in cell.project(INPUT):
+            h = cell.advance(projected, h)
+            outputs.append(head(h))
+        return torch.stack(outputs)
+
+    recording = program(run, trained=trained)
+    (suspect,) = suspects(recording, trained=trained)
+    assert (suspect.kind, suspect.calls) == ("output product", STEPS)
+    replay = Replay(recording)
+    for remedy in suspect.remedies:
+        remedy(replay)
+    with torch.enable_grad() if trained else torch.inference_mode():
+        torch.testing.assert_close(replay.call()(), run().sum() if trained else run())
+
+
+def test_outputs_that_are_used_within_the_loop_can_not_be_made_after_it() -> None:
+    cell, head = GRUCell(3, 5), nn.Linear(5, 2)
+
+    def run() -> Tensor:
+        h, total = torch.zeros(2, 5), torch.zeros(2, 2)
+        for projected in cell.project(INPUT):
+            h = cell.advance(projected, h)
+            total = total + head(h)
+        return total
+
+    recording = program(run)
+    (suspect,) = suspects(recording, trained=False)
+    (remedy,) = suspect.remedies
+    with pytest.raises(ReplayDiffers, match="used within the loop"):
+        remedy(Replay(recording))
+
+
+def test_the_input_product_of_a_second_layer_is_no_product_of_the_output() -> None:
+    below, above = GRUCell(3, 5), GRUCell(5, 5)
+
+    def run() -> Tensor:
+        h, top = torch.zeros(2, 5), torch.zeros(2, 5)
+        for projected in below.project(INPUT):
+            h = below.advance(projected, h)
+            top = above(h, top)
+        return top
+
+    (suspect,) = causes_of(run)
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
+
+
+def test_small_products_with_biases_by_name_are_made_one() -> None:
+    torch.manual_seed(0)
+    w_i, w_f, b_i, b_f = torch.randn(5, 5), torch.randn(5, 5), torch.randn(5), torch.randn(5)
+
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(nn.functional.linear(h, w_i, bias=b_i)) * nn.functional.linear(h, w_f, bias=b_f)
+
+    recording = program(loop(step))
+    (suspect,) = suspects(recording, trained=False)
+    assert (suspect.kind, suspect.calls) == ("small products", 2 * STEPS)
+    replay = Replay(recording)
+    for remedy in suspect.remedies:
+        remedy(replay)
+    torch.testing.assert_close(replay.call()(), loop(step)())
+
+
+def test_products_that_follow_from_what_can_not_be_seen_are_left_alone() -> None:
+    weight = nn.Parameter(torch.randn(5, 5))
+
+    def run() -> Tensor:
+        h = torch.zeros(2, 5)
+        for _ in range(STEPS):
+            h = Hidden.apply(h @ weight)
+        return h
+
+    assert not causes_of(run, trained=True)
+
+
+def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
+    below, w_x = nn.Parameter(torch.randn(STEPS, 2, 3)), nn.Parameter(torch.randn(5, 3))
+    outputs = causes_of(lambda: torch.stack([nn.functional.linear(x, w_x) for x in below.tanh()]), trained=True)
+    (suspect,) = (suspect for suspect in outputs if suspect.kind == "not hoisted")
+    assert suspect.note == "gradients flow into their inputs"
+    assert not suspect.remedies
+
+
+def test_a_copy_into_which_something_is_written_is_needed() -> None:
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        copy = h.clone()
+        copy.add_(1.0)
+        return copy
+
+    assert not causes_of(loop(step))
+
+
+def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        h = torch.tanh(h)
+        before = h.clone()
+        h.add_(1.0)
+        return h * before
+
+    assert not causes_of(loop(step))
+
+
+def test_adding_nothing_is_a_copy() -> None:
+    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(h + 0)))
+    assert (suspect.kind, suspect.calls) == ("copy", STEPS)
+
+
+def test_a_cell_that_puts_input_and_state_side_by_side_is_told() -> None:
+    cell = CombinedCell(3, 5)
+    kinds = [suspect.kind for suspect in causes_of(loop(cell))]
+    assert kinds == ["concatenation"]
+    (trained,) = causes_of(loop(cell), trained=True)
+    assert trained.note == "gradients flow through it"
+
+
+def test_what_nothing_uses_is_told_and_what_only_a_value_needs_goes_with_the_value() -> None:
+    def wasteful(x: Tensor, h: Tensor) -> Tensor:
+        torch.exp(h)
+        return torch.tanh(h)
+
+    def reading(x: Tensor, h: Tensor) -> Tensor:
+        float(torch.exp(h).sum())
+        return torch.tanh(h)
+
+    (suspect,) = causes_of(loop(wasteful))
+    assert (suspect.kind, suspect.calls) == ("unused", STEPS)
+    (suspect,) = causes_of(loop(reading))
+    assert (suspect.kind, suspect.calls) == ("synchronisation", STEPS)
+
+
+def test_a_program_without_end_is_not_held_in_memory() -> None:
+    tensor = torch.zeros(1)
+
+    def run() -> Tensor:
+        for _ in range(MAX_CALLS + 1):
+            tensor.dim()
+        return tensor
+
+    with pytest.raises(TooLong):
+        record(run)
+
+
+class OnGpu(Tensor):
+    """A tensor that says it is on a GPU."""
+
+    is_cpu = False
+
+
+def on_gpu(*values: float) -> Tensor:
+    return torch.tensor(values).as_subclass(OnGpu)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "result", "waits"),
+    [
+        (Tensor.cpu, (on_gpu(1.0),), {}, torch.ones(1), True),
+        (Tensor.to, (on_gpu(1.0), "cpu"), {}, torch.ones(1), True),
+        (Tensor.to, (on_gpu(1.0), "cpu"), {"non_blocking": True}, torch.ones(1), False),
+        (Tensor.nonzero, (on_gpu(1.0),), {}, on_gpu(0.0), True),
+        (Tensor.__getitem__, (on_gpu(1.0), on_gpu(1.0) > 0), {}, on_gpu(1.0), True),
+        (Tensor.__getitem__, (on_gpu(1.0), 0), {}, on_gpu(1.0), False),
+        (Tensor.to, (on_gpu(1.0), torch.float64), {}, on_gpu(1.0), False),
+        (Tensor.nonzero, (torch.ones(1),), {}, torch.zeros(1), False),
+        (Tensor.cpu, (torch.ones(1),), {}, torch.ones(1), False),
+        (Tensor.item, (on_gpu(1.0),), {}, 1.0, True),
+    ],
+)
+def test_a_copy_to_the_host_or_a_size_that_is_not_known_before_makes_python_wait(
+    function: Any, args: Any, kwargs: Any, result: Any, waits: bool
+) -> None:
+    calls = [ProgramCall(number, function, args, kwargs, result, "cell.py:3") for number in range(2)]
+    found = suspects(Program(tuple(calls), None, frozenset()), trained=False)
+    assert ("synchronisation" in [suspect.kind for suspect in found]) == waits
+
+
+CODE = "import torch\n\ndef step(x, w):\n    return torch.tanh(x @ w)  # a step\n"
+
+
+@pytest.mark.parametrize("file", ["/anywhere/ipykernel_123/4567.py", "<ipython-input-3-0123456789ab>"])
+def test_a_line_of_a_notebooks_cell_is_quoted(file: str) -> None:
+    linecache.cache[file] = len(CODE), None, CODE.splitlines(keepends=True), file  # as IPython does
+    cell: dict[str, Any] = {}
+    exec(compile(CODE, file, "exec"), cell)
+    x, w = torch.randn(2, 3), torch.randn(3, 3)
+    program = record(lambda: cell["step"](x, w))
+    assert {call.where for call in program.calls} == {"`return torch.tanh(x @ w)  # a step`:4"}

@@ -1,0 +1,439 @@
+import math
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.profiling.breakdown import rescaled
+from rnnbench.profiling.gap import (
+    NOT_PROFILED,
+    UNLIKE,
+    between,
+    call_time,
+    faster_library,
+    gaps,
+    in_fastest_library,
+    is_fitting,
+    of_profiled,
+    paired_share_of,
+    share_of,
+    take_apart,
+    worth_saying,
+)
+from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
+from rnnbench.store.records import Case
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
+from tests.profiling.profiles import cause, profile
+
+NAMES = ("loop", "hoisted", "compiled")
+TIMES = st.lists(st.floats(1e-6, 1e-2), min_size=4, max_size=4)
+
+
+def rung(*seconds: float) -> dict[int, float]:
+    return dict(enumerate(seconds))
+
+
+@given(st.tuples(TIMES, TIMES, TIMES, TIMES))
+def test_steps_and_rest_add_up_to_the_gap_where_all_replicates_differ_by_as_much(
+    times: tuple[list[float], list[float], list[float], list[float]],
+) -> None:
+    levels = [replicates[0] for replicates in times]
+    *rungs, reference = ({number: level * (1 + number / 10) for number in range(4)} for level in levels)
+    gap = take_apart(dict(zip(NAMES, rungs, strict=True)), reference)
+    assert [step.kind for step in gap.steps] == ["hoisted", "compiled"]
+    assert sum(step.seconds.value for step in (*gap.steps, gap.rest)) == pytest.approx(gap.seconds.value, abs=1e-12)
+
+
+def test_differences_are_taken_within_a_replicate() -> None:
+    drift = [1.0, 5.0, 9.0]  # of the machine, shared by both
+    rungs = {
+        "loop": rung(*(3e-4 + shift * 1e-4 for shift in drift)),
+        "hoisted": rung(*(2e-4 + shift * 1e-4 for shift in drift)),
+    }
+    gap = take_apart(rungs, rung(*(1e-4 + shift * 1e-4 for shift in drift)))
+    (hoisted,) = gap.steps
+    assert hoisted.seconds.value == pytest.approx(1e-4, rel=0.2)  # of the times that are shown, which are geometric
+    assert astuple(hoisted.seconds) == pytest.approx((hoisted.seconds.value,) * 3)
+    assert astuple(hoisted.share) == pytest.approx((hoisted.seconds.value / gap.seconds.value,) * 3)
+
+
+def test_the_spread_of_a_gap_is_that_of_the_replicates_which_both_ends_have() -> None:
+    loop, hoisted, reference = {0: 9.0, 1: 8.0, 2: 8.0}, {1: 6.0, 2: 6.0, 3: 7.0}, rung(5.0, 4.0, 4.0, 4.0)
+    del reference[0]
+    start, middle = call_time(loop.values()), call_time(hoisted.values())
+    gap = take_apart({"loop": loop, "hoisted": hoisted}, reference)
+    assert gap.start == start
+    assert gap.end.value == pytest.approx(4.0)
+    assert astuple(gap.seconds) == pytest.approx((start.value - 4.0,) * 3)
+    assert astuple(gap.ratio) == pytest.approx((2.0, 2.0, 2.0))
+    (step,) = gap.steps
+    assert astuple(step.seconds) == pytest.approx((start.value - middle.value,) * 3)
+    assert gap.rest.seconds.value == pytest.approx(middle.value - 4.0)
+    assert step.share.value + gap.rest.share.value == pytest.approx(1.0)
+
+
+def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
+    loop, compiled, reference = rung(10e-5, 10e-5, 10e-5), rung(4e-5, 4e-5, 4e-5), rung(2e-5, 2e-5, 2e-5)
+    gap = take_apart({"loop": loop, "compiled": compiled}, reference, [cause(seconds=1e-5)])
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 1e-5, "compiled": 5e-5})
+    assert gap.rest.seconds.value == pytest.approx(2e-5)
+    plain = take_apart({"loop": loop}, reference, [cause(seconds=1e-5)])
+    assert plain.rest.seconds.value == pytest.approx(7e-5)
+    assert plain.steps[0].share.value == pytest.approx(1 / 8)
+
+
+def test_what_is_left_when_a_cause_is_taken_off_is_as_uncertain_as_both() -> None:
+    reference, [small, large] = rung(2.0, 2.0, 2.0), [cause(seconds=1.0, spread=0.3), cause(seconds=2.0, spread=0.4)]
+    gap = take_apart({"loop": rung(10.0, 10.0, 10.0)}, reference, [small, large])
+    for step, removed in zip(gap.steps, (large, small), strict=True):
+        assert (step.kind, step.what, step.calls) == ("copy", "clone (mine.py:7)", 16)
+        assert step.seconds == estimate(removed.seconds)
+        assert astuple(step.share) == pytest.approx(astuple(estimate([time / 8 for time in removed.seconds])))
+    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([4.5, 5.0, 5.5])))
+    assert astuple(gap.rest.share) == pytest.approx(astuple(estimate([4.5 / 8, 5.0 / 8, 5.5 / 8])))
+    gap = take_apart({"loop": rung(9.7, 10.0, 10.3)}, reference, [large])
+    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([5.5, 6.0, 6.5])), rel=1e-3)
+
+
+def test_the_breakdowns_of_both_ends_explain_what_lies_between_them() -> None:
+    mine, torch = profile(100e-6), profile(40e-6, 20e-6, 5e-6)
+    below = between(mine, torch)
+    assert {step.kind: step.seconds.value for step in below} == pytest.approx({"overhead": 45e-6, "kernels": 15e-6})
+    gap = take_apart({"mine": rung(100e-6, 100e-6)}, rung(40e-6, 40e-6), [cause(seconds=10e-6)], below)
+    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-9)
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(
+        {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
+    )
+    assert [step.kind for step in gap.named] == ["overhead", "kernels", "copy"]
+    assert [step.share.value for step in gap.named] == pytest.approx([35 / 60, 15 / 60, 10 / 60])
+    assert not between(mine, profile(opaque="compiled"))
+    assert not between(Profile("mine", "failed", "why"), torch)
+
+
+def test_what_lies_between_two_ends_is_as_uncertain_as_their_profiles() -> None:
+    mine = replace(profile(), times={"call": (90e-6, 100e-6, 110e-6)})
+    overhead, kernels = between(mine, profile(40e-6, 20e-6, 5e-6))
+    assert (overhead.kind, overhead.what, kernels.kind, kernels.what) == ("overhead", "", "kernels", "")
+    assert astuple(overhead.seconds) == pytest.approx(astuple(estimate([35e-6, 45e-6, 55e-6])))
+    assert astuple(kernels.seconds) == pytest.approx((15e-6,) * 3)
+
+
+def test_only_causes_beyond_chance_that_matter_are_said() -> None:
+    certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
+    doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)
+    causes = [certain, small_one, doubtful, hoisting]
+    assert worth_saying(causes, 100e-6) == [hoisting, certain]
+    assert worth_saying(causes, 100e-6, ("loop", "hoisted")) == [certain]
+    assert worth_saying([cause(seconds=1.0)], 100.0)  # exactly a hundredth
+    assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # 0 in half of the rounds
+    once = replace(certain, seconds=(10e-6,))
+    assert worth_saying([once], 100e-6) == [once]  # one round can't show whether it is chance
+
+
+@pytest.mark.parametrize(
+    ("loop", "hoisted", "reference"),
+    [
+        (rung(1e-5, 3e-5), rung(1e-5, 2e-5), rung(2e-5, 2e-5)),
+        (rung(3e-5, 9e-5), rung(2e-5, 2e-5), rung(2e-5, 2e-5)),  # both differences positive, but not the interval
+        (rung(2e-5, 2e-5), rung(1e-5, 1e-5), rung(2e-5, 2e-5)),
+    ],
+)
+def test_where_there_is_no_gap_there_are_no_shares(
+    loop: dict[int, float], hoisted: dict[int, float], reference: dict[int, float]
+) -> None:
+    below = between(profile(100e-6), profile(40e-6, 20e-6, 5e-6))
+    gap = take_apart({"loop": loop, "hoisted": hoisted}, reference, [cause()], below)
+    assert [step.kind for step in gap.steps] == ["copy", "hoisted", "overhead", "kernels"]
+    for step in (*gap.steps, gap.rest):
+        assert np.isnan(astuple(step.share)).all()
+
+
+def test_a_replicate_without_a_gap_does_not_hide_the_shares() -> None:
+    most = dict.fromkeys(range(1, 12), 3.0)
+    gap = take_apart({"loop": {0: 1.0, **most}, "hoisted": rung(*[1.0] * 12)}, rung(*[1.0] * 12))
+    assert astuple(gap.steps[0].share) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_what_was_not_measured_with_the_gap_has_no_share() -> None:
+    gap = take_apart({"loop": {0: 4.0, 1: 4.0}, "hoisted": {1: 3.0, 2: 3.0}, "compiled": {2: 2.0}}, rung(1.0, 1.0, 1.0))
+    assert [step.share.value for step in gap.steps] == pytest.approx([1 / 3, math.nan], nan_ok=True)
+
+
+def test_replicates_that_have_nothing_in_common_can_not_be_compared() -> None:
+    with pytest.raises(ValueError, match="no replicate"):
+        take_apart({"loop": {0: 1.0}}, {1: 1.0})
+
+
+def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_path: Path) -> None:
+    loop, hoisted = small.case("gru"), small.case("gru", "hoisted")
+    reference, alone = small.reference_case("gru"), small.case("lstm")
+    times = {loop: [[4e-5], [4e-5]], hoisted: [[3e-5], [3e-5]], reference: [[1e-5], [1e-5]], alone: [[1e-5], [1e-5]]}
+    path = folder(tmp_path, times)
+    mine = profile(40e-6, case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
+    (gap,) = gaps(read(path), {loop.key: mine})
+    assert (gap.axes["cell"], gap.case, gap.reference) == ("gru", loop.key, reference.key)
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
+    assert Case.from_axes(gap.axes | {"implementation": "loop"}) == loop
+
+
+def test_gaps_are_in_the_order_of_the_run_however_few_its_replicates(tmp_path: Path) -> None:
+    alone = small.case("lstm")
+    shared = [
+        case
+        for size in (9, 3)
+        for case in (
+            small.reference_case(batch_size=size),
+            small.case("vanilla", batch_size=size),
+            small.case("combined", batch_size=size),
+        )
+    ]
+    all_gaps = gaps(read(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
+    assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in all_gaps] == [
+        (9, "vanilla"), (9, "combined"), (3, "vanilla"), (3, "combined"),
+    ]  # fmt: skip
+    assert [gap.case for gap in all_gaps] == [case.key for case in shared if not case.is_reference]
+
+
+def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_reference_s_were_no_busier(
+    tmp_path: Path,
+) -> None:
+    loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
+    reference = small.reference_case("gru")
+    seconds = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
+    times = read(folder(tmp_path, {case: [[time], [time]] for case, time in seconds.items()}))
+    profiles = {
+        loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
+        hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
+        compiled.key: profile(100e-6),
+        reference.key: profile(40e-6, 20e-6, 5e-6),
+    }
+    rungs = {"copy": 20e-6, "hoisted": 100e-6, "compiled": 80e-6}
+    (gap,) = gaps(times, profiles)
+    whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
+    unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
+    for known in (
+        profiles | {reference.key: profile(80e-6, 20e-6, 5e-6)},
+        profiles | {compiled.key: profile(200e-6)},
+        unseen,
+    ):
+        (gap,) = gaps(times, known)
+        assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
+        assert gap.note == (f"its reference was {NOT_PROFILED}" if known is unseen else UNLIKE)
+    failed = Profile(compiled.key, "failed", "it needs a library")
+    (gap,) = gaps(times, profiles | {compiled.key: failed})
+    assert gap.note == f"compiled was {NOT_PROFILED}"
+    (gap,) = gaps(times, {loop.key: profiles[loop.key]})
+    assert gap.note == f"compiled and its reference were {NOT_PROFILED}"
+    (gap,) = gaps(times, {})
+    assert gap.note == ""
+
+
+def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
+    loop, reference = small.case("gru"), small.reference_case("gru")
+    times = read(folder(tmp_path, {loop: [[100e-6], [100e-6]], reference: [[40e-6], [40e-6]]}))
+    slower = {
+        loop.key: rescaled(profile(100e-6, causes=(cause(seconds=10e-6),)), 130e-6),
+        reference.key: rescaled(profile(40e-6, 20e-6, 5e-6), 50e-6),
+    }
+    (gap,) = gaps(times, slower)
+    sizes = {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(sizes)
+    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
+
+
+def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
+    loop, reference = small.case("gru"), small.reference_case("gru")
+    times = read(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]}))
+    assert len(gaps(times, {})) == 1
+    apart = times.replicates.assign(replicate=times.replicates["case"].eq(loop.key).astype(int))
+    assert gaps(replace(times, replicates=apart), {}) == []
+
+
+def test_a_run_without_windows_has_no_gaps(tmp_path: Path) -> None:
+    assert gaps(read(folder(tmp_path, {small.case("gru"): []})), {}) == []
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(1e-3, True), (1.4e-3, True), (2e-3, False), (4e-4, False)])
+def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
+    tmp_path: Path, seconds: float, fits: bool
+) -> None:
+    case, other = small.case("gru"), small.case("lstm")
+    run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
+    calls: dict[str, tuple[float, ...]] = {"call": (seconds, seconds)}
+    assert is_fitting(run, Profile(case.key, times=calls)) == fits
+
+
+MICRO = 1e-6
+DNNL = "oneDNN" + PACKED
+SECONDS: dict[str, tuple[float, ...]] = {"MKL": (55 * MICRO,) * 3, DNNL: (28 * MICRO,) * 3, PACKING: (9 * MICRO,) * 3}
+IDLE: dict[str, tuple[float, ...]] = {"MKL": (5 * MICRO,) * 3, DNNL: (10 * MICRO,) * 3, PACKING: (7 * MICRO,) * 3}
+PRODUCTS = Products("MKL", 32, SECONDS, IDLE)
+FUSED = Products(DNNL)
+
+
+def mine(call: float = 100 * MICRO, *, opaque: str = "") -> Profile:
+    return replace(profile(call, 60 * MICRO, opaque=opaque), products=PRODUCTS)
+
+
+def layer(call: float = 40 * MICRO) -> Profile:
+    return replace(profile(call, 20 * MICRO, 5 * MICRO), products=FUSED)
+
+
+def test_the_library_of_the_products_is_a_step_that_is_taken_off_the_kernels() -> None:
+    library, overhead, kernels = between(mine(), layer())
+    assert library.libraries is not None
+    assert (library.libraries.own, library.libraries.other) == ("MKL", DNNL)
+    assert library.libraries.ratio == pytest.approx(2.5)  # packing is a part of the layer's call
+    assert (library.kind, library.calls) == ("library", 32)
+    assert astuple(library.seconds) == pytest.approx((30 * MICRO,) * 3)
+    assert (overhead.kind, kernels.kind) == ("overhead", "kernels")
+    assert sum(step.seconds.value for step in (library, overhead, kernels)) == pytest.approx(60 * MICRO)
+
+
+def test_of_compiled_code_the_library_is_known_by_another_rung_and_all_else_is_one_step() -> None:
+    compiled = replace(mine(opaque="compiled"), products=None)
+    library, besides = between(compiled, layer(), mine())
+    assert (library.kind, besides.kind) == ("library", "besides")
+    assert besides.seconds.value == pytest.approx(30 * MICRO)
+    assert not between(compiled, layer())
+
+
+def test_prepacked_products_are_in_the_fastest_library_that_was_measured() -> None:
+    direct, idle = (25 * MICRO,) * 3, (5 * MICRO,) * 3
+    several = replace(PRODUCTS, seconds=SECONDS | {"rnnbench": direct}, idle_seconds=IDLE | {"rnnbench": idle})
+    fastest = in_fastest_library(replace(mine(), products=several))
+    assert fastest.products is not None
+    assert fastest.products.library == "rnnbench"
+    library, besides = between(replace(mine(opaque="compiled"), products=None), layer(), fastest)
+    assert library.libraries is not None
+    assert (library.libraries.own, library.libraries.other, besides.kind) == ("rnnbench", DNNL, "besides")
+    assert in_fastest_library(layer()) == layer()  # nothing was measured
+    assert in_fastest_library(profile(100 * MICRO, 60 * MICRO)).products is None
+
+
+def test_other_products_in_the_same_library_are_a_step() -> None:
+    one_large = replace(layer(), products=replace(PRODUCTS, seconds={"MKL": (25 * MICRO,) * 3}))
+    compiled = replace(mine(opaque="compiled"), products=None)
+    for last, kinds in ((mine(), ["products", "overhead", "kernels"]), (compiled, ["products", "besides"])):
+        steps = between(last, one_large, mine())
+        assert [step.kind for step in steps] == kinds
+        assert astuple(steps[0].seconds) == pytest.approx((30 * MICRO,) * 3)
+        assert sum(step.seconds.value for step in steps) == pytest.approx(60 * MICRO)
+
+
+def test_the_same_products_in_the_same_library_are_no_step_beyond_chance() -> None:
+    same = replace(layer(90 * MICRO), products=PRODUCTS)
+    products, *_ = between(mine(), same)
+    assert (products.kind, products.seconds.value, products.is_certain) == ("products", 0.0, False)
+
+
+def test_a_library_that_was_not_measured_explains_nothing() -> None:
+    unknown = replace(mine(), products=replace(PRODUCTS, seconds={"MKL": SECONDS["MKL"]}))
+    assert [step.kind for step in between(unknown, layer())] == ["overhead", "kernels"]
+    assert not between(replace(unknown, opaque="compiled", operators=()), layer())
+
+
+@pytest.mark.parametrize("library", ["MKL", DNNL])
+def test_products_that_take_no_longer_than_the_way_to_their_library_count_as_not_measured(library: str) -> None:
+    """Those of a few numbers: the difference may even be negative by chance."""
+    short = replace(PRODUCTS, seconds=SECONDS | {library: (0.9 * IDLE[library][0],) * 3})
+    assert [step.kind for step in between(replace(mine(), products=short), layer())] == ["overhead", "kernels"]
+    fastest = in_fastest_library(replace(mine(), products=short)).products
+    assert fastest.library == ({"MKL", DNNL} - {library}).pop()
+
+
+def test_products_that_take_longer_than_their_call_are_of_a_busy_moment() -> None:
+    slow = replace(PRODUCTS, seconds=SECONDS | {"MKL": (150 * MICRO,) * 3})
+    assert [step.kind for step in between(replace(mine(), products=slow), layer())] == ["overhead", "kernels"]
+    assert [step.kind for step in between(mine(), layer(10 * MICRO))] != ["library", "overhead", "kernels"]
+
+
+def test_the_steps_between_two_ends_add_up_to_the_gap_and_each_cause_is_counted_once() -> None:
+    gradients = cause("weight gradients", 4 * MICRO)
+    steps = between(mine(), layer())
+    gap = take_apart(
+        {"mine": dict.fromkeys(range(3), 100 * MICRO)},
+        dict.fromkeys(range(3), 40 * MICRO),
+        [gradients, cause(seconds=3 * MICRO)],
+        steps,
+    )
+    assert sum(step.seconds.value for step in gap.steps) == pytest.approx(60 * MICRO)
+    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
+    sizes = {step.kind: step.seconds.value for step in gap.steps}
+    before = {step.kind: step.seconds.value for step in steps}
+    assert sizes["kernels"] == pytest.approx(before["kernels"] - 4 * MICRO)
+    assert sizes["overhead"] == pytest.approx(before["overhead"] - 3 * MICRO)
+    assert gap.steps[0].seconds == estimate(gradients.seconds)
+
+
+def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -> None:
+    step = faster_library(mine())
+    assert step.libraries is not None
+    assert (step.libraries.own, step.libraries.other) == ("MKL", DNNL)
+    assert step.seconds.value == pytest.approx(27 * MICRO)
+    noisy = replace(PRODUCTS, seconds=SECONDS | {DNNL: (5 * MICRO, 56 * MICRO, 50 * MICRO)})
+    for products in (None, FUSED, noisy, replace(PRODUCTS, library=DNNL)):
+        assert faster_library(replace(mine(), products=products)) is None
+    assert faster_library(replace(profile(27 * MICRO / 0.04), products=PRODUCTS)) is None
+
+
+def test_a_cause_that_the_reference_has_too_explains_no_difference() -> None:
+    both, only = cause("weight gradients", 10 * MICRO), cause(seconds=8 * MICRO)
+    mine_times, torch_times = dict.fromkeys(range(3), 100 * MICRO), dict.fromkeys(range(3), 40 * MICRO)
+    for other, kinds in ((profile(40 * MICRO, causes=(both,)), {"copy"}), (None, {"copy", "weight gradients"})):
+        gap = of_profiled({"mine": mine_times}, torch_times, [profile(causes=(both, only))], other)
+        assert {step.kind for step in gap.steps if step.what} == kinds
+
+
+def test_a_whole_without_error_divides_the_part_and_its_interval() -> None:
+    share = share_of(Estimate(2.0, 1.0, 3.0), Estimate(4.0, 4.0, 4.0))
+    assert astuple(share) == pytest.approx((0.5, 0.25, 0.75))
+
+
+def test_the_error_of_the_whole_widens_the_interval_and_more_so_upwards() -> None:
+    share = share_of(Estimate(2.0, 1.9, 2.1), Estimate(4.0, 3.0, 5.0))
+    assert share.value == 0.5
+    assert share.lower == pytest.approx(0.395, abs=0.005)
+    assert share.upper == pytest.approx(0.672, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "whole", [Estimate(1.0, 0.0, 2.0), Estimate(-1.0, -1.1, -0.9), Estimate(1.0, math.nan, math.nan)]
+)
+def test_a_whole_that_may_be_nothing_has_no_shares(whole: Estimate) -> None:
+    assert np.isnan(astuple(share_of(Estimate(0.5, 0.4, 0.6), whole))).all()
+
+
+def test_what_varies_with_the_whole_has_a_certain_share() -> None:
+    wholes = [1.0, 3.0, 2.0, 4.0]
+    share = paired_share_of([whole / 2 for whole in wholes], wholes)
+    assert astuple(share) == pytest.approx((0.5, 0.5, 0.5))
+    assert astuple(paired_share_of([0.5], [2.0])) == pytest.approx((0.25, math.nan, math.nan), nan_ok=True)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.2])
+@pytest.mark.parametrize("is_skewed", [False, True])
+def test_intervals_hold_the_true_share_as_often_as_they_say(spread: float, is_skewed: bool) -> None:
+    rng = np.random.default_rng([round(100 * spread), is_skewed])
+
+    def drawn(value: float) -> list[float]:
+        noise = rng.exponential(size=8) - 1 if is_skewed else rng.standard_normal(8)
+        values: list[float] = (value + spread * noise).tolist()
+        return values
+
+    apart, paired = [], []
+    for _ in range(600):
+        part, whole = drawn(0.3), drawn(1.0)
+        interval = share_of(estimate(part), estimate(whole))
+        apart.append(interval.lower <= 0.3 <= interval.upper)
+        interval = paired_share_of(part, whole)
+        paired.append(interval.lower <= 0.3 <= interval.upper)
+    assert 0.88 < np.mean(apart) < 0.99  # Student's interval itself covers 91% of eight skewed values
+    assert 0.88 < np.mean(paired) < 0.99

@@ -1,0 +1,166 @@
+"""Products of a call are recorded and made again in each library; nothing is timed here."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from rnnbench.profiling import products
+from rnnbench.profiling.operators import listing
+from rnnbench.profiling.products import (
+    IDLE,
+    IN,
+    MADE,
+    Layout,
+    MatrixProduct,
+    product_replays,
+    recorded,
+    stacked,
+)
+from rnnbench.store.profiles import PACKED, PACKING
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.products.libraries import torch_library
+from tests.validation.planted_causes import Clean
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS, BATCH, INPUT, HIDDEN = 5, 2, 3, 4
+SEQUENCE = torch.randn(STEPS, BATCH, INPUT)
+TORCH = torch_library(torch.float32)
+
+
+def call(module: nn.Module, *, trained: bool = False) -> TimedCall:
+    def run() -> Any:
+        output = module(SEQUENCE)
+        output = output[0] if isinstance(output, tuple) else output
+        return output.sum().backward() if trained else output
+
+    return TimedCall(run, torch.enable_grad if trained else torch.no_grad)
+
+
+def test_the_products_of_a_call_are_recorded_in_order_with_layouts_and_weights() -> None:
+    module = Clean(INPUT, HIDDEN)
+    hoisted, *steps = recorded(call(module))
+    assert hoisted == MatrixProduct(
+        Layout((STEPS * BATCH, INPUT), (INPUT, 1)),
+        Layout((4 * HIDDEN, INPUT), (INPUT, 1)),
+        torch.float32,
+        has_bias=True,
+        weight_id=module.weight_ih.untyped_storage().data_ptr(),
+    )
+    assert len(steps) == STEPS
+    assert len(set(steps)) == 1
+    assert not steps[0].has_bias
+
+
+def test_weight_gradients_of_all_steps_are_one_product_with_as_many_multiplications() -> None:
+    made = recorded(call(Clean(INPUT, HIDDEN), trained=True))
+    whole = stacked(made)
+    assert sum(product.is_gradient for product in made) == STEPS + 1  # one for the hoisted product
+    assert len(whole) == len(made) - (STEPS - 1)
+    assert macs(whole) == macs(made)
+    assert not any(product.weight_id for product in made if product.is_gradient)
+    assert all(product.weight_id for product in made if not product.is_gradient)
+
+
+def macs(made: list[MatrixProduct]) -> int:
+    return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in made)
+
+
+def test_a_matrix_is_made_with_its_strides_and_one_that_overlaps_with_its_shape() -> None:
+    generator = torch.Generator()
+    for strides in ((3, 1), (1, 2), (6, 2)):
+        assert Layout((2, 3), strides).tensor(torch.float32, generator).stride() == strides
+    for strides in ((0, 0), (0, 1), (1, 1), (2, 1)):  # expanded, or the windows of a longer row
+        assert Layout((2, 3), strides).tensor(torch.bfloat16, generator).stride() == (3, 1)
+    assert Layout((1, 3), (1, 1)).tensor(torch.float32, generator).shape == (1, 3)
+
+
+def test_an_idle_product_and_a_weight_to_be_packed_are_stored_as_parameters_are() -> None:
+    product = MatrixProduct(Layout((2, 3), (3, 1)), Layout((4, 3), (1, 4)), torch.float32, has_bias=True, weight_id=7)
+    assert product.idle == replace(product, x=Layout((1, 1), (1, 1)), weight=Layout((1, 1), (1, 1)))
+    assert product.weight.by_row == Layout((4, 3), (3, 1))
+
+
+def test_a_product_with_a_weight_that_the_call_made_can_not_be_packed_before_it() -> None:
+    weight = torch.randn(HIDDEN, INPUT)
+
+    def run() -> Tensor:
+        return linear(SEQUENCE[0], weight) + linear(SEQUENCE[0], weight * 2)
+
+    fixed, made = recorded(TimedCall(run, torch.no_grad))
+    assert fixed.weight_id
+    assert not made.weight_id
+
+
+def test_replays_are_arms_for_each_library_and_leave_random_numbers_as_they_were() -> None:
+    timed = call(Clean(INPUT, HIDDEN), trained=True)
+    before = torch.get_rng_state()
+    replays = product_replays(timed, listing(timed), trained=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert replays.library == TORCH
+    assert {MADE, IN + TORCH, IDLE + TORCH} <= set(replays.arms)
+    assert (IN + "oneDNN" + PACKED in replays.arms) == (IN + PACKING in replays.arms)
+    for arm in replays.arms.values():
+        with arm.mode():
+            arm.call()
+
+
+def test_what_is_stored_is_the_time_in_each_library_and_what_one_product_for_all_gradients_saves() -> None:
+    timed = call(Clean(INPUT, HIDDEN), trained=True)
+    replays = product_replays(timed, listing(timed), trained=True)
+    times = {arm: (float(index), float(index + 1)) for index, arm in enumerate(replays.arms)}
+    times |= {MADE: (9.0, 8.0), IN + TORCH: (5.0, 5.0)}
+    stored = replays.products(times)
+    assert stored.seconds[TORCH] == (5.0, 5.0)
+    assert set(stored.seconds) == {arm.removeprefix(IN) for arm in replays.arms if arm.startswith(IN)}
+    assert set(stored.seconds) == set(stored.idle_seconds)
+    (cause,) = replays.causes(times)
+    assert (cause.kind, cause.calls, cause.seconds) == ("weight gradients", STEPS, (4.0, 3.0))
+
+
+def test_without_gradients_nothing_could_be_stacked() -> None:
+    timed = call(Clean(INPUT, HIDDEN))
+    replays = product_replays(timed, listing(timed), trained=False)
+    assert MADE not in replays.arms
+    assert not list(replays.causes({}))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, trained: bool) -> None:
+    timed = call(nn.LSTM(INPUT, HIDDEN), trained=trained)
+    replays = product_replays(timed, listing(timed), trained=trained)
+    is_fused = torch.backends.mkldnn.is_available()
+    assert replays.library == (("oneDNN" if trained else "oneDNN" + PACKED) if is_fused else TORCH)
+    assert bool(replays.arms) != is_fused
+
+
+def test_matrices_that_would_fill_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = call(Clean(INPUT, HIDDEN))
+    distinct = set(recorded(timed))
+    for spare in (0, -1):
+        monkeypatch.setattr(products, "MAX_BYTES", sum(product.bytes for product in distinct) + spare)
+        replays = product_replays(timed, listing(timed), trained=False)
+        assert (replays.library, replays.calls) == (TORCH, STEPS + 1)
+        assert bool(replays.arms) == (spare == 0)
+
+
+def test_a_call_without_products_has_no_library() -> None:
+    timed = TimedCall(SEQUENCE.tanh, torch.no_grad)
+    replays = product_replays(timed, listing(timed), trained=False)
+    assert not replays.library
+    assert not replays.arms
+
+
+def test_a_product_that_a_library_lacks_leaves_the_library_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def some(x: Tensor, weight: Tensor, bias: Tensor | None) -> dict[str, Any]:
+        return {"torch": x.sum, "other": x.sum} if bias is None else {"torch": x.sum}
+
+    monkeypatch.setattr(products, "product_calls", some)
+    monkeypatch.setattr(products, "packed_direct", lambda x, weight, bias: None)
+    layout = Layout((2, 2), (2, 1))
+    plain = MatrixProduct(layout, layout, torch.float32, has_bias=False, weight_id=1)
+    assert set(products.replays([plain])) == {"torch", "other"}
+    assert set(products.replays([plain, replace(plain, has_bias=True)])) == {"torch"}

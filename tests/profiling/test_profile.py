@@ -1,0 +1,156 @@
+"""Profiles of real cells with a real clock; no test judges a time."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity
+
+from rnnbench.harness.devices import Cpu
+from rnnbench.profiling.breakdown import breakdown, in_one_piece
+from rnnbench.profiling.profile import MAX_ROUNDS, file_name, profile
+from rnnbench.profiling.subject import of_built
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import Phase
+from rnnbench.store.schema import profile_fault
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.prepare import Built, build
+from tests.doubles import workload as small
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def profile_of(built: Built, folder: Path | None = None) -> Profile:
+    return profile(of_built(built, Cpu()), folder, rounds=2, window_seconds=0.0005)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, tmp_path: Path) -> None:
+    built = build(small.case("gru", phase=phase), tmp_path)
+    before = [parameter.detach().clone() for parameter in built.model.parameters()]
+    taken = profile_of(built, tmp_path)
+    assert taken.case == built.case.key
+    assert taken.works
+    assert taken.steps == 4
+    parts = ["forward", "backward", "optimizer"][: {"inference": 1, "training": 2, "step": 3}[phase]]
+    assert [part for part in parts if any(op.part == part for op in taken.operators)] == parts
+    arms = {"call"} | ({"forward"} if phase != "inference" else set())
+    arms |= {"forward_backward"} if phase == "step" else set()
+    assert set(taken.times) == arms
+    assert all(min(seconds) > 0 for seconds in taken.times.values())
+    assert {len(seconds) for seconds in taken.times.values()} == {2}
+    assert 2 <= len(taken.causes[0].seconds) <= 2 * MAX_ROUNDS
+    trained = [] if phase == "inference" else ["weight gradients"]
+    assert [cause.kind for cause in taken.causes] == ["not hoisted", *trained]
+    assert taken.products is not None
+    assert taken.products.library in taken.products.seconds
+    assert {len(seconds) for seconds in taken.products.seconds.values()} == {2}
+    assert "gru.py:" in taken.causes[0].what
+    assert all((tmp_path / file).is_file() for file in taken.files.values())
+    assert all(map(torch.equal, before, built.model.parameters()))
+    assert all(parameter.grad is None for parameter in built.model.parameters()) or phase != "inference"
+
+
+def test_a_profile_without_time_takes_one_round_of_everything(tmp_path: Path) -> None:
+    subject = of_built(build(small.case("gru"), tmp_path), Cpu())
+    taken = profile(subject, rounds=5, window_seconds=0.0005, seconds=0.0)
+    assert {len(seconds) for seconds in taken.times.values()} == {1}
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1])
+def test_a_profile_that_its_time_cuts_short_has_equally_many_rounds_of_each_part(
+    tmp_path: Path, seconds: float
+) -> None:
+    subject = of_built(build(small.case("gru", phase="training"), tmp_path), Cpu())
+    taken = profile(subject, rounds=20, window_seconds=0.0005, seconds=seconds)
+    assert not profile_fault(json.loads(json.dumps(taken.to_json())))
+
+
+def test_a_fused_layer_is_one_operator_and_has_no_causes(tmp_path: Path) -> None:
+    taken = profile_of(build(small.reference_case("lstm", dtype="float32"), tmp_path))
+    assert [operator.calls for operator in taken.operators if operator.category == "layer"] == [1]
+    assert not taken.causes
+    assert not taken.files
+
+
+def test_what_is_compiled_is_not_looked_into(tmp_path: Path) -> None:
+    built = build(small.case("gru"), tmp_path)
+    subject = replace(of_built(built, Cpu()), opaque="compiled code calls its kernels without operators")
+    taken = profile(subject, rounds=2, window_seconds=0.0005)
+    assert not taken.operators
+    assert not taken.causes
+    assert "operators" in taken.opaque
+
+
+def test_a_call_of_too_many_operators_is_not_profiled_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("rnnbench.profiling.profile.MAX_OPERATORS", 3)
+    taken = profile_of(build(small.case("gru"), tmp_path), tmp_path)
+    assert taken.works
+    assert not taken.files
+    assert "more than 3 operators" in taken.notes[-1]
+
+
+def test_an_epoch_is_not_taken_apart(tmp_path: Path) -> None:
+    built = build(small.case("gru", phase="epoch", samples=8, task="many_to_many"), tmp_path)
+    with pytest.raises(Skip, match="phases `step` and `loading`"):
+        of_built(built, Cpu())
+
+
+def test_files_are_named_so_that_no_two_cases_share_one() -> None:
+    names = {file_name(case) for case in ("a b", "a/b", "a:b", "cell=lstm batch_size=1", "../../x", "é" * 300)}
+    assert len(names) == 6
+    assert not any(set(name) & set("/:; ") or name.startswith(".") or len(name) > 80 for name in names)
+
+
+class Launching(Cpu):
+    """A device that claims to launch kernels; on a processor torch's profiler sees none."""
+
+    runs_host_code = False
+
+
+@pytest.mark.parametrize(
+    ("activities", "reason"),
+    [
+        ({ProfilerActivity.CPU}, "can't see what this device does: it was built without CUPTI"),
+        ({ProfilerActivity.CPU, ProfilerActivity.CUDA}, "saw no kernel of this call"),
+    ],
+)
+def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, activities: set[Any], reason: str
+) -> None:
+    def only_cpu(**options: Any) -> Any:
+        return whole(**options | {"activities": [ProfilerActivity.CPU]})
+
+    whole = torch.profiler.profile
+    monkeypatch.setattr(torch.profiler, "profile", only_cpu)
+    monkeypatch.setattr(torch.profiler, "supported_activities", lambda: activities)
+    taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert taken.kernels is None
+    assert reason in taken.no_kernels
+    assert reason in in_one_piece(taken)
+    assert [(share.what, share.share) for share in breakdown(taken)] == [("whole", 1.0)]
+
+
+def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnbench.profiling.profile.MAX_OPERATORS", 3)
+    taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert "more than 3 operators" in in_one_piece(taken)
+
+
+def test_a_processor_has_no_kernels_that_could_be_missing() -> None:
+    taken = profile_of(build(small.case("gru"), Path()))
+    assert not taken.launches
+
+
+def test_a_call_is_also_made_on_one_thread_which_shows_what_several_cost(tmp_path: Path) -> None:
+    torch.set_num_threads(2)  # `one_thread` puts it back
+    taken = profile_of(build(small.case("gru"), tmp_path))
+    [cause] = [cause for cause in taken.causes if cause.kind == "threads"]
+    assert (cause.what, len(cause.seconds)) == ("2 threads", 2)
+    assert set(taken.times) == {"call"}
+    assert torch.get_num_threads() == 2

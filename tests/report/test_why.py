@@ -1,0 +1,261 @@
+"""Words, figures and tables that say why a cell is slower, for made-up runs."""
+
+import posixpath
+import re
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from matplotlib.collections import LineCollection
+from syrupy.assertion import SnapshotAssertion
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.profiling.gap import KINDS, LADDER, UNLIKE, Gap, Libraries, Step, between, take_apart
+from rnnbench.report import why
+from rnnbench.report.figures.drawing.canvas import svg
+from rnnbench.report.page import run_folder as report
+from rnnbench.report.words.units import MISSING
+from rnnbench.store.folder import read_info
+from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
+from tests.doubles import workload as small
+from tests.doubles.stored import folder
+from tests.profiling.profiles import cause, profile
+
+MICRO = 1e-6
+EVIL = "<script>alert(1)</script>"
+
+
+def rung(seconds: float) -> dict[int, float]:
+    return {replicate: seconds * (1 + replicate / 1000) for replicate in range(3)}
+
+
+def gap(*, causes: tuple[Cause, ...] = (), compiled: bool = True, split: bool = False) -> Gap:
+    rungs = {"loop": rung(100 * MICRO), "hoisted": rung(70 * MICRO)} | (
+        {"compiled": rung(30 * MICRO)} if compiled else {}
+    )
+    below = between(profile(70 * MICRO), profile(20 * MICRO, 10 * MICRO, 5 * MICRO)) if split else ()
+    return take_apart(rungs, rung(20 * MICRO), causes, below)
+
+
+def library(seconds: float) -> Gap:
+    libraries = Libraries("MKL", "oneDNN with packed weights", 2.2)
+    step = Step("library", "", Estimate(seconds, 0.9 * seconds, 1.1 * seconds), calls=32, libraries=libraries)
+    return take_apart({"loop": rung(70 * MICRO)}, rung(20 * MICRO), below=(step,))
+
+
+def besides(seconds: float) -> Gap:
+    step = Step("besides", "", Estimate(seconds, seconds, seconds))
+    return take_apart({"compiled": rung(30 * MICRO)}, rung(20 * MICRO), below=(step,))
+
+
+GAPS = {
+    "each rung explains a part": gap(),
+    "the reference's products are in a faster library": library(30 * MICRO),
+    "its own products are in a faster library": library(-3 * MICRO),
+    "compiled code takes longer outside of its products": besides(8 * MICRO),
+    "compiled code takes less outside of its products": besides(-8 * MICRO),
+    "the profile is of a busier moment": replace(gap(), note=UNLIKE),
+    "a breakdown that reaches both ends leaves nothing unexplained": gap(compiled=False, split=True),
+    "no slower": take_apart({"loop": rung(10 * MICRO)}, rung(20 * MICRO)),
+    "a rung is slower": take_apart({"loop": rung(50 * MICRO), "hoisted": rung(60 * MICRO)}, rung(20 * MICRO)),
+    "a rung is ahead of the reference": take_apart(
+        {"loop": rung(50 * MICRO), "compiled": rung(10 * MICRO)}, rung(20 * MICRO)
+    ),
+    "one replicate": take_apart({"loop": {0: 5.0}, "hoisted": {0: 3.0}}, {0: 1.0}),
+    # In the second replicate the machine is slower: the ratio is known well, the difference in seconds is not.
+    "slower by the ratio alone": take_apart({"loop": {0: 4e-4, 1: 10.1e-4}}, {0: 2e-4, 1: 5e-4}),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_the_words_say_how_far_what_explains_it_and_what_is_left(kind: str, snapshot: SnapshotAssertion) -> None:
+    assert why.words(GAPS[kind], "mine", "torch.nn.LSTM") == snapshot
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(CauseKind) if kind != "not hoisted"])
+def test_a_cause_is_named_with_its_place_its_size_and_what_would_close_it(
+    kind: CauseKind, snapshot: SnapshotAssertion
+) -> None:
+    assert why.words(gap(causes=(cause(kind, 3 * MICRO),), compiled=False), "mine", "torch.nn.LSTM") == snapshot
+
+
+def test_what_the_call_is_made_of_is_told_with_the_library_that_would_be_faster(snapshot: SnapshotAssertion) -> None:
+    seconds: dict[str, tuple[float, ...]] = {"MKL": (30 * MICRO,) * 3, "oneDNN": (12 * MICRO,) * 3}
+    profiles = {
+        "plain": profile(),
+        "nearly all is products": profile(50 * MICRO, 51 * MICRO, 1 * MICRO),
+        "kernels take longer than the call": profile(50 * MICRO, 150 * MICRO, 10 * MICRO),
+        "another library is faster": replace(profile(), products=Products("MKL", 16, seconds)),
+        "its library is the fastest": replace(profile(), products=Products("oneDNN", 16, seconds)),
+    }
+    assert {kind: why.words(gap(), "mine", "torch", of) for kind, of in profiles.items()} == snapshot
+
+
+def test_every_cause_has_words_and_a_cure_and_every_rung_has_words() -> None:
+    assert {kind for kind, words in KINDS.items() if words.cure} == {*get_args(CauseKind), "library"}
+    assert set(LADDER[1:]) <= KINDS.keys()
+
+
+def test_one_replicate_has_a_waterfall() -> None:
+    assert why.waterfall(GAPS["one replicate"], "mine", "torch")
+
+
+def test_kernels_that_take_longer_than_the_call_are_not_taken_apart() -> None:
+    busy = profile(50 * MICRO, 150 * MICRO, 10 * MICRO)
+    assert not between(busy, profile())
+    nearly = texts(why.breakdowns({"mine": profile(50 * MICRO, 51 * MICRO, 1 * MICRO)}))
+    assert "50.0 µs" in nearly
+    assert "52.0 µs" not in nearly
+
+
+def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_wherever_they_would_be_shown(
+    tmp_path: Path,
+) -> None:
+    reason = "torch's profiler saw no kernel of this call"
+    blind = replace(profile(), no_kernels=reason)
+    assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
+    assert not between(blind, profile())
+    assert not between(profile(), blind)
+    assert reason in why.counts_table({"mine": blind}, {"mine": "mine"}).rows[0][-1]
+    assert [row[2] for row in why.breakdown_table({"mine": blind}, {"mine": "mine"}).rows] == ["in one piece"]
+    operators = why.operators_table(blind, "mine")
+    assert operators is not None
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "queues kernels and does not wait for them" in operators.note
+    case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
+    path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
+    profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
+    [section] = why.sections(read(path), profiles)
+    assert reason in section.pictures[0].caption
+
+
+def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> None:
+    seen = replace(profile(), kernels=Kernels(40, {"products": 25e-6}))
+    operators = why.operators_table(seen, "mine")
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "The GPU itself times its kernels" in why.breakdown_table({"mine": seen}, {"mine": "mine"}).note
+
+
+def texts(figure: object) -> str:
+    """All texts of a figure, one per line."""
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))  # type: ignore[attr-defined]
+
+
+def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
+    figure = why.waterfall(gap(causes=(cause(),), split=False), "gru loop", "torch.nn.GRU")
+    text = texts(figure)
+    for words in (
+        "gru loop",
+        "torch.nn.GRU",
+        "compiled",
+        "unexplained",
+        "(mine.py:7)",
+        f"{why.MINUS}30.0 µs\n38% of the gap",
+    ):
+        assert words in text
+    heights = [patch.get_window_extent().height for patch in figure.axes[0].patches]
+    assert heights[0] - sum(heights[1:-1]) == pytest.approx(heights[-1])
+    assert svg(figure, "w") == svg(why.waterfall(gap(causes=(cause(),)), "gru loop", "torch.nn.GRU"), "w")
+
+
+def test_a_last_rung_that_is_faster_than_the_reference_is_ahead_and_not_unexplained() -> None:
+    ahead = take_apart({"loop": rung(50 * MICRO), "compiled": rung(10 * MICRO)}, rung(20 * MICRO))
+    text = texts(why.waterfall(ahead, "gru loop", "torch.nn.GRU"))
+    assert "ahead of the" in text
+    assert "unexplained" not in text
+
+
+def test_breakdowns_stand_below_each_other_and_failed_ones_are_left_out() -> None:
+    figure = why.breakdowns({"mine": profile(), EVIL: profile(), "bad": Profile("bad", "failed", "why")})
+    assert figure is not None
+    text = texts(figure)
+    assert "60%" in text
+    assert EVIL in text
+    assert "bad" not in text
+    assert EVIL not in svg(figure, "b")
+    assert why.breakdowns({"bad": Profile("bad", "failed", "why")}) is None
+
+
+def test_the_call_of_a_breakdown_has_its_interval_and_names_its_parts() -> None:
+    noisy = replace(
+        profile(backward=40 * MICRO), times={**profile(backward=40 * MICRO).times, "call": (9e-5, 1e-4, 11e-5)}
+    )
+    single = replace(profile(), times={arm: seconds[:1] for arm, seconds in profile().times.items()})
+    single = replace(single, opaque="compiled", operators=())
+    figure = why.breakdowns({"gru loop": noisy, "once": single})
+    assert figure is not None
+    assert {"forward", "backward"} <= set(texts(figure).splitlines())
+    whiskers = [collection for collection in figure.axes[0].collections if isinstance(collection, LineCollection)]
+    assert len(whiskers) == 1  # one round has no interval
+    ((left, _), (right, _)) = whiskers[0].get_segments()[0]
+    assert left < right
+
+
+def test_operators_are_listed_from_the_hottest() -> None:
+    table = why.operators_table(profile(), "mine")
+    assert [row[0] for row in table.rows] == ["aten::addmm", "aten::tanh", "aten::t"]
+    assert table.frame["kernel_seconds"].tolist() == pytest.approx([30e-6, 10e-6, 0.0])
+    assert why.operators_table(profile(opaque="compiled"), "mine") is None
+
+
+def test_a_breakdown_has_a_colour_for_whatever_a_devices_kernels_are_of() -> None:
+    taken = Profile(**{**profile().__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 1e-5))})
+    assert why.breakdowns({"mine": taken}) is not None
+
+
+# A whole run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    loop, hoisted, reference = small.case("gru"), small.case("gru", "hoisted"), small.reference_case("gru")
+    return folder(tmp_path, {loop: [[1e-4], [1e-4]], hoisted: [[7e-5], [7e-5]], reference: [[2e-5], [2e-5]]})
+
+
+def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, tmp_path: Path) -> None:
+    loop, hoisted, reference = small.case("gru"), small.case("gru", "hoisted"), small.reference_case("gru")
+    mine = Profile(**{**profile(case=loop.key).__dict__, "files": {"trace": "t.json.gz"}})
+    failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
+    profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
+    (section,) = why.sections(read(run), profiles)
+    assert (section.cell, section.title) == ("gru", "gru in inference")
+    assert section.words.startswith("gru loop takes 5.00×")
+    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall", "01-gru-breakdown"]
+    assert [table.name for table in section.tables] == ["01-gru-breakdown", "01-gru-profiled", "01-gru-operators"]
+    assert any("under the profiler: ValueError: no" in row[-1] for row in section.tables[1].rows)
+    assert section.traces == {"gru loop": "t.json.gz"}
+    times = read(run)
+    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
+    page = "cells/01/index.html"
+    beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv"}
+    assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
+    assert f'<a href="{page}">gru</a>' in files["index.html"].decode()
+    for html in ("index.html", page):
+        assert "gru loop takes 5.00×" in files[html].decode()
+    answer = re.search(r'<p class="answer">(.*?)</p>', files[page].decode(), re.DOTALL)
+    assert answer is not None
+    assert re.fullmatch(r"gru loop takes 5.00× .* against [^.]*\.[^.]*\.", answer[1].strip()), answer[1]
+    for link in re.findall(r'href="([^#:"]+)"', files[page].decode()):
+        assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
+
+
+def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
+    (section,) = why.sections(read(run), {})
+    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall"]
+    assert not section.tables
+
+
+def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
+    times = read(run)
+    section = why.ProfiledCell("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
+    for html in ("index.html", "cells/01/index.html"):
+        assert EVIL not in files[html].decode()
+        assert f"{escape(EVIL)} takes 5.00×" in files[html].decode()
