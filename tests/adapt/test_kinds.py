@@ -496,6 +496,6 @@ def test_generators_of_python_and_numpy_are_seen_and_put_back() -> None:
     cell = DrawsElsewhere()
     python, numbers = random.getstate(), str(np.random.get_state())
     found = rnnbench.fastest(cell, INPUT, ways=[])
-    assert found.__dict__["_run"].is_random_in_training
+    assert found._run.is_random_in_training
     assert random.getstate() == python
     assert str(np.random.get_state()) == numbers

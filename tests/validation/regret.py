@@ -49,7 +49,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
     seconds = time.monotonic() - started
     for shape in (*SEARCHED, *HELD_OUT):
         input = torch.randn(*shape, INPUT)
-        run = found.__dict__["_run"]
+        run = found._run
         state, kind = run.zeros(input), run.kind
         calls: Any = {
             each: partial(way(kind, each), module, input, state) for each in names(module, kind, input, state)

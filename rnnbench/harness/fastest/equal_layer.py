@@ -6,10 +6,9 @@ one matrix for input and state, stored by row or by column, with one bias, two o
 much is new or how much stays. These forms are tried on a copy of the cell with random weights.
 """
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any, Literal
@@ -28,51 +27,35 @@ FUNCTIONS: dict[int, dict[LayerFunction, int]] = {  # tensors of the state -> fu
     2: {"lstm": 4},
 }
 STEPS, BATCH = 3, 2  # of a trial
+# Standard deviations of weights, input and state in a trial. Large inputs and states find a cell that limits them.
+TRIALS = (0.5, 1.0, 1.0), (0.005, 100.0, 1.0), (0.5, 1.0, 1e4)
 TOLERANCE = 1e-4  # of a trial, relative or absolute; weights in another order are off by a tenth and more
-MATRIX = 2  # dimensions
-
+UPDATE = 1  # the gate of a GRU that may be the opposite
 
 # Which gate of the cell is the layer's first, second, ...; with -1, the opposite: sigmoid(-x) is 1 - sigmoid(x).
 GateOrder = tuple[tuple[int, int], ...]
-UPDATE = 1  # the gate of a GRU that may be the opposite
-
-
-@dataclass(frozen=True)
-class PartOfWeight:
-    """What a parameter adds to a weight of a layer: some gates in all columns or, of one matrix for both, in some."""
-
-    path: tuple[str, ...]  # of the parameter in the cell
-    is_turned: bool = False
-    columns: tuple[int, int] | None = None  # all if None
-    is_bias: bool = False
-
-    def of(self, cell: nn.Module) -> Tensor:
-        """The part as it is now; the parameter may be another tensor than in the last call."""
-        *modules, name = self.path
-        owner: Any = cell
-        for module in modules:
-            owner = owner._modules[module]
-        weight: Tensor = owner._parameters[name]
-        if self.is_bias:
-            return weight.flatten()
-        weight = weight.t() if self.is_turned else weight
-        return weight if self.columns is None else weight[:, slice(*self.columns)]
 
 
 @dataclass(frozen=True)
 class LayerWeight:
     """A matrix (gates * hidden, size) or a bias (gates * hidden) of a layer, made from parameters of a cell."""
 
-    parts: tuple[PartOfWeight, ...]
-    gates: GateOrder
+    paths: tuple[str, ...]  # of a parameter for all gates, or of one for each
+    is_turned: bool = False
+    columns: slice | None = None  # of one matrix for input and state
+    is_bias: bool = False
 
-    def of(self, cell: nn.Module) -> Tensor:
-        """The weight as it is now, differentiably; the parameter itself if it has the layer's form."""
-        parts = [part.of(cell) for part in self.parts]
-        if self.gates == tuple((gate, 1) for gate in range(len(self.gates))):
+    def of(self, cell: nn.Module, gates: GateOrder) -> Tensor:
+        """Return the weight as it is now, differentiably; the parameter itself if it has the layer's form."""
+        parts: list[Tensor] = []
+        for path in self.paths:  # the parameter may be another tensor than in the last call
+            weight: Tensor = cell.get_parameter(path)
+            weight = weight.flatten() if self.is_bias else weight.t() if self.is_turned else weight
+            parts.append(weight if self.columns is None else weight[:, self.columns])
+        if gates == tuple((gate, 1) for gate in range(len(gates))):
             return (parts[0] if len(parts) == 1 else torch.cat(parts)).contiguous()
-        by_gate = parts[0].chunk(len(self.gates)) if len(parts) == 1 else parts
-        return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in self.gates])
+        by_gate = parts[0].chunk(len(gates)) if len(parts) == 1 else parts
+        return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in gates])
 
 
 @dataclass(frozen=True)
@@ -80,34 +63,28 @@ class EqualLayer:
     """A layer of torch.nn in place of a cell."""
 
     function: LayerFunction
+    gates: GateOrder
     weights: tuple[LayerWeight | None, ...]  # of input and state, then both biases; None is zero
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence (seq, batch, features) with the cell's weights; states are (1, batch, hidden)."""
-        input_weight, state_weight, *biases = [None if each is None else each.of(cell) for each in self.weights]
-        assert input_weight is not None
-        assert state_weight is not None
-        flat = [input_weight, state_weight]
-        has_bias = any(bias is not None for bias in biases)
+        flat = [weight.of(cell, self.gates) for weight in self.weights if weight is not None]
+        has_bias = any(self.weights[2:])
         if has_bias:
-            flat += [input_weight.new_zeros(len(input_weight)) if bias is None else bias for bias in biases]
+            zero = flat[0].new_zeros(len(flat[0]))
+            biases = iter(flat[2:])
+            flat[2:] = [zero if weight is None else next(biases) for weight in self.weights[2:]]
         run: Any = getattr(torch, self.function)
         trains = torch.is_grad_enabled()  # else oneDNN keeps nothing for backward
-        with _silent_cudnn() if input.is_cuda else nullcontext():
+        with warnings.catch_warnings() if input.is_cuda else nullcontext():
+            if input.is_cuda:  # cuDNN copies weights into one piece of memory: they are the cell's, which stay apart
+                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
             outputs, *final = run(input, state, flat, has_bias, 1, 0.0, trains, False, False)
         return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
-@contextmanager
-def _silent_cudnn() -> Iterator[None]:
-    """Without the warning that cuDNN copies weights into one piece of memory: they are the cell's, which stay apart."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-        yield
-
-
 def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | None:
-    """The layer that computes the same as a cell, in both modes and with any weights; None if there is none.
+    """Return the layer that computes the same as a cell, in both modes and with any weights; None if there is none.
 
     `input`: (seq, batch, features); `state`: as torch.nn's layers take it.
     """
@@ -119,55 +96,40 @@ def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | No
     trial = on_trial(cell)
     if trial is cell:  # it can't be copied
         return None
-    with ExitStack() as put_back, suppress(Exception):  # whatever a stranger's code raises: then it is no such cell
+    dtype = input.dtype if input.dtype in (torch.float32, torch.float64) else torch.float32
+    like = input.new_empty(STEPS, BATCH, input.shape[-1], dtype=dtype)
+    with torch.no_grad(), ExitStack() as put_back, suppress(Exception):  # whatever a stranger's code raises
         keep_process(put_back)
         torch.backends.cudnn.allow_tf32 = False  # else a GPU's layers are too coarse to be told apart
-        return _on_trial(trial, input, len(parts), hidden)
+        trial = trial.to(dtype)
+        layers = [
+            layer
+            for function, gates in FUNCTIONS.get(len(parts), {}).items()
+            for layer in _forms(trial, function, gates, like.shape[-1], hidden)
+        ]
+        before = traits_of(trial)
+        for deviations in TRIALS:
+            layers = layers and _equal(layers, trial, like, len(parts), hidden, deviations)
+        if is_alike(before, traits_of(trial)):  # else its code counts or keeps something, which a layer would not
+            return next(iter(layers), None)
     return None
 
 
-@dataclass(frozen=True)
-class TrialCall:
-    """A call of a cell with random values of these sizes."""
-
-    weights: float
-    input: float
-    state: float
-
-
-# Large inputs and states find a cell that limits them.
-TRIALS = TrialCall(0.5, 1.0, 1.0), TrialCall(0.005, 100.0, 1.0), TrialCall(0.5, 1.0, 1e4)
-
-
-@torch.no_grad()
-def _on_trial(cell: nn.Module, like: Tensor, states: int, hidden: int) -> EqualLayer | None:
-    """The equal layer of a cell whose weights may be lost."""
-    dtype = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
-    cell = cell.to(dtype)
-    input = like.new_empty(STEPS, BATCH, like.shape[-1], dtype=dtype)
-    candidates = [
-        EqualLayer(function, weights)
-        for function, gates in FUNCTIONS.get(states, {}).items()
-        for weights in _forms(cell, function, gates, like.shape[-1], hidden)
-    ]
-    before = traits_of(cell)
-    for trial in TRIALS:
-        if candidates:
-            candidates = _equal(candidates, cell, input, states, hidden, trial)
-    if not is_alike(before, traits_of(cell)):  # its code counts or keeps something, which a layer would not
-        return None
-    return next(iter(candidates), None)
-
-
 def _equal(
-    candidates: Sequence[EqualLayer], cell: nn.Module, input: Tensor, states: int, hidden: int, trial: TrialCall
+    layers: Sequence[EqualLayer],
+    cell: nn.Module,
+    input: Tensor,
+    states: int,
+    hidden: int,
+    deviations: tuple[float, float, float],
 ) -> list[EqualLayer]:
-    """The layers that give what the cell gives in a trial; none if its mode matters. Fills `input`."""
+    """Return the layers that give what the cell gives in a trial; none if its mode matters. Fills `input`."""
     generator = torch.Generator(device=input.device).manual_seed(0)
+    of_weights, of_input, of_state = deviations
     for parameter in cell.parameters():
-        parameter.normal_(0, trial.weights, generator=generator)
-    input.normal_(0, trial.input, generator=generator)
-    parts = tuple(input.new_empty(1, BATCH, hidden).normal_(0, trial.state, generator=generator) for _ in range(states))
+        parameter.normal_(0, of_weights, generator=generator)
+    input.normal_(0, of_input, generator=generator)
+    parts = tuple(input.new_empty(1, BATCH, hidden).normal_(0, of_state, generator=generator) for _ in range(states))
     state = parts[0] if states == 1 else parts
     expected = []
     for mode in (True, False):
@@ -175,99 +137,60 @@ def _equal(
         expected.append((outputs, *leaves(to_layer(final, stacked=False))))
     if not all(map(torch.equal, *expected)):
         return []
-    return [layer for layer in candidates if _agrees(layer(cell, input, state), expected[0])]
+    agreeing = []
+    for layer in layers:
+        outputs, final = layer(cell, input, state)
+        pairs = zip((outputs, *leaves(final)), expected[0], strict=True)
+        if all(torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE) for mine, like in pairs):
+            agreeing.append(layer)
+    return agreeing
 
 
-def _agrees(result: tuple[Tensor, State], expected: Sequence[Tensor]) -> bool:
-    outputs, final = result
-    found = (outputs, *leaves(final))
-    return all(
-        torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE) for mine, like in zip(found, expected, strict=True)
-    )
-
-
-def _forms(
-    cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hidden: int
-) -> Iterator[tuple[LayerWeight | None, ...]]:
-    """All weights of a layer with so many gates that a cell's parameters may stand for, by their shapes."""
-    shapes = {tuple(name.split(".")): tuple(parameter.shape) for name, parameter in cell.named_parameters()}
+def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hidden: int) -> Iterator[EqualLayer]:
+    """Yield all layers with so many gates whose weights a cell's parameters may stand for, by their shapes."""
+    shapes = {path: tuple(parameter.shape) for path, parameter in cell.named_parameters()}
     may_be_flat = 1 not in (inputs, hidden)  # else a matrix has a dimension of 1, too
-    flat = {path for path, shape in shapes.items() if len(shape) < MATRIX or (may_be_flat and 1 in shape)}
-    matrices = {path: shape for path, shape in shapes.items() if path not in flat}
-    biases = {path: math.prod(shapes[path]) for path in shapes if path in flat}
-    for (of_input, of_state), (input_bias, state_bias), order in product(
-        _matrices(matrices, gates, inputs, hidden), list(_biases(biases, gates, hidden)), list(_orders(function, gates))
-    ):
-        yield tuple(
-            LayerWeight(parts, order) if parts else None for parts in (of_input, of_state, input_bias, state_bias)
-        )
+    flat = [path for path, shape in shapes.items() if len(shape) <= 1 or (may_be_flat and 1 in shape)]
+    matrices = [path for path in shapes if path not in flat]
 
+    def fit(paths: Sequence[str], width: int, *, turned: bool) -> bool:
+        rows = gates * hidden // max(1, len(paths))
+        wanted = (width, rows) if turned else (rows, width)
+        return len(paths) in (1, gates) and all(shapes[path] == wanted for path in paths)
 
-def _orders(function: LayerFunction, gates: int) -> Iterator[GateOrder]:
-    for order in permutations(range(gates)):
-        for sign in (1, -1) if function == "gru" else (1,):
-            yield tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
+    def fit_bias(paths: Sequence[str]) -> bool:
+        sizes = [cell.get_parameter(path).numel() for path in paths]
+        return len(paths) in (1, gates) and all(size * len(paths) == gates * hidden for size in sizes)
 
-
-Parts = tuple[PartOfWeight, ...]
-
-
-def _matrices(
-    shapes: dict[tuple[str, ...], tuple[int, ...]], gates: int, inputs: int, hidden: int
-) -> Iterator[tuple[Parts, Parts]]:
-    """The parts of both matrices of a layer: from one matrix for all gates or one for each, for both or for one."""
-    paths = list(shapes)
+    pairs: list[tuple[LayerWeight | None, LayerWeight | None]] = []
     for turned in (False, True):
-        if len(paths) in (1, gates):
-            rows, width = gates * hidden // len(paths), inputs + hidden
-            if all(_fits(shapes[path], rows, width, turned=turned) for path in paths):
-                for columns in (((0, inputs), (inputs, width)), ((hidden, width), (0, hidden))):
-                    first, second = (tuple(PartOfWeight(path, turned, part) for path in paths) for part in columns)
-                    yield first, second
-        for of_input, of_state in _halves(paths):
-            if len(of_input) in (1, gates):
-                rows = gates * hidden // len(of_input)
-                if all(_fits(shapes[path], rows, inputs, turned=turned) for path in of_input) and all(
-                    _fits(shapes[path], rows, hidden, turned=turned) for path in of_state
-                ):
-                    yield (
-                        tuple(PartOfWeight(path, turned) for path in of_input),
-                        tuple(PartOfWeight(path, turned) for path in of_state),
-                    )
+        if fit(matrices, inputs + hidden, turned=turned):  # for input and state together, in either order
+            for first, second in ((slice(inputs), slice(inputs, None)), (slice(hidden, None), slice(hidden))):
+                whole = tuple(matrices)
+                pairs.append((LayerWeight(whole, turned, first), LayerWeight(whole, turned, second)))
+        for of_input, of_state in _halves(matrices):
+            if fit(of_input, inputs, turned=turned) and fit(of_state, hidden, turned=turned):
+                pairs.append((LayerWeight(of_input, turned), LayerWeight(of_state, turned)))
+    biases: list[tuple[LayerWeight | None, LayerWeight | None]] = [] if flat else [(None, None)]
+    if fit_bias(flat):
+        every = LayerWeight(tuple(flat), is_bias=True)
+        biases += [(every, None), (None, every)]
+    for of_input, of_state in _halves(flat):
+        if fit_bias(of_input) and fit_bias(of_state):
+            biases.append((LayerWeight(of_input, is_bias=True), LayerWeight(of_state, is_bias=True)))
+    for both, of_bias, order in product(pairs, biases, permutations(range(gates))):
+        for sign in (1, -1) if function == "gru" else (1,):
+            signed = tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
+            yield EqualLayer(function, signed, (*both, *of_bias))
 
 
-def _fits(shape: tuple[int, ...], rows: int, columns: int, *, turned: bool) -> bool:
-    return shape == ((columns, rows) if turned else (rows, columns))
-
-
-def _biases(sizes: dict[tuple[str, ...], int], gates: int, hidden: int) -> Iterator[tuple[Parts, Parts]]:
-    """The parts of both biases of a layer; no parts where it has none."""
-    paths = list(sizes)
-    if not paths:
-        yield (), ()
-    if len(paths) in (1, gates) and all(sizes[path] * len(paths) == gates * hidden for path in paths):
-        every = tuple(PartOfWeight(path, is_bias=True) for path in paths)
-        yield every, ()
-        yield (), every
-    for first, second in _halves(paths):
-        if len(first) in (1, gates) and all(sizes[path] * len(first) == gates * hidden for path in paths):
-            yield (
-                tuple(PartOfWeight(path, is_bias=True) for path in first),
-                tuple(PartOfWeight(path, is_bias=True) for path in second),
-            )
-
-
-def _halves(paths: list[tuple[str, ...]]) -> Iterator[tuple[list[tuple[str, ...]], list[tuple[str, ...]]]]:
-    """Parameters of the input and of the state: the first half and the second, or in turns; either may come first."""
-    half, is_odd = divmod(len(paths), 2)
-    if is_odd or not paths:
-        return
-    pairs = [(paths[:half], paths[half:])]
-    if half > 1:
-        pairs.append((paths[::2], paths[1::2]))
-    for first, second in pairs:
-        yield first, second
-        yield second, first
+def _halves(paths: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield the parameters of the input and of the state: half and half, or in turns; either may come first."""
+    half = len(paths) // 2
+    if half and len(paths) == 2 * half:
+        for first, second in {(*paths[:half],): paths[half:], (*paths[::2],): paths[1::2]}.items():
+            yield first, tuple(second)
+            yield tuple(second), first
 
 
 SIMPLE = (bool, int, float, complex, str, bytes)  # compared by value, everything else by identity

@@ -1,7 +1,7 @@
 """A module with the given weights that runs each shape in the way that was found for it."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, get_args
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnbench.adapt.kinds import RunModule, weight_names, why_only_as_given
+from rnnbench.adapt.kinds import RunModule, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
 
@@ -106,33 +106,15 @@ class FoundWays:
     timed: tuple[TimedWay, ...]
 
 
-def _is_transformed() -> bool:
-    """Whether a transform of torch.func, such as vmap, or forward-mode differentiation is at work."""
-    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
-
-
-# What the module that runs in ways has in common with the given one: tensors, submodules, and hooks of `state_dict`.
-SHARED = (
-    "_parameters",
-    "_buffers",
-    "_modules",
-    "_non_persistent_buffers_set",
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
-
-
 MAX_KNOWN = 1000  # kinds of calls
 
 
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
-    Parameters, buffers and submodules are the given module's own, under their own names: a `state_dict` of one fits the
-    other, and a change of one is a change of the other. Nothing is kept from call to call: weights that are packed for
-    a library are packed in each call.
+    It has the class and, as one and the same dictionary, the attributes of the given module: parameters, buffers, mode,
+    hooks and all else of one are those of the other. What it knows beside stands in slots. Nothing is kept from call to
+    call: weights that are packed for a library are packed in each call.
 
     A shape that was not measured runs in the way of the nearest one that was; compiled code is compiled at the first
     call. A call with gradients where only calls without were measured (or the reverse), in another dtype or on another
@@ -140,18 +122,39 @@ class RunInWays(nn.Module):
     torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
+    __slots__ = ("_given", "_is_as_given", "_kind", "_known", "_run", "_weights", "timed")
     _given: Any
+    _is_as_given: bool  # whatever the shape
+    _kind: type
+    _known: dict[tuple[Any, ...], WayName]  # the way of each kind of call so far
     _run: RunModule
+    _weights: tuple[str, ...]  # pruning and parametrizing take some away
+    timed: tuple[TimedWay, ...]
+
+    def __new__(cls, found: FoundWays) -> Self:
+        """Make an object whose attributes are the given module's own."""
+        given: Any = found.module
+        # TorchScript makes classes in a way of its own.
+        may_inherit = not (isinstance(given, torch.jit.ScriptModule) or issubclass(cls, type(given)))
+        self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
+        object.__setattr__(self, "__dict__", vars(vars(given).get("_actual_script_module", given)))
+        object.__setattr__(self, "_kind", cls)
+        return self
 
     def __init__(self, found: FoundWays) -> None:
-        super().__init__()
-        self.__dict__["_given"] = found.module  # not as a submodule, whose name would come before all names
-        self.__dict__["_run"] = found.run
-        self.timed = found.timed
-        self._is_as_given = all(timed.way == AS_GIVEN for timed in found.timed if timed.is_chosen)  # whatever the shape
-        self._known: dict[tuple[Any, ...], WayName] = {}  # the way of each kind of call so far
-        self._share()
-        self._weights = tuple(self._parameters.keys())  # pruning and parametrizing take some away
+        values = {
+            "_given": found.module,
+            "_is_as_given": all(timed.way == AS_GIVEN for timed in found.timed if timed.is_chosen),
+            "_known": {},
+            "_run": found.run,
+            "_weights": tuple(self._parameters.keys()),
+            "timed": found.timed,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the given module is none of its own submodules
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._kind, (FoundWays(self._given, self._run, self.timed),)
 
     def way_for(self, shape: CallShape) -> WayName:
         """Return the way in which a call of this shape runs."""
@@ -159,7 +162,7 @@ class RunInWays(nn.Module):
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
         return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
 
-    def forward(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
+    def __call__(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
 
         `hx` is another name of `state`, that of torch.nn's layers. With `more` arguments, such as a mask, a module that
@@ -186,7 +189,7 @@ class RunInWays(nn.Module):
             return given(input, *(() if state is None else (state,)), **more)
         turns = is_batch_first(run.module)
         by_step = input.transpose(0, 1) if turns else input
-        name = self._way(run, by_step, trains=torch.is_grad_enabled() and self._trains(input, state))
+        name = self._way(by_step, state)
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
@@ -194,20 +197,25 @@ class RunInWays(nn.Module):
         outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
         return outputs if final is ALONE else (outputs, final)
 
-    def _way(self, run: RunModule, input: Tensor, *, trains: bool) -> WayName:
+    forward = __call__
+
+    def _way(self, input: Tensor, state: State) -> WayName:
         """Return the way of a call; as given where the other ways would not do all that the module does."""
-        if self._is_random_in_training() and any(part.training for part in self._given.modules()):
+        given, kind, device = self._given, self._run.kind, input.device.type
+        if lost := [name for name in self._weights if name not in self._parameters and not hasattr(given, name)]:
+            raise RuntimeError(
+                f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, "
+                "and call rnnbench.fastest again."
+            )
+        if self._is_random_in_training() and any(part.training for part in given.modules()):
             return AS_GIVEN
-        if why_only_as_given(self._given, run.kind) or _is_transformed():
-            names = weight_names(self._given) if run.kind == "layer" else []
-            if lost := [name for name in names if not hasattr(self._given, name)]:
-                raise RuntimeError(
-                    f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, "
-                    "and call rnnbench.fastest again."
-                )
+        # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
+        is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+        if is_transformed or why_only_as_given(given, kind):
             return AS_GIVEN
-        kind = input.device.type
-        autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
+        tensors = (input, *(() if state is None else leaves(state)))
+        trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
+        autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
         key = input.shape, input.dtype, input.device, trains, autocast, torch.get_num_threads()
         if key not in self._known:
             if len(self._known) >= MAX_KNOWN:
@@ -221,56 +229,3 @@ class RunInWays(nn.Module):
         return self._run.is_random_in_training or bool(
             self._run.kind == "layer" and layer.dropout and layer.num_layers > 1
         )
-
-    def _trains(self, input: Tensor, state: State) -> bool:
-        given = () if state is None else leaves(state)
-        return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
-
-    def _share(self) -> None:
-        for name in SHARED:
-            self.__dict__[name] = getattr(self._given, name)  # TorchScript keeps them elsewhere than in its `__dict__`
-        self.__dict__["_version"] = self._given._version
-
-    # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._given._apply(fn, recurse)
-        self._share()
-        return self
-
-    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
-        self._given._load_from_state_dict(*arguments, **options)
-        self._share()
-
-    def _save_to_state_dict(self, *arguments: Any, **options: Any) -> None:
-        self._given._save_to_state_dict(*arguments, **options)
-
-    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
-        """Apply a function, such as one that sets weights by the module's type, to the given module and its parts."""
-        self._given.apply(fn)
-        self._share()
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the given module, too."""
-        self._given.train(mode)
-        self.training = mode
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; one that the given module has and this one has not is set there, where it has an effect."""
-        given = self.__dict__.get("_given")
-        is_own = given is None or name in self.__dict__ or hasattr(type(self), name)
-        if is_own or not hasattr(given, name):
-            super().__setattr__(name, value)
-        else:
-            setattr(given, name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        """Attributes of the given module, such as `hidden_size`."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if "_given" not in self.__dict__:  # while it is unpickled
-                raise
-            return getattr(self.__dict__["_given"], name)

@@ -43,6 +43,5 @@ class FastestModule(RunInWays):
 
     def _given_text(self) -> str:
         """The given module in a line: its class alone if torch needs several."""
-        given = self.__dict__["_given"]
-        text = repr(given)
-        return type(given).__name__ if "\n" in text else text
+        text = repr(self._given)
+        return type(self._given).__name__ if "\n" in text else text

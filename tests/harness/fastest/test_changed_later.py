@@ -43,18 +43,27 @@ def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, chang
 @pytest.mark.parametrize(
     "change",
     [
-        lambda module: prune.l1_unstructured(module, "weight_hh_l0", 0.5),
         lambda module: parametrizations.spectral_norm(module, "weight_hh_l0"),
         lambda module: parametrize.register_parametrization(module, "bias_hh_l0", Halved()),
     ],
 )
-def test_weights_of_the_result_can_t_be_replaced(way: WayName, change: Callable[[nn.Module], object]) -> None:
+def test_weights_of_the_result_can_t_be_parametrized(way: WayName, change: Callable[[nn.Module], object]) -> None:
     found = fast(nn.LSTM(5, 6), way)
     change(found)
     with pytest.raises(
         RuntimeError, match=r"_hh_l0 is no longer one of this module's parameters. Prune or parametrize"
     ):
         found(INPUT)
+
+
+@pytest.mark.parametrize("way", ["as given", "hoisted"])
+def test_weights_of_the_result_can_be_pruned_as_those_of_the_layer(way: WayName) -> None:
+    layer = nn.LSTM(5, 6)
+    found = fast(layer, way)
+    before = found(INPUT)[0]
+    prune.l1_unstructured(found, "weight_hh_l0", 0.5)
+    torch.testing.assert_close(found(INPUT), layer(INPUT))
+    assert not torch.allclose(found(INPUT)[0], before)
 
 
 @pytest.mark.parametrize("way", ["as given", "hoisted"])
