@@ -36,6 +36,12 @@ class RunModule:
     begins_with_zeros: bool = True  # without a state; else a call without one is not a call with zeros
     types: tuple[torch.dtype | None, ...] = ()  # of each tensor of a state; None is the input's, as is all if empty
     is_random_in_training: bool = False  # whether it draws random numbers in training mode, as dropout does
+    is_batch_first: bool = False
+
+    @property
+    def given(self) -> Any:
+        """The user's own module."""
+        return self.module.cell if isinstance(self.module, AdaptedCell) else self.module
 
     def zeros(self, input: Tensor) -> State:
         """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
@@ -65,9 +71,7 @@ class RunModule:
 
     def _own_state(self, input: Tensor) -> State:
         """The first state that a cell says it begins with; it is asked in each call, since it may be learned."""
-        cell, call = (
-            (self.module.cell, self.module.call) if isinstance(self.module, AdaptedCell) else (self.module, None)
-        )
+        cell, call = self.given, self.module.call if isinstance(self.module, AdaptedCell) else None
         zeros = leaves(self.zeros(input))
         try:
             own = next(own_first_states(cell, input.shape[1], input), None)

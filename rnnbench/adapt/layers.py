@@ -44,20 +44,6 @@ class AdaptedLayer:
     width: int
 
 
-class BatchFirst(nn.Module):
-    """Says of a layer that it reads (batch, seq, ...), as was found by trial."""
-
-    batch_first = True
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, *arguments: Any) -> Any:
-        """Call the layer."""
-        return self.layer(*arguments)
-
-
 class CalledLayer(nn.Module):
     """Calls a layer of TorchScript, whose `forward` can't be replaced, in the usual form."""
 

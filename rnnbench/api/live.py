@@ -190,15 +190,16 @@ def fastest(
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
     """
-    from rnnbench.harness.fastest.search import find, with_ways
+    from rnnbench.harness.fastest.module import from_rows
+    from rnnbench.harness.fastest.search import find, recognised
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
 
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
-        return FastestModule(with_ways(module, input, rows))
+        return FastestModule(recognised(module, input)[0], from_rows(rows))
     with shown_rounds(is_wanted=progress) as on_progress:
-        return FastestModule(find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
+        return FastestModule(*find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 
 
 @for_users

@@ -51,9 +51,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
         input = torch.randn(*shape, INPUT)
         run = found._run
         state, kind = run.zeros(input), run.kind
-        calls: Any = {
-            each: partial(way(kind, each), module, input, state) for each in names(module, kind, input, state)
-        }
+        calls: Any = {each: partial(way(kind, each), module, input, state) for each in names(run, input, state)}
         with torch.inference_mode():
             for call in calls.values():
                 call()

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.adapt.kinds import RunModule, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, is_batch_first, way
+from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, way
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,6 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[TimedWay]:
     return chosen
 
 
-@dataclass(frozen=True)
-class FoundWays:
-    """The result of a search."""
-
-    module: nn.Module  # as given
-    run: RunModule
-    timed: tuple[TimedWay, ...]
-
-
 MAX_KNOWN = 1000  # kinds of calls
 
 
@@ -131,9 +122,9 @@ class RunInWays(nn.Module):
     _weights: tuple[str, ...]  # pruning and parametrizing take some away
     timed: tuple[TimedWay, ...]
 
-    def __new__(cls, found: FoundWays) -> Self:
+    def __new__(cls, run: RunModule, timed: Iterable[TimedWay]) -> Self:
         """Make an object whose attributes are the given module's own."""
-        given: Any = found.module
+        given = run.given
         # TorchScript makes classes in a way of its own.
         may_inherit = not (isinstance(given, torch.jit.ScriptModule) or issubclass(cls, type(given)))
         self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
@@ -141,20 +132,21 @@ class RunInWays(nn.Module):
         object.__setattr__(self, "_kind", cls)
         return self
 
-    def __init__(self, found: FoundWays) -> None:
+    def __init__(self, run: RunModule, timed: Iterable[TimedWay]) -> None:
+        timed = tuple(timed)
         values = {
-            "_given": found.module,
-            "_is_as_given": all(timed.way == AS_GIVEN for timed in found.timed if timed.is_chosen),
+            "_given": run.given,
+            "_is_as_given": all(each.way == AS_GIVEN for each in timed if each.is_chosen),
             "_known": {},
-            "_run": found.run,
+            "_run": run,
             "_weights": tuple(self._parameters.keys()),
-            "timed": found.timed,
+            "timed": timed,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._kind, (FoundWays(self._given, self._run, self.timed),)
+        return self._kind, (self._run, self.timed)
 
     def way_for(self, shape: CallShape) -> WayName:
         """Return the way in which a call of this shape runs."""
@@ -187,13 +179,13 @@ class RunInWays(nn.Module):
             or input.dim() < (BATCHED if run.kind == "layer" else 2)
         ):
             return given(input, *(() if state is None else (state,)), **more)
-        turns = is_batch_first(run.module)
+        turns = run.is_batch_first
         by_step = input.transpose(0, 1) if turns else input
         name = self._way(by_step, state)
         makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
-        outputs, final = way(run.kind, name)(run.module, by_step, run.first_state(by_step, state))
+        outputs, final = way(run.kind, name, turns)(run.module, by_step, run.first_state(by_step, state))
         outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
         return outputs if final is ALONE else (outputs, final)
 

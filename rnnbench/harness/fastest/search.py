@@ -14,16 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import AdaptedCell
-from rnnbench.adapt.kinds import Kind, RunModule, run_module, why_only_as_given
-from rnnbench.adapt.layers import BatchFirst, reads_batch_first
+from rnnbench.adapt.kinds import RunModule, run_module, why_only_as_given
+from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
-from rnnbench.harness.fastest.module import CallShape, FoundWays, RunInWays, TimedWay, from_rows
+from rnnbench.harness.fastest.module import CallShape, RunInWays, TimedWay
 from rnnbench.harness.fastest.ways import (
     ALONE,
     AS_GIVEN,
@@ -31,7 +30,6 @@ from rnnbench.harness.fastest.ways import (
     TRAINING_STEPS,
     WayName,
     call,
-    is_batch_first,
     names,
     way,
 )
@@ -58,14 +56,14 @@ COMPILED: tuple[WayName, ...] = ("compiled", "prepacked")
 class RunSubject:
     """A module with one of its inputs."""
 
-    module: nn.Module
-    kind: Kind
+    run: RunModule
     input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
 
-    def run(self, name: WayName) -> tuple[Tensor, State]:
-        """Run the module in a way."""
-        return way(self.kind, name)(self.module, self.input, self.state)
+    def call(self, name: WayName, input: Tensor | None = None) -> tuple[Tensor, State]:
+        """Run the module in a way, over another input if one is given."""
+        by = way(self.run.kind, name, self.run.is_batch_first)
+        return by(self.run.module, self.input if input is None else input, self.state)
 
 
 def find(
@@ -76,43 +74,32 @@ def find(
     budget_seconds: float,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     now: Callable[[], float] = time.monotonic,
-) -> FoundWays:
+) -> tuple[RunModule, list[TimedWay]]:
     """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     deadline = now() + budget_seconds
-    run, first, state = _found(module, input)
-    turns = is_batch_first(run.module)
-    inputs = [(first, state), *((other, None) for other in _others(shapes, first, turns))]
-    # Copies are measured: a call may change more of a module than can be put back.
-    subjects = [
-        RunSubject(on_trial(run.module), run.kind, given, _begun(run, given, begun, is_given=state is not None))
-        for given, begun in inputs
-    ]
+    run, first, state = recognised(module, input)
+    subjects = []
+    for number, given in enumerate([first, *_others(shapes, first, turns=run.is_batch_first)]):
+        # Zeros at further shapes if a state is given for the first.
+        begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
+        begun = begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
+        # A copy is measured: a call may change more of a module than can be put back.
+        subjects.append(RunSubject(replace(run, module=on_trial(run.module)), given, begun))
     search = WaySearch(phase, budget_seconds, len(subjects), state is not None, on_progress, now)
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
         until = now() + max(0.0, deadline - now()) / (len(subjects) - number)
-        runs = replace(run, module=subject.module)
-        timed += search.of_shape(subject, runs, until)
-    return FoundWays(module, run, tuple(timed))
+        timed += search.of_shape(subject, until)
+    return run, timed
 
 
-def _begun(run: RunModule, input: Tensor, state: State, *, is_given: bool) -> State:
-    """The state at one shape, without gradients; zeros at further shapes if one `is_given` for the first."""
-    begun = run.zeros(input) if is_given and state is None else run.first_state(input, state)
-    return begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
-
-
-def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
-    """A module with ways that are known already, without a measurement; raises as `find` and `from_rows` do."""
-    return FoundWays(module, _found(module, input)[0], tuple(from_rows(ways)))
-
-
-def _found(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
+def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
     """Return the module as ways run it, and the input (seq, batch, features) and the state of a call of the user's."""
+    module = module._given if isinstance(module, RunInWays) else module
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
     if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
         what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
@@ -125,15 +112,12 @@ def _found(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
         raise ValueError(f"input: {reason}")
     with calls_on_trial():
         trial, begun = given.detach().clone(), copied(state)
-        turns = reads_batch_first(module, trial, *(() if state is None else (begun,)))
+        turns = bool(reads_batch_first(module, trial, *(() if state is None else (begun,))))
         run = run_module(module, trial.transpose(0, 1) if turns else trial, begun)
-    first = given.transpose(0, 1) if turns else given
-    if turns and run.kind == "sequence" and not is_batch_first(module):
-        run = replace(run, module=BatchFirst(module))
-    return run, first, state
+    return replace(run, is_batch_first=turns), given.transpose(0, 1) if turns else given, state
 
 
-def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -> list[Tensor]:
+def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool) -> list[Tensor]:
     """Random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
     made = []
     generator = torch.Generator(device=like.device).manual_seed(0)  # the user's own stays as it is
@@ -164,21 +148,20 @@ class WaySearch:
     on_progress: Callable[[Progress], None]
     now: Callable[[], float]
 
-    def of_shape(self, subject: RunSubject, run: RunModule, deadline: float) -> list[TimedWay]:
+    def of_shape(self, subject: RunSubject, deadline: float) -> list[TimedWay]:
         """Compare and time all ways at one shape, and restore everything that is changed in this process.
 
-        Each way is timed in the module that is handed back for it, with all that this does around the way. `run` has
-        the subject's module.
+        Each way is timed in the module that is handed back for it, with all that this does around the way.
         """
-        shape = CallShape.of(subject.input, trains=self.phase == "training")
+        shape, run = CallShape.of(subject.input, trains=self.phase == "training"), subject.run
         reasons: dict[WayName, str] = {}
         with ExitStack() as put_back:
             keep_process(put_back)
-            keep_tensors(subject.module, put_back)
-            for parameter in subject.module.parameters():
+            keep_tensors(run.module, put_back)
+            for parameter in run.module.parameters():
                 put_back.callback(setattr, parameter, "grad", parameter.grad)
-            every = names(subject.module, subject.kind, subject.input, subject.state)
-            of_all = why_only_as_given(subject.module, subject.kind) or varies(subject)
+            every = names(run, subject.input, subject.state)
+            of_all = why_only_as_given(run.module, run.kind) or varies(subject)
             for name in every[1:]:
                 idle = 0.0 if of_all or name not in COMPILED else _idle_seconds(subject, self.phase)
                 reason = of_all or (idle and self._too_long(name, idle * PACE.factor(), deadline))
@@ -187,17 +170,13 @@ class WaySearch:
                     reasons[name] = reason
                 elif idle:
                     PACE.seen.append((self.now() - started) / idle)
-            given: nn.Module = run.module
-            if isinstance(given, AdaptedCell | BatchFirst):
-                given = given.cell if isinstance(given, AdaptedCell) else given.layer
-            input = subject.input.transpose(0, 1) if is_batch_first(run.module) else subject.input
+            input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
             state = subject.state if self.has_state else None
             calls: dict[str, Any] = {}
-            for name in every:
-                handed_back = RunInWays(FoundWays(given, run, (TimedWay(shape, name, is_chosen=True),)))
+            for name in (name for name in every if name not in reasons):
                 is_plain = name == AS_GIVEN and run.kind != "cell"
-                if name not in reasons:
-                    calls[name] = partial(call, given if is_plain else handed_back, input, state)
+                handed_back = RunInWays(run, [TimedWay(shape, name, is_chosen=True)])
+                calls[name] = partial(call, run.given if is_plain else handed_back, input, state)
             if len(calls) == 1:
                 return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
             stop = Fastest(list(calls))
@@ -254,9 +233,9 @@ PACE = Pace()
 def _idle_seconds(subject: RunSubject, phase: str) -> float:
     """Estimate how long a way is compiled on an idle machine, by the operators of the piece that is compiled."""
     steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[phase]
-    piece = subject if subject.kind == "sequence" else replace(subject, input=subject.input[:steps])
-    name: WayName = "hoisted" if subject.kind == "layer" else AS_GIVEN
-    operators = operator_calls(TimedCall(lambda: piece.run(name), torch.no_grad))
+    piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
+    name: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
+    operators = operator_calls(TimedCall(lambda: subject.call(name, piece), torch.no_grad))
     is_first = not compiled.why_not.cache_info().currsize
     return START_SECONDS + FIRST_SECONDS * is_first + OPERATOR_SECONDS[phase] * operators
 
@@ -266,25 +245,23 @@ class AsModule(nn.Module):
 
     def __init__(self, subject: RunSubject, name: WayName) -> None:
         super().__init__()
-        self.module = subject.module
-        self.kind = subject.kind
-        self.name = name
-        self.has_state = subject.state is not None
+        self.module = subject.run.module
+        self.subject, self.name = subject, name
         self.types: list[torch.dtype] = []  # of what the last call returned
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the module; without a state of its own, what is given for one is ignored."""
-        outputs, final = way(self.kind, self.name)(self.module, input, state if self.has_state else None)
-        if final is ALONE:
-            final = ()
-        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if self.has_state else ()))]
+        has_state = self.subject.state is not None
+        outputs, final = replace(self.subject, state=state if has_state else None).call(self.name, input)
+        final = () if final is ALONE else final
+        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))]
         return outputs, final
 
 
 def varies(subject: RunSubject) -> str:
     """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
     with torch.no_grad():
-        first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
+        first, second = (_outputs(subject.call(AS_GIVEN)).clone() for _ in range(2))
     if torch.equal(first, second):
         return ""
     return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
@@ -334,19 +311,20 @@ def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
     graphs = []
     with torch.inference_mode() if phase == "inference" else with_gradients():
         for _ in range(2):
-            subject.run(name)
+            subject.call(name)
             graphs.append(counters["stats"]["unique_graphs"])
     return graphs[1] > graphs[0]
 
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
+    run = replace(subject.run, module=deepcopy(subject.run.module))
+    reference = AsModule(replace(subject, run=run), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
     compared = ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None)
-    run = ReferenceRun.of(reference, subject.input, state, compared)
-    found = errors(candidate, run, dict, subject.input, state)
+    known = ReferenceRun.of(reference, subject.input, state, compared)
+    found = errors(candidate, known, dict, subject.input, state)
     if candidate.types != reference.types:
         raise ParityError(f"it returns {_types(candidate)}, but the given module returns {_types(reference)}")
     kind = subject.input.device.type

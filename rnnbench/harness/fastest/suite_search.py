@@ -116,7 +116,7 @@ def find_wanted(
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
-) -> tuple[TimedWay, ...]:
+) -> list[TimedWay]:
     """What was found for a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(wanted.threads)
@@ -125,7 +125,7 @@ def find_wanted(
         if wanted.phase == "inference":
             module.eval()
         first, *others = shapes
-        return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress).timed
+        return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress)[1]
     except (SystemExit, KeyboardInterrupt) as end:
         if is_interrupt(end):
             raise

@@ -34,38 +34,30 @@ ALONE = object()  # in place of a final state: the module gives no tuple of outp
 INFERENCE_STEPS, TRAINING_STEPS = 64, 16
 
 
-def names(module: nn.Module, kind: Kind, input: Tensor, state: State) -> list[WayName]:
-    """The ways in which a module of this kind may be run; `AS_GIVEN` is the first.
+def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
+    """Return the ways in which a module may be run; `AS_GIVEN` is the first.
 
     `input` and `state`: of a call, as ways take them.
     """
-    if kind == "layer" and why_no_cells(module):
-        return [AS_GIVEN]
-    eager: list[WayName] = ["hoisted"] if kind == "layer" or (kind == "cell" and can_hoist(module)) else []
-    if kind == "cell" and equal_layer(module, input, state) is not None:
+    layer: Any = run.module
+    if run.kind == "layer" and (getattr(layer, "proj_size", 0) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
+        return [AS_GIVEN]  # there is no hand-written cell of this kind
+    eager: list[WayName] = ["hoisted"] if run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)) else []
+    if run.kind == "cell" and equal_layer(layer, input, state) is not None:
         eager.append("torch.nn")
     return [AS_GIVEN, *eager, "compiled", "prepacked"]
 
 
-def why_no_cells(layer: Any) -> str:
-    """Why a layer of torch.nn can't be run as hand-written cells; empty if it can."""
-    if getattr(layer, "proj_size", 0):
-        return "a layer with projections has no hand-written cell"
-    if getattr(layer, "nonlinearity", "tanh") != "tanh":
-        return f"a layer with {layer.nonlinearity} has no hand-written cell"
-    return ""
-
-
 @cache
-def way(kind: Kind, name: WayName) -> Way:
-    """The way of this name; compiled code is shared by all modules of a process."""
+def way(kind: Kind, name: WayName, is_batch_first: bool = False) -> Way:
+    """Return the way of this name; compiled code is shared by all modules of a process."""
     match name:
         case "torch.nn" if kind == "cell":
             return _by_equal_layer()
         case "as given" | "torch.nn":
-            return _cell_by(loop) if kind == "cell" else _sequence_by(call)
+            return _cell_by(loop) if kind == "cell" else _sequence_by(call, is_batch_first=is_batch_first)
         case "compiled" | "prepacked" if kind == "sequence":
-            return _sequence_by(compiled.compiled(call, name))
+            return _sequence_by(compiled.compiled(call, name), is_batch_first=is_batch_first)
         case "compiled" | "prepacked":
             run = _in_pieces(name)
         case "hoisted":
@@ -87,17 +79,11 @@ def call(module: nn.Module, input: Any, state: State) -> Any:
     return module(input) if state is None else module(input, state)
 
 
-def is_batch_first(module: nn.Module) -> bool:
-    """Return whether a module takes (batch, seq, features)."""
-    return bool(getattr(module, "batch_first", False))
-
-
-def _sequence_by(run: Callable[[nn.Module, Tensor, State], Any]) -> Way:
+def _sequence_by(run: Callable[[nn.Module, Tensor, State], Any], *, is_batch_first: bool) -> Way:
     def of_sequence(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-        turns = is_batch_first(module)
-        result: Any = run(module, input.transpose(0, 1) if turns else input, state)
+        result: Any = run(module, input.transpose(0, 1) if is_batch_first else input, state)
         outputs, final = result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
-        is_turned = turns and isinstance(outputs, Tensor) and outputs.dim() > 1
+        is_turned = is_batch_first and isinstance(outputs, Tensor) and outputs.dim() > 1
         return outputs.transpose(0, 1) if is_turned else outputs, final
 
     return of_sequence
@@ -126,36 +112,27 @@ def _by_equal_layer() -> Way:
 
 
 def _layer_by(run: Run) -> Way:
+    """Run rnnbench's hand-written cells with the weights of a layer of torch.nn."""
     bodies: WeakKeyDictionary[nn.Module, Cells] = WeakKeyDictionary()
 
     def of_layer(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
-        if module not in bodies:
-            bodies[module] = cells_of(module, run)
-        body = bodies[module]
-        share_parameters(module, body)
+        body = bodies.get(module)
+        if body is None:
+            directions = 2 if module.bidirectional else 1
+            sizes = [module.input_size, *[directions * module.hidden_size] * (module.num_layers - 1)]
+            cells = [CELLS[type(module)](size, module.hidden_size) for size in sizes for _ in range(directions)]
+            body = bodies[module] = Cells(cells, run, directions=directions)
+        for index, cell in enumerate(body.cells):  # `load_state_dict` and `to` may have replaced the parameters
+            number, is_reverse = divmod(index, body.directions)
+            ending = f"_l{number}" + ("_reverse" if is_reverse else "")
+            for name in cell._parameters:
+                cell._parameters[name] = module._parameters.get(f"{name}{ending}")
         body.dropout, body.training = module.dropout, module.training
         is_stacked = len(body.cells) > 1
         outputs, final = body(input, to_cell(state, stacked=is_stacked))
         return outputs, to_layer(final, stacked=is_stacked)
 
     return of_layer
-
-
-def cells_of(layer: Any, run: Run) -> Cells:
-    """Hand-written cells with the sizes of a layer of torch.nn, whose parameters are those of the layer."""
-    directions = 2 if layer.bidirectional else 1
-    sizes = [layer.input_size, *[directions * layer.hidden_size] * (layer.num_layers - 1)]
-    cells = [CELLS[type(layer)](size, layer.hidden_size) for size in sizes for _ in range(directions)]
-    return Cells(cells, run, directions=directions)
-
-
-def share_parameters(layer: nn.Module, body: Cells) -> None:
-    """Let cells use the layer's parameters as they are now: `load_state_dict` and `to` may have replaced them."""
-    for index, cell in enumerate(body.cells):
-        number, is_reverse = divmod(index, body.directions)
-        ending = f"_l{number}" + ("_reverse" if is_reverse else "")
-        for name in cell._parameters:
-            cell._parameters[name] = layer._parameters.get(f"{name}{ending}")
 
 
 STEP_BY_STEP = way("cell", AS_GIVEN)

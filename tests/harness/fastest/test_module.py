@@ -16,7 +16,7 @@ from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
+from rnnbench.harness.fastest.module import CallShape, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.workloads import compiled
@@ -47,7 +47,8 @@ def fast(
     timed: Sequence[TimedWay] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
-    return FastestModule(FoundWays(given, RunModule(given, kind, tuple(zero_state)), tuple(timed)))
+    is_batch_first = getattr(given, "batch_first", False)
+    return FastestModule(RunModule(given, kind, tuple(zero_state), is_batch_first=is_batch_first), timed)
 
 
 LAYERS = [

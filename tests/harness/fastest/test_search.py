@@ -15,7 +15,7 @@ import rnnbench
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.fastest import search, ways
-from rnnbench.harness.fastest.module import FoundWays, RunInWays
+from rnnbench.harness.fastest.module import RunInWays, TimedWay
 from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.live import outputs
 from rnnbench.harness.live.loop import Ended
@@ -182,13 +182,14 @@ class Clock:
         monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
-    def find(self, budget: float, **options: Any) -> FoundWays:
+    def find(self, budget: float, **options: Any) -> list[TimedWay]:
         def tell(step: Progress) -> None:
             if step.stage:
                 self.told.append((step.stage, step.seconds_left))
 
         shapes = options.pop("shapes", None)
-        return search.find(nn.GRU(4, 6), torch.randn(5, 3, 4), "inference", shapes, budget, tell, lambda: self.seconds)
+        given = torch.randn(5, 3, 4)
+        return search.find(nn.GRU(4, 6), given, "inference", shapes, budget, tell, lambda: self.seconds)[1]
 
 
 @pytest.mark.usefixtures("seconds")
@@ -196,7 +197,7 @@ def test_a_budget_without_room_for_compiling_is_kept_and_what_is_left_out_is_tol
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch, compilation=20.0)
-    found = {timed.way: timed for timed in clock.find(12.0).timed}
+    found = {timed.way: timed for timed in clock.find(12.0)}
     assert clock.seconds == 0.0
     assert found["hoisted"].is_chosen
     assert found["compiled"].reason.startswith("compiling it takes about ")
@@ -310,7 +311,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
 ) -> None:
     way = ways.way
 
-    def rounded(kind: Any, name: Any) -> Any:  # as cuDNN's layers are by default
+    def rounded(kind: Any, name: Any, *_: Any) -> Any:  # as cuDNN's layers are by default
         def run(*arguments: Any) -> Any:
             outputs, state = way(kind, name)(*arguments)
             return outputs * (1 + 2**-11 * (name == "torch.nn")), state

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import AdaptedCell
-from rnnbench.adapt.kinds import run_module
+from rnnbench.adapt.kinds import RunModule, run_module
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.fastest import ways
@@ -112,14 +112,17 @@ def test_a_state_that_is_given_tells_its_sizes() -> None:
 
 def test_a_layer_without_a_hand_written_cell_runs_only_as_given() -> None:
     for layer in (nn.RNN(4, 6, nonlinearity="relu"), nn.LSTM(4, 6, proj_size=2)):
-        assert names(layer, "layer", INPUT, None) == ["as given"]
+        assert names(RunModule(layer, "layer", ()), INPUT, None) == ["as given"]
 
 
-def test_a_cell_that_is_a_layer_of_torch_may_run_as_one() -> None:
+@pytest.mark.parametrize(
+    ("cell", "states", "more"),
+    [(nn.GRUCell(4, 6), 1, ["torch.nn"]), (LSTMCell(4, 6), 2, ["hoisted", "torch.nn"]), (TwoStates(), 2, [])],
+)
+def test_a_cell_that_is_a_layer_of_torch_may_run_as_one(cell: nn.Module, states: int, more: list[str]) -> None:
     h = torch.zeros(1, 3, 6)
-    assert names(nn.GRUCell(4, 6), "cell", INPUT, h) == ["as given", "torch.nn", "compiled", "prepacked"]
-    assert names(LSTMCell(4, 6), "cell", INPUT, (h, h)) == ["as given", "hoisted", "torch.nn", "compiled", "prepacked"]
-    assert names(TwoStates(), "cell", INPUT, (h, h)) == ["as given", "compiled", "prepacked"]
+    run = RunModule(cell, "cell", ((1, 6),) * states)
+    assert names(run, INPUT, (h, h)[:states] if states > 1 else h) == ["as given", *more, "compiled", "prepacked"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from rnnbench.adapt.kinds import RunModule
-from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
+from rnnbench.harness.fastest.module import CallShape, TimedWay
 from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 
@@ -19,7 +19,7 @@ def module(*ratios: float) -> FastestModule:
             is_chosen = ratio == min(1.0, *ratios)
             timed.append(TimedWay(shape, name, 1e-3 * ratio, ratio, ratio * 0.9, ratio * 1.1, 4, is_chosen=is_chosen))
     layer = nn.GRU(64, 256)
-    return FastestModule(FoundWays(layer, RunModule(layer, "layer", ((1, 256),)), tuple(timed)))
+    return FastestModule(RunModule(layer, "layer", ((1, 256),)), timed)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,5 @@ def test_ways_that_were_given_have_no_figure() -> None:
     shape = CallShape(16, 1, 64, False, "float32", "cpu", 1)
     layer = nn.GRU(64, 256)
     run = RunModule(layer, "layer", ((1, 256),))
-    given = FoundWays(layer, run, (TimedWay(shape, "compiled", is_chosen=True),))
     with pytest.raises(ValueError, match="nothing was timed, so there is nothing to draw"):
-        FastestModule(given).plot()
+        FastestModule(run, [TimedWay(shape, "compiled", is_chosen=True)]).plot()
