@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from rnnbench.cells.headed import Headed
-    from rnnbench.harness.fastest.ways import Unrolled
     from rnnbench.harness.live.not_slower import NotSlowerResult
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.notebook.measured import Measured
     from rnnbench.report.notebook.swept import SweptModules
+    from rnnbench.speedup.ways import Unrolled
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
 
@@ -190,10 +190,10 @@ def fastest(
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
     """
-    from rnnbench.harness.fastest.module import from_rows
-    from rnnbench.harness.fastest.search import find, recognised
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.speedup.module import from_rows
+    from rnnbench.speedup.search import find, recognised
 
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
@@ -379,7 +379,7 @@ def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
     of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
     the module is no cell, and if its first state is not zero, not given and not known.
     """
-    from rnnbench.harness.fastest.ways import Unrolled
+    from rnnbench.speedup.ways import Unrolled
 
     return Unrolled(cell, batch_first=batch_first)
 

@@ -31,9 +31,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     from rnnbench.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.groups import cases_of
-    from rnnbench.harness.fastest.suite_search import find_wanted, importable, source, wanted
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
+    from rnnbench.speedup.suite_search import find_wanted, importable, source, wanted
 
     if save is not None and os.path.lexists(save):
         raise UserError(f"{save} already exists; give the name of a new file")

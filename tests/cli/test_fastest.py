@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest.suite_search import WantedModule, source
+from rnnbench.speedup.suite_search import WantedModule, source
 from tests.doubles.commands import in_process
 
 MINE = """
@@ -113,7 +113,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
             raise UserError(f"{module.cell}: its state is not known")
         return ()
 
-    monkeypatch.setattr("rnnbench.harness.fastest.suite_search.find_wanted", search)
+    monkeypatch.setattr("rnnbench.speedup.suite_search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.words.fastest.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
     result = in_process("fastest", "modern", "--only", only, cwd=folder, code=0)

@@ -17,10 +17,10 @@ from torch import nn
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness import devices
-from rnnbench.harness.fastest.module import CallShape
-from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
 from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import ready
+from rnnbench.speedup.module import CallShape
+from rnnbench.speedup.ways import AS_GIVEN, names, way
 from rnnbench.suite_file import Settings
 
 INPUT, HIDDEN = 64, (64, 256)

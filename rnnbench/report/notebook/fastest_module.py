@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from rnnbench.harness.fastest.module import RunInWays, row
 from rnnbench.report.figures import figure_ways
 from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.words.fastest import described
+from rnnbench.speedup.module import RunInWays, row
 
 
 class FastestModule(RunInWays):

@@ -8,7 +8,7 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 
 if TYPE_CHECKING:
-    from rnnbench.harness.fastest.module import TimedWay
+    from rnnbench.speedup.module import TimedWay
 
 AS_GIVEN = "as given"
 

@@ -4,9 +4,9 @@ import pytest
 from torch import nn
 
 from rnnbench.adapt.kinds import RunModule
-from rnnbench.harness.fastest.module import CallShape, TimedWay
-from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
+from rnnbench.speedup.module import CallShape, TimedWay
+from rnnbench.speedup.ways import WayName
 
 
 def module(*ratios: float) -> FastestModule:

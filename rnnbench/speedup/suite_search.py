@@ -12,10 +12,10 @@ from rnnbench.adapt.building import construct
 from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.precision import convert
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest.module import KEYS, TimedWay, row
-from rnnbench.harness.fastest.search import find
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, is_interrupt, place
+from rnnbench.speedup.module import KEYS, TimedWay, row
+from rnnbench.speedup.search import find
 from rnnbench.store.records import Case, DType, Phase, Reference, Workload
 from rnnbench.text import error_in_words, first_line, plural, printable
 from rnnbench.workloads.make_model import LAYER_CLASSES

@@ -14,8 +14,8 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.harness.fastest.ways import AS_GIVEN, way
+from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
+from rnnbench.speedup.ways import AS_GIVEN, way
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS, BATCH = 4, 3

@@ -11,8 +11,8 @@ from rnnbench.adapt.calls import AdaptedCell
 from rnnbench.adapt.kinds import RunModule, run_module
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
+from rnnbench.speedup import ways
+from rnnbench.speedup.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
 from rnnbench.workloads import compiled
 from tests.adapt import awkward
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.fastest import search, ways
-from rnnbench.harness.fastest.module import RunInWays, TimedWay
-from rnnbench.harness.fastest.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.live import outputs
 from rnnbench.harness.live.loop import Ended
 from rnnbench.harness.turns.progress import Progress
+from rnnbench.speedup import search, ways
+from rnnbench.speedup.module import RunInWays, TimedWay
+from rnnbench.speedup.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall

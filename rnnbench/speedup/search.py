@@ -22,8 +22,15 @@ from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
-from rnnbench.harness.fastest.module import CallShape, RunInWays, TimedWay
-from rnnbench.harness.fastest.ways import (
+from rnnbench.harness.live.arms import with_gradients
+from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.measuring import ready
+from rnnbench.harness.live.outputs import rounded_to
+from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.raised import ending, is_interrupt
+from rnnbench.speedup.module import CallShape, RunInWays, TimedWay
+from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     INFERENCE_STEPS,
@@ -33,13 +40,6 @@ from rnnbench.harness.fastest.ways import (
     names,
     way,
 )
-from rnnbench.harness.live.arms import with_gradients
-from rnnbench.harness.live.loop import LiveTurns
-from rnnbench.harness.live.measuring import ready
-from rnnbench.harness.live.outputs import rounded_to
-from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
-from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending, is_interrupt
 from rnnbench.text import as_budget, error_in_words, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
-from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.module import CallShape, TimedWay
-from rnnbench.harness.fastest.ways import WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
+from rnnbench.speedup import ways
+from rnnbench.speedup.module import CallShape, TimedWay
+from rnnbench.speedup.ways import WayName
 from rnnbench.workloads import compiled
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_not_compiled")
@@ -236,7 +236,7 @@ class Scaled(nn.GRUCell):
 
 def test_an_attribute_that_is_set_is_that_of_the_given_module() -> None:
     cell = Scaled()
-    module = fast(cell, "cell", timed=())
+    module: Any = fast(cell, "cell", timed=())
     module.factor = 0.0
     assert cell.factor == 0.0
     assert not module(torch.randn(5, 3, 4))[0].any()

@@ -9,7 +9,7 @@ from torch import nn
 
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
-from rnnbench.harness.fastest.suite_search import wanted
+from rnnbench.speedup.suite_search import wanted
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 

@@ -11,8 +11,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import rnnbench
 from rnnbench.cells.gru import GRUCell
-from rnnbench.harness.fastest import search
-from rnnbench.harness.fastest.ways import WayName
+from rnnbench.speedup import search
+from rnnbench.speedup.ways import WayName
 from tests.adapt.test_kinds import CHANGES, Halved, Plain
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.adapt.kinds import RunModule, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.harness.fastest.ways import ALONE, AS_GIVEN, WayName, call, way
+from rnnbench.speedup.ways import ALONE, AS_GIVEN, WayName, call, way
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class RunInWays(nn.Module):
         given = run.given
         # TorchScript makes classes in a way of its own.
         may_inherit = not (isinstance(given, torch.jit.ScriptModule) or issubclass(cls, type(given)))
-        self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
+        self: Self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
         object.__setattr__(self, "__dict__", vars(vars(given).get("_actual_script_module", given)))
         object.__setattr__(self, "_kind", cls)
         return self

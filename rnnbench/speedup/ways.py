@@ -17,8 +17,8 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell
 from rnnbench.adapt.states import copied
 from rnnbench.cells.states import BATCHED, State, to_cell, to_layer
-from rnnbench.harness.fastest.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.harness.live.put_back import calls_on_trial
+from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
@@ -40,7 +40,7 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     `input` and `state`: of a call, as ways take them.
     """
     layer: Any = run.module
-    if run.kind == "layer" and (getattr(layer, "proj_size", 0) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
+    if run.kind == "layer" and (getattr(layer, "proj_size", None) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
         return [AS_GIVEN]  # there is no hand-written cell of this kind
     eager: list[WayName] = ["hoisted"] if run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)) else []
     if run.kind == "cell" and equal_layer(layer, input, state) is not None:
