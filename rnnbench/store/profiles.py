@@ -1,8 +1,12 @@
 """What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
@@ -108,48 +112,26 @@ class Profile:
         return self.kernels is not None or self.no_kernels != ""
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line; times are rounded to a nanosecond or less, but never to zero."""
-        line = asdict(self)
-        line["times"] = {arm: _rounded(values) for arm, values in self.times.items()}
-        for name in ("operators", "causes"):
-            for record in line[name]:
-                record |= {key: _rounded(record[key]) for key in ("seconds", "idle_seconds") if key in record}
-        if self.products is not None:
-            for name in ("seconds", "idle_seconds"):
-                line["products"][name] = {key: _rounded(values) for key, values in line["products"][name].items()}
+        """Return a dictionary for one JSON line; times are rounded to a nanosecond or less, but never to zero."""
+        line: dict[str, Any] = _rounded(asdict(self))
         return line
 
     @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; unknown keys are ignored, also in nested objects."""
-        known = _known(cls, line)
-        kernels, products = known.get("kernels"), known.get("products")
-        return cls(
-            **known
-            | {
-                "times": {arm: tuple(values) for arm, values in known.get("times", {}).items()},
-                "operators": tuple(Operator(**_known(Operator, record)) for record in known.get("operators", ())),
-                "causes": tuple(Cause(**_known(Cause, record)) for record in known.get("causes", ())),
-                "products": None if products is None else _products(products),
-                "kernels": None if kernels is None else Kernels(**_known(Kernels, kernels)),
-            }
-        )
+    def from_json(cls, line: Mapping[str, Any]) -> "Profile":
+        """Return the profile of a line that is valid; unknown keys are ignored, also in nested objects."""
+        return _reader().validate_python(line)
 
 
-def _products(content: Mapping[str, Any]) -> Products:
-    known = _known(Products, content)
-    tables = {name: known.get(name, {}) for name in ("seconds", "idle_seconds")}
-    return Products(
-        **known | {name: {key: tuple(values) for key, values in table.items()} for name, table in tables.items()}
-    )
+@cache
+def _reader() -> "TypeAdapter[Profile]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Profile)
 
 
-def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of an object that are fields of `kind`, lists as tuples."""
-    names = (attribute.name for attribute in fields(kind))
-    entries = {name: content[name] for name in names if name in content}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
-
-
-def _rounded(values: tuple[float, ...]) -> list[float]:
-    return [round(value, 10) or value for value in values]
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(inner) for inner in value]
+    return (round(value, 10) or value) if isinstance(value, float) else value

@@ -11,7 +11,6 @@ from torch import nn
 
 import rnnbench
 from rnnbench.cli import cli
-from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.records import Phase
 from tests.harness.live.modules import INPUT, pair
@@ -76,19 +75,6 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
         assert json.load(trace)["traceEvents"]
     assert page == tmp_path / "reports" / folder.name / "index.html"
     assert "Why, and what would close the gap?" in page.read_text()
-
-
-def test_a_selection_without_cases_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tiny.toml").write_text(SUITE)
-    (tmp_path / "mine.py").write_text(CELLS)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="batch_size=7: the suite has batch_size=1"):
-        CliRunner().invoke(cli, ["profile", "tiny.toml", "--only", "batch_size=7"], catch_exceptions=False)
-    assert not (tmp_path / "results").exists()
-
-
-def test_the_help_has_an_example() -> None:
-    assert "rnnbench profile ladder --only" in profile("--help")
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,14 +9,13 @@ from rnnbench.profiling.breakdown import (
     TOO_LONG,
     Share,
     breakdown,
-    frame,
     in_one_piece,
     is_alike,
     operators_per_step,
     overhead,
     rescaled,
 )
-from rnnbench.store.profiles import Kernels, Operator, Products, Profile
+from rnnbench.store.profiles import Kernels, Products, Profile
 from tests.profiling.profiles import cause, profile
 
 MICROSECONDS = st.floats(1e-7, 1e-3)
@@ -40,14 +38,6 @@ def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
     assert overhead(list(shares.values())) == pytest.approx(0.6)
 
 
-def test_backward_is_the_call_without_its_forward() -> None:
-    shares = {(share.part, share.what): share.seconds.value for share in breakdown(profile(200e-6, backward=120e-6))}
-    assert shares["backward", "products"] == pytest.approx(20e-6)
-    assert shares["backward", "overhead"] == pytest.approx(100e-6)
-    assert shares["forward", "overhead"] == pytest.approx(40e-6)
-    assert {part for part, _ in shares} == {"forward", "backward"}
-
-
 def test_the_optimizer_is_what_is_left_of_a_step() -> None:
     times: dict[str, tuple[float, ...]] = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
     parts = {share.part: share.seconds.value for share in breakdown(Profile("step", times=times))}
@@ -66,11 +56,6 @@ def test_a_device_s_kernels_leave_its_gaps() -> None:
     ]
 
 
-def test_what_can_not_be_seen_into_is_in_one_piece() -> None:
-    assert breakdown(profile(opaque="compiled")) == [Share("forward", "whole", estimate([100e-6] * 3), 1.0, 0, 0)]
-    assert np.isnan(operators_per_step(profile(opaque="compiled")))
-
-
 def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
     busy = profile(50e-6, 40e-6, 20e-6)
     assert breakdown(busy) == [Share("forward", "whole", estimate([50e-6] * 3), 1.0, 0, 0)]
@@ -82,24 +67,6 @@ def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
 
 def test_counts_are_told_by_step() -> None:
     assert operators_per_step(profile()) == 4.0
-
-
-def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
-    sort = Operator("aten::sort", "8", "other", "forward", 1, 64, (2e-6,) * 3, (0.0,) * 3)
-    mine = replace(profile(), operators=(*profile().operators, sort))
-    whole = replace(profile(opaque="compiled"), times={"call": (1.0, 2.0, 3.0)})
-    table = frame({"mine": mine, "other": Profile("other", "failed", "why"), "whole": whole})
-    spread = estimate([1.0, 2.0, 3.0])
-    assert table.to_dict("split")["data"] == [
-        ["mine", "forward", "products", *[pytest.approx(30e-6)] * 3, pytest.approx(0.30), 16, 256],
-        ["mine", "forward", "pointwise", *[pytest.approx(10e-6)] * 3, pytest.approx(0.10), 16, 128],
-        ["mine", "forward", "other", *[pytest.approx(2e-6)] * 3, pytest.approx(0.02), 1, 64],
-        ["mine", "forward", "overhead", *[pytest.approx(58e-6)] * 3, pytest.approx(0.58), 65, 0],
-        ["whole", "forward", "whole", spread.value, spread.lower, spread.upper, 1.0, 0, 0],
-    ]
-    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
-    assert list(table.columns) == columns
-    assert list(frame({}).columns) == columns
 
 
 @pytest.mark.parametrize(("call", "alike"), [(0.66, False), (0.67, True), (1.0, True), (1.5, True), (1.51, False)])

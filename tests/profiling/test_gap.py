@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.runs.run_times import read
-from rnnbench.profiling.breakdown import rescaled
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
     UNLIKE,
@@ -39,30 +37,6 @@ def rung(*seconds: float) -> dict[int, float]:
     return dict(enumerate(seconds))
 
 
-@given(st.tuples(TIMES, TIMES, TIMES, TIMES))
-def test_steps_and_rest_add_up_to_the_gap_where_all_replicates_differ_by_as_much(
-    times: tuple[list[float], list[float], list[float], list[float]],
-) -> None:
-    levels = [replicates[0] for replicates in times]
-    *rungs, reference = ({number: level * (1 + number / 10) for number in range(4)} for level in levels)
-    gap = take_apart(dict(zip(NAMES, rungs, strict=True)), reference)
-    assert [step.kind for step in gap.steps] == ["hoisted", "compiled"]
-    assert sum(step.seconds.value for step in (*gap.steps, gap.rest)) == pytest.approx(gap.seconds.value, abs=1e-12)
-
-
-def test_differences_are_taken_within_a_replicate() -> None:
-    drift = [1.0, 5.0, 9.0]  # of the machine, shared by both
-    rungs = {
-        "loop": rung(*(3e-4 + shift * 1e-4 for shift in drift)),
-        "hoisted": rung(*(2e-4 + shift * 1e-4 for shift in drift)),
-    }
-    gap = take_apart(rungs, rung(*(1e-4 + shift * 1e-4 for shift in drift)))
-    (hoisted,) = gap.steps
-    assert hoisted.seconds.value == pytest.approx(1e-4, rel=0.2)  # of the times that are shown, which are geometric
-    assert astuple(hoisted.seconds) == pytest.approx((hoisted.seconds.value,) * 3)
-    assert astuple(hoisted.share) == pytest.approx((hoisted.seconds.value / gap.seconds.value,) * 3)
-
-
 def test_the_spread_of_a_gap_is_that_of_the_replicates_which_both_ends_have() -> None:
     loop, hoisted, reference = {0: 9.0, 1: 8.0, 2: 8.0}, {1: 6.0, 2: 6.0, 3: 7.0}, rung(5.0, 4.0, 4.0, 4.0)
     del reference[0]
@@ -86,42 +60,6 @@ def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
     plain = take_apart({"loop": loop}, reference, [cause(seconds=1e-5)])
     assert plain.rest.seconds.value == pytest.approx(7e-5)
     assert plain.steps[0].share.value == pytest.approx(1 / 8)
-
-
-def test_what_is_left_when_a_cause_is_taken_off_is_as_uncertain_as_both() -> None:
-    reference, [small, large] = rung(2.0, 2.0, 2.0), [cause(seconds=1.0, spread=0.3), cause(seconds=2.0, spread=0.4)]
-    gap = take_apart({"loop": rung(10.0, 10.0, 10.0)}, reference, [small, large])
-    for step, removed in zip(gap.steps, (large, small), strict=True):
-        assert (step.kind, step.what, step.calls) == ("copy", "clone (mine.py:7)", 16)
-        assert step.seconds == estimate(removed.seconds)
-        assert astuple(step.share) == pytest.approx(astuple(estimate([time / 8 for time in removed.seconds])))
-    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([4.5, 5.0, 5.5])))
-    assert astuple(gap.rest.share) == pytest.approx(astuple(estimate([4.5 / 8, 5.0 / 8, 5.5 / 8])))
-    gap = take_apart({"loop": rung(9.7, 10.0, 10.3)}, reference, [large])
-    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([5.5, 6.0, 6.5])), rel=1e-3)
-
-
-def test_the_breakdowns_of_both_ends_explain_what_lies_between_them() -> None:
-    mine, torch = profile(100e-6), profile(40e-6, 20e-6, 5e-6)
-    below = between(mine, torch)
-    assert {step.kind: step.seconds.value for step in below} == pytest.approx({"overhead": 45e-6, "kernels": 15e-6})
-    gap = take_apart({"mine": rung(100e-6, 100e-6)}, rung(40e-6, 40e-6), [cause(seconds=10e-6)], below)
-    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-9)
-    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(
-        {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
-    )
-    assert [step.kind for step in gap.named] == ["overhead", "kernels", "copy"]
-    assert [step.share.value for step in gap.named] == pytest.approx([35 / 60, 15 / 60, 10 / 60])
-    assert not between(mine, profile(opaque="compiled"))
-    assert not between(Profile("mine", "failed", "why"), torch)
-
-
-def test_what_lies_between_two_ends_is_as_uncertain_as_their_profiles() -> None:
-    mine = replace(profile(), times={"call": (90e-6, 100e-6, 110e-6)})
-    overhead, kernels = between(mine, profile(40e-6, 20e-6, 5e-6))
-    assert (overhead.kind, overhead.what, kernels.kind, kernels.what) == ("overhead", "", "kernels", "")
-    assert astuple(overhead.seconds) == pytest.approx(astuple(estimate([35e-6, 45e-6, 55e-6])))
-    assert astuple(kernels.seconds) == pytest.approx((15e-6,) * 3)
 
 
 def test_only_causes_beyond_chance_that_matter_are_said() -> None:
@@ -154,22 +92,6 @@ def test_where_there_is_no_gap_there_are_no_shares(
         assert np.isnan(astuple(step.share)).all()
 
 
-def test_a_replicate_without_a_gap_does_not_hide_the_shares() -> None:
-    most = dict.fromkeys(range(1, 12), 3.0)
-    gap = take_apart({"loop": {0: 1.0, **most}, "hoisted": rung(*[1.0] * 12)}, rung(*[1.0] * 12))
-    assert astuple(gap.steps[0].share) == pytest.approx((1.0, 1.0, 1.0))
-
-
-def test_what_was_not_measured_with_the_gap_has_no_share() -> None:
-    gap = take_apart({"loop": {0: 4.0, 1: 4.0}, "hoisted": {1: 3.0, 2: 3.0}, "compiled": {2: 2.0}}, rung(1.0, 1.0, 1.0))
-    assert [step.share.value for step in gap.steps] == pytest.approx([1 / 3, math.nan], nan_ok=True)
-
-
-def test_replicates_that_have_nothing_in_common_can_not_be_compared() -> None:
-    with pytest.raises(ValueError, match="no replicate"):
-        take_apart({"loop": {0: 1.0}}, {1: 1.0})
-
-
 def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_path: Path) -> None:
     loop, hoisted = small.case("gru"), small.case("gru", "hoisted")
     reference, alone = small.reference_case("gru"), small.case("lstm")
@@ -180,24 +102,6 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     assert (gap.axes["cell"], gap.case, gap.reference) == ("gru", loop.key, reference.key)
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
     assert Case.from_axes(gap.axes | {"implementation": "loop"}) == loop
-
-
-def test_gaps_are_in_the_order_of_the_run_however_few_its_replicates(tmp_path: Path) -> None:
-    alone = small.case("lstm")
-    shared = [
-        case
-        for size in (9, 3)
-        for case in (
-            small.reference_case(batch_size=size),
-            small.case("vanilla", batch_size=size),
-            small.case("combined", batch_size=size),
-        )
-    ]
-    all_gaps = gaps(read(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
-    assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in all_gaps] == [
-        (9, "vanilla"), (9, "combined"), (3, "vanilla"), (3, "combined"),
-    ]  # fmt: skip
-    assert [gap.case for gap in all_gaps] == [case.key for case in shared if not case.is_reference]
 
 
 def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_reference_s_were_no_busier(
@@ -235,29 +139,12 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     assert gap.note == ""
 
 
-def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
-    loop, reference = small.case("gru"), small.reference_case("gru")
-    times = read(folder(tmp_path, {loop: [[100e-6], [100e-6]], reference: [[40e-6], [40e-6]]}))
-    slower = {
-        loop.key: rescaled(profile(100e-6, causes=(cause(seconds=10e-6),)), 130e-6),
-        reference.key: rescaled(profile(40e-6, 20e-6, 5e-6), 50e-6),
-    }
-    (gap,) = gaps(times, slower)
-    sizes = {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
-    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(sizes)
-    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
-
-
 def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
     loop, reference = small.case("gru"), small.reference_case("gru")
     times = read(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]}))
     assert len(gaps(times, {})) == 1
     apart = times.replicates.assign(replicate=times.replicates["case"].eq(loop.key).astype(int))
     assert gaps(replace(times, replicates=apart), {}) == []
-
-
-def test_a_run_without_windows_has_no_gaps(tmp_path: Path) -> None:
-    assert gaps(read(folder(tmp_path, {small.case("gru"): []})), {}) == []
 
 
 @pytest.mark.parametrize(("seconds", "fits"), [(1e-3, True), (1.4e-3, True), (2e-3, False), (4e-4, False)])
@@ -328,18 +215,6 @@ def test_other_products_in_the_same_library_are_a_step() -> None:
         assert sum(step.seconds.value for step in steps) == pytest.approx(60 * MICRO)
 
 
-def test_the_same_products_in_the_same_library_are_no_step_beyond_chance() -> None:
-    same = replace(layer(90 * MICRO), products=PRODUCTS)
-    products, *_ = between(mine(), same)
-    assert (products.kind, products.seconds.value, products.is_certain) == ("products", 0.0, False)
-
-
-def test_a_library_that_was_not_measured_explains_nothing() -> None:
-    unknown = replace(mine(), products=replace(PRODUCTS, seconds={"MKL": SECONDS["MKL"]}))
-    assert [step.kind for step in between(unknown, layer())] == ["overhead", "kernels"]
-    assert not between(replace(unknown, opaque="compiled", operators=()), layer())
-
-
 @pytest.mark.parametrize("library", ["MKL", DNNL])
 def test_products_that_take_no_longer_than_the_way_to_their_library_count_as_not_measured(library: str) -> None:
     """Those of a few numbers: the difference may even be negative by chance."""
@@ -347,12 +222,6 @@ def test_products_that_take_no_longer_than_the_way_to_their_library_count_as_not
     assert [step.kind for step in between(replace(mine(), products=short), layer())] == ["overhead", "kernels"]
     fastest = in_fastest_library(replace(mine(), products=short)).products
     assert fastest.library == ({"MKL", DNNL} - {library}).pop()
-
-
-def test_products_that_take_longer_than_their_call_are_of_a_busy_moment() -> None:
-    slow = replace(PRODUCTS, seconds=SECONDS | {"MKL": (150 * MICRO,) * 3})
-    assert [step.kind for step in between(replace(mine(), products=slow), layer())] == ["overhead", "kernels"]
-    assert [step.kind for step in between(mine(), layer(10 * MICRO))] != ["library", "overhead", "kernels"]
 
 
 def test_the_steps_between_two_ends_add_up_to_the_gap_and_each_cause_is_counted_once() -> None:
@@ -390,18 +259,6 @@ def test_a_cause_that_the_reference_has_too_explains_no_difference() -> None:
     for other, kinds in ((profile(40 * MICRO, causes=(both,)), {"copy"}), (None, {"copy", "weight gradients"})):
         gap = of_profiled({"mine": mine_times}, torch_times, [profile(causes=(both, only))], other)
         assert {step.kind for step in gap.steps if step.what} == kinds
-
-
-def test_a_whole_without_error_divides_the_part_and_its_interval() -> None:
-    share = share_of(Estimate(2.0, 1.0, 3.0), Estimate(4.0, 4.0, 4.0))
-    assert astuple(share) == pytest.approx((0.5, 0.25, 0.75))
-
-
-def test_the_error_of_the_whole_widens_the_interval_and_more_so_upwards() -> None:
-    share = share_of(Estimate(2.0, 1.9, 2.1), Estimate(4.0, 3.0, 5.0))
-    assert share.value == 0.5
-    assert share.lower == pytest.approx(0.395, abs=0.005)
-    assert share.upper == pytest.approx(0.672, abs=0.005)
 
 
 @pytest.mark.parametrize(

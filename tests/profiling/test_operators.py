@@ -69,13 +69,6 @@ def test_the_times_of_a_kind_are_those_of_the_faster_half_of_whole_calls() -> No
     assert operators["aten::t"].calls == 1
 
 
-def test_a_call_that_took_another_way_is_not_mixed_with_the_others() -> None:
-    listed = listing(inference())
-    clocked = ClockedOperators(inference(), rounds=[[], [[1.0], [1e-6] * 4], [[2.0] * 4]])
-    idling = ClockedOperators(inference(), rounds=[[], [[0.0] * 4 * IDLE_CALLS]])
-    assert [operator.seconds for operator in table(listed, clocked, idling, 1, 1)] == [pytest.approx((1e-6,))] * 4
-
-
 def test_what_has_nothing_to_do_is_called_as_often_for_each_operator_whatever_it_is_told() -> None:
     def call() -> None:
         INPUT.clone().add_(1.0)

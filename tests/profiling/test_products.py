@@ -1,6 +1,5 @@
 """Products of a call are recorded and made again in each library; nothing is timed here."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,21 +68,6 @@ def macs(made: list[MatrixProduct]) -> int:
     return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in made)
 
 
-def test_a_matrix_is_made_with_its_strides_and_one_that_overlaps_with_its_shape() -> None:
-    generator = torch.Generator()
-    for strides in ((3, 1), (1, 2), (6, 2)):
-        assert Layout((2, 3), strides).tensor(torch.float32, generator).stride() == strides
-    for strides in ((0, 0), (0, 1), (1, 1), (2, 1)):  # expanded, or the windows of a longer row
-        assert Layout((2, 3), strides).tensor(torch.bfloat16, generator).stride() == (3, 1)
-    assert Layout((1, 3), (1, 1)).tensor(torch.float32, generator).shape == (1, 3)
-
-
-def test_an_idle_product_and_a_weight_to_be_packed_are_stored_as_parameters_are() -> None:
-    product = MatrixProduct(Layout((2, 3), (3, 1)), Layout((4, 3), (1, 4)), torch.float32, has_bias=True, weight_id=7)
-    assert product.idle == replace(product, x=Layout((1, 1), (1, 1)), weight=Layout((1, 1), (1, 1)))
-    assert product.weight.by_row == Layout((4, 3), (3, 1))
-
-
 def test_a_product_with_a_weight_that_the_call_made_can_not_be_packed_before_it() -> None:
     weight = torch.randn(HIDDEN, INPUT)
 
@@ -121,13 +105,6 @@ def test_what_is_stored_is_the_time_in_each_library_and_what_one_product_for_all
     assert (cause.kind, cause.calls, cause.seconds) == ("weight gradients", STEPS, (4.0, 3.0))
 
 
-def test_without_gradients_nothing_could_be_stacked() -> None:
-    timed = call(Clean(INPUT, HIDDEN))
-    replays = product_replays(timed, listing(timed), trained=False)
-    assert MADE not in replays.arms
-    assert not list(replays.causes({}))
-
-
 @pytest.mark.parametrize("trained", [False, True])
 def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, trained: bool) -> None:
     timed = call(nn.LSTM(INPUT, HIDDEN), trained=trained)
@@ -145,22 +122,3 @@ def test_matrices_that_would_fill_the_memory_are_not_made(monkeypatch: pytest.Mo
         replays = product_replays(timed, listing(timed), trained=False)
         assert (replays.library, replays.calls) == (TORCH, STEPS + 1)
         assert bool(replays.arms) == (spare == 0)
-
-
-def test_a_call_without_products_has_no_library() -> None:
-    timed = TimedCall(SEQUENCE.tanh, torch.no_grad)
-    replays = product_replays(timed, listing(timed), trained=False)
-    assert not replays.library
-    assert not replays.arms
-
-
-def test_a_product_that_a_library_lacks_leaves_the_library_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def some(x: Tensor, weight: Tensor, bias: Tensor | None) -> dict[str, Any]:
-        return {"torch": x.sum, "other": x.sum} if bias is None else {"torch": x.sum}
-
-    monkeypatch.setattr(products, "product_calls", some)
-    monkeypatch.setattr(products, "packed_direct", lambda x, weight, bias: None)
-    layout = Layout((2, 2), (2, 1))
-    plain = MatrixProduct(layout, layout, torch.float32, has_bias=False, weight_id=1)
-    assert set(products.replays([plain])) == {"torch", "other"}
-    assert set(products.replays([plain, replace(plain, has_bias=True)])) == {"torch"}

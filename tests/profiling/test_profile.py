@@ -54,12 +54,6 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert all(parameter.grad is None for parameter in built.model.parameters()) or phase != "inference"
 
 
-def test_a_profile_without_time_takes_one_round_of_everything(tmp_path: Path) -> None:
-    subject = of_built(build(small.case("gru"), tmp_path), Cpu())
-    taken = profile(subject, rounds=5, window_seconds=0.0005, seconds=0.0)
-    assert {len(seconds) for seconds in taken.times.values()} == {1}
-
-
 @pytest.mark.parametrize("seconds", [0.02, 0.1])
 def test_a_profile_that_its_time_cuts_short_has_equally_many_rounds_of_each_part(
     tmp_path: Path, seconds: float
@@ -134,17 +128,6 @@ def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
     assert reason in taken.no_kernels
     assert reason in in_one_piece(taken)
     assert [(share.what, share.share) for share in breakdown(taken)] == [("whole", 1.0)]
-
-
-def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnbench.profiling.profile.MAX_OPERATORS", 3)
-    taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
-    assert "more than 3 operators" in in_one_piece(taken)
-
-
-def test_a_processor_has_no_kernels_that_could_be_missing() -> None:
-    taken = profile_of(build(small.case("gru"), Path()))
-    assert not taken.launches
 
 
 def test_a_call_is_also_made_on_one_thread_which_shows_what_several_cost(tmp_path: Path) -> None:

@@ -88,20 +88,6 @@ def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_cou
     assert read_profiles(run) == profiles
 
 
-def test_a_profile_that_does_not_fit_stays_if_no_time_is_left_or_the_next_one_fails(run: Path) -> None:
-    profiles = profiled(run, is_fitting=lambda profile: False, left=START_SECONDS + 3 * LEAST_SECONDS)
-    assert all(profile.works for profile in profiles.values())
-    calls: list[Case] = []
-
-    def dies_later(message: dict[str, Any]) -> None:
-        if message["op"] == "profile":
-            calls.append(Case.from_axes(message["case"]))
-            if calls.count(LOOP) > 1:
-                raise WorkerLost("the worker was killed by SIGSEGV")
-
-    assert profiled(run, dies_later, is_fitting=lambda profile: False)[LOOP.key].works
-
-
 def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
     steps: list[Progress] = []
     profiles = profiled(run, on_progress=steps.append, left=1.5 * LEAST_SECONDS)

@@ -21,7 +21,7 @@ from rnnbench.report.figures.drawing.canvas import svg
 from rnnbench.report.page import run_folder as report
 from rnnbench.report.words.units import MISSING
 from rnnbench.store.folder import read_info
-from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
+from rnnbench.store.profiles import Cause, CauseKind, Products, Profile
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
 from tests.profiling.profiles import cause, profile
@@ -101,10 +101,6 @@ def test_every_cause_has_words_and_a_cure_and_every_rung_has_words() -> None:
     assert set(LADDER[1:]) <= KINDS.keys()
 
 
-def test_one_replicate_has_a_waterfall() -> None:
-    assert why.waterfall(GAPS["one replicate"], "mine", "torch")
-
-
 def test_kernels_that_take_longer_than_the_call_are_not_taken_apart() -> None:
     busy = profile(50 * MICRO, 150 * MICRO, 10 * MICRO)
     assert not between(busy, profile())
@@ -132,13 +128,6 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
     [section] = why.sections(read(path), profiles)
     assert reason in section.pictures[0].caption
-
-
-def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> None:
-    seen = replace(profile(), kernels=Kernels(40, {"products": 25e-6}))
-    operators = why.operators_table(seen, "mine")
-    assert {row[6] for row in operators.rows} == {MISSING}
-    assert "The GPU itself times its kernels" in why.breakdown_table({"mine": seen}, {"mine": "mine"}).note
 
 
 def texts(figure: object) -> str:
@@ -196,18 +185,6 @@ def test_the_call_of_a_breakdown_has_its_interval_and_names_its_parts() -> None:
     assert len(whiskers) == 1  # one round has no interval
     ((left, _), (right, _)) = whiskers[0].get_segments()[0]
     assert left < right
-
-
-def test_operators_are_listed_from_the_hottest() -> None:
-    table = why.operators_table(profile(), "mine")
-    assert [row[0] for row in table.rows] == ["aten::addmm", "aten::tanh", "aten::t"]
-    assert table.frame["kernel_seconds"].tolist() == pytest.approx([30e-6, 10e-6, 0.0])
-    assert why.operators_table(profile(opaque="compiled"), "mine") is None
-
-
-def test_a_breakdown_has_a_colour_for_whatever_a_devices_kernels_are_of() -> None:
-    taken = Profile(**{**profile().__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 1e-5))})
-    assert why.breakdowns({"mine": taken}) is not None
 
 
 # A whole run

@@ -1,15 +1,11 @@
 import json
-import re
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_profiles
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
-from tests.profiling.profiles import profile
 
 SECONDS = st.lists(st.integers(0, 10**9).map(lambda n: n / 1e9), max_size=3).map(tuple)
 OPERATORS = st.builds(
@@ -65,12 +61,3 @@ def test_the_last_line_of_a_case_counts(tmp_path: Path) -> None:
         folder.add_profile(entry)
     folder.close()
     assert read_profiles(tmp_path) == {"a": first, "b": other}
-
-
-def test_a_line_that_is_no_profile_is_told_with_its_place(tmp_path: Path) -> None:
-    line = profile().to_json()
-    del line["operators"][1]["calls"]
-    file = tmp_path / "profiles.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in (profile().to_json(), line)))
-    with pytest.raises(UserError, match=re.escape(f"{file}, line 2: operators[1].calls: missing")):
-        read_profiles(tmp_path)
