@@ -1,4 +1,4 @@
-"""Any suite's cases as pytest-benchmark benchmarks: `pytest suites/ --benchmark-only [--suite quick] [--only EXPR]`."""
+"""Any suite's cases as pytest-benchmark benchmarks: `pytest suites/ --benchmark-only [--rnnbench-suite quick]`."""
 
 from collections.abc import Callable
 

@@ -29,45 +29,35 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rnnbench.pytest_plugin.marker import CASE_FIXTURE
+from rnnbench.text import nearest
 
 if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
-    from rnnbench.pytest_plugin.session import ObservingSession
+    from rnnbench.pytest_plugin.cases import ObservingSession
 
+CASE_FIXTURE = "rnnbench_case"
+KEYS = ("suite", "budget", "precision", "phase", "undecided")
 MARKER = (
-    "rnnbench(suite, budget, precision, phase, undecided): suite: whose cases `rnnbench_case` stands for; the others: "
+    f"rnnbench({', '.join(KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
     "defaults of `rnnbench.assert_not_slower`."
 )
-SUITE_OPTION: dict[str, Any] = {
-    "dest": "rnnbench_suite",
-    "metavar": "SUITE",
-    "default": None,
-    "help": "Benchmark the cases of this suite (a file, or the name of a shipped one) in place of what the tests name.",
-}
-ONLY_OPTION: dict[str, Any] = {
-    "dest": "rnnbench_only",
-    "metavar": "EXPR",
-    "default": [],
-    "action": "append",
-    "help": "Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. May be given several times.",
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add options with long names, since the plugin is loaded in everybody's pytest."""
     group = parser.getgroup("rnnbench", "recurrent cells against torch.nn")
-    group.addoption("--rnnbench-suite", **SUITE_OPTION)
-    group.addoption("--rnnbench-only", **ONLY_OPTION)
-
-
-def add_short_options(parser: pytest.Parser) -> None:
-    """Add `--suite` and `--only`, for the `conftest.py` of a folder of suites; an existing option stays as it is."""
-    for name, option in (("--suite", SUITE_OPTION), ("--only", ONLY_OPTION)):
-        try:
-            parser.addoption(name, **option)
-        except ValueError:
-            continue  # another plugin has it; the long name works all the same
+    group.addoption(
+        "--rnnbench-suite",
+        metavar="SUITE",
+        help="Benchmark the cases of this suite (a file, or the name of a shipped one), whatever the tests name.",
+    )
+    group.addoption(
+        "--rnnbench-only",
+        metavar="EXPR",
+        default=[],
+        action="append",
+        help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. May be given several times.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,21 +65,52 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Turn a test that uses `rnnbench_case` into one test for each case of its suite."""
-    if CASE_FIXTURE in metafunc.fixturenames:
-        from rnnbench.pytest_plugin.collecting import parametrize
+def marked(node: pytest.Item | pytest.Function) -> dict[str, Any]:
+    """Return the keys of the markers of a test, its class and its module: the nearest wins.
 
-        parametrize(metafunc)
+    Raises ValueError if a marker is wrong.
+    """
+    keys: dict[str, Any] = {}
+    for mark in node.iter_markers("rnnbench"):
+        if mark.args:
+            raise ValueError(f"marker rnnbench: it takes names only, such as suite='mine.toml'; found {mark.args[0]!r}")
+        keys = {**mark.kwargs, **keys}
+    for key in keys:
+        if key not in KEYS:
+            raise ValueError(f"marker rnnbench: no key {key!r}{nearest(key, KEYS)}; there are {', '.join(KEYS)}")
+    return keys
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn a test that uses `rnnbench_case` into one test for each case of its suite.
+
+    Raises CollectError if a marker is wrong, or the suite's cases can't be benchmarks.
+    """
+    if CASE_FIXTURE not in metafunc.fixturenames:
+        return
+    where = metafunc.definition.nodeid
+    try:
+        suite = marked(metafunc.definition).get("suite")
+    except ValueError as wrong:
+        raise pytest.Collector.CollectError(f"{where}: {wrong}") from None
+    if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
+        raise pytest.Collector.CollectError(
+            f"{where}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
+        )
+    from rnnbench.pytest_plugin.cases import parametrize
+
+    parametrize(metafunc, suite)
 
 
 @pytest.fixture
 def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
     """Compares live modules and functions by their time: `rnnbench.assert_not_slower`."""
     from rnnbench.pytest_plugin.assertions import Assertions
-    from rnnbench.pytest_plugin.marker import marked
 
-    return Assertions(marked(request.node), request.node.user_properties)
+    try:
+        return Assertions(marked(request.node), request.node.user_properties)
+    except ValueError as wrong:
+        pytest.fail(str(wrong), pytrace=False)
 
 
 class CaseCall:
@@ -106,13 +127,11 @@ class CaseCall:
 
 
 @pytest.fixture
-def rnnbench_case(
-    request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "ObservingSession"
-) -> Callable[[], object]:
+def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "ObservingSession") -> CaseCall:
     """A case of a suite: call it once, and pytest-benchmark has its time."""
-    from rnnbench.pytest_plugin.benchmarking import benchmarked, wanted
+    from rnnbench.pytest_plugin.cases import benchmarked
 
-    return CaseCall(lambda: benchmarked(benchmark, request.param, _rnnbench_session, wanted(request)))
+    return CaseCall(lambda: benchmarked(benchmark, request, _rnnbench_session))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,7 +147,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _rnnbench_session() -> "Iterator[ObservingSession]":
     """What all cases of a session share."""
-    from rnnbench.pytest_plugin.session import open_session
+    from rnnbench.pytest_plugin.cases import open_session
 
     with open_session() as session:
         yield session

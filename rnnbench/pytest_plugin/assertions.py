@@ -1,19 +1,23 @@
 """The fixture `rnnbench`: assertions on the time of live modules and functions."""
 
-from collections.abc import Callable, Mapping
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from rnnbench.api.live import assert_not_slower
 from rnnbench.harness.live.not_slower import NotSlowerResult
-from rnnbench.pytest_plugin.alone import is_under_xdist, timed_alone
 from rnnbench.store.records import Phase
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Undecided = Literal["fail", "skip", "pass"]
+XDIST_WORKER = "PYTEST_XDIST_WORKER"  # in the environment of the processes of pytest-xdist
 
 
 class Assertions:
@@ -58,7 +62,7 @@ class Assertions:
                 )
         except AssertionError as error:
             self._properties.append(("rnnbench", str(error)))
-            if is_under_xdist():
+            if XDIST_WORKER in os.environ:
                 error.add_note("Other tests ran at the same time, in the other processes of pytest-xdist")
             raise
         self._properties.append(("rnnbench", result.text))
@@ -66,3 +70,17 @@ class Assertions:
             pytest.skip(result.text)
         print(result.text)
         return result
+
+
+@contextmanager
+def timed_alone() -> Iterator[None]:
+    """Wait until no other pytest-xdist process on this machine times a test; the others wait until this one is done.
+
+    The lock is taken on this source file, which is opened for reading only. On a file system without locks, tests do
+    not wait.
+    """
+    with Path(__file__).open("rb") as file:
+        if XDIST_WORKER in os.environ:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,5 +1,7 @@
 """`assert_not_slower` as users' tests call it, under real pytest."""
 
+import fcntl
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -8,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-import rnnbench.pytest_plugin.assertions
+from rnnbench.pytest_plugin import assertions
 from rnnbench.pytest_plugin.assertions import Assertions
 from tests.pytest_plugin.conftest import Run
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 # pytest in this process forgets what it has imported, and torch can't be imported twice.
-IMPORTED = (pandas, rnnbench.pytest_plugin.assertions)
+IMPORTED = (pandas, assertions)
 
 WEIGHT, INPUT = torch.eye(64), torch.randn(64, 64)
 HEAD = """
@@ -158,3 +160,28 @@ def test_tests_in_other_processes_are_told_of_where_it_is_undecided(monkeypatch:
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
     with pytest.raises(AssertionError, match="processes of pytest-xdist"):
         Assertions({"budget": 1e-9}, []).assert_not_slower(more, than=some, input=INPUT, factor=2)
+
+
+def is_free(file: Path) -> bool:
+    """Whether another process could time a test now."""
+    with file.open("rb") as another:
+        try:
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("worker", ["gw0", None])
+def test_under_xdist_one_process_times_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: str | None
+) -> None:
+    file = tmp_path / "lock"
+    file.touch()
+    monkeypatch.setattr(assertions, "__file__", str(file))  # which other tests of this run do not lock
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    if worker:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+    with assertions.timed_alone():
+        assert is_free(file) == (worker is None)
+    assert is_free(file)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ import pandas
 import pytest
 import torch
 
-import rnnbench.pytest_plugin.benchmarking
-import rnnbench.pytest_plugin.session
+import rnnbench.pytest_plugin.cases
 from rnnbench.store.records import AXES
-from tests.pytest_plugin.conftest import BOTH, ROOT, Run
+from tests.pytest_plugin.conftest import ROOT, Run
 
 pytest_plugins = ["pytester"]
 # pytest in this process forgets what it has imported, and torch can't be imported twice.
-IMPORTED = (pandas, torch, rnnbench.pytest_plugin.benchmarking, rnnbench.pytest_plugin.session)
+IMPORTED = (pandas, torch, rnnbench.pytest_plugin.cases)
 
 SUITE = """
 name = "mine"
@@ -165,24 +163,11 @@ def test_a_suite_without_pytest_benchmark_says_what_to_install(mine: Path, in_pr
     assert "bench/test_mine.py::test_mine: `rnnbench_case` needs pytest-benchmark: pip install" in result.stdout.str()
 
 
-def test_the_shipped_file_has_short_options_and_takes_any_suite(mine: Path, in_process: Run) -> None:
+def test_the_shipped_file_takes_any_suite(mine: Path, in_process: Run) -> None:
     suites = str(ROOT / "suites")
-    chosen = ["--collect-only", "-q", "--suite", "bench/mine.toml", "--only", "cell=gru", "--only", "phase=training"]
+    chosen = ["--collect-only", "-q", "--rnnbench-suite", "bench/mine.toml", GRU.replace("inference", "training")]
     result = in_process(suites, "--rootdir", suites, *chosen)
     assert [line for line in result.outlines if "::" in line] == [
-        f"test_suite.py::test_case[{case}-training-batch2-length3-hidden4]" for case in ("gru-loop", GRU_LAYER)
+        f"test_suite.py::test_case[{case}-training-batch2-length3-hidden4]"
+        for case in ("gru-loop", "torch.nn.GRU-torch.nn")
     ]
-    ci = in_process(suites, "--rootdir", suites, "--collect-only", "-q", "--suite", "ci")
-    assert "36 tests collected" in ci.stdout.str()
-
-
-GRU_LAYER = "torch.nn.GRU-torch.nn"
-
-
-def test_a_short_option_that_another_plugin_has_is_left_to_it(mine: Path, in_process: Run) -> None:
-    other = types.ModuleType("other")
-    other.pytest_addoption = lambda parser: parser.addoption("--suite", dest="theirs")  # type: ignore[attr-defined]
-    suites = str(ROOT / "suites")
-    options = [suites, "--rootdir", suites, "--collect-only", "-q", "--suite=theirs", "--only=cell=gru"]
-    result = in_process(*options, plugins=[other, *BOTH])
-    assert "tests collected" in result.stdout.str()
