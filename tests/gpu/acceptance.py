@@ -1,155 +1,147 @@
-"""`python -m tests.gpu.acceptance STEP...`: run steps, print a table last, leave one archive. See README.md here."""
+"""`python -m tests.gpu.acceptance STEP...`: run steps, each a few programs with a time limit, and print a table last.
+
+DEVICE in the environment names the device. Imports only the standard library.
+"""
 
 import argparse
 import os
 import re
-import signal
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.gpu.steps import Task, steps
-
-KILL_SECONDS = 20.0  # after an interrupt
-MAX_KEPT_BYTES = 20 << 20  # of each file in the archive
-ARCHIVE = "acceptance.tar.gz"
-NOT_KEPT = ("packages", ARCHIVE)
+ROOT = Path(__file__).resolve().parents[2]
+DEVICE = os.environ.get("DEVICE", "cuda")
 SHOWN_LINES = 12
+TIMED_OUT = (124, 137)  # exit codes of `timeout`
+
+EIGHT = "cell=lstm batch_size=32 hidden_size=512 seq_len=32 dtype=float32 implementation=loop,hoisted,cudagraph"
+COMPILED = "cell=lstm batch_size=32 hidden_size=512 seq_len=32 implementation=compiled"
+GRID = "cell=lstm,gru batch_size=32,256 hidden_size=512,2048 seq_len=256 dtype=float32,bfloat16"
+FLASH = "batch_size=16 hidden_size=768 seq_len=1024 dtype=float32,float16"
+PROFILED = "cell=lstm phase=inference batch_size=32 hidden_size=512 seq_len=32 implementation=loop"
+# The same on a CPU, with suites, sizes and times that fit it; the resulting figures mean nothing.
+SMALL = "cell=lstm phase=inference batch_size=1 hidden_size=64 seq_len=16 implementation="
+ON_CPU = {
+    COMPILED: ("ladder", f"{SMALL}compiled", 60),
+    GRID: ("quick", "cell=lstm,gru batch_size=1,32 hidden_size=64 seq_len=16", 40),
+    FLASH: ("published", "cell=gru seq_len=1", 40),
+    PROFILED: ("quick", f"{SMALL}loop", 60),
+}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a task ended."""
+class Task:
+    """One program of a step; it fails by its exit code, its time, or what it prints."""
 
-    step: str
-    task: Task
-    seconds: float
-    fault: str  # empty if the task passed
-    last_line: str
-
-
-def plan(chosen: Sequence[str], known: dict[str, list[Task]]) -> Iterable[str]:
-    """The tasks of each step, with their time limits."""
-    for step in chosen:
-        yield f"{step}: at most {sum(task.limit_seconds for task in known[step])} s"
-        yield from (f"  {task.name:<14}{task.limit_seconds:>5} s  {' '.join(task.command[2:])}" for task in known[step])
+    name: str
+    limit_seconds: int
+    arguments: Sequence[str | Path]  # of Python's `-m`; one with a * becomes the newest matching path
+    needs: str = ""  # a pattern that the output must contain
+    refuses: str = ""  # a pattern that the output must not contain
 
 
-def run(step: str, task: Task, out: Path) -> Outcome:
-    """Run one task with its output in `out/logs`; interrupt it at its limit, and kill it if it goes on."""
+def steps(out: Path) -> dict[str, list[Task]]:
+    """Return the tasks of each step, in the order of importance."""
+    on_gpu = DEVICE != "cpu"
+
+    def chosen(name: str, suite: str, only: str, seconds: int) -> list[str | Path]:
+        if not on_gpu:
+            suite, only, seconds = ON_CPU.get(only, (suite, only, seconds))
+        return [suite, "--device", DEVICE, "--only", only, "--budget", f"{seconds}s", "--out", out / name]
+
+    def measured(limit: int, *arguments: str | int) -> Task:
+        name, suite, only, seconds = arguments
+        needs = r"cases? measured, none skipped, none failed" if on_gpu else ""
+        command = ["rnnbench", "run", *chosen(str(name), str(suite), str(only), int(seconds))]
+        return Task(str(name), limit, command, needs=needs, refuses="not reached")
+
+    def tests(name: str, limit: int, file: str) -> Task:
+        command = ["pytest", "-q", "-s", f"tests/{file}", "-m", "cuda", "-p", "no:cacheprovider"]
+        return Task(name, limit, command, needs=r"\d+ passed" if on_gpu else "")
+
+    return {
+        "smoke": [
+            Task("packages", 20, ["tests.gpu.packages"]),
+            Task("doctor", 30, ["rnnbench", "doctor", "--no-probe"]),
+            Task("rates", 50, ["tests.gpu.rates", DEVICE]),
+            measured(60, "eight-cases", "cuda", EIGHT, 40),
+            measured(120, "compiled", "cuda-full", COMPILED, 100),
+            tests("cuda-tests", 150, "harness/devices/test_cuda.py"),
+        ],
+        "truth": [tests("truth", 290, "gpu/test_truth.py")],
+        "run": [
+            measured(270, "grid", "cuda", GRID, 240),
+            Task("report", 50, ["rnnbench", "report", out / "grid" / "*-2*", "--out", out / "report"]),
+            measured(120, "flash-rnn", "published", FLASH, 100),
+        ],
+        "gate": [
+            Task("slowed", 120, ["tests.gpu.slowed", DEVICE, "90"]),
+            Task("unchanged", 120, ["tests.gpu.unchanged", DEVICE, "90", out / "unchanged"]),
+            Task(
+                "profile",
+                90,
+                ["rnnbench", "profile", *chosen("profile", "cuda", PROFILED, 60)],
+                refuses="not profiled:",
+            ),
+        ],
+        "more": [tests("more", 400, "gpu/test_more.py")],
+    }
+
+
+def run(step: str, task: Task, out: Path) -> tuple[str, str]:
+    """Run a task with its output in `out/logs`, interrupted at its limit; returns its fault, and a line with it."""
     log = out / "logs" / f"{step}-{task.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
+    arguments = []
+    for argument in map(Path, task.arguments):
+        newest = (
+            max(argument.parent.glob(argument.name), key=os.path.getmtime, default=None)
+            if "*" in argument.name
+            else None
+        )
+        arguments.append(str(newest or argument))
+    limit = ["timeout", "--signal=INT", "--kill-after=20", str(task.limit_seconds)]
     began = time.monotonic()
-    try:
-        with log.open("w", encoding="utf-8") as file:
-            code = _exit_code([_newest(argument) for argument in task.command], task, file.fileno())
-    except OSError as fault:
-        log.write_text(f"{fault}\n", encoding="utf-8")
-        code = 127
+    with log.open("w", encoding="utf-8") as file:
+        command = [*limit, sys.executable, "-m", *arguments]
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, check=False).returncode
+    seconds = time.monotonic() - began
     text = log.read_text(encoding="utf-8", errors="replace")
-    written = [line for line in text.splitlines() if line.strip()]
+    written = [line for line in text.splitlines() if line.strip()] or [""]
     print("\n".join(written[-SHOWN_LINES:]), flush=True)
-    return Outcome(step, task, time.monotonic() - began, _fault(task, code, text), written[-1] if written else "")
-
-
-def _newest(argument: str) -> str:
-    if "*" not in argument:
-        return argument
-    pattern = Path(argument)
-    paths = sorted(pattern.parent.glob(pattern.name), key=lambda path: path.stat().st_mtime)
-    if not paths:
-        raise FileNotFoundError(f"nothing matches {argument}: the task before has left no run")
-    return str(paths[-1])
-
-
-def _exit_code(command: Sequence[str], task: Task, output: int) -> int | None:
-    """The exit code of a command, or None if it reached the time limit."""
-    process = subprocess.Popen(
-        command, stdout=output, stderr=subprocess.STDOUT, cwd=task.folder, start_new_session=True
-    )
-    try:
-        return process.wait(task.limit_seconds)
-    except subprocess.TimeoutExpired:
-        _signal_group(process, signal.SIGINT)
-        try:
-            process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
-        return None
-    except BaseException:
-        _signal_group(process, signal.SIGKILL)
-        raise
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return  # it has ended by itself meanwhile
-
-
-def _fault(task: Task, code: int | None, text: str) -> str:
-    if code is None:
-        return f"longer than {task.limit_seconds} s"
+    fault = ""
     if code:
-        return f"exit code {code}"
-    if task.needs and not re.search(task.needs, text):
-        return f"its output lacks {task.needs!r}"
-    if task.refuses and (match := re.search(task.refuses, text)):
-        return f"its output has {match[0]!r}"
-    return ""
-
-
-def table(outcomes: Iterable[Outcome]) -> Iterable[str]:
-    """One line for each task."""
-    for outcome in outcomes:
-        result = outcome.fault or "ok"
-        seconds = f"{outcome.seconds:>5.0f} of {outcome.task.limit_seconds:>3} s"
-        yield f"{outcome.step:<6} {outcome.task.name:<12} {seconds}  {result:<20} {outcome.last_line[:80]}".rstrip()
-
-
-def keep(out: Path) -> Iterable[str]:
-    """Write the archive, and return lines about it and the files left out."""
-    with tarfile.open(out / ARCHIVE, "w:gz") as archive:
-        for path in sorted(path for path in out.rglob("*") if path.is_file() and not path.is_symlink()):
-            inside = path.relative_to(out)
-            if inside.parts[0] in NOT_KEPT:
-                continue
-            if path.stat().st_size > MAX_KEPT_BYTES:
-                yield f"not in the archive, since it is larger than {MAX_KEPT_BYTES >> 20} MiB: {inside}"
-                continue
-            archive.add(path, Path("acceptance") / inside, recursive=False)
-    yield f"{out / ARCHIVE}: {(out / ARCHIVE).stat().st_size / 1e6:.2f} MB"
+        fault = f"longer than {task.limit_seconds} s" if code in TIMED_OUT else f"exit code {code}"
+    elif task.needs and not re.search(task.needs, text):
+        fault = f"its output lacks {task.needs!r}"
+    elif task.refuses and (match := re.search(task.refuses, text)):
+        fault = f"its output has {match[0]!r}"
+    times = f"{seconds:>5.0f} of {task.limit_seconds:>3} s"
+    return fault, f"{step:<6} {task.name:<12} {times}  {fault or 'ok':<20} {written[-1][:80]}".rstrip()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the steps; exit code 1 if a task failed."""
     parser = argparse.ArgumentParser(prog="tests/gpu/acceptance.sh")
-    parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(steps('cuda', Path()))}")
+    parser.add_argument("steps", nargs="*", metavar="STEP")
     args = parser.parse_args(arguments)
-    known = steps(args.device, args.out)
-    if unknown := [step for step in args.steps if step not in known]:
-        parser.error(f"no step {unknown[0]!r}; there are {', '.join(known)}")
-    if not args.steps:
-        print("\n".join(plan(list(known), known)))
-        parser.error("name the steps to run")
-    print("\n".join(plan(args.steps, known)), flush=True)
+    known = steps(args.out)
+    if not args.steps or not known.keys() >= set(args.steps):
+        parser.error(f"name steps to run, of {', '.join(known)}")
     outcomes = []
     for step in args.steps:
         for task in known[step]:
-            print(f"\n== {step}: {task.name}", flush=True)
+            print(f"\n== {step}: {task.name}, at most {task.limit_seconds} s", flush=True)
             outcomes.append(run(step, task, args.out))
-    lines = list(table(outcomes))
-    (args.out / "logs" / f"table-{'-'.join(args.steps)}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n" + "\n".join([*keep(args.out), "", *lines]))
-    return int(any(outcome.fault for outcome in outcomes))
+    lines = "\n".join(line for _, line in outcomes)
+    (args.out / "logs" / f"table-{'-'.join(args.steps)}.txt").write_text(f"{lines}\n", encoding="utf-8")
+    print(f"\n{lines}")
+    return int(any(fault for fault, _ in outcomes))
 
 
 if __name__ == "__main__":

@@ -13,5 +13,9 @@ if [ ! -d "$out/packages" ]; then
         [ ! -e "$wheel" ] || "$python" -m zipfile -e "$wheel" "$out/packages" || echo "not unpacked: $wheel" >&2
     done
 fi
-export PYTHONPATH="$PWD:$out/packages"
-exec "$python" -m tests.gpu.acceptance --device "${DEVICE:-cuda}" --out "$out" "$@"
+export PYTHONPATH="$PWD:$out/packages" DEVICE="${DEVICE:-cuda}"
+code=0
+"$python" -m tests.gpu.acceptance --out "$out" "$@" || code=$?
+cd "$out"
+find . -type f ! -path './packages/*' ! -name acceptance.tar.gz -size -20M -print0 | tar -czf acceptance.tar.gz --null -T -
+exit "$code"

@@ -9,9 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rnnbench import suites
 
@@ -19,42 +17,23 @@ PACKAGE = Path(__file__).resolve().parents[2] / "rnnbench"
 SUITE = "ci"
 
 
-def copy(base: Path) -> None:
-    """Copy this package and the suite to where `--base DIR` looks for them: the suite's file in the folder itself."""
-    shutil.copytree(PACKAGE, base / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(suites.find(SUITE), base)
-
-
-def findings(text: str) -> list[dict[str, Any]]:
-    """The findings that `rnnbench check --json` printed."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-
-
-def counted(found: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """How often each verdict was given; `none` counts cases that were not compared."""
-    return Counter(str(finding["verdict"] or "none") for finding in found)
-
-
-def is_right(verdicts: Counter[str]) -> bool:
-    """Whether cases were compared and none raised an alarm."""
-    quiet = verdicts["unchanged"] + verdicts["undecided"]
-    return quiet > 0 and quiet == verdicts.total()
-
-
 def main(device: str, seconds: str, out: str) -> int:
     """Run the check, print the verdicts and count them."""
     with tempfile.TemporaryDirectory() as folder:
-        copy(Path(folder))
+        # Where `--base DIR` looks for them: the suite's file in the folder itself.
+        shutil.copytree(PACKAGE, Path(folder) / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(suites.find(SUITE), folder)
         options = ["--base", folder, "--device", device, "--budget", f"{seconds}s", "--out", out, "--json"]
         command = [sys.executable, "-m", "rnnbench", "check", SUITE, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    judged = findings(done.stdout)
-    for finding in judged:
+    findings = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for finding in findings:
         case = f"{finding['cell']} {finding['implementation']} {finding['phase']} batch {finding['batch_size']}"
         print(f"{case:<34} {finding['verdict'] or 'none':<13} {finding['sentence'] or finding['reason']}")
-    verdicts = counted(judged)
+    verdicts = Counter(str(finding["verdict"]) for finding in findings)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "no verdict")
-    return int(done.returncode != 0 or not is_right(verdicts))
+    is_right = bool(verdicts) and verdicts.keys() <= {"unchanged", "undecided"}
+    return int(done.returncode != 0 or not is_right)
 
 
 if __name__ == "__main__":

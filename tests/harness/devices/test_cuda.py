@@ -1,6 +1,6 @@
 """Tests that need a GPU: clocks, memory of known size, energy against power, single cards, cases that break one.
 
-`tests.gpu.truth` compares the same instruments with other tools, which takes minutes.
+`tests/gpu/test_truth.py` compares the same instruments with other tools, which takes minutes.
 """
 
 import gc
