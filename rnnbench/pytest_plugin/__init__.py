@@ -99,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     from rnnbench.pytest_plugin.cases import parametrize
 
-    parametrize(metafunc, suite)
+    parametrize(metafunc, CASE_FIXTURE, suite)
 
 
 @pytest.fixture

@@ -41,7 +41,6 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.building import build_case, settings_of
-from rnnbench.pytest_plugin import CASE_FIXTURE
 from rnnbench.report.export.cases import known
 from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.metrics import COMPILED, OBSERVED
@@ -117,8 +116,8 @@ class Chosen:
         return self.case.key
 
 
-def parametrize(metafunc: pytest.Metafunc, suite_name: str | None) -> None:
-    """Make one test for each case; raises CollectError if the suite is unknown, or the selection is empty.
+def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None) -> None:
+    """Make one test of `fixture` for each case; raises CollectError if the suite is unknown, or the selection is empty.
 
     The suite is that of the command line, else `suite_name`: a file beside the test file, if there is one.
     """
@@ -144,7 +143,7 @@ def parametrize(metafunc: pytest.Metafunc, suite_name: str | None) -> None:
             pytest.mark.filterwarnings(f"ignore:{UNUSED}"),
         ]
         params.append(pytest.param(chosen, id=case_name(case), marks=marks))
-    metafunc.parametrize(CASE_FIXTURE, params, indirect=True)
+    metafunc.parametrize(fixture, params, indirect=True)
 
 
 @dataclass
