@@ -247,7 +247,7 @@ def _against_run(
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
-    from rnnbench.harness.check.baseline import check_against_run
+    from rnnbench.harness.check.check import check_against_run
     from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
 

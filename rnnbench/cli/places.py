@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Subject
 from rnnbench.cells import CELLS, is_own, parsed
-from rnnbench.harness.check.import_paths import nearest_project
+from rnnbench.harness.check.sides import nearest_project
 from rnnbench.store.regular_files import read_text
 
 MAX_BYTES = 1 << 20  # of a source file that is searched for the cell

@@ -39,7 +39,6 @@ STARTED = [sys.executable, "-m", "rnnbench"]
 OF_COMMANDS = (
     "rnnbench.cli",
     "rnnbench.analysis.compare_files",
-    "rnnbench.harness.check.baseline",
     "rnnbench.harness.check.check",
     "rnnbench.harness.check.sides",
     "rnnbench.harness.coordinator.session",

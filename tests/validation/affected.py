@@ -231,10 +231,7 @@ def edits(number: int = 200, seed: int = 1) -> pd.DataFrame:
 def same(name: str, base: Any, head: Any) -> set[str]:
     """The cells that are said to run the same code after the edit of one file."""
     cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
-    used = {
-        side: Used(frozenset(each["imported"]), frozenset(each["opened"]), frozenset())
-        for side, each in (("base", base), ("head", head))
-    }
+    used = [Used(frozenset(each["imported"]), frozenset(each["opened"])) for each in (base, head)]
     return {*same_code(sorted_by_kind([name], ""), used, cells, CELLS).cases}
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
-from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, Counts, score
+from rnnbench.harness.bisect.commits import BudgetSpent, Counts, score
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
@@ -68,20 +68,19 @@ class SimulatedCommitRunner:
         return {key: {"operators": self._operators[place]} for key in keys} if self._runs[place] else None
 
     def compare(
-        self, base: Commit, head: Commit, keys: Sequence[str], options: CompareOptions
+        self,
+        base: Commit,
+        head: Commit,
+        keys: Sequence[str],
+        margin: float,
+        share: float = 1.0,
+        seconds: float = END_SECONDS,
     ) -> dict[str, CaseChange]:
         """As `CommitRunner.compare`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]
-        runner = self._runner(base, head, groups)
-        trial = Trial(dict.fromkeys(keys, options.margin))
-        measure(
-            runner,
-            groups,
-            trial,
-            min(options.seconds, BUDGET_SECONDS - self.seconds),
-            lambda step: None,
-            share=options.share,
-        )
+        runner, trial = self._runner(base, head, groups), Trial(dict.fromkeys(keys, margin))
+        budget = min(seconds, BUDGET_SECONDS - self.seconds)
+        measure(runner, groups, trial, budget, lambda step: None, share=share)
         self._spend(runner.seconds)
         judged = trial.verdicts()
         return {key: CaseChange(judged[key].verdict, judged[key].deciding) for key in keys}
@@ -149,7 +148,7 @@ def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -
     path = [Commit(str(place)) for place in range(COMMITS + 1)]
     runner: Any = SimulatedCommitRunner(rng, levels, operators.tolist(), runs.tolist(), cases, noise)
     keys = [case.key for case in cases]
-    total = runner.compare(path[0], path[-1], keys, CompareOptions("ends", MARGIN, 1.0, END_SECONDS))
+    total = runner.compare(path[0], path[-1], keys, MARGIN)
     chosen = cases_to_search(total, {case.key: case for case in cases})
     found: set[int] = set()
     if chosen:

@@ -8,12 +8,17 @@ from pathlib import Path
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.groups import cases_of, with_cases
-from rnnbench.harness.bisect import history
-from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, CompareOptions
-from rnnbench.harness.bisect.journal import FILE, Journal
+from rnnbench.harness.bisect.commits import (
+    FILE,
+    BudgetSpent,
+    CommitRunner,
+    Journal,
+    commits_between,
+    without_documents,
+)
 from rnnbench.harness.bisect.search import Search, cases_to_search
-from rnnbench.harness.check import suite_repository
 from rnnbench.harness.check.selection import NOT_OF_THE_CODE
+from rnnbench.harness.check.sides import required_place, required_repository
 from rnnbench.harness.machine import git
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
@@ -48,11 +53,11 @@ def bisect(
     on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
-    repository = suite_repository.required_top(suite)
-    within = suite_repository.required_path(suite, repository)
+    repository = required_repository(suite)
+    within = required_place(suite, repository)
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
-    every = history.path(repository, first, last)
-    path = history.without_documents(repository, every, within)
+    every = commits_between(repository, first, last)
+    path = without_documents(repository, every, within)
     groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
     cases = {case.key: case for case in cases_of(groups)}
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
@@ -101,9 +106,10 @@ def _answered(
     budget_seconds: float,
 ) -> Bisection:
     cases = {case.key: case for case in cases_of(groups)}
-    options = CompareOptions("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
+    settings = suite.content.check
     try:
-        answer = replace(answer, total=runner.compare(path[0], path[-1], list(cases), options))
+        total = runner.compare(path[0], path[-1], list(cases), settings.margin, seconds=settings.budget_seconds)
+        answer = replace(answer, total=total)
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
     keys = cases_to_search(answer.total, cases)
@@ -118,7 +124,7 @@ def _answered(
         answer.total,
         keys,
         {key: case.cell for key, case in cases.items()},
-        suite.content.check.margin,
+        settings.margin,
     )
     try:
         search.run()

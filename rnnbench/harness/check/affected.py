@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rnnbench.harness.check.foreign import Tree, read_tree
+from rnnbench.harness.check.own_code import Tree, read_tree
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.machine import git
 from rnnbench.store.regular_files import read_bytes
@@ -91,41 +91,41 @@ class Used:
 
     imported: frozenset[str]
     opened: frozenset[str]
-    untracked: frozenset[str]  # of both, those that git does not track
+    has_untracked: bool = False  # of both, a file that git does not track
 
     @classmethod
     def of(cls, side: Side, imported: Iterable[str], opened: Iterable[str]) -> "Used":
         """Sort the files that a side's workers told of."""
         assert side.tree is not None
         tree = read_tree(side.tree)
+        modules, read = (
+            frozenset(path.relative_to(tree.root).as_posix() for path in map(_resolved, files) if tree.has(path))
+            for files in (imported, opened)
+        )
+        return cls(modules, read - modules, not modules | read <= tree.files)
 
-        def within(files: Iterable[str]) -> frozenset[str]:
-            paths = {Path(file).resolve() for file in files}
-            return frozenset(path.relative_to(tree.root).as_posix() for path in paths if tree.has(path))
 
-        modules, read = within(imported), within(opened)
-        return cls(modules, read - modules, frozenset(file for file in modules | read if file not in tree.files))
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
 
 
 def same_code(
     changed: Changed,
-    used: Mapping[str, Used],
+    used: Iterable[Used],
     reached: Mapping[str, Mapping[str, Any]] | None,
     cases: Iterable[str],
 ) -> SameCode:
-    """The cases (keys) that run the same code on both sides.
+    """Return the cases (keys) that run the same code on both sides.
 
-    `used`, by side; `reached`: for each case, the replies of both sides about what it may run; None if nobody was
+    `used`, of both sides; `reached`: for each case, the replies of both sides about what it may run; None if nobody was
     asked, since only documentation has changed.
     """
-    everywhere = [side.imported for side in used.values()]
-    imported, opened = (
-        frozenset[str]().union(*everywhere),
-        frozenset[str]().union(*(side.opened for side in used.values())),
-    )
+    sides = list(used)
+    imported = frozenset[str]().union(*(side.imported for side in sides))
+    opened = frozenset[str]().union(*(side.opened for side in sides))
     data = changed.others | ((changed.documents | changed.python) & opened)
     data |= {file for file in changed.python & imported if file.startswith(HARNESS)}
-    if data or any(side.untracked for side in used.values()):
+    if data or any(side.has_untracked for side in sides):
         return SameCode()
     if reached is None:
         return SameCode(frozenset(cases))

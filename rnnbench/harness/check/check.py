@@ -3,43 +3,30 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rnnbench.analysis import stored
 from rnnbench.analysis.changes import changes
-from rnnbench.analysis.comparison import (
-    SAME_CODE,
-    Comparison,
-    Finding,
-    finding,
-    newly_suspect,
-    one_sided,
-    ordered,
-)
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Judged, Trial, located, share_of_look
+from rnnbench.analysis.compare_files import compare_by_settings
+from rnnbench.analysis.comparison import SAME_CODE, Comparison, Finding, finding, newly_suspect, one_sided, ordered
+from rnnbench.analysis.more_replicates import MAX_TIMES, times_as_many
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
-from rnnbench.harness.check.looks import (
-    LOOK_GROWTH,
-    MIN_PAIRS,
-    MIN_PAIRS_FOR_UNCHANGED,
-    MIN_PAIRS_TO_TRIM,
-    PAIRS_TO_CHOOSE,
-)
-from rnnbench.harness.check.more_time import more_time, too_few_pairs, too_short
-from rnnbench.harness.check.observed_before import CHECKED_OUT, observed_before
 from rnnbench.harness.check.own_code import refuse_equal, untracked
 from rnnbench.harness.check.paired import PairedRunner, Ratios
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.selection import Selection, strictest
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
@@ -47,9 +34,42 @@ from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
+from rnnbench.suites import Suite
+from rnnbench.text import plural, rounded_up
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
 GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
+# Pairs of workers before the first look. A case whose processes are in one of two modes at random looks slower in all
+# of n pairs with a chance of 1/4^n. With four pairs, 5% of suites with six such cases had a false alarm.
+MIN_PAIRS = 6
+# Pairs before a case may be `unchanged`: if half of the head's processes are slow, n pairs miss them all with a chance
+# of 1/2^n. With four pairs, 8% of such cases were `unchanged`; with eight, 1% are.
+MIN_PAIRS_FOR_UNCHANGED = 8
+LOOK_GROWTH = 1.3  # of the number of pairs from look to look
+# From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
+# few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
+MIN_PAIRS_TO_TRIM = 8
+PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all
+
+
+def check_against_run(
+    suite: Suite,
+    groups: Sequence[Group],
+    settings: Settings,
+    baseline: Path,
+    *,
+    out: Path,
+    command: str,
+    on_progress: Callable[[Progress], None],
+) -> tuple[Path, Comparison]:
+    """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
+
+    Raises what `run_suite` raises, and UserError if the stored run can't be read or has none of the cases.
+    """
+    before = stored.read(baseline)  # first, so that an unusable baseline costs no run
+    stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
+    folder = run_suite(suite, groups, settings, out=out, command=command, on_progress=on_progress)
+    return folder, compare_by_settings(before, stored.read(folder), suite.content.check)
 
 
 def check(
@@ -61,8 +81,6 @@ def check(
     command: str,
     on_progress: Callable[[Progress], None],
     on_warning: Callable[[str], None] = lambda text: None,
-    start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
-    start_runner: Callable[..., PairedRunner] = PairedRunner,
     instructions: InstructionsMode | None = None,
     share: float = 1.0,
     everything: bool = False,
@@ -76,37 +94,44 @@ def check(
     Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     cases = cases_of(selection.groups)
-    suite, allowed, loosened = strictest(base.suite, head.suite, cases)
+    suite, margins, loosened = strictest(base.suite, head.suite, cases)
     head, budget_seconds = replace(head, suite=suite), suite.content.check.budget_seconds
-    counting = InstructionCheck.of(instructions)
+    counting, trial = InstructionCheck.of(instructions), Trial(margins)
     if counting.why_not:
         on_warning(counting.why_not)
-    trial = Trial(allowed)
-
-    def warn(pairs: WorkerPairs, number: int) -> None:
-        if warning := too_short(pairs, number, MIN_PAIRS, budget_seconds):
-            on_warning(warning)
-
-    with observed(
-        base,
-        head,
-        selection.groups,
-        lambda: dated_folder(out, f"{head.suite.name}-check"),
-        command,
-        on_progress,
-        start_pairs=start_pairs,
-        start_runner=start_runner,
-        everything=everything,
-        on_cases=warn,
-    ) as (runner, folder):
-        groups = changed_groups(runner, selection.groups)
-        if groups:
+    name = f"{suite.name}-check"
+    with observed(base, head, selection.groups, out, name, command, on_progress, everything=everything) as opened:
+        runner, folder = opened
+        if groups := changed_groups(runner, selection.groups):
             measure(runner, groups, trial, budget_seconds, on_progress, share=share)
-        runner.notes += loosened + runner.recorded_notes()
-        runner.notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
+        notes = [*runner.notes, *loosened, *runner.recorded_notes()]
+        notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         seconds = runner.seconds
         counting.count(runner, groups, on_progress)
-    comparison = _comparison(runner, base, head, selection, trial, budget_seconds, seconds)
+    sides = [(runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases]
+    verdicts, findings = trial.verdicts(), list[Finding]()
+    for case, (before, after) in zip(cases, sides, strict=True):
+        if case.key in runner.same.cases:
+            findings.append(Finding(case, "unchanged", margins[case.key], SAME_CODE, is_by_code=True))
+            continue
+        why = base.about_submodules if before.failure == "loading" else ""
+        pairs, judged = pairs_of(runner, case), verdicts.get(case.key)
+        undecided = runner.given_up(case) or "no time was left to measure it"
+        told = replace(before, reason=before.reason + why)
+        findings.append(finding(told, after, judged if pairs else None, margins[case.key], pairs, undecided))
+    notes = [*newly_suspect(sides), *notes]
+    needed = more_time(runner, selection.groups, findings)
+    findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
+    comparison = Comparison(
+        suite.name,
+        base.about,
+        head.about,
+        "paired",
+        ordered(findings),
+        tuple(map(base.in_words, notes)),
+        seconds=round(seconds, 1),
+        needed=needed,
+    )
     return folder, counting.added(comparison)
 
 
@@ -115,39 +140,42 @@ def observed(
     base: Side,
     head: Side,
     groups: Sequence[Group],
-    make_folder: Callable[[], Path],
+    out: Path,
+    name: str,
     command: str,
     on_progress: Callable[[Progress], None],
     *,
-    start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
-    start_runner: Callable[..., PairedRunner] = PairedRunner,
     everything: bool = True,
-    on_cases: Callable[[WorkerPairs, int], None] = lambda pairs, number: None,
 ) -> Iterator[tuple[PairedRunner, Path]]:
-    """A runner that has observed every case on both sides, and the folder that keeps what it measures.
+    """Yield a runner that has observed every case on both sides, and the folder that keeps what it measures.
 
-    `make_folder` is called when both sides have started. Unless `everything` is wanted, the cases that run the same
-    code on both sides are found first, and observed only if a file that was imported differs; `on_cases` gets the
-    number of the others. Raises UserError if a side can't start, its rnnbench is too old or it imports another side's
-    code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
+    The folder is made below `out` when both sides have started. Unless `everything` is wanted, the cases that run the
+    same code on both sides are found first, and observed only if a file that was imported differs. Raises UserError if
+    a side can't start, its rnnbench is too old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM,
+    also for what happens in the context.
     """
     cases = cases_of(groups)
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
     may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
     base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, head))
-    pairs = start_pairs((base, head))
+    pairs = WorkerPairs((base, head))
     with ExitStack() as stack:
         stack.callback(pairs.end)
         hellos = pairs.start()
-        folder = make_folder()
+        folder = dated_folder(out, name)
         with _faults_in_words(folder):
-            for side in (base, head):
-                (folder / side.name).mkdir()
-            infos = {side.name: _info(side, head.suite.settings, hellos[side.name], command) for side in (base, head)}
-            before = observed_before(folder.parent, infos["base"])
-            runs = {name: stack.enter_context(_run(folder / name, info, pairs)) for name, info in infos.items()}
-            runner = start_runner(pairs, runs, cases, head.suite.settings)
-            runner.notes += _notes(hellos.values())
+            runs = {
+                side.name: stack.enter_context(
+                    _run(folder, side, head.suite.settings, hellos[side.name], command, pairs)
+                )
+                for side in (base, head)
+            }
+            runner = PairedRunner(pairs, runs, cases, head.suite.settings)
+            runner.notes += library_notes()
+            if not all(hello.get("fixed_addresses") for hello in hellos.values()):
+                runner.notes.append(
+                    "less precise: memory addresses are random on this system, so the two sides have different ones"
+                )
 
             def tell(done: int, total: int) -> None:
                 on_progress(Progress(0, done, total, None))
@@ -155,11 +183,9 @@ def observed(
             if not everything:
                 runner.find_same(cases, tell)
             if runner.same.needs_guard or len(runner.same.cases) < len(cases):
-                on_cases(pairs, len(cases) - len(runner.same.cases))
-                runner.observe(groups if runner.same.needs_guard else _changed(runner, groups), tell, before)
-            imported = {side.name: runner.imported(side.name) for side in (base, head)}
+                runner.observe(groups if runner.same.needs_guard else _changed(runner, groups), tell)
             if not all(runner.failed(case) for case in cases):
-                refuse_equal(base, head, imported)
+                refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
             yield runner, folder
 
 
@@ -194,35 +220,6 @@ def _looks_changed(runner: PairedRunner, case: Case) -> bool:
 
 def _changed(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
     return with_cases(groups, lambda case: case.key not in runner.same.cases)
-
-
-def _comparison(
-    runner: PairedRunner,
-    base: Side,
-    head: Side,
-    selection: Selection,
-    trial: Trial,
-    budget_seconds: float,
-    seconds: float,
-) -> Comparison:
-    """The findings of a check that has ended."""
-    cases, verdicts = cases_of(selection.groups), trial.verdicts()
-    measured = ((runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases)
-    notes = [*newly_suspect(measured), *runner.notes]
-    findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
-    notes += too_few_pairs(runner, selection.groups, findings, budget_seconds)
-    needed = more_time(runner, selection.groups, findings, MIN_PAIRS_FOR_UNCHANGED)
-    findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
-    return Comparison(
-        suite=head.suite.name,
-        base=base.about,
-        head=head.about,
-        way="paired",
-        findings=ordered(findings),
-        notes=tuple(map(base.in_words, notes)),
-        needed=needed,
-        seconds=round(seconds, 1),
-    )
 
 
 def measure(
@@ -315,29 +312,24 @@ def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
     return with_cases(groups, lambda case: case.key not in decided)
 
 
-def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:
-    if case.key in runner.same.cases:
-        return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
-    replicates = pairs_of(runner, case)
-    before, after = (runner.measurement(side.name, case) for side in (base, head))
-    if before.failure == "loading":
-        before = replace(before, reason=before.reason + base.about_submodules)
-    return finding(
-        before,
-        after,
-        judged if replicates else None,
-        margin,
-        replicates,
-        runner.given_up(case) or "no time was left to measure it",
-    )
-
-
-def _notes(hellos: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Notes for the reader about the whole check."""
-    notes = library_notes()
-    if not all(hello.get("fixed_addresses") for hello in hellos):
-        notes.append("less precise: memory addresses are random on this system, so the two sides have different ones")
-    return notes
+def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
+    """Return how much time would be enough for undecided cases, judged by their intervals."""
+    undecided = [each for each in findings if each.verdict == "undecided"]
+    pairs = dict[str, float]()  # that each would take
+    for each in undecided:
+        if each.replicates < MIN_PAIRS:
+            pairs[each.case.key] = MIN_PAIRS - each.replicates
+        elif (times := times_as_many(each)) <= MAX_TIMES:
+            more = math.ceil((times - 1) * each.replicates)
+            pairs[each.case.key] = max(1, MIN_PAIRS_FOR_UNCHANGED - each.replicates, more)
+    if not pairs:
+        return ""
+    seconds = max(pairs.values()) * runner.expected_seconds(with_cases(groups, lambda case: case.key in pairs))
+    which = f"{len(pairs)} of {plural(len(undecided), 'undecided case')}"
+    note = f"about {rounded_up(seconds)} more would be enough for {which}"
+    if few := sum(each.replicates < MIN_PAIRS for each in undecided):
+        note += f"; {few} had fewer than the {MIN_PAIRS} pairs of workers that a verdict takes"
+    return note
 
 
 @contextmanager
@@ -350,30 +342,27 @@ def _faults_in_words(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
 
 
-def _info(side: Side, measured_by: Settings, hello: dict[str, Any], command: str) -> RunInfo:
-    """The description of a side's run."""
-    checked_out = {CHECKED_OUT: side.checked_out} if side.checked_out else {}
-    return RunInfo.begin(
+@contextmanager
+def _run(
+    folder: Path, side: Side, measured_by: Settings, hello: Mapping[str, Any], command: str, pairs: WorkerPairs
+) -> Iterator[RunFolder]:
+    """Make a side's run folder; at the end, its `run.json` records how the check ended."""
+    content = side.suite.content
+    info = RunInfo.begin(
         suite=side.suite.name,
-        description=side.suite.content.description,
-        resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
+        description=content.description,
+        resolved=content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
-        environment=environment.describe(side.root) | {"worker": hello} | checked_out,
+        environment=environment.describe(side.root) | {"worker": hello},
         notes=[f"{side.name} of a check: {side.about}"],
     )
-
-
-@contextmanager
-def _run(folder: Path, info: RunInfo, pairs: WorkerPairs) -> Iterator[RunFolder]:
-    """Open a side's run folder; at the end, its `run.json` records how the check ended."""
-    run = RunFolder(folder)
+    (folder / side.name).mkdir()
+    run = RunFolder(folder / side.name)
     run.write_info(info)
+    info = replace(info, status="interrupted")
     try:
         yield run
         info = replace(info, status="finished")
-    except BaseException:
-        info = replace(info, status="interrupted")
-        raise
     finally:
         run.write_info(replace(info, seconds=round(pairs.seconds, 1), replicates=pairs.replicates))
         run.close()

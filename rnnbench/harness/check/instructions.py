@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Self
 
-from rnnbench.analysis.comparison import Comparison, Finding, ordered, with_instructions
+from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.errors import UserError
 from rnnbench.groups import with_cases
@@ -13,7 +14,7 @@ from rnnbench.harness.instructions.counting import Counted, choose_counter
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.readings import Unavailable
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Group
 from rnnbench.text import plural
 
 CONFIRMATIONS = 2  # times that a case is counted again if it seems to have changed
@@ -53,65 +54,46 @@ class InstructionCheck:
         versions of a file. So a case that seems to have changed is counted again in other processes, and the change
         must be larger than what the processes of a side differ by.
         """
-        if self.counter is None:
-            return
-        self.counted = self._count(runner, groups, self.counter, on_progress)
-        for _ in range(CONFIRMATIONS):
-            if not (changed := with_cases(groups, self._seems_changed)):
+        self.counted = {}
+        for _ in range(1 + CONFIRMATIONS):
+            if self.counter is None or not groups:
                 return
-            again = self._count(runner, changed, self.counter, on_progress)
-            for side, by_case in again.items():
+            tell = partial(_tell, runner, runner.seconds, on_progress)
+            for side, by_case in runner.count(groups, self.counter, tell).items():
+                known = self.counted.setdefault(side, {})
                 for key, new in by_case.items():
-                    old = self.counted[side][key]
-                    assert not isinstance(old, str)  # or it would not seem changed
-                    self.counted[side][key] = new if isinstance(new, str) else old.pooled(new)
-
-    def _count(
-        self,
-        runner: PairedRunner,
-        groups: Sequence[Group],
-        counter: CounterName,
-        on_progress: Callable[[Progress], None],
-    ) -> dict[str, dict[str, Counted]]:
-        began = runner.seconds
-
-        def tell(done: int, total: int) -> None:
-            left = (runner.seconds - began) / done * (total - done) if done else None
-            on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
-
-        return runner.count(groups, counter, tell)
+                    old = known.get(key, "")
+                    known[key] = new if isinstance(old, str) or isinstance(new, str) else old.pooled(new)
+            groups = with_cases(groups, lambda case: bool((change := self._change(case.key)) and change.is_beyond))
 
     def _change(self, key: str) -> InstructionChange | None:
-        """The change of a case that was counted on both sides."""
-        base, head = (self.counted[side].get(key, "") for side in ("base", "head"))
+        """Return the change of a case that was counted on both sides."""
+        base, head = (self.counted.get(side, {}).get(key, "") for side in ("base", "head"))
         return None if isinstance(base, str) or isinstance(head, str) else InstructionChange(base, head)
 
-    def _seems_changed(self, case: Case) -> bool:
-        change = self._change(case.key)
-        return change is not None and change.is_beyond
-
     def added(self, comparison: Comparison) -> Comparison:
-        """The comparison with what was counted, and notes about what was not."""
+        """Return the comparison with what was counted, and notes about what was not."""
         if self.counter is None:
             return replace(comparison, notes=(*comparison.notes, self.why_not)) if self.why_not else comparison
-        findings = ordered(self._with_change(finding) for finding in comparison.findings)
-        return replace(comparison, findings=findings, notes=(*comparison.notes, *self._notes()))
-
-    def _with_change(self, finding: Finding) -> Finding:
-        change = self._change(finding.case.key)
-        return finding if change is None else with_instructions(finding, change, gate=self.is_gate)
-
-    def _notes(self) -> list[str]:
+        changed = ((finding, self._change(finding.case.key)) for finding in comparison.findings)
+        findings = [
+            with_instructions(finding, change, gate=self.is_gate) if change else finding for finding, change in changed
+        ]
+        notes = [*comparison.notes, *([AVX2] if self.counter == "callgrind" else [])]
         reasons: dict[str, list[str]] = {}  # reason -> the cases
-        for key in self.counted["base"]:
-            base, head = (self.counted[side].get(key, "") for side in ("base", "head"))
-            known = {side: counted for side, counted in (("base", base), ("head", head)) if isinstance(counted, str)}
-            if known:
-                is_same = len(known) > 1 and len(set(known.values())) == 1
-                text = base if is_same else "; ".join(f"{side}: {reason}" for side, reason in known.items())
-                reasons.setdefault(str(text), []).append(key)
-        notes = [
+        for key in self.counted.get("base", {}):
+            told = {side: text for side in ("base", "head") if isinstance(text := self.counted[side].get(key, ""), str)}
+            same = len({*told.values()}) == 1 and len(told) > 1
+            if told:
+                reason = told["base"] if same else "; ".join(f"{side}: {text}" for side, text in told.items())
+                reasons.setdefault(reason, []).append(key)
+        notes += [
             f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
             for reason, keys in reasons.items()
         ]
-        return [AVX2, *notes] if self.counter == "callgrind" else notes
+        return replace(comparison, findings=ordered(findings), notes=tuple(notes))
+
+
+def _tell(runner: PairedRunner, began: float, on_progress: Callable[[Progress], None], done: int, total: int) -> None:
+    left = (runner.seconds - began) / done * (total - done) if done else None
+    on_progress(Progress(runner.replicates, done, total, left, is_counting=True))

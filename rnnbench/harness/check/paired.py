@@ -14,7 +14,6 @@ from typing import Any
 from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.groups import cases_of
 from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
-from rnnbench.harness.check.observed_before import NOTHING, ObservedBefore
 from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
@@ -29,7 +28,6 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
-from rnnbench.text import plural
 
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
@@ -91,32 +89,28 @@ class PairedRunner:
         """Seconds since the check began."""
         return self._pairs.seconds
 
-    def observe(
-        self,
-        groups: Sequence[Group],
-        on_done: Callable[[int, int], None] = lambda done, total: None,
-        before: ObservedBefore = NOTHING,
-    ) -> None:
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Check and observe every case on both sides, before any timing.
 
         Both sides are observed at the same time, unless cases need a device to themselves. A pair that was already
-        started is used for it, and ended. `before`: what an earlier check observed of the base's cases; if those that
-        are observed again are as they were, so are the others.
+        started is used for it, and ended.
         """
-        cases, base = cases_of(groups), self._recorders["base"]
-        known = before.known(cases)
-        keys = {case.key for case in known}
-        again = [case for case in cases if case.key not in keys]
-        self._observe({"base": again, "head": cases}, on_done)
-        if not known:
-            return
-        if not before.is_confirmed(base.measurements[case.key] for case in again):
-            self._observe({"base": known, "head": []}, on_done)
-            return
-        for case in known:
-            base.note_known(before.measurements[case.key])
-        number = f"{len(known)} of {plural(len(cases), 'case')}"
-        self.notes.append(f"base: {number} were not observed again; the results of {before.check} are used for them")
+        cases = cases_of(groups)
+        shared = all(is_shared(case.workload.device) for case in cases)
+        layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
+        queues = [
+            Queue(
+                self._recorders[name],
+                deque(cases),
+                partial(self._pairs.start_one, "observer", side, layout),
+                workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
+                ready=[ready[name]] if name in ready else [],
+                side=name,
+            )
+            for name, side in self._pairs.sides.items()
+        ]
+        self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+        self._refuse_foreign()
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Find the cases that run the same code on both sides, by the pair that was started; `same` has them."""
@@ -130,10 +124,10 @@ class PairedRunner:
             for name, worker in self._pairs.workers.items():
                 self._recorders[name].ask(worker, release())  # which tells the files that were used
         self._refuse_foreign()
-        used = {
-            name: Used.of(self._pairs.sides[name], recorder.imported.values(), recorder.opened)
+        used = [
+            Used.of(self._pairs.sides[name], recorder.imported.values(), recorder.opened)
             for name, recorder in self._recorders.items()
-        }
+        ]
         self.same = same_code(changed, used, reached, [case.key for case in cases])
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
@@ -158,24 +152,6 @@ class PairedRunner:
         if len(answers) < 2 * len(cases) or not all(reply["ok"] for reply in answers):
             self._pairs.close()  # so that no case is observed by a worker that is lost or in an unknown state
         return reached
-
-    def _observe(self, cases: Mapping[str, Sequence[Case]], on_done: Callable[[int, int], None]) -> None:
-        """Observe these cases of each side."""
-        shared = all(is_shared(case.workload.device) for own in cases.values() for case in own)
-        layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
-        queues = [
-            Queue(
-                self._recorders[name],
-                deque(cases[name]),
-                partial(self._pairs.start_one, "observer", side, layout),
-                workers_for(cases[name], len(allowed_cores()) // 2) if shared else 1,
-                ready=[ready[name]] if name in ready else [],
-                side=name,
-            )
-            for name, side in self._pairs.sides.items()
-        ]
-        self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
-        self._refuse_foreign()
 
     def count(
         self, groups: Sequence[Group], counter: CounterName, on_done: Callable[[int, int], None]

@@ -3,20 +3,21 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.harness.check import submodules, suite_repository
-from rnnbench.harness.check.import_paths import PACKAGE, below, import_paths
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
 
+PACKAGE = Path("rnnbench/__init__.py")
+WORKER = Path("rnnbench/harness/worker/loop.py")
+PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 # Caches whose entries are known by a name: one side's extension would serve the other.
 CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -40,26 +41,17 @@ class Side:
     imports: tuple[str, ...] = ()  # users' cells that its workers import first, so that what this changes stays
 
     @property
-    def checked_out(self) -> dict[str, Any] | None:
-        """The code of a commit in a temporary tree, as far as it decides what is run; None for any other side."""
-        if self.commit is None or self.tree is None:
-            return None
-        tree = self.tree.resolve()
-        within = [path.resolve().relative_to(tree) for path in self.paths if path.resolve().is_relative_to(tree)]
-        return {
-            "commit": self.commit,
-            "suite": os.path.relpath(self.suite.file, self.tree),
-            "paths": list(map(str, within)),
-            "python": self.python,
-        }
-
-    @property
     def holds_rnnbench(self) -> bool:
         """Whether rnnbench itself is under test: the side's tree contains one, and workers import it."""
         return self.tree is not None and (self.tree / PACKAGE).is_file()
 
+    @property
+    def root(self) -> Path:
+        """The folder that files of a user's own cells are relative to."""
+        return self.suite.file.parent.resolve()
+
     def in_words(self, text: str) -> str:
-        """The text with paths of a temporary tree replaced by git's names for them, such as `main:bench.toml`."""
+        """Return the text with git's names for paths of a temporary tree, such as `main:bench.toml`."""
         if self.tree is None or self.revision is None:
             return text
         for folder in (self.tree, self.tree.resolve()):
@@ -82,14 +74,9 @@ class Side:
             return ""
         names = ", ".join(self.empty_submodules)
         return (
-            f"; these submodules are empty in {self.revision}, since their commits are not on this machine: {names}; "
-            "fetch them, or check the revision out and compare with its folder"
+            f"; these submodules are empty in {self.revision}, since their commits are not checked out here: {names}; "
+            "check them out, or check the revision out and compare with its folder"
         )
-
-    @property
-    def root(self) -> Path:
-        """The folder that files of a user's own cells are relative to."""
-        return self.suite.file.parent.resolve()
 
 
 class NewSuite(UserError):
@@ -112,71 +99,173 @@ def sides(
     """
     if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
         raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
-    top = suite_repository.top(suite)
-    own = [below(_head_tree(suite, top), source) for source in sources]
-    pythons = [_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head"))]
+    top = repository(suite)
+    tree = suite.file.parent.resolve() if top is None and not suites.is_shipped(suite.file) else top
+    python, own_python = (_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head")))
     with ExitStack() as stack:
-        package = stack.enter_context(_package_alone())
-        tree = _head_tree(suite, top)
-        head = Side(
-            "head", _about_head(suite, top), suite, pythons[1], import_paths(tree, suite.file, package, own), tree=tree
-        )
+        package = _package_alone(stack)
+        state = git.state(top) if top else None
+        dirty = ", with uncommitted changes" if state and state["dirty"] else ""
+        about = f"the working tree at {state['commit'][:7]}{dirty}" if state else f"folder {suite.file.parent}"
+        below = [_below(tree, source) for source in sources]
+        paths = _import_paths(tree, suite.file, package, below)
+        head = Side("head", about, suite, own_python, paths, tree=tree)
         if base is None:
-            if pythons[0] == pythons[1]:
+            if python == own_python:
                 raise UserError(
                     "nothing to compare with: give `rnnbench check` --base main, --base RUN or --base-python PY"
                 )
-            base_side = replace(head, name="base", about="the same files", python=pythons[0])
+            other = replace(head, name="base", about="the same files", python=python)
         elif _is_folder(base, suite, top):
-            base_side = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0], own)
+            folder, is_package = Path(base).resolve(), not suite.file.is_file()  # a package: the suite of a class in it
+            places = _places(folder, suite, top)
+            file = next((place for place in places if place.is_file() or is_package), None)
+            if file is None:
+                lacking = " and no ".join(str(place.relative_to(folder)) for place in places)
+                raise UserError(f"base {base}: the folder has no {lacking}; give a folder that contains the suite")
+            paths = _import_paths(folder, file, package, below)
+            other = Side("base", f"folder {base}", _suite_at(file, suite), python, paths, tree=folder)
+        elif top is None:
+            why = _why_no_repository(suite)
+            raise UserError(f"base {base}: {why}, and no folder has this name; give a folder that contains the suite")
         else:
-            base_side = _at_revision(stack, base, suite, top, package, pythons[0], own)
-        if pythons[0] == pythons[1] and base_side.suite.file.resolve() == suite.file.resolve():
+            other = at_commit(stack, suite, base, "base", sources, has_own_suite=True)
+            other = replace(other, python=python)
+        if python == own_python and other.suite.file.resolve() == suite.file.resolve():
             raise UserError(
                 f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
             )
-        if pythons[0] != pythons[1]:
-            base_side, head = (replace(side, about=f"{side.about}, {side.python}") for side in (base_side, head))
-        yield _placed(base_side, tree, package), _placed(head, tree, package)
+        if python != own_python:
+            other, head = (replace(side, about=f"{side.about}, {side.python}") for side in (other, head))
+        yield _placed(other, tree, package), _placed(head, tree, package)
 
 
-def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sources: Sequence[str] = ()) -> Side:
-    """A commit in a temporary worktree, with the given suite's file in place of its own; the stack removes it.
+def at_commit(
+    stack: ExitStack,
+    suite: suites.Suite,
+    revision: str,
+    name: str,
+    sources: Sequence[str] = (),
+    *,
+    has_own_suite: bool = False,
+) -> Side:
+    """Check a revision out into a temporary worktree, which the stack removes.
 
-    Raises UserError if the suite is not in a repository, git makes no worktree, its rnnbench is too old or it lacks one
-    of the `sources`.
+    It has the given suite's file in place of its own, unless `has_own_suite`. Raises UserError if git makes no
+    worktree, or the revision's rnnbench is too old or lacks a source; NewSuite if it lacks its own suite.
     """
-    top = suite_repository.required_top(suite)
-    within = suite_repository.required_path(suite, top)
-    package = stack.enter_context(_package_alone())
-    tree = stack.enter_context(git.worktree(top, commit, commit[:7]))
+    top = required_repository(suite)
+    within, commit, package = required_place(suite, top), git.commit(top, revision), _package_alone(stack)
+    short = commit[:7]
+    shown, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
+    tree = stack.enter_context(git.worktree(top, commit, shown))
     file = tree / within
-    if not file.parent.resolve().is_relative_to(tree.resolve()):
-        raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; no suite can be put there")
-    try:
-        if file.suffix == ".toml":
+    if has_own_suite and suite.file.is_file() and not file.is_file():
+        if (old := git.renamed_from(top, commit, within)) is None:
+            raise NewSuite(f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare")
+        file, about = tree / old, f"{about}, where the suite is {old}"
+    elif not has_own_suite and file.suffix == ".toml":
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.unlink(missing_ok=True)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:  # the commit has something else there
-        raise UserError(f"{commit[:7]}: no suite can be put at {within}: {fault.strerror}") from None
-    if file.suffix == ".toml":
-        shutil.copyfile(suite.file, file)
+            shutil.copyfile(suite.file, file)
+        except OSError as fault:  # the commit has something else there
+            raise UserError(f"{short}: no suite can be put at {within}: {fault.strerror}") from None
+    empty = tuple(_fill_submodules(top, commit, tree))
     side = Side(
-        name=name,
-        about=commit[:7],
-        suite=replace(suite, file=file),
-        commit=commit,
-        tree=tree,
-        revision=commit[:7],
-        empty_submodules=tuple(submodules.fill(top, commit, tree)),
+        name, about, replace(suite, file=file), commit=commit, tree=tree, revision=shown, empty_submodules=empty
     )
     with side.errors_in_words():
-        paths = import_paths(tree, file, package, [below(top, source) for source in sources])
-    return _placed(replace(side, paths=paths), top, package)
+        paths = _import_paths(tree, file, package, [_below(top, source) for source in sources])
+        return _placed(replace(side, suite=_suite_at(file, suite), paths=paths), top, package)
+
+
+def repository(suite: suites.Suite) -> Path | None:
+    """Return the top of the repository whose code a suite measures: its own, or the current folder's if it is shipped.
+
+    None if there is none.
+    """
+    return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)
+
+
+def required_repository(suite: suites.Suite) -> Path:
+    """As `repository`; raises UserError if there is none."""
+    if (top := repository(suite)) is None:
+        raise UserError(_why_no_repository(suite))
+    return top
+
+
+def _why_no_repository(suite: suites.Suite) -> str:
+    if not shutil.which("git"):
+        return "git is not installed, or not on PATH"
+    where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
+    return f"{where} is not in a git repository"
+
+
+def _place(suite: suites.Suite, top: Path | None) -> Path | None:
+    """Return the path of a suite in the repository at `top`; None if it measures nothing of it."""
+    file = suite.file.resolve()
+    if top is None or not file.is_relative_to(top):
+        return None
+    is_foreign = suites.is_shipped(file) and not (top / WORKER).is_file()  # in an environment below the repository
+    return None if is_foreign else file.relative_to(top)
+
+
+def required_place(suite: suites.Suite, top: Path) -> Path:
+    """Return the path of a suite in the repository at `top`; raises UserError if it measures nothing of it."""
+    if (within := _place(suite, top)) is None:
+        raise UserError(
+            f"{suite.name} measures rnnbench's own cells, which are not in {top}; give a suite of this repository"
+        )
+    return within
+
+
+def nearest_project(tree: Path, suite_file: Path) -> Path:
+    """Return the folder of a suite's project: the nearest one above it with a `pyproject.toml` or the like.
+
+    It is the top of the tree if no folder between has one, or if the suite lies outside of it.
+    """
+    top = tree.resolve()
+    above = [folder for folder in suite_file.resolve().parents if folder.is_relative_to(top) and folder != top]
+    return next((folder for folder in above if any((folder / name).is_file() for name in PROJECT_FILES)), tree)
+
+
+def _import_paths(tree: Path | None, suite_file: Path, package: Path, sources: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the folders that a worker imports from first.
+
+    They are the folder of rnnbench (that of the side's own, or `package`); then `sources`, folders below `tree`; then
+    the project nearest to the suite and the top of the tree, each with its `src` first.
+    """
+    if tree is None:
+        return (package,)
+    code = tree if (tree / WORKER).is_file() else package
+    if (tree / PACKAGE).is_file() and code != tree:  # with the other side's rnnbench it would seem unchanged
+        raise UserError(f"{tree}: its rnnbench is too old: it has no {WORKER}; choose a revision with this file")
+    for source in sources:
+        if not (tree / source).is_dir():
+            raise UserError(f"source {source}: {tree} has no such folder; give one that both sides have")
+    project = nearest_project(tree, suite_file)
+    own = [folder for place in (project, tree) for folder in (place / "src", place) if folder.is_dir()]
+    return tuple(dict.fromkeys((code, *(tree / source for source in sources), *own)))
+
+
+def _below(top: Path | None, given: str) -> Path:
+    """Return a source folder, given from the current folder, as a path below the top of the repository."""
+    folder = Path(given).resolve()
+    if not folder.is_dir():
+        raise UserError(f"source {given}: no such folder; expected one that modules are imported from")
+    if top is None or not folder.is_relative_to(top.resolve()):
+        where = "there is no repository" if top is None else f"it is not below {top}"
+        raise UserError(f"source {given}: {where}, so the base has no such folder")
+    return folder.relative_to(top.resolve())
+
+
+def _suite_at(file: Path, suite: suites.Suite) -> suites.Suite:
+    """Return the suite of a side's file; a class has the same suite on both sides."""
+    return suites.read(str(file)) if file.suffix == ".toml" else replace(suite, file=file)
 
 
 def _placed(side: Side, top: Path | None, scratch: Path) -> Side:
-    """The side with the folder in which its workers stand, and with caches of its own below `scratch`.
+    """Return the side with the folder in which its workers stand, and with caches of its own below `scratch`.
 
     `top`: the tree of the current folder, of which the side may have a copy.
     """
@@ -186,47 +275,6 @@ def _placed(side: Side, top: Path | None, scratch: Path) -> Side:
         folder = next(place for place in (own, *own.parents) if place.is_dir())
     variables = {name: str(scratch / f"{side.name}-caches" / name.lower()) for name in CACHES}
     return replace(side, folder=folder, variables=variables)
-
-
-def _suite_at(file: Path, suite: suites.Suite) -> suites.Suite:
-    """The suite of the base's file; a class has the same suite on both sides."""
-    return suites.read(str(file)) if file.suffix == ".toml" else replace(suite, file=file)
-
-
-def _head_tree(suite: suites.Suite, top: Path | None) -> Path | None:
-    """The folder with the head's code: the repository's top, or the suite's folder if there is no repository."""
-    if top is None and not suites.is_shipped(suite.file):
-        return suite.file.parent.resolve()
-    return top
-
-
-def _about_head(suite: suites.Suite, top: Path | None) -> str:
-    state = git.state(top) if top else None
-    if state is None:
-        return f"folder {suite.file.parent}"
-    return f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
-
-
-def _in_folder(
-    folder: Path,
-    given: str,
-    suite: suites.Suite,
-    top: Path | None,
-    package: Path,
-    python: str,
-    sources: Sequence[Path],
-) -> Side:
-    """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
-    choices = _places(folder, suite, top)
-    is_package = not suite.file.is_file()  # the suite of a class in it
-    file = next((choice for choice in choices if choice.is_file() or is_package), None)
-    if file is None:
-        raise UserError(
-            f"base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
-            "give a folder that contains the suite"
-        )
-    paths = import_paths(folder, file, package, sources)
-    return Side("base", f"folder {given}", _suite_at(file, suite), python, paths, tree=folder)
 
 
 def _is_folder(base: str, suite: suites.Suite, top: Path | None) -> bool:
@@ -248,59 +296,39 @@ def _is_folder(base: str, suite: suites.Suite, top: Path | None) -> bool:
 
 def _places(folder: Path, suite: suites.Suite, top: Path | None) -> list[Path]:
     """Return where a base's folder may have the suite: at its path in the repository, or at the top."""
-    within = suite_repository.path(suite, top)
+    within = _place(suite, top)
     return [*([folder / within] if within is not None else []), folder / suite.file.name]
 
 
-def _at_revision(
-    stack: ExitStack,
-    base: str,
-    suite: suites.Suite,
-    top: Path | None,
-    package: Path,
-    python: str,
-    sources: Sequence[Path],
-) -> Side:
-    """The base in a temporary worktree."""
-    if top is None:
-        why = suite_repository.why_no_top(suite)
-        raise UserError(f"base {base}: {why}, and no folder has this name; give a folder that contains the suite")
-    commit = git.commit(top, base)
-    tree = stack.enter_context(git.worktree(top, commit, base))
-    about, within = f"{base} ({commit[:7]})", suite_repository.path(suite, top)
-    if within is None:
-        raise UserError(f"base {base}: {suite_repository.why_no_path(suite, top)}")
-    file = tree / within
-    if suite.file.is_file() and not file.is_file():
-        if (old := git.renamed_from(top, commit, within)) is None:
-            raise NewSuite(
-                f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare"
-            )
-        file, about = tree / old, f"{about}, where the suite is {old}"
-    side = Side(
-        name="base",
-        about=about,
-        suite=suite,
-        python=python,
-        commit=commit,
-        tree=tree,
-        revision=base,
-        empty_submodules=tuple(submodules.fill(top, commit, tree)),
-    )
-    with side.errors_in_words():
-        return replace(side, suite=_suite_at(file, suite), paths=import_paths(tree, file, package, sources))
+def _fill_submodules(checkout: Path, commit: str, tree: Path) -> list[str]:
+    """Write the files of submodules into a worktree, which git leaves empty; return the paths of those that stay so.
+
+    Each comes from the user's own checkout of it. Downloads nothing and touches no index.
+    """
+    empty = []
+    listed = os.fsdecode(git.run(checkout, "ls-tree", "-r", "-z", commit).stdout).split("\0")
+    for about, _, path in (line.partition("\t") for line in listed if line.startswith("160000 ")):
+        linked, own, folder = about.split()[2], checkout / path, tree / path
+        git_dir = git.folder_of(own, "--absolute-git-dir") if (own / ".git").exists() else None
+        write = ("read-tree", "--reset", "-u", "--no-sparse-checkout", "--no-recurse-submodules", linked)
+        with tempfile.TemporaryDirectory() as index:
+            places = {"GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": f"{index}/index", "GIT_DIR": str(git_dir)}
+            if git_dir is None or git.run(folder, *write, **places).returncode:
+                empty.append(path)
+            else:
+                empty += [f"{path}/{below}" for below in _fill_submodules(own, linked, folder)]
+    return empty
 
 
-@contextmanager
-def _package_alone() -> Iterator[Path]:
-    """A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch."""
-    with scratch("package") as folder:
-        (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
-        yield folder
+def _package_alone(stack: ExitStack) -> Path:
+    """Make a folder of which only this rnnbench can be imported, so that another interpreter imports its own torch."""
+    folder = stack.enter_context(scratch("package"))
+    (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
+    return folder
 
 
 def _interpreter(given: str | None, side: str) -> str:
-    """The interpreter that is given as a path, as a command or as the folder of a virtual environment."""
+    """Return the interpreter that is given as a path, as a command or as the folder of a virtual environment."""
     if given is None:
         return sys.executable
     candidate = Path(given) / "bin" / "python"

@@ -91,10 +91,6 @@ class Recorder:
         missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
 
-    def note_known(self, known: Measurement) -> None:
-        """Keep what is known about a case that is not observed again."""
-        self._record(known)
-
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
         known = self.measurements[case.key]

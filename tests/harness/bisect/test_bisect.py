@@ -11,7 +11,7 @@ from rnnbench import suites
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
-from rnnbench.harness.bisect.commit_runner import BudgetSpent, count_changes
+from rnnbench.harness.bisect.commits import BudgetSpent, count_changes
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
 from tests.harness.bisect.test_search import CASES, QUIET
@@ -61,10 +61,10 @@ def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._runner, name)
 
-        def compare(self, base: Commit, head: Commit, keys: Any, options: Any) -> Any:
+        def compare(self, base: Commit, head: Commit, keys: Any, *more: Any, **options: Any) -> Any:
             before, after = (self._runner.counts(commit, keys) for commit in (base, head))
             changes = count_changes(before, after)
-            compared = self._runner.compare(base, head, keys, options)
+            compared = self._runner.compare(base, head, keys, *more, **options)
             return {
                 key: replace(change, verdict="undecided", changes=changes[key].changes if key in changes else ())
                 for key, change in compared.items()
@@ -86,11 +86,11 @@ def test_what_was_found_when_the_budget_ends_is_the_answer() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._runner, name)
 
-        def compare(self, *arguments: Any) -> Any:
+        def compare(self, *arguments: Any, **options: Any) -> Any:
             self._left -= 1
             if self._left < 0:
                 raise BudgetSpent
-            return self._runner.compare(*arguments)
+            return self._runner.compare(*arguments, **options)
 
     answer = answered({3: 0.06}, {3: 16}, Spent)
     assert [cause.is_confirmed for cause in answer.causes] == [True]

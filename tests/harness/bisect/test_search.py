@@ -8,8 +8,8 @@ import pytest
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.harness.bisect import history
-from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, score
+from rnnbench.harness.bisect import search as module
+from rnnbench.harness.bisect.commits import BudgetSpent, score
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.store.records import Case
 from rnnbench.suite_file import CheckSettings
@@ -39,7 +39,7 @@ def searched(
     runs = [place not in broken for place in range(count + 1)]
     runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
     path = [Commit(str(place), parents=(parents or {}).get(place, (str(place - 1),))) for place in range(count + 1)]
-    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
+    total = runner.compare(path[0], path[-1], KEYS, MARGIN)
     chosen = cases_to_search(total, {case.key: case for case in CASES})
     search = Search(runner, Path(), path, total, chosen, {case.key: case.cell for case in CASES}, MARGIN)
     search.run()
@@ -116,80 +116,53 @@ def test_what_is_known_when_the_budget_ends_stays(monkeypatch: pytest.MonkeyPatc
     assert [(cause.commit.sha, cause.is_confirmed) for cause in again.causes] == [("7", True), ("12", False)]
 
 
-def test_a_branch_is_searched_behind_its_merge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path 0..20 has the merge 7; its branch is 6 -> 17 -> 18 -> 7's content, played by other places."""
+BRANCH = [Commit("5"), *(Commit(str(place), parents=(str(place - 1),)) for place in (21, 22, 23))]
+
+
+def merged(
+    monkeypatch: pytest.MonkeyPatch, brought: list[list[Commit]], *, seen: bool, ends: tuple[int, int] = (0, 20)
+) -> tuple[Search, Any]:
+    """A search on a path with the merge 7, whose branch is played by the places 21, 22 (which is slow) and 23."""
     levels, calls = np.zeros(25), np.full(25, 100)
-    levels[7:21], calls[7:21] = np.log1p(0.05), 116
-    levels[22:24], calls[22:24] = np.log1p(0.05), 116  # 21 is before the change, 22 has it, 23 is the tip
+    levels[7:21] = levels[22:24] = np.log1p(0.06)
+    calls[7:21] = calls[22:24] = 116 if seen else 100
     runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), [True] * 25, CASES, QUIET)
     path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
-    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
-    monkeypatch.setattr(history, "branches", lambda *_: [branch])
-    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
-    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    path = path[ends[0] : ends[1] + 1]
+    monkeypatch.setattr(module, "branches", lambda *_: brought)
+    total = runner.compare(path[0], path[-1], KEYS, MARGIN)
+    return Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN), runner
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    ("brought", "ends", "expected"),
+    [
+        ([BRANCH], (0, 20), [("22", "7")]),
+        ([BRANCH[:2], BRANCH[1:3]], (0, 20), [("22", "7")]),  # the first shows nothing, the second has one commit
+        ([BRANCH[:2]], (0, 20), [("7", None)]),  # the merge itself is slower
+        ([BRANCH], (6, 7), [("22", "7")]),  # nothing else lies between the ends
+    ],
+)
+def test_a_branch_is_searched_behind_its_merge(
+    monkeypatch: pytest.MonkeyPatch, brought: list[list[Commit]], ends: tuple[int, int], expected: Any, seen: bool
+) -> None:
+    search, _ = merged(monkeypatch, brought, seen=seen, ends=ends)
     search.run()
-    [cause] = search.causes
-    assert (cause.commit.sha, cause.parent.sha) == ("22", "21")
-    assert cause.merged_by is not None
-    assert cause.merged_by.sha == "7"
-    monkeypatch.setattr(history, "branches", lambda *_: [[Commit("5"), Commit("21", parents=("5",))]])
-    alone = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
-    alone.run()
-    assert [(cause.commit.sha, cause.merged_by) for cause in alone.causes] == [("7", None)]
-
-
-def test_a_branch_is_searched_by_time_where_no_count_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = np.zeros(25)
-    levels[7:21] = levels[22:24] = np.log1p(0.06)
-    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
-    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
-    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
-    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
-    for brought, expected in (
-        ([branch], [("22", "7")]),
-        ([branch[:2], branch[1:3]], [("22", "7")]),  # the first shows nothing, the second has one commit
-        ([branch[:2]], [("7", None)]),  # the merge itself is slower
-    ):
-        monkeypatch.setattr(history, "branches", lambda *_, brought=brought: brought)
-        search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
-        search.run()
-        found = [(cause.commit.sha, cause.merged_by.sha if cause.merged_by else None) for cause in search.causes]
-        assert found == expected
-        assert all(cause.is_confirmed for cause in search.causes)
-
-
-def test_a_branch_is_searched_where_its_merge_is_all_that_is_between_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = np.zeros(25)
-    levels[7] = levels[22:24] = np.log1p(0.06)
-    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
-    path = [Commit("6"), Commit("7", parents=("6", "23"))]
-    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
-    monkeypatch.setattr(history, "branches", lambda *_: [branch])
-    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
-    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
-    search.run()
-    assert [(cause.commit.sha, cause.merged_by.sha if cause.merged_by else None) for cause in search.causes] == [
-        ("22", "7")
-    ]
+    assert [(each.commit.sha, each.merged_by.sha if each.merged_by else None) for each in search.causes] == expected
+    assert all(cause.is_confirmed for cause in search.causes)
 
 
 def test_a_merge_that_was_confirmed_stays_when_the_budget_ends_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = np.zeros(25)
-    levels[7:21] = levels[22:24] = np.log1p(0.06)
-    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
-    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
-    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
+    search, runner = merged(monkeypatch, [BRANCH], seen=False)
     compare = runner.compare
 
-    def spent_at_the_tip(base: Commit, head: Commit, keys: Any, options: CompareOptions) -> Any:
+    def spent_at_the_tip(base: Commit, head: Commit, *more: Any) -> Any:
         if head.sha == "23":
             raise BudgetSpent
-        return compare(base, head, keys, options)
+        return compare(base, head, *more)
 
-    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
-    monkeypatch.setattr(history, "branches", lambda *_: [branch])
     monkeypatch.setattr(runner, "compare", spent_at_the_tip)
-    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
     with pytest.raises(BudgetSpent):
         search.run()
     assert [(cause.commit.sha, cause.is_confirmed) for cause in search.causes] == [("7", True)]
@@ -223,9 +196,9 @@ def test_a_score_is_the_share_of_what_was_expected() -> None:
 def test_the_margin_of_a_huge_slowdown_is_one_that_a_suite_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
     margins, compare = list[float](), SimulatedCommitRunner.compare
 
-    def watched(runner: Any, base: Commit, head: Commit, keys: Any, options: CompareOptions) -> Any:
-        margins.append(options.margin)
-        return compare(runner, base, head, keys, options)
+    def watched(runner: Any, base: Commit, head: Commit, keys: Any, margin: float, *more: Any) -> Any:
+        margins.append(margin)
+        return compare(runner, base, head, keys, margin, *more)
 
     monkeypatch.setattr(SimulatedCommitRunner, "compare", watched)
     assert named(searched({7: 30.0}, {7: 16})[0]) == ["7"]

@@ -14,16 +14,15 @@ from tests.doubles import repository
 from tests.validation.affected import CELLS
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
-NOTHING = Used(frozenset(), frozenset(), frozenset())
 
 
 def reply(*code: str, doubts: tuple[str, ...] = (), may_import: bool = False) -> dict[str, Any]:
     return {"ok": True, "code": list(code), "doubts": list(doubts), "may_import": may_import}
 
 
-def same(changed: str, base: Any, head: Any, **used: frozenset[str]) -> SameCode:
-    imported = {"imported": frozenset({"a.py"}), "opened": frozenset[str](), "untracked": frozenset[str]()}
-    sides = {"base": Used(**imported), "head": Used(**imported | used)}
+def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
+    imported: dict[str, Any] = {"imported": frozenset({"a.py"}), "opened": frozenset[str]()}
+    sides = Used(**imported), Used(**imported | used)
     return same_code(sorted_by_kind([changed], "bench.toml"), sides, {"case": {"base": base, "head": head}}, ["case"])
 
 
@@ -38,7 +37,7 @@ def same(changed: str, base: Any, head: Any, **used: frozenset[str]) -> SameCode
         ("data.bin", reply("f 1"), reply("f 1"), {}),
         ("README.md", reply("f 1"), reply("f 1"), {"opened": frozenset({"README.md"})}),
         ("b.py", reply("f 1"), reply("f 1"), {"opened": frozenset({"b.py"})}),  # its text is read
-        ("a.py", reply("f 1"), reply("f 1"), {"untracked": frozenset({"fast.so"})}),
+        ("a.py", reply("f 1"), reply("f 1"), {"has_untracked": True}),
         (
             "rnnbench/harness/x.py",
             reply("f 1"),
@@ -59,8 +58,8 @@ def test_equal_code_is_the_same_and_needs_a_pair_only_if_an_imported_file_differ
 
 
 def test_if_only_documentation_has_changed_nobody_is_asked() -> None:
-    sides = {"base": NOTHING, "head": NOTHING}
-    assert same_code(sorted_by_kind(["README.md"], ""), sides, None, ["case"]) == SameCode(frozenset({"case"}))
+    changed = sorted_by_kind(["README.md"], "")
+    assert same_code(changed, [], None, ["case"]) == SameCode(frozenset({"case"}))
 
 
 @pytest.mark.parametrize("base", ["HEAD", "folder"])

@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,29 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.verdict import Trial, Verdict
+from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.groups import cases_of
+from rnnbench.harness.check import check as module
 from rnnbench.harness.check.affected import SameCode
-from rnnbench.harness.check.check import check, measure
-from rnnbench.harness.check.looks import MIN_PAIRS, MIN_PAIRS_FOR_UNCHANGED
-from rnnbench.harness.check.observed_before import ObservedBefore
+from rnnbench.harness.check.check import (
+    MIN_PAIRS,
+    MIN_PAIRS_FOR_UNCHANGED,
+    check,
+    check_against_run,
+    measure,
+    more_time,
+)
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.harness.check.selection import select, strictest
 from rnnbench.harness.check.sides import Side
-from rnnbench.store.folder import read_info
+from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
+from tests.analysis.test_more_replicates import CASE, EDGE, undecided
 from tests.doubles import workload as small
+from tests.doubles.stored import PROCESSOR, folder, on, several
 
 SUITE = """
 name = "mine"
@@ -35,6 +48,7 @@ cell = ["vanilla", "combined"]
 batch_size = {sizes}
 """
 PAIR_SECONDS, CASE_SECONDS = 1.0, 0.5
+Run = Callable[..., tuple[Path, Comparison, Any]]
 
 
 class FakeRunner:
@@ -54,17 +68,13 @@ class FakeRunner:
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
 
-    def __call__(self, *_: Any) -> Any:
-        """Stands in for the classes of the pairs and of the runner."""
-        return self
-
     def start(self) -> dict[str, dict[str, Any]]:
         return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
 
     def end(self) -> None:
         self.closed = True
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None], before: ObservedBefore) -> None:
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(groups))
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
@@ -114,106 +124,93 @@ def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: floa
     return Side(name, f"the {name}", suites.read(str(file)))
 
 
-def run(
-    folder: Path,
-    ratio: Callable[[Case], float] = lambda case: 1.0,
-    *,
-    noise: float = 0.004,
-    fault: BaseException | None = None,
-    budget: float = 60.0,
-    broken: dict[tuple[str, str], str] | None = None,
-    warnings: list[str] | None = None,
-    guarded: bool | None = None,
-) -> tuple[Path, Comparison, FakeRunner]:
-    base, head = side(folder, "base", budget=budget), side(folder, "head", budget=budget)
-    runner = FakeRunner(ratio, noise, fault)
-    runner.broken, runner.guarded = broken or {}, guarded
-    chosen = select(base, head, {}, None, any_number=False)
-    result = check(
-        base,
-        head,
-        chosen,
-        out=folder / "out",
-        command="rnnbench check",
-        on_progress=lambda step: None,
-        on_warning=(warnings if warnings is not None else []).append,
-        start_pairs=runner,
-        start_runner=runner,
-    )
-    return *result, runner
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, Comparison, FakeRunner]]:
+    """A check of a fake runner, which has been given these attributes, and of sides that have been given others."""
+
+    def run_check(
+        ratio: Callable[[Case], float] = lambda case: 1.0,
+        *,
+        noise: float = 0.004,
+        fault: BaseException | None = None,
+        budget: float = 60.0,
+        sides: Callable[[Side], Side] = lambda side: side,
+        **attributes: Any,
+    ) -> tuple[Path, Comparison, FakeRunner]:
+        base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
+        runner = FakeRunner(ratio, noise, fault)
+        runner.__dict__.update(attributes)
+        for name in ("WorkerPairs", "PairedRunner"):
+            monkeypatch.setattr(module, name, lambda *_: runner)
+        monkeypatch.setattr(module, "library_notes", list)
+        chosen = select(base, head, {}, None, any_number=False)
+        result = check(
+            base, head, chosen, out=tmp_path / "out", command="rnnbench check", on_progress=lambda step: None
+        )
+        return *result, runner
+
+    return run_check
 
 
 def verdicts(comparison: Comparison) -> dict[str, Any]:
     return {"{cell} {batch_size}".format(**finding.case.axes()): finding.verdict for finding in comparison.findings}
 
 
-def test_clear_cases_end_the_check_early(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path)
+def test_a_check_ends_when_all_is_clear_and_blames_only_what_is_slower_than_its_margin(run: Run) -> None:
+    _, comparison, runner = run()
     assert set(verdicts(comparison).values()) == {"unchanged"}
-    assert runner.replicates == MIN_PAIRS_FOR_UNCHANGED
-    assert runner.seconds < 0.7 * 60
-    assert runner.closed
-
-
-def test_one_slow_case_is_found_and_the_others_are_not_blamed(tmp_path: Path) -> None:
-    _, comparison, _ = run(
-        tmp_path, lambda case: 1.06 if case.cell == "vanilla" and case.workload.batch_size == 2 else 1
-    )
-    assert comparison.count("regressed") == 1
+    assert (runner.replicates, runner.closed) == (MIN_PAIRS_FOR_UNCHANGED, True)
+    _, comparison, _ = run(lambda case: 1.08 if case.cell == "vanilla" else 1.0)
+    expected = {f"{cell} {size}": "unchanged" for cell in ("vanilla", "combined") for size in (1, 2, 3)}
+    assert verdicts(comparison) == expected | {"vanilla 1": "regressed", "vanilla 2": "regressed"}  # 3 has 20%
     worst = comparison.findings[0]
-    axes = worst.case.axes()
-    assert (axes["cell"], axes["batch_size"], worst.verdict) == ("vanilla", 2, "regressed")
-    assert worst.low is not None
-    assert worst.low.lower < 1.06 < worst.low.upper
+    assert worst.low.lower < 1.08 < worst.low.upper
     assert comparison.exit_code() == 1
 
 
-def test_a_case_has_the_margin_that_the_suite_gives_it(tmp_path: Path) -> None:
-    _, comparison, _ = run(tmp_path, lambda case: 1.08)
-    expected = {1: "regressed", 2: "regressed", 3: "unchanged"}
-    assert all(verdict == expected[int(name[-1])] for name, verdict in verdicts(comparison).items())
+@pytest.mark.parametrize("budget", [1.0, 9.0, 20.0, 60.0])
+def test_the_budget_is_kept_but_for_the_first_pair_and_undecided_cases_are_told_what_they_take(
+    run: Run, budget: float
+) -> None:
+    _, comparison, runner = run(noise=0.1, budget=budget)
+    assert runner.seconds <= max(budget, PAIR_SECONDS + 6 * CASE_SECONDS)
+    assert not set(verdicts(comparison).values()) & {"regressed", "improved"}
+    few = rf"(; \d had fewer than the {MIN_PAIRS} pairs of workers that a verdict takes)?"
+    number = comparison.count("undecided")
+    said = rf"about \d+ (s|min|h) more would be enough for \d of {number} undecided cases?{few}"
+    match = re.fullmatch(said, comparison.needed)
+    assert match
+    assert match[2] or runner.replicates >= MIN_PAIRS
 
 
-def test_undecided_cases_get_the_rest_of_the_budget_to_themselves(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path, lambda case: 1.025 if case.workload.batch_size == 1 else 1.0)
-    assert runner.visited[0] == 6
-    assert runner.visited[-1] == 2
-    assert {name: verdict for name, verdict in verdicts(comparison).items() if verdict == "undecided"}.keys() == {
-        "vanilla 1",
-        "combined 1",
-    }
+def test_undecided_cases_get_the_rest_of_the_budget_to_themselves(run: Run) -> None:
+    _, comparison, runner = run(lambda case: 1.025 if case.workload.batch_size == 1 else 1.0)
+    assert (runner.visited[0], runner.visited[-1]) == (6, 2)
+    undecided = {name for name, verdict in verdicts(comparison).items() if verdict == "undecided"}
+    assert undecided == {"vanilla 1", "combined 1"}
     assert 60 - runner.expected_seconds([]) - 2 * CASE_SECONDS < runner.seconds <= 60
 
 
-@pytest.mark.parametrize("budget", [1.0, 9.0, 20.0, 120.0])
-def test_the_budget_is_kept_but_for_the_first_pair(tmp_path: Path, budget: float) -> None:
-    _, comparison, runner = run(tmp_path, noise=0.1, budget=budget)
-    assert runner.replicates >= 1
-    assert runner.seconds <= max(budget, PAIR_SECONDS + 6 * CASE_SECONDS)
-    assert not set(verdicts(comparison).values()) & {"regressed", "improved"}
-
-
-def test_nothing_is_judged_before_the_sixth_pair_however_clear_it_is(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path, lambda case: 2.0, budget=11.0)
-    assert runner.replicates < MIN_PAIRS
-    assert set(verdicts(comparison).values()) == {"undecided"}
-    assert comparison.exit_code() == 0
-    assert comparison.exit_code(on_undecided="fail") == 3
-    _, comparison, runner = run(tmp_path, lambda case: 2.0)
+def test_no_pair_is_begun_that_can_not_count_and_nothing_is_judged_before_the_sixth(run: Run) -> None:
+    # The first pair takes 4 s; five more of a single case would take 7.5 s.
+    _, comparison, runner = run(lambda case: 2.0, budget=11.0)
+    assert (runner.replicates, runner.seconds, comparison.count("undecided")) == (1, 4.0, 6)
+    assert [comparison.exit_code(), comparison.exit_code(on_undecided="fail")] == [0, 3]
+    _, comparison, runner = run(lambda case: 2.0)
     assert runner.replicates == MIN_PAIRS
     assert set(verdicts(comparison).values()) == {"regressed"}
 
 
-def test_a_case_that_fails_in_the_head_is_a_regression_and_is_not_measured_again(tmp_path: Path) -> None:
+def test_a_case_that_fails_in_the_head_is_a_regression_and_is_not_measured_again(tmp_path: Path, run: Run) -> None:
     key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None, any_number=False).groups[0].cases[0].key
-    _, comparison, runner = run(tmp_path, broken={("head", key): "parity: off"})
+    _, comparison, runner = run(broken={("head", key): "parity: off"})
     assert comparison.findings[0].verdict == "regressed"
     assert comparison.findings[0].reason == "fails now: parity: off"
     assert runner.visited[1] == 5
 
 
-def test_both_sides_are_in_the_folder_and_say_how_they_ended(tmp_path: Path) -> None:
-    folder, comparison, _ = run(tmp_path)
+def test_both_sides_are_in_the_folder_and_say_how_they_ended(run: Run) -> None:
+    folder, comparison, _ = run()
     for name in ("base", "head"):
         info = read_info(folder / name)
         assert (info.status, info.suite, info.command) == ("finished", "mine", "rnnbench check")
@@ -222,16 +219,50 @@ def test_both_sides_are_in_the_folder_and_say_how_they_ended(tmp_path: Path) -> 
     assert (comparison.base, comparison.head, comparison.notes) == ("the base", "the head", ("a note",))
 
 
-def test_an_interrupted_check_gives_no_verdict_and_says_where_its_data_are(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match="no verdict; what was measured is in"):
-        run(tmp_path, fault=KeyboardInterrupt())
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (KeyboardInterrupt(), Interrupted, "no verdict; what was measured is in"),
+        (OSError(28, "No space left on device"), UserError, "can't be written: No space left on device; no verdict"),
+    ],
+)
+def test_an_interrupted_check_gives_no_verdict_and_says_where_its_data_are(
+    tmp_path: Path, run: Run, fault: BaseException, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        run(fault=fault)
     (folder,) = (tmp_path / "out").iterdir()
     assert {read_info(folder / name).status for name in ("base", "head")} == {"interrupted"}
 
 
-def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="can't be written: No space left on device; no verdict"):
-        run(tmp_path, fault=OSError(28, "No space left on device"))
+def test_sides_that_imported_none_of_their_own_files_stop_the_check_before_any_timing(tmp_path: Path, run: Run) -> None:
+    for name in ("base", "head"):
+        (tmp_path / name).mkdir()
+
+    def in_tree(side: Side) -> Side:
+        return replace(side, tree=tmp_path / side.name)
+
+    modules = {name: {"elsewhere": "/usr/lib/elsewhere.py"} for name in ("base", "head")}
+    with pytest.raises(UserError, match="nothing differs between base"):
+        run(sides=in_tree, modules=modules)
+
+
+def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "tree").mkdir()
+    key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None, any_number=False).groups[0].cases[0].key
+
+    def in_tree(side: Side) -> Side:
+        tree, empty = tmp_path / "tree", ("libs/a", "b")
+        return replace(side, tree=tree, revision="main", empty_submodules=empty) if side.name == "base" else side
+
+    notes = [f"lost at {tmp_path}/tree/mine.py"]
+    _, comparison, _ = run(sides=in_tree, broken={("base", key): "no module b"}, notes=notes, fixed_addresses=False)
+    worst = comparison.findings[0]
+    assert (worst.case.key, worst.verdict) == (key, "incomparable")
+    assert worst.reason.startswith("failed in the base: no module b; these submodules are empty in main, since")
+    assert "checked out here: libs/a, b; check them out" in worst.reason
+    assert comparison.notes[0] == "lost at main:mine.py"
+    assert comparison.notes[1].startswith("less precise: memory addresses are random on this system")
 
 
 def test_cases_of_one_side_are_listed_and_not_compared(tmp_path: Path) -> None:
@@ -242,10 +273,16 @@ def test_cases_of_one_side_are_listed_and_not_compared(tmp_path: Path) -> None:
     assert {case.workload.batch_size for case in selected.only_head} == {3}
 
 
-def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
-    base, head = side(tmp_path, "base", sizes=(1,)), side(tmp_path, "head", sizes=(2,))
-    with pytest.raises(UserError, match=r"base \(the base\) and head \(the head\) have no case in common"):
-        select(base, head, {}, None, any_number=False)
+def test_only_what_a_commit_can_change_is_compared(tmp_path: Path) -> None:
+    base, head = (side(tmp_path, name, sizes=(1,)) for name in ("base", "head"))
+    assert not any(case.is_reference for case in cases_of(select(base, head, {}, None, any_number=False).groups))
+    other = select(replace(base, python="another"), head, {}, None, any_number=False)
+    assert sum(case.is_reference for case in cases_of(other.groups)) == 1
+    for each in (base, head):  # another cell that is the reference is a part of the code
+        each.suite.file.write_text(each.suite.file.read_text() + 'reference = "ugrnn"\n')
+    base, head = (replace(each, suite=suites.read(str(each.suite.file))) for each in (base, head))
+    selected = select(base, head, {}, None, any_number=False)
+    assert [case.cell for case in cases_of(selected.groups)] == ["ugrnn", "vanilla", "combined"]
 
 
 def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
@@ -253,69 +290,18 @@ def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_n
     selected = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
     assert {case.workload.batch_size for group in selected.groups for case in group.cases} == {2}
     assert {case.workload.batch_size for case in selected.only_head} == {3}
+    with pytest.raises(UserError, match=r"base \(the base\) and head \(the head\) have no case in common"):
+        select(side(tmp_path, "base", sizes=(1,)), side(tmp_path, "head", sizes=(2,)), {}, None, any_number=False)
     for values in (["2", "4"], ["1", "2"]):
         with pytest.raises(UserError, match=r"head.*batch_size=\d: the suite has batch_size=2,3"):
             select(base, head, {"batch_size": values}, None, any_number=False)
 
 
-def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Path) -> None:
-    base, head = side(tmp_path, "base"), side(tmp_path, "head")
-    selected = select(base, head, {}, None, any_number=False)
-    assert not any(case.is_reference for group in selected.groups for case in group.cases)
-    selected = select(replace(base, python="another"), head, {}, None, any_number=False)
-    assert sum(case.is_reference for group in selected.groups for case in group.cases) == 3
-
-
-def test_another_cell_that_is_the_reference_is_a_part_of_the_code(tmp_path: Path) -> None:
-    sides = [side(tmp_path, name, sizes=(1,)) for name in ("base", "head")]
-    for each in sides:
-        each.suite.file.write_text(each.suite.file.read_text() + 'reference = "ugrnn"\n')
-    base, head = (replace(each, suite=suites.read(str(each.suite.file))) for each in sides)
-    selected = select(base, head, {}, None, any_number=False)
-    assert [case.cell for group in selected.groups for case in group.cases] == ["ugrnn", "vanilla", "combined"]
-
-
-def test_sides_that_imported_none_of_their_own_files_stop_the_check_before_any_timing(tmp_path: Path) -> None:
-    for name in ("base", "head"):
-        (tmp_path / name).mkdir()
-    base, head = (replace(side(tmp_path, name), tree=tmp_path / name) for name in ("base", "head"))
-    runner = FakeRunner(lambda case: 1.0, 0.004, None)
-    chosen = select(base, head, {}, None, any_number=False)
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
-    options |= {"start_pairs": runner, "start_runner": runner}
-    runner.modules = {name: {"elsewhere": "/usr/lib/elsewhere.py"} for name in ("base", "head")}
-    with pytest.raises(UserError, match="nothing differs between base"):
-        check(base, head, chosen, **options)
-    assert runner.visited == []
-    runner.broken = {("base", case.key): "it fails" for group in chosen.groups for case in group.cases}
-    check(base, head, chosen, **options)  # if nothing could be loaded, the message must say so
-
-
-def test_a_budget_that_cannot_be_enough_is_told_before_anything_is_measured(tmp_path: Path) -> None:
-    warnings: list[str] = []
-    assert run(tmp_path, budget=3.0, warnings=warnings)[2].replicates == 1
-    assert warnings == [
-        "a budget of 3 s is too short for a verdict about time: 6 pairs of workers take at least 10 s, "
-        "and checking the cases first takes longer"
-    ]
-    run(tmp_path, budget=60.0, warnings=warnings)
-    assert len(warnings) == 1
-
-
-def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path, noise=0.1, budget=9.0)
-    assert runner.replicates == 1
-    assert comparison.notes[-1] == (
-        "a verdict about time takes 6 pairs of workers; the budget of 9 s was too short for 6 of 6 cases; "
-        "about 20 s more would be enough for these"
-    )
-
-
-def test_with_time_for_some_cases_those_that_look_slowest_are_decided_and_nothing_is_wasted(tmp_path: Path) -> None:
+def test_with_time_for_some_cases_those_that_look_slowest_are_decided_and_nothing_is_wasted(run: Run) -> None:
     def ratio(case: Case) -> float:
         return 1.5 if (case.cell, case.workload.batch_size) == ("combined", 3) else 1.0
 
-    _, comparison, runner = run(tmp_path, ratio, budget=18.0)  # four pairs of all six cases take 16 s
+    _, comparison, runner = run(ratio, budget=18.0)  # four pairs of all six cases take 16 s
     found = verdicts(comparison)
     assert found.pop("combined 3") == "regressed"
     assert runner.visited[:2] == [6, 6]
@@ -323,13 +309,6 @@ def test_with_time_for_some_cases_those_that_look_slowest_are_decided_and_nothin
     assert 0 < runner.visited[2] < 6
     assert len(runner.visited) >= MIN_PAIRS
     assert "undecided" in found.values()
-
-
-def test_no_pair_is_begun_that_can_not_count(tmp_path: Path) -> None:
-    # The first pair takes 4 s; five more of a single case would take 7.5 s.
-    _, comparison, runner = run(tmp_path, lambda case: 1.5, budget=11.0)
-    assert (runner.replicates, runner.seconds) == (1, 4.0)
-    assert comparison.count("undecided") == 6
 
 
 def test_cases_that_were_left_out_count_among_the_tests() -> None:
@@ -374,124 +353,59 @@ def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> Non
     assert strictest(base.suite, base.suite, cases)[2] == []
 
 
-def test_undecided_cases_are_told_how_much_more_time_would_decide_them(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path, noise=0.1, budget=60.0)
-    assert runner.replicates >= 4
-    undecided = comparison.count("undecided")
-    assert undecided
-    said = rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?"
-    assert re.fullmatch(said, comparison.needed)
-
-
-def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    base = replace(side(tmp_path, "base"), tree=tree, revision="main", empty_submodules=("libs/a", "b"))
-    head = side(tmp_path, "head")
-    runner = FakeRunner(lambda case: 1.0, 0.004, None)
-    runner.notes = [f"lost at {tree}/mine.py"]
-    chosen = select(base, head, {}, None, any_number=False)
-    keys = [case.key for group in chosen.groups for case in group.cases]
-    runner.broken = {("base", keys[0]): "no module b"}
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
-    options |= {"start_pairs": runner, "start_runner": runner}
-    _, comparison = check(base, head, chosen, **options)
-    worst = comparison.findings[0]
-    assert (worst.case.key, worst.verdict) == (keys[0], "incomparable")
-    assert worst.reason.startswith("failed in the base: no module b; these submodules are empty in main, since")
-    assert "this machine: libs/a, b; fetch them" in worst.reason
-    assert comparison.notes == ("lost at main:mine.py",)
-
-
-def test_the_revision_is_named_where_the_bases_suite_has_none_of_the_cases(tmp_path: Path) -> None:
-    (tmp_path / "tree").mkdir()
-    base = replace(side(tmp_path / "tree", "base", sizes=(1,)), tree=tmp_path / "tree", revision="HEAD~1")
-    with pytest.raises(UserError) as refused:
-        select(base, side(tmp_path, "head"), {"batch_size": ["2"]}, None, any_number=False)
-    assert str(refused.value).startswith("HEAD~1:base.toml: no case is selected")
-
-
-def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None:
-    base, head = side(tmp_path, "base"), side(tmp_path, "head")
-    runner = FakeRunner(lambda case: 1.0, 0.004, None)
-    runner.fixed_addresses = False
-    chosen = select(base, head, {}, None, any_number=False)
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
-    options |= {"start_pairs": runner, "start_runner": runner}
-    _, comparison = check(base, head, chosen, **options)
-    assert comparison.notes == (
-        "a note",
-        "less precise: memory addresses are random on this system, so the two sides have different ones",
-    )
-
-
-class ModesRunner:
-    """Pairs of processes of 24 cases; each process of the first cases is in one of two modes at random."""
-
-    def __init__(self, rng: np.random.Generator, cases: int, slower: float, *, base_too: bool) -> None:
-        self.log_ratios: dict[str, Ratios] = {}
-        self.replicates, self.seconds = 0, 0.0
-        self._rng, self._cases, self._slower, self._base_too = rng, cases, slower, base_too
-
-    def replicate(
-        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
-    ) -> None:
-        for group in groups:
-            size = group.workload.batch_size
-            log = self._rng.normal(0, 0.006)
-            if size <= self._cases:
-                head, base = math.log1p(self._slower) * (self._rng.random(2) < 0.5)
-                log += head - base * self._base_too
-            ratios = self.log_ratios.setdefault(group.cases[0].key, Ratios())
-            ratios.low.append(log)
-            ratios.mean.append(log + self._rng.normal(0, 0.002))
-        self.replicates += 1
-        self.seconds += 1.0
-
-    def expected_seconds(self, groups: Sequence[Group]) -> float:
-        return 1.0
-
-    def failed(self, case: Case) -> bool:
-        return False
-
-
-def judged_with_modes(seed: int, suites: int, cases: int, slower: float, *, base_too: bool) -> list[list[Verdict]]:
-    """The verdicts of the cases with two modes, for each of so many suites that have time for eight pairs."""
-    rng, all_cases = np.random.default_rng(seed), [small.case("vanilla", batch_size=size + 1) for size in range(24)]
-    groups, found = [Group(case.workload, (case,)) for case in all_cases], []
-    for _ in range(suites):
-        trial = Trial({case.key: 0.025 for case in all_cases})
-        runner: Any = ModesRunner(rng, cases, slower, base_too=base_too)
-        measure(runner, groups, trial, 8.0, lambda step: None)
-        judged = trial.verdicts()
-        found.append([judged[case.key].verdict for case in all_cases[:cases]])
-    return found
-
-
-def test_equal_code_whose_processes_have_two_modes_is_hardly_ever_called_changed() -> None:
-    suites = judged_with_modes(1, 120, 6, 0.08, base_too=True)
-    # With four pairs before the first look, seven suites in a hundred were called regressed or improved.
-    assert sum(bool({"regressed", "improved"} & set(verdicts)) for verdicts in suites) <= 2
-
-
-def test_a_slowdown_in_half_of_the_processes_is_hardly_ever_unchanged() -> None:
-    cases = [verdict for suite in judged_with_modes(2, 60, 12, 0.06, base_too=False) for verdict in suite]
-    # Of 720 cases, 3 have eight fast processes by chance. With four pairs, and trimmed from eight on, 50 were
-    # unchanged.
-    assert cases.count("unchanged") <= 9
-
-
-def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_changed(tmp_path: Path) -> None:
-    _, comparison, runner = run(tmp_path, lambda case: 1.5 if case.workload.batch_size == 2 else 1.0, guarded=True)
+def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_changed(run: Run) -> None:
+    _, comparison, runner = run(lambda case: 1.5 if case.workload.batch_size == 2 else 1.0, guarded=True)
     assert verdicts(comparison)["vanilla 2"] == "regressed"
     assert runner.visited[:3] == [6, 2, 2]  # all, those that look changed, and then only these
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
     assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
 
 
-def test_cases_of_the_same_code_take_no_pair_if_nothing_that_they_import_differs(tmp_path: Path) -> None:
-    warnings: list[str] = []
-    _, comparison, runner = run(tmp_path, lambda case: 9.0, guarded=False, budget=1.0, warnings=warnings)
-    assert (runner.visited, warnings) == ([], [])
+def test_cases_of_the_same_code_take_no_pair_if_nothing_that_they_import_differs(run: Run) -> None:
+    _, comparison, runner = run(lambda case: 9.0, guarded=False, budget=1.0)
+    assert runner.visited == []
     assert {finding.verdict for finding in comparison.findings} == {"unchanged"}
     assert comparison.exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    ("center", "half", "said"),
+    [
+        (0.0, 2 * EDGE, "about 2 min more would be enough for 1 of 1 undecided case"),
+        (0.0, 0.5 * EDGE, "about 10 s more would be enough for 1 of 1 undecided case"),  # one pair at least
+        (0.0, 9 * EDGE, ""),  # more pairs hardly help
+    ],
+)
+def test_the_note_on_time_follows_from_the_intervals(center: float, half: float, said: str) -> None:
+    runner: Any = SimpleNamespace(expected_seconds=lambda groups: 5.0 * len(groups))
+    finding = replace(undecided(center, half), replicates=8)
+    assert more_time(runner, [Group(CASE.workload, (CASE,))], [finding]) == said
+
+
+def stored_run(parent: Path, processor: Processor | None) -> Path:
+    path = folder(parent, several([2.0] * MIN_CASES))
+    with closing(RunFolder(path)) as opened:
+        opened.write_info(replace(on(processor), id=read_info(path).id))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("processor", "reason", "code"),
+    [
+        (PROCESSOR, "", 0),
+        (replace(PROCESSOR, stepping="0"), "processor stepping was 0 and is 1", 2),
+        (None, "the base was made by an rnnbench that did not record the machine's identity", 2),
+    ],
+)
+def test_a_baseline_of_another_machine_is_incomparable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: Processor | None, reason: str, code: int
+) -> None:
+    monkeypatch.setattr(module, "run_suite", lambda *_, **__: stored_run(tmp_path / "head", PROCESSOR))
+    suite = suites.read("quick")
+    baseline = stored_run(tmp_path / "base", processor)
+    groups = [Group(case.workload, (case,)) for case in several([2.0] * MIN_CASES)]
+    _, comparison = check_against_run(
+        suite, groups, suite.settings, baseline, out=tmp_path, command="", on_progress=lambda _: None
+    )
+    assert {finding.reason for finding in comparison.findings} == {reason}
+    assert comparison.exit_code() == code

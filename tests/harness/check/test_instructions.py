@@ -77,19 +77,17 @@ def test_a_change_is_shown_and_is_a_verdict_only_as_a_gate() -> None:
     assert shown.notes == ("a note", AVX2)
 
 
-def test_a_case_that_was_not_counted_is_told_once_for_each_reason() -> None:
-    found = checked("show", ["it was killed", "it was killed"], [counts(1000), counts(1000)])
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ([counts(1000), counts(1000)], "2 cases were not counted, the first is {0}: base: it was killed"),
+        (["it was killed", "it was killed"], "2 cases were not counted, the first is {0}: it was killed"),
+    ],
+)
+def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: list[Counted], told: str) -> None:
+    found = checked("show", ["it was killed", "it was killed"], head)
     assert all(finding.instructions is None for finding in found.findings)
-    assert found.notes[2:] == (
-        f"instructions of 2 cases were not counted, the first is {CASES[0].key}: base: it was killed",
-    )
-
-
-def test_a_reason_that_both_sides_share_is_told_once() -> None:
-    both: list[Counted] = ["it was killed", counts(1000)]
-    assert checked("show", both, both).notes[2:] == (
-        f"instructions of 1 case were not counted, the first is {CASES[0].key}: it was killed",
-    )
+    assert found.notes[2:] == (f"instructions of {told.format(CASES[0].key)}",)
 
 
 def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,14 +98,6 @@ def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.Mo
     assert comparison.notes == (found.why_not,)
     with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
         InstructionCheck.of("gate")
-
-
-def test_nothing_is_counted_unless_it_is_asked_for() -> None:
-    check = InstructionCheck.of(None)
-    never: Any = None
-    check.count(never, [], lambda step: None)
-    comparison = Comparison("mine", "main", "head", "paired", ())
-    assert check.added(comparison) is comparison
 
 
 def test_progress_says_that_instructions_are_counted() -> None:

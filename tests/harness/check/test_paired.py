@@ -11,7 +11,6 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.harness.check.observed_before import ObservedBefore
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.sides import Side
@@ -262,36 +261,6 @@ def test_reasons_name_the_revision_and_keep_the_kind_of_failure(
     assert '"failure":"loading"' in stored.read_text()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "of_the_base"),
-    [
-        (7, [CASES[0], CASES[1]]),  # one case of each cell
-        (8, CASES),  # they are not as they were, so the others may not be either
-    ],
-)
-def test_what_an_earlier_check_observed_of_the_base_is_not_observed_again(
-    make_bench: Callable[..., Bench], parameters: int, of_the_base: list[Case]
-) -> None:
-    observed: dict[str, set[str]] = {"base": set(), "head": set()}
-
-    def watch(side: str, message: dict[str, Any]) -> None:
-        if message["op"] == "observe":
-            observed[side].add(Case.from_axes(message["case"]).key)
-
-    bench = make_bench(watch)
-    metrics = {"parameters": parameters, "saved_bytes": 9}
-    known = {case.key: Measurement(case, "pending", parity="agrees", metrics=metrics) for case in CASES}
-    bench.runner.observe(GROUPS, before=ObservedBefore("an-earlier-check", known))
-    keys = {case.key for case in CASES}
-    assert observed == {"base": {case.key for case in of_the_base}, "head": keys}
-    kept = {case.key for case in CASES if "saved_bytes" in bench.runner.measurement("base", case).metrics}
-    assert kept == keys - observed["base"]
-    note = "base: 4 of 6 cases were not observed again; the results of an-earlier-check are used for them"
-    notes = [note] if kept else []
-    assert bench.runner.notes == notes
-    assert all(worker.closed for _, _, worker in bench.workers)
-
-
 def on(device: str) -> list[Group]:
     return [Group(small.workload(device=device), tuple(small.case(cell, device=device) for cell in CELLS))]
 
@@ -314,15 +283,3 @@ def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
     assert {total for _, total in progress} == {8}
     assert all(worker.closed for _, _, worker in bench.workers)
     assert len(bench.workers) == 2
-
-
-def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(make_bench: Callable[..., Bench]) -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    bench, groups = make_bench(), on("cuda")
-    bench.runner = bench.runner_of(groups[0].cases)
-    bench.pairs.start()
-    with pytest.raises(KeyboardInterrupt):
-        bench.runner.observe(groups, interrupt)
-    assert all(worker.closed for _, _, worker in bench.workers)

@@ -1,5 +1,6 @@
 """Which code a check compares, on real repositories and folders."""
 
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from rnnbench import suites
 from rnnbench.cell_suite import of_cell
 from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
-from rnnbench.harness.check.sides import Side, at_commit, sides
+from rnnbench.harness.check.sides import WORKER, NewSuite, Side, at_commit, nearest_project, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from tests.doubles import repository
 
@@ -27,38 +28,28 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository.copied(tmp_path_factory, "sides", make, tmp_path / "there")
 
 
-def suite(folder: Path) -> suites.Suite:
-    return suites.read(str(folder / "bench" / "mine.toml"))
-
-
-def opened(folder: Path, base: str | None = None, base_python: str | None = None, head_python: str | None = None):
-    return sides(suite(folder), base, base_python, head_python)
+def opened(folder: Path, base: str | None = None, base_python: str | None = None, *sources: str):
+    return sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python, None, sources)
 
 
 def cell(side: Side) -> str:
     return (side.root / "cell.py").read_text()
 
 
-def test_a_revision_is_compared_with_the_working_tree(repo: Path) -> None:
+def test_a_revision_is_compared_with_the_working_tree_and_leaves_nothing_behind(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     with opened(repo, "HEAD~1") as (base, head):
-        assert "old" in cell(base)
-        assert "new" in cell(head)
+        assert ("old" in cell(base), "new" in cell(head)) == (True, True)
         assert head.root == repo.resolve() / "bench"
         assert base.about.startswith("HEAD~1 (")
-        assert head.about.startswith("the working tree at ")
-        assert "uncommitted" not in head.about
+        assert re.fullmatch("the working tree at [0-9a-f]{7}", head.about)
         assert base.commit == repository.git(repo, "rev-parse", "HEAD~1")
-        assert head.checked_out is None
-        assert base.checked_out == {
-            "commit": base.commit,
-            "suite": "bench/mine.toml",
-            "paths": ["."],
-            "python": sys.executable,
-        }
-    assert not base.root.exists()
-
-
-def test_uncommitted_changes_are_said(repo: Path) -> None:
+        assert base.in_words(f"{base.root}/cell.py:3 and {base.tree}") == "HEAD~1:bench/cell.py:3 and HEAD~1"
+        assert head.in_words(f"{head.root}/cell.py:3") == f"{repo}/bench/cell.py:3"
+    assert [*(tmp_path / "temporary").iterdir()] == []
     (repo / "bench" / "cell.py").write_text(CELL.format(note="newer"))
     with opened(repo, "HEAD") as (_, head):
         assert head.about.endswith(", with uncommitted changes")
@@ -74,26 +65,23 @@ def test_a_folder_is_compared_by_the_suites_place_or_its_bare_name(repo: Path, t
             assert repr(place) in cell(base)
 
 
-@pytest.mark.parametrize("place", [".", "bench"])
-def test_the_heads_own_folder_is_no_base(repo: Path, tmp_path: Path, place: str) -> None:
-    (tmp_path / "link").symlink_to(repo)
-    with pytest.raises(UserError, match="nothing differs: that folder contains the head's own files"):
-        opened(repo, str(tmp_path / "link" / place)).__enter__()
-
-
-def test_a_sides_own_modules_and_rnnbench_come_first(repo: Path) -> None:
-    with opened(repo, "HEAD") as (base, head):
-        assert head.paths[-1] == repo.resolve()
-        assert base.paths[-1] == base.root.parent
-        assert (base.paths[0] / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
-        assert {entry.name for entry in base.paths[0].iterdir()} == {"rnnbench"}
-
-
-def test_a_repository_that_holds_rnnbench_is_measured_with_its_own(repo: Path) -> None:
-    repository.commit(repo, {"rnnbench/harness/worker/loop.py": ""})
-    with opened(repo, "HEAD") as (base, head):
-        assert head.paths[0] == repo.resolve()
-        assert base.paths[0] == base.root.parent
+def test_modules_come_from_rnnbench_the_sources_the_nearest_project_and_the_top(repo: Path) -> None:
+    files = ("core/src/m.py", "bench/setup.py", "bench/src/m.py", "src/m.py")
+    repository.commit(repo, dict.fromkeys(files, ""))
+    with opened(repo, "HEAD", None, str(repo / "core" / "src")) as both:
+        for side in both:
+            tree = side.tree or repo
+            assert (side.paths[0] / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
+            assert side.paths[1:] == tuple(tree / name for name in ("core/src", "bench/src", "bench", "src", "."))
+    assert nearest_project(repo, repo.parent / "elsewhere.toml") == repo
+    repository.commit(repo, {str(WORKER): "", "rnnbench/__init__.py": ""})
+    with opened(repo, "HEAD") as both:  # a repository that holds rnnbench is measured with its own
+        assert all(side.paths[0] == side.tree for side in both)
+    repository.git(repo, "rm", "--quiet", str(WORKER))
+    repository.commit(repo, {})
+    repository.commit(repo, {str(WORKER): ""})
+    with pytest.raises(UserError, match=r"HEAD~1: its rnnbench is too old: it has no rnnbench/harness/worker/loop\.py"):
+        opened(repo, "HEAD~1").__enter__()
 
 
 def test_two_interpreters_run_the_same_files(repo: Path, tmp_path: Path) -> None:
@@ -109,33 +97,59 @@ def test_two_interpreters_run_the_same_files(repo: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"base": "nowhere"}, "base nowhere: neither a folder nor a revision"),
-        ({"base": ""}, "the base is empty"),
-        ({}, "nothing to compare with"),
-        ({"base_python": "no-such-python"}, "base: no such interpreter: no-such-python"),
-        ({"base": "."}, r"base .: the folder has no bench/mine.toml and no mine.toml"),
+        (("nowhere",), "base nowhere: neither a folder nor a revision"),
+        (("",), "the base is empty"),
+        ((), "nothing to compare with"),
+        ((None, "no-such-python"), "base: no such interpreter: no-such-python"),
+        (("..",), r"base \.\.: the folder has no bench/mine\.toml and no mine\.toml"),
+        ((".",), "nothing differs: that folder contains the head's own files"),
+        (("bench",), "nothing differs: that folder contains the head's own files"),
+        (("HEAD", None, "lib"), "source lib: no such folder"),
+        (("HEAD", None, ".."), r"source \.\.: it is not below .*, so the base has no such folder"),
+        (("HEAD", None, "new"), "source new: HEAD has no such folder; give one that both sides have"),
     ],
 )
 def test_what_can_not_be_compared_is_refused_in_words(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], words: str
+    repo: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=words), opened(repo, **arguments):
-        pass
+    (repo / "new").mkdir()
+    monkeypatch.chdir(repo)
+    with pytest.raises(UserError, match=words):
+        opened(repo, *arguments).__enter__()
 
 
-def test_a_revision_without_the_suite_is_refused(repo: Path) -> None:
+def test_where_a_suite_has_no_repository_a_revision_is_refused(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE)
+    (tmp_path / "cell.py").write_text("")
+    monkeypatch.chdir(repo)
+    for suite, words in (
+        (tmp_path / "mine.toml", "is not in a git repository, and no folder has this name"),
+        ("quick", "quick measures rnnbench's own cells, which are not in"),
+    ):
+        with pytest.raises(UserError, match=words):
+            sides(suites.read(str(suite)), "HEAD", None, None).__enter__()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="base HEAD: git is not installed, or not on PATH"):
+        opened(repo, "HEAD").__enter__()
+
+
+def test_a_suite_that_is_new_is_told_and_one_that_was_renamed_is_compared(repo: Path) -> None:
     (repo / "bench" / "mine.toml").rename(repo / "bench" / "other.toml")
     other = suites.read(str(repo / "bench" / "other.toml"))
-    with pytest.raises(UserError, match=r"has no bench/other\.toml"), sides(other, "HEAD", None, None):
-        pass
+    with pytest.raises(NewSuite, match=r"has no bench/other\.toml"):
+        sides(other, "HEAD", None, None).__enter__()
+    repository.git(repo, "add", "--all")
+    with sides(other, "HEAD", None, None) as (base, head):
+        assert base.about.endswith("where the suite is bench/mine.toml")
+        assert (base.suite.file.name, head.suite.file.name) == ("mine.toml", "other.toml")
 
 
 @pytest.mark.parametrize(
     ("suite_text", "words"),
     [
         ("[", "HEAD~1:bench/mine.toml: "),
-        (SUITE.replace("rnn", "nothing"), "HEAD~1:bench/mine.toml: sweep[0].reference: "),
         (
             SUITE.replace("cell.py", "libs/other.py"),
             "HEAD~1:bench/mine.toml: sweep[0].cell: 'libs/other.py:Mine': no file HEAD~1:",
@@ -147,44 +161,33 @@ def test_what_is_wrong_with_the_bases_suite_is_told_by_revision_and_path(
 ) -> None:
     repository.commit(repo, {"bench/mine.toml": suite_text})
     repository.commit(repo, {"bench/mine.toml": SUITE})
-    with pytest.raises(UserError) as refused, opened(repo, "HEAD~1"):
-        pass
+    with pytest.raises(UserError) as refused:
+        opened(repo, "HEAD~1").__enter__()
     assert str(refused.value).startswith(words)
     assert "rnnbench.base" not in str(refused.value)
 
 
-def test_a_submodule_is_in_the_base_and_named_where_its_commit_is_not_here(repo: Path, tmp_path: Path) -> None:
-    repository.commit(tmp_path / "lib", {"other.py": CELL.format(note="old")})
+def test_submodules_are_in_the_base_and_named_where_their_commits_are_not_here(repo: Path, tmp_path: Path) -> None:
+    allowed = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive")
+    repository.commit(tmp_path / "inner", {"deep.py": CELL.format(note="one")})
+    repository.commit(tmp_path / "lib", {"other.py": CELL.format(note="one")})
+    repository.add_submodule(tmp_path / "lib", tmp_path / "inner", "in side")
     repository.add_submodule(repo, tmp_path / "lib", "bench/libs")
+    repository.git(repo, *allowed)
     repository.commit(repo, {"bench/mine.toml": SUITE.replace("cell.py", "libs/other.py")})
-    with opened(repo, "HEAD") as (base, _):
-        assert (base.root / "libs" / "other.py").exists()
-        assert base.empty_submodules == ()
+    repository.commit(repo / "bench" / "libs", {"other.py": CELL.format(note="two")})
+    repository.commit(repo, {})
+    state = repository.git(repo, "status", "--porcelain"), (repo / ".git" / "config").read_text()
+    for revision, note in (("HEAD~1", "one"), ("HEAD", "two")):
+        with opened(repo, revision) as (base, _):
+            assert repr(note) in (base.root / "libs" / "other.py").read_text()
+            assert (base.root / "libs" / "in side" / "deep.py").exists()
+            assert base.empty_submodules == ()
+    assert (repository.git(repo, "status", "--porcelain"), (repo / ".git" / "config").read_text()) == state
     repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
     (tmp_path / "clone" / "bench" / "libs" / "other.py").write_text(CELL.format(note="new"))
     with pytest.raises(UserError, match=r"no file HEAD:bench/libs/other\.py; these submodules are empty in HEAD"):
         opened(tmp_path / "clone", "HEAD").__enter__()
-
-
-def test_paths_of_a_temporary_tree_are_told_as_git_names_them(repo: Path) -> None:
-    with opened(repo, "HEAD~1") as (base, head):
-        assert base.in_words(f"{base.root}/cell.py:3 and {base.tree}") == "HEAD~1:bench/cell.py:3 and HEAD~1"
-        assert head.in_words(f"{head.root}/cell.py:3") == f"{repo}/bench/cell.py:3"
-
-
-def test_a_revision_without_git_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="base HEAD: git is not installed, or not on PATH, and no folder has"):
-        opened(repo, "HEAD").__enter__()
-
-
-def test_a_suite_that_was_renamed_since_is_compared(repo: Path) -> None:
-    repository.git(repo, "mv", "bench/mine.toml", "bench/other.toml")
-    other = suites.read(str(repo / "bench" / "other.toml"))
-    with sides(other, "HEAD", None, None) as (base, head):
-        assert base.suite.file.name == "mine.toml"
-        assert base.about.endswith("where the suite is bench/mine.toml")
-        assert head.suite.file.name == "other.toml"
 
 
 def test_a_name_of_both_a_folder_with_the_suite_and_a_branch_is_refused_with_what_to_type(
@@ -201,34 +204,6 @@ def test_a_name_of_both_a_folder_with_the_suite_and_a_branch_is_refused_with_wha
     for given, about in (("./main", "folder ./main"), ("refs/heads/main", "refs/heads/main (")):
         with opened(repo, given) as (base, _):
             assert base.about.startswith(about)
-
-
-def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(SUITE)
-    (tmp_path / "cell.py").write_text("")
-    lone = suites.read(str(tmp_path / "mine.toml"))
-    with pytest.raises(UserError, match="is not in a git repository"), sides(lone, "main", None, None):
-        pass
-
-
-def test_a_shipped_suite_says_nothing_of_a_repository_without_rnnbench(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(repo)
-    with (
-        pytest.raises(UserError, match="quick measures rnnbench's own cells"),
-        sides(suites.read("quick"), "HEAD", None, None),
-    ):
-        pass
-
-
-def test_nothing_is_left_in_the_temporary_folder(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    with opened(repo, "HEAD"):
-        assert len(list(scratch.iterdir())) == 2
-    assert list(scratch.iterdir()) == []
 
 
 def test_each_sides_workers_stand_in_their_own_copy_of_the_current_folder(
@@ -265,8 +240,7 @@ def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_comm
     monkeypatch.chdir(repo)
     mine = of_cell("bench/cell.py:Mine", None, whole=False)
     with sides(mine, "HEAD~1", None, None) as (base, head):
-        assert "old" in cell(base)
-        assert "new" in cell(head)
+        assert ("old" in cell(base), "new" in cell(head)) == (True, True)
         assert base.suite.content == head.suite.content
     other = tmp_path / "other" / "bench"
     other.mkdir(parents=True)
