@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rnnbench.analysis.run_to_run import MIN_CASES
-from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.folder import read_info
 from rnnbench.store.readings import Unavailable
 from tests.doubles import repository, stored
 from tests.doubles.commands import in_process, rnnbench
@@ -153,20 +153,6 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(repo: Path) -> N
     assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"unchanged"}
 
 
-def test_a_base_that_an_earlier_check_observed_is_observed_once_for_each_cell(repo: Path) -> None:
-    (repo / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3, 4]"))
-    repository.commit(repo, {})
-    told = "base: 4 of 6 cases were not observed again; the results of "
-    arguments = ("check", "mine.toml", "--base", "HEAD", "--all", "--budget", "1s", "--out", "results")
-    for expected in (False, True):
-        done = rnnbench(*arguments, cwd=repo, code=0)
-        assert (told in " ".join((done.stdout + done.stderr).split())) is expected
-    bases = [last_measurements(check / "base") for check in sorted((repo / "results").iterdir())]
-    assert [{key: case.metrics.get("operators") for key, case in base.items()} for base in bases[1:]] == [
-        {key: case.metrics["operators"] for key, case in bases[0].items()}
-    ]
-
-
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
@@ -284,21 +270,6 @@ def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
     (folder,) = (repo / "results").iterdir()
     assert json.loads((folder / "verdicts.json").read_text())["counts"]["incomparable"] == 2
     assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("errors") == "2"
-
-
-def test_submodules_are_in_the_base_where_they_can_be_had_and_are_named_where_not(repo: Path, tmp_path: Path) -> None:
-    repository.commit(tmp_path / "lib", {"code.py": "times = 1"})
-    repository.add_submodule(repo, tmp_path / "lib", "libs")
-    repository.commit(repo, {"mine.py": f"from libs import code\n{cell()}"})
-    command = ["check", "mine.toml", "--base", "HEAD", "--all", "--json", "--budget", "1s"]
-    done = rnnbench(*command, cwd=repo)
-    assert {json.loads(line)["verdict"] for line in done.stdout.splitlines()} == {"undecided"}, done.stderr
-    repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
-    shutil.copy(tmp_path / "lib" / "code.py", tmp_path / "clone" / "libs")
-    done = rnnbench(*command, cwd=tmp_path / "clone", code=2)
-    first, _ = map(json.loads, done.stdout.splitlines())
-    assert first["verdict"] == "incomparable"
-    assert "these submodules are empty in HEAD, since their commits are not on this machine: libs" in first["reason"]
 
 
 def test_the_base_is_named_by_its_revision_wherever_its_files_are_told_of(repo: Path) -> None:
