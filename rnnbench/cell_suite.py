@@ -4,18 +4,14 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Sequence
 from importlib.machinery import PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rnnbench import suites
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
-from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
-from rnnbench.store.regular_files import no_file
 from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
 from rnnbench.suites import Suite
 from rnnbench.text import first_few, nearest
@@ -26,19 +22,19 @@ SIZES = "quick"  # the suite that gives the sizes
 
 
 def is_cell(name: str) -> bool:
-    """Whether a name is FILE.py:CELL or PACKAGE:CELL, and not a suite's file."""
+    """Return True for FILE.py:CELL and PACKAGE:CELL, and not for a suite's file."""
     return is_own(name) and not Path(name).exists()
 
 
 def layer_of(cell: str) -> str:
     """Return the torch.nn layer of a cell's kind (`lstm`, `gru`, `rnn`) by its name and its bases, else `none`."""
-    where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
-    words = [name, *(_bases(Path(where), name) if where.endswith(".py") else [])]
+    name = parsed(cell)[0].rpartition(":")[2]
+    words = [name, *(_defined(Path(file_of(cell))) or {}).get(name, [])]
     return next((kind for kind in ("lstm", "gru", "rnn") if any(kind in word.lower() for word in words)), "none")
 
 
 def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> Suite:
-    """The suite of a class or of a function that builds a module, against `reference`, or the layer of its kind.
+    """Return the suite of a class or of a function that builds a module, against `reference`, or its kind's layer.
 
     `whole`: it runs the whole sequence; `input`: what it reads in a step, as the axis of a suite says it. Raises
     UserError if a file does not exist, or has no such name.
@@ -47,19 +43,17 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
         raise UserError(f"input {input}: {INPUTS_ALLOWED}")
     file = _checked(cell)
     reference = layer_of(cell) if reference is None else reference
-    cell = _from_folder(cell, file.parent)
     if is_own(reference):
         _checked(reference)
-        reference = _from_folder(reference, file.parent)
     elif reference not in (*LAYERS, "none", *CELLS):
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
+    cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
     quick = suites.read(SIZES).content
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
     sweep: dict[str, Any] = {"cell": cell, "reference": reference, "input": input, **sizes}
     sweep["implementation"] = ["sequence" if whole else "loop", "torch.nn"]
-    name = re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-")
     content = {
-        "name": name if re.fullmatch(SUITE, name) else "cell",
+        "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES}`",
         "measure": quick.measure.model_dump(exclude_unset=True),
         "sweep": [sweep],
@@ -68,99 +62,57 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
 
 
 def _checked(cell: str) -> Path:
-    """The file of a cell, or its module; raises UserError if it is not there."""
+    """Return the file of a cell, or its module; raises UserError if it is not there."""
     try:
         where, fault = file_of(cell), misnamed(cell)
     except ValueError as error:
         raise UserError(f"{cell}: {error}") from None
     file = Path(where)
-    if fault and where.endswith(".py") and file.is_file():  # without a name
-        raise UserError(f"{cell}: {fault}; {file.name} has {_shown(_in_file(file)[1])}")
-    if fault:
-        raise UserError(f"{cell}: {fault}")
-    if not where.endswith(".py") and not _is_there(where.partition(".")[0]):
-        raise UserError(f"{cell}: no module {where.partition('.')[0]}; expected FILE.py:CELL or PACKAGE:CELL")
     if where.endswith(".py"):
         if not file.is_file():
-            raise UserError(f"{cell}: {no_file(file)}; expected FILE.py:CELL")
+            raise UserError(f"{cell}: {fault or f'no file {file}; expected FILE.py:CELL'}")
+        if fault:  # without a name
+            raise UserError(f"{cell}: {fault}; {file.name} has {_candidates(file)}")
         if fault := missing_name(file, cell):
             raise UserError(fault)
+    elif fault:
+        raise UserError(f"{cell}: {fault}")
+    elif PathFinder.find_spec(module := where.partition(".")[0], [str(Path.cwd()), *sys.path]) is None:
+        raise UserError(f"{cell}: no module {module}; expected FILE.py:CELL or PACKAGE:CELL")
     return file
 
 
 def _from_folder(cell: str, folder: Path) -> str:
-    """The name of a cell with its file relative to a folder."""
+    """Return the name of a cell with its file relative to a folder."""
     where = file_of(cell)
-    if not where.endswith(".py"):
-        return cell
-    return cell.replace(where, Path(os.path.relpath(where, folder)).as_posix(), 1)
+    return cell.replace(where, Path(os.path.relpath(where, folder)).as_posix(), 1) if where.endswith(".py") else cell
 
 
 def missing_name(file: Path, cell: str) -> str:
-    """Why a file does not define a cell's name, as far as its text shows; empty if it does or may do so.
+    """Say that a file does not define a cell's name, as its text shows; empty if it does or may do so.
 
     The file is not run. One that can't be parsed, or that takes all names of another module, may define any name.
     """
-    name = parsed(cell)[0].rpartition(":")[2]
-    defined, classes = _in_file(file)
-    if name in defined or "*" in defined or "__getattr__" in defined:
+    name, defined = parsed(cell)[0].rpartition(":")[2], _defined(file)
+    if defined is None or re.search(rf"\b({name}|__getattr__)\b|import \*", file.read_text("utf-8", "replace")):
         return ""
-    like = nearest(name, classes)
-    return f"{cell}: {file.name} has no class or function {name}{like}; it has {_shown(classes)}"
+    return f"{cell}: {file.name} has no class or function {name}{nearest(name, defined)}; it has {_candidates(file)}"
 
 
-def _bases(file: Path, name: str) -> list[str]:
-    """The bases of a class, as its file writes them; the file is not run."""
+def _defined(file: Path) -> dict[str, list[str]] | None:
+    """Return the functions and the classes that may be cells in a file, with their bases; None if it is no Python."""
     try:
         body = ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
-    return [ast.unparse(base) for node in classes for base in node.bases]
+    except (OSError, SyntaxError, ValueError):
+        return None
+    functions: dict[str, list[str]] = {node.name: [] for node in body if isinstance(node, ast.FunctionDef)}
+    classes = {node.name: list(map(ast.unparse, node.bases)) for node in body if isinstance(node, ast.ClassDef)}
+    in_order = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    modules = {name: own for name, own in classes.items() if any(not base.endswith(NO_MODULES) for base in own)}
+    return {name: (functions | modules)[name] for name in in_order if name in functions | modules}
 
 
-def _in_file(file: Path) -> tuple[set[str], list[str]]:
-    """The names that a file defines, and those that may be cells: `*` stands for names that are not known."""
-    try:
-        body = ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return {"*"}, []
-    defined: set[str] = set()
-    classes: list[str] = []
-    for node in body:
-        match node:
-            case ast.ClassDef() | ast.FunctionDef():
-                defined.add(node.name)
-                classes += [node.name] if _may_be_cell(node) else []
-            case ast.Import() | ast.ImportFrom():
-                defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-            case ast.Assign() | ast.AnnAssign():
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                defined |= {target.id for target in targets if isinstance(target, ast.Name)}
-            case ast.Expr():
-                pass
-            case _:  # a condition, a loop: what it defines is not known
-                defined.add("*")
-    return defined, classes
-
-
-def _may_be_cell(node: ast.ClassDef | ast.FunctionDef) -> bool:
-    """False for a class that has no base, and so is no module, and for exceptions and tuples."""
-    if isinstance(node, ast.FunctionDef):
-        return True
-    bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-    return any(not base.endswith(NO_MODULES) for base in bases)
-
-
-def _shown(classes: Sequence[str]) -> str:
-    return first_few(classes, MAX_NAMED) if classes else "none"
-
-
-def _is_there(module: str) -> bool:
-    """Whether a module, or package, of this name is in the current folder or can be imported; nothing is."""
-    if PathFinder.find_spec(module, [str(Path.cwd())]) is not None:
-        return True
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):  # one that is loaded and has no spec
-        return module in sys.modules
+def _candidates(file: Path) -> str:
+    """Name the classes and functions of a file that may be cells."""
+    names = list(_defined(file) or ())
+    return first_few(names, MAX_NAMED) if names else "none"

@@ -215,7 +215,7 @@ def _drawn(
 
     `needs`: the columns that the frame must have, and where such a frame is from.
     """
-    from rnnbench.store.frames.categories import without_categories
+    from rnnbench.store.frames import without_categories
 
     _check_frame(frame, *needs)
     _check_axes(ax)

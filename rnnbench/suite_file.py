@@ -1,26 +1,33 @@
-"""What a suite file may hold: sweeps, and how they are measured and checked."""
+"""What a suite file may hold: sweeps, and how they are measured and checked. All faults of a file are told together."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
 )
 
-from rnnbench.cells import spec, with_arguments
-from rnnbench.store.names import SUITE
+from rnnbench.cells import CELLS, file_of, is_own, misnamed, spec, with_arguments
+from rnnbench.errors import UserError
+from rnnbench.store.record import MAX_INTEGER, Count, Size, problem
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
+    LOSSES,
+    OPTIMIZERS,
     Caches,
     DType,
     Head,
@@ -32,22 +39,79 @@ from rnnbench.store.records import (
     Task,
     is_cell_reference,
 )
-from rnnbench.store.value_kinds import MAX_INTEGER
+from rnnbench.text import nearest, plural
+
+MAX_FAULTS = 20  # that are told
+INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
+INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
+SUITE = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a name, which also begins that of a run's folder
+MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
+OF_DATA_SETS = {  # the values of axes that only data sets have
+    "cell": tuple(DATA_SETS),
+    "phase": ("loading",),
+    "implementation": ("per_item", "vectorised"),
+}
 
 
-def as_list(value: object) -> Sequence[object]:
-    """The value itself if it is a list, else a list of it."""
+def _as_list(value: object) -> Sequence[object]:
+    """Return the value itself if it is a list, else a list of it."""
     return value if isinstance(value, list | tuple) else [value]
 
 
-Size = Annotated[int, Field(strict=True, ge=1, lt=MAX_INTEGER)]
-Count = Annotated[int, Field(strict=True, ge=0, lt=MAX_INTEGER)]
+def _cell(cell: str, info: ValidationInfo) -> str:
+    """Return the cell; raises ValueError if there is no such cell, or no such file beside the suite."""
+    if is_own(cell):
+        if fault := misnamed(cell):
+            raise ValueError(fault)
+        file = (info.context or {}).get("root", Path()) / file_of(cell)
+        if info.context and file.suffix == ".py" and not file.is_file():
+            raise ValueError(f"no file {file}")
+    elif cell not in (*CELLS, *DATA_SETS):
+        known = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
+        raise ValueError(f"no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {known}")
+    return cell
+
+
+def _reference(reference: str, info: ValidationInfo) -> str:
+    """Return the reference; raises ValueError if it is neither a layer nor a cell."""
+    if is_own(reference):
+        return _cell(reference, info)
+    if is_cell_reference(reference) and reference not in CELLS:
+        like = nearest(reference, ("rnn", "lstm", "gru", "none", *CELLS))
+        raise ValueError(f"expected one of rnn, lstm, gru, none, or a cell{like}")
+    return reference
+
+
+def _named(known: Sequence[str]) -> AfterValidator:
+    """Refuse what is neither a known name nor a user's own function."""
+
+    def check(value: str) -> str:
+        if value not in known and not is_own(value):
+            raise ValueError(f"expected one of {', '.join(known)}, or FILE:FUNCTION{nearest(value, known)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _argument(value: Any) -> Any:
+    """Return a value that can be given to a constructor."""
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("expected a finite number, a text, true or false for a constructor")
+    return value
+
+
+def _argument_name(name: str) -> str:
+    """Return the name of an argument; raises ValueError if it is none."""
+    if not name.isidentifier() or name in AXES:
+        raise ValueError(f"{name} is an axis: write {name} = ..." if name in AXES else "expected a name of Python")
+    return name
+
+
+WholeSize = Annotated[Size, Strict()]
+WholeCount = Annotated[Count, Strict()]
 T = TypeVar("T")
-Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
-INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
-INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
-MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
-Argument = StrictBool | StrictInt | StrictFloat | StrictStr
+Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of values
+Argument = Annotated[Any, AfterValidator(_argument)]
 
 
 class _Strict(BaseModel):
@@ -57,48 +121,63 @@ class _Strict(BaseModel):
 class Sweep(_Strict):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
-    cell: Axis[str]
+    cell: Axis[Annotated[str, AfterValidator(_cell)]]
     implementation: Axis[Swept] = ("loop", "torch.nn")
     phase: Axis[Phase] = ("inference",)
     task: Axis[Task] = ("many_to_many",)
-    batch_size: Axis[Size] = (32,)
-    seq_len: Axis[Size] = (32,)
-    input_size: Axis[Size] = (64,)
-    hidden_size: Axis[Size] = (128,)
-    output_size: Axis[Size] = (10,)
-    num_layers: Axis[Size] = (1,)
+    batch_size: Axis[WholeSize] = (32,)
+    seq_len: Axis[WholeSize] = (32,)
+    input_size: Axis[WholeSize] = (64,)
+    hidden_size: Axis[WholeSize] = (128,)
+    output_size: Axis[WholeSize] = (10,)
+    num_layers: Axis[WholeSize] = (1,)
     dtype: Axis[DType] = ("float32",)
     device: Axis[str] = ("cpu",)
-    threads: Axis[Size] = (1,)
-    output_len: Axis[Count] = (0,)
-    bidirectional: Axis[Annotated[bool, Field(strict=True)]] = (False,)
+    threads: Axis[WholeSize] = (1,)
+    output_len: Axis[WholeCount] = (0,)
+    bidirectional: Axis[Annotated[bool, Strict()]] = (False,)
     dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
     lengths: Axis[Lengths] = ("equal",)
     input: Axis[Annotated[str, Field(pattern=INPUT)]] = ("features",)
     nonlinearity: Axis[Nonlinearity] = ("tanh",)
     head: Axis[Head] = ("linear",)
     caches: Axis[Caches] = ("warm",)
-    optimizer: Axis[str] = ("adam",)
-    loss: Axis[str] = ("none",)
+    optimizer: Axis[Annotated[str, _named(OPTIMIZERS)]] = ("adam",)
+    loss: Axis[Annotated[str, _named(LOSSES)]] = ("none",)
     clip: Axis[Annotated[float, Field(ge=0)]] = (0.0,)
-    samples: Axis[Size] = (1024,)
-    workers: Axis[Count] = (0,)
-    arguments: dict[str, Axis[Argument]] = {}  # of the constructors of the user's own cells, beside the sizes
-    reference: str | None = None  # a torch.nn layer (rnn, lstm, gru), another cell, or "none"; None: as "none"
+    samples: Axis[WholeSize] = (1024,)
+    workers: Axis[WholeCount] = (0,)
+    # Of the constructors of the user's own cells, beside the sizes.
+    arguments: dict[Annotated[str, AfterValidator(_argument_name)], Axis[Argument]] = {}
+    # A torch.nn layer (rnn, lstm, gru), another cell, or "none"; None: as "none".
+    reference: Annotated[str, AfterValidator(_reference)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse data sets beside cells, which would load a cell or train a data set, and arguments of other cells."""
+        values = [(axis, value) for axis in OF_DATA_SETS for value in getattr(self, axis)]
+        others = [(axis, value) for axis, value in values if value not in OF_DATA_SETS[axis]]
+        if 0 < len(others) < len(values):
+            axis, value = others[0]
+            needed = ", ".join(OF_DATA_SETS[axis])
+            raise ValueError(f"{axis} {value!r} can't be swept with data sets, which need {axis} = {needed}")
+        if self.arguments and (shipped := next((cell for cell in self.cell if not is_own(cell)), None)):
+            raise ValueError(f"{shipped} takes no arguments; only cells of your own do (FILE:CLASS)")
+        return self
 
     def axis_values(self) -> dict[str, list[Any]]:
-        """The values of every axis that is swept; those of `cell` hold the arguments of constructors."""
+        """Return the values of every axis that is swept; those of `cell` hold the arguments of constructors."""
         return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"} | {"cell": self.cells}
 
     @property
     def cells(self) -> list[str]:
-        """The cells, each with every combination of the arguments."""
+        """Return the cells, each with every combination of the arguments."""
         names, values = list(self.arguments), list(self.arguments.values())
         chosen = [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
         return [with_arguments(cell, each) if each else cell for cell in self.cell for each in chosen]
 
     def layer(self, cell: str) -> Reference:
-        """What a cell of this sweep is timed against: a layer, another cell, a data set item by item, or nothing."""
+        """Return what a cell of this sweep is timed against: a layer, a cell, a data set item by item, or nothing."""
         if cell in DATA_SETS:
             return cell
         if self.reference is not None and is_cell_reference(self.reference):
@@ -111,17 +190,24 @@ class Settings(_Strict):
 
     model_config = ConfigDict(frozen=True)
 
-    replicates: Size = 6  # the minimum, even above the default of `max_replicates`
+    replicates: WholeSize = 6  # the minimum, even above the default of `max_replicates`
     # Suites and runs of older versions call it `most_replicates`.
-    max_replicates: Annotated[Size, Field(validation_alias=AliasChoices("max_replicates", "most_replicates"))] = 20
+    max_replicates: Annotated[WholeSize, Field(validation_alias=AliasChoices("max_replicates", "most_replicates"))] = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
-    compiled_steps: Size = 32  # that torch.compile gets in one piece
+    compiled_steps: WholeSize = 32  # that torch.compile gets in one piece
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
     compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile
     period_seconds: Annotated[float, Field(gt=0)] | None = None  # of the steps of a stream: what takes longer is late
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse a file that asks for more replicates than it allows."""
+        if "max_replicates" in self.model_fields_set and self.replicates > self.max_replicates:
+            raise ValueError(f"replicates, {self.replicates}, is more than max_replicates, {self.max_replicates}")
+        return self
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -150,3 +236,52 @@ class SuiteFile(_Strict):
     measure: Settings = Settings()
     check: CheckSettings = CheckSettings()
     sweep: Annotated[list[Sweep], Field(min_length=1)]
+
+
+TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
+
+
+def read(path: Path) -> SuiteFile:
+    """Read and check a suite's file; raises UserError with its first MAX_FAULTS faults."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read: {getattr(error, 'strerror', error)}") from None
+    except (ValueError, RecursionError) as error:  # invalid TOML, a number too long, or nested too deep
+        raise UserError(f"{path}: not TOML: {error}") from None
+    defaults, faults = data.pop("defaults", {}), []
+    if not isinstance(defaults, dict):
+        faults.append(f"defaults: expected a table, found {defaults!r}")
+    elif isinstance(sweeps := data.get("sweep"), list):
+        unknown = defaults.keys() - Sweep.model_fields.keys()
+        faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in sorted(unknown)]
+        known = {key: value for key, value in defaults.items() if key not in unknown}
+        data["sweep"] = [known | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps]
+    try:
+        content = SuiteFile.model_validate(data, context={"root": path.parent})
+        if not faults:
+            return content
+    except ValidationError as error:
+        faults += dict.fromkeys(_words(detail) for detail in error.errors(include_url=False))
+    if len(faults) > MAX_FAULTS:
+        faults[MAX_FAULTS:] = [f"and {plural(len(faults) - MAX_FAULTS, 'more error')}"]
+    raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
+
+
+def _words(detail: Mapping[str, Any]) -> str:
+    """Return one line for one fault: key path, value, and what would be right."""
+    table, key = TABLES.get(str(detail["loc"][0]), SuiteFile), str(detail["loc"][-1])
+    words = problem(detail)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{words.partition(':')[0]}: unknown key{nearest(key, table.model_fields)}"
+        case "list_type" if key == "sweep":
+            return "sweep: expected tables, each below a line [[sweep]]"
+        case "literal_error" if isinstance(detail["input"], str):
+            return words + nearest(detail["input"], detail["ctx"]["expected"].replace("'", "").split(", "))
+        case "string_pattern_mismatch" if "input" in detail["loc"]:
+            return f"{words.partition(':')[0]}: {INPUTS_ALLOWED}, found {detail['input']!r}"
+        case "string_pattern_mismatch":
+            rule = "expected letters, digits, '.', '_' and '-', and none of these three first"
+            return f"{words.partition(':')[0]}: {rule}, found {detail['input']!r}"
+    return words

@@ -2,19 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
-
-from rnnbench import suite_reading
+from rnnbench import suite_file
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
 from rnnbench.groups import grouped
+from rnnbench.store.jsonlines import placed
+from rnnbench.store.record import valid
 from rnnbench.store.records import (
     AXES,
     DEFAULTS,
@@ -22,6 +22,7 @@ from rnnbench.store.records import (
     OF_DATA,
     OF_STEP,
     TORCH_OWN,
+    WORKLOAD_AXES,
     Case,
     Group,
     Workload,
@@ -73,7 +74,7 @@ class Suite:
     def groups(
         self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None, knows_all: bool = True
     ) -> list[Group]:
-        """The cases that `only` selects, grouped by workload in the order of the file.
+        """Return the cases that `only` selects, grouped by workload in the order of the file.
 
         The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
         no case or more than `most` cases are left. With `knows_all`, also raises UserError if `only` has a value that
@@ -83,13 +84,11 @@ class Suite:
             raise UserError(f"{self.file}: {'; '.join(faults)}")
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
-        if count > MAX_CONFIRMED_CASES:
-            raise UserError(
-                f"{self.file}: the sweeps have {count:,} cases, and a run holds {MAX_CONFIRMED_CASES:,} at most; "
-                "select some of them, or take values out of the axes"
+        if count > (MAX_CONFIRMED_CASES if most is None else most):
+            raise TooManyCases(
+                f"{self.file}: the sweeps have {count:,} cases, more than {most or MAX_CONFIRMED_CASES:,}; "
+                "select some of them"
             )
-        if most is not None and count > most:
-            raise TooManyCases(f"{self.file}: the sweeps have {count:,} cases, more than {most:,}; select some of them")
         cases = dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes))
         groups = grouped(case for case in cases if case.is_reference or _is_wanted(case, only))
         kept = [group for group in groups if any(_is_wanted(case, only) for case in group.cases)]
@@ -98,35 +97,30 @@ class Suite:
         return self.with_sweeps(kept)
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
-        """The groups, each with the number of the first sweep that has its workload on any device."""
-        sweeps = [_values_of_workloads(sweep) for sweep in self.content.sweep]
+        """Return the groups, each with the number of the first sweep that has its workload on any device."""
+        axes = [sweep.axis_values() | {"reference": set(map(sweep.layer, sweep.cell))} for sweep in self.content.sweep]
 
-        def first_with(workload: Workload) -> int:
-            return next((number for number, sweep in enumerate(sweeps) if _has(sweep, workload)), 0)
+        def has(sweep: Mapping[str, Collection[Any]], workload: Workload) -> bool:
+            free = {"device", *(axis for axis in (*OF_DATA, *OF_STEP) if getattr(workload, axis) == DEFAULTS[axis])}
+            return all(getattr(workload, axis) in sweep[axis] for axis in WORKLOAD_AXES if axis not in free)
 
-        return [replace(group, sweep=first_with(group.workload)) for group in groups]
+        numbers = (next((n for n, sweep in enumerate(axes) if has(sweep, group.workload)), 0) for group in groups)
+        return [replace(group, sweep=number) for group, number in zip(groups, numbers, strict=True)]
 
     def values(self, device: str | None = None) -> dict[str, list[str]]:
-        """The values that `only` can name, by axis, with torch's own cells and references; `device` as for `groups`."""
+        """Return the values that `only` can name, by axis, with torch's own cells and references."""
         known: dict[str, dict[str, None]] = {axis: {} for axis in (*AXES, *self.arguments)}
         for sweep in self.content.sweep:
-            for cell in sweep.cells:
-                for argument, value in _arguments(cell).items():
-                    known[argument][value] = None
-            for axis, values in sweep.axis_values().items():
-                known[axis] |= dict.fromkeys(map(axis_text, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
+            others = [reference for reference in references if is_cell_reference(reference)]
+            own = [TORCH_OWN[each] for each in sweep.implementation if each in TORCH_OWN]
+            layers = [cells[reference] for cells in own for reference in references if reference in cells]
+            more = {"reference": references, "cell": [*others, *layers], "implementation": ["reference"] * bool(others)}
+            for axis, values in sweep.axis_values().items():
+                known[axis] |= dict.fromkeys(map(axis_text, [*values, *more.pop(axis, ())]))
             known["reference"] |= dict.fromkeys(references)
-            if cells := [reference for reference in references if is_cell_reference(reference)]:
-                known["cell"] |= dict.fromkeys(cells)
-                known["implementation"]["reference"] = None
-            known["cell"] |= dict.fromkeys(
-                TORCH_OWN[implementation][reference]
-                for implementation in sweep.implementation
-                if implementation in TORCH_OWN
-                for reference in references
-                if reference in TORCH_OWN[implementation]
-            )
+            for name, value in ((name, value) for cell in sweep.cells for name, value in _arguments(cell).items()):
+                known[name][value] = None
         if device is not None:
             known["device"] = {device: None}
         return {axis: list(values) for axis, values in known.items()}
@@ -150,19 +144,6 @@ def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None)
     for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
         axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
     return axes
-
-
-def _values_of_workloads(sweep: Sweep) -> dict[str, set[Any]]:
-    """The values of each axis that a workload of this sweep can have."""
-    axes = {axis: set(values) for axis, values in sweep.axis_values().items() if axis in Workload.__dataclass_fields__}
-    del axes["device"]  # `--device` replaces it
-    for axis in (*OF_DATA, *OF_STEP):
-        axes[axis].add(DEFAULTS[axis])
-    return axes | {"reference": {sweep.layer(cell) for cell in sweep.cell}}
-
-
-def _has(sweep: Mapping[str, set[Any]], workload: Workload) -> bool:
-    return all(getattr(workload, axis) in values for axis, values in sweep.items())
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
@@ -220,11 +201,9 @@ def _rules(check: CheckSettings) -> list[tuple[dict[str, list[str]], float]]:
 
 def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
     """The check settings in a stored run's `run.json`; raises UserError if they are not valid."""
-    try:
-        return CheckSettings.model_validate(resolved.get("check", {}))
-    except ValidationError as error:
-        key = ".".join(map(str, ("resolved.check", *error.errors()[0]["loc"])))
-        raise UserError(f"{run / 'run.json'}: {key}: {error.errors()[0]['msg']}") from None
+    with placed(f"{run / 'run.json'}: resolved.check"):
+        settings: CheckSettings = valid(CheckSettings.model_validate, resolved.get("check", {}))
+    return settings
 
 
 def shipped() -> dict[str, Path]:
@@ -270,11 +249,9 @@ def find(name: str) -> Path:
 def read(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
     path = find(name)
-    suite = Suite(path, suite_reading.read(path))
-    try:
+    suite = Suite(path, suite_file.read(path))
+    with placed(str(path)):
         _rules(suite.content.check)
-    except UserError as fault:
-        raise UserError(f"{path}: {fault}") from None
     return suite
 
 

@@ -18,7 +18,7 @@ from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.more_replicates import more_replicates
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
-from rnnbench.analysis.runs.run_times import read_with_lines
+from rnnbench.analysis.runs.run_times import read_whole
 from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
@@ -48,11 +48,11 @@ class StoredRun:
 
 def read(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
-    info, lines, times = read_with_lines(path)
+    info, measurements, times = read_whole(path)
     ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]]
     resolved = path.resolve()
     name = f"{resolved.parent.name}/{resolved.name}" if is_check(resolved.parent) else resolved.name
-    return StoredRun(writable(name), info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios)
+    return StoredRun(writable(name), info, measurements, ratios)
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:

@@ -77,7 +77,7 @@ def summarize(
     from rnnbench.analysis.runs.from_frames import run_times
     from rnnbench.analysis.runs.summary import summarize as summarized
     from rnnbench.report.notebook.stored_runs import StoredRuns
-    from rnnbench.store.frames.categories import with_categories
+    from rnnbench.store.frames import with_categories
 
     if isinstance(windows, StoredRuns):
         return windows.cases
@@ -135,7 +135,7 @@ def _of_live(result: "Comparable") -> "pd.DataFrame":
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.measured import Measured
     from rnnbench.report.notebook.swept import SweptModules
-    from rnnbench.store.frames.categories import without_categories
+    from rnnbench.store.frames import without_categories
 
     if isinstance(result, SweptModules):
         return without_categories(result.frame)
@@ -172,7 +172,7 @@ def predict(
     from rnnbench.analysis.scaling.predict import predict as predicted
     from rnnbench.expressions import parse_only
     from rnnbench.report.notebook.stored_runs import StoredRuns
-    from rnnbench.store.frames.categories import without_categories
+    from rnnbench.store.frames import without_categories
 
     cases = run.cases if isinstance(run, StoredRuns) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))

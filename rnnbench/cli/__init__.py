@@ -1,9 +1,11 @@
 """The command line: parse, call, print. Heavy imports stand inside the commands, so that `--help` is quick."""
 
+import io
 import signal
 import sys
 import traceback
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -46,68 +48,47 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # sent by CI to a job it cancels, and by a closing terminal
         if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _interrupt)
-    with output.guarded_streams():
-        code = _exit_code(debug="--debug" in sys.argv[1:])
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # of characters that its encoding does not have
+    run_and_exit()
 
 
-def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to end
-    """Run the command, print its error if it has one, and return its exit code."""
+def run_and_exit() -> NoReturn:
+    """Run the command of `sys.argv`, say why it fails if it does, and exit with its code."""
     try:
-        code = cli.main(standalone_mode=False)  # what a command passes to `context.exit`, or None
+        sys.exit(cli.main(standalone_mode=False))  # what a command passes to `context.exit`, or None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return error.exit_code
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _tell(" ".join(error.format_message().split()))
         if isinstance(error, click.UsageError) and error.ctx is not None:
             output.note(f"Try '{error.ctx.command_path} --help' for help.")
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        output.tell("interrupted")
-        return INTERRUPTED
-    except Interrupted as interrupted:
-        output.tell(f"interrupted; {interrupted}")
-        return INTERRUPTED
-    except output.OutputLost as lost:
-        if lost.is_unread:  # as for a program that the signal kills
-            return 128 + signal.SIGPIPE
-        _tell(str(lost))
-        return 2
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort, Interrupted) as interrupted:
+        output.tell("; ".join(filter(None, ["interrupted", str(interrupted)])))
+        sys.exit(INTERRUPTED)
     except (UserError, OSError) as error:  # OSError: a file that can't be read, a full disk
-        if debug:
+        if "--debug" in sys.argv[1:]:
             traceback.print_exc()
-            _annotate(_words(error))
-        else:
-            _tell(_words(error))
-        return 2
+        named = [error.filename, error.strerror or error] if isinstance(error, OSError) else [error]
+        _tell(": ".join(str(part) for part in named if part))
+        sys.exit(2)
     except Exception as error:
         traceback.print_exc()
-        _annotate(f"internal error: {type(error).__name__}: {error}")
-        return 2
-    return code or 0
+        _tell(f"internal error: {type(error).__name__}: {error}")
+        sys.exit(2)
 
 
 def _tell(words: str) -> None:
-    """Say on standard error why the command fails, line by line."""
+    """Say on standard error why the command fails, line by line, and on the page of GitHub's job if there is one."""
+    from rnnbench.report.verdicts import ci as github
+
     for line in words.splitlines():
         output.tell(line)
-    _annotate(words)
-
-
-def _annotate(words: str) -> None:
-    """Say it also on the page of GitHub's job."""
-    from rnnbench.report.verdicts import ci
-
-    if ci.is_at_work():
-        output.note(ci.command("error", "rnnbench", words))
-
-
-def _words(error: UserError | OSError) -> str:
-    """An error in words; an OSError names its file."""
-    if isinstance(error, OSError):
-        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-    return str(error)
+    if github.is_at_work():
+        output.note(github.command("error", "rnnbench", words))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,21 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import (
-    CONFIRM,
-    Duration,
-    File,
-    Text,
-    adding,
-    device_option,
-    only_option,
-    out_option,
-    refuse_other_out,
-    source_option,
-    takes_suite,
-    yes_option,
-)
-from rnnbench.cli.typed import typed
+from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, refuse_other_out, takes, takes_suite, typed
 
 if TYPE_CHECKING:
     from rnnbench.analysis.bisection import Bisection
@@ -32,16 +18,14 @@ UNDECIDED = 3
 
 @click.command(short_help="Which commit made SUITE slower?")
 @takes_suite
-@click.option("--good", required=True, type=Text(), metavar="REV", help="A revision that was still fast.")
-@click.option("--bad", default="HEAD", show_default=True, type=Text(), metavar="REV", help="A later one that is slow.")
-@only_option
-@device_option
-@source_option
-@click.option("--budget", type=Duration(), default=900.0, help="Time for the whole search.  [default: 15m]")
-@click.option("--resume", type=File(), metavar="FOLDER", help="Go on with an interrupted search.")
-@out_option
+@click.option("--good", required=True, type=TEXT, metavar="REV", help="A revision that was still fast.")
+@click.option("--bad", default="HEAD", show_default=True, type=TEXT, metavar="REV", help="A later one that is slow.")
+@takes("only", "device", "source")
+@click.option("--budget", type=DURATION, default=900.0, help="Time for the whole search.  [default: 15m]")
+@click.option("--resume", type=FILE, metavar="FOLDER", help="Go on with an interrupted search.")
+@takes("out")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
-@yes_option
+@takes("yes")
 @click.pass_context
 def bisect(
     context: click.Context,
@@ -76,7 +60,7 @@ def bisect(
     from rnnbench.expressions import parse_only
     from rnnbench.harness.bisect.bisect import bisect as search
     from rnnbench.report.verdicts import bisection
-    from rnnbench.store.writing import replace
+    from rnnbench.store.folder import write_whole
     from rnnbench.suites import TooManyCases
     from rnnbench.text import encoded, rounded_up
 
@@ -99,7 +83,7 @@ def bisect(
             now=time.monotonic,
         )
     try:
-        replace(folder / "bisect.json", encoded(bisection.as_json(answer)))
+        write_whole(folder / "bisect.json", encoded(bisection.as_json(answer)))
     finally:  # if the file can't be written, the answer is shown before the error
         _tell(answer, folder, as_json=as_json)
     context.exit(0 if answer.is_complete else UNDECIDED)

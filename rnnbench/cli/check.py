@@ -2,80 +2,44 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import (
-    CONFIRM,
-    Duration,
-    File,
-    OneOf,
-    Percent,
-    Text,
-    adding,
-    benchmark_groups_option,
-    benchmark_reference_option,
-    device_option,
-    no_device,
-    only_option,
-    out_option,
-    selected,
-    source_option,
-    takes_suite,
-    yes_option,
-)
-from rnnbench.cli.typed import typed
+from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, no_device, selected, takes, takes_suite, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rnnbench.analysis.comparison import Comparison, OnUndecided
     from rnnbench.harness.check.instructions import InstructionsMode
-    from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.suites import Suite
 
-margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
-on_undecided_option = click.option(
-    "--on-undecided",
-    type=click.Choice(["pass", "fail"]),
-    default="pass",
-    show_default=True,
-    help="Exit with 0 or with 3 if nothing regressed, but a case is undecided.",
-)
 instructions_option = click.option(
     "--instructions",
-    type=OneOf("show", "gate"),
+    type=click.Choice(["show", "gate"]),
     is_flag=False,
     flag_value="show",
     help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case.")
 
 
 @click.command(short_help="Did SUITE become slower than at a base?")
 @takes_suite
 @click.option(
     "--base",
-    type=Text(),
+    type=TEXT,
     metavar="REV|DIR|RUN",
     help="Compare with this git revision or folder, measured live in turns, or with a stored run.",
 )
-@click.option("--base-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@click.option("--head-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the head.")
-@source_option
-@only_option
-@device_option
-@margin_option
-@click.option("--budget", type=Duration(), help="Time for the whole check.  [default: the suite's, or 120s]")
+@click.option("--base-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option("--head-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the head.")
+@takes("source", "only", "device", "margin")
+@click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
 @instructions_option
-@out_option
-@on_undecided_option
-@json_option
-@yes_option
+@takes("out", "on-undecided", "json", "yes")
 @click.pass_context
 def check(
     context: click.Context,
@@ -115,48 +79,65 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
     can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.harness.check.sides import NewSuite
+    from rnnbench.expressions import parse_only
+    from rnnbench.harness.check import check as live
+    from rnnbench.harness.check.check import check_against_run
+    from rnnbench.harness.check.own_code import ForeignModules
+    from rnnbench.harness.check.selection import select
+    from rnnbench.harness.check.sides import NewSuite, sides
+    from rnnbench.harness.coordinator.session import NoDevice
+    from rnnbench.report.screen.progress import shown_progress
+    from rnnbench.suites import TooManyCases
 
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
-    chosen = suite.with_check(**given)
+    suite = suite.with_check(**given)
+    how: dict[str, Any] = {"out": out, "command": typed()}
     if base and (Path(base) / "run.json").is_file():
         if sources or base_python or head_python or instructions:
             raise click.UsageError(
                 f"{base} is a stored run: leave out --source, --base-python, --head-python and --instructions"
             )
-        folder, comparison = _against_run(chosen, Path(base), only, device, budget, out, yes=yes)
-    else:
+        groups, settings = selected(suite, only, device, yes=yes), suite.settings
+        if budget is not None:
+            settings = settings.model_copy(update={"budget_seconds": budget})
         try:
-            folder, comparison = _live(
-                chosen,
-                base,
-                base_python,
-                head_python,
-                sources,
-                only,
-                device,
-                instructions,
-                out,
-                given,
-                yes=yes,
-                everything=everything,
-            )
+            with shown_progress() as on_progress:
+                folder, comparison = check_against_run(
+                    suite, groups, settings, Path(base), on_progress=on_progress, **how
+                )
+        except NoDevice as missing:
+            raise no_device(missing, suite, device) from None
+    else:
+        expression = parse_only(only, "--only", arguments=suite.arguments)
+        try:
+            with (
+                adding("(--source)", ForeignModules),
+                sides(suite, base, base_python, head_python, sources) as (first, second),
+            ):
+                with adding(CONFIRM, TooManyCases):
+                    selection = select(first, second, expression, device, any_number=yes)
+                how |= {"instructions": instructions, "everything": everything, "on_warning": output.tell}
+                with shown_progress() as on_progress:
+                    folder, comparison = live.check(
+                        replace(first, suite=first.suite.with_check(**given)),
+                        second,
+                        selection,
+                        on_progress=on_progress,
+                        **how,
+                    )
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    _tell(comparison, folder, suite=chosen.file, sources=sources, as_json=as_json)
+    _tell(comparison, folder, suite=suite.file, sources=sources, as_json=as_json)
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
-@click.argument("base", metavar="BASE_RUN", type=File())
-@click.argument("head", metavar="HEAD_RUN", type=File())
-@margin_option
-@benchmark_reference_option
-@benchmark_groups_option
-@click.option("--out", type=File(), metavar="DIR", help="Write the verdicts as files into a new folder below this one.")
-@on_undecided_option
-@json_option
+@click.argument("base", metavar="BASE_RUN", type=FILE)
+@click.argument("head", metavar="HEAD_RUN", type=FILE)
+@takes("margin", "reference", "group-by")
+@click.option("--out", type=FILE, metavar="DIR", help="Write the verdicts as files into a new folder below this one.")
+@takes("on-undecided", "json")
 @click.pass_context
 def compare(
     context: click.Context,
@@ -193,75 +174,6 @@ def compare(
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
-def _live(
-    suite: "Suite",
-    base: str | None,
-    base_python: str | None,
-    head_python: str | None,
-    sources: tuple[str, ...],
-    only: tuple[str, ...],
-    device: str | None,
-    instructions: "InstructionsMode | None",
-    out: Path,
-    given: "Mapping[str, float | None]",
-    *,
-    yes: bool,
-    everything: bool,
-) -> tuple[Path, "Comparison"]:
-    from rnnbench.expressions import parse_only
-    from rnnbench.harness.check import check
-    from rnnbench.harness.check.own_code import ForeignModules
-    from rnnbench.harness.check.selection import select
-    from rnnbench.harness.check.sides import sides
-    from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.suites import TooManyCases
-
-    with (
-        adding("(--source)", ForeignModules),
-        sides(suite, base, base_python, head_python, sources) as (first, second),
-    ):
-        with adding(CONFIRM, TooManyCases):
-            expression = parse_only(only, "--only", arguments=suite.arguments)
-            selection = select(first, second, expression, device, any_number=yes)
-        with shown_progress() as on_progress:
-            return check.check(
-                replace(first, suite=first.suite.with_check(**given)),
-                second,
-                selection,
-                out=out,
-                command=typed(),
-                on_progress=on_progress,
-                on_warning=output.tell,
-                instructions=instructions,
-                everything=everything,
-            )
-
-
-def _against_run(
-    suite: "Suite",
-    baseline: Path,
-    only: tuple[str, ...],
-    device: str | None,
-    budget: float | None,
-    out: Path,
-    *,
-    yes: bool,
-) -> tuple[Path, "Comparison"]:
-    from rnnbench.harness.check.check import check_against_run
-    from rnnbench.harness.coordinator.session import NoDevice
-    from rnnbench.report.screen.progress import shown_progress
-
-    groups = selected(suite, only, device, yes=yes)
-    settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
-    try:
-        with shown_progress() as on_progress:
-            return check_against_run(
-                suite, groups, settings, baseline, out=out, command=typed(), on_progress=on_progress
-            )
-    except NoDevice as missing:
-        raise no_device(missing, suite, device) from None
-
-
 def _tell(
     comparison: "Comparison",
     folder: Path | None,
@@ -274,8 +186,10 @@ def _tell(
 
     So the files exist even if nobody reads standard output any more.
     """
+    from rnnbench.cli.places import place_of
     from rnnbench.report.verdicts import ci, outputs, verdicts
 
+    root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
     found = verdicts.of(comparison)
     try:
         if folder is not None:
@@ -290,23 +204,13 @@ def _tell(
             except OSError as fault:  # the verdict stands without it
                 output.tell(f"${variable} can't be written: {fault.filename}: {fault.strerror or fault}")
     finally:  # if the files can't be written, the verdicts are shown before the error
-        _print(found, folder, suite=suite, sources=sources, as_json=as_json)
-
-
-def _print(
-    found: "Verdicts", folder: Path | None, *, suite: Path | None, sources: tuple[str, ...], as_json: bool
-) -> None:
-    from rnnbench.cli.places import CodePlaces
-    from rnnbench.report.verdicts import ci, outputs
-
-    if as_json:
-        output.write(found.json_lines().encode())
-    else:
-        output.show(outputs.VerdictScreen(found))
-    if folder is not None:
-        output.say_path(folder, err=as_json)
-    if ci.is_at_work():
-        root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
-        place_of = (lambda case: None) if suite is None else CodePlaces(suite, root, sources).find
-        # GitHub reads them from standard output; if that holds JSON, they go to standard error.
-        (output.note if as_json else output.say)("\n".join(outputs.annotations(found, place_of)))
+        if as_json:
+            output.write(found.json_lines())
+        else:
+            output.show(outputs.VerdictScreen(found))
+        if folder is not None:
+            output.say_path(folder, err=as_json)
+        if ci.is_at_work():
+            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root, sources=sources)
+            # GitHub reads them from standard output; if that holds JSON, they go to standard error.
+            (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text
+from rnnbench.cli.options import FILE, TEXT
 from rnnbench.errors import UserError
 from rnnbench.text import plural
 
@@ -25,10 +25,10 @@ def ci() -> None:
 
 
 @ci.command(short_help="Comment on the pull request with a check's verdicts.")
-@click.argument("check", metavar="CHECK|DIR", type=File())
+@click.argument("check", metavar="CHECK|DIR", type=FILE)
 @click.option(
     "--label",
-    type=Text(),
+    type=TEXT,
     metavar="TEXT",
     help="Tells this comment from that of another check of the suite, such as one with another Python.",
 )
@@ -44,7 +44,6 @@ def comment(check: Path, label: str | None) -> None:
       rnnbench ci comment results --label 'Python 3.13'
     """
     from rnnbench.report.verdicts.ci import post
-    from rnnbench.store.regular_files import read_text
 
     if not check.is_dir():
         raise UserError(f"{check}: no such folder; give the folder of a check, or one with checks")
@@ -54,7 +53,7 @@ def comment(check: Path, label: str | None) -> None:
     if not file.exists():
         output.say(f"{file.parent}: no verdicts, so there is nothing to comment")
         return
-    text = read_text(file)
+    text = file.read_text(encoding="utf-8")
     if label:
         first, rest = text.split("\n", 1)
         text = f"{first.removesuffix(' -->')} {' '.join(label.replace('--', '-').split())} -->\n{label}\n\n{rest}"
@@ -62,7 +61,7 @@ def comment(check: Path, label: str | None) -> None:
 
 
 @ci.command(short_help="Remove the oldest checks in a folder.")
-@click.argument("folder", metavar="DIR", type=File())
+@click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--keep", type=click.IntRange(0), default=KEPT, show_default=True, help="Checks of each suite to keep.")
 def trim(folder: Path, keep: int) -> None:
     """Remove the oldest checks in DIR, by the time at which they began. Runs and all other files stay.
@@ -75,7 +74,7 @@ def trim(folder: Path, keep: int) -> None:
     """
     import shutil
 
-    from rnnbench.store.folder import holds_only_a_check, read_info
+    from rnnbench.store.folder import is_record, read_info
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with checks, such as results")
@@ -83,7 +82,7 @@ def trim(folder: Path, keep: int) -> None:
     for check in checks_in(folder):
         by_suite.setdefault(read_info(check / "head").suite, []).append(check)
     old = [check for checks in by_suite.values() for check in checks[: len(checks) - keep]]
-    own = [check for check in old if holds_only_a_check(check)]
+    own = [check for check in old if all(map(is_record, filter(Path.is_file, check.rglob("*"))))]
     for check in own:
         shutil.rmtree(check)
     for check in sorted(set(old) - set(own)):

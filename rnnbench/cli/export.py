@@ -6,18 +6,18 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text
+from rnnbench.cli.options import FILE, TEXT
 from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
-@click.argument("run", type=File())
+@click.argument("run", type=FILE)
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="The format to write.")
-@click.option("--out", metavar="FILE", type=File(), help="File to write.  [default: stdout]")
+@click.option("--out", metavar="FILE", type=FILE, help="File to write.  [default: stdout]")
 @click.option(
     "--metrics",
-    type=Text(),
+    type=TEXT,
     metavar="NAMES",
     help="For github-action-benchmark: the values to write, such as time,ratio,operators.  [default: time,ratio]",
 )
@@ -36,7 +36,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     """
     from rnnbench import load
     from rnnbench.analysis.runs.lost_windows import noted
-    from rnnbench.analysis.runs.run_times import read_with_lines
+    from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.report.export import notes, rendered, rendered_check
     from rnnbench.report.export.exported import ExportedRun
@@ -54,7 +54,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
         _write(run, rendered_check(to, run), to, out)
         return
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    info, _, times = read_with_lines(run)
+    info, _, times = read_whole(run)
     exported = ExportedRun(info, times, summarize(times), load(run).windows if windows else None)
     _write(run, rendered(to, exported, chosen), to, out)
     for note in [*notes(to, exported.summary), *noted(info)]:
@@ -64,7 +64,7 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
 def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
     """Write a file, or to standard output; raises UserError if the file may not be replaced."""
     from rnnbench.report.page.files import replace
-    from rnnbench.store.folder import keeps
+    from rnnbench.store.folder import is_record
 
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
@@ -74,8 +74,8 @@ def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):
         raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
-    elif (run_folder := keeps(out)) is not None:
-        raise UserError(f"{out}: it would replace a file of the run {run_folder}; give another file")
+    elif is_record(Path(os.path.realpath(out))):  # `resolve` raises for a link to itself
+        raise UserError(f"{out}: it would replace a file of a run; give another file")
     else:
         target = Path(os.path.realpath(out)) if out.is_symlink() else out
         if target.is_symlink():

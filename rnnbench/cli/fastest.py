@@ -6,17 +6,15 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import Duration, File, Text, device_option, only_option, read_suite, selected, suite_names
-from rnnbench.cli.typed import typed
+from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, selected, suite_names, takes, typed
 from rnnbench.errors import UserError
 
 
 @click.command(short_help="Find the fastest way to run each cell of SUITE.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
-@only_option
-@device_option
-@click.option("--budget", type=Duration(), default="60s", show_default=True, help="Time for each module and phase.")
-@click.option("--save", type=File(), metavar="MODULE.py", help="Write a module that runs the cell in these ways.")
+@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
+@takes("only", "device")
+@click.option("--budget", type=DURATION, default="60s", show_default=True, help="Time for each module and phase.")
+@click.option("--save", type=FILE, metavar="MODULE.py", help="Write a module that runs the cell in these ways.")
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import device_option, only_option, selected, takes_suite, yes_option
+from rnnbench.cli.options import selected, takes, takes_suite
 from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
 
@@ -79,10 +79,9 @@ def list_metrics() -> None:
 
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
 @takes_suite
-@only_option
-@device_option
+@takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
-@yes_option
+@takes("yes")
 def list_cases(
     suite: "Suite",
     only: tuple[str, ...],

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text
+from rnnbench.cli.options import FILE, TEXT
 
 
 @click.command("new-cell", short_help="Write a cell to start from and a suite, or a suite for your cell.")
-@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=Text())
+@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=TEXT)
 @click.option(
     "--reference",
     type=click.Choice(["rnn", "lstm", "gru", "none"]),
@@ -20,7 +20,7 @@ from rnnbench.cli.options import File, Text
     help="The torch.nn layer that the cell is compared with; none: the cell is only timed.",
 )
 @click.option("--sequence", is_flag=True, help="For a module that runs whole sequences, as torch.nn.LSTM does.")
-@click.option("--out", type=File(), default=Path(), show_default="here", help="Folder for the two files.")
+@click.option("--out", type=FILE, default=Path(), show_default="here", help="Folder for the two files.")
 def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
 

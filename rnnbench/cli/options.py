@@ -1,5 +1,7 @@
-"""Options and their types that several commands share."""
+"""The options that several commands share, with their types."""
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,61 +17,49 @@ from rnnbench.errors import UserError
 from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
-    from click import ParamType
-
+    from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.store.records import Group
     from rnnbench.suites import Suite
-else:
-
-    class ParamType(click.ParamType):
-        """click's class. `ParamType[str]` is valid in click from 8.4 on, here in older versions too."""
-
-        def __class_getitem__(cls, value: Any) -> type:
-            """The class itself: the type of its values is for mypy alone."""
-            return cls
-
 
 CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
 EMPTY = "the value is empty (is a shell variable unset?)"
 
 
-class Text(ParamType[str]):
-    """Text that is not empty: an empty one would mean a default, or the current folder."""
+class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
+    """A value that a function reads from text; what it refuses with ValueError is a usage error."""
 
-    name = "text"
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself; a click usage error if it is empty."""
-        if not value:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value; an empty one would mean a default, or the current folder."""
+        if value == "":
             self.fail(EMPTY, param, ctx)
-        return str(value)
+        try:
+            return self._read(value)
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
 
-
-class SuiteName(Text):
-    """A suite or a cell; where it is missing, the message names the suites."""
-
-    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        """What may stand there."""
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        """Name the suites where SUITE is missing."""
+        if self.name != "suite":
+            return None
         from rnnbench.suites import shipped
 
         return f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them."
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of files, for a path."""
+        return [CompletionItem(incomplete, type="file")] if self.name == "path" else []
 
-class File(click.Path):
-    """A path that is not empty."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; a click usage error if it is empty."""
-        if value == "":
-            self.fail(EMPTY, param, ctx)
-        return super().convert(value, param, ctx)
+TEXT, FILE, SUITE = OptionValue("text", str), OptionValue("path", Path), OptionValue("suite", str)
+PERCENT, DURATION = OptionValue("percentage", share_of), OptionValue("duration", seconds_of)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Completions of SUITE: the suites that a bare name finds, and files."""
+    """Complete SUITE: the suites that a bare name finds, and files."""
     from rnnbench.suites import shipped
 
     # Files first: bash forgets what comes before them, and shows them where no name matches.
@@ -77,7 +67,9 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
 
 
 def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Completions of --only: an axis, or after `axis=` or a comma a value of the suite."""
+    """Complete --only: an axis, or after `axis=` or a comma a value of the suite, or of rnnbench's own cells."""
+    from rnnbench import suites
+    from rnnbench.cells import CELLS
     from rnnbench.store.records import AXES
 
     before, space, last = typed.rpartition(" ")
@@ -85,20 +77,100 @@ def only_words(context: click.Context, parameter: click.Parameter, typed: str) -
     kept, comma, _ = values.rpartition(",")
     words = [f"{name}=" for name in AXES]
     if equals:
-        suite = next(iter(context.args), "")  # click gives the arguments of an unfinished line only here
-        words = [f"{axis}={kept}{comma}{value}" for value in _values(suite, axis)]
+        try:  # click gives the arguments of an unfinished line only here
+            known = suites.read(next(iter(context.args), "")).values().get(axis, [])
+        except UserError:
+            known = list(CELLS) if axis == "cell" else []
+        words = [f"{axis}={kept}{comma}{value}" for value in known]
     return [CompletionItem(f"{before}{space}{word}") for word in words if word.startswith(last)]
 
 
-def _values(suite: str, axis: str) -> list[str]:
-    """The values of a suite's axis; if there is no such suite, rnnbench's own cells for the axis `cell`."""
-    from rnnbench import suites
-    from rnnbench.cells import CELLS
+def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
+    return click.option(*names, **{"type": TEXT} | how)
 
-    try:
-        return suites.read(suite).values().get(axis, [])
-    except UserError:
-        return list(CELLS) if axis == "cell" else []
+
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "only": _option(
+        "--only",
+        multiple=True,
+        metavar="EXPR",
+        shell_complete=only_words,
+        help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
+    ),
+    "device": _option("--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."),
+    "source": _option(
+        "--source",
+        "sources",
+        multiple=True,
+        metavar="DIR",
+        help="Also import modules from this folder of the repository, before those of the project nearest to SUITE.",
+    ),
+    "out": _option("--out", type=FILE, default=Path("results"), show_default=True, help="Folder for runs."),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
+    "yes": click.option("--yes", is_flag=True, help="Allow more than 20,000 cases."),
+    "margin": _option("--margin", type=PERCENT, help="How much slower is too slow.  [default: the suite's]"),
+    "on-undecided": click.option(
+        "--on-undecided",
+        type=click.Choice(["pass", "fail"]),
+        default="pass",
+        show_default=True,
+        help="Exit with 0 or with 3 if nothing regressed, but a case is undecided.",
+    ),
+    "reference": _option(
+        "--reference",
+        metavar="NAME",
+        help="For pytest-benchmark's files: the reference of each group: a name, PARAM=VALUE, or a pattern with *.",
+    ),
+    "group-by": _option(
+        "--group-by",
+        metavar="LABEL",
+        help="For pytest-benchmark's files: group by group, name, func, fullname, fullfunc, param or param:NAME.",
+    ),
+}
+
+
+def takes(*names: str) -> Callable[[Any], Any]:
+    """Give a command the options with these names, in this order."""
+
+    def with_options(command: Any) -> Any:
+        for name in reversed(names):
+            command = OPTIONS[name](command)
+        return command
+
+    return with_options
+
+
+def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself."""
+
+    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
+    @_option(
+        "--reference",
+        metavar="rnn|lstm|gru|none|CELL",
+        help="Compare a cell that has no suite with a layer of torch.nn, or with another cell.  "
+        "[default: the layer of its kind]",
+    )
+    @_option(
+        "--input",
+        metavar="KIND",
+        help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8. [default: features]",
+    )
+    @click.option(
+        "--sequence", is_flag=True, help="The given class runs the whole sequence, as torch.nn.LSTM does, not one step."
+    )
+    @wraps(command)
+    def with_suite(
+        *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
+    ) -> None:
+        command(*context, suite=read_suite_or_cell(suite, reference, input, sequence=sequence), **given)
+
+    made: Callable[..., None] = with_suite
+    return made
+
+
+def typed() -> str:
+    """Return the command as it was typed, quoted for a shell; a run keeps it."""
+    return shlex.join(["rnnbench", *sys.argv[1:]])
 
 
 def read_suite(name: str) -> "Suite":
@@ -141,7 +213,7 @@ def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
 
 
 def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
-    """The cases of a suite that the command line selects, in groups."""
+    """Return the cases of a suite that the command line selects, in groups."""
     from rnnbench import suites
     from rnnbench.expressions import parse_only
 
@@ -159,118 +231,6 @@ def adding(words: str, to: type[Exception]) -> Iterator[None]:
         raise type(error)(f"{error} {words}") from None
 
 
-def no_device(missing: Exception, suite: "Suite", device: str | None) -> UserError:
-    """The error that no device of the selected cases is there, with what asked for it: --device or the suite."""
+def no_device(missing: "NoDevice", suite: "Suite", device: str | None) -> UserError:
+    """Return the error that no device of the selected cases is there, with what asked for it: --device or the suite."""
     return UserError(f"{suite.name if device is None else f'--device {device}'}: {missing}")
-
-
-reference_option = click.option(
-    "--reference",
-    type=Text(),
-    metavar="rnn|lstm|gru|none|CELL",
-    help="Compare a cell that has no suite with a layer of torch.nn, or with another cell.  [default: the layer of its "
-    "kind]",
-)
-sequence_option = click.option(
-    "--sequence", is_flag=True, help="The given class runs the whole sequence, as torch.nn.LSTM does, not one step."
-)
-input_option = click.option(
-    "--input",
-    type=Text(),
-    metavar="KIND",
-    help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8. [default: features]",
-)
-
-
-def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself."""
-
-    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SuiteName(), shell_complete=suite_names)
-    @reference_option
-    @input_option
-    @sequence_option
-    @wraps(command)
-    def with_suite(
-        *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
-    ) -> None:
-        command(*context, suite=read_suite_or_cell(suite, reference, input, sequence=sequence), **given)
-
-    return with_suite
-
-
-only_option = click.option(
-    "--only",
-    type=Text(),
-    multiple=True,
-    metavar="EXPR",
-    shell_complete=only_words,
-    help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
-)
-source_option = click.option(
-    "--source",
-    "sources",
-    type=Text(),
-    multiple=True,
-    metavar="DIR",
-    help="Also import modules from this folder of the repository, before those of the project nearest to SUITE.",
-)
-device_option = click.option(
-    "--device", type=Text(), metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
-)
-out_option = click.option("--out", type=File(), default=Path("results"), show_default=True, help="Folder for runs.")
-benchmark_reference_option = click.option(
-    "--reference",
-    type=Text(),
-    metavar="NAME",
-    help="For pytest-benchmark's files: the reference of each group: a name, PARAM=VALUE, or a pattern with *.",
-)
-benchmark_groups_option = click.option(
-    "--group-by",
-    type=Text(),
-    metavar="LABEL",
-    help="For pytest-benchmark's files: group by group, name, func, fullname, fullfunc, param or param:NAME.",
-)
-yes_option = click.option("--yes", is_flag=True, help="Allow more than 20,000 cases.")
-
-
-class OneOf(ParamType[str]):
-    """One of a few words, of an option that may also stand without a value."""
-
-    name = "word"
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word; a click usage error if it is another one."""
-        if value not in self._words:
-            option = param.opts[0] if param else ""
-            words = " or ".join(f"{option}={word}" for word in self._words)
-            self.fail(f"{value!r} is not a value of {option}; write {words}, or put {option} last", param, ctx)
-        return str(value)
-
-
-class Percent(ParamType[float]):
-    """A share: `2%` or `0.02`."""
-
-    name = "percentage"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """A fraction from text; a click usage error if it is not between 0 and 100%."""
-        try:
-            return share_of(value)
-        except ValueError as fault:
-            self.fail(str(fault), param, ctx)
-
-
-class Duration(ParamType[float]):
-    """A duration: `90`, `90s`, `5m` or `1h`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds from text; a click usage error if it is not a duration."""
-        try:
-            return seconds_of(value)
-        except ValueError as fault:
-            self.fail(str(fault), param, ctx)

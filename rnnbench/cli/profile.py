@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import (
-    Duration,
-    device_option,
-    no_device,
-    only_option,
-    out_option,
-    selected,
-    takes_suite,
-    yes_option,
-)
-from rnnbench.cli.outcome import naming_budget, refuse_no_profile, refuse_nothing
-from rnnbench.cli.typed import typed
+from rnnbench.cli.options import DURATION, no_device, selected, takes, takes_suite, typed
+from rnnbench.cli.outcome import naming_budget, refuse_missing
+from rnnbench.errors import UserError
+from rnnbench.text import as_budget, rounded_up
 
 if TYPE_CHECKING:
     from rnnbench.suites import Suite
@@ -29,11 +21,9 @@ RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 
 @click.command(short_help="Say where the time of a call goes, and what would save time.")
 @takes_suite
-@out_option
-@only_option
-@device_option
-@click.option("--budget", type=Duration(), help="Stop when about this much time is spent, half of it on profiles.")
-@yes_option
+@takes("out", "only", "device")
+@click.option("--budget", type=DURATION, help="Stop when about this much time is spent, half of it on profiles.")
+@takes("yes")
 def profile(
     suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
 ) -> None:
@@ -57,11 +47,11 @@ def profile(
     from rnnbench.report.screen.progress import shown_profiling, shown_progress
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.store.folder import last_measurements
+    from rnnbench.store.records import NOT_REACHED
 
-    groups = selected(suite, only, device, yes=yes)
-    settings = (
-        suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
-    )
+    groups, settings = selected(suite, only, device, yes=yes), suite.settings
+    if budget is not None:
+        settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()
     try:
         with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
@@ -69,19 +59,17 @@ def profile(
     except NoDevice as missing:
         raise no_device(missing, suite, device) from None
     run = read(folder)
-    refuse_nothing(folder, summarize(run), RUN_SHARE)
+    refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)
     took = time.monotonic() - started
     left = None if budget is None else (1 - REPORT_SHARE) * budget - took
+    fits = partial(is_fitting, run)
     with shown_profiling() as on_progress:
-        profiles = profile_run(
-            folder,
-            suite.file.parent,
-            settings,
-            left=left,
-            is_fitting=partial(is_fitting, run),
-            on_progress=on_progress,
+        profiles = profile_run(folder, suite.file.parent, settings, left=left, is_fitting=fits, on_progress=on_progress)
+    if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
+        raise UserError(
+            f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
+            f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
     found = sections(run, profiles)
     if len(found) > 1:  # of a single one the words begin with how far it is

@@ -4,27 +4,23 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text, benchmark_groups_option, benchmark_reference_option
+from rnnbench.cli.options import FILE, TEXT, takes
 from rnnbench.errors import UserError
-
-if TYPE_CHECKING:
-    from rnnbench.report.page.place import ReportFolder
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
-@click.argument("runs", nargs=-1, metavar="RUN...", type=File())
-@benchmark_reference_option
-@benchmark_groups_option
-@click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
+@click.argument("runs", nargs=-1, metavar="RUN...", type=FILE)
+@takes("reference", "group-by")
+@click.option("--out", type=FILE, help="Folder of the report.  [default: reports/<run>]")
 @click.option(
     "--predict",
     "asked",
-    type=Text(),
+    type=TEXT,
     multiple=True,
     metavar="SIZES",
     help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
@@ -37,7 +33,7 @@ if TYPE_CHECKING:
     help="One report of all runs and checks of a suite over time, in the folders RUN.  [default: results]",
 )
 @click.option(
-    "--suite", type=Text(), metavar="NAME", help="With --history: the suite to show, if there are runs of several."
+    "--suite", type=TEXT, metavar="NAME", help="With --history: the suite to show, if there are runs of several."
 )
 def report(
     runs: tuple[Path, ...],
@@ -66,83 +62,72 @@ def report(
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
-    from rnnbench.cli.several import newest
+    from rnnbench.cli.several import history_report, newest, together_report
+    from rnnbench.report.page.place import of_one, place
     from rnnbench.report.page.run_folder import put
 
-    of_one = {"--predict": asked, "--reference": reference, "--group-by": group_by}
-    if together or history:
-        _refuse(of_one, "is for the report of one RUN; leave it out with --together and --history")
-    if not history:
-        _refuse({"--suite": suite}, "needs --history")
-    if together or history:
-        page = put(*_several(runs, out, suite, together=together, history=history))
-        output.say_path(page)
-        if opens:
-            _show(page.resolve().as_uri())
-        return
-    if len(runs) > 1 and out is not None:
-        raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
-    for path in runs or [newest()]:
-        place = _place(path, out)  # fails before the work is done
-        page = put(_files(path, reference, group_by, asked), place)
-        output.say_path(page)
-        if opens:
-            _show(page.resolve().as_uri())
-
-
-def _refuse(options: Mapping[str, object], why: str) -> None:
-    """Raise a usage error if one of these options was given: it would have no effect."""
-    for option, value in options.items():
-        if value:
-            raise click.UsageError(f"{option} {why}")
-
-
-def _several(
-    runs: tuple[Path, ...], out: Path | None, suite: str | None, *, together: bool, history: bool
-) -> tuple[dict[str, bytes], "ReportFolder"]:
-    from rnnbench.cli import several
-
+    given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     if together and history:
         raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
-    return several.history_report(runs, suite, out) if history else several.together_report(runs, out)
+    if len(runs) > 1 and out is not None and not (together or history):
+        raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
+    if history:
+        _refuse_others(given, ("--suite",), "leave it out with --history")
+        pages = [put(*history_report(runs, suite, out))]
+    elif together:
+        _refuse_others(given, (), "leave it out with --together")
+        pages = [put(*together_report(runs, out))]
+    else:
+        pages = []
+        for path in runs or [newest()]:
+            folder = place(of_one(path), out)  # fails before the work is done
+            pages.append(put(_files(path, given), folder))
+    for page in pages:
+        output.say_path(page)
+        if opens:
+            _show(page.resolve().as_uri())
 
 
-def _place(run: Path, out: Path | None) -> "ReportFolder":
-    from rnnbench.report.page import place
+IS_FOR = {
+    "--predict": "the report of a run",
+    "--reference": "pytest-benchmark's files",
+    "--group-by": "pytest-benchmark's files",
+    "--suite": "--history",
+}
 
-    return place.place(place.of_one(run), out)
+
+def _refuse_others(given: Mapping[str, Any], allowed: tuple[str, ...], why: str) -> None:
+    """Raise a usage error if another option than the allowed ones was given: it would have no effect."""
+    for option, value in given.items():
+        if value and option not in allowed:
+            raise click.UsageError(f"{option} is for {IS_FOR[option]}; {why}")
 
 
-def _files(path: Path, reference: str | None, group_by: str | None, sizes: tuple[str, ...]) -> dict[str, bytes]:
-    """The files of the report of a run, of a check, or of files of pytest-benchmark."""
+def _files(path: Path, given: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of the report of a run, of a check, or of files of pytest-benchmark."""
     from rnnbench.store import pytest_benchmark
     from rnnbench.store.folder import is_check
 
     if is_check(path):
         from rnnbench.report.verdicts import page
 
-        given = {"--predict": sizes, "--reference": reference, "--group-by": group_by}
-        _refuse(given, f"is for runs and files; {path} is a check")
+        _refuse_others(given, (), f"{path} is a check")
         return page.render(path)
     if pytest_benchmark.is_saved(path):
         from rnnbench.analysis.pytest_benchmark.groups import grouped
         from rnnbench.report.page import benchmarks
 
-        if sizes:
-            raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
-        return benchmarks.render(grouped(pytest_benchmark.read(path), group_by), reference)
-    if reference is not None:
-        raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
-    if group_by is not None:
-        raise click.UsageError(f"--group-by is for pytest-benchmark's files; {path} has its own groups")
-    return files_of_run(path, sizes)
+        _refuse_others(given, ("--reference", "--group-by"), f"{path} is pytest-benchmark's")
+        return benchmarks.render(grouped(pytest_benchmark.read(path), given["--group-by"]), given["--reference"])
+    _refuse_others(given, ("--predict",), f"{path} is a run")
+    return files_of_run(path, given["--predict"])
 
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """The files of a run's report."""
+    """Return the files of a run's report."""
     from rnnbench.analysis.runs.drift import of_run
     from rnnbench.analysis.runs.noise import noise
-    from rnnbench.analysis.runs.run_times import read_with_lines
+    from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.expressions import parse_only
     from rnnbench.report.page.run_folder import render
@@ -150,7 +135,7 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     from rnnbench.store.folder import read_profiles
 
     sizes = parse_only(asked, "--predict")
-    (info, _, times), profiles = read_with_lines(run), read_profiles(run)
+    (info, _, times), profiles = read_whole(run), read_profiles(run)
     why = sections(times, profiles) if profiles else []
     summary, noisy, replicates = summarize(times), noise(times), of_run(times)
     del times  # a quarter of the memory of a report of ten million windows

@@ -2,48 +2,39 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
-    Duration,
-    File,
-    Percent,
-    Text,
+    DURATION,
+    FILE,
+    PERCENT,
+    TEXT,
     adding,
-    device_option,
     no_device,
-    only_option,
-    out_option,
     refuse_other_out,
     selected,
+    takes,
     takes_suite,
-    yes_option,
+    typed,
 )
-from rnnbench.cli.outcome import ACCEPT, in_words, naming_budget, refuse_missing
-from rnnbench.cli.typed import typed
+from rnnbench.cli.outcome import ACCEPT, naming_budget, refuse_missing
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.text import printable
+from rnnbench.text import as_budget, printable
 
 if TYPE_CHECKING:
-    from rnnbench.store.records import Group
-    from rnnbench.suite_file import Settings
     from rnnbench.suites import Suite
 
-
-MAX_GROUPS_PER_JOB = 1_000_000
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
 @takes_suite
-@out_option
-@only_option
-@device_option
-@click.option("--precision", type=Percent(), help="Add replicates until each ratio's 95% interval is within this: 2%.")
-@click.option("--budget", type=Duration(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
+@takes("out", "only", "device")
+@click.option("--precision", type=PERCENT, help="Add replicates until each ratio's 95% interval is within this: 2%.")
+@click.option("--budget", type=DURATION, help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
 @click.option(
     "--executor",
     type=click.Choice(["local", "slurm"]),
@@ -54,21 +45,20 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @click.option(
     "--slurm-option",
     "slurm_options",
-    type=Text(),
+    type=TEXT,
     multiple=True,
     metavar="NAME=VALUE",
     help="An option of sbatch for each job, by its long name: partition=gpu. [default: a node, or a GPU of one]",
 )
 @click.option(
     "--groups-per-job",
-    type=click.IntRange(1, MAX_GROUPS_PER_JOB),
+    type=click.IntRange(1),
     metavar="N",
     help="The number of groups that each job measures, with a budget of its own. [default: 16]",
 )
-@click.option("--resume", type=File(), metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
-@yes_option
+@takes("json", "yes")
 @click.pass_context
 def run(
     context: click.Context,
@@ -115,18 +105,24 @@ def run(
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = suite.settings.model_copy(update=changes)
-    if executor == "slurm":
-        if resume is not None and groups_per_job:
-            raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        with adding(RESUME, Interrupted):
-            folder = _by_slurm(suite, groups, settings, changes, out, resume, slurm_options, groups_per_job)
-        _print_run(folder, _named(context), allow_missing=allow_missing, as_json=as_json)
-        return
     try:
-        with naming_budget(budget), shown_progress() as on_progress, adding(RESUME, Interrupted):
-            if resume is not None:
-                resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
-            folder = resume or run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+        if executor == "slurm":
+            from rnnbench.harness.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+            from rnnbench.report.screen.jobs_progress import shown_jobs
+
+            if resume is not None and groups_per_job:
+                raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
+            with adding(RESUME, Interrupted), shown_jobs() as on_jobs:
+                how: dict[str, Any] = {"command": typed(), "options": slurm_options, "on_progress": on_jobs}
+                if resume is not None:
+                    resume_by_slurm(resume, suite, changes, **how)
+                per_job = groups_per_job or GROUPS_PER_JOB
+                folder = resume or run_by_slurm(suite, groups, settings, out=out, groups_per_job=per_job, **how)
+        else:
+            with naming_budget(budget), shown_progress() as on_progress, adding(RESUME, Interrupted):
+                if resume is not None:
+                    resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
+                folder = resume or run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None:
             raise no_device(missing, suite, device) from None
@@ -134,77 +130,39 @@ def run(
             raise UserError(f"{no_device(missing, suite, None)}; {ACCEPT}") from None
         (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
-    _print_run(folder, _named(context), allow_missing=allow_missing, as_json=as_json)
+    _print_run(folder, context.params, as_json=as_json, may_lack=allow_missing)
 
 
-def _by_slurm(
-    suite: "Suite",
-    groups: "list[Group]",
-    settings: "Settings",
-    changes: dict[str, float],
-    out: Path,
-    resume: Path | None,
-    options: tuple[str, ...],
-    groups_per_job: int | None,
-) -> Path:
-    from rnnbench.harness.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
-    from rnnbench.report.screen.jobs_progress import shown_jobs
-
-    with shown_jobs() as on_progress:
-        if resume is not None:
-            resume_by_slurm(resume, suite, changes, command=typed(), options=options, on_progress=on_progress)
-            return resume
-        return run_by_slurm(
-            suite,
-            groups,
-            settings,
-            out=out,
-            command=typed(),
-            options=options,
-            groups_per_job=groups_per_job or GROUPS_PER_JOB,
-            on_progress=on_progress,
-        )
-
-
-def _named(context: click.Context) -> list[str]:
-    """The suite or the cell as the command line names it, with its options."""
-    given = {f"--{name}": context.params[name] for name in ("reference", "input")}
-    options = [word for name, value in given.items() if value is not None for word in (name, value)]
-    return [context.params["suite"], *options, *(["--sequence"] if context.params["sequence"] else [])]
-
-
-def _print_run(folder: Path, suite: list[str], *, allow_missing: bool, as_json: bool) -> None:
+def _print_run(folder: Path, given: dict[str, Any], *, as_json: bool, may_lack: bool) -> None:
     """Print a run's table, or its cases as JSON, then how to continue it if it lacks something, and its path.
 
-    Raises UserError if cases are missing, unless they may be.
+    Raises UserError if cases are missing, unless they may be. `given`: the parameters of the command.
     """
+    from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
     from rnnbench.report.export import cases
+    from rnnbench.report.screen import terminal
+    from rnnbench.report.words.noise import noise_sentence
     from rnnbench.store.folder import read_info
 
     times = read(folder)
     summary, info = summarize(times), read_info(folder)
     to_continue = ""
     if info.seconds_needed is not None:
-        more = ["rnnbench", "run", *suite, "--resume", str(folder), "--budget", in_words(info.seconds_needed)]
-        more += ["--executor", "slurm"] if "slurm" in info.environment else []
-        to_continue = f"To continue: {shlex.join(more)}"
+        words = ["rnnbench", "run", given["suite"]]
+        words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
+        words += ["--sequence"] if given["sequence"] else []
+        words += ["--resume", str(folder), "--budget", as_budget(info.seconds_needed)]
+        to_continue = printable(f"To continue: {shlex.join(words)}")
     if as_json:
-        output.write(cases.lines(summary).encode())
+        output.write(cases.lines(summary))
         if to_continue:
-            output.note(printable(to_continue))
-        output.say_path(folder, err=True)
-        if not allow_missing:
-            refuse_missing(folder, summary)
-        return
-    from rnnbench.analysis.runs.noise import noise
-    from rnnbench.report.screen import terminal
-    from rnnbench.report.words.noise import noise_sentence
-
-    output.show(terminal.render(summary, info))
-    lines = [noise_sentence(noise(times)), *info.notes, *filter(None, [to_continue])]
-    output.say("\n".join(map(printable, lines)))
-    output.say_path(folder)
-    if not allow_missing:
+            output.note(to_continue)
+    else:
+        output.show(terminal.render(summary, info))
+        lines = [noise_sentence(noise(times)), *map(printable, info.notes), *filter(None, [to_continue])]
+        output.say("\n".join(lines))
+    output.say_path(folder, err=as_json)
+    if not may_lack:
         refuse_missing(folder, summary)

@@ -1,8 +1,7 @@
 """`rnnbench report --together` and `--history`: several runs in one report."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 Read = TypeVar("Read")
+Report = tuple[dict[str, bytes], "ReportFolder"]  # the files of a report and its folder
 
 
 def newest() -> Path:
@@ -30,13 +30,8 @@ def newest() -> Path:
     return max(began, key=lambda folder: began[folder])
 
 
-def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files and the folder of a report of runs side by side; the first is the baseline."""
-    if len(runs) < 2:
-        raise UserError("--together needs at least two runs; the first is the baseline for the others")
-    places = [os.path.realpath(run) for run in runs]
-    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
-        raise UserError(f"--together {twice}: this run is named twice; name each run once")
+def together_report(runs: Sequence[Path], out: Path | None) -> Report:
+    """Return a report of runs side by side; the first is the baseline."""
     from rnnbench import suites
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together
@@ -44,6 +39,11 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
     from rnnbench.report.page.place import of_runs, place
     from rnnbench.report.page.together import section
 
+    if len(runs) < 2:
+        raise UserError("--together needs at least two runs; the first is the baseline for the others")
+    places = [os.path.realpath(run) for run in runs]
+    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
+        raise UserError(f"--together {twice}: this run is named twice; name each run once")
     read = [stored.read(path) for path in runs]
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
@@ -52,10 +52,8 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
     return several_runs.render(title, [section(together(read, margin))]), folder
 
 
-def history_report(
-    paths: Sequence[Path], suite: str | None, out: Path | None
-) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files and the folder of a report of a suite's runs and checks over time.
+def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -> Report:
+    """Return a report of a suite's runs and checks over time.
 
     `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
     """
@@ -65,10 +63,13 @@ def history_report(
     from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
     from rnnbench.report.verdicts import over_time
+    from rnnbench.store.folder import is_check
 
     left_out: list[str] = []
-    suite, run_folders, check_folders = _of_suite(paths or [RESULTS], suite, left_out)
-    folder = place(of_history(suite, [*run_folders, *check_folders]), out)
+    suite, folders = _of_one_suite(paths or [RESULTS], suite, left_out)
+    check_folders = [folder for folder in folders if is_check(folder)]
+    run_folders = [folder for folder in folders if folder not in check_folders]
+    place_of = place(of_history(suite, [*run_folders, *check_folders]), out)
     runs = _readable(stored.read, run_folders, left_out)
     read = _readable(over_time.read_check, check_folders, left_out)
     checks = over_time.in_order(check for check in read if check is not None)
@@ -78,7 +79,7 @@ def history_report(
     if not sections:
         why = left_out or [f"none of the {len(check_folders)} checks of {suite} ended with verdicts"]
         raise UserError(f"--history: {'; '.join(why)}")
-    return several_runs.render(f"{suite}: history", sections), folder
+    return several_runs.render(f"{suite}: history", sections), place_of
 
 
 def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: list[str]) -> list[Read]:
@@ -92,60 +93,41 @@ def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: lis
     return found
 
 
-def _of_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path], list[Path]]:
-    """The suite, and the folders of its runs and of its checks.
-
-    The error of each folder that can't be read is added to `left_out`. Raises UserError if there are fewer than two of
-    either kind.
-    """
+def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
+    """Return the suite, and the folders of its runs and checks, of which there are at least two of one kind."""
     from rnnbench.store.folder import is_check, read_info
 
-    def suite_of(folder: Path) -> tuple[Path, str]:
-        return folder, read_info(folder / "head" if is_check(folder) else folder).suite
+    def read(folder: Path) -> tuple[str, str, Path]:
+        kind = "check" if is_check(folder) else "run"
+        return read_info(folder / "head" if kind == "check" else folder).suite, kind, folder
 
     folders = dict.fromkeys(folder.resolve() for path in paths for folder in _runs_and_checks(path))
-    suites = dict(_readable(suite_of, list(folders), left_out))
-    counts = {
-        name: Counter("check" if is_check(folder) else "run" for folder, of in suites.items() if of == name)
-        for name in sorted(set(suites.values()))
-    }
-    several = [name for name, of_kind in counts.items() if max(of_kind.values()) > 1]
-    found = "; ".join([_counted(counts), *left_out] if counts else left_out)
+    by_suite: dict[str, dict[str, list[Path]]] = {}
+    for name, kind, folder in sorted(_readable(read, list(folders), left_out), key=lambda each: each[:2], reverse=True):
+        by_suite.setdefault(name, {}).setdefault(kind, []).append(folder)
+    counts = {name: listed([plural(len(own), kind) for kind, own in kinds.items()]) for name, kinds in by_suite.items()}
+    found = "; ".join([*(f"{count} of {name}" for name, count in sorted(counts.items())), *left_out])
+    several = [name for name, kinds in by_suite.items() if max(map(len, kinds.values())) > 1]
+    where = " and ".join(map(str, paths))
     if suite is None and len(several) != 1:
-        where, remedy = " and ".join(map(str, paths)), "name one with --suite" if several else "at least two are needed"
+        remedy = "name one with --suite" if several else "at least two are needed"
         raise UserError(f"--history {where}: {found}; {remedy}")
     chosen = suite or several[0]
-    if chosen not in counts:
-        where = " and ".join(map(str, paths))
-        known = f"found {_counted(counts)}" if counts else "none can be read"
-        raise UserError(
-            f"--suite {chosen}: no run or check of this suite is in {where}{nearest(chosen, counts)}; {known}"
-        )
     if chosen not in several:
-        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks; there are {found}")
-    own = [folder for folder, name in suites.items() if name == chosen]
-    return chosen, [path for path in own if not is_check(path)], [path for path in own if is_check(path)]
+        like = "" if chosen in by_suite else nearest(chosen, by_suite)
+        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks of it{like}; there are {found}")
+    return chosen, [folder for own in by_suite[chosen].values() for folder in own]
 
 
 def _runs_and_checks(path: Path, command: str = "--history") -> list[Path]:
-    """The run or the check at a path, or those in a folder; raises UserError if there are none."""
+    """Return the run or the check at a path, or those in a folder; raises UserError if there are none."""
     from rnnbench.store.folder import is_check
 
     if (path / "run.json").exists() or is_check(path):
         return [path]
-    found = {file.parent for file in path.glob("*/run.json")}
-    found |= {file.parents[1] for file in path.glob("*/head/run.json") if is_check(file.parents[1])}
+    found = [folder for folder in path.glob("*") if (folder / "run.json").exists() or is_check(folder)]
     if not found:
         raise UserError(
             f"{command} {path}: no run or check is there; expected one, or a folder of them, such as results/"
         )
     return sorted(found)
-
-
-def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """`3 runs and 2 checks of quick and 1 run of ladder`."""
-    parts = [
-        f"{listed([plural(count, kind) for kind, count in sorted(of_kind.items(), reverse=True)])} of {name}"
-        for name, of_kind in counts.items()
-    ]
-    return " and ".join(parts)

@@ -7,7 +7,6 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -30,23 +29,11 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
             f"{name!r} can't name a class: it must start with a letter and contain only "
             "letters, digits and underscores, such as MyCell"
         )
-    _check_folder(folder)
-    files = folder / f"{name}.py", folder / f"{name}.toml"
-    for file in files:
-        _refuse_existing(file)
-    texts = render(name, reference, whole=whole)
-    if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
+    cell, suite = render(name, reference, whole=whole)
+    if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", cell, re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
-    made: list[Path] = []
-    try:
-        for file, text in zip(files, texts, strict=True):
-            with file.open("x", encoding="utf-8") as new:
-                made.append(file)
-                new.write(text)
-    except OSError as error:
-        for file in made:
-            file.unlink()
-        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    files = folder / f"{name}.py", folder / f"{name}.toml"
+    _write(dict(zip(files, (cell, suite), strict=True)), folder)
     return files
 
 
@@ -56,7 +43,6 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
     Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
     """
     of_cell(cell, reference, whole=whole)  # names what is wrong
-    _check_folder(folder)
     where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
     if where.endswith(".py"):
         link = Path(where)  # which may lead elsewhere
@@ -64,49 +50,37 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
         cell = cell.replace(where, Path(relative).as_posix(), 1)
     if writable(cell) != cell:
         raise UserError(f"{writable(cell)}: its name is not UTF-8, and a suite's file must be; rename it first")
-    text = _render("suite.toml.jinja", _facts(name, cell, reference, whole=whole, is_hoistable=False))
     file = folder / f"{name}.toml"
-    _refuse_existing(file)
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    _write({file: _render("suite.toml.jinja", name, cell, reference, whole=whole, is_hoistable=False)}, folder)
     return file
 
 
-def _refuse_existing(file: Path) -> None:
-    """Raise UserError if a file or a link is there, also a link that leads nowhere."""
-    if os.path.lexists(file):
-        what = "already exists" if file.exists() else f"is a link to {file.readlink()}, which is not there"
-        raise UserError(f"{file} {what}; choose another name or another folder")
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise UserError if there is no such folder."""
+def _write(texts: dict[Path, str], folder: Path) -> None:
+    """Write new files, all or none; raises UserError if one is there already or can't be written."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; create it first or give another")
+    for file in texts:
+        if os.path.lexists(file):
+            what = "already exists" if file.exists() else f"is a link to {file.readlink()}, which is not there"
+            raise UserError(f"{file} {what}; choose another name or another folder")
+    try:
+        for file, text in texts.items():
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        for file in filter(os.path.lexists, texts):
+            file.unlink()
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
 
 
 def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
-    """The texts of the two files."""
-    facts = _facts(name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
-    return _render(f"{reference}.py.jinja", facts), _render("suite.toml.jinja", facts)
+    """Return the texts of the two files."""
+    return (
+        _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True),
+        _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True),
+    )
 
 
-def _facts(name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> dict[str, Any]:
-    return {
-        "name": name,
-        "cell": json.dumps(cell),
-        "step": f"{name}Step" if whole else name,  # the class that takes one step
-        "whole": whole,
-        "is_hoistable": is_hoistable,
-        "reference": reference,
-        "layer": LAYERS.get(reference, ""),
-    }
-
-
-def _render(template: str, facts: dict[str, Any]) -> str:
+def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:
     templates = Environment(
         loader=PackageLoader("rnnbench.new_cell"),
         autoescape=False,  # noqa: S701 - Python and TOML, from names that were checked
@@ -115,4 +89,12 @@ def _render(template: str, facts: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return templates.get_template(template).render(facts)
+    return templates.get_template(template).render(
+        name=name,
+        cell=json.dumps(cell),
+        step=f"{name}Step" if whole else name,  # the class that takes one step
+        whole=whole,
+        is_hoistable=is_hoistable,
+        reference=reference,
+        layer=LAYERS.get(reference, ""),
+    )

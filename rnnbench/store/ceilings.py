@@ -1,48 +1,57 @@
 """The best rates of a machine, with which the time of a case is compared."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
+
+from rnnbench.store.record import Count, Positive, Record, Seconds, Size
 
 PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
 MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself
-OF_OLDER_VERSIONS = "torch.mm"  # the only products that older versions measured
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """The best of several passes that are apart in time; noise on a shared machine only lowers a rate."""
 
-    value: float  # per second: the best pass
-    spread: float = 0.0  # the best pass over the slowest pass, less one
-
-    def joined(self, other: Self) -> Self:
-        """The rate of the passes of both."""
-        best = max(self.value, other.value)
-        slowest = min(rate.value / (1 + rate.spread) for rate in (self, other))
-        return type(self)(best, best / slowest - 1)
+    value: Positive  # per second: the best pass
+    spread: Seconds = 0.0  # the best pass over the slowest pass, less one
 
 
-Named = tuple[tuple[str, Rate], ...]
-Sized = tuple[tuple[int, Rate], ...]
+class LibraryRate(NamedTuple):
+    """MACs per second of the fastest large product of a library, or on registers."""
+
+    library: str
+    value: Positive
+    spread: Seconds = 0.0
+
+
+class SizedRate(NamedTuple):
+    """Bytes per second of copying or reading a block of this size."""
+
+    size: Count
+    value: Positive
+    spread: Seconds = 0.0
+
+
+AnyRate = TypeVar("AnyRate", LibraryRate, SizedRate)
+Sized = tuple[SizedRate, ...]
 
 
 @dataclass(frozen=True)
-class Ceiling:
+class Ceiling(Record):
     """The best rates of one device, for one type and number of threads, as measured during a run."""
 
     device: str
     dtype: str
-    threads: int
-    # Library -> MACs per second of its fastest large product; and `REGISTERS`, where a compiler could build the kernel.
-    products: Named
-    copies: Sized  # bytes read and written -> bytes per second of copies of rising size
+    threads: Size
+    products: tuple[LibraryRate, ...]  # with `REGISTERS` where a compiler could build the kernel
+    copies: Sized  # bytes read and written, of rising size
     reads: Sized  # the same for reading into registers, but for the largest size; empty without a compiler
-    dispatch_seconds: float  # of an operator that has nothing to do
-    launch_seconds: float | None  # between empty kernels in a queue; None if the device launches none
+    dispatch_seconds: Positive  # of an operator that has nothing to do
+    launch_seconds: Positive | None  # between empty kernels in a queue; None if the device launches none
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -52,7 +61,7 @@ class Ceiling:
     @property
     def macs_per_second(self) -> float:
         """The best rate of arithmetic."""
-        return max(rate.value for _, rate in self.products)
+        return max(rate.value for rate in self.products)
 
     @property
     def step_seconds(self) -> float:
@@ -61,7 +70,7 @@ class Ceiling:
 
     def bytes_per_second(self, size: float) -> float:
         """The rate of copying `size` bytes: fewer bytes never lie in slower memory."""
-        return max((rate.value for moved, rate in self.copies if moved >= size), default=self.copies[-1][1].value)
+        return max((rate.value for rate in self.copies if rate.size >= size), default=self.copies[-1].value)
 
     def max_bytes_per_second(self, size: float) -> float:
         """A rate that moving `size` bytes can't exceed, whether they are read or written."""
@@ -78,9 +87,10 @@ class Ceiling:
         Rates of large blocks are left out: their memory is shared with other processes and other guests of the host.
         """
         names = {REGISTERS: "multiply-adds on registers"}
-        named = {names.get(library, f"products in {library}"): rate for library, rate in self.products}
+        named = {names.get(rate.library, f"products in {rate.library}"): Rate(*rate[1:]) for rate in self.products}
         for kind, sized in (("copies", self.copies), ("reads", self.reads)):
-            named |= {f"{kind} of {_binary(size)}": rate for size, rate in sized if size <= MAX_OWN_BYTES}
+            own = (rate for rate in sized if rate.size <= MAX_OWN_BYTES)
+            named |= {f"{kind} of {_binary(rate.size)}": Rate(*rate[1:]) for rate in own}
         return named
 
     def joined(self, other: Self) -> Self:
@@ -95,33 +105,16 @@ class Ceiling:
             launch_seconds=min(launches, default=None),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary for `run.json`."""
-        content = asdict(self)
-        for name in ("products", "copies", "reads"):
-            content[name] = [[key, rate.value, rate.spread] for key, rate in getattr(self, name)]
-        return content
-
     def to_text(self) -> str:
-        """The ceiling as JSON, as the column `ceiling` of a frame holds it."""
+        """Return the ceiling as JSON, as the column `ceiling` of a frame holds it."""
         return json.dumps(self.to_json())
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; older versions recorded one rate of products, no reads and no spreads."""
-        is_older = "products" not in content
-        products = [[OF_OLDER_VERSIONS, content["macs_per_second"], 0.0]] if is_older else content["products"]
-        copies = [[*copy, 0.0][:3] for copy in content["copies"]]
-        return cls(
-            device=content["device"],
-            dtype=content["dtype"],
-            threads=content["threads"],
-            products=_rates(products, str),
-            copies=_rates(copies, int),
-            reads=_rates(content.get("reads", ()), int),
-            dispatch_seconds=content["dispatch_seconds"],
-            launch_seconds=content["launch_seconds"],
-        )
+    def from_json(cls, content: Any) -> Self:
+        """Return the ceiling with this content; older versions recorded one rate of products, and no reads."""
+        if isinstance(content, dict) and "macs_per_second" in content:
+            content = {**content, "products": [["torch.mm", content["macs_per_second"]]], "reads": []}
+        return super().from_json(content)
 
 
 @lru_cache(maxsize=256)  # all cases of one place have the same text
@@ -130,12 +123,12 @@ def _of_text(text: str) -> Ceiling:
 
 
 def of_text(text: Any) -> Ceiling | None:
-    """The ceiling in the column `ceiling` of a frame; None where it is empty, since the rates were not measured."""
+    """Return the ceiling in the column `ceiling` of a frame; None where the rates were not measured."""
     return _of_text(text) if isinstance(text, str) and text else None
 
 
 def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:
-    """One ceiling for each device, type and number of threads: the best of all measurements of it."""
+    """Return one ceiling for each device, type and number of threads: the best of all measurements of it."""
     by_place: dict[tuple[str, str, int], Ceiling] = {}
     for ceiling in ceilings:
         known = by_place.get(ceiling.place)
@@ -144,25 +137,23 @@ def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:
 
 
 def _max_rate(sized: Sized, size: float) -> float:
-    """The best rate of the next smaller measured size, which may lie in faster memory, and of all larger ones."""
-    smaller = max((moved for moved, _ in sized if moved <= size), default=0)
-    return max(rate.value for moved, rate in sized if moved >= smaller)
+    """Return the best rate of the next smaller measured size, which may lie in faster memory, and of all larger."""
+    smaller = max((rate.size for rate in sized if rate.size <= size), default=0)
+    return max(rate.value for rate in sized if rate.size >= smaller)
 
 
-def _rates(lines: Iterable[Any], kind: Callable[[Any], Any]) -> Any:
-    return tuple((kind(key), Rate(float(value), float(spread))) for key, value, spread in lines)
-
-
-def _joined(rates: Any, others: Any) -> Any:
-    """The rates of both, those that only one has included."""
-    known = dict(rates)
-    for key, rate in others:
-        known[key] = known[key].joined(rate) if key in known else rate
-    return tuple(known.items())
+def _joined(rates: tuple[AnyRate, ...], others: tuple[AnyRate, ...]) -> tuple[AnyRate, ...]:
+    """Return the best rates of both, those that only one has included; the spread is that of all their passes."""
+    known = {rate[0]: rate for rate in rates}
+    for other in others:
+        pair = (known.get(other[0], other), other)
+        best, slowest = max(rate.value for rate in pair), min(rate.value / (1 + rate.spread) for rate in pair)
+        known[other[0]] = other._replace(value=best, spread=best / slowest - 1)
+    return tuple(known.values())
 
 
 def _binary(size: int) -> str:
-    """A number of bytes in the largest binary unit that it fills: `256 KiB`."""
+    """Return a number of bytes in the largest binary unit that it fills: `256 KiB`."""
     for unit, bytes_each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= bytes_each:
             return f"{size / bytes_each:g} {unit}"

@@ -14,27 +14,21 @@ import os
 import re
 import secrets
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines, names, schema, storable
-from rnnbench.store.last_lines import LastLines, check_line
+from rnnbench.store import jsonlines
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
-from rnnbench.store.regular_files import read_text
-from rnnbench.store.run_info import READ_VERSIONS, RunInfo
-from rnnbench.store.writing import open_to_append, replace
+from rnnbench.store.run_info import RunInfo, read_info_file
 
-MAX_OPEN = 16  # windows files; the oldest is closed first, since its worker has most likely ended
-MAX_INFO_BYTES = 64 << 20
 TRACES = "traces"  # subfolder of the files of profiles
-OWN_FILES = (  # beside run.json, those of parts, and *.jsonl
-    *("visits.parquet", "machine.json", "bisect.json"),
-    *("verdicts.json", "verdicts.md", "junit.xml", "badge.json"),
+# The names of the files that a run, a check or a bisection writes into its folder.
+OWN_FILES = re.compile(
+    r"(run|measurements|windows|spoilt|telemetry|profiles|machine|bisect|verdicts|junit|badge|visits)\b.*"
 )
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks
 
@@ -63,13 +57,10 @@ class RunFolder:
         self._is_new = is_new
         self._id: str | None = None  # of the run; None until it is needed
         self._info = path / _named("run.json", part)
-        measurements = path / _named("measurements.jsonl", part)
-        self._lock, self._is_closed = lock(measurements), False
-        self._one_at_a_time = threading.Lock()  # several lanes may write
-        self._measurements = jsonlines.Appender(measurements)
-        self._telemetry = jsonlines.Appender(path / _named("telemetry.jsonl", part))  # no file without a GPU
-        self._profiles = jsonlines.Appender(path / _named("profiles.jsonl", part))  # no file unless cases are profiled
-        self._windows: dict[str, jsonlines.Appender] = {}
+        self._measurements = path / _named("measurements.jsonl", part)
+        self._telemetry = path / _named("telemetry.jsonl", part)
+        self._profiles = path / _named("profiles.jsonl", part)
+        self._lock: int | None = lock(self._measurements)
 
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
@@ -79,73 +70,77 @@ class RunFolder:
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
         self._id = info.id
-        replace(self._info, info_bytes(info))
+        write_whole(self._info, info_bytes(info))
 
     def add_measurement(self, measurement: Measurement) -> Measurement:
         """Add the measurement of a case, and return it as it will be read; the last line of a case counts."""
-        kept = storable.measurement(measurement)
-        with self._one_at_a_time:
-            self._measurements.append(kept.to_json())
-        return kept
+        line = measurement.to_json()
+        jsonlines.append(self._measurements, [line])
+        return Measurement.from_json(line)
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add the readings of a GPU from before or after a replicate."""
-        with self._one_at_a_time:
-            self._telemetry.append(sample)
+        jsonlines.append(self._telemetry, [sample])
 
     def add_profile(self, profile: Profile) -> Profile:
-        """Add the profile of a case, and return it as it will be read; the last line of a case counts."""
-        kept = storable.profile(profile)
-        with self._one_at_a_time:
-            self._profiles.append(kept.to_json())
+        """Add the profile of a case, and return it as it will be read; the last line of a case counts.
+
+        A profile with impossible values, such as a time of zero, has failed, with the first of them as the reason.
+        """
+        line = profile.to_json()
+        try:
+            kept = Profile.from_json(line)
+        except UserError as fault:
+            kept = Profile(line["case"], "failed", f"its profile can't be stored: {fault}")
+        jsonlines.append(self._profiles, [kept.to_json()])
         return kept
 
-    def add_window(self, window: Window) -> None:
-        """Add one window to its worker's file, with the id of the run."""
-        with self._one_at_a_time:
-            if window.worker not in self._windows:
-                if len(self._windows) == MAX_OPEN:
-                    self._windows.pop(next(iter(self._windows))).close()
-                self._windows[window.worker] = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
-            self._windows[window.worker].append(window.to_json() | self._of_run())
-
-    def _of_run(self) -> dict[str, str]:
-        """The run's id as each line of a window holds it; empty if the run has no id."""
+    def add_window(self, *windows: Window) -> None:
+        """Add windows of one worker to its file, with the id of the run."""
+        if not windows:
+            return
         if self._id is None:
             self._id = run_id(self.path)
-        return {"run": self._id} if self._id else {}
+        file = self.path / f"windows-{windows[0].worker}.jsonl"
+        jsonlines.append(file, [replace(window, run=self._id).to_json() for window in windows])
 
     def set_aside(self, worker: str) -> None:
         """Rename the file of a worker's windows, if there is one, so that they do not count."""
-        with self._one_at_a_time:
-            if worker in self._windows:
-                self._windows.pop(worker).close()
         file = self.path / f"windows-{worker}.jsonl"
         if file.exists():
             file.rename(self.path / f"spoilt-{worker}.jsonl")
 
     def discard(self) -> None:
-        """Close all files, and remove the folder if `create` made it; a folder that existed before stays."""
+        """Let others write, and remove the folder if `create` made it; a folder that existed before stays."""
         self.close()
         if self._is_new:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Close all files; a second call does nothing."""
-        for appender in (self._measurements, self._telemetry, self._profiles, *self._windows.values()):
-            appender.close()
-        if not self._is_closed:
-            self._is_closed = True  # later the descriptor may belong to another file
+        """Let others write; a second call does nothing."""
+        if self._lock is not None:
             os.close(self._lock)
+            self._lock = None  # later the descriptor may belong to another file
 
 
 def info_bytes(info: RunInfo) -> bytes:
-    """The content of a `run.json`."""
-    return (json.dumps(storable.info(info), indent=1) + "\n").encode()
+    """Return the content of a `run.json`."""
+    return (json.dumps(info.to_json(), indent=1) + "\n").encode()
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a new file beside `file` and rename it, so that no reader ever sees half of it; raises OSError."""
+    temporary = file.with_name(f".rnnbench-{secrets.token_hex(4)}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _named(file: str, part: str) -> str:
-    """A file's name in a run, or in a part of one."""
+    """Return a file's name in a run, or in a part of one."""
     stem, _, ending = file.partition(".")
     return f"{stem}-{part}.{ending}" if part else file
 
@@ -153,7 +148,7 @@ def _named(file: str, part: str) -> str:
 def lock(file: Path) -> int:
     """Lock a file until the process ends, and return its descriptor; raises UserError if it is locked already."""
     try:
-        descriptor = open_to_append(file)  # NFS locks only files that are open for writing, and no folders
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks only files that are open for writing
     except OSError as fault:
         raise UserError(f"{file}: can't be written: {fault.strerror}") from None
     try:
@@ -175,121 +170,59 @@ def read_info(path: Path, part: str = "") -> RunInfo:
     try:
         return read_info_file(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path}: {_why_no_run(path, file.name)}; expected one that `rnnbench run` made") from None
-
-
-def _why_no_run(path: Path, file: str) -> str:
-    if not os.path.lexists(path):
-        return "no such folder"
-    return f"not a run folder: it has no {file}" if path.is_dir() else "not a run folder: it is a file"
-
-
-def read_info_file(file: Path) -> RunInfo:
-    """Read a file like `run.json`; raises UserError as `read_info` does, but FileNotFoundError if there is no file."""
-    try:
-        content = json.loads(read_text(file, MAX_INFO_BYTES))
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise UserError(f"{file}: can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: can't be read: {error}") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version not in READ_VERSIONS:
-        reads = " and ".join(map(str, READ_VERSIONS))
+        why = f"not a run folder: it has no {file.name}" if path.is_dir() else "not a run folder: it is a file"
         raise UserError(
-            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
-        )
-    if fault := schema.info_fault(content):
-        raise UserError(f"{file}: {fault}")
-    try:
-        return RunInfo(**{"id": ""} | content)
-    except TypeError as error:
-        raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
+            f"{path}: {why if path.exists() else 'no such folder'}; expected one that `rnnbench run` made"
+        ) from None
 
 
 def run_id(path: Path) -> str:
-    """The id of a run; empty for older runs, and before `run.json` is written."""
+    """Return the id of a run; empty for older runs, and before `run.json` is written."""
     return read_info(path).id if (path / "run.json").exists() else ""
 
 
 def is_check(path: Path) -> bool:
-    """Whether this is the folder of a check: it is not a run, but holds two, `base` and `head`."""
+    """Return True for the folder of a check: it is not a run, but holds two, `base` and `head`."""
     return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
 
 
-def keeps(file: Path) -> Path | None:
-    """The folder of a run, a check or a bisection in which a file has the name of one of its own; None if none has.
-
-    What rnnbench writes for its user may stand in such a folder, but must not replace its records.
-    """
-    file = Path(os.path.realpath(file))  # `resolve` raises for a link to itself
-    if run := next(
-        (folder.parent for folder in file.parents if folder.name == TRACES and _is_records(folder.parent)), None
-    ):
-        return run
-    is_own = file.suffix == ".jsonl" or file.name in OWN_FILES or re.fullmatch(r"run(-.*)?\.json", file.name)
-    return file.parent if is_own and _is_records(file.parent) else None
-
-
-def holds_only_a_check(folder: Path) -> bool:
-    """Return True if a folder is that of a check, and rnnbench has made every file in it."""
-    others = (file for file in folder.rglob("*") if file.is_symlink() or not (file.is_dir() or keeps(file)))
-    return is_check(folder) and not any(others)
-
-
-def _is_records(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("run.json", "bisect.jsonl")) or is_check(folder)
-
-
-def last_lines(path: Path, part: str | None = None) -> LastLines:
-    """The last line of each case of a run, or of a part, by the case's key; empty if the run was cut off before it."""
-    wanted = [*parts(path), ""] if part is None else [part]
-    files = [path / _named("measurements.jsonl", name) for name in wanted]
-    return LastLines(filter(Path.exists, files))
+def is_record(file: Path) -> bool:
+    """Return True if a file has the name of one that a run, a check or a bisection has written into this folder."""
+    folder = file.parent
+    if folder.name == TRACES:
+        return (folder.parent / "run.json").exists()
+    is_own = (folder / "run.json").exists() or (folder / "bisect.jsonl").exists() or is_check(folder)
+    return is_own and OWN_FILES.fullmatch(file.name) is not None
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
-    """`last_lines` as records."""
-    return {case: Measurement.from_json(line) for case, line in last_lines(path, part).items()}
+    """Return the last measurement of each case of a run, or of a part, by the case's key, in the order of the first.
 
-
-def read_samples(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of `telemetry.jsonl`, of all parts; none if no GPU was used."""
-    yield from _lines(path, "telemetry*.jsonl")
+    Raises UserError if a line is not valid.
+    """
+    wanted = [*parts(path), ""] if part is None else [part]
+    files = [path / _named("measurements.jsonl", name) for name in wanted]
+    found = (each for file in files if file.exists() for each in jsonlines.read_records(file, Measurement))
+    return {measurement.case.key: measurement for measurement in found}
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
-    """The last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
-    lines = _lines(path, "profiles.jsonl", schema.profile_fault)
-    return {line["case"]: Profile.from_json(line) for line in lines}
+    """Return the last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
+    file = path / "profiles.jsonl"
+    return {profile.case: profile for profile in jsonlines.read_records(file, Profile)} if file.exists() else {}
 
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
-    """The workers whose windows do not count, of one part or of all parts."""
-    spoilt = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{of_workers(part)}"))
-    return sorted(name for name in spoilt if names.is_worker(name))
+    """Return the workers whose windows do not count, of one part or of all parts."""
+    names = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{of_workers(part)}"))
+    return sorted(name for name in names if name[-1:].isdecimal())  # or it is a file of somebody else
 
 
 def parts(path: Path) -> list[str]:
-    """The parts of a run; empty if one process measures it all. Raises UserError if a file names no valid part."""
-    part_of = {file: file.stem.removeprefix("measurements-") for file in sorted(path.glob("measurements-*.jsonl"))}
-    for file, part in part_of.items():
-        if not names.is_part(part):
-            raise UserError(f"{file}: unknown file, not written by rnnbench; move it out of the folder")
-    return list(part_of.values())
+    """Return the parts of a run; empty if one process measures it all."""
+    return sorted(file.stem.removeprefix("measurements-") for file in path.glob("measurements-*.jsonl"))
 
 
 def of_workers(part: str | None) -> str:
-    """The pattern for the end of a file's name that the workers of a part, or of all parts, use."""
+    """Return the pattern for the end of a file's name that the workers of a part, or of all parts, use."""
     return f"{part}-*.jsonl" if part else "*.jsonl"
-
-
-def _lines(
-    path: Path, pattern: str, fault_of: Callable[[dict[str, Any]], str] = lambda line: ""
-) -> Iterator[dict[str, Any]]:
-    """The lines of all files that match `pattern`; raises UserError at the first one that is not valid."""
-    for file in sorted(path.glob(pattern)):
-        for number, line in enumerate(jsonlines.read(file), 1):
-            check_line(file, number, fault_of(line))
-            yield line

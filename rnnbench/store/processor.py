@@ -1,9 +1,10 @@
 """What identifies a processor, as far as the system tells it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
+from rnnbench.store.record import Count, Record, Size
 from rnnbench.text import writable
 
 # Beginnings of the flags that change how fast arithmetic can be. Some names mean something else on the other kind:
@@ -18,14 +19,14 @@ MAX_LENGTH = 200  # characters of a text from another tool
 class Cache:
     """One cache as a core sees it."""
 
-    level: int
+    level: Count
     kind: str  # data, instruction or unified
-    bytes: int
-    cores: int  # logical cores that share it
+    bytes: Count
+    cores: Size  # logical cores that share it
 
 
 @dataclass(frozen=True)
-class Processor:
+class Processor(Record):
     """The identity of a processor; None, or nothing in a list, stands for what is not known.
 
     Numbers are text as the system writes them. ARM has no model or stepping: `model` is its part number, `stepping` its
@@ -41,17 +42,6 @@ class Processor:
     caches: tuple[Cache, ...] = ()
     microcode: str | None = None
     hypervisor: str | None = None  # None on bare metal too
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary for `run.json`."""
-        lists = {"instruction_sets": list(self.instruction_sets), "caches": [asdict(cache) for cache in self.caches]}
-        return asdict(self) | lists
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        caches = tuple(Cache(**cache) for cache in content["caches"])
-        return cls(**{**content, "instruction_sets": tuple(content["instruction_sets"]), "caches": caches})
 
 
 def of_py_cpuinfo(facts: Mapping[str, Any]) -> Processor:

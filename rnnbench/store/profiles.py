@@ -1,12 +1,13 @@
 """What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from annotated_types import MinLen
+
+from rnnbench.errors import UserError
+from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size, rounded
+from rnnbench.text import plural
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
@@ -36,6 +37,7 @@ CATEGORIES: dict[Category, str] = {
     "views": "views",
 }
 PARTS: tuple[CallPart, ...] = ("forward", "backward", "optimizer")
+BEGINNINGS = ("forward", "forward_backward")  # of the call, whose times are subtracted from it round by round
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Operator:
     shapes: str  # of its tensors: `32x64, 64x256`
     category: Category
     part: CallPart
-    calls: int
-    new_bytes: int = 0  # of results that are not views, in one call of the case
-    seconds: tuple[float, ...] = ()  # in its place in the call, for each round
-    idle_seconds: tuple[float, ...] = ()  # the same with one value in each tensor: all but the arithmetic
+    calls: Size
+    new_bytes: Count = 0  # of results that are not views, in one call of the case
+    seconds: tuple[Seconds, ...] = ()  # in its place in the call, for each round
+    idle_seconds: tuple[Seconds, ...] = ()  # the same with one value in each tensor: all but the arithmetic
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,17 @@ class Cause:
 
     kind: CauseKind
     what: str  # `clone (my_cell.py:31)`
-    calls: int  # in one call of the case
-    seconds: tuple[float, ...] = ()  # for each round
+    calls: Count  # in one call of the case
+    seconds: tuple[Number, ...] = ()  # for each round
 
 
 @dataclass(frozen=True)
 class Kernels:
     """What a device did in one profiled call; the profiler lengthens the gaps, but not the kernels on its own clock."""
 
-    launches: int
-    seconds: dict[Category, float]  # of kernels, by the category of their operator
-    host_waits: int = 0  # calls of the driver that wait for the device
+    launches: Count
+    seconds: dict[Category, Seconds]  # of kernels, by the category of their operator
+    host_waits: Count = 0  # calls of the driver that wait for the device
 
 
 @dataclass(frozen=True)
@@ -76,28 +78,29 @@ class Products:
     """The matrix products of one call, and the time that all of them take in each library, for each round."""
 
     library: str  # that makes them in the call itself
-    calls: int = 0
-    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by library, and of `PACKING`
-    idle_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # with one value in each matrix
+    calls: Count = 0
+    seconds: dict[str, tuple[Seconds, ...]] = field(default_factory=dict)  # by library, and of `PACKING`
+    idle_seconds: dict[str, tuple[Seconds, ...]] = field(default_factory=dict)  # with one value in each matrix
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Record):
     """Where the time of one call goes."""
 
     case: str  # its key, or the name of a module
     status: ProfileStatus = "profiled"
     reason: str = ""
-    steps: int = 1  # of the sequence
-    times: dict[str, tuple[float, ...]] = field(default_factory=dict)  # arm -> seconds per call, one for each round
+    steps: Size = 1  # of the sequence
+    # Arm -> seconds per call, one for each round.
+    times: dict[str, Annotated[tuple[Positive, ...], MinLen(1)]] = field(default_factory=dict)
     operators: tuple[Operator, ...] = ()
     opaque: str = ""  # why the operators can't be seen; empty if they can
     causes: tuple[Cause, ...] = ()
     products: Products | None = None  # None if a device launches its kernels, or if they are not known
     kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
-    allocations: int | None = None  # blocks that one call asks for
-    peak_bytes: int | None = None  # the most bytes of them that it holds at once
+    allocations: Count | None = None  # blocks that one call asks for
+    peak_bytes: Count | None = None  # the most bytes of them that it holds at once
     files: dict[str, str] = field(default_factory=dict)  # `trace`, `snapshot` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 
@@ -112,26 +115,19 @@ class Profile:
         return self.kernels is not None or self.no_kernels != ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary for one JSON line; times are rounded to a nanosecond or less, but never to zero."""
-        line: dict[str, Any] = _rounded(asdict(self))
-        return line
+        """Return the fields, with times rounded."""
+        return rounded(super().to_json())  # type: ignore[no-any-return]
 
-    @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> "Profile":
-        """Return the profile of a line that is valid; unknown keys are ignored, also in nested objects."""
-        return _reader().validate_python(line)
-
-
-@cache
-def _reader() -> "TypeAdapter[Profile]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Profile)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_rounded(inner) for inner in value]
-    return (round(value, 10) or value) if isinstance(value, float) else value
+    def checked(self) -> Self:
+        """Return the profile; raises UserError if one of its lists of times does not have a value for each round."""
+        if self.works:
+            arms = ["call", *(arm for arm in BEGINNINGS if arm in self.times)]
+            lists = {f"times.{arm}": self.times.get(arm, ()) for arm in arms}
+            for index, operator in enumerate(self.operators):
+                lists[f"operators[{index}].seconds"] = operator.seconds
+                lists[f"operators[{index}].idle_seconds"] = operator.idle_seconds
+            rounds = len(self.times.get("call", ())) or 1
+            for name, values in lists.items():
+                if len(values) != rounds:
+                    raise UserError(f"{name}: expected {plural(rounds, 'round')}, found {len(values)}")
+        return self

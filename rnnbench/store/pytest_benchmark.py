@@ -5,11 +5,10 @@ state of the machine in those seconds. Each file of the same code on the same ma
 `rnnbench export` wrote is a whole run: its rounds are replicates.
 """
 
-import json
+import datetime as dt
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,53 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.processor import Processor, of_py_cpuinfo
+from rnnbench.store.record import HUGE, Positive, Record, Size, adapter, shown, valid
 from rnnbench.store.records import AXES, DEFAULTS, Case
-from rnnbench.store.regular_files import read_bytes
-from rnnbench.store.schema import IDENTITY
-from rnnbench.store.value_kinds import MAX_INTEGER
 from rnnbench.text import writable
 
-ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
-REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
+REPLICATES = "replicate_numbers"  # keys of `extra_info` in a file that rnnbench wrote, a value for each round
 REPLICATE_MEANS = "replicate_mean_seconds"
+ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
 WARM = "caches warm"
 VERSIONS = range(3, 6)  # of pytest-benchmark whose files can be read
-UNKNOWN_COMMITS = ("unversioned", "unknown")
-MAX_SHOWN_LENGTH = 60  # characters of a bad value that are shown
-MAX_SECONDS = 1e9  # 30 years; no call takes longer
+UNKNOWN_COMMITS = ("", "unversioned", "unknown")
+WANTED = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
+
+
+@dataclass(frozen=True)
+class SavedStats:
+    """The statistics of one benchmark, in seconds."""
+
+    q1: Positive
+    q3: Positive
+    mean: Positive
+    rounds: Size
+    data: list[Positive] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SavedBenchmark:
+    """A benchmark in a file."""
+
+    name: str
+    fullname: str
+    stats: SavedStats
+    group: str | None = None
+    param: Any = None
+    params: dict[str, Any] | None = None
+    extra_info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SavedFile(Record):
+    """A file as pytest-benchmark writes it."""
+
+    machine_info: dict[str, Any]
+    version: str
+    datetime: dt.datetime
+    benchmarks: list[SavedBenchmark]
+    commit_info: dict[str, Any] = field(default_factory=dict)
+    rnnbench: dict[str, Any] | None = None  # in a file that rnnbench wrote
 
 
 @dataclass(frozen=True)
@@ -64,7 +96,7 @@ class Benchmark:
 class BenchmarkSession:
     """What one process measured."""
 
-    started: datetime
+    started: dt.datetime
     rounds: Mapping[str, BenchmarkRounds]  # by the benchmark's key
 
 
@@ -83,9 +115,9 @@ class BenchmarkFiles:
     @property
     def describes(self) -> str:
         """A description for reports: `before (5 processes, commit 1a2b3c4)`."""
-        count = len(self.sessions)
+        count = "1 process" if len(self.sessions) == 1 else f"{len(self.sessions)} processes"
         commit = f", commit {self.commit[:7]}" if self.commit else ""
-        return f"{self.name} ({count} {'process' if count == 1 else 'processes'}{commit})"
+        return f"{self.name} ({count}{commit})"
 
 
 def is_saved(path: Path) -> bool:
@@ -110,7 +142,7 @@ def read(path: Path) -> BenchmarkFiles:
             if then != now:
                 raise UserError(
                     f"{path}: the files of one side must be of one {what}, so that they differ by chance alone:\n"
-                    f"{files[0].name} has {_short(_apart(then, now))}, {file.name} has {_short(_apart(now, then))}"
+                    f"{files[0].name} has {_apart(then, now)}, {file.name} has {_apart(now, then)}"
                 )
     benchmarks = {key: benchmark for part in reversed(parts) for key, benchmark in part.benchmarks.items()}
     in_order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
@@ -126,159 +158,105 @@ SAME = {
 }
 
 
-def _apart(value: Any, other: Any) -> Any:
-    """The entries of a dictionary or a processor that differ from those of another one; any other value as it is."""
+def _apart(value: Any, other: Any) -> str:
+    """Return the entries of a dictionary or a processor that differ from another one's; any other value as it is."""
     if isinstance(value, Processor) and isinstance(other, Processor):
         value, other = value.to_json(), other.to_json()
-    return {key: value[key] for key in value if value[key] != other[key]} if isinstance(value, dict) else value
+    return shown({key: value[key] for key in value if value[key] != other[key]} if isinstance(value, dict) else value)
 
 
 def _file(path: Path) -> BenchmarkFiles:
-    content = _content(path)
+    saved = _saved(path)
+    is_exported = saved.rnnbench is not None
     benchmarks: dict[str, Benchmark] = {}
     replicates: dict[str, Mapping[int, BenchmarkRounds]] = {}  # benchmark -> number -> rounds
-    is_exported = isinstance(content.get(ORIGIN), dict)
-    for entry in content["benchmarks"]:
-        where = f"{path}: {_short(entry.get('fullname')) if isinstance(entry, dict) else 'a benchmark'}"
-        benchmark = _benchmark(entry, where)
-        if benchmark.key in benchmarks:
-            raise UserError(f"{where}: appears twice")
-        benchmarks[benchmark.key] = benchmark
-        replicates[benchmark.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
-    started = _started(content.get("datetime"), path)
+    for entry in saved.benchmarks:
+        key, stats = writable(entry.fullname), entry.stats
+        if key in benchmarks:
+            raise UserError(f"{path}: {key}: appears twice")
+        benchmarks[key] = _benchmark(entry)
+        rounds = {0: BenchmarkRounds(stats.q1, stats.q3, stats.mean, stats.rounds)}
+        replicates[key] = _replicates(entry, f"{path}: {key}") if is_exported else rounds
+    # A time without a zone, as older versions wrote it, is in UTC.
+    started = saved.datetime.astimezone(dt.UTC) if saved.datetime.tzinfo else saved.datetime.replace(tzinfo=dt.UTC)
     sessions = tuple(
         BenchmarkSession(started, {key: own[number] for key, own in replicates.items() if number in own})
         for number in sorted({number for own in replicates.values() for number in own})
     )
-    commit = writable(str(_dictionary(content.get("commit_info")).get("id") or ""))
-    known_commit = None if commit in ("", *UNKNOWN_COMMITS) else commit
-    machine = _machine(content["machine_info"])
-    if is_exported:
-        machine["caches"] = writable(str(content[ORIGIN].get("caches", WARM)))
-    processor = _processor(content["machine_info"], is_exported=is_exported)
+    commit = writable(str(saved.commit_info.get("id") or ""))
+    machine = _machine(saved.machine_info)
+    if saved.rnnbench is not None:
+        machine["caches"] = writable(str(saved.rnnbench.get("caches", WARM)))
+    processor = _processor(saved.machine_info, is_exported=is_exported)
+    known_commit = None if commit in UNKNOWN_COMMITS else commit
     return BenchmarkFiles(writable(path.name), sessions, benchmarks, processor, machine, known_commit, is_exported)
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """The object in a file; raises UserError if it does not look like pytest-benchmark's."""
-    wanted = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
+def _saved(path: Path) -> SavedFile:
+    """Return the content of a file; raises UserError if it is not pytest-benchmark's."""
+    if (path.parent / "run.json").exists():
+        raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
     try:
-        content = json.loads(read_bytes(path))
+        saved = SavedFile.read(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}\n{wanted}") from None
-    if isinstance(content, dict) and "schema_version" in content and "resolved" in content:
-        raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
-    if isinstance(content, dict) and "schema_version" in content and "findings" in content:
-        raise UserError(
-            f"{path}: these are the verdicts of two runs, which have no report of their own; read verdicts.md beside "
-            "it, or make a report of the two runs together"
-        )
-    kinds = {"machine_info": dict, "benchmarks": list, "version": str}
-    for key, kind in kinds.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise UserError(f"{path}: not pytest-benchmark's JSON: it has no {key!r}\n{wanted}")
-    major = content["version"].partition(".")[0]
+    except UserError as fault:
+        raise UserError(f"{path}: not pytest-benchmark's JSON: {fault}\n{WANTED}") from None
+    major = saved.version.partition(".")[0]
     if not (major.isdecimal() and int(major) in VERSIONS):
         raise UserError(
-            f"{path}: written by pytest-benchmark {_short(content['version'])}; "
+            f"{path}: written by pytest-benchmark {saved.version!r}; "
             f"this rnnbench reads {VERSIONS[0]} to {VERSIONS[-1]}"
         )
-    if not content["benchmarks"]:
+    if not saved.benchmarks:
         raise UserError(f"{path}: contains no benchmark; did pytest skip them all?")
-    return dict(content)
+    return saved
 
 
-def _benchmark(entry: Any, where: str) -> Benchmark:
-    if not isinstance(entry, dict) or not isinstance(entry.get("stats"), dict):
-        raise UserError(f"{where}: has no 'stats'; expected a benchmark as pytest-benchmark writes it")
-    for key in ("name", "fullname"):
-        if not isinstance(entry.get(key), str):
-            raise UserError(f"{where}: {key} is {_short(entry.get(key))}; expected a text")
-    group, extra = entry.get("group"), _dictionary(entry.get("extra_info"))
-    case = _case(extra)
+def _benchmark(entry: SavedBenchmark) -> Benchmark:
+    case, metrics = _case(entry.extra_info), dict[str, float]()
+    for name in (metric.name for metric in METRICS):
+        value: Any = entry.extra_info.get(name)
+        if case is not None and type(value) in (int, float) and abs(value) <= HUGE:
+            metrics[name] = value
     return Benchmark(
-        writable(entry["fullname"]),
-        writable(entry["name"]),
-        "" if group is None else writable(str(group)),
+        writable(entry.fullname),
+        writable(entry.name),
+        writable(entry.group or ""),
         case,
-        _metrics(extra) if case is not None else {},
-        {writable(name): writable(str(value)) for name, value in _dictionary(entry.get("params")).items()},
-        "" if entry.get("param") is None else writable(str(entry["param"])),
+        metrics,
+        {writable(name): writable(str(value)) for name, value in (entry.params or {}).items()},
+        "" if entry.param is None else writable(str(entry.param)),
     )
 
 
 def _case(extra: Mapping[str, Any]) -> Case | None:
-    """The case with these axes; None if they are something else, or come from a newer rnnbench."""
-    from pydantic import TypeAdapter, ValidationError
-
+    """Return the case with these axes; None if they are something else, or come from a newer rnnbench."""
     if not all(axis in extra for axis in AXES if axis not in DEFAULTS):
         return None
-    axes = {axis: extra[axis] for axis in AXES if axis in extra}
-    own = {name: axes.pop(name) for name in ("cell", "implementation")}
+    axes: Any = {axis: extra[axis] for axis in AXES if axis in extra}
     try:
-        return TypeAdapter(Case).validate_python({**own, "workload": axes})
-    except ValidationError:
+        case: Case = valid(adapter(Case).validate_python, {**axes, "workload": axes})
+    except UserError:
         return None
+    return case
 
 
-def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are numbers."""
-    values = {metric.name: extra.get(metric.name) for metric in METRICS}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_INTEGER
-    }
-
-
-def _rounds(stats: Mapping[str, Any], where: str) -> BenchmarkRounds:
-    low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
-    number = stats.get("rounds")
-    if not isinstance(number, int) or not 1 <= number < MAX_INTEGER:
-        raise UserError(f"{where}: stats.rounds is {_short(number)}; expected a whole number from 1, below 2 ** 63")
-    return BenchmarkRounds(low, high, mean, number)
-
-
-def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, BenchmarkRounds]:
-    """The replicates of a case that rnnbench exported, by their numbers."""
-    extra = _dictionary(entry.get("extra_info"))
-    lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
-    if (
-        not all(isinstance(values, list) for values in lists)
-        or len({len(values) for values in lists}) > 1
-        or not lists[0]
-    ):
-        raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data need one value for each replicate")
-    replicates = {}
-    for number, low, mean in zip(*lists, strict=True):
-        if not isinstance(number, int):
-            raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; expected whole numbers")
-        times = _seconds(low, f"{where}: stats.data"), _seconds(mean, f"{where}: extra_info.{REPLICATE_MEANS}")
-        replicates[number] = BenchmarkRounds(times[0], math.nan, times[1], 1)
-    return replicates
-
-
-def _seconds(value: Any, where: str) -> float:
-    """The value as a time; raises UserError if it is not one."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < MAX_SECONDS:
-        raise UserError(f"{where} is {_short(value)}; expected a positive number of seconds")
-    return float(value)
-
-
-def _started(value: Any, path: Path) -> datetime:
-    """When the file was written, in UTC; so is a time without a zone, as older versions wrote it."""
+def _replicates(entry: SavedBenchmark, where: str) -> dict[int, BenchmarkRounds]:
+    """Return the replicates of a case that rnnbench exported, by their numbers."""
+    numbers, means = entry.extra_info.get(REPLICATES), entry.extra_info.get(REPLICATE_MEANS)
     try:
-        started = datetime.fromisoformat(value)
-        return started.astimezone(UTC) if started.tzinfo else started.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{path}: datetime is {_short(value)}; expected a time as ISO 8601 has it") from None
+        rows = list(zip(numbers, entry.stats.data, means, strict=True))  # type: ignore[arg-type]
+        found = {int(number): BenchmarkRounds(low, math.nan, float(mean), 1) for number, low, mean in rows}
+    except (TypeError, ValueError):
+        found = {}
+    if not found or not all(rounds.mean > 0 for rounds in found.values()):
+        raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data need one number for each replicate")
+    return found
 
 
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts about a machine besides its processor that matter; its name and measured clock rates do not."""
+    """Return what else matters of a machine than its processor; its name and measured clock rates do not."""
     facts = {
         "cores": _dictionary(info.get("cpu")).get("count"),
         "machine": info.get("machine"),
@@ -290,15 +268,10 @@ def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
 def _processor(info: Mapping[str, Any], *, is_exported: bool) -> Processor | None:
     if is_exported:
         content = _dictionary(_dictionary(info.get(ORIGIN)).get("machine")).get("processor")
-        return Processor.from_json(content) if content is not None and IDENTITY.holds(content) else None
+        return Processor.from_json(content) if content is not None else None
     return of_py_cpuinfo({"brand": info.get("processor")} | _dictionary(info.get("cpu")))
 
 
 def _dictionary(value: Any) -> dict[str, Any]:
-    """The value if it is a dictionary, else an empty one."""
+    """Return the value if it is a dictionary, else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 1]}…"

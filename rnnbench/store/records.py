@@ -1,11 +1,14 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from annotated_types import MinLen
 
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown, valid
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
@@ -94,18 +97,18 @@ class Workload:
     reference: Reference
     phase: Phase
     task: Task
-    batch_size: int
-    seq_len: int
-    input_size: int
-    hidden_size: int
-    output_size: int
-    num_layers: int
+    batch_size: Size
+    seq_len: Size
+    input_size: Size
+    hidden_size: Size
+    output_size: Size
+    num_layers: Size
     dtype: DType
     device: str
-    threads: int
-    output_len: int = 0  # steps that a decoder gives; 0: as many as the encoder reads
+    threads: Size
+    output_len: Count = 0  # steps that a decoder gives; 0: as many as the encoder reads
     bidirectional: bool = False
-    dropout: float = 0.0  # between layers, in the phases that take gradients
+    dropout: Seconds = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
     input: str = "features"  # of a step: numbers (input_size); tokens:N, a whole number below N; frames:CxHxW
     nonlinearity: Nonlinearity = "tanh"
@@ -113,9 +116,9 @@ class Workload:
     caches: Caches = "warm"
     optimizer: str = "adam"  # one of OPTIMIZERS, or a user's own as FILE:FUNCTION
     loss: str = "none"  # one of LOSSES, or a user's own
-    clip: float = 0.0  # the largest norm of all gradients; 0: they are not clipped
-    samples: int = 0  # of an epoch; 0 without a data set
-    workers: int = 0  # processes that load data beside the timed one
+    clip: Seconds = 0.0  # the largest norm of all gradients; 0: they are not clipped
+    samples: Count = 0  # of an epoch; 0 without a data set
+    workers: Count = 0  # processes that load data beside the timed one
 
     @property
     def input_steps(self) -> int:
@@ -243,46 +246,48 @@ class Group:
     sweep: int = field(default=0, compare=False)  # number of the sweep that it is from, if the suite is known
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, kw_only=True)
+class Window(Record):
     """Half of the turns of one case in a visit: the raw datum. In older versions, a single turn of some 10 ms."""
 
     case: str
-    replicate: int
+    replicate: Count
     worker: str
-    order: int  # position among the windows of its group's visit
-    turns: int  # windows of the whole visit; a visit that was cut off has fewer, and does not count
-    started: float  # seconds since the run began
-    calls: int
-    batch: int  # calls clocked together: a block, of about the same length for all cases of a group
-    seconds: float  # of all its turns, by the device's clock
-    host_seconds: float  # by the host's clock, with flushes of caches; on a CPU without flushes equal to `seconds`
-    submit_seconds: float  # of `host_seconds`, without waiting for the device; on a CPU all of them
+    order: Count  # position among the windows of its group's visit
+    turns: Size  # windows of the whole visit; a visit that was cut off has fewer, and does not count
+    started: Seconds  # since the run began
+    calls: Size
+    batch: Size  # calls clocked together: a block, of about the same length for all cases of a group
+    seconds: Positive  # of all its turns, by the device's clock
+    host_seconds: Positive  # by the host's clock, with flushes of caches; on a CPU without flushes equal to `seconds`
+    submit_seconds: Seconds | None = None  # of `host_seconds`, without waiting for the device; None: all of them
+    waits: Size = 1  # turns, at the end of which the host waits for the device
     # Up to 49 (older: 11) evenly spaced order statistics of the seconds per call of its blocks, minimum first.
-    quantiles: tuple[float, ...]
-    cores: tuple[int, ...]
-    clock_mhz: float | None  # of the first core or the GPU, if the system reports it
+    quantiles: Annotated[tuple[Positive, ...], MinLen(1)]
+    cores: tuple[Count, ...]
+    clock_mhz: float | None = None  # of the first core or the GPU, if the system reports it
     device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
-    waits: int = 1  # turns, at the end of which the host waits for the device
+    run: str = ""  # the id of its run; runs of older versions have none
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to a nanosecond or less, but never to zero."""
-        line = asdict(self)
-        for name in ("started", "seconds", "host_seconds", "submit_seconds"):
-            line[name] = round(line[name], 9) or line[name]
-        line["quantiles"] = [round(value, 10) or value for value in self.quantiles]
-        return line
+        """Return the fields, with times rounded."""
+        return rounded(super().to_json())  # type: ignore[no-any-return]
 
-    @classmethod
-    def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; older versions lack `submit_seconds`, `device_uuid` and `waits`."""
-        line = {"submit_seconds": line["host_seconds"], "device_uuid": None, "waits": 1} | line
-        known = {field.name: line[field.name] for field in fields(cls)}
-        return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
+
+MAX_QUANTILES = 11  # in columns of a frame
+T = TypeVar("T")
+
+
+def evenly_spaced(ordered: Sequence[T], most: int = MAX_QUANTILES) -> tuple[T, ...]:
+    """Return at most `most` evenly spaced order statistics, including the smallest and the largest."""
+    if len(ordered) <= most:
+        return tuple(ordered)
+    last = len(ordered) - 1
+    return tuple(ordered[round(step * last / (most - 1))] for step in range(most))
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Record):
     """What is known about one case besides its windows."""
 
     case: Case
@@ -292,30 +297,47 @@ class Measurement:
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
     suspicion: str = ""  # why its time may be that of less work than its reference's; empty if nothing speaks for it
     backend: str = ""  # the operator that runs the whole layer, or `aten` if it is made of plain ones
-    warmup_windows: int | None = None  # windows run before the time stopped falling, in the first replicate
+    warmup_windows: Count | None = None  # windows run before the time stopped falling, in the first replicate
 
-    metrics: dict[str, Any] = field(default_factory=dict)  # name of an observed metric -> value
+    metrics: dict[str, int | Number] = field(default_factory=dict)  # name of an observed metric -> value
     missing: dict[str, str] = field(default_factory=dict)  # name of a metric that could not be observed -> why
     failure: Failure | None = None  # of a failed case; None if it is not known, as in older runs
 
     @property
     def works(self) -> bool:
-        """Whether the case ran and agreed with its reference, whether it is timed yet or not."""
+        """Return True if the case ran and agreed with its reference, whether it is timed yet or not."""
         return self.status == "measured" or (self.status == "pending" and self.parity != "")
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line: the axes first, then what is known, each metric under its own name."""
+        """Return one flat object: the axes first, then what is known, each metric under its own name.
+
+        A metric without a finite value is missing, with that value as the reason.
+        """
         known = {name: getattr(self, name) for name in PLAIN}
+        metrics = {name: value for name, value in self.metrics.items() if abs(value) <= HUGE}  # NaN is not
+        missing = {
+            name: f"its value is no number that can be stored: {shown(value)}"
+            for name, value in self.metrics.items()
+            if name not in metrics
+        }
         failed = {"failure": self.failure} if self.failure else {}
-        return {"case": self.case.key, **self.case.axes(), **known, **failed, **self.metrics, "missing": self.missing}
+        observed = {**failed, **metrics, "missing": self.missing | missing}
+        line: dict[str, Any] = clean({"case": self.case.key, **self.case.axes(), **known, **observed})
+        return line
 
     @classmethod
-    def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; a value that an older version did not record is not known."""
-        known = {name: line[name] for name in PLAIN if name in line}
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        failure, missing = line.get("failure"), line.get("missing", {})
-        return cls(Case.from_axes(line), **known, metrics=metrics, missing=missing, failure=failure)
+        return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
+
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        """Return the measurement in a line of JSON; raises UserError if there is none."""
+        from pydantic_core import from_json
+
+        content = valid(from_json, line)
+        return cls.from_json(content if isinstance(content, dict) else {})
 
 
 APART = ("case", "metrics", "missing", "failure")

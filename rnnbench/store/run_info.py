@@ -4,7 +4,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, Self
+
+from rnnbench.errors import UserError
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.jsonlines import placed
+from rnnbench.store.record import Count, Record, Seconds
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id
@@ -12,12 +18,12 @@ RunStatus = Literal["running", "finished", "interrupted"]
 
 
 def now() -> str:
-    """The current time in the format of `started`: ISO 8601, UTC."""
+    """Return the current time in the format of `started`: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
-class RunInfo:
+class RunInfo(Record):
     """What `run.json` holds."""
 
     suite: str
@@ -27,11 +33,11 @@ class RunInfo:
     started: str  # ISO 8601, UTC
     environment: dict[str, Any]
     status: RunStatus = "running"
-    seconds: float | None = None  # wall time of the whole run
-    seconds_needed: float | None = None  # a budget that is enough for what it lacks
-    replicates: int = 0  # finished
+    seconds: Seconds | None = None  # wall time of the whole run
+    seconds_needed: Seconds | None = None  # a budget that is enough for what it lacks
+    replicates: Count = 0  # finished
     ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
-    stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
+    stage_seconds: dict[str, Seconds] = field(default_factory=dict)  # wall time of what comes before the timing
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
@@ -47,5 +53,43 @@ class RunInfo:
         environment: dict[str, Any],
         notes: Sequence[str] = (),
     ) -> Self:
-        """The description of a run that starts now."""
+        """Return the description of a run that starts now."""
         return cls(suite, description, resolved, command, now(), environment, notes=list(notes))
+
+
+@dataclass(frozen=True)
+class Branches(Record):
+    """The branches of `environment` and of `resolved` that readers use by name; there may be others."""
+
+    machine: dict[str, Any] | None = None
+    worker: dict[str, Any] | None = None
+    software: dict[str, Any] | None = None
+    load: dict[str, Any] | None = None
+    git: dict[str, Any] | None = None
+    slurm: dict[str, Any] | None = None
+    measure: dict[str, Any] | None = None
+    check: dict[str, Any] | None = None
+
+
+def read_info_file(file: Path) -> RunInfo:
+    """Read a file like `run.json`; raises UserError if it is no such file, but FileNotFoundError if there is none."""
+    from pydantic_core import from_json
+
+    try:
+        content = from_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: can't be read: {getattr(error, 'strerror', error)}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version not in READ_VERSIONS:
+        reads = " and ".join(map(str, READ_VERSIONS))
+        raise UserError(
+            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
+        )
+    with placed(str(file)):
+        info = RunInfo.from_json({"id": ""} | content)
+        Branches.from_json(info.environment | info.resolved)
+        for ceiling in info.ceilings:
+            Ceiling.from_json(ceiling)
+    return info

@@ -43,7 +43,7 @@ def test_an_empty_value_is_refused_in_words(path: tuple[str, ...], parameter: cl
     assert done.exit_code == 2, done.output
     name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
     assert f"Invalid value for '{name}': " in done.output
-    if isinstance(parameter.type, FREE) or type(parameter.type).__name__ in ("Text", "File"):
+    if isinstance(parameter.type, FREE) or type(parameter.type).__name__ == "OptionValue":
         assert "the value is empty (is a shell variable unset?)" in " ".join(done.output.split())
 
 
@@ -51,7 +51,6 @@ def test_a_number_of_thousands_of_digits_is_refused_in_words() -> None:
     long = "9" * 5000
     for arguments in (
         ["run", "quick", "--groups-per-job", long],
-        ["run", "quick", "--groups-per-job", "9" * 4000],
         ["run", "quick", "--budget", long],
         ["run", "quick", "--precision", long],
     ):

@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.cli.outcome import in_words, refuse_missing, refuse_no_profile, refuse_nothing
+from rnnbench.cli.outcome import refuse_missing
 from rnnbench.errors import UserError
-from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED
 from tests.doubles.commands import SUITE, rnnbench
 
@@ -70,20 +69,6 @@ def test_what_could_not_be_measured_is_an_error(
     tmp_path: Path, cases: list[tuple[str, str]], nothing: str, missing: str
 ) -> None:
     summary = pd.DataFrame(cases, columns=["status", "reason"])
-    for refuse, words in ((refuse_nothing, nothing), (refuse_missing, missing)):
+    for some_may_fail, words in ((True, nothing), (False, missing)):
         with pytest.raises(UserError, match=f": {re.escape(words)}$") if words else contextlib.nullcontext():
-            refuse(tmp_path, summary)
-
-
-def test_a_budget_that_ends_before_the_first_profile_is_an_error(tmp_path: Path) -> None:
-    missed = {name: Profile(name, "failed", NOT_REACHED) for name in "ab"}
-    with pytest.raises(UserError, match=r"since measuring alone took 20 s; at least --budget 20s is needed"):
-        refuse_no_profile(tmp_path, missed, 10.0, 14.2)
-    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0, 14.2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.1, "10s"), (10, "10s"), (10.1, "20s"), (119, "120s"), (121, "3m"), (7201, "3h")]
-)
-def test_a_duration_is_rounded_up_to_what_the_option_takes(seconds: float, text: str) -> None:
-    assert in_words(seconds) == text
+            refuse_missing(tmp_path, summary, some_may_fail=some_may_fail)

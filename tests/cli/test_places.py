@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.cli.places import CodePlaces
+from rnnbench.cli.places import place_of
 from rnnbench.store.records import Case
 from tests.doubles.workload import workload
 
@@ -46,23 +46,23 @@ def root(tmp_path: Path) -> Path:
 )
 def test_a_case_is_where_its_cell_is_or_else_in_its_suite(root: Path, cell: str, place: tuple[str, int]) -> None:
     sources = (str(root / "python"),)
-    assert CodePlaces(root / "bench/mine.toml", root, sources).find(Case(cell, "loop", workload())) == place
+    assert place_of(Case(cell, "loop", workload()), root / "bench/mine.toml", root, sources) == place
 
 
 @pytest.mark.parametrize("source", [b"class (", b"\xff\xfe", b"\0", b""])
 def test_a_file_that_is_no_python_has_its_first_line(root: Path, source: bytes) -> None:
     (root / "bench/cells/mine.py").write_bytes(source)
     mine = Case("cells/mine.py:Mine", "loop", workload())
-    assert CodePlaces(root / "bench/mine.toml", root).find(mine) == ("bench/cells/mine.py", 1)
+    assert place_of(mine, root / "bench/mine.toml", root) == ("bench/cells/mine.py", 1)
 
 
 def test_what_is_outside_the_checkout_has_no_place(root: Path) -> None:
-    assert CodePlaces(root / "bench/mine.toml", root / "bench/cells").find(Case("gru", "loop", workload())) is None
+    assert place_of(Case("gru", "loop", workload()), root / "bench/mine.toml", root / "bench/cells") is None
 
 
 def test_a_cell_of_rnnbench_is_in_its_module_where_the_checkout_holds_rnnbench(root: Path) -> None:
     file = root / "rnnbench/cells/gru.py"
     file.parent.mkdir(parents=True)
     file.write_text("\nclass GRUCell:\n    pass\n")
-    found = CodePlaces(root / "bench/mine.toml", root).find(Case("gru", "loop", workload()))
+    found = place_of(Case("gru", "loop", workload()), root / "bench/mine.toml", root)
     assert found == ("rnnbench/cells/gru.py", 2)

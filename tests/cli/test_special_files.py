@@ -1,7 +1,6 @@
-"""Pipes and devices behind every name that the command line takes: refused at once, in one line."""
+"""Links, pipes and signals that the command line meets."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from rnnbench.analysis.run_to_run import MIN_CASES
 from tests.doubles import stored
 from tests.doubles import workload as small
-from tests.doubles.commands import SUITE, in_process, rnnbench
+from tests.doubles.commands import SUITE, rnnbench
 
 OWN, LAYER = small.case("vanilla"), small.reference_case()
 
@@ -23,43 +22,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tiny.toml").write_text(SUITE)
     stored.folder(tmp_path / "made", stored.several([2.0] * MIN_CASES)).rename(tmp_path / "run")
     os.mkfifo(tmp_path / "pipe")
-    os.mkfifo(tmp_path / "pipe.toml")
-    os.mkfifo(tmp_path / "pipe.json")
-    (tmp_path / "zero").symlink_to("/dev/zero")
-    (tmp_path / "zero.toml").symlink_to("/dev/zero")
     return tmp_path
-
-
-@pytest.mark.parametrize("kind", ["pipe"])  # `tests/store/test_special_files.py` tests the other kinds
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["list", "cases", "{}.toml"],
-        ["list", "cases", "./{}"],
-        ["check", "{}.toml", "--base", "HEAD"],
-        ["run", "tiny.toml", "--out", "{}", "--only", "implementation=loop"],
-        ["run", "tiny.toml", "--resume", "{}"],
-        ["report", "{}"],
-        ["report", "{}.json"],
-        ["report", "run", "--out", "{}"],
-        ["report", "--history", "{}"],
-        ["compare", "run", "{}"],
-        ["compare", "{}", "run"],
-        ["export", "{}", "--format", "csv"],
-        ["export", "run", "--format", "csv", "--out", "{}"],
-        ["new-cell", "Mine", "--out", "{}"],
-    ],
-    ids=" ".join,
-)
-def test_a_pipe_or_a_device_is_refused_in_a_line(folder: Path, arguments: list[str], kind: str) -> None:
-    before = sorted(folder.rglob("*"))
-    done = in_process(*(argument.format(kind) for argument in arguments), cwd=folder, code=2)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("rnnbench: ")]
-    assert len(lines) == 1
-    assert kind in lines[0]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_link_that_an_export_is_written_to_stays_a_link(folder: Path) -> None:
@@ -80,17 +43,6 @@ def test_a_summary_that_is_a_pipe_does_not_hold_the_verdict_up(folder: Path) -> 
     shutil.copytree(folder / "run", folder / "copy")
     done = rnnbench("compare", "run", "copy", cwd=folder, GITHUB_STEP_SUMMARY=folder / "pipe", code=0)
     assert done.stderr == f"rnnbench: $GITHUB_STEP_SUMMARY can't be written: {folder}/pipe: No such device or address\n"
-
-
-def test_a_suite_that_is_a_pipe_does_not_hide_the_others(folder: Path) -> None:
-    (folder / "suites").mkdir()
-    os.mkfifo(folder / "suites" / "ci.toml")
-    (folder / "suites" / "quick.toml").symlink_to("/dev/zero")
-    (folder / "suites" / "own.toml").write_text(f'name = "own"\n[[sweep]]\ncell = "{"a" * 5000}.py:X"\n')
-    done = rnnbench("list", "suites", cwd=folder, code=0)
-    assert "ladder" in done.stdout
-    for name in ("ci", "quick", "own"):
-        assert re.search(rf"^{name} +can't be used: ", done.stderr, re.MULTILINE)
 
 
 def test_an_only_of_thousands_of_digits_is_refused_in_words(folder: Path) -> None:

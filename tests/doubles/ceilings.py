@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnbench.store.ceilings import Ceiling, Rate
+from rnnbench.store.ceilings import Ceiling, LibraryRate, SizedRate
 
 Sized = Sequence[tuple[int, float]]
 
@@ -23,13 +23,9 @@ def ceiling(
         device,
         dtype,
         threads,
-        products=(("BLAS", Rate(macs_per_second)),),
-        copies=_sized(copies),
-        reads=_sized(reads),
+        products=(LibraryRate("BLAS", macs_per_second),),
+        copies=tuple(SizedRate(*rate) for rate in copies),
+        reads=tuple(SizedRate(*rate) for rate in reads),
         dispatch_seconds=dispatch_seconds,
         launch_seconds=launch_seconds,
     )
-
-
-def _sized(rates: Sized) -> tuple[tuple[int, Rate], ...]:
-    return tuple((size, Rate(rate)) for size, rate in rates)

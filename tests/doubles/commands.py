@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
 from rnnbench import cli
 from tests.doubles import forks
 
@@ -48,8 +50,10 @@ def in_process(*arguments: str | Path, cwd: Path, code: int | None = None) -> su
         mock.patch.object(sys, "argv", ["rnnbench", *map(str, arguments)]),
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),
+        pytest.raises(SystemExit) as ending,
     ):
-        ended = cli._exit_code(debug=False)
+        cli.run_and_exit()
+    ended = int(ending.value.code or 0)
     outputs = [stream.buffer.getvalue().decode() for stream in (out, err)]
     assert code in (None, ended), outputs[1]
     return subprocess.CompletedProcess(list(map(str, arguments)), ended, *outputs)

@@ -13,9 +13,7 @@ from rnnbench.analysis.replicate import LEVELS, Times
 from rnnbench.analysis.runs.from_frames import run_times
 from rnnbench.analysis.runs.run_times import RunTimes, read
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames.cases import CASE_COLUMNS
-from rnnbench.store.frames.categories import without_categories
-from rnnbench.store.frames.window_frame import OF_WINDOWS, QUANTILES
+from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
 from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import RunInfo

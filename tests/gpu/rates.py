@@ -26,7 +26,7 @@ def judged(ceiling: Ceiling, copies: Range | None) -> list[tuple[str, bool]]:
     """Return the lines of a ceiling, each with whether it is right; without `copies` nothing is known of the card."""
     figures = {
         "products": (2 * ceiling.macs_per_second / 1e12, "TFLOP/s", HOPPER.get(ceiling.dtype)),
-        "copies": (ceiling.copies[-1][1].value / 1e12, "TB/s", copies),
+        "copies": (ceiling.copies[-1].value / 1e12, "TB/s", copies),
     }
     if ceiling.launch_seconds is not None:
         figures["launch"] = (ceiling.launch_seconds * 1e6, "µs", LAUNCH)

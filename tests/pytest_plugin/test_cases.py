@@ -94,7 +94,9 @@ def test_calls_that_are_clocked_alone_stay_alone() -> None:
 
 def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain_json() -> None:
     case = small.case("gru", phase="training")
-    metrics = {metric.name: 10 + index for index, metric in enumerate(OBSERVED) if metric.unit != "joules"}
+    metrics: dict[str, float] = {
+        metric.name: 10 + index for index, metric in enumerate(OBSERVED) if metric.unit != "joules"
+    }
     missing = {"reserved_bytes": "no GPU"}
     measurement = Measurement(case, "measured", parity="agrees", backend="aten", metrics=metrics, missing=missing)
     extra_info = told(measurement, Plan(2, 5, 0.1), [0.5 + 0.01 * index for index in range(20)])

@@ -12,7 +12,7 @@ from rnnbench import suites
 from rnnbench.analysis.runs.derived import with_derived
 from rnnbench.report.figures import all_figures
 from rnnbench.report.figures.drawing import canvas
-from rnnbench.store.frames.cases import missing_text
+from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo

@@ -1,6 +1,5 @@
 """Sentences of *Why*: over random stored profiles, figures agree with each other."""
 
-import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -49,7 +48,7 @@ def profiles(draw: Any) -> Profile:
     )
     causes = (Cause("copy", "clone (mine.py:7)", 16, draw(rounds(draw(st.floats(0.01, 0.5)) * call))),)
     products = Products("MKL", 16, {"MKL": draw(rounds(call / 3)), "oneDNN": draw(rounds(call / 4))})
-    found = Profile(
+    return Profile(
         "mine",
         steps=draw(st.integers(1, 64)),
         times=times,
@@ -57,7 +56,6 @@ def profiles(draw: Any) -> Profile:
         causes=causes if draw(st.booleans()) else (),
         products=products if draw(st.booleans()) else None,
     )
-    return Profile.from_json(json.loads(json.dumps(found.to_json())))
 
 
 def seconds(text: str) -> float:

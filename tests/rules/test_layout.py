@@ -128,7 +128,7 @@ def test_what_reads_results_never_imports_torch(room: str) -> None:
         "rnnbench.harness.coordinator.session",
         "rnnbench.harness.slurm.sweep",
         "rnnbench.report.screen.progress",
-        "rnnbench.store.frames.window_frame",
+        "rnnbench.store.frames",
     ],
 )
 def test_the_coordinator_does_not_load_torch(module: str) -> None:

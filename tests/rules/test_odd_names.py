@@ -117,7 +117,7 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
 
 def test_a_file_of_pytest_benchmark_of_an_odd_name_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    file = saved_files.write(tmp_path / f"{ODD}.json", [saved_files.benchmark("test\ud800", [1.0, 2.0])])
+    file = saved_files.write(tmp_path / f"{ODD}.json", [saved_files.benchmark("test", [1.0, 2.0])])
     assert pytest_benchmark.read(file).name == "caf?.json"
     called("report", file, "--out", tmp_path / "reports" / "file")
     folder = saved_files.write(tmp_path / ODD / "a.json", [saved_files.benchmark("test", [1.0])]).parent

@@ -1,26 +1,27 @@
 import json
-import threading
-from collections import Counter
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from rnnbench.errors import UserError
+from rnnbench.store import jsonlines
 from rnnbench.store.folder import (
-    MAX_OPEN,
     RunFolder,
     last_measurements,
     parts,
     read_info,
-    read_samples,
+    read_profiles,
     spoilt_workers,
 )
+from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import SCHEMA_VERSION
 from rnnbench.store.windows import read_windows
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window
+from tests.profiling.profiles import cause, profile
 
 CASE = small.case("vanilla")
 
@@ -34,26 +35,6 @@ def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
     assert {file.name for file in folder.path.iterdir()} == {"measurements.jsonl", "run.json"}
 
 
-def test_windows_of_more_workers_than_files_stay_open_are_all_kept(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "quick")
-    run.add_measurement(Measurement(CASE, "measured"))
-    workers = [f"{number:04d}" for number in range(MAX_OPEN + 3)]
-
-    def write(mine: list[str]) -> None:
-        for replicate in range(20):
-            for worker in mine:
-                run.add_window(window(CASE, replicate, [1.0], worker=worker))
-
-    threads = [threading.Thread(target=write, args=(workers[start::3],)) for start in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    run.close()
-    counts = Counter(line["worker"] for line in read_windows(run.path))
-    assert counts == dict.fromkeys(workers, 20)
-
-
 def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "quick")
     for worker in ("0000", "0001"):
@@ -61,7 +42,7 @@ def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> Non
     run.set_aside("0000")
     run.set_aside("0007")  # a worker that has stored nothing
     run.close()
-    assert [line["worker"] for line in read_windows(run.path)] == ["0001"]
+    assert [window.worker for window in read_windows(run.path)] == ["0001"]
     assert spoilt_workers(run.path) == ["0000"]
     assert len((run.path / "spoilt-0000.jsonl").read_text().splitlines()) == 1
 
@@ -82,15 +63,11 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert parts(tmp_path) == ["p0", "p1"]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path).values()] == [1, 2]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path, "p1").values()] == [2]
-    assert [line["worker"] for line in read_windows(tmp_path)] == ["p1-0000"]
+    assert [window.worker for window in read_windows(tmp_path)] == ["p1-0000"]
     assert (list(read_windows(tmp_path, "p0")), spoilt_workers(tmp_path, "p0")) == ([], ["p0-0000"])
     assert spoilt_workers(tmp_path, "p1") == []
     assert read_info(tmp_path, "p1").notes == ["p1"]
-    assert [sample["of"] for sample in read_samples(tmp_path)] == ["p0", "p1"]
-
-
-def test_two_runs_in_the_same_second_are_kept_apart(tmp_path: Path) -> None:
-    assert len({RunFolder.create(tmp_path, "quick").path for _ in range(20)}) == 20
+    assert [next(jsonlines.read(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 
 
 def test_two_runs_of_a_second_that_draw_the_same_number_are_kept_apart(
@@ -119,7 +96,9 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("[]", "schema_version is None"),
         (json.dumps({"schema_version": 99}), "schema_version is 99; this rnnbench reads 1 and 2"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
-        (json.dumps({**asdict(INFO), "what": 1}), "unexpected keyword argument 'what'"),
+        (json.dumps(asdict(INFO) | {"notes": "a"}), "notes: expected a list, found 'a'"),
+        (json.dumps(asdict(INFO) | {"environment": {"git": "abc"}}), "git: expected a dictionary, found 'abc'"),
+        (json.dumps(asdict(INFO) | {"ceilings": [{}]}), "device: missing"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: str | None, words: str) -> None:
@@ -138,3 +117,47 @@ def test_a_folder_that_was_closed_can_be_discarded_and_closes_no_file_of_others(
         other.write("written")
     assert (tmp_path / "other").read_text() == "written"
     assert not folder.path.exists()
+
+
+def test_half_a_character_is_replaced_in_the_file_itself(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(replace(INFO, command="rnnbench run caf\udce9.toml"))
+    folder.add_measurement(Measurement(CASE, "failed", "ValueError: \ud800"))
+    folder.add_profile(Profile(CASE.key, "failed", "\udcff"))
+    folder.add_sample({"\ud800": ["\udfff"]})
+    folder.close()
+    assert read_info(folder.path).command == "rnnbench run caf?.toml"
+    assert last_measurements(folder.path)[CASE.key].reason == "ValueError: ?"
+    assert read_profiles(folder.path)[CASE.key].reason == "?"
+    assert list(jsonlines.read(folder.path / "telemetry.jsonl")) == [{"?": ["?"]}]
+
+
+def test_a_metric_that_is_no_number_is_missing_with_its_value_as_the_reason(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    kept = folder.add_measurement(
+        Measurement(CASE, "measured", metrics={"parameters": math.nan, "macs": 10**400, "peak_bytes": 7})
+    )
+    folder.close()
+    assert last_measurements(folder.path) == {CASE.key: kept}
+    assert kept.metrics == {"peak_bytes": 7}
+    assert kept.missing["parameters"] == "its value is no number that can be stored: nan"
+    assert "macs" in kept.missing
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+def test_a_profile_with_an_impossible_time_has_failed_with_the_reason(tmp_path: Path, value: float) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    good = profile(causes=(cause(),))
+    folder.add_profile(good)
+    kept = folder.add_profile(replace(good, times={**good.times, "call": (value, 1.0, 1.0)}))
+    folder.close()
+    assert read_profiles(folder.path) == {kept.case: kept}  # the last line of a case counts
+    assert kept.reason.startswith("its profile can't be stored: times.call[0]: expected ")
+
+
+def test_a_line_that_is_no_profile_is_told_with_its_place(tmp_path: Path) -> None:
+    line = profile().to_json()
+    del line["operators"][1]["calls"]
+    jsonlines.append(tmp_path / "profiles.jsonl", [profile().to_json(), line])
+    with pytest.raises(UserError, match=r"profiles\.jsonl, line 2: operators\[1\]\.calls: missing"):
+        read_profiles(tmp_path)

@@ -1,13 +1,19 @@
+"""Records come back from their JSON as they were, and say what is wrong with other content."""
+
 import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.errors import UserError
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Window, Workload
+from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
+from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload, evenly_spaced
 from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 sizes = st.integers(1, 10**6)
 workloads = st.builds(
@@ -37,7 +43,7 @@ def test_two_cases_share_a_key_only_if_they_are_one(first: Case, second: Case) -
 
 
 names = st.sampled_from([metric.name for metric in OBSERVED])
-values = st.integers(0) | st.floats(0, allow_infinity=False)
+values = st.integers(0, 2**63) | st.floats(0, 1e300)
 
 
 @given(
@@ -60,13 +66,6 @@ def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
     assert Measurement.from_json({name: value for name, value in counted.to_json().items() if name not in new}) == known
 
 
-def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
-    window = Window("k", 0, "0000", 1, 4, 1 / 3, 7, 1, 0.0100000004, 0.01, 0.01, (1 / 3e4,), (1,), None)
-    line = window.to_json()
-    assert line["seconds"] == 0.01
-    assert line["quantiles"] == [3.33333e-05]
-
-
 def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_runs() -> None:
     case = small.case("gru")
     assert case.key.endswith(" device=cpu threads=1")
@@ -78,3 +77,76 @@ def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_ru
 
 def test_the_layer_is_named_as_torch_names_it() -> None:
     assert small.workload(reference="gru").layer == "torch.nn.GRU"
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"status": "done"}, "status: expected 'pending', 'measured', 'skipped' or 'failed', found 'done'"),
+    ({"reference": 3}, "case.workload.reference: expected"),
+    ({"batch_size": 0}, "case.workload.batch_size: expected 1 or more, found 0"),
+    ({"parameters": "many"}, "metrics.parameters: expected a whole number"),
+    ({"missing": {"macs": 3}}, "missing.macs: expected text, found 3"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG)
+def test_a_wrong_value_is_told_with_what_would_be_right(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=f"^{words}"):
+        Measurement.from_json(Measurement(small.case("gru"), "measured").to_json() | change)
+
+
+OPERATORS = st.builds(
+    Operator,
+    st.text(),
+    st.text(),
+    st.sampled_from(list(CATEGORIES)),
+    st.sampled_from(PARTS),
+    st.integers(1, 99),
+    st.integers(0, 99),
+    st.just((1e-9, 2e-9)),
+    st.just((0.0, 1e-9)),
+)
+PROFILES = st.builds(
+    Profile,
+    case=st.text(),
+    reason=st.text(),
+    times=st.just({"call": (1.0, 2.0), "forward": (0.5, 1.0)}),
+    operators=st.lists(OPERATORS, max_size=3).map(tuple),
+    causes=st.just((Cause("copy", "clone", 2, (1e-9, -1e-9)),)),
+    products=st.none() | st.just(Products("MKL", 3, {"MKL": (1e-6,)}, {"packing": (0.0,)})),
+    kernels=st.none() | st.just(Kernels(3, {"products": 1e-3}, 1)),
+    peak_bytes=st.none() | st.integers(0, 99),
+    files=st.dictionaries(st.text(), st.text(), max_size=2),
+    notes=st.lists(st.text(), max_size=2).map(tuple),
+)
+
+
+@given(PROFILES)
+def test_a_profile_comes_back_from_its_line_also_with_keys_of_a_newer_version(taken: Profile) -> None:
+    line = json.loads(json.dumps(taken.to_json()))
+    for entry in (line, *line["operators"], *line["causes"], *filter(None, [line["products"], line["kernels"]])):
+        entry["of_a_newer_rnnbench"] = [1]
+    assert Profile.from_json(line) == Profile.read(json.dumps(line).encode()) == taken
+
+
+CEILING = made_up_ceiling("cuda", "float32", 1, 5e10, ((1_000, 3e9), (10_000, 8e10), (100_000, 2e10)), 5e-7, 2e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "rate"), [(1, 8e10), (1_000, 8e10), (10_000, 8e10), (10_001, 2e10), (100_000, 2e10), (10**9, 2e10)]
+)
+def test_few_bytes_move_no_slower_than_many(size: int, rate: float) -> None:
+    assert CEILING.bytes_per_second(size) == rate
+
+
+def test_a_step_takes_a_dispatch_or_a_launch_whichever_is_longer() -> None:
+    assert CEILING.step_seconds == 2e-6
+    assert made_up_ceiling("cpu", "float32", 1, 1.0, ((1, 1.0),), 5e-7, None).step_seconds == 5e-7
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
+def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
+    ordered = sorted(values)
+    points = evenly_spaced(ordered)
+    assert len(points) == min(len(ordered), 11)
+    assert (points[0], points[-1]) == (ordered[0], ordered[-1])
+    assert list(points) == sorted(points)

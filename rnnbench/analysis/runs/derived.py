@@ -9,7 +9,7 @@ import pandas as pd
 
 from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.frames.cases import missing_reasons, missing_text
+from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     AXES,
@@ -33,7 +33,7 @@ LESS_WORK = "its reference stays above the limit, so this case may leave out som
 def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary with every derived metric of `rnnbench.store.metrics`, and `bound_by`: what sets the limit.
 
-    Needs the column `ceiling` of `rnnbench.store.frames.cases`; without a ceiling, limits are NaN.
+    Needs the column `ceiling` of `rnnbench.store.frames`; without a ceiling, limits are NaN.
     """
     frame = summary.copy()
     terms = np.array([_terms(row) for row in _rows(frame)], dtype=np.float64).reshape(-1, len(BOUNDS))

@@ -7,9 +7,7 @@ import pyarrow as pa
 from rnnbench.analysis.runs.run_times import RunTimes, counted
 from rnnbench.analysis.runs.visits import reduced
 from rnnbench.errors import UserError
-from rnnbench.store.frames.cases import CASE_COLUMNS, OBSERVED_COLUMNS
-from rnnbench.store.frames.categories import without_categories
-from rnnbench.store.frames.window_frame import QUANTILES, STEP_COLUMNS
+from rnnbench.store.frames import CASE_COLUMNS, OBSERVED_COLUMNS, QUANTILES, STEP_COLUMNS, without_categories
 from rnnbench.store.records import AXES, DEFAULTS
 
 KEYS = ["run", "case"]

@@ -1,33 +1,28 @@
 """A run, or several, as two frames: its cases, and a row for each case in each replicate that counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from rnnbench.analysis.replicate import MIDDLE
 from rnnbench.analysis.runs import lost_windows
 from rnnbench.analysis.runs.visits import NEEDED, VISIT_COLUMNS, reduce_windows
-from rnnbench.store.folder import last_lines, read_info
-from rnnbench.store.frames import kept_table
-from rnnbench.store.frames.cases import case_frame
-from rnnbench.store.frames.categories import category, repeated
-from rnnbench.store.frames.window_tables import window_parts
-from rnnbench.store.last_lines import LastLines
-from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.frames import case_frame, category, repeated
+from rnnbench.store.records import WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import too_many
+from rnnbench.store.windows import too_many, window_parts
 
 
 @dataclass(frozen=True)
 class RunTimes:
     """The cases of a run and their times."""
 
-    cases: pd.DataFrame  # a row for each case, with the columns of `rnnbench.store.frames.cases`
+    cases: pd.DataFrame  # a row for each case, with the columns of `rnnbench.store.frames`
     # The columns of `rnnbench.analysis.runs.visits`; `run`, `case`, `implementation` and the number of the `workload`;
     # `median_seconds`, its logarithm `log_seconds`, and `log_mean`. Visits that were cut off are left out, since they
     # are not balanced, and so are cases that are not measured: one that works twice and then fails has no time, though
@@ -85,35 +80,22 @@ def joined(runs: Sequence[RunTimes]) -> RunTimes:
 
 def read(path: Path) -> RunTimes:
     """Read a run's folder; raises UserError if it is not one, or if a line that counts can't be read."""
-    return read_with_lines(path)[2]
+    return read_whole(path)[2]
 
 
-def read_with_lines(path: Path) -> tuple[RunInfo, LastLines, RunTimes]:
-    """As `read`, with `run.json` and the last line of each case, by its key.
+def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
+    """As `read`, with `run.json` and the last measurement of each case, by its key.
 
     The notes of `run.json` also say which windows were lost since. Raises UserError if all were.
     """
-    info, lines = read_info(path), last_lines(path)
-    cases = case_frame(path, info, lines)
-    visits = _visits(path, info, cases, {key: row for row, key in enumerate(lines)})
-    info = replace(info, notes=[*info.notes, *lost_windows.notes(path, info, cases, visits)])
-    return info, lines, RunTimes.of(cases, counted(cases, visits))
-
-
-def _visits(path: Path, info: RunInfo, cases: pd.DataFrame, row_of: Mapping[str, int]) -> pd.DataFrame:
-    """The visits of a run; those of a large run are kept in a file beside its windows."""
-    is_kept = kept_table.is_worth_keeping(path) and info.status != "running"
-    made_from = kept_table.fingerprint(path, row_of) if is_kept else b""
-    table = kept_table.read(path, made_from) if is_kept else None
-    if table is not None:
-        kept: pd.DataFrame = table.to_pandas()
-        return kept
+    info, measurements = read_info(path), last_measurements(path)
+    cases = case_frame(path, info, measurements.values())
+    row_of = {key: row for row, key in enumerate(measurements)}
     is_stream = cases["task"].eq("streaming").to_numpy()
-    found = reduce_windows(lambda: window_parts(path, info.id, row_of, NEEDED), is_stream)
-    _refuse_too_many(path, cases, found)
-    if is_kept:
-        kept_table.write(path, pa.Table.from_pandas(found, preserve_index=False), made_from)
-    return found
+    visits = reduce_windows(lambda: window_parts(path, info.id, row_of, NEEDED), is_stream)
+    _refuse_too_many(path, cases, visits)
+    info = replace(info, notes=[*info.notes, *lost_windows.notes(path, info, cases, visits)])
+    return info, measurements, RunTimes.of(cases, counted(cases, visits))
 
 
 def _refuse_too_many(path: Path, cases: pd.DataFrame, found: pd.DataFrame) -> None:

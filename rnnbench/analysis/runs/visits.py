@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rnnbench.analysis.replicate import LEVELS, log_quantiles, log_ratios
-from rnnbench.store.frames.window_tables import WindowPart, empty_table
+from rnnbench.store.windows import WindowPart, empty_table
 
 VISIT_COLUMNS = (
     "number", "replicate", "worker", "turns", "started", "windows", "calls", "seconds", "host_seconds",

@@ -120,18 +120,17 @@ class Journal:
             raise
         self.results = {line["measured"]: line["result"] for line in lines[1:]}
         self.seconds: float = lines[-1].get("seconds", 0.0) if lines else 0.0  # that earlier parts took
-        self._appender = jsonlines.Appender(folder / FILE)
+        self._file = folder / FILE
         if not lines:
-            self._appender.append({"question": dict(question)})
+            jsonlines.append(self._file, [{"question": dict(question)}])
 
     def add(self, measured: str, result: Any, seconds: float) -> None:
         """Keep a result; `seconds`: that the whole bisection has taken."""
         self.results[measured] = result
-        self._appender.append({"measured": measured, "seconds": round(seconds, 1), "result": result})
+        jsonlines.append(self._file, [{"measured": measured, "seconds": round(seconds, 1), "result": result}])
 
     def close(self) -> None:
-        """Close the file."""
-        self._appender.close()
+        """Let another search write to the file."""
         os.close(self._lock)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from rnnbench.harness.check.own_code import Tree, read_tree
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.machine import git
-from rnnbench.store.regular_files import read_bytes
 
 DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
 DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
@@ -80,7 +79,7 @@ def changed_files(base: Side, head: Side) -> Changed | None:
 def _is_equal(trees: tuple[Tree, Tree], file: str) -> bool:
     one, other = (tree.root / file for tree in trees)
     try:
-        return one.stat().st_size == other.stat().st_size and read_bytes(one) == read_bytes(other)
+        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
     except OSError:  # a side lacks it, or it is a folder
         return False
 

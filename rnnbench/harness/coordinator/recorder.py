@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.protocol import (
@@ -20,7 +21,6 @@ from rnnbench.harness.protocol import (
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
-from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 
@@ -143,18 +143,18 @@ class Recorder:
             place = {"replicate": replicate, "order": order, "turns": len(reply["windows"])}
             line = {**taken, **place, "worker": worker.name, "started": started}
             printed, case = line.pop("printed", False), by_key[line["case"]]
-            if fault := window_fault(line):
+            try:
+                windows.append(Window.from_json(line))
+            except UserError as fault:
                 self.drop(case, "failed", f"the worker's times can't be used: {fault}", "running")
-                raise VisitCut
+                raise VisitCut from None
             if printed:
                 self._printing[case.key] = None
-            windows.append(Window.from_json(line))
         return windows
 
-    def keep(self, windows: Iterable[Window]) -> None:
+    def keep(self, windows: Sequence[Window]) -> None:
         """Keep the windows of a visit in the folder."""
-        for window in windows:
-            self._folder.add_window(window)
+        self._folder.add_window(*windows)
 
     def verify(self, worker: WorkerProcess, case: Case) -> None:
         """Let the worker compare a case that it has timed with its reference again. Raises VisitCut."""

@@ -47,7 +47,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
     measurements = last_measurements(path, part)
     groups = {group.workload: group for group in RunState(measurements).groups}
-    windows = [Window.from_json(line) for line in read_windows(path, part)]
+    windows = list(read_windows(path, part))
     spoilt = spoilt_workers(path, part)
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
@@ -151,7 +151,7 @@ def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Con
 
 def _complete(sweeps: Any) -> Any:
     """Sweeps with the default of every axis that the rnnbench that wrote them did not have."""
-    defaults = Sweep(cell=("any",)).model_dump(mode="json")
+    defaults = Sweep(cell=("gru",)).model_dump(mode="json")
     return [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps or []]
 
 

@@ -18,8 +18,8 @@ from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import measure_into
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
-from rnnbench.store.run_info import RunInfo, now
+from rnnbench.store.folder import RunFolder, info_bytes, read_info
+from rnnbench.store.run_info import RunInfo, now, read_info_file
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job

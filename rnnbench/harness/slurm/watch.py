@@ -14,7 +14,6 @@ from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
 from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Status
-from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
 from rnnbench.text import last_line, plural
 
@@ -25,7 +24,6 @@ SUBMIT_SECONDS = 300.0  # to wait for a controller before anything was submitted
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
 NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
-MAX_LOG_BYTES = 1 << 16  # of the end of a job's log
 LOGS = "slurm"  # folder of a run, with what submitit writes
 MAX_SHARE = 0.9  # of a running job: it is not done before it says so
 
@@ -188,7 +186,7 @@ class Watch:
     def _last_words(self, state: JobState) -> str:
         """Return the last line that a job has written to its standard error."""
         file = self._log(state)
-        return last_line(read_end(file, MAX_LOG_BYTES).decode(errors="replace"))[:300] if file.exists() else ""
+        return last_line(file.read_text(errors="replace"))[:300] if file.exists() else ""
 
     def _give_up(self, part: JobPart, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""

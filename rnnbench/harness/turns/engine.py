@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
-from rnnbench.store.order_statistics import evenly_spaced
+from rnnbench.store.records import evenly_spaced
 
 MAX_CALLS = 1_000_000
 MIN_BLOCKS = 3  # of which calibration believes the shortest

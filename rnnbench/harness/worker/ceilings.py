@@ -5,14 +5,14 @@ come in passes that are apart in time, and how far the passes differ is the rate
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 
 import torch
 
 from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.worker.native import NativeKernels
-from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.products.libraries import convolution, product_calls
@@ -45,9 +45,9 @@ def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKer
             device.name,
             dtype,
             threads,
-            products=_named(_registers(kernels)),
+            products=tuple(LibraryRate(*rate) for rate in _registers(kernels)),
             copies=(),
-            reads=_sized(_reads(kernels, device.copy_bytes[:MAX_AGAIN])),
+            reads=tuple(SizedRate(*rate) for rate in _reads(kernels, device.copy_bytes[:MAX_AGAIN])),
             dispatch_seconds=_dispatch_seconds(device),
             launch_seconds=None,
         )
@@ -62,9 +62,9 @@ def _one_pass(
         device.name,
         dtype,
         threads,
-        products=_named(products),
-        copies=_sized(_copies(device, sizes)),
-        reads=_sized(_reads(kernels, device.copy_bytes[:-1])),
+        products=tuple(LibraryRate(*rate) for rate in products),
+        copies=tuple(SizedRate(*rate) for rate in _copies(device, sizes)),
+        reads=tuple(SizedRate(*rate) for rate in _reads(kernels, device.copy_bytes[:-1])),
         dispatch_seconds=_dispatch_seconds(device),
         launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
     )
@@ -93,14 +93,6 @@ def _registers(kernels: NativeKernels | None) -> Iterator[tuple[str, float]]:
 def _dispatch_seconds(device: Device) -> float:
     """The host's time. Without a lead the device waits for the host, so that queued work can't hide this time."""
     return _best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0]
-
-
-def _named(rates: Iterable[tuple[str, float]]) -> tuple[tuple[str, Rate], ...]:
-    return tuple((library, Rate(rate)) for library, rate in rates)
-
-
-def _sized(rates: Iterable[tuple[int, float]]) -> tuple[tuple[int, Rate], ...]:
-    return tuple((size, Rate(rate)) for size, rate in rates)
 
 
 def _copies(device: Device, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:

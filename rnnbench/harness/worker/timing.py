@@ -20,8 +20,7 @@ from rnnbench.harness.worker import threads
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.relay import Relay
-from rnnbench.store.order_statistics import evenly_spaced
-from rnnbench.store.records import Case, Workload
+from rnnbench.store.records import Case, Workload, evenly_spaced
 from rnnbench.workloads import loading
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build

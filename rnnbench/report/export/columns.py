@@ -8,10 +8,10 @@ import pandas as pd
 from rnnbench.analysis.environments.differences import processor
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.words.processors import identity
-from rnnbench.store.frames.categories import with_categories
+from rnnbench.store.frames import with_categories
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.record import MAX_INTEGER
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.value_kinds import MAX_INTEGER
 
 WHOLE = ("warmup_windows", *(metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")))
 

@@ -117,8 +117,7 @@ def _span(cases: pd.DataFrame) -> Span:
 
 def _slopes(ceiling: Ceiling) -> list[tuple[str, float]]:
     """The rates of memory in bytes per second, each with its name, the fastest first."""
-    best, (size, copied) = ceiling.max_bytes_per_second(0), ceiling.copies[-1]
-    largest = copied.value
+    best, (size, largest, _) = ceiling.max_bytes_per_second(0), ceiling.copies[-1]
     return [("in cache", best), (f"for {memory(size)}", largest)] if best > 1.05 * largest else [("memory", best)]
 
 

@@ -12,23 +12,23 @@ from matplotlib.axes import Axes
 from rnnbench import plot
 from rnnbench.analysis.runs.lost_windows import noted
 from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import RunTimes, joined, read_with_lines
+from rnnbench.analysis.runs.run_times import RunTimes, joined, read_whole
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
 from rnnbench.errors import UserError
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.tables import table_environment
 from rnnbench.report.words import headline
 from rnnbench.store.folder import is_check
-from rnnbench.store.frames.categories import with_categories
-from rnnbench.store.frames.window_frame import (
+from rnnbench.store.frames import (
     STEP_COLUMNS,
     WINDOW_COLUMNS,
     step_frame,
     stored_columns,
     window_frame,
+    with_categories,
 )
-from rnnbench.store.frames.window_tables import WindowPart, window_parts
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.windows import WindowPart, window_parts
 from rnnbench.text import nearest, plural
 
 PATTERN = set("*?[")
@@ -56,10 +56,10 @@ class StoredRuns(FrameResult):
         """
         self.paths = tuple(paths)
         self._columns = WINDOW_COLUMNS if columns is None else _known(columns)
-        runs = [read_with_lines(path) for path in self.paths]
+        runs = [read_whole(path) for path in self.paths]
         self._infos: tuple[RunInfo, ...] = tuple(info for info, _, _ in runs)
         self._times: RunTimes = joined([times for _, _, times in runs])
-        self._row_of = [{key: row for row, key in enumerate(lines)} for _, lines, _ in runs]
+        self._row_of = [{key: row for row, key in enumerate(known)} for _, known, _ in runs]
         self.names = tuple(path.resolve().name for path in self.paths)
 
     @cached_property

@@ -13,7 +13,7 @@ from rnnbench.report.figures import figure_swept
 from rnnbench.report.figures.drawing.sheet import returned
 from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
 from rnnbench.report.notebook.measured import Measured, measured, written
-from rnnbench.store.frames.categories import category
+from rnnbench.store.frames import category
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural
 

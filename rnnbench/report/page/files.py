@@ -7,7 +7,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.tables.formats import as_csv, as_latex, as_markdown
 from rnnbench.report.tables.table import Table
-from rnnbench.store import writing
+from rnnbench.store.folder import write_whole
 from rnnbench.text import encoded
 
 
@@ -40,6 +40,6 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
         raise UserError(f"{file if file.name else asked}: can't be written: Is a directory; give a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        writing.replace(file, data)
+        write_whole(file, data)
     except OSError as error:
         raise UserError(f"{asked}: can't be written: {error.strerror}; give another folder") from None

@@ -17,14 +17,12 @@ from rnnbench.report.page.files import replace
 from rnnbench.report.page.page import PAGE, TITLE
 from rnnbench.store.folder import is_check, read_info
 from rnnbench.store.pytest_benchmark import is_saved
-from rnnbench.store.regular_files import read_bytes
 from rnnbench.store.run_info import RunInfo
 
 REPORTS = Path("reports")
 MARKER = ".rnnbench-report"
 WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
 MARKED = re.compile(rf"([0-9a-f]{{16}})\n{re.escape(WORDS)}")  # what the marker holds: the identity, then the words
-MAX_PAGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def _owner(folder: Path, subject: ReportSubject) -> str | None:
 def _read(file: Path) -> str:
     """The text of a report's file; empty if it can't be read."""
     try:
-        return read_bytes(file, MAX_PAGE_BYTES).decode(errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

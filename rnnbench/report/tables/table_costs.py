@@ -10,7 +10,7 @@ from rnnbench.report.words.metrics import TEXTS, known, not_known, of_calls, wit
 from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.units import quantity
 from rnnbench.store import metrics
-from rnnbench.store.frames.cases import missing_reasons
+from rnnbench.store.frames import missing_reasons
 from rnnbench.store.metrics import Metric
 from rnnbench.store.records import AXES
 

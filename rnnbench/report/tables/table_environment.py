@@ -73,13 +73,13 @@ def _place(ceiling: Ceiling) -> str:
 
 def _limits(ceiling: Ceiling) -> str:
     """The best rates of a machine, in words."""
-    by_speed = sorted(ceiling.products, key=lambda product: -product[1].value)
-    products = [f"{rate(speed.value, 'MAC')} {_reached_by(library)}" for library, speed in by_speed]
+    by_speed = sorted(ceiling.products, key=lambda product: -product.value)
+    products = [f"{rate(speed.value, 'MAC')} {_reached_by(speed.library)}" for speed in by_speed]
     launch = [] if ceiling.launch_seconds is None else [f"{duration(ceiling.launch_seconds)} a kernel in a queue"]
     parts = [
         f"arithmetic {', '.join(products)}",
         *(
-            f"{kind} {rate(sized[-1][1].value, 'B')} of {memory(sized[-1][0])}, {rate(_best(sized), 'B')} at best"
+            f"{kind} {rate(sized[-1].value, 'B')} of {memory(sized[-1].size)}, {rate(_best(sized), 'B')} at best"
             for kind, sized in (("copies", ceiling.copies), ("reads", ceiling.reads))
             if sized
         ),
@@ -94,7 +94,7 @@ def _reached_by(library: str) -> str:
 
 
 def _best(sized: Sized) -> float:
-    return max(speed.value for _, speed in sized)
+    return max(speed.value for speed in sized)
 
 
 def _label(key: str) -> str:

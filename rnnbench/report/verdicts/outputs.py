@@ -25,8 +25,8 @@ from rnnbench.report.verdicts.verdicts import FILE, VerdictRow, Verdicts, earlie
 from rnnbench.report.verdicts.words import instruction_counts
 from rnnbench.report.words.changes import GLYPHS, change, change_interval
 from rnnbench.report.words.units import round_percent
+from rnnbench.store.folder import write_whole
 from rnnbench.store.metrics import BY_NAME
-from rnnbench.store.writing import replace
 from rnnbench.text import encoded, plural
 
 GAP, INDENT = 2, 4  # between columns; of the line that says why
@@ -233,6 +233,6 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
         marker = f"<!-- rnnbench check {verdicts.suite} -->\n"
         comment = markdown(verdicts, marker=marker, checks=earlier(folder, verdicts.suite))
         for name, text in {"verdicts.md": comment, FILE: verdicts.json(), "junit.xml": junit(verdicts)}.items():
-            replace(folder / name, encoded(text))
+            write_whole(folder / name, encoded(text))
     except OSError as fault:
         raise UserError(f"{folder}: can't be written: {fault.strerror}") from None

@@ -25,7 +25,6 @@ from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import IN_THE_MEAN, between, change, change_interval, change_span, slower
 from rnnbench.report.words.units import duration, percent, round_percent, span
 from rnnbench.store.records import Case
-from rnnbench.store.regular_files import read_text
 from rnnbench.text import plural
 
 FILE = "verdicts.json"
@@ -321,7 +320,7 @@ def read(folder: Path) -> Verdicts | None:
     """Read a check's verdicts; None if it ended before it had any. Raises UserError if the file can't be read."""
     file = folder / FILE
     try:
-        content = json.loads(read_text(file))
+        content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             found = content["schema_version"]
             raise UserError(f"{file}: schema_version is {found!r}; use the rnnbench that wrote it")

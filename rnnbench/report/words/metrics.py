@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnnbench.report.words.axes import one_line
 from rnnbench.store import metrics
-from rnnbench.store.frames.cases import missing_reasons
+from rnnbench.store.frames import missing_reasons
 from rnnbench.store.metrics import Metric
 from rnnbench.text import plural
 

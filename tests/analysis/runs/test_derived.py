@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.runs.derived import FORMULAS, moved_bytes, serial_steps, with_derived
-from rnnbench.store.frames.cases import missing_reasons, missing_text
+from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.metrics import METRICS
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling

@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench import load
 from rnnbench.analysis import stored
-from rnnbench.analysis.runs.run_times import read_with_lines
+from rnnbench.analysis.runs.run_times import read_whole
 from rnnbench.errors import UserError
 from rnnbench.store.folder import info_bytes, read_info
 from tests.doubles import stored as made
@@ -31,7 +31,7 @@ def finished(path: Path, replicates: int) -> Path:
 
 
 def test_a_whole_run_has_no_such_note(run: Path) -> None:
-    assert read_with_lines(run)[0].notes == []
+    assert read_whole(run)[0].notes == []
 
 
 def test_a_run_without_any_windows_is_refused_wherever_it_is_read(run: Path, tmp_path: Path) -> None:
@@ -65,13 +65,13 @@ def test_a_lost_file_is_named_and_the_rest_is_read(run: Path, tmp_path: Path) ->
 
 def test_the_last_file_is_missed_too(run: Path) -> None:
     (run / "windows-0002.jsonl").unlink()
-    assert read_with_lines(run)[0].notes[0].startswith("windows are missing: 1 of 3 finished replicates has none;")
+    assert read_whole(run)[0].notes[0].startswith("windows are missing: 1 of 3 finished replicates has none;")
 
 
 def test_cases_that_lost_all_of_their_windows_are_counted(tmp_path: Path) -> None:
     path = finished(made.folder(tmp_path, {**TIMES, small.case("lstm"): []}), 3)
-    assert "1 of 3 cases that are marked as measured has none" in read_with_lines(path)[0].notes[0]
+    assert "1 of 3 cases that are marked as measured has none" in read_whole(path)[0].notes[0]
 
 
 def test_a_run_that_was_cut_off_before_its_first_replicate_lacks_nothing(tmp_path: Path) -> None:
-    assert read_with_lines(made.folder(tmp_path, {GRU: []}))[0].notes == []
+    assert read_whole(made.folder(tmp_path, {GRU: []}))[0].notes == []

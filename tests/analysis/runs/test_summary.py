@@ -13,7 +13,7 @@ from rnnbench.analysis.runs.summary import summarize as summarized
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames.categories import with_categories
+from rnnbench.store.frames import with_categories
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames.cases import missing_reasons
+from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,23 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path,
     copies: list[tuple[Path, list[str]]] = []
     kept: list[str] = []
     folder = RunFolder.create(tmp_path, "test")
-    append = jsonlines.Appender.append
+    append = jsonlines.append
 
     def copy() -> Path:
         copies.append((tmp_path / f"moment-{len(copies)}", list(kept)))
         return Path(shutil.copytree(folder.path, copies[-1][0]))
 
-    def watched(self: jsonlines.Appender, record: dict[str, Any]) -> None:
-        copy()
-        append(self, record)
-        torn = copy() / self.path.name
-        torn.write_bytes(torn.read_bytes()[: -1 - len(copies) % 200])
-        if self.path.name.startswith("windows-"):
-            kept.append(json.dumps(record, separators=(",", ":")))
+    def watched(path: Path, records: Iterable[dict[str, Any]]) -> None:
+        for record in records:
+            copy()
+            append(path, [record])
+            torn = copy() / path.name
+            torn.write_bytes(torn.read_bytes()[: -1 - len(copies) % 200])
+            if path.name.startswith("windows-"):
+                kept.append(json.dumps(record, separators=(",", ":")))
 
     with monkeypatch.context() as patch:
-        patch.setattr(jsonlines.Appender, "append", watched)
+        patch.setattr(jsonlines, "append", watched)
         measure(folder)
     copy()
     return copies

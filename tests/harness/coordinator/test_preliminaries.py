@@ -12,7 +12,7 @@ from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames.cases import missing_reasons
+from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small

@@ -201,14 +201,9 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], w
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"seconds": float("nan")}, "seconds: expected a number above 0, found nan"),
-        ({"seconds": 0.0}, "seconds: expected a number above 0, found 0.0"),
-        ({"host_seconds": "long"}, "host_seconds: expected a number above 0, found 'long'"),
-        ({"host_seconds": None}, "host_seconds: expected a number above 0, found None"),
-        ({"quantiles": []}, "quantiles: expected a list, each a number above 0, found []"),
-        ({"calls": 10**400}, "calls: expected a whole number of 1 or more, found a number that is too large"),
-        ({"cores": "all"}, "cores: expected a list, each a whole number of 0 or more, found 'all'"),
-        ({"device_uuid": 7}, "device_uuid: expected text, or null, found 7"),
+        ({"seconds": float("nan")}, "seconds: expected a finite number, found nan"),
+        ({"seconds": 0.0}, "seconds: expected greater than 0, found 0.0"),
+        ({"quantiles": []}, "quantiles: expected at least one value, found []"),
     ],
 )
 def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(

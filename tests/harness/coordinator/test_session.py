@@ -41,7 +41,7 @@ def run(folder: Path, on_progress: Any = lambda step: None) -> Path:
 
 
 def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(folder: RunFolder, window: object) -> None:
+    def full(folder: RunFolder, *windows: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

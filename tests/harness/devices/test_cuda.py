@@ -178,7 +178,7 @@ def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
 def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
     ceiling = ceilings.measure(Cuda("cuda"), "float32", 1, None)
     print(ceiling)
-    rates = {size: rate.value for size, rate in ceiling.copies}
+    rates = {rate.size: rate.value for rate in ceiling.copies}
     last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
     cached = max(rate for size, rate in rates.items() if size <= last_level)
     assert cached > 1.2 * rates[max(rates)]

@@ -10,7 +10,8 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.turns.repeats import MAX_REPEATS, Repeats
-from rnnbench.store.folder import RunFolder, read_samples
+from rnnbench.store import jsonlines
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests.doubles import workload as small
@@ -94,7 +95,9 @@ def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(tmp_path:
         "replicates: 3 not repeated, though held back (cuda: hw_thermal_slowdown): "
         f"at most {MAX_REPEATS} are, and while there is time",
     ]
-    assert len(list(read_samples(path))) == (1 + 2) * (3 + MAX_REPEATS)  # before, and after each of two visits
+    assert len(list(jsonlines.read(path / "telemetry.jsonl"))) == (1 + 2) * (
+        3 + MAX_REPEATS
+    )  # before, and after each of two visits
 
 
 def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, driver: Driver) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings, native
-from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from rnnbench.workloads import c_compiler
@@ -33,8 +33,8 @@ def short(monkeypatch) -> None:
 def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
     ceiling = ceilings.measure(Cpu(), dtype, 1, None)
     assert 1e7 < ceiling.macs_per_second < 1e15
-    assert [size for size, _ in ceiling.copies] == [1 << 15, 1 << 18]
-    assert all(1e7 < rate.value < 1e14 for _, rate in ceiling.copies)
+    assert [rate.size for rate in ceiling.copies] == [1 << 15, 1 << 18]
+    assert all(1e7 < rate.value < 1e14 for rate in ceiling.copies)
     assert 1e-8 < ceiling.dispatch_seconds < 1e-2
     assert ceiling.launch_seconds is None
 
@@ -80,8 +80,10 @@ def test_a_ceiling_comes_back_from_its_json() -> None:
 
 
 def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_an_older_version() -> None:
-    products = (("MKL", Rate(5e10, 0.2)), (REGISTERS, Rate(8e10, 0.01)))
-    ceiling = Ceiling("cpu", "float32", 2, products, ((1024, Rate(1e10)),), ((1024, Rate(3e10, 0.1)),), 5e-7, None)
+    products = (LibraryRate("MKL", 5e10, 0.2), LibraryRate(REGISTERS, 8e10, 0.01))
+    ceiling = Ceiling(
+        "cpu", "float32", 2, products, (SizedRate(1024, 1e10),), (SizedRate(1024, 3e10, 0.1),), 5e-7, None
+    )
     assert Ceiling.from_json(json.loads(json.dumps(ceiling.to_json()))) == ceiling
     older = {"device": "cpu", "dtype": "float32", "threads": 1, "macs_per_second": 5e10, "copies": [[1024, 1e10]]}
     read = Ceiling.from_json({**older, "dispatch_seconds": 1e-6, "launch_seconds": None})
@@ -89,10 +91,10 @@ def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_a
 
 
 def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> None:
-    first = Ceiling("cpu", "float32", 1, (("MKL", Rate(4e10)),), ((64, Rate(1e10)),), (), 5e-7, None)
-    again = Ceiling("cpu", "float32", 1, (("MKL", Rate(5e10)), (REGISTERS, Rate(9e10))), (), (), 4e-7, None)
+    first = Ceiling("cpu", "float32", 1, (LibraryRate("MKL", 4e10),), (SizedRate(64, 1e10),), (), 5e-7, None)
+    again = Ceiling("cpu", "float32", 1, (LibraryRate("MKL", 5e10), LibraryRate(REGISTERS, 9e10)), (), (), 4e-7, None)
     both = first.joined(again)
-    assert dict(both.products) == {"MKL": Rate(5e10, 0.25), REGISTERS: Rate(9e10)}
+    assert both.products == (LibraryRate("MKL", 5e10, 0.25), LibraryRate(REGISTERS, 9e10))
     assert (both.copies, both.dispatch_seconds, both.macs_per_second) == (first.copies, 4e-7, 9e10)
 
 
@@ -101,12 +103,12 @@ def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> N
 def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
     kernels = native.load(dtype, 1, tmp_path)
     ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
-    products = dict(ceiling.products)
+    products = {rate.library: rate for rate in ceiling.products}
     assert (REGISTERS in products) == kernels.multiplies
     assert kernels.multiplies or dtype in ("bfloat16", "float16")
     # Wide of what noise does: a kernel for another type would be half as fast.
     assert not kernels.multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
-    assert [size for size, _ in ceiling.reads] == [1 << 15]  # the largest is only copied
+    assert [rate.size for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
     measured = ceilings.measure_again(Cpu(), dtype, 1, native.load(dtype, 1, tmp_path))  # not built again
     again = Ceiling.from_json(json.loads(json.dumps(measured.to_json())))  # as it passes to the coordinator
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second

@@ -13,7 +13,7 @@ from rnnbench.report.export import csv
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.tables.formats import as_csv as reports_csv
 from rnnbench.store import ceilings
-from rnnbench.store.frames.window_frame import QUANTILES
+from rnnbench.store.frames import QUANTILES
 from tests.report.conftest import CEILING
 
 from .conftest import FAILED, LOOP, OPERATORS, SKIPPED, WHY, Run

@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet as reader
 
 from rnnbench.report.export import parquet
-from rnnbench.store.frames.window_frame import QUANTILES
+from rnnbench.store.frames import QUANTILES
 from tests.report.conftest import CEILING
 
 from .conftest import FAILED, LOOP, OPERATORS, WHY, Run

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.report.figures import figure_roofline
-from rnnbench.store.ceilings import Ceiling, Rate
+from rnnbench.store.ceilings import Ceiling, SizedRate
 from tests.report.conftest import CEILING, Summaries, of_an_older_version, with_unknown_metrics
 
 
@@ -27,7 +27,7 @@ def test_each_limit_is_named_on_its_line_with_its_number(quick: pd.DataFrame) ->
 
 
 def test_one_memory_has_one_slope(quick: pd.DataFrame) -> None:
-    ceiling = replace(CEILING, copies=((134_217_728, Rate(25.8e9)),))
+    ceiling = replace(CEILING, copies=(SizedRate(134_217_728, 25.8e9),))
     quick["ceiling"] = ceiling.to_text()
     shown = words(figure_roofline.render(quick))
     assert "25.8 GB/s memory" in shown
@@ -77,7 +77,7 @@ def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
     axes = figure.axes[0]
     text = next(text for text in axes.texts if text.get_text().endswith("for 134 MB"))
     ceiling: Ceiling = CEILING
-    speed = ceiling.copies[-1][1].value
+    speed = ceiling.copies[-1].value
     points = [(1e-1, 1e-1 * speed), (1.0, speed)]
     (left, low), (right, high) = axes.transData.transform(points)
     assert text.get_rotation() == pytest.approx(np.degrees(np.arctan2(high - low, right - left)), abs=0.5)

@@ -19,7 +19,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.export import rendered
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import RunFolder, read_info
-from rnnbench.store.frames.window_frame import STEP_COLUMNS, WINDOW_COLUMNS
+from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
 from tests.analysis.runs.test_visits import make_run
 from tests.doubles import workload as small
@@ -42,7 +42,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.write_info(replace(read_info(run_path), ceilings=[ceiling], resolved=measure))
     run.add_measurement(Measurement(SKIPPED, "skipped", "nothing =to hoist,\n'really'"))
     counted = small.case("vanilla", batch_size=1)
-    metrics = {"macs": 1000, "parameters": 10, "operators": 67}
+    metrics: dict[str, float] = {"macs": 1000, "parameters": 10, "operators": 67}
     missing = {"energy_joules": 'no "counter"'}
     run.add_measurement(Measurement(counted, "measured", parity="agrees", metrics=metrics, missing=missing))
     run.close()

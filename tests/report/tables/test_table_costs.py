@@ -9,7 +9,7 @@ from rnnbench.report.tables import table_costs
 from rnnbench.report.tables.formats import as_csv
 from rnnbench.report.tables.table import Table
 from rnnbench.store import metrics
-from rnnbench.store.frames.cases import missing_text
+from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS, Metric
 from tests.report.conftest import NO_ENERGY, of_an_older_version, with_unknown_metrics
 

@@ -1,0 +1,186 @@
+"""Stored records as pandas frames, of plain columns that every kind of file can hold."""
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rnnbench.store.ceilings import PLACE, Ceiling
+from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
+from rnnbench.store.run_info import RunInfo
+from rnnbench.store.windows import WindowPart, empty_table
+from rnnbench.text import writable
+
+NUMBERS = tuple(name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool))
+TEXT_AXES = tuple(axis for axis in AXES if axis not in NUMBERS)
+# Columns of few texts: a million windows share the text of their case, and files of frames can hold categories.
+CATEGORIES = ("run", "case", *TEXT_AXES, "status", "backend", "bound_by", "ceiling", "worker", "cores", "device_uuid")
+OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
+# What is stored of a case beside its times. `missing` and `ceiling` are JSON, since files of frames hold no objects.
+CASE_COLUMNS = ["run", "case", *AXES, *PLAIN, *OBSERVED_COLUMNS, "missing", "ceiling", "period_seconds"]
+QUANTILES = tuple(f"quantile_{index}" for index in range(MAX_QUANTILES))
+OF_WINDOWS = tuple(
+    column
+    for each in fields(Window)
+    if each.name not in ("case", "run")
+    for column in (QUANTILES if each.name == "quantiles" else (each.name,))
+)
+OF_CASES = ("run", "case", *AXES, "status")
+WINDOW_COLUMNS = (*OF_CASES, *OF_WINDOWS)
+STEP_COLUMNS = ("run", "case", "replicate", "worker", "order", "step", "seconds")
+
+
+def case_frame(path: Path, info: RunInfo, measurements: Iterable[Measurement]) -> pd.DataFrame:
+    """Return one row for each case, with the columns `CASE_COLUMNS`."""
+    ceilings: dict[tuple[Any, ...], str] = {
+        ceiling.place: ceiling.to_text() for ceiling in map(Ceiling.from_json, info.ceilings)
+    }
+    measure = info.resolved.get("measure") or {}
+    period = measure.get("period_seconds")
+    rows = [
+        {
+            "run": writable(path.name),
+            "case": known.case.key,
+            **known.case.axes(),
+            **{name: getattr(known, name) for name in PLAIN},
+            **known.metrics,
+            "missing": missing_text(known.missing),
+            "ceiling": ceilings.get(tuple(known.case.axes()[axis] for axis in PLACE), ""),
+            "period_seconds": math.nan if period is None else float(period),
+        }
+        for known in measurements
+    ]
+    frame = pd.DataFrame(rows, columns=CASE_COLUMNS)
+    frame = frame.astype(dict.fromkeys((*OBSERVED_COLUMNS, "parity_error", "warmup_windows"), float))
+    if measure.get("cold_cache"):  # in older runs a setting of the whole run
+        frame["caches"] = "cold"
+    return frame.astype({"run": object, "case": object, "missing": str, "ceiling": str})
+
+
+def missing_text(reasons: Any) -> str:
+    """Return why metrics are missing, as the column `missing` holds it: JSON, metric -> reason; empty without any."""
+    return json.dumps(reasons) if isinstance(reasons, Mapping) and reasons else ""
+
+
+def missing_reasons(text: Any) -> dict[str, str]:
+    """Return the inverse of `missing_text`; empty for anything else, since older exports have other values there."""
+    try:
+        reasons = json.loads(text) if isinstance(text, str) and text else {}
+    except ValueError:
+        return {}
+    return reasons if isinstance(reasons, dict) else {}
+
+
+def with_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with its columns of few texts as categories, in the order in which they appear."""
+    return frame.assign(**{name: category(frame[name]) for name in CATEGORIES if name in frame})
+
+
+def category(values: Iterable[object]) -> pd.Categorical:
+    """Return texts as categories in the order in which they appear."""
+    codes, texts = pd.factorize(pd.Series(values, dtype=object))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=str))
+
+
+def repeated(categories: pd.Categorical, rows: np.ndarray) -> pd.Categorical:
+    """Return the categories at these rows, which may come more than once; text is not copied."""
+    return pd.Categorical.from_codes(categories.codes[rows], dtype=categories.dtype)
+
+
+def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with text in place of categories, which can be compared, filled and put together."""
+    names = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
+    return frame.assign(**{str(name): frame[name].astype(object) for name in names}) if names else frame
+
+
+def window_frame(
+    cases: pd.DataFrame, parts: Iterable[WindowPart], columns: Collection[str] = WINDOW_COLUMNS
+) -> pd.DataFrame:
+    """Return a row for each window, in the order of their cases; `columns` are some of `WINDOW_COLUMNS`.
+
+    `cases`: the frame of cases; `parts`: windows with the row of their case.
+    """
+    number, table = _joined(parts, columns)
+    order = np.argsort(number, kind="stable")
+    number, table = number[order], table.take(order)
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name in TEXT_AXES or name in ("run", "case", "status"):
+            found[name] = repeated(category(cases[name]), number)
+        elif name in AXES:
+            found[name] = cases[name].to_numpy()[number]
+        elif name not in QUANTILES:
+            is_text = name == "cores" or pa.types.is_string(table[name].type)
+            found[name] = _texts(table[name]) if is_text else table[name].to_numpy()
+    if not set(QUANTILES).isdisjoint(columns):
+        found |= dict(zip(QUANTILES, _quantiles(table["quantiles"]).T, strict=True))
+    return pd.DataFrame({name: found[name] for name in WINDOW_COLUMNS if name in columns}, copy=False)
+
+
+def step_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame:
+    """Return a row for each step of each stream: its `seconds`, and its place `step` in the window, shortest first."""
+    is_stream = cases["task"].eq("streaming").to_numpy()
+    streams = (
+        WindowPart(part.file, part.number[is_stream[part.number]], part.table.filter(is_stream[part.number]))
+        for part in parts
+    )
+    number, table = _joined(streams, STEP_COLUMNS)
+    lists = table["quantiles"].combine_chunks()
+    sizes = lists.value_lengths().to_numpy()
+    rows = np.repeat(np.arange(len(number)), sizes)
+    starts = np.cumsum(sizes) - sizes
+    return pd.DataFrame(
+        {
+            "run": repeated(category(cases["run"]), number[rows]),
+            "case": repeated(category(cases["case"]), number[rows]),
+            "replicate": table["replicate"].to_numpy()[rows],
+            "worker": repeated(_texts(table["worker"]), rows),
+            "order": table["order"].to_numpy()[rows],
+            "step": np.arange(len(rows)) - starts[rows],
+            "seconds": lists.flatten().to_numpy(),
+        }
+    )
+
+
+def stored_columns(columns: Collection[str]) -> set[str]:
+    """Return the columns of stored windows from which these columns of frames are made."""
+    lists = set() if {*QUANTILES, "step"}.isdisjoint(columns) else {"quantiles"}
+    return {name for name in columns if name not in QUANTILES} | lists
+
+
+def _joined(parts: Iterable[WindowPart], columns: Collection[str]) -> tuple[np.ndarray, pa.Table]:
+    numbers, tables = [np.empty(0, dtype=np.int64)], [empty_table(stored_columns(columns))]
+    for part in parts:
+        numbers.append(part.number)
+        tables.append(part.table)
+    return np.concatenate(numbers), pa.concat_tables(tables).combine_chunks()
+
+
+def _quantiles(lists: pa.ChunkedArray) -> np.ndarray:
+    """Return (windows, 11): up to 11 evenly spaced quantiles of each list, then NaN."""
+    column = lists.combine_chunks()
+    sizes, points = column.value_lengths().to_numpy(), column.flatten().to_numpy()
+    starts = np.cumsum(sizes) - sizes
+    table = np.full((len(sizes), MAX_QUANTILES), np.nan)
+    for size in np.unique(sizes):
+        chosen = np.array(evenly_spaced(range(size)))
+        rows = np.flatnonzero(sizes == size)
+        table[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
+    return table
+
+
+def _texts(column: pa.ChunkedArray) -> pd.Categorical:
+    """Return a column of texts, or of lists of numbers, as categories of text: `0`, `0,1`."""
+    if pa.types.is_list(column.type):
+        column = pc.binary_join(pc.cast(column, pa.list_(pa.string())), ",")
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    return pd.Categorical.from_codes(codes, categories=pd.Index(encoded.dictionary.to_pylist(), dtype=str))

@@ -1,1 +1,0 @@
-"""Frames of stored records, of plain columns that every kind of file can hold."""
