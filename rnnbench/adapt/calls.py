@@ -1,22 +1,40 @@
-"""How a cell's step is called, as people write it: every cell of rnnbench is `cell(input, state) -> state`.
+"""How a cell's step is called, as people write it, which is found out by trial.
 
-Beside the usual form, a cell may
+Beside the usual form, `cell(input, state) -> state`, a cell may
 
 - return `(output, state)`, or `(output, h, c)` where it takes `h` and `c` as arguments of their own;
 - take its state by keyword, or none at all in the first step;
 - keep a state of any structure and any sizes.
 
-`trials` finds out which of these a cell does.
+The state comes from the cell's own `initial_state`, `init_hidden` and the like, from its `state_size`, or from a first
+step without a state. Of several calls that work, the one that depends on most parameters is chosen.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
+from types import MethodType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.states import rebuilt, tensors_of
+from rnnbench.adapt.building import POSITIONAL, parameters_of
+from rnnbench.adapt.states import (
+    KEPT,
+    copied,
+    first_states,
+    is_alike,
+    on_trial,
+    own_first_states,
+    rebuilt,
+    says_first_state,
+    tensors_of,
+)
+from rnnbench.cells import CellError
 
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
@@ -138,3 +156,233 @@ class AdaptedCell(nn.Module):
         if self.copies_state:
             state = state.clone() if isinstance(state, Tensor) else tuple(part.clone() for part in state)
         return self.call.step(self.cell, input, state)
+
+
+Reach = list[frozenset[int]]  # for each tensor, the numbers of the parameters that it depends on
+
+
+def reach(cell: nn.Module, call: Callable[[], Sequence[Tensor]]) -> Reach:
+    """What each tensor that `call` returns depends on, found by changing one parameter at a time.
+
+    Without gradients, since a compiled or scripted cell may be specialised for them by a trial call. Parameters have
+    their values again afterwards.
+    """
+    before = _repeatable(call)
+    reached: list[set[int]] = [set() for _ in before]
+    for number, parameter in enumerate(cell.parameters()):
+        kept = parameter.detach().clone()
+        try:
+            parameter.copy_(kept + torch.randn_like(kept))
+            after = _repeatable(call)
+        finally:
+            parameter.copy_(kept)
+        for tensor, changed, numbers in zip(before, after, reached, strict=True):
+            if not torch.equal(tensor, changed):
+                numbers.add(number)
+    return [frozenset(numbers) for numbers in reached]
+
+
+def in_all(reached: Reach) -> int:
+    """How many parameters the tensors depend on together."""
+    return len(frozenset[int]().union(*reached))
+
+
+def _repeatable(call: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors of a call, with the same random numbers, such as those of dropout, each time."""
+    torch.manual_seed(0)
+    return [tensor.detach().clone() for tensor in call()]
+
+
+MIN_ROWS = 3
+OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
+UNKNOWN = -1  # in place of the index of an output
+
+
+def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
+    """Make a cell callable in the usual form, if it is not: the `forward` of this instance is replaced.
+
+    `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the cell, or a module that calls
+    it where its `forward` can't be replaced, and the first state in the form in which it is passed around, each tensor
+    (batch, ...), or None if no way was found. Raises CellError if the cell gives a first state that is not made of
+    tensors.
+    """
+    found = found_call(cell, input, usual)
+    if found is None:
+        return cell, None
+    call, first = found
+    if not call.is_usual:
+        if isinstance(cell, torch.jit.ScriptModule):
+            return AdaptedCell(cell, call), first
+        setattr(cell, KEPT, call)
+        cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
+    return cell, first
+
+
+def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
+    """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
+    count = len(list(cell.parameters()))
+    best, most = None, -1
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for call, first, reached in _candidates(cell, input, usual):
+            if reached > most:
+                best, most = (call, tuple(part[: len(input)].detach().clone() for part in first)), reached
+            if most == count:
+                break
+    return best
+
+
+def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
+    """Yield the ways of calling a cell that work twice in a row, each with the first state and its reach."""
+    h = tensors_of(usual)[0]
+    own = list(own_first_states(on_trial(cell), len(input), h))
+    may_be_usual = not own or any(is_alike(state, usual) for state in own)
+    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "", "state")):
+        yield found
+    # In a small batch, a sequence without a batch would look like a step.
+    rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
+    yield from _ways(on_trial(cell), rows, h)
+
+
+def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: Callable[[nn.Module], Any]) -> bool:
+    """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
+
+    `input`: (batch, features); `like`: a tensor of a state; `from_zeros` makes a first step from zeros. A first state
+    that is learned, is a buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A
+    cell that says nothing of its first state begins with zeros, as torch.nn's do.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if next(own_first_states(on_trial(cell), len(input), like), None) is not None:
+            return not says_first_state(cell)
+        if not _state_parameters(cell)[2]:
+            return True
+        try:
+            without = tensors_of(_shaken(cell)(input.clone()))
+        except Exception:  # whatever a stranger's code raises: then it is always called with a state
+            return True
+        return all(map(torch.equal, without, tensors_of(from_zeros(_shaken(cell)))))
+
+
+def _shaken(cell: nn.Module) -> nn.Module:
+    """Return a copy of a cell with other, larger values in its parameters and buffers; the same ones each time."""
+    trial = on_trial(cell)
+    if trial is not cell:
+        torch.manual_seed(0)
+        for tensor in (*trial.parameters(), *trial.buffers()):
+            if tensor.is_floating_point() or tensor.is_complex():
+                tensor.data.add_(torch.rand_like(tensor))
+    torch.manual_seed(0)
+    return trial
+
+
+def _step(self: Any, input: Tensor, state: Any) -> Any:
+    call: CellCall = getattr(self, KEPT)
+    return call.step(lambda *given, **named: type(self).forward(self, *given, **named), input, state)
+
+
+def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
+    """The most common form by itself, since a microsecond counts in the step of a small cell."""
+    return type(self).forward(self, input, state)[1]
+
+
+def is_of_state(name: str) -> bool:
+    """Return whether an argument's name, such as `c`, `hx` or `prev_state`, says that it is a state."""
+    return OF_STATES.search(name.lower()) is not None
+
+
+def _reach_of_steps(
+    cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any
+) -> Reach:
+    """What the tensors of the state after two steps depend on, and at the end the output if there is one.
+
+    With other inputs than zeros, which would hide a dependence. All parameters for a state of one tensor, in which
+    nothing can be left out.
+    """
+    if isinstance(state, Tensor):
+        return [frozenset(range(len(list(cell.parameters()))))]
+    x = torch.randn_like(input) if input.is_floating_point() else input
+
+    def call() -> list[Tensor]:
+        output, new = step(x.clone(), copied(state))
+        output, new = step(x.clone(), new)
+        return [*tensors_of(new, state), *([] if output is None else tensors_of(output))]
+
+    return reach(cell, call)
+
+
+def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
+    names, is_keyword_only, has_default = _state_parameters(cell)
+    if not names:
+        return
+    ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
+    if len(names) > 1:  # what is not given to a cell that keeps its state itself would be what it kept
+        ways = ["apart"] if is_of_state(names[1]) and not is_keyword_only else [*ways, "apart"]
+    says_state = next(own_first_states(cell, len(input), h), None) is not None
+    for state in map(copied, first_states(cell, input, h, has_default=has_default)):  # a learned one is a view
+        for taking, giving in product(ways, GIVING):
+            if taking == "apart" and giving == "state" and not (says_state or all(map(is_of_state, names[1:]))):
+                continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
+            if found := _tried(cell, input, state, taking, names[0], giving):
+                yield found
+
+
+def _tried(
+    cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving
+) -> tuple[CellCall, tuple[Tensor, ...], int] | None:
+    """Return a way as `_candidates` yields it, if the state after a step has the form of the one before it."""
+    if taking == "apart" and not isinstance(state, tuple | list):
+        return None
+
+    def step(x: Tensor, of: Any, by: nn.Module = cell) -> tuple[Any, Any]:
+        return split(called(by, x, of, taking, keyword), giving)
+
+    def after_two(by: nn.Module) -> tuple[Any, tuple[Tensor, ...]]:
+        """Return the output and the state after two steps: after one from zeros, unlike parts of it may be equal."""
+        output, new = None, state
+        for _ in range(2):
+            output, new = step(input.clone(), copied(new), by)
+            if not is_alike(new, state):
+                raise CellError("its state has another form after a step")
+        return output, tuple(tensors_of(new, state))
+
+    try:
+        output, own = after_two(cell)
+        reached = _reach_of_steps(cell, input, step, state)
+        dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
+        dims = dims if any(dims) else ()
+        # With other parameters, too: an output that is the state times a gain of 1 is another tensor.
+        pairs = [(output, own)] if output is None else [(output, own), after_two(_shaken(cell))]
+        shown = _shown([(each, batch_in_front(parts, dims)) for each, parts in pairs], len(input), reached)
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return None
+    if shown is UNKNOWN:
+        return None
+    output = batch_in_front(own, dims)[shown] if output is None and shown is not None else output
+    call = CellCall(copied(state), taking, keyword, giving, shown, dims)
+    return call, call.flat(torch.zeros_like(output), state), in_all(reached)
+
+
+def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Reach) -> int | None:
+    """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable.
+
+    `pairs`: the output and the tensors of the state, with the cell's own parameters first, then with other ones: an
+    output that is the state times a gain of 1 is another tensor. Of a cell that returns only its state, the output is
+    the first tensor that depends on most parameters.
+    """
+    output, tensors = pairs[0]
+    if output is None:
+        flat = [index for index, tensor in enumerate(tensors) if tensor.dim() == 2]
+        return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)
+    if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
+        return UNKNOWN
+    indices = range(len(tensors))
+    return next((index for index in indices if all(torch.equal(state[index], shown) for shown, state in pairs)), None)
+
+
+def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
+    """The names of the parameters behind the input, whether the first is keyword-only, whether all have defaults."""
+    parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
+    named = [each for each in parameters if each.kind in (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
+    if not named:
+        return [], False, False
+    has_default = all(parameter.default is not inspect.Parameter.empty for parameter in named)
+    return [parameter.name for parameter in named], named[0].kind is inspect.Parameter.KEYWORD_ONLY, has_default

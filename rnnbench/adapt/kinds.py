@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import AdaptedCell, CellCall, called, can_hoist
+from rnnbench.adapt.calls import AdaptedCell, CellCall, begins_with_zeros, called, can_hoist, found_call
 from rnnbench.adapt.layers import may_lack_a_state
 from rnnbench.adapt.refusal import last_exception, likely_cause
 from rnnbench.adapt.states import on_trial, own_first_states
-from rnnbench.adapt.trials import begins_with_zeros, found_call
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell

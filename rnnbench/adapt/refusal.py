@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.building import needed_after_input, parameters_of
+from rnnbench.adapt.calls import is_of_state
 from rnnbench.adapt.states import copied, on_trial, tensors_of
-from rnnbench.adapt.trials import is_of_state
 from rnnbench.raised import place
 from rnnbench.text import error_in_words
 

@@ -5,9 +5,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from rnnbench.adapt.calls import adapt
 from rnnbench.adapt.layers import adapt_layer
 from rnnbench.adapt.states import on_trial
-from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError
 from rnnbench.cells.own_gradients import fails_in_inference_mode
 from rnnbench.cells.states import State, tensors, to_cell

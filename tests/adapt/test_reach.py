@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.adapt.trials import adapt, found_call, in_all, reach
+from rnnbench.adapt.calls import adapt, found_call, in_all, reach
 
 SIZE, HIDDEN, BATCH = 3, 5, 4
 

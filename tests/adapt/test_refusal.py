@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.adapt.trials import is_of_state
+from rnnbench.adapt.calls import is_of_state
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rnnbench.adapt.calls import adapt
 from rnnbench.adapt.states import copied, is_alike, rebuilt, tensors_of
-from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError
 from tests.adapt import awkward
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import called, split
+from rnnbench.adapt.calls import adapt, called, split
 from rnnbench.adapt.states import KEPT, tensors_of
-from rnnbench.adapt.trials import adapt
 from rnnbench.cells import CellError, with_arguments
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
