@@ -8,7 +8,10 @@ from pathlib import Path
 
 from rnnbench.text import error_in_words, first_line
 
-HIDDEN = ("child_processes.py", "refusal.py")  # files whose frames do not belong to the user
+HIDDEN = (
+    "rnnbench/harness/worker/child_processes.py",
+    "rnnbench/adapt/contract.py",
+)  # files whose frames do not belong to the user
 
 
 def place(error: BaseException) -> str:
@@ -16,7 +19,8 @@ def place(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
+        if f"{os.sep}site-packages{os.sep}" not in frame.filename
+        and not frame.filename.replace(os.sep, "/").endswith(HIDDEN)
     ]
     return line_of(frames[-1]) if frames else ""
 

@@ -1,7 +1,6 @@
 """Find out what a user's module is: a layer of torch.nn, a cell (one step), or a module that runs sequences itself."""
 
 import random
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import AdaptedCell, CellCall, begins_with_zeros, called, can_hoist, found_call
+from rnnbench.adapt.contract import last_exception, likely_cause
 from rnnbench.adapt.layers import may_lack_a_state
-from rnnbench.adapt.refusal import last_exception, likely_cause
 from rnnbench.adapt.states import on_trial, own_first_states
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
@@ -42,6 +41,11 @@ class RunModule:
         """The user's own module."""
         return self.module.cell if isinstance(self.module, AdaptedCell) else self.module
 
+    @property
+    def _shows_apart(self) -> bool:
+        """Whether the output of a cell is no part of its state, and stands in front of the state's own tensors."""
+        return isinstance(self.module, AdaptedCell) and self.module.call.shown is None
+
     def zeros(self, input: Tensor) -> State:
         """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
         types = self.types or (None,) * len(self.zero_state)
@@ -63,7 +67,7 @@ class RunModule:
             if self.begins_with_zeros:
                 return self.zeros(input)
             state = self._own_state(input)
-        elif shows_apart(self.module) and len(parts := leaves(state)) == len(self.zero_state) - 1:
+        elif self._shows_apart and len(parts := leaves(state)) == len(self.zero_state) - 1:
             state = (leaves(self.zeros(input))[0], *parts)
         self.check_state(input, state)
         return state
@@ -73,7 +77,7 @@ class RunModule:
         cell, call = self.given, self.module.call if isinstance(self.module, AdaptedCell) else None
         zeros = leaves(self.zeros(input))
         try:
-            own = next(own_first_states(cell, input.shape[1], input), None)
+            own = _own_start(cell, input)
         except CellError as error:
             raise ValueError(f"module: {error}") from error
         if own is None:
@@ -90,16 +94,8 @@ class RunModule:
         wanted = [(layers, input.shape[1], *rest) for layers, *rest in self.zero_state]
         found = [tuple(part.shape) for part in leaves(state)]
         if found != wanted:
-            raise ValueError(f"state: expected {_said(wanted)} as (layers, batch, ...), found {_said(found)}")
-
-
-def shows_apart(module: nn.Module) -> bool:
-    """Whether the output of a cell is no part of its state, and stands in front of the state's own tensors."""
-    return isinstance(module, AdaptedCell) and module.call.shown is None
-
-
-def _said(shapes: Sequence[tuple[int, ...]]) -> str:
-    return " and ".join(map(str, shapes)) or "none"
+            expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
+            raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
 
 
 PROBED = (5, 3)  # sequences of trial calls: two numbers, since one may be that of layers and directions
@@ -133,7 +129,7 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
             raise ValueError(f"module: {why_no_cell(module, input, otherwise)}")
         own = () if state is None else _given_state(input, state)
         found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
-    elif state is None and not found.begins_with_zeros and not _says_its_start(module, input):
+    elif state is None and not (found.begins_with_zeros or _own_start(module, input) is not None):
         raise ValueError(
             "module: its first state is not zero, or is learned; give this state with the input, as (input, state)"
         )
@@ -152,13 +148,14 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
     return f"{why}. Its last exception: {error}" if error else why
 
 
-def _says_its_start(cell: nn.Module, input: Tensor) -> bool:
-    return next(own_first_states(on_trial(cell), input.shape[1], input), None) is not None
+def _own_start(cell: nn.Module, input: Tensor) -> Any:
+    """Return the first state that a cell says it begins with, for an input (seq, batch, ...); None if it says none."""
+    return next(own_first_states(cell, input.shape[1], input), None)
 
 
 def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
-    """Whether a call in training mode draws random numbers; a copy is called, one step of a cell."""
-    trial = on_trial(run.module)
+    """Return whether a call in training mode draws random numbers; a copy is called, one step of a cell."""
+    trial: Any = on_trial(run.module)
     if trial is run.module:  # it can't be copied
         return False
     trial.train()
@@ -172,13 +169,12 @@ def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
     return _generators() != before
 
 
-def _generators() -> tuple[bytes, ...]:
-    """The states of all random generators."""
+def _generators() -> list[Any]:
+    """Return the states of all random generators."""
     cuda: Any = torch.cuda  # partly untyped in torch
-    states = [torch.get_rng_state(), *(cuda.get_rng_state_all() if cuda.is_initialized() else ())]
-    with np.printoptions(threshold=sys.maxsize):  # all numbers of the state
-        of_numpy = repr(np.random.get_state(legacy=False))
-    return (*(state.numpy().tobytes() for state in states), of_numpy.encode(), repr(random.getstate()).encode())
+    of_torch = [torch.get_rng_state(), *(cuda.get_rng_state_all() if cuda.is_initialized() else ())]
+    parts = [*of_torch, *np.random.get_state(), random.getstate()]
+    return [part.tolist() if isinstance(part, Tensor | np.ndarray) else part for part in parts]
 
 
 def _types(input: Tensor, parts: State) -> tuple[torch.dtype | None, ...]:
@@ -200,7 +196,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
         if given and not lacks_output and len(given) != len(first):
             return None
         is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
-        if not _takes_fewer(module, call, x, first) or not (is_known or _depends_on_state(module, call, x, first)):
+        if not _steps_as_cell(module, call, x, first, is_known=is_known):
             return None
         zero = call.own(tuple(torch.zeros_like(part) for part in first))
         begins = begins_with_zeros(
@@ -218,34 +214,38 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     return RunModule(module, "cell", own, begins, types)
 
 
-def _depends_on_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
-    """Whether another state gives another result; a module that ignores it is one for sequences that takes rows too."""
-    others = [part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first]
-    x, results = torch.randn_like(x), []
-    with suppress(Exception), torch.no_grad():
-        for state in (first, others):
-            torch.manual_seed(0)
-            results.append(leaves(call.step(on_trial(module), x.clone(), tuple(part.clone() for part in state))))
-        return not all(map(torch.equal, *results))
+def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor], *, is_known: bool) -> bool:
+    """Return whether a step works for fewer sequences, too, and another state gives another result.
+
+    Otherwise rows are layers or steps and not sequences, or the module runs sequences and takes rows, too.
+    """
+    rows = PROBED[1]
+    fewer = None
+    with suppress(Exception):
+        fewer = _stepped(module, call, x[:rows], tuple(part[:rows] for part in first))
+    if fewer is None or not all(len(part) == rows for part in fewer):
+        return False
+    others = tuple(part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first)
+    x = torch.randn_like(x)
+    with suppress(Exception):
+        return is_known or not all(map(torch.equal, *(_stepped(module, call, x, state) for state in (first, others))))
     return True  # the state has a meaning that other numbers do not have
 
 
+def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the state after a step of a copy, with the same random numbers each time."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return leaves(call.step(on_trial(module), x.clone(), tuple(part.clone() for part in state)))
+
+
 def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
-    """Whether a step writes into the state that it gets."""
+    """Return whether a step writes into the state that it gets."""
     given = tuple(part.clone() for part in first)
     before = [part._version for part in given]
     with suppress(Exception), torch.no_grad():
         call.step(on_trial(module), x.clone(), given)
     return [part._version for part in given] != before
-
-
-def _takes_fewer(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
-    """Whether a step also works for fewer sequences, so that rows are sequences and not layers or steps."""
-    rows = PROBED[1]
-    with suppress(Exception), torch.no_grad():
-        new = call.step(on_trial(module), x[:rows].clone(), tuple(part[:rows] for part in first))
-        return all(len(part) == rows for part in leaves(new))
-    return False
 
 
 def _call_in_both_modes(module: nn.Module, x: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
@@ -288,11 +288,6 @@ def _layer_state(layer: Any) -> tuple[tuple[int, ...], ...]:
     return tuple((layers, size) for size in sizes)
 
 
-def weight_names(layer: Any) -> list[str]:
-    """The names of the weights of a layer of torch.nn."""
-    return [name for names in layer._all_weights for name in names]
-
-
 def why_only_as_given(module: nn.Module, kind: Kind) -> str:
     """Why only a plain call does what the module does now; empty if all ways do.
 
@@ -307,5 +302,6 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
         return "dropout between its layers draws different random numbers in each way"
     if type(module) not in CELLS:
         return f"its class is now {type(module).__name__}, which has no hand-written cell"
-    lost = [name for name in weight_names(module) if module._parameters.get(name) is None]
+    names = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]
+    lost = [name for name in names if module._parameters.get(name) is None]
     return f"{lost[0]} is no longer one of its parameters" if lost else ""

@@ -106,7 +106,7 @@ def _run(self: Any, input: Tensor, state: Any) -> Any:
 
 
 def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_trial: bool) -> int | None:
-    """The features of the outputs; None if a module can't be called like this.
+    """Return the features of the outputs; None if a module can't be called like this.
 
     `by_trial`: no sequence may have an effect on the others, which tells steps from sequences.
     """
@@ -116,13 +116,20 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
             fits = outputs.dim() == 3 and outputs.shape[:2] == input.shape[:2]
             if not fits or (call.takes_state and not is_alike(new, state)):
                 return None
-            changed = input.clone()
-            changed[:, 0] = changed[:, 0].flip(0) * (2 if changed.is_floating_point() else 1)
-            if by_trial and not torch.equal(call.run(module, changed, state)[0][:, 1:], outputs[:, 1:]):
+            if by_trial and not _are_alone(lambda given: call.run(module, given, state)[0], input, dim=1):
                 return None
             return int(outputs.shape[-1])
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
+
+
+def _are_alone(outputs: Callable[[Tensor], Tensor], input: Tensor, dim: int) -> bool:
+    """Return whether a change of the first of these, sequences or steps, leaves the outputs of the others."""
+    changed = input.clone()
+    first = changed.select(dim, 0)
+    first.copy_(first.flip(0) * (2 if first.is_floating_point() else 1))
+    parts = (outputs(given).narrow(dim, 1, input.shape[dim] - 1) for given in (input.clone(), changed))
+    return torch.equal(*parts)
 
 
 def reads_batch_first(module: Any, input: Tensor, *state: Any) -> bool | None:
@@ -141,17 +148,13 @@ def reads_batch_first(module: Any, input: Tensor, *state: Any) -> bool | None:
         torch.manual_seed(0)
         result = on_trial(module)(given, *copied(state))
         shown: Tensor = result[0] if isinstance(result, tuple | list) else result
+        if shown.shape[:2] != input.shape[:2]:
+            raise ValueError("its outputs are of other sizes")
         return shown
 
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            before, are_alone = outputs(input.clone()), []
-            for dim, size in enumerate(input.shape[:2]):
-                changed = input.clone()
-                row = changed.select(dim, 0)
-                row.copy_(2 * row.flip(0) if row.is_floating_point() else row.flip(0))
-                parts = (each.narrow(dim, 1, size - 1) for each in (before, outputs(changed)))
-                are_alone.append(before.shape[:2] == input.shape[:2] and torch.equal(*parts))
+            are_alone = [_are_alone(outputs, input, dim) for dim in (0, 1)]
     except Exception:  # whatever a stranger's code raises
         return None
     return None if are_alone[0] == are_alone[1] else are_alone[0]
