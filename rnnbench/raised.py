@@ -19,8 +19,7 @@ def place(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if f"{os.sep}site-packages{os.sep}" not in frame.filename
-        and not frame.filename.replace(os.sep, "/").endswith(HIDDEN)
+        if not any(part in frame.filename.replace(os.sep, "/") for part in HIDDEN)
     ]
     return line_of(frames[-1]) if frames else ""
 
