@@ -1,8 +1,6 @@
 """What the code of a user has raised: where, and in words if it tried to end the process."""
 
-import dis
 import os
-import signal
 import traceback
 from pathlib import Path
 
@@ -27,22 +25,6 @@ def place(error: BaseException) -> str:
 def line_of(frame: traceback.FrameSummary) -> str:
     """` (file.py:12)`: the line at which a frame is."""
     return f" ({Path(frame.filename).name}:{frame.lineno})"
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether an exception is the KeyboardInterrupt of a signal, such as Ctrl-C, and not one that a cell has raised.
-
-    A signal's comes from its handler. If Python's own handler raised it, the innermost frame is what was running then,
-    at an instruction that is no `raise`.
-    """
-    if not isinstance(error, KeyboardInterrupt) or error.__traceback__ is None:
-        return False
-    handlers = [getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()]
-    innermost = error.__traceback__
-    while innermost.tb_next is not None:
-        innermost = innermost.tb_next
-    code = innermost.tb_frame.f_code
-    return code in handlers or dis.opname[code.co_code[innermost.tb_lasti]] != "RAISE_VARARGS"
 
 
 def ending(error: BaseException, what: str = "the cell") -> str:

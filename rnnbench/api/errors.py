@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from rnnbench.errors import UserError
-from rnnbench.raised import ending, is_interrupt
+from rnnbench.raised import ending
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,9 +30,7 @@ def for_users(function: Callable[P, R]) -> Callable[P, R]:
             if cause is not None:
                 cause.__traceback__ = _of_others(cause.__traceback__)
             raise error.with_traceback(None) from cause
-        except (SystemExit, KeyboardInterrupt) as end:  # a module's own would end the caller's program without a word
-            if is_interrupt(end):
-                raise
+        except SystemExit as end:  # a module's own would end the caller's program without a word
             raise RuntimeError(f"{ending(end, 'the module')}; it must return, or raise another exception") from None
         finally:
             random.setstate(state)

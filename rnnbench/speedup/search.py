@@ -28,7 +28,7 @@ from rnnbench.harness.live.measuring import ready
 from rnnbench.harness.live.outputs import rounded_to
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending, is_interrupt
+from rnnbench.raised import ending
 from rnnbench.speedup.module import CallShape, RunInWays, TimedWay
 from rnnbench.speedup.ways import (
     ALONE,
@@ -293,9 +293,7 @@ def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
         counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
-    except (SystemExit, KeyboardInterrupt) as end:
-        if is_interrupt(end):
-            raise
+    except SystemExit as end:
         return ending(end, "the module")
     except Exception as error:
         return error_in_words(error)

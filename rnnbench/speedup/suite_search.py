@@ -13,7 +13,7 @@ from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.precision import convert
 from rnnbench.errors import UserError
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending, is_interrupt, place
+from rnnbench.raised import ending, place
 from rnnbench.speedup.module import KEYS, TimedWay, row
 from rnnbench.speedup.search import find
 from rnnbench.store.records import Case, DType, Phase, Reference, Workload
@@ -126,9 +126,7 @@ def find_wanted(
             module.eval()
         first, *others = shapes
         return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress)[1]
-    except (SystemExit, KeyboardInterrupt) as end:
-        if is_interrupt(end):
-            raise
+    except SystemExit as end:
         raise UserError(f"{wanted.title}: {ending(end)}; a cell must return, or raise another exception") from end
     except (CellError, RuntimeError, TypeError, ValueError) as fault:
         raise UserError(f"{wanted.title}: {first_line(fault) or type(fault).__name__}") from fault

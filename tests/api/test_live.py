@@ -212,20 +212,9 @@ def test_a_module_that_calls_sys_exit_does_not_end_the_callers_program() -> None
         rnnbench.fastest(mine, input, progress=False)
 
 
-def test_a_module_that_raises_keyboard_interrupt_fails_and_ctrl_c_still_interrupts() -> None:
-    input = torch.randn(4, 2, 3)
-    for call in (rnnbench.measure, rnnbench.explain):
-        with pytest.raises(RuntimeError, match=r"mine: the module raised KeyboardInterrupt \(test_live.py:\d+\)"):
-            call({"mine": Interrupting(), "torch": nn.GRU(3, 5)}, input, budget=1.0, progress=False)
-    with pytest.raises(RuntimeError, match=r"the module raised KeyboardInterrupt \(test_live.py:\d+\); it must return"):
-        rnnbench.fastest(Interrupting(), input, progress=False)
+def test_ctrl_c_interrupts_the_search_for_the_fastest_way() -> None:
     with pytest.raises(KeyboardInterrupt):
-        rnnbench.fastest(Interrupted(), input, progress=False)
-
-
-class Interrupting(nn.Module):
-    def forward(self, input: Tensor) -> None:
-        raise KeyboardInterrupt
+        rnnbench.fastest(Interrupted(), torch.randn(4, 2, 3), progress=False)
 
 
 class Interrupted(nn.Module):

@@ -266,22 +266,6 @@ class Broken(LSTMCell):
         return 2 * h, c
 
 
-class Interrupting(LSTMCell):
-    """Its `project` raises what only Ctrl-C should."""
-
-    def project(self, input: Tensor) -> Tensor:
-        if input.dim() == 3:
-            raise KeyboardInterrupt
-        return super().project(input)
-
-
-@pytest.mark.usefixtures("seconds")
-def test_a_way_that_raises_keyboard_interrupt_is_not_used() -> None:
-    table = fast(Interrupting(4, 6)).frame.set_index("way")
-    assert table["reason"]["hoisted"].startswith("the module raised KeyboardInterrupt (test_search.py:")
-    assert table["is_chosen"].sum() == 1
-
-
 @pytest.mark.usefixtures("seconds")
 def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     input = torch.randn(5, 3, 4), torch.randn(1, 3, 4)

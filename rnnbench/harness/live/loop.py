@@ -23,7 +23,6 @@ from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, v
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
-from rnnbench.raised import ending, is_interrupt
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
@@ -216,16 +215,9 @@ class LiveTurns:
 
 @contextmanager
 def named(call: str, hint: str = "") -> Iterator[None]:
-    """Put the call's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError.
-
-    So does a KeyboardInterrupt that the call itself raises; that of a signal passes.
-    """
+    """Put the call's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        if is_interrupt(error):
-            raise
-        raise RuntimeError(f"{call}: {ending(error, 'the module')}") from error
     except Exception as error:
         is_said = isinstance(error, ValueError | RuntimeError)
         text = message_of(error) if is_said else error_in_words(error)

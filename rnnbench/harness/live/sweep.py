@@ -15,7 +15,6 @@ from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import PHASES, arms_of, reference_of
 from rnnbench.harness.live.measuring import MeasuredModules, measure
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import is_interrupt
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words
 
@@ -64,11 +63,11 @@ def sweep(
             made = _all_built(modules, sizes, reference)
             given, show = _called(input, sizes), shown_of(number, len(points))
             found = measure(made, given, sizes["phase"], reference, own, sizes["threads"], show)
-        except (Exception, KeyboardInterrupt) as error:  # whatever a stranger's module raises
-            if is_interrupt(error):
-                if not number:
-                    raise
-                return
+        except KeyboardInterrupt:
+            if not number:
+                raise
+            return
+        except Exception as error:  # whatever a stranger's module raises
             yield SweptPoint(sizes, None, error_in_words(error))  # the other points are measured
             continue
         yield SweptPoint(sizes, found)
