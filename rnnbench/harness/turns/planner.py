@@ -3,7 +3,6 @@
 import itertools
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
@@ -34,8 +33,6 @@ class Planner:
 
     A run stops by the width of its intervals, which it may look at after every replicate. The looks of a check and of
     `assert_not_slower` (`not_slower.Question`) test hypotheses, so each look costs error rate.
-
-    The values needed before every visit are kept as running sums, since a run may have ten thousand groups.
     """
 
     def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
@@ -43,13 +40,9 @@ class Planner:
         self._settings = settings
         self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
-        # For the visited groups: visits to come for each, their seconds in total, and the seconds of one visit to each.
-        self._later: dict[Workload, int] = {}
-        self._seconds_to_come = 0.0
-        self._one_of_each = 0.0
-        self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
+        self._visit_seconds: list[float] = []  # of all visits
         self._differences: list[float] = []  # of each log-ratio between the two halves of a visit
-        self._is_judged = True  # whether the spread of every group includes its last visit
+        self._later = (0, 0)  # visits and replicates that are expected after the present replicate
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
@@ -64,31 +57,27 @@ class Planner:
     ) -> None:
         """Record a visit: its duration, and the times of each measured case, in all and in each half of its turns."""
         record = self._records[group.workload]
-        self._leave(group, record)
         record.dead = not times
         if record.basis not in times:
             record.basis = _basis(group, times)
         basis = record.basis
         ratios = {} if basis is None else {case: log_ratio(own, times[basis]) for case, own in times.items()}
         record.add(seconds, ratios)
+        self._visit_seconds.append(seconds)
         if basis is not None and all(half.keys() == times.keys() for half in halves):
             of_halves = [[log_ratio(half[case], half[basis]) for case in times if case != basis] for half in halves]
             self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
-        self._enter(group, record)
-        self._is_judged = False
 
     def forget_visit(self, group: Group) -> None:
         """Remove the last recorded visit of a group, since it does not count."""
-        record = self._records[group.workload]
-        self._leave(group, record)
-        record.forget()
-        self._enter(group, record)
-        self._is_judged = False
+        self._records[group.workload].forget()
 
     def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
-        self._judge()
-        wanted = [group for group in self._groups if self._wants_more(group)]
+        estimate_spreads(list(self._records.values()))
+        to_come = [visits_to_come(record, self._settings) for record in self._records.values()]
+        self._later = (sum(max(0, visits - 1) for visits in to_come), max(0, max(to_come, default=0) - 1))
+        wanted = [group for group in self._groups if wants_more(self._records[group.workload], self._settings)]
         if left is None:
             return wanted
         left -= fmean(self._start_seconds)
@@ -102,29 +91,28 @@ class Planner:
 
     def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
         """Expected seconds until the end; `now` are the groups left in this replicate. None before the first visit."""
-        if not self._later:
+        if not self._visit_seconds:
             return None
-        unvisited = visits_to_come(GroupRecord(), self._settings) * (len(self._groups) - len(self._later))
-        seconds = self._seconds_to_come + unvisited * self._usual_cost()
-        most = max((visits for visits, groups in self._counts.items() if groups), default=0)
-        # The running worker needs no new start: it still makes one visit to each group in `now`.
-        seconds += fmean(self._start_seconds) * max(0, most - bool(now))
+        visits, replicates = self._later
+        seconds = fmean(self._visit_seconds) * (len(now) + visits) + fmean(self._start_seconds) * replicates
         return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
 
     def missed(self) -> list[Group]:
         """The groups with a ratio that missed the requested precision."""
-        self._judge()
+        estimate_spreads(list(self._records.values()))
         return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
     def time_needed(self) -> TimeNeeded | None:
         """The time for all visits that are still wanted; None if none is."""
-        self._judge()
-        short = [(self._cost(group), *self._visits_needed(group)) for group in self._groups]
+        estimate_spreads(list(self._records.values()))
+        short = [
+            (self._cost(group), *visits_needed(self._records[group.workload], self._settings)) for group in self._groups
+        ]
         most = max((visits for _, visits, _ in short), default=0)
         if not most:
             return None
         seconds = sum(cost * visits for cost, visits, _ in short) + most * fmean(self._start_seconds)
-        return TimeNeeded(seconds, is_least=not self._later or any(is_least for *_, is_least in short))
+        return TimeNeeded(seconds, is_least=not self._visit_seconds or any(is_least for *_, is_least in short))
 
     def noise(self) -> float:
         """The spread of log-ratios over replicates, at least, judged by the halves of visits; NaN if not known."""
@@ -139,63 +127,27 @@ class Planner:
 
     def case_seconds(self) -> float | None:
         """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
-        cases = sum(len(group.cases) for group in self._groups if group.workload in self._later)
-        return self._one_of_each / cases if cases else None
-
-    def _judge(self) -> None:
-        """Estimate the spread of each group, if a visit was added since the last time."""
-        if self._is_judged:
-            return
-        self._is_judged = True
-        for group in self._groups:
-            self._leave(group, self._records[group.workload])
-        estimate_spreads(list(self._records.values()))
-        for group in self._groups:
-            self._enter(group, self._records[group.workload])
-
-    def _leave(self, group: Group, record: GroupRecord) -> None:
-        """Remove a group from the sums, before its record changes."""
-        self._counts[visits_to_come(record, self._settings)] -= 1
-        if group.workload in self._later:
-            self._seconds_to_come -= self._later.pop(group.workload) * record.cost
-            self._one_of_each -= record.cost
-
-    def _enter(self, group: Group, record: GroupRecord) -> None:
-        """Add a group to the sums, after its record has changed."""
-        later = visits_to_come(record, self._settings)
-        self._counts[later] += 1
-        if record.visits:
-            self._later[group.workload] = later
-            self._seconds_to_come += later * record.cost
-            self._one_of_each += record.cost
-
-    def _visits_needed(self, group: Group) -> tuple[int, bool]:
-        return visits_needed(self._records[group.workload], self._settings)
-
-    def _wants_more(self, group: Group) -> bool:
-        return wants_more(self._records[group.workload], self._settings)
+        visited = [group for group in self._groups if self._records[group.workload].visits]
+        return sum(map(self._cost, visited)) / sum(len(group.cases) for group in visited) if visited else None
 
     def _by_urgency(self, groups: Sequence[Group]) -> list[Group]:
         """Order groups by missing replicates, most first; among equals the sweeps take turns, cheapest group first."""
-        cheapest = sorted(groups, key=self._seconds_of)
-        equals = itertools.groupby(sorted(cheapest, key=self._visits_short, reverse=True), self._visits_short)
+
+        def visits_short(group: Group) -> int:
+            return max(0, self._settings.replicates - self._records[group.workload].visits)
+
+        def seconds(group: Group) -> float:
+            return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
+
+        equals = itertools.groupby(sorted(sorted(groups, key=seconds), key=visits_short, reverse=True), visits_short)
         return [group for _, several in equals for group in sweeps_in_turn(several)]
 
-    def _visits_short(self, group: Group) -> int:
-        """Visits that a group needs to reach the minimum number of replicates."""
-        return max(0, self._settings.replicates - self._records[group.workload].visits)
-
-    def _seconds_of(self, group: Group) -> float:
-        """Expected seconds of a group's remaining visits."""
-        return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
-
     def _cost(self, group: Group) -> float:
+        """Expected seconds of a visit: those of the group, or the usual ones."""
         record = self._records[group.workload]
-        return record.cost if record.visits else self._usual_cost()
-
-    def _usual_cost(self) -> float:
-        """Expected seconds of a visit to a group that was not visited yet."""
-        return self._one_of_each / len(self._later) if self._later else 0.0
+        if record.visits:
+            return record.cost
+        return fmean(self._visit_seconds) if self._visit_seconds else 0.0
 
 
 def outlook(planner: Planner, settings: Settings, spent: float) -> str:

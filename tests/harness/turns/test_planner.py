@@ -2,13 +2,11 @@
 
 import math
 import random
-from typing import Any
 
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.harness.turns import planner as planning
-from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION, visits_to_come
+from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION
 from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite_file import Settings
@@ -119,6 +117,7 @@ def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
 
 def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     chosen, rng = planner(precision=None, replicates=3), random.Random(1)
+    assert chosen.next_visits(None) == GROUPS
     assert chosen.seconds_left(GROUPS, None) is None
     visit(chosen, STEADY, rng)
     # Two groups remain now, three in each of two later replicates, and two workers start.
@@ -149,25 +148,6 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
     chosen.add_visit(NOISY, 9.0, {loop: steady(4.5), reference: steady(1.0)})
     chosen.forget_visit(NOISY)
     assert chosen._records == same._records
-
-
-def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    groups = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in range(1, 2001)]
-    chosen = Planner(groups, Settings(replicates=4, max_replicates=4, precision=None))
-    chosen.add_start(1.0)
-    looked: list[int] = []
-
-    def look(*arguments: Any) -> int:
-        looked.append(1)
-        return visits_to_come(*arguments)
-
-    monkeypatch.setattr(planning, "visits_to_come", look)
-    for group in groups[:10]:
-        chosen.add_visit(group, 0.5, {group.cases[0].key: steady(1.0)})
-        assert chosen.seconds_left(groups, None) is not None
-    assert len(looked) < 50
-    seconds = chosen.seconds_left(groups[10:], None)
-    assert seconds == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)
 
 
 def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_back() -> None:
