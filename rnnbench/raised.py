@@ -6,10 +6,7 @@ from pathlib import Path
 
 from rnnbench.text import error_in_words, first_line
 
-HIDDEN = (
-    "rnnbench/harness/worker/child_processes.py",
-    "rnnbench/adapt/contract.py",
-)  # files whose frames do not belong to the user
+HIDDEN = ("rnnbench/adapt/contract.py",)  # files whose frames do not belong to the user
 
 
 def place(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """The messages between the coordinator and its workers: requests and replies, one JSON object per line.
 
-A worker's first line describes the worker (`rnnbench.harness.worker.hello`). Then each request gets one
+A worker's first line describes the worker (`rnnbench.harness.worker.operations.hello`). Then each request gets one
 reply, which repeats the request's `id` and has the type that the request names, or is a `FailedReply`. The worker ends
 when its input ends.
 """

@@ -1,9 +1,11 @@
 """Calibration, warm-up and timed windows, on any device."""
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from rnnbench.harness.devices import Blocks, Call, Clocked, Device
+from rnnbench.harness.devices import Blocks, Call, Clocked, Device, Meter
 from rnnbench.store.records import evenly_spaced
 
 MAX_CALLS = 1_000_000
@@ -127,3 +129,13 @@ def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, 
     if cold:
         return device.clock_cold(call, plan.batches)
     return device.clock(call, plan.batches, plan.batch, is_warm=is_warm)
+
+
+def joules_per_call(
+    meter: Meter, device: Device, call: Call, plan: Plan, now: Callable[[], float] = time.perf_counter
+) -> float:
+    """Joules per call, over back-to-back calls for as long as the meter needs; raises Unavailable."""
+    calls, start, before = 0, now(), meter.read()
+    while now() - start < meter.least_seconds:
+        calls += device.clock(call, plan.batches, plan.batch).calls  # returns after the last call has finished
+    return meter.joules(before, meter.read()) / calls

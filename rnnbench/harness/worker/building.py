@@ -8,11 +8,13 @@ from typing import Any
 from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.worker.fits import check_fits
-from rnnbench.harness.worker.user_modules import UserModules
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.worker.modules import UserModules
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.workloads import loading
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.size import least_bytes
 
 
 class Builder:
@@ -70,3 +72,21 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
 def settings_of(device: str, dtype: DType, threads: int, before: global_state.TorchState) -> global_state.TorchState:
     """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
+
+
+def check_fits(case: Case) -> None:
+    """Raise Skip if the device, its memory, the cores or the type that a case needs are not there."""
+    workload = case.workload
+    if unusable := devices.why_not(workload.device):
+        raise Skip(unusable)
+    least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes()
+    if available is not None and least > available:
+        raise Skip(
+            f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has {available / 1e9:,.1f} GB"
+        )
+    cores = len(allowed_cores())
+    for axis, wanted in (("threads", workload.threads), ("workers", workload.workers)):
+        if wanted > cores:
+            raise Skip(f"{axis}={wanted}, but the number of allowed cores is {cores}")
+    if lacking := devices.backend(workload.device).lacks(workload.dtype):
+        raise Skip(lacking)

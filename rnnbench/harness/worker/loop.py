@@ -39,12 +39,10 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     importlib.import_module("torch")  # first, so that a missing torch is reported
-    from rnnbench.harness.worker.case_guard import CaseGuard
-    from rnnbench.harness.worker.hello import hello
-    from rnnbench.harness.worker.imported import Opened
-    from rnnbench.harness.worker.operations import Operations
-    from rnnbench.harness.worker.relay import Relay
-    from rnnbench.harness.worker.user_modules import UserModules
+    from rnnbench.harness.worker.guard import CaseGuard
+    from rnnbench.harness.worker.modules import Opened, UserModules
+    from rnnbench.harness.worker.operations import Operations, hello
+    from rnnbench.harness.worker.timing import Relay
 
     guard = CaseGuard(streams)
     modules = UserModules(Path(current_folder) if current_folder else None)
@@ -54,7 +52,7 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     for line in streams.requests:
         request = json.loads(line)
         reply = operations.handle(request)
-        if os.getpid() != worker:  # a copy that a case made of this process, by other means than `os.fork`
+        if os.getpid() != worker:  # a copy that a case made of this process by `os.fork`
             os._exit(0)
         streams.replies.write(json.dumps(reply | {"id": request["id"]}) + "\n")
     shift.close()

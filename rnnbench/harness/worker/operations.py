@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import traceback
 from collections.abc import Callable
 from functools import cached_property
@@ -9,10 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rnnbench.cells import CellError
+import torch
+
+from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
+from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.harness.protocol import (
+    NO_RANDOMIZATION,
+    PROTOCOL_VERSION,
     CeilingReply,
     CountReply,
     DeviceReply,
@@ -22,18 +29,18 @@ from rnnbench.harness.protocol import (
     ObserveReply,
     ReachReply,
 )
-from rnnbench.harness.turns.engine import calibrate
-from rnnbench.harness.worker import ceilings, energy, failure, instructions, native
+from rnnbench.harness.turns.engine import calibrate, joules_per_call
+from rnnbench.harness.worker import ceilings, instructions, native
 from rnnbench.harness.worker.building import Builder
-from rnnbench.harness.worker.case_guard import CaseGuard
-from rnnbench.harness.worker.imported import Imported, Opened
+from rnnbench.harness.worker.guard import CaseGuard
+from rnnbench.harness.worker.modules import Imported, Opened, UserModules
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.harness.worker.relay import Relay
-from rnnbench.harness.worker.timing import Timing
-from rnnbench.harness.worker.user_modules import UserModules
+from rnnbench.harness.worker.timing import Relay, Timing
+from rnnbench.raised import ending, place
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, Failure
+from rnnbench.text import message_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
@@ -88,17 +95,17 @@ class Operations:
         except Skip as skip:
             return {**FailedReply(ok=False, status="skipped", reason=str(skip))}
         except CellError as error:
-            return failure.reply(error, str(error))
+            return failed_reply(error, str(error))
         except NotRestoredError as error:
-            return failure.reply(error, f"it changes {error}, which can't be put back for the cases after it")
+            return failed_reply(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
             late = " after timing" if request["op"] == "verify" else ""
-            return failure.reply(error, f"parity{late}: {error}")
+            return failed_reply(error, f"parity{late}: {error}")
         except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
             if self._guard is not None:
-                self._guard.restore_streams()  # a case that raises may have closed them
+                self._guard.streams.restore()  # a case that raises may have closed them
             traceback.print_exc()
-            return failure.reply(error, failure.reason(error))
+            return failed_reply(error, failure_reason(error))
 
     def _answer(self, request: dict[str, Any]) -> FineReply:
         operations: dict[str, Callable[[dict[str, Any]], FineReply]] = {
@@ -201,7 +208,7 @@ class Operations:
         with timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
             meter = device.meter()
-            readings = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
+            readings = Readings.of({"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)})
         timed.end()
         return EnergyReply(ok=True, values=readings.values, missing=readings.missing)
 
@@ -227,3 +234,63 @@ def _forget() -> None:
     gc.collect()
     gc.freeze()  # the remaining objects are torch's own; later collections skip them
     devices.Cuda.empty_cache()
+
+
+def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
+    """The reply to a request in which this error was raised."""
+    return {**FailedReply(ok=False, status="failed", reason=reason, failure=failure_kind(error))}
+
+
+def failure_kind(error: BaseException) -> Failure:
+    """`loading` if the error or one of its causes is missing or unreadable code or a file; otherwise `running`.
+
+    Files can be missing because of the place where a case runs, such as a temporary worktree, and not because of its
+    code.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, CellMissing | ImportError | SyntaxError | OSError):
+            return "loading"
+        link = link.__cause__ or link.__context__
+    return "running"
+
+
+def failure_reason(error: BaseException) -> str:
+    """One line with the error, and the innermost line of code outside installed packages."""
+    if not isinstance(error, Exception):
+        return ending(error)
+    name = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
+    lines = message_of(error).strip().splitlines()
+    line = lines[-1 if isinstance(error, torch.jit.Error) else 0][:300] if lines else ""
+    return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
+    phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    message = message_of(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in message for phrase in phrases)
+
+
+PERSONALITY = Path("/proc/self/personality")
+
+
+def hello() -> dict[str, Any]:
+    """Description of this worker: versions, and the devices that it sees."""
+    settings = global_state.capture()
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        **devices.Cpu.about(),
+        **devices.Cuda.about(),
+        "fixed_addresses": _has_fixed_addresses(),
+        "settings": {name: str(value) for name, value in settings.items() if name in global_state.DESCRIBED},
+    }
+
+
+def _has_fixed_addresses() -> bool:
+    """Whether address randomization is off for this process, which only Linux supports."""
+    personality = file_text(PERSONALITY)  # empty: not Linux, or a sandbox that hides it
+    return bool(personality) and bool(int(personality, 16) & NO_RANDOMIZATION)

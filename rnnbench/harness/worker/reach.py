@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from rnnbench.harness.worker.threads import running
+from rnnbench.harness.worker.guard import running_threads
 from rnnbench.store.metrics import COMPILED
 from rnnbench.workloads.loading import Loading
 from rnnbench.workloads.prepare import Built
@@ -66,7 +66,7 @@ class Tracer:
         self._trace = Trace()
         self._modules: list[str] = []  # files that are being imported, the innermost last
         self._is_on = False
-        self._threads = running()
+        self._threads = running_threads()
         sys.addaudithook(self._audit)
 
     @contextmanager
@@ -86,7 +86,7 @@ class Tracer:
 
     def keeps_threads(self) -> bool:
         """Return True if a thread of Python runs that did not run when this was made."""
-        return bool(running() - self._threads)
+        return bool(running_threads() - self._threads)
 
     def own(self, file: str) -> str:
         """The path of a file below the tree; empty if it is not the tree's own."""

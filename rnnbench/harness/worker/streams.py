@@ -5,7 +5,7 @@ import sys
 
 
 class WorkerStreams:
-    """Requests and replies, on the standard input and output that the process was started with.
+    """Requests and replies, on the standard input and output that the process was started with, out of a case's reach.
 
     For the cases, descriptor 0 is empty, and 1 and 2 are the standard error that the process was started with.
     """
@@ -29,7 +29,7 @@ class WorkerStreams:
                 setattr(sys, name, os.fdopen(os.dup(descriptor), mode, encoding="utf-8", errors="backslashreplace"))
 
     def printed_bytes(self) -> int:
-        """Number of bytes printed so far; it decreases only when the coordinator truncates the file."""
+        """Return the number of bytes printed so far; it decreases only when the coordinator truncates the file."""
         sys.stdout.flush()
         sys.stderr.flush()
         return os.fstat(self._errors).st_size

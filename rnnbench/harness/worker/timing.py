@@ -1,6 +1,10 @@
 """The cases of the current group in a worker: prepared, timed in turns, verified and released."""
 
+import mmap
+import os
 import random
+import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +20,8 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import FineReply, PrepareReply, VisitReply
 from rnnbench.harness.turns.engine import calibrate, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker import threads
 from rnnbench.harness.worker.building import Builder
-from rnnbench.harness.worker.case_guard import CaseGuard
-from rnnbench.harness.worker.relay import Relay
+from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
 from rnnbench.store.records import Case, Workload, evenly_spaced
 from rnnbench.workloads import loading
 from rnnbench.workloads.phases import TimedCall
@@ -27,7 +29,34 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
+NUMBER = struct.Struct("i")  # of the case in turn, in memory that the coordinator shares
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
+
+
+class Relay:
+    """A token that two workers hand each other through pipes, and a number in memory that the coordinator shares."""
+
+    def __init__(self, marks: int | None = None, token_from: int | None = None, token_to: int | None = None) -> None:
+        """All are descriptors; None where there is no coordinator, or no other side."""
+        self._marks = None if marks is None else mmap.mmap(marks, NUMBER.size)
+        self._token_from = token_from
+        self._token_to = token_to
+
+    def mark(self, case: int | None) -> None:
+        """Show which case of the visit is being called; None between turns."""
+        if self._marks is not None:
+            NUMBER.pack_into(self._marks, 0, -1 if case is None else case)
+
+    def wait(self) -> None:
+        """Wait until the other side has finished its turns: if it has ended, until this process is ended too."""
+        assert self._token_from is not None
+        while not os.read(self._token_from, 1):
+            time.sleep(1)
+
+    def pass_on(self) -> None:
+        """Let the other side take its turns."""
+        assert self._token_to is not None
+        os.write(self._token_to, b"t")
 
 
 @dataclass(frozen=True)
@@ -75,7 +104,7 @@ class Timing:
         timed = built.timed_call()
         seconds, known = request["window_seconds"], request["call_seconds"]
         is_cold, single_calls = case.workload.is_cold, case.workload.waits_for_each_call
-        with timed.mode(), threads.none_left(case):
+        with timed.mode(), no_threads_left(case):
             if known is None or is_cold:
                 plan = calibrate(device, timed.call, seconds, cold=is_cold, single_calls=single_calls)
             else:
@@ -135,7 +164,7 @@ class Timing:
         ready = self._ready[case.key]
         self._builder.restore_for(case)
         if isinstance(ready.built, Built):
-            with threads.none_left(case):
+            with no_threads_left(case):
                 again.compare(
                     ready.built,
                     ready.timed,
@@ -160,13 +189,13 @@ class Timing:
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:
-        return 0 if self._guard is None else self._guard.printed_bytes()
+        return 0 if self._guard is None else self._guard.streams.printed_bytes()
 
 
 def _take_turn(ready: PreparedCase, plan: Turns) -> Clocked:
     """Clock the calls of one turn."""
     device, timed, workload = ready.device, ready.timed, ready.case.workload
-    with timed.mode(), threads.none_left(ready.case):
+    with timed.mode(), no_threads_left(ready.case):
         if workload.is_cold:
             return device.clock_cold(timed.call, plan.blocks)
         return device.clock(timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm)

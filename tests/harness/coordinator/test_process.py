@@ -118,13 +118,12 @@ def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, rea
 def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProcess, tmp_path: Path) -> None:
     takes_over = """
         os.closerange(0, 3), sys.stdout.close()
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(1)), signal.setitimer(signal.ITIMER_REAL, 300)
         torch.autograd.set_detect_anomaly(True), torch.use_deterministic_algorithms(True), os.chdir("/")
     """.strip()
     assert prepare(worker, tmp_path, takes_over)["ok"]
     says_all_is_well = """
         assert not torch.is_anomaly_enabled() and not torch.are_deterministic_algorithms_enabled()
-        assert os.getcwd() != "/" and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert os.getcwd() != "/"
         assert sys.stdin.read() == ""
         print("heard")
     """.strip()
@@ -139,7 +138,6 @@ NAMED = "time.sleep(0.2)"  # until a started program has its own command line, s
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("os.fork()", "RuntimeError: os.fork would copy rnnbench's worker"),
         ("os.close(2); raise ValueError('deaf')", r"(ValueError: deaf|OSError: .*descriptor) \(Mine.py:7\)"),
         (f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}", r"it leaves processes running: \d+ \(sleep 300\)"),
         (
@@ -335,16 +333,15 @@ SETS = """
 import os
 from torch import nn
 os.environ["OF_THE_IMPORT"] = "here"
-nn.modules.module.register_module_forward_hook(lambda *_: None)
 class Mine(nn.RNNCell):
     def forward(self, input, h):
         with open(__file__ + ".seen", "w") as file:
-            file.write(f"{os.environ.get('OF_THE_IMPORT')} {len(nn.modules.module._global_forward_hooks)}")
+            file.write(f"{os.environ.get('OF_THE_IMPORT')}")
         return super().forward(input, h)
 """
 
 
-@pytest.mark.parametrize(("cells", "seen"), [([], "None 0"), (["missing.py:Not", "Mine.py:Mine"], "here 1")])
+@pytest.mark.parametrize(("cells", "seen"), [([], "None"), (["missing.py:Not", "Mine.py:Mine"], "here")])
 def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, cells: list[str], seen: str) -> None:
     (tmp_path / "Mine.py").write_text(SETS)
     process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, "").content)

@@ -23,8 +23,8 @@ from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.doctor.gpu_advice import advice
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.turns.engine import calibrate, take_window
-from rnnbench.harness.worker import ceilings, energy
+from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window
+from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.building import settings_of
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.profiling.breakdown import breakdown
@@ -266,7 +266,7 @@ def test_energy_is_mean_power_times_time() -> None:
         left @ left
 
     plan = calibrate(device, call, 0.01)
-    energy.per_call(meter, device, call, plan)  # warm up until power is steady
+    joules_per_call(meter, device, call, plan)  # warm up until power is steady
     counted.clear()
     start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
     while time.perf_counter() - start < 4:

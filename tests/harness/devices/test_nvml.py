@@ -104,7 +104,7 @@ def test_a_library_that_is_older_than_nvidia_ml_py_is_no_fault(driver: Driver, m
 
 
 def test_importing_loads_neither_pynvml_nor_torch() -> None:
-    code = "import sys, rnnbench.harness.worker.energy; sys.exit(bool({'pynvml', 'torch'} & sys.modules.keys()))"
+    code = "import sys, rnnbench.harness.turns.engine; sys.exit(bool({'pynvml', 'torch'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -2,19 +2,23 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
 
+from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import Operations
+from rnnbench.harness.worker import operations as operations_module
+from rnnbench.harness.worker.operations import Operations, failure_kind, failure_reason, hello
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
+from rnnbench.workloads.referee.agreement import ParityError
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, visit
 from tests.workloads.data.test_loader import forks
@@ -336,3 +340,59 @@ def test_an_axis_that_a_newer_rnnbench_has_is_refused_and_not_left_out() -> None
     axes = {**small.case("vanilla").axes(), "colour": "red"}
     reply = operations().handle({"op": "observe", "case": axes, "root": ".", "compiled_steps": 64})
     assert (reply["ok"], reply["reason"]) == (False, "this rnnbench has no axis colour")
+
+
+def raised(error: Exception, cause: Exception | None) -> Exception:
+    try:
+        raise error from cause
+    except Exception as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    "missing", [CellMissing("no class"), ModuleNotFoundError("x"), SyntaxError("x"), FileNotFoundError("x"), OSError()]
+)
+def test_what_is_missing_is_a_failure_to_load_also_where_another_error_tells_of_it(missing: Exception) -> None:
+    assert failure_kind(missing) == "loading"
+    assert failure_kind(raised(CellError("it breaks in training"), missing)) == "loading"
+
+
+def test_what_is_missing_shows_also_where_it_was_caught_and_something_else_was_raised() -> None:
+    def fall_back() -> None:
+        try:
+            raise ImportError("no fast kernel")
+        except ImportError:
+            raise ValueError("no kernel at all") from None
+
+    with pytest.raises(ValueError, match="no kernel at all") as caught:
+        fall_back()
+    assert failure_kind(caught.value) == "loading"
+
+
+@pytest.mark.parametrize("fault", [ValueError(), CellError("NaN"), ParityError("off"), MemoryError(), RuntimeError()])
+def test_anything_else_is_the_cases_own_fault(fault: Exception) -> None:
+    assert failure_kind(fault) == "running"
+    assert failure_kind(raised(fault, KeyError("x"))) == "running"
+
+
+def test_the_error_within_a_scripted_module_is_shown() -> None:
+    @torch.jit.script
+    def scripted(h: torch.Tensor) -> torch.Tensor:
+        assert bool(h.sum() > 1), "too small"
+        return h
+
+    with pytest.raises(torch.jit.Error) as raised:
+        scripted(torch.zeros(1))
+    assert "too small" in failure_reason(raised.value)
+
+
+def test_a_system_that_hides_how_addresses_are_chosen_has_no_fixed_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path / "missing")
+    assert not hello()["fixed_addresses"]
+    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path)  # can't be read, as a file that the system refuses
+    assert not hello()["fixed_addresses"]
+    (tmp_path / "personality").write_text("00040000\n")
+    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path / "personality")
+    assert hello()["fixed_addresses"]

@@ -11,7 +11,7 @@ from rnnbench.harness import protocol
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.operations import Operations
-from rnnbench.harness.worker.relay import NUMBER, Relay
+from rnnbench.harness.worker.timing import NUMBER, Relay
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, visit

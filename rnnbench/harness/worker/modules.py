@@ -1,11 +1,17 @@
-"""The files that a worker's cases use, so that the coordinator knows whose code was measured."""
+"""The modules and files of the code under test: how they are found, and which of them were used."""
 
+import importlib.machinery
+import importlib.util
 import os
 import sys
 import sysconfig
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from rnnbench.cells import file_of, is_own
 
 # Modules that can't be under test; they would be most of the data sent.
 LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
@@ -53,3 +59,46 @@ class Opened:
             is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
             if file not in self._told and not file.startswith(self._installed) and not is_bytecode:
                 self._new[file] = None
+
+
+class UserModules(MetaPathFinder):
+    """Makes the modules that suites name importable, and the files beside them.
+
+    `mine.cells:Cell` comes from the current folder if there is such a module. The folder of a cell's file or of a named
+    module goes to the end of the import path, for the imports of that file or module.
+    """
+
+    def __init__(self, current: Path | None) -> None:
+        """`current`: the current folder, or None if nothing may be imported from it."""
+        self._current = current
+        self._names: set[str] = set()
+        sys.meta_path.insert(0, self)
+
+    def add(self, cell: str, root: Path) -> None:
+        """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
+        if not is_own(cell):
+            return
+        target = file_of(cell)
+        if target.endswith(".py"):
+            _append((root / target).resolve().parent)
+            return
+        name = target.partition(".")[0]
+        is_pythons = name in sys.stdlib_module_names
+        if self._current is not None and not is_pythons and _spec_in(self._current, name) is not None:
+            self._names.add(name)
+            _append(self._current)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Python's protocol for finders; returns None for modules that this finder does not handle."""
+        return _spec_in(self._current, fullname) if self._current and fullname in self._names else None
+
+
+def _spec_in(folder: Path, name: str) -> importlib.machinery.ModuleSpec | None:
+    return importlib.machinery.PathFinder.find_spec(name, [str(folder)])
+
+
+def _append(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

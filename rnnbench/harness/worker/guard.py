@@ -1,0 +1,87 @@
+"""Protection around each request: a case can't harm the cases after it, and may leave no thread or process running."""
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from rnnbench.cells import CellError
+from rnnbench.harness.machine.global_state import ProcessState
+from rnnbench.harness.worker.streams import WorkerStreams
+from rnnbench.store.records import Case
+from rnnbench.text import first_few
+
+MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
+PR_SET_CHILD_SUBREAPER = 36
+# Python's own helper. It lives as long as the process that started it, and is idle.
+HELPERS = ("multiprocessing.resource_tracker",)
+
+
+class CaseGuard:
+    """Restores the process after a request, and reports what can't be restored."""
+
+    def __init__(self, streams: WorkerStreams) -> None:
+        self.streams = streams
+        self._state = ProcessState()
+        self._children: frozenset[int] = frozenset()
+        if sys.platform == "linux":  # descendants whose parent has ended become children of this process
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def begin(self) -> None:
+        """Note the state before a request."""
+        self._state.begin()
+        self._children = frozenset(running_processes())
+
+    def adopt(self) -> None:
+        """Let what the import of the code under test has changed stay."""
+        self._state.adopt()
+
+    def end(self, *, may_have_children: bool) -> None:
+        """Restore the process; raises NotRestoredError, and CellError if a case has left a process running."""
+        try:
+            self._state.restore()
+        finally:
+            self.streams.restore()
+        left = {} if may_have_children else running_processes()
+        if new := [name for number, name in left.items() if number not in self._children]:
+            raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
+
+
+def running_processes() -> dict[int, str]:
+    """Return the descendants of this process that have not ended: process id -> a readable name."""
+    try:  # whether there is any child, even one that has ended; this system call takes a microsecond
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return {}
+    descriptions = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in HELPERS):
+                descriptions[process.pid] = f"{process.pid} ({command[:60] or process.name()})"
+        except psutil.NoSuchProcess:  # it ended after it was listed
+            continue
+    return descriptions
+
+
+@contextmanager
+def no_threads_left(case: Case) -> Iterator[None]:
+    """Raise CellError at the end if a thread of Python runs that did not run at the beginning.
+
+    Processes that load data are fed by threads, so a case that has some may leave threads.
+    """
+    before = running_threads()
+    yield
+    if case.workload.workers:
+        return
+    if left := sorted(thread.name for thread in running_threads() - before):
+        raise CellError(f"it leaves threads running: {first_few(left, MAX_NAMED)}; end them within the call")
+
+
+def running_threads() -> set[threading.Thread]:
+    """Return the threads that Python code has started; autograd's own are not among them."""
+    return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
