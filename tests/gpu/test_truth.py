@@ -21,8 +21,7 @@ from torch.utils.benchmark import Timer
 from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.harness import devices
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
-from rnnbench.harness.worker import energy
+from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window, warm_up
 from rnnbench.store.records import Implementation, Phase
 from rnnbench.workloads.prepare import build
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU, case
@@ -146,11 +145,11 @@ def test_energy_is_mean_power_times_time_for_a_short_call_and_one_longer_than_a_
             watts.append(gpu.sample().values["power_watts"])
 
     plan = calibrate(device, call, 0.01)
-    energy.per_call(meter, device, call, plan)  # warm up until power is steady
+    joules_per_call(meter, device, call, plan)  # warm up until power is steady
     calls.clear()
     sampler, started = Thread(target=sample, daemon=True), time.perf_counter()
     sampler.start()
-    joules = energy.per_call(meter, device, call, plan)
+    joules = joules_per_call(meter, device, call, plan)
     seconds = time.perf_counter() - started
     ended.set()
     sampler.join()
