@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.ceilings import place_of
-from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
+from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE, place_of
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.needed import TimeNeeded

@@ -1,6 +1,7 @@
 """The coordinator's handle on a worker. Never imports torch."""
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import (
     PACKAGE_PARENT,
@@ -23,15 +26,16 @@ from rnnbench.harness.coordinator.origin import (
     fixed_addresses,
     worker_environment,
 )
-from rnnbench.harness.coordinator.process_group import end_with_descendants
-from rnnbench.harness.coordinator.worker_output import WorkerOutput
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.text import last_line
 
 START_SECONDS = 120.0  # importing torch from a cold disk
 MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
 PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this process was stopped
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
+MAX_BYTES = 16 << 20  # that the file of what a worker prints may hold
+KEPT_BYTES = 64 << 10
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -56,6 +60,73 @@ def compiler_cache() -> Iterator[None]:
 
 class WorkerLost(Exception):
     """The worker died, hung or sent something that is not a reply; the message is the reason in a clause."""
+
+
+def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> bool:
+    """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it.
+
+    Returns whether the process ended by itself within `grace_seconds`.
+    """
+    ended_itself = _has_ended(process.pid, grace_seconds)
+    family = _descendants(process.pid)
+    # Before the process is reaped: until then, no other process or group can get its number.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    for relative in family:
+        with contextlib.suppress(psutil.Error):
+            relative.kill()
+    process.wait()
+    return ended_itself
+
+
+def _has_ended(pid: int, seconds: float) -> bool:
+    """Whether a child has ended or ends within these seconds; it is not reaped."""
+    end = time.monotonic() + seconds
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:  # it has ended
+        return []
+
+
+class WorkerOutput:
+    """A temporary file that the worker appends to."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        # Every write then goes to the end, also after the file was cut.
+        fcntl.fcntl(self.fileno(), fcntl.F_SETFL, fcntl.fcntl(self.fileno(), fcntl.F_GETFL) | os.O_APPEND)
+
+    def fileno(self) -> int:
+        """The descriptor that the worker writes to."""
+        return self._file.fileno()
+
+    def cut(self) -> None:
+        """Keep only the end of the file if it is large."""
+        if os.fstat(self.fileno()).st_size > MAX_BYTES:
+            end = self._end()
+            os.ftruncate(self.fileno(), 0)
+            os.write(self.fileno(), end)
+
+    def last_line(self) -> str:
+        """The last line that is not empty; empty if there is none."""
+        return last_line(self._end().decode(errors="replace"))
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def _end(self) -> bytes:
+        size = os.fstat(self.fileno()).st_size
+        return os.pread(self.fileno(), KEPT_BYTES, max(0, size - KEPT_BYTES))
 
 
 class WorkerProcess:

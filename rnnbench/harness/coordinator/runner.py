@@ -13,13 +13,12 @@ from typing import Any
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.groups import cases_of
 from rnnbench.harness.coordinator.asking import hello
-from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
-from rnnbench.harness.coordinator.preliminaries import Preliminaries
+from rnnbench.harness.coordinator.preliminaries import Ceilings, Preliminaries, place_of
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.coordinator.telemetry import Telemetry
+from rnnbench.harness.coordinator.telemetry import Repeats, Telemetry
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import measuring_cores
@@ -27,7 +26,6 @@ from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.planner import Planner, has_ratio, outlook
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Group, Measurement, Window

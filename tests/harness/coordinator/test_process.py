@@ -15,8 +15,14 @@ import psutil
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.worker_output import MAX_BYTES
+from rnnbench.harness.coordinator.process import (
+    KEPT_BYTES,
+    MAX_BYTES,
+    WorkerLost,
+    WorkerOutput,
+    WorkerProcess,
+    end_with_descendants,
+)
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Building
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import loop as worker_module
@@ -424,3 +430,61 @@ def test_any_signal_that_ends_a_worker_is_told(tmp_path: Path, number: int, name
     python = repository.executable(tmp_path / "python", f"kill -{number} $$")
     with pytest.raises(WorkerLost, match=f"^the worker was killed by {name}$"):
         WorkerProcess("0000", str(python)).wait_ready()
+
+
+def start(script: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("script", ["sleep 60 & sleep 60", "setsid sleep 60 & sleep 60"])
+def test_all_that_a_process_has_started_ends_with_it(script: str) -> None:
+    process = start(f"echo; {script}")
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+    family = wait_for_children(process.pid, 2)
+    assert not end_with_descendants(process, grace_seconds=0.0)
+    assert process.returncode is not None
+    psutil.wait_procs(family, 10)
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
+
+
+def wait_for_children(pid: int, number: int) -> list[psutil.Process]:
+    while len(children := psutil.Process(pid).children(recursive=True)) < number:
+        time.sleep(0.01)
+    return children
+
+
+def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_path: Path) -> None:
+    process = start(f"sleep 60 & echo $! > {tmp_path}/pid")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert end_with_descendants(process, grace_seconds=10.0)
+    pid = int((tmp_path / "pid").read_text())
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert process.returncode == 0
+
+
+def test_of_much_output_the_end_is_kept_and_more_is_added_to_it() -> None:
+    output = WorkerOutput()
+    writer = os.dup(output.fileno())
+    os.write(writer, b"x" * MAX_BYTES)
+    output.cut()
+    assert os.fstat(writer).st_size == MAX_BYTES
+    os.write(writer, b"\nlast words\n\n")
+    output.cut()
+    assert os.fstat(writer).st_size == KEPT_BYTES
+    assert output.last_line() == "last words"
+    os.write(writer, b"more\xff\n")
+    assert output.last_line() == "more\ufffd"
+    os.close(writer)
+    output.close()
+
+
+def test_a_process_appends_to_it_and_nothing_said_is_an_empty_line() -> None:
+    output = WorkerOutput()
+    assert output.last_line() == ""
+    subprocess.run(["sh", "-c", "echo one >&2; echo two >&2"], stderr=output.fileno(), check=True)
+    assert output.last_line() == "two"
+    output.close()
