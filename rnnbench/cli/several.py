@@ -37,7 +37,7 @@ def together_report(runs: Sequence[Path], out: Path | None) -> Report:
     from rnnbench.analysis.together import together
     from rnnbench.report.page import several_runs
     from rnnbench.report.page.place import of_runs, place
-    from rnnbench.report.page.together import section
+    from rnnbench.report.together import section
 
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
@@ -59,8 +59,8 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     """
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
+    from rnnbench.report.history import section
     from rnnbench.report.page import several_runs
-    from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
     from rnnbench.report.verdicts import over_time
     from rnnbench.store.folder import is_check

@@ -17,11 +17,11 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report import why
 from rnnbench.report.figures.drawing import canvas
+from rnnbench.report.history import section as history_section
 from rnnbench.report.page import benchmarks, run_folder, several_runs
 from rnnbench.report.page.files import write
-from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
-from rnnbench.report.page.together import section as together_section
+from rnnbench.report.together import section as together_section
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.over_time import DatedCheck
 from rnnbench.report.verdicts.over_time import section as checks_section

@@ -25,15 +25,15 @@ from rnnbench.profiling.gap import gaps
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.figures import all_figures
+from rnnbench.report.history import section as history_section
 from rnnbench.report.page import several_runs
-from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
-from rnnbench.report.page.together import section as together_section
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables
 from rnnbench.report.tables.formats import as_markdown
+from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings

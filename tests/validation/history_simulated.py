@@ -107,11 +107,11 @@ def _one(
 
 def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]:
     changes = line.significant
-    hit = next((change for change in changes if change.after == at and not change.is_gradual), None)
+    hit = next((change for change in changes if change.after == at), None)
     return {
         "steps": at < runs,
         "changes": len(changes),
-        "near": any(abs(change.after - at) <= 1 and not change.is_gradual for change in changes),
+        "near": any(abs(change.after - at) <= 1 for change in changes),
         "exact": hit is not None,
         "covers": hit.ratio.lower <= 1 + step <= hit.ratio.upper if hit else None,
     }

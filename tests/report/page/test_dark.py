@@ -40,7 +40,7 @@ from tests.doubles import streams
 from tests.doubles.saved_files import side
 from tests.profiling.profiles import cause, profile
 from tests.report.conftest import summary_of
-from tests.report.page.test_together import CASES, run
+from tests.report.test_together import CASES, run
 from tests.report.verdicts.samples import every_verdict
 from tests.validation.history_simulated import simulated
 

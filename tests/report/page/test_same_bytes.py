@@ -17,8 +17,8 @@ from rnnbench.analysis.history import history
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.together import together
 from rnnbench.report.page import run_folder, several_runs
-from rnnbench.report.page.history import section as history_section
-from rnnbench.report.page.together import section as together_section
+from rnnbench.report.history import section as history_section
+from rnnbench.report.together import section as together_section
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import workload as small
 from tests.report.conftest import summary_of

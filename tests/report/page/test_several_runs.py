@@ -8,9 +8,9 @@ import numpy as np
 
 from rnnbench.analysis.history import history
 from rnnbench.analysis.together import together
+from rnnbench.report.history import section as history_section
 from rnnbench.report.page import several_runs
-from rnnbench.report.page.history import section as history_section
-from rnnbench.report.page.together import section as together_section
+from rnnbench.report.together import section as together_section
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.validation.history_simulated import stored_run

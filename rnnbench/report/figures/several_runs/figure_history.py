@@ -69,15 +69,11 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
         ends += [*ratios[np.isfinite(ratios)]]
         _levels(axes, line, runs)
         for level_change in line.significant:
-            text, x = change(level_change.ratio.value), float(runs[0])
-            if level_change.is_gradual:
-                text = f"{text} gradually"
-            else:
-                color = SLOWER if level_change.ratio.value > 1 else FASTER
-                x = (runs[level_change.after - 1] + runs[level_change.after]) / 2
-                axes.axvline(x, color=color, linewidth=1.2, linestyle="--", zorder=2)
+            color = SLOWER if level_change.ratio.value > 1 else FASTER
+            x = (runs[level_change.after - 1] + runs[level_change.after]) / 2
+            axes.axvline(x, color=color, linewidth=1.2, linestyle="--", zorder=2)
             axes.annotate(
-                text,
+                change(level_change.ratio.value),
                 (x, 1),
                 (2, -2),
                 xycoords=("data", "axes fraction"),
@@ -97,12 +93,7 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
 
 
 def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
-    """Draw each level, or the drift, as a line over its runs, with its interval as a band."""
-    if any(level_change.is_gradual for level_change in line.significant):
-        values, lower, upper = np.array([(level.value, level.lower, level.upper) for level in line.levels]).T
-        axes.plot(runs, values, color="black", linewidth=1.3, zorder=2)
-        axes.fill_between(runs, lower, upper, color=BAND, alpha=0.5, linewidth=0, zorder=1)
-        return
+    """Draw each level as a line over its runs, with its interval as a band."""
     starts = [0, *(level_change.after for level_change in line.significant)]
     for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
         level, span = line.levels[start], [runs[start] - 0.4, runs[end - 1] + 0.4]
@@ -124,7 +115,7 @@ def _legend(history: History) -> list[Line2D | Patch]:
         Line2D([], [], color=PLAIN, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
         Patch(facecolor=BAND, alpha=0.5, label="level and its 95% interval"),
     ]
-    if any(not level_change.is_gradual for line in history.lines for level_change in line.significant):
+    if any(line.significant for line in history.lines):
         handles.append(
             Line2D(
                 [],

@@ -66,6 +66,8 @@ def medians(found: Together) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["series", "phase", "run", "ratio"])
     ratios = frame.groupby(["series", "phase", "run"], sort=False)["ratio"]
     named = {"median": 0.5, "lower": 0.25, "upper": 0.75}
+    if frame.empty:
+        return frame  # of no case in all runs
     return pd.DataFrame({column: ratios.quantile(quantile) for column, quantile in named.items()}).reset_index()
 
 

@@ -11,7 +11,7 @@ from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.report.figures.several_runs import figure_history
 from rnnbench.report.figures.several_runs.panels import MAX_PANELS
-from rnnbench.report.page.history import section
+from rnnbench.report.history import section
 from rnnbench.report.page.section import Section
 from rnnbench.report.words.case_names import names
 from tests.doubles import workload as small
@@ -39,21 +39,6 @@ def test_a_history_counts_what_changed_and_names_the_largest(
     changes, lines, _ = changed_section.tables
     assert changes.frame[["from_run", "to_run"]].iloc[0].tolist() == ["simulated-08", "simulated-09"]
     assert len(lines.frame) == 20 * 16
-
-
-def test_a_drift_is_told_without_a_run_and_drawn_as_a_slope(snapshot: SnapshotAssertion) -> None:
-    true = np.zeros((6, 40))
-    true[2] = np.linspace(0, np.log(1.05), 40)
-    drifting = simulated(np.random.default_rng(3), true)
-    page_section = section(drifting)
-    assert page_section.paragraphs == snapshot
-    assert page_section.tables[0].frame.loc[0, "is_gradual"]
-    [line] = [line for line in drifting.lines if line.significant]
-    figure = figure_history.render(drifting, names([line.case for line in drifting.lines]))
-    panel = figure.axes[0]
-    assert panel.texts[0].get_text().endswith("gradually")
-    slope = [level.value for level in line.levels]
-    assert any(np.array_equal(np.asarray(drawn.get_ydata()), slope) for drawn in panel.lines)
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
