@@ -1,7 +1,9 @@
 """`rnnbench ci`: what a job of a CI service does with the folders of checks."""
 
 import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +11,9 @@ from rnnbench.cli import output
 from rnnbench.cli.options import FILE, TEXT
 from rnnbench.errors import UserError
 from rnnbench.text import plural
+
+if TYPE_CHECKING:
+    from rnnbench.store.run_info import RunInfo
 
 KEPT = 30
 
@@ -49,7 +54,7 @@ def comment(check: Path, label: str | None) -> None:
         raise UserError(f"{check}: no such folder; give the folder of a check, or one with checks")
     file = check / "verdicts.md"
     if not file.exists() and (checks := checks_in(check)):
-        file = checks[-1] / "verdicts.md"
+        file = checks[-1][1] / "verdicts.md"
     if not file.exists():
         output.say(f"{file.parent}: no verdicts, so there is nothing to comment")
         return
@@ -72,15 +77,13 @@ def trim(folder: Path, keep: int) -> None:
     Example:
       rnnbench ci trim results --keep 30
     """
-    import shutil
-
-    from rnnbench.store.folder import is_record, read_info
+    from rnnbench.store.folder import is_record
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with checks, such as results")
     by_suite: dict[str, list[Path]] = {}
-    for check in checks_in(folder):
-        by_suite.setdefault(read_info(check / "head").suite, []).append(check)
+    for info, check in checks_in(folder):
+        by_suite.setdefault(info.suite, []).append(check)
     old = [check for checks in by_suite.values() for check in checks[: len(checks) - keep]]
     own = [check for check in old if all(map(is_record, filter(Path.is_file, check.rglob("*"))))]
     for check in own:
@@ -90,15 +93,12 @@ def trim(folder: Path, keep: int) -> None:
     output.say(f"{plural(len(own), 'check')} removed from {folder}")
 
 
-def checks_in(folder: Path) -> list[Path]:
-    """Return the checks in a folder that can be read, the oldest first."""
-    from rnnbench.store.folder import is_check, read_info
+def checks_in(folder: Path) -> "list[tuple[RunInfo, Path]]":
+    """Return the checks in a folder, the oldest first; says which can't be read."""
+    from rnnbench.store.folder import dated, is_check
 
-    dated = []
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink() and is_check(path):
-            try:
-                dated.append((read_info(path / "head").started, path))
-            except UserError as fault:
-                output.tell(str(fault))
-    return [path for _, path in sorted(dated)]
+    faults: list[str] = []
+    checks = dated((path for path in folder.iterdir() if is_check(path) and not path.is_symlink()), faults)
+    for fault in faults:
+        output.tell(fault)
+    return checks

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,15 +18,12 @@ Report = tuple[dict[str, bytes], "ReportFolder"]  # the files of a report and it
 
 def newest() -> Path:
     """Return the run or the check in `results/` that began last; raises UserError if there is none."""
-    from rnnbench.store.folder import is_check, read_info
+    from rnnbench.store.folder import dated, runs_and_checks
 
-    began: dict[Path, str] = {}
-    for folder in _runs_and_checks(RESULTS, "report") if RESULTS.is_dir() else []:
-        with suppress(UserError):  # an unreadable folder is not the one that was just made
-            began[folder] = read_info(folder / "head" if is_check(folder) else folder).started
-    if not began:
+    found = dated(runs_and_checks(RESULTS), [])  # an unreadable folder is not the one that was just made
+    if not found:
         raise UserError(f"report: no run is in {RESULTS}/; give a RUN, or measure one: rnnbench run quick")
-    return max(began, key=lambda folder: began[folder])
+    return found[-1][1]
 
 
 def together_report(runs: Sequence[Path], out: Path | None) -> Report:
@@ -95,39 +91,30 @@ def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: lis
 
 def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
     """Return the suite, and the folders of its runs and checks, of which there are at least two of one kind."""
-    from rnnbench.store.folder import is_check, read_info
+    from rnnbench.store.folder import dated, is_check, runs_and_checks
 
-    def read(folder: Path) -> tuple[str, str, Path]:
-        kind = "check" if is_check(folder) else "run"
-        return read_info(folder / "head" if kind == "check" else folder).suite, kind, folder
-
-    folders = dict.fromkeys(folder.resolve() for path in paths for folder in _runs_and_checks(path))
+    folders: dict[Path, None] = {}
+    for path in paths:
+        if not (found := runs_and_checks(path)):
+            raise UserError(
+                f"--history {path}: no run or check is there; expected one, or a folder of them, such as results/"
+            )
+        folders |= dict.fromkeys(folder.resolve() for folder in found)
     by_suite: dict[str, dict[str, list[Path]]] = {}
-    for name, kind, folder in sorted(_readable(read, list(folders), left_out), key=lambda each: each[:2], reverse=True):
-        by_suite.setdefault(name, {}).setdefault(kind, []).append(folder)
-    counts = {name: listed([plural(len(own), kind) for kind, own in kinds.items()]) for name, kinds in by_suite.items()}
-    found = "; ".join([*(f"{count} of {name}" for name, count in sorted(counts.items())), *left_out])
+    for info, folder in dated(folders, left_out):
+        kinds = by_suite.setdefault(info.suite, {"run": [], "check": []})
+        kinds["check" if is_check(folder) else "run"].append(folder)
+    counts = [
+        f"{listed([plural(len(own), kind) for kind, own in kinds.items() if own])} of {name}"
+        for name, kinds in sorted(by_suite.items())
+    ]
     several = [name for name, kinds in by_suite.items() if max(map(len, kinds.values())) > 1]
-    where = " and ".join(map(str, paths))
+    known = "; ".join([*counts, *left_out])
     if suite is None and len(several) != 1:
         remedy = "name one with --suite" if several else "at least two are needed"
-        raise UserError(f"--history {where}: {found}; {remedy}")
+        raise UserError(f"--history {' and '.join(map(str, paths))}: {known}; {remedy}")
     chosen = suite or several[0]
     if chosen not in several:
         like = "" if chosen in by_suite else nearest(chosen, by_suite)
-        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks of it{like}; there are {found}")
+        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks of it{like}; there are {known}")
     return chosen, [folder for own in by_suite[chosen].values() for folder in own]
-
-
-def _runs_and_checks(path: Path, command: str = "--history") -> list[Path]:
-    """Return the run or the check at a path, or those in a folder; raises UserError if there are none."""
-    from rnnbench.store.folder import is_check
-
-    if (path / "run.json").exists() or is_check(path):
-        return [path]
-    found = [folder for folder in path.glob("*") if (folder / "run.json").exists() or is_check(folder)]
-    if not found:
-        raise UserError(
-            f"{command} {path}: no run or check is there; expected one, or a folder of them, such as results/"
-        )
-    return sorted(found)

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,6 +185,27 @@ def run_id(path: Path) -> str:
 def is_check(path: Path) -> bool:
     """Return True for the folder of a check: it is not a run, but holds two, `base` and `head`."""
     return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
+
+
+def runs_and_checks(path: Path) -> list[Path]:
+    """Return the run or the check at a path, or those in a folder."""
+    folders = [path, *(sorted(path.iterdir()) if path.is_dir() else [])]
+    found = [folder for folder in folders if (folder / "run.json").exists() or is_check(folder)]
+    return [path] if path in found else found
+
+
+def dated(folders: Iterable[Path], left_out: list[str]) -> list[tuple[RunInfo, Path]]:
+    """Return runs, and checks with what their heads say, in the order in which they began.
+
+    The fault of each folder that can't be read is added to `left_out`.
+    """
+    found = []
+    for folder in folders:
+        try:
+            found.append((read_info(folder / "head" if is_check(folder) else folder), folder))
+        except UserError as fault:
+            left_out.append(str(fault))
+    return sorted(found, key=lambda each: each[0].started)
 
 
 def is_record(file: Path) -> bool:
