@@ -203,9 +203,9 @@ class Settings(_Strict):
     period_seconds: Annotated[float, Field(gt=0)] | None = None  # of the steps of a stream: what takes longer is late
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        """Refuse a file that asks for more replicates than it allows."""
-        if "max_replicates" in self.model_fields_set and self.replicates > self.max_replicates:
+    def _fits_together(self, info: ValidationInfo) -> Self:
+        """Refuse a suite's file that asks for more replicates than it allows."""
+        if info.context and "max_replicates" in self.model_fields_set and self.replicates > self.max_replicates:
             raise ValueError(f"replicates, {self.replicates}, is more than max_replicates, {self.max_replicates}")
         return self
 

@@ -152,7 +152,7 @@ def test_a_suite_that_is_new_is_told_and_one_that_was_renamed_is_compared(repo: 
         ("[", "HEAD~1:bench/mine.toml: "),
         (
             SUITE.replace("cell.py", "libs/other.py"),
-            "HEAD~1:bench/mine.toml: sweep[0].cell: 'libs/other.py:Mine': no file HEAD~1:",
+            "HEAD~1:bench/mine.toml: sweep[0].cell[0]: 'libs/other.py:Mine': no file HEAD~1:",
         ),
     ],
 )
