@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from rnnbench.cells.headed import Headed
     from rnnbench.harness.live.not_slower import NotSlowerResult
-    from rnnbench.report.notebook.explained import Explained
-    from rnnbench.report.notebook.fastest_module import FastestModule
-    from rnnbench.report.notebook.measured import Measured
-    from rnnbench.report.notebook.swept import SweptModules
+    from rnnbench.report.notebook.live import FastestModule
+    from rnnbench.report.notebook.result import FrameResult
     from rnnbench.speedup.ways import Unrolled
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
@@ -38,7 +36,7 @@ def measure(
     replicates: int = 6,
     threads: int | None = 1,
     progress: bool = True,
-) -> "Measured":
+) -> "FrameResult":
     """Time live modules in turns in this process: times, ratios and 95% intervals.
 
         rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
@@ -68,8 +66,16 @@ def measure(
     budget has room for them, and one in any case; a warning says if a single round takes longer. Ctrl-C ends the rounds
     and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
 
-    Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
-    `.rounds` one for each round, and `.note` says what was missed.
+    Returns a `FrameResult`. Its `.frame` has a row for each module, by its name:
+
+    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over rounds;
+    - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
+    - `parity`: whether the output agrees with the reference's, before and after timing, or why it is not compared;
+    - `replicates`, how many rounds; `mean_seconds`, the plain mean over all calls, which shows what a median can't;
+      `parameters`, how many a module has, missing for a function.
+
+    `.rounds` has a row for each module and round, `.environment` one for each fact about the machine and the software;
+    `.note` says what was missed, and `.plot()` draws the ratios.
 
     A round is some 50 ms of short turns for each module. Intervals are wider if rounds resemble their neighbours. With
     fewer than 20 rounds this is hard to see, so their 95% intervals contain the true ratio less often. They do not
@@ -82,7 +88,7 @@ def measure(
     in front.
     """
     from rnnbench.harness.live.measuring import measure as measure_live
-    from rnnbench.report.notebook.measured import measured
+    from rnnbench.report.notebook.live import measured
     from rnnbench.report.screen.progress import shown_rounds
 
     settings = measure_settings(budget, precision, replicates=replicates)
@@ -105,7 +111,7 @@ def sweep(
     replicates: int = 4,
     progress: bool = True,
     **sizes: Sequence[Any],
-) -> "SweptModules":
+) -> "FrameResult":
     """Time live modules over sizes: `rnnbench.measure` at each combination, in one frame.
 
         rnnbench.sweep(
@@ -121,12 +127,16 @@ def sweep(
     measured, the modules in turns. `budget` (`"60s"` or seconds) is for all combinations together. `reference`,
     `precision`, `replicates` and `progress` are those of `measure`.
 
-    A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
-    `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
-    for arguments that do not fit together, and RuntimeError if every combination failed.
+    A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished.
+
+    Returns a `FrameResult`. Its `.frame` and `.rounds` are those of `measure` with the sizes as first columns, and
+    `module`, `status` (`measured` or `failed`) and `reason`. `.plot("ratio")`, or `.plot("scaling")` for the times,
+    those of the reference too, draws a line for each module; `frame`: the rows to draw, by default all; `along`: the
+    size below the figure, by default the one with the most values. Raises ValueError or TypeError for arguments that do
+    not fit together, and RuntimeError if every combination failed.
     """
     from rnnbench.harness.live.sweep import sweep as points_of
-    from rnnbench.report.notebook.swept import swept
+    from rnnbench.report.notebook.live import swept
     from rnnbench.report.screen.progress import shown_points
 
     settings = measure_settings(budget, precision, replicates=replicates)
@@ -190,7 +200,7 @@ def fastest(
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
     """
-    from rnnbench.report.notebook.fastest_module import FastestModule
+    from rnnbench.report.notebook.live import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.speedup.module import from_rows
     from rnnbench.speedup.search import find, recognised
@@ -213,7 +223,7 @@ def explain(
     budget: str | float | None = "30s",
     threads: int | None = 1,
     progress: bool = True,
-) -> "Explained":
+) -> "FrameResult":
     """Explain why one live module takes longer than another: where a call's time goes, and which work is needless.
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
@@ -228,16 +238,22 @@ def explain(
     don't. On a CPU the module's matrix products are also made in each library that torch has. This changes neither what
     the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
 
-    The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has the frames
-    `.frame`, `.causes`, `.breakdown` and `.rounds`, and `words(name)`, `operators(name)`, `plot(name)` and
-    `trace(name)`. Raises ValueError and
-    RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
+    Returns a `FrameResult`, which prints as a few sentences; `words(name)` are those on one module. Beside the frames
+    of `measure` it has
+
+    - `.causes`: a row for each step from a module's time to the reference's, the last for what nothing explains:
+      `label`, `kind` and `what`; `seconds` of the difference and `share` of it, with 95% intervals; `calls` in which it
+      happens; `is_certain`, whether it is beyond chance;
+    - `.breakdown`: a row for each module, part and kind of work; `.operators`: the operators that take longest.
+
+    `.plot()` draws where the time of each module goes, `.plot(name)` the way from one module down to the reference;
+    `trace(name)` is the path of a trace, if a `folder` was given. Raises ValueError and RuntimeError as
+    `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
     from rnnbench.profiling.breakdown import rescaled
     from rnnbench.profiling.gap import call_time, of_profiled
     from rnnbench.profiling.profile import explain as explain_live
-    from rnnbench.report.notebook.explained import Explained
-    from rnnbench.report.notebook.measured import measured
+    from rnnbench.report.notebook.live import explained, measured
     from rnnbench.report.screen.progress import shown_rounds
 
     settings = measure_settings(budget)
@@ -258,7 +274,7 @@ def explain(
         name: rescaled(profile, call_time(taken[name].values()).value) if profile.works else profile
         for name, profile in profiles.items()
     }
-    return Explained(measured(result, phase, settings), shown, gaps, path)
+    return explained(measured(result, phase, settings), shown, gaps, path)
 
 
 def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> "Settings":

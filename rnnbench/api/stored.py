@@ -1,7 +1,7 @@
 """Functions of `import rnnbench` for stored runs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.api.errors import for_users
 
@@ -10,19 +10,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from rnnbench.report.notebook.compared import Compared
-    from rnnbench.report.notebook.explained import Explained
-    from rnnbench.report.notebook.measured import Measured
-    from rnnbench.report.notebook.stored_runs import StoredRuns
-    from rnnbench.report.notebook.swept import SweptModules
-
-    Comparable: TypeAlias = StoredRuns | Measured | SweptModules | Explained
+    from rnnbench.report.notebook.result import FrameResult
 
 ALIKE = ("reference", "phase", "device", "threads")  # in two live results, else they are not of the same work
 
 
 @for_users
-def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "StoredRuns":
+def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "FrameResult":
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
         run = rnnbench.load("results/quick-20260101T120000Z-ab12")
@@ -31,19 +25,21 @@ def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | 
     `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both. `columns`: the columns of
     `.windows` that are needed. All columns of a run with a million windows take half a gigabyte.
 
-    Returns a `rnnbench.report.notebook.stored_runs.StoredRuns` with `.cases` (a row for each case: axes, metrics, time
-    and ratio with 95% intervals), `.windows` (a row for each window), `.replicates`, `.steps` (of streams) and
-    `.environment`. results/README.md describes every column. Raises `rnnbench.errors.UserError` if a folder is not a
-    run, if a line can't be read, or for an unknown column.
+    Returns a `FrameResult`. Its `.frame` has a row for each case: the axes that vary, `seconds`, `ratio` and its 95%
+    interval, `parity`, then metrics and the rest; `.cases` is the same in the order of files. `.windows` has a row for
+    each window, `.replicates` for each case and replicate, `.steps` for each step of a stream, `.environment` for each
+    fact about the machine and the software; `.names` and `.paths` are those of the runs. `.plot(name)` draws the figure
+    of `rnnbench.plot` with this name, by default `ratio`. results/README.md describes every column. Raises
+    `rnnbench.errors.UserError` if a folder is not a run, if a line can't be read, or for an unknown column.
     """
-    from rnnbench.report.notebook.stored_runs import StoredRuns, found
+    from rnnbench.report.notebook import stored
 
-    return StoredRuns(found(runs), columns)
+    return stored.load(stored.found(runs), columns)
 
 
 @for_users
 def summarize(
-    windows: "StoredRuns | pd.DataFrame",
+    windows: "FrameResult | pd.DataFrame",
     cases: "pd.DataFrame | None" = None,
     steps: "pd.DataFrame | None" = None,
 ) -> "pd.DataFrame":
@@ -76,77 +72,67 @@ def summarize(
     """
     from rnnbench.analysis.runs.from_frames import run_times
     from rnnbench.analysis.runs.summary import summarize as summarized
-    from rnnbench.report.notebook.stored_runs import StoredRuns
+    from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import with_categories
 
-    if isinstance(windows, StoredRuns):
-        return windows.cases
+    if isinstance(windows, FrameResult):
+        known: pd.DataFrame = windows.cases
+        return known
     return with_categories(summarized(run_times(windows, cases, steps)))
 
 
 @for_users
-def compare(base: "Comparable", head: "Comparable", *, margin: float | None = None) -> "Compared":
+def compare(
+    base: "FrameResult | str | Path", head: "FrameResult | str | Path", *, margin: float | None = None
+) -> "FrameResult":
     """Compare two results: what changed from `base` to `head`.
 
-        rnnbench.compare(rnnbench.load("results/quick-20260101T120000Z-ab12"), rnnbench.load("results/quick-2026..."))
+        rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34")
 
-    `base`, `head`: two stored runs from `rnnbench.load`, one run each, which are judged as `rnnbench compare` does;
-    `margin`: the share of the time up to which a slower case is not a regression, by default that of the head's suite.
-    Or two results of `measure` or `sweep`, whose ratios to their references are compared, without a verdict.
+    `base`, `head`: the folders of two stored runs, or what `rnnbench.load` returned for one run each, which are judged
+    as `rnnbench compare` does; `margin`: the share of the time up to which a slower case is not a regression, by
+    default that of the head's suite. Or two results of `measure` or `sweep`, whose ratios to their references are
+    compared, without a verdict.
 
-    Returns a `rnnbench.report.notebook.compared.Compared` with `.frame` and `.note`. Raises TypeError for results of
-    different kinds, ValueError for live ones of other work (another phase, device or number of threads, other sizes) or
-    with another reference, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
+    Returns a `FrameResult`. Its `.frame` has a row for each case of stored runs, the worst first: `case` and its short
+    `name`; `verdict` (missing if it was not compared) and `margin`; `ratio` of the head's time to the base's with its
+    95% interval, and `mean_ratio` for the mean of the calls; `decided_by`, what gave the verdict, and `described_by`,
+    which of the two ratios says how much; `replicates` and `why`. `.plot()` draws the changes. For live results it has
+    a row for each module (and combination of sizes) that both have. Raises TypeError for results of different kinds,
+    ValueError for live ones of other work (another phase, device or number of threads, other sizes) or with another
+    reference, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
     from rnnbench.analysis.compare_files import compare_files
-    from rnnbench.report.notebook.compared import of_live, of_runs
-    from rnnbench.report.notebook.stored_runs import StoredRuns
-
-    if isinstance(base, StoredRuns) and isinstance(head, StoredRuns):
-        for side, runs in (("base", base), ("head", head)):
-            if len(runs.paths) != 1:
-                raise ValueError(f"{side}: expected one run, found {len(runs.paths)}; load each by itself")
-        return of_runs(compare_files(base.paths[0], head.paths[0], margin=margin, reference=None))
-    if margin is not None:
-        raise ValueError("margin: only stored runs are judged; leave it out")
-    frames = [_of_live(side) for side in (base, head)]
-    _refuse_unlike(base, head)
-    return of_live(frames[0], frames[1], ["module", *getattr(base, "axes", ())])
-
-
-def _refuse_unlike(base: "Comparable", head: "Comparable") -> None:
-    """Raise TypeError or ValueError for two live results that are not of the same work, or not to the same module."""
-    from rnnbench.report.notebook.explained import Explained
-
-    sides = [side.measured if isinstance(side, Explained) else side for side in (base, head)]
-    if type(sides[0]) is not type(sides[1]):
-        names = " and ".join(type(side).__name__ for side in sides)
-        raise TypeError(f"expected two results of measure, or two of sweep; found {names}")
-    for name in ALIKE:
-        of_base, of_head = (getattr(side, name, None) for side in sides)
-        if of_base != of_head:
-            raise ValueError(f"{name}: the base has {of_base!r} and the head {of_head!r}; they must be the same")
-    of_base, of_head = (sorted(getattr(side, "axes", ())) for side in sides)
-    if of_base != of_head:
-        raise ValueError(f"the base was swept over {', '.join(of_base)} and the head over {', '.join(of_head)}")
-
-
-def _of_live(result: "Comparable") -> "pd.DataFrame":
-    from rnnbench.report.notebook.explained import Explained
-    from rnnbench.report.notebook.measured import Measured
-    from rnnbench.report.notebook.swept import SweptModules
+    from rnnbench.report.notebook import stored
+    from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import without_categories
 
-    if isinstance(result, SweptModules):
-        return without_categories(result.frame)
-    if isinstance(result, Measured | Explained):
-        return result.frame.reset_index()
-    raise TypeError(f"expected two stored runs, or two results of measure or sweep; found {type(result).__name__}")
+    sides = [side if isinstance(side, FrameResult) else load(side) for side in (base, head)]
+    paths: list[Any] = [side.facts.get("paths") for side in sides]
+    if all(paths):
+        for side, runs in zip(("base", "head"), paths, strict=True):
+            if len(runs) != 1:
+                raise ValueError(f"{side}: expected one run, found {len(runs)}; load each by itself")
+        return stored.compared_runs(compare_files(paths[0][0], paths[1][0], margin=margin, reference=None))
+    if margin is not None:
+        raise ValueError("margin: only stored runs are judged; leave it out")
+    axes: list[Any] = [side.facts.get("axes") for side in sides]
+    if None in axes or bool(axes[0]) != bool(axes[1]):
+        raise TypeError("expected two stored runs, two results of measure, or two of sweep; found one of each")
+    for name in ALIKE:
+        of_base, of_head = (side.facts.get(name) for side in sides)
+        if of_base != of_head:
+            raise ValueError(f"{name}: the base has {of_base!r} and the head {of_head!r}; they must be the same")
+    if sorted(axes[0]) != sorted(axes[1]):
+        swept = [", ".join(sorted(own)) for own in axes]
+        raise ValueError(f"the base was swept over {swept[0]} and the head over {swept[1]}")
+    frames = [without_categories(side.frame) if axes[0] else side.frame.reset_index() for side in sides]
+    return stored.compared_live(frames[0], frames[1], ["module", *axes[0]])
 
 
 @for_users
 def predict(
-    run: "StoredRuns | pd.DataFrame", sizes: "str | Mapping[str, int | str | Iterable[int | str]]"
+    run: "FrameResult | pd.DataFrame", sizes: "str | Mapping[str, int | str | Iterable[int | str]]"
 ) -> "pd.DataFrame":
     """Predict the time, and the ratio to torch.nn, of each series of a run at sizes that were not measured.
 
@@ -171,10 +157,10 @@ def predict(
     """
     from rnnbench.analysis.scaling.predict import predict as predicted
     from rnnbench.expressions import parse_only
-    from rnnbench.report.notebook.stored_runs import StoredRuns
+    from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import without_categories
 
-    cases = run.cases if isinstance(run, StoredRuns) else run
+    cases = run.cases if isinstance(run, FrameResult) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
     given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
     return predicted(summary, parse_only([given], "sizes"))

@@ -25,7 +25,7 @@ INKS = {
     "card": Shade("#ffffff", "#181e24"),  # what lies behind a figure
 }
 
-# The cells; which has which is in `figures/drawing/marks.py`.
+# The cells; which has which is in `drawing/marks.py`.
 HUES = {
     "teal": Shade("#00a0a0", "#6ce5e8"),
     "indigo": Shade("#444698", "#5e78ea"),

@@ -10,9 +10,9 @@ from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History, LevelChange
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.figures.several_runs import figure_history
-from rnnbench.report.figures.several_runs.panels import MAX_PANELS
+from rnnbench.report.drawing.sheet import picture
+from rnnbench.report.figures import comparisons
+from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import one_line
@@ -42,7 +42,7 @@ NOTE = (
 def section(history: History, left_out: Sequence[str] = ()) -> Section:
     """Return words, figure and tables of a history; `left_out`: the files of others that can't be read."""
     case_names = names(dict.fromkeys(line.case for line in history.lines))
-    figure = figure_history.render(history, case_names)
+    figure = comparisons.history(history, case_names)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", CAPTION, figure),)
     tables = (changes(history, case_names), lines(history, case_names), runs(history))
     lost = tuple(map(one_line, noted_of_runs(history.runs)))

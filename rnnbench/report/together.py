@@ -11,8 +11,8 @@ from rnnbench.analysis.run_to_run import TOO_FEW
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.together import Together, TogetherRow
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
-from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.figures.several_runs import figure_together
+from rnnbench.report.drawing.sheet import picture
+from rnnbench.report.figures import comparisons
 from rnnbench.report.page.section import DIFFERENCES, LOST, Section, of_runs
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line
@@ -42,7 +42,7 @@ SAID: dict[Verdict, str] = {
 def section(found: Together) -> Section:
     """Return words, figure and tables of runs side by side."""
     case_names, runs = names(row.case for row in found.rows), named(found.runs)
-    figure = figure_together.render(found, runs)
+    figure = comparisons.together(found, runs)
     pictures = () if figure is None else (picture("together", TITLE, CAPTION, figure),)
     tables = (cases(found, case_names, runs), environments(found, runs))
     words = tuple(_words(found, case_names, runs))

@@ -1,24 +1,20 @@
 """Why a cell takes longer than its reference: sentences, tables, figures, and all of them for each cell of a run."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.profiling.breakdown import (
     NAMES,
     OVERHEADS,
-    Share,
     What,
     breakdown,
     frame,
@@ -28,10 +24,9 @@ from rnnbench.profiling.breakdown import (
 )
 from rnnbench.profiling.gap import KINDS, Gap, Libraries, Step, at_the_speed_of, faster_library, gaps
 from rnnbench.report import colors
-from rnnbench.report.figures.all_figures import Picture, picture
-from rnnbench.report.figures.drawing.canvas import short
-from rnnbench.report.figures.drawing.marks import of_cell, rung
-from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, sheet
+from rnnbench.report.drawing.draw import bars, rows_high
+from rnnbench.report.drawing.marks import of_cell, rung
+from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
 from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
 from rnnbench.report.words.case_names import names as case_names
@@ -335,8 +330,6 @@ BREAKDOWN = (
     "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
     "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
 )
-WIDTH = 0.62
-MAX_LETTERS, MAX_LINES = 16, 4  # below a bar: of a line, and of what tells where a step is
 SHADES: dict[What, colors.Shade] = {
     "products": colors.WORK["products"],
     "pointwise": colors.WORK["pointwise"],
@@ -348,129 +341,94 @@ SHADES: dict[What, colors.Shade] = {
     "gaps": colors.WORK["overhead"],
     "whole": colors.WORK["whole"],
 }
-BAR = 0.5  # height of a bar, in rows
-PARTS_AT = 0.33  # rows below the middle of a bar: the lines below its parts
-MIN_WIDTH = 0.045  # of the axis; narrower pieces have no number
-MIN_PART = 0.09  # of the axis; narrower parts have no name
-TICKS = FuncFormatter(lambda seconds, _: duration_tick(round(seconds, 12)))
 
 
-def waterfall(gap: Gap, name: str, reference_name: str, *, ax: Axes | None = None) -> Figure:
-    """Draw the way from a cell's time down to its reference's, with a bar for each step.
-
-    `name` and `reference_name` stand below the first and the last bar.
-    """
-    steps = [*gap.steps, gap.rest]
-    own_shade = of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]
-    first, last = (_wrapped(short(one_line(each), 2 * MAX_LETTERS)) for each in (name, reference_name))
-    labels = [first]
-    with sheet(ax, (1.6 + 1.25 * (len(steps) + 2), 3.6)) as drawn:
-        axes, ink = drawn.axes, drawn.ink
-        tops: list[float] = []
-
-        def bar(x: int, whole: Estimate, bottom: float, height: float, text: str, **look: Any) -> None:
-            """Draw one bar with the interval `whole`, and a text above both."""
-            axes.bar(x, height, WIDTH, bottom=bottom, **look)
-            _whisker(drawn, whole, x=x)
-            tops.append(max(end for end in (bottom, bottom + height, whole.upper) if math.isfinite(end)))
-            at = (x, tops[-1])
-            axes.annotate(text, at, (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=drawn.small)
-
-        level, end = gap.start.value, gap.end.value
-        bar(0, gap.start, 0.0, level, duration(level), color=ink.of(own_shade), alpha=0.6)
-        for x, step in enumerate(steps, start=1):
-            saved = step.seconds
-            after = level - saved.value
-            color = ink.line if step.kind == "rest" else ink.of(colors.FASTER if saved.value >= 0 else colors.SLOWER)
-            text = f"{MINUS if saved.value >= 0 else '+'}{duration(abs(saved.value))}"
-            if math.isfinite(step.share.value):
-                text += f"\n{share_text(step.share.value)} of the gap"
-            axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color=ink.soft, linewidth=0.8)
-            axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color=ink.soft, linewidth=0.8)
-            ends = Estimate(after, level - saved.upper, level - saved.lower)
-            bar(x, ends, after, saved.value, text, color=color, hatch="" if step.is_certain else "////")
-            where = step.what[step.what.find("(") :] if "(" in step.what else ""
-            lines = _wrapped(label(step)), _wrapped(short(one_line(where), MAX_LETTERS * MAX_LINES))
-            labels.append("\n".join(filter(None, lines)))
-            level = after
-        black = ink.of(colors.INKS["ink"])
-        bar(len(steps) + 1, gap.end, 0.0, end, duration(end), color=black, alpha=0.6)
-        axes.set_xticks(range(len(steps) + 2), [*labels, last], fontsize=drawn.small)
-        axes.tick_params(axis="x", length=0)
-        axes.set_ylabel("time per call")
-        axes.set_ylim(bottom=0, top=max(tops) * 1.16)
-        axes.yaxis.set_major_formatter(TICKS)
-        axes.grid(axis="y")
-    return drawn.figure
-
-
-def breakdowns(profiles: Mapping[str, Profile], *, ax: Axes | None = None) -> Figure | None:
-    """Draw where calls' time goes, a bar for each; None if no profile worked. Keys are the names beside the bars."""
-    works = {one_line(name): profile for name, profile in profiles.items() if profile.works}
-    if not works:
+def breakdowns(
+    profiles: Mapping[str, Profile], *, ax: Ax = None, width: Inches = None, height: Inches = None
+) -> Figure | None:
+    """Draw where the time of a call goes: a bar for each profile, by its name; None if no profile worked."""
+    taken = {one_line(name): profile for name, profile in profiles.items() if profile.works}
+    if not taken:
         return None
-    taken = {name: breakdown(profile) for name, profile in works.items()}
-    calls = {name: estimate(list(profile.times["call"])) for name, profile in works.items()}
-    longest = max(call.value for call in calls.values())
-    with sheet(ax, (7.6, 0.9 + 0.5 * len(taken))) as drawn:
-        axes = drawn.axes
-        for y, (name, shares) in enumerate(taken.items()):
-            call = calls[name]
-            _pieces(drawn, y, shares, longest)
-            _whisker(drawn, call, y=y)
-            right = max(call.value, call.upper) if call.has_interval else call.value
-            axes.text(right + 0.012 * longest, y, duration(call.value), va="center", weight="bold")
-        axes.set_yticks(range(len(taken)), list(map(short, taken)))
-        axes.set_ylim(len(taken) - 0.4, -0.5)
-        axes.set_xlim(0, longest * 1.16)
-        axes.xaxis.set_major_formatter(TICKS)
-        axes.set_xlabel("time per call")
-        shown = {share.what for shares in taken.values() for share in shares}
-        handles = [Patch(color=drawn.ink.of(SHADES[what]), label=NAMES[what]) for what in SHADES if what in shown]
-        drawn.legend(handles, 4, "above")
+    calls, wide = {name: estimate(list(profile.times["call"])) for name, profile in taken.items()}, width or PAGE
+    with sheet(ax, wide, rows_high(len(taken), wide), height=height) as drawn:
+        parts, seen = [], dict[What, None]()
+        for y, profile in enumerate(taken.values()):
+            left, shares = 0.0, breakdown(profile)
+            starts: dict[str, float | None] = dict.fromkeys(share.part for share in shares)
+            for share in shares:
+                if len(starts) > 1 and starts[share.part] is None:
+                    starts[share.part] = left
+                    drawn.axes.text(left, y - 0.3, share.part, va="bottom", fontsize=MIN_LETTERS, color=drawn.ink.soft)
+                color, seconds = drawn.ink.of(SHADES[share.what]), share.seconds.value
+                parts.append(
+                    {"y": y, "left": left, "width": seconds, "color": color, "text": whole_percent(share.share)}
+                )
+                left += seconds
+                seen.setdefault(share.what)
+        bars(
+            drawn,
+            drawn.axes,
+            list(taken),
+            pd.DataFrame(parts),
+            duration_tick,
+            [duration(call.value) for call in calls.values()],
+        )
+        for y, call in enumerate(calls.values()):
+            if call.has_interval:
+                drawn.axes.hlines(y, call.lower, call.upper, color=drawn.ink.text, linewidth=1)
+        drawn.axes.set_xlabel("time per call")
+        drawn.legend(
+            [Patch(color=drawn.ink.of(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen]
+        )
     return drawn.figure
 
 
-def _pieces(drawn: Sheet, y: int, shares: Sequence[Share], longest: float) -> None:
-    """Draw the pieces of one call, and a line with a name below each of its parts if there are several."""
-    axes, ink = drawn.axes, drawn.ink
-    left = 0.0
-    are_several = len({share.part for share in shares}) > 1
-    for part, of_part in groupby(shares, lambda share: share.part):
-        start = left
-        for share in of_part:
-            width = share.seconds.value
-            axes.barh(y, width, BAR, left, color=ink.of(SHADES[share.what]), edgecolor=ink.paper, linewidth=0.6)
-            if width > MIN_WIDTH * longest:
-                at = (left + width / 2, y, whole_percent(share.share))
-                axes.text(*at, ha="center", va="center", color=colors.ON_AREAS, fontsize=drawn.small)
-            left += width
-        if are_several and left > start:
-            below, gap = y + PARTS_AT, 0.002 * longest
-            axes.plot([start + gap, left - gap], [below, below], color=ink.soft, linewidth=0.9, solid_capstyle="butt")
-            if left - start > MIN_PART * longest:
-                axes.text(start + gap, below + 0.03, part, fontsize=MIN_LETTERS, va="top", color=ink.soft)
-
-
-def _whisker(drawn: Sheet, value: Estimate, *, x: float | None = None, y: float | None = None) -> None:
-    """Draw an interval upright at `x`, or level at `y`."""
-    if value.has_interval:
-        reach = [[max(0.0, value.value - value.lower)], [max(0.0, value.upper - value.value)]]
-        look: dict[str, Any] = {"color": drawn.ink.text, "elinewidth": 0.9, "capsize": 2.5, "capthick": 0.9}
-        if x is None:
-            drawn.axes.errorbar(value.value, 0 if y is None else y, xerr=reach, **look)
-        else:
-            drawn.axes.errorbar(x, value.value, yerr=reach, **look)
-
-
-def _wrapped(text: str) -> str:
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= MAX_LETTERS:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+def waterfall(
+    gap: Gap, name: str, reference: str, *, ax: Ax = None, width: Inches = None, height: Inches = None
+) -> Figure:
+    """Draw the way from a cell's time down to its reference's: a bar for each step that explains part of the gap."""
+    wide = width or PAGE
+    steps = [*gap.steps, gap.rest]
+    names = [name, *map(label, steps), reference]
+    with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
+        axes, ink = drawn.axes, drawn.ink
+        of_gap = (
+            of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]
+        )  # a live module is no cell
+        parts = [{"y": 0, "left": 0.0, "width": gap.start.value, "color": ink.of(of_gap)}]
+        texts, level = [duration(gap.start.value)], gap.start.value
+        for y, step in enumerate(steps, start=1):
+            seconds = step.seconds.value
+            color = ink.line if step.kind == "rest" else ink.of(colors.FASTER if seconds >= 0 else colors.SLOWER)
+            parts.append(
+                {
+                    "y": y,
+                    "left": level - seconds,
+                    "width": seconds,
+                    "color": color,
+                    "hatch": "" if step.is_certain else "////",
+                }
+            )
+            if step.seconds.has_interval:
+                axes.hlines(
+                    y, level - step.seconds.upper, level - step.seconds.lower, color=ink.text, linewidth=1, zorder=4
+                )
+            is_told = math.isfinite(step.share.value) and not drawn.is_narrow
+            share = f"   {share_text(step.share.value)} of the gap" if is_told else ""
+            texts.append(f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}{share}")
+            level -= seconds
+        parts.append({"y": len(names) - 1, "left": 0.0, "width": gap.end.value, "color": ink.text})
+        bars(
+            drawn,
+            axes,
+            names,
+            pd.DataFrame(parts).fillna({"hatch": ""}),
+            duration_tick,
+            [*texts, duration(gap.end.value)],
+        )
+        axes.set_xlabel("time per call")
+    return drawn.figure
 
 
 # Sections

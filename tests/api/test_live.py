@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import assert_type
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.errors import UserError
-from rnnbench.report.notebook.measured import Measured
+from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis.scaling import made_up
@@ -35,13 +36,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     measured = measure(pair(), INPUT, phase=phase, **QUICK)
-    assert_type(measured, Measured)
+    assert_type(measured, FrameResult)
     frame = measured.frame
     assert type(frame) is pd.DataFrame
     assert (frame.index.name, frame.index.tolist()) == ("module", ["mine", "torch"])
     assert frame.columns.tolist() == [
         *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
-        *("mean_seconds", "replicates", "parity", "parameters"),
+        *("parity", "replicates", "mean_seconds", "parameters"),
     ]
     assert frame["parity"].tolist() == ["agrees", "is the reference"]
     assert frame["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
@@ -143,17 +144,21 @@ class ZMQInteractiveShell:
     """The type of `get_ipython()` in a notebook, as far as rich looks."""
 
 
-def test_in_a_notebook_progress_is_one_line_that_goes_away(
+def test_in_a_notebook_progress_is_a_line_that_moves_forward_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    display = mock.Mock()
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)
     measured = measure(pair(), INPUT, **QUICK | {"progress": True})
-    out, shown = capsys.readouterr()
-    *lines, cleared, end = shown.split("\r")[1:]
-    assert any(line.startswith("round ") and "█" in line and " s left" in line for line in lines)
-    assert (cleared.strip(), end, out) == ("", "", "")
-    assert "\n" not in shown
-    assert "IPython" not in sys.modules
+    *lines, last = [call.args[0]["text/plain"] for call in display.return_value.update.call_args_list]
+    assert any(line.startswith("round ") and " s left" in line for line in lines)
+    parts = [line.count("█") for line in lines]
+    assert parts == sorted(parts)
+    assert parts[-1] > 0
+    assert last == ""
+    assert capsys.readouterr() == ("", "")
     assert measured._repr_html_().startswith("<table")
 
 
@@ -179,8 +184,8 @@ def test_elsewhere_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tensor], Tensor]]) -> None:
     """Never run: code that mypy has to accept or to reject."""
-    assert_type(rnnbench.measure(modules, INPUT, phase="step"), Measured)
-    assert_type(measure(functions, (INPUT, INPUT)), Measured)
+    assert_type(rnnbench.measure(modules, INPUT, phase="step"), FrameResult)
+    assert_type(measure(functions, (INPUT, INPUT)), FrameResult)
     measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
     measure(modules, INPUT, phase="train")  # type: ignore[arg-type]
     measure(modules, INPUT, repeats=3)  # type: ignore[call-arg]

@@ -16,7 +16,7 @@ from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report import why
-from rnnbench.report.figures.drawing import canvas
+from rnnbench.report.drawing import sheet
 from rnnbench.report.history import section as history_section
 from rnnbench.report.page import benchmarks, run_folder, several_runs
 from rnnbench.report.page.files import write
@@ -75,7 +75,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
 
 def _wide() -> dict[str, bytes]:
     """The report of a run of many ways, with empty PNGs."""
-    with mock.patch.object(canvas, "png", return_value=b""):
+    with mock.patch.object(sheet, "png", return_value=b""):
         return files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures
-from rnnbench.report.figures.drawing import canvas
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
@@ -170,7 +170,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn as SVG, which pages hold, and the files beside them as PNG are empty."""
-    monkeypatch.setattr(canvas, "png", lambda figure: b"")
+    monkeypatch.setattr(sheet, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

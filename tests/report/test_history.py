@@ -9,8 +9,8 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
-from rnnbench.report.figures.several_runs import figure_history
-from rnnbench.report.figures.several_runs.panels import MAX_PANELS
+from rnnbench.report.figures import comparisons
+from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.history import section
 from rnnbench.report.page.section import Section
 from rnnbench.report.words.case_names import names
@@ -42,9 +42,10 @@ def test_a_history_counts_what_changed_and_names_the_largest(
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
-    drawn = [case.workload.batch_size for case in figure_history.telling(changed)]
-    assert drawn[:2] == [4, 8]
-    assert len(drawn) == MAX_PANELS
+    figure = comparisons.history(changed, names([line.case for line in changed.lines]))
+    titles = [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
+    assert [title.rpartition(" ")[2] for title in titles[:2]] == ["4", "8"]
+    assert len(titles) == MAX_PANELS
 
 
 def unchanged(count: int, **worker: list[str]) -> list[StoredRun]:
@@ -85,6 +86,6 @@ def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: Histor
     line = changed.lines[0]
     first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
     hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
-    figure = figure_history.render(hopeless, names([line.case]))
+    figure = comparisons.history(hopeless, names([line.case]))
     low, high = figure.axes[0].get_ylim()
     assert high / low < 4

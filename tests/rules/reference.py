@@ -14,12 +14,8 @@ PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": [],  # only its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
-    "rnnbench.report.notebook.measured": ["Measured"],
-    "rnnbench.report.notebook.explained": ["Explained"],
-    "rnnbench.report.notebook.fastest_module": ["FastestModule"],
-    "rnnbench.report.notebook.swept": ["SweptModules"],
-    "rnnbench.report.notebook.stored_runs": ["StoredRuns"],
-    "rnnbench.report.notebook.compared": ["Compared"],
+    "rnnbench.report.notebook.result": ["FrameResult"],
+    "rnnbench.report.notebook.live": ["FastestModule"],
     "rnnbench.errors": ["UserError"],
 }
 

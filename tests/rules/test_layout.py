@@ -37,12 +37,13 @@ ALLOWED = {
     "harness/slurm": {"coordinator", "turns", "devices", "machine"},
     "report/words": set(),
     "report/tables": {"words"},
-    "report/figures": {"words"},
-    "report/page": {"figures", "tables", "words"},
+    "report/drawing": {"words"},
+    "report/figures": {"drawing", "words"},
+    "report/page": {"drawing", "figures", "tables", "words"},
     "report/screen": {"tables", "words"},
-    "report/notebook": {"figures", "tables", "verdicts", "words"},
+    "report/notebook": {"drawing", "figures", "tables", "verdicts", "words"},
     "report/export": {"tables", "verdicts", "words"},
-    "report/verdicts": {"figures", "page", "tables", "words"},
+    "report/verdicts": {"drawing", "figures", "page", "tables", "words"},
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 

@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 import rnnbench
-from rnnbench.report.notebook.compared import Compared
-from rnnbench.report.notebook.explained import Explained
-from rnnbench.report.notebook.fastest_module import FastestModule
-from rnnbench.report.notebook.measured import Measured
-from rnnbench.report.notebook.stored_runs import StoredRuns
-from rnnbench.report.notebook.swept import SweptModules
+from rnnbench.report.notebook.live import FastestModule
+from rnnbench.report.notebook.result import FrameResult
 
 FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
@@ -42,7 +38,7 @@ def test_a_figures_docstring_says_what_its_panels_are_and_names_its_own_argument
     assert "ValueError" in shared
 
 
-@pytest.mark.parametrize("result", [Measured, Explained, FastestModule, SweptModules, StoredRuns, Compared])
+@pytest.mark.parametrize("result", [FrameResult, FastestModule])
 def test_every_part_of_a_result_has_a_docstring(result: type) -> None:
     for name, member in vars(result).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):
@@ -64,10 +60,6 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
         "rnnbench/pytest_plugin/assertions.html",
-        "rnnbench/report/notebook/compared.html",
-        "rnnbench/report/notebook/explained.html",
-        "rnnbench/report/notebook/fastest_module.html",
-        "rnnbench/report/notebook/measured.html",
-        "rnnbench/report/notebook/stored_runs.html",
-        "rnnbench/report/notebook/swept.html",
+        "rnnbench/report/notebook/live.html",
+        "rnnbench/report/notebook/result.html",
     }

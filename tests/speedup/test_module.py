@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
-from rnnbench.report.notebook.fastest_module import FastestModule
+from rnnbench.report.notebook.live import FastestModule
 from rnnbench.speedup import ways
 from rnnbench.speedup.module import CallShape, TimedWay
 from rnnbench.speedup.ways import WayName

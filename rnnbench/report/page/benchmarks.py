@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.pytest_benchmark.summary import summarize
-from rnnbench.report.figures import figure_benchmarks
-from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.drawing.sheet import picture
+from rnnbench.report.figures import comparisons
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.section import Section
 from rnnbench.report.tables import table_benchmarks
@@ -22,7 +22,7 @@ FIGURE = "times"
 def render(saved: BenchmarkFiles, reference: str | None) -> dict[str, bytes]:
     """Every file of the report by its path within the folder."""
     summary = summarize(saved, reference)
-    figure = figure_benchmarks.render(summary, saved)
+    figure = comparisons.benchmarks(summary, saved)
     title = "Time per call of each benchmark"
     first = None if figure is None else picture(FIGURE, title, benchmark_names.note(saved), figure)
     benchmarks, where = table_benchmarks.render(summary, saved), environment(saved)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnbench.errors import UserError
-from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.tables.formats import as_csv, as_latex, as_markdown
 from rnnbench.report.tables.table import Table
 from rnnbench.store.folder import write_whole

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.report.colors import INKS, variables
-from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page import compact, selection
 from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline

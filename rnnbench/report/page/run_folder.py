@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.report.figures import all_figures, figure_replicates
-from rnnbench.report.figures.all_figures import Picture, picture
+from rnnbench.report.drawing.sheet import Picture, picture
+from rnnbench.report.figures import all_figures, runs
 from rnnbench.report.page import cell_pages
 from rnnbench.report.page.files import write
 from rnnbench.report.page.page import PAGE, files
@@ -58,9 +58,7 @@ def render(
 
 def _in_order(replicates: pd.DataFrame | None) -> dict[str, Picture]:
     """The figure of the replicates in their order, by its name; empty if there are no two."""
-    figure = (
-        None if replicates is None else figure_replicates.render(replicates, "replicate, in the order of measuring")
-    )
+    figure = None if replicates is None else runs.replicates(replicates, at="replicate, in the order of measuring")
     if figure is None:
         return {}
     return {REPLICATES: picture(REPLICATES, "Every replicate in the order of measuring", IN_ORDER, figure)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.tables.table import Table
 
 # Headings of what a reader must know before the numbers of several runs

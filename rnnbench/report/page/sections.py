@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.section import (
     Commands,
     Links,
@@ -72,14 +72,13 @@ def latency(content: Content) -> Section | None:
 def grows(content: Content) -> Section:
     """How the ratio, or the time, grows with each size."""
     nothing = "No batch, length or hidden size was measured at two values with all others equal."
-    parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
+    parts = _figures(content, "scaling") or [nothing]
     return Section("grows", "How does it grow?", [*parts, *_tables(content, *FITTED)])
 
 
 def costs(content: Content) -> Section:
     """What a call costs beside its time."""
     parts = [
-        *_figures(content, "parameters"),
         *_tables(content, "relative_costs", "costs"),
         *_tables(content, "parameters"),
     ]
@@ -93,7 +92,7 @@ def limit(content: Content) -> Section:
         "limit is not known."
     )
     nearness = headline.limit(content.summary)
-    parts = [*([nearness] if nearness else []), *_figures(content, "roofline")]
+    parts = [nearness] if nearness else []
     return Section("limit", "How near is the limit of the machine?", parts or [nothing])
 
 

@@ -1,10 +1,11 @@
 """Progress of a run on standard error: a bar on a terminal, a line for each replicate elsewhere."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -52,12 +53,12 @@ def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
         return
     console = Console(stderr=True)
     if console.is_jupyter:
-        # Not rich's own bar, which needs ipywidgets there, warns without it, and leaves an empty output behind.
-        with _written_over() as show:
-            yield _now_and_then(show)
+        # Not rich's own bar, which needs ipywidgets there, and warns without it.
+        with _in_notebook() as show:
+            yield _forward(_now_and_then(show))
     elif console.is_terminal:
         with _bar(console, "checking outputs", lambda step: _stage(step, "round")) as show:
-            yield _now_and_then(show)
+            yield _forward(_now_and_then(show))
     else:
         yield lambda step: None
 
@@ -119,25 +120,33 @@ def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
 
 
 @contextmanager
-def _written_over() -> Iterator[ShowRun]:
-    """Write each line over the one before, and spaces over the last at the end."""
-    longest = 0
+def _in_notebook() -> Iterator[ShowRun]:
+    """Show a line below the cell, and nothing at the end: what a saved notebook keeps is empty."""
+    from IPython.display import display
 
-    def write(line: str) -> None:
-        nonlocal longest
-        longest = max(longest, len(line))
-        sys.stderr.write(f"\r{line.ljust(longest)}")
-        sys.stderr.flush()
+    shown: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def show(step: RunProgress) -> None:
         full = BAR_WIDTH * step.visits_done // max(1, step.visits)
-        write(f"{_stage(step, 'round')} {'█' * full}{'░' * (BAR_WIDTH - full)} {time_left(step.seconds_left)}")
+        bar = "█" * full + "░" * (BAR_WIDTH - full)
+        shown.update({"text/plain": f"{_stage(step, 'round')} {bar} {time_left(step.seconds_left)}"}, raw=True)
 
     try:
         yield show
     finally:
-        write("")
-        sys.stderr.write("\r")
+        shown.update({"text/plain": ""}, raw=True)
+
+
+def _forward(show: ShowRun) -> ShowRun:
+    """Show steps as parts of a bar that never goes back, although more rounds may turn out to be needed."""
+    furthest = 0.0
+
+    def forward(step: RunProgress) -> None:
+        nonlocal furthest
+        furthest = max(furthest, step.visits_done / max(1, step.visits) if step.replicate else 0.0)
+        show(replace(step, visits_done=round(1000 * furthest), visits=1000))
+
+    return forward
 
 
 def _now_and_then(show: ShowRun) -> ShowRun:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.verdict import CHANGED
-from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.figures.several_runs import figure_checks
-from rnnbench.report.figures.several_runs.panels import MAX_PANELS
+from rnnbench.report.drawing.sheet import picture
+from rnnbench.report.figures import comparisons
+from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.page.section import LEFT_OUT, Section, of_runs
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
@@ -88,7 +88,7 @@ def described(found: pd.DataFrame) -> pd.DataFrame:
 def section(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
     """Return words, figure and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
     found = frame(checks)
-    figure = figure_checks.render(found, [when(check.head) for check in checks])
+    figure = comparisons.checks(found, [when(check.head) for check in checks])
     pictures = () if figure is None else (picture("checks", "Changes over the checks", CAPTION, figure),)
     tables = (changes(found, checks), every(found, checks))
     words = tuple(_words(found, checks))

@@ -8,8 +8,8 @@ import pandas as pd
 
 from rnnbench.analysis.runs import drift
 from rnnbench.errors import UserError
-from rnnbench.report.figures import figure_changes, figure_replicates
-from rnnbench.report.figures.all_figures import Picture, picture
+from rnnbench.report.drawing.sheet import Picture, picture
+from rnnbench.report.figures import comparisons, runs
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.run_page import when
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
@@ -27,9 +27,9 @@ from rnnbench.text import plural
 
 SIDES = ("base", "head")
 CHANGES = (
-    "One row for each case, the worst on top. The upper line is the change of its typical call, the lower "
-    "one that of their mean; what decides is drawn thick. An interval that reaches the edge continues beyond it. The "
-    "grey band is the margin: a change within it is no regression."
+    "One row for each case, the worst on top: the change that its verdict speaks of, with its 95% interval. An "
+    "interval that reaches the edge continues beyond it. The grey band is the margin: a change within it is no "
+    "regression."
 )
 PAIRS = (
     "Each point is a pair of fresh processes, one of each side, at the time at which it was measured. A case that is "
@@ -49,7 +49,7 @@ def render(folder: Path) -> dict[str, bytes]:
     """
     sides = {side: read_info(folder / side) for side in SIDES}
     head, check, (pairs, why_no_pairs) = sides["head"], read(folder), _pairs(folder)
-    changes = None if check is None else figure_changes.render(check.frame)
+    changes = None if check is None else comparisons.changes(check.frame)
     drawn = [
         *([picture("changes", "The change of every case", CHANGES, changes)] if changes else []),
         *_replicates(check, pairs, folder),
@@ -121,7 +121,7 @@ def _replicates(check: Verdicts | None, pairs: pd.DataFrame, folder: Path) -> li
     shown = shown.sort_values("panel", key=lambda keys: keys.map(place), kind="stable").assign(
         panel=lambda rows: rows["name"]
     )
-    figure = None if shown.empty else figure_replicates.render(shown, "minutes since the check began")
+    figure = None if shown.empty else runs.replicates(shown, at="minutes since the check began")
     return [] if figure is None else [picture("pairs", "The pairs of the first cases", PAIRS, figure)]
 
 

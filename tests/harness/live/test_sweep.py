@@ -50,7 +50,7 @@ def test_its_figure_is_drawn_along_the_size_with_most_values() -> None:
     swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1, 2, 3], hidden=[4, 5], **QUICK)
     figure = swept.plot()
     assert [axes.get_xlabel() for axes in figure.axes] == ["batch"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mine", "hidden 4", "hidden 5"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mine, hidden 4", "mine, hidden 5"]
     one = swept.frame[swept.frame["hidden"] == 4]
     _, ax = plt.subplots()
     assert swept.plot(ax=ax, frame=one) is ax
@@ -86,7 +86,7 @@ def test_times_of_all_modules_are_drawn_over_a_size_in_one_panel() -> None:
     with pytest.raises(ValueError, match="along: expected one of batch, hidden, found 'length'"):
         swept.plot("scaling", along="length")
     with pytest.raises(ValueError, match="to draw some rows, give frame=rows"):
-        swept.plot(swept.frame)  # type: ignore[arg-type]
+        swept.plot(swept.frame)
     plt.close("all")
 
 

@@ -23,20 +23,16 @@ from rnnbench.analysis.together import together
 from rnnbench.profiling.gap import take_apart
 from rnnbench.report import why
 from rnnbench.report.colors import INKS, ON_AREAS, variables
-from rnnbench.report.figures import (
-    all_figures,
-    figure_benchmarks,
-    figure_ratio_by_size,
-)
-from rnnbench.report.figures.drawing import canvas
-from rnnbench.report.figures.drawing.ink import contrast, mixed
-from rnnbench.report.figures.several_runs import figure_checks, figure_history, figure_together
+from rnnbench.report.drawing import sheet
+from rnnbench.report.drawing.sheet import mixed
+from rnnbench.report.figures import all_figures, comparisons, heat
 from rnnbench.report.page.inline import inline
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
 from tests.doubles import streams
+from tests.doubles.contrast import contrast
 from tests.doubles.saved_files import side
 from tests.profiling.profiles import cause, profile
 from tests.report.conftest import summary_of
@@ -47,7 +43,7 @@ from tests.validation.history_simulated import simulated
 Color = tuple[float, float, float]
 MICRO = 1e-6
 LETTERS = 4.5  # contrast that WCAG 2.2 asks of letters
-SAME_IN_BOTH = {ON_AREAS, *(to_hex(figure_ratio_by_size.SCALE(place)) for place in np.linspace(0, 1, 256))}
+SAME_IN_BOTH = {ON_AREAS, *(to_hex(heat.SCALE(place)) for place in np.linspace(0, 1, 256))}
 DARK = {shade.light: shade.dark for shade in variables().values()}
 
 
@@ -69,19 +65,19 @@ def history() -> Figure | None:
     true[3, 6:] += 0.1
     true[5, 4:] -= 0.08
     found = simulated(np.random.default_rng(5), true)
-    return figure_history.render(found, names([line.case for line in found.lines]))
+    return comparisons.history(found, names([line.case for line in found.lines]))
 
 
 def checks_over_time() -> Figure | None:
     verdicts = of(every_verdict()).frame
     ends = {f"change{end}": verdicts[f"ratio{end}"] for end in ("", "_low", "_high")}
     found = pd.concat([verdicts.assign(check=check, **ends) for check in range(2)], ignore_index=True)
-    return figure_checks.render(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
+    return comparisons.checks(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
 
 
 def benchmarks(folder: Path) -> Figure | None:
     saved = read(side(folder / "saved", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}))
-    return figure_benchmarks.render(summarize(saved, "test_b"), saved)
+    return comparisons.benchmarks(summarize(saved, "test_b"), saved)
 
 
 OTHERS: dict[str, Callable[[], Figure | None]] = {
@@ -89,7 +85,7 @@ OTHERS: dict[str, Callable[[], Figure | None]] = {
     "breakdown": lambda: why.breakdowns(profiles()),
     "history": history,
     "checks": checks_over_time,
-    "together": lambda: figure_together.render(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
+    "together": lambda: comparisons.together(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
 }
 OF_RUNS = tuple(name for name, *_ in all_figures.FIGURES)
 assert CASES
@@ -97,7 +93,7 @@ assert CASES
 
 def few(name: str) -> pd.DataFrame:
     """All implementations of all cells in training, or LSTMs at three sizes of each axis."""
-    along_sizes = name in ("regions", "scaling")
+    along_sizes = name in ("scaling", "replicates")
     rows = summary_of(suites.read("cpu" if along_sizes else "ladder").groups({}, None, most=20_000))
     return rows.query("reference == 'lstm' and threads == 1" if along_sizes else "phase == 'training'")
 
@@ -113,8 +109,8 @@ def drawn(name: str, folder: Path) -> Figure:
         draw = next(draw for other, draw, *_ in all_figures.FIGURES if other == name)
         figure = draw(streams.summary(folder) if name == "latency" else few(name))
     assert figure is not None
-    canvas.settle(figure)
-    with canvas.look():
+    sheet.settle(figure)
+    with sheet.report_style():
         figure.draw_without_rendering()  # which moves the labels of axes to where they are drawn
     return figure
 
@@ -188,7 +184,7 @@ def test_in_light_and_dark_pages_every_colour_is_theirs_and_every_letter_stands_
         }
         worst = min(measured, key=measured.__getitem__)
         assert measured[worst] >= LETTERS, (worst, is_dark)
-    page = inline(canvas.svg(figure, name), name, "label", dict.fromkeys(range(5_000), ""))
+    page = inline(sheet.svg(figure, name), name, "label", dict.fromkeys(range(5_000), ""))
     left = set(re.findall(r"#[0-9a-f]{6}\b", page))
     assert left <= SAME_IN_BOTH, f"{left - SAME_IN_BOTH} are the same in light and dark"
     assert "var(--" in page

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.report.colors import FASTER
+from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures
-from rnnbench.report.figures.drawing import canvas
 from rnnbench.report.page import selection
 from rnnbench.report.page.inline import COLOR, MAX_TITLED, SVG, VARIABLES, inline
 from tests.report.conftest import Summaries
@@ -16,13 +16,13 @@ TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
 
 @pytest.fixture
 def svg() -> str:
-    with canvas.look():
+    with sheet.report_style():
         figure = Figure(figsize=(4, 3))
         axes = figure.subplots()
         drawn = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color=FASTER.light, capsize=2)
-        canvas.mark(drawn, [7, 8, 9])
-        canvas.mark(axes.text(1, 1, "12"), [8])
-    return canvas.svg(figure, "name")
+        sheet.mark(drawn, [7, 8, 9])
+        sheet.mark(axes.text(1, 1, "12"), [8])
+    return sheet.svg(figure, "name")
 
 
 def test_each_mark_tells_its_case_and_a_line_all_of_its_cases(svg: str) -> None:
@@ -54,11 +54,11 @@ def test_the_element_has_a_label_and_its_size_but_no_fixed_one(svg: str) -> None
 
 def test_a_figure_of_very_many_marks_names_their_cases_once_and_has_no_tooltips() -> None:
     rows = range(0, 3 * MAX_TITLED, 2)
-    with canvas.look():
+    with sheet.report_style():
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
-        canvas.mark(marks, rows)
-    page = inline(canvas.svg(figure, "name"), "name", "label", dict.fromkeys(rows, "a title"))
+        sheet.mark(marks, rows)
+    page = inline(sheet.svg(figure, "name"), "name", "label", dict.fromkeys(rows, "a title"))
     assert f'data-each="0-{rows[-1]}:2"' in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)

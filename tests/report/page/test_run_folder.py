@@ -25,7 +25,7 @@ from tests.report.conftest import (
     without_reference,
 )
 
-FIGURES = ("ratio", "ratio_by_size", "scaling", "parameters", "roofline")
+FIGURES = ("ratio", "ratio_by_size")
 NOISE = Noise(0.01, 0.02, 1, 20, 0.003)
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}
 

@@ -24,7 +24,8 @@ from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.profiling.gap import Gap, Step
 from rnnbench.report import why
-from rnnbench.report.notebook.measured import Measured, note
+from rnnbench.report.notebook.live import SHOWN, note
+from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import jobs_progress, progress, terminal
 from rnnbench.report.tables import table_crossings
 from rnnbench.report.verdicts import outputs, verdicts
@@ -214,7 +215,7 @@ def test_measured(ratio: Estimate, seconds: float, rounds: int, is_least: bool) 
     for cut in (True, False):
         needed = TimeNeeded(min(seconds, 1e9), is_least) if cut else None
         told = note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, interrupted=not cut, needed=needed)
-        result = Measured(frame, frame, frame, "mine", "inference", "cpu", 1, told)
+        result = FrameResult({"frame": frame}, print, told, SHOWN)
         assert not faults(repr(result))
 
 

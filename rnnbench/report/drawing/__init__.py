@@ -1,0 +1,1 @@
+"""How figures are drawn: one style sheet, three drawing functions, and the mark of each cell."""

@@ -1,0 +1,119 @@
+"""The mark of each cell, the same in every figure of every report, and which series a crowded figure shows.
+
+Shipped cells have fixed ones. Any other cell gets a colour and a marker by its name alone, unless another cell of the
+same figure has that colour.
+"""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+import pandas as pd
+
+from rnnbench.report.colors import HUES, INKS, Shade
+from rnnbench.report.words.reference import is_reference
+from rnnbench.store.records import TORCH_OWN, Swept
+
+LADDER: tuple[str, ...] = get_args(Swept)  # implementations, the plainest first
+MAX_SERIES = 8  # in one panel, without the references
+OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
+CELLS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one reference have different hues
+    "vanilla": ("teal", "o"),
+    "combined": ("indigo", "s"),
+    "deep": ("olive", "v"),
+    "deep-notebook": ("rose", "P"),
+    "ind_rnn": ("red", "X"),
+    "diagonal": ("green", "<"),
+    "lstm": ("purple", "^"),
+    "min_lstm": ("teal", ">"),
+    "s_lstm": ("indigo", "D"),
+    "lstm_layer_norm": ("rose", "s"),
+    "lstm_peephole": ("olive", "P"),
+    "lmu": ("red", "*"),
+    "gru": ("green", "D"),
+    "min_gru": ("plum", "o"),
+    "ugrnn": ("purple", "v"),
+}
+
+
+@dataclass(frozen=True)
+class CellMark:
+    """How a figure draws a series. Colour and marker tell the cell, filling tells the implementation."""
+
+    shade: Shade
+    marker: str
+    filled: bool  # of a cell's plainest implementation in the frame, and of references
+
+
+def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
+    """The mark of each series of a frame from `with_series`."""
+    own = frame[~is_reference(frame)]
+    ladder = own["implementation"].map(rung)
+    plainest = ladder.groupby(own["cell"]).min()
+    hues = hues_of(own["cell"].unique())
+    drawn = {
+        series: CellMark(INKS["ink"], OF_TORCH, filled=True) for series in frame.loc[is_reference(frame), "series"]
+    }
+    columns = own[["series", "cell", "implementation"]].drop_duplicates()
+    for series, cell, implementation in columns.itertuples(index=False):
+        if implementation in TORCH_OWN:
+            drawn[series] = CellMark(INKS["soft"], OF_TORCH, filled=False)
+        else:
+            hue, marker = hues[cell]
+            drawn[series] = CellMark(HUES[hue], marker, filled=rung(implementation) == plainest[cell])
+    return drawn
+
+
+def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The hue and the marker of each cell, whatever the order of `cells` is.
+
+    A name that is not shipped takes the first free hue from its own on; if none is free, the first free marker.
+    """
+    names = set(cells)
+    taken = {cell: CELLS[cell] for cell in CELLS if cell in names}
+    for cell in sorted(names - taken.keys()):
+        number = zlib.crc32(cell.encode(errors="replace"))
+        hues, markers = (_from(number, list(HUES)), _from(number // len(HUES), list(MARKERS)))
+        used = {hue for hue, _ in taken.values()}
+        free = [(hue, markers[0]) for hue in hues if hue not in used]
+        free += [(hues[0], marker) for marker in markers if (hues[0], marker) not in taken.values()]
+        taken[cell] = (free or [(hues[0], markers[0])])[0]
+    return taken
+
+
+def of_cell(cell: str) -> Shade:
+    """The colour of a cell that is the only one of its figure; black for those of torch."""
+    return INKS["ink"] if cell.startswith("torch.nn") else HUES[hues_of([cell])[cell][0]]
+
+
+def _from(number: int, items: list[str]) -> list[str]:
+    """All items, from the one with this number on, around the end."""
+    start = number % len(items)
+    return items[start:] + items[:start]
+
+
+def rung(implementation: str) -> int:
+    """The place of an implementation on the ladder, from the plainest up."""
+    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
+
+
+def plain_and_fastest(cases: pd.DataFrame, value: str, most: int = MAX_SERIES) -> pd.DataFrame:
+    """The cases of each cell's plainest implementation and of its fastest, and all references.
+
+    The fastest has the lowest median of the column `value`. If that leaves more than `most` series, only the fastest of
+    each cell stays. `cases` has a column `series`; cells without any value are left out.
+    """
+    own = cases[~is_reference(cases) & cases[value].notna()]
+    if own.empty:
+        return cases[is_reference(cases)]
+    medians = own.groupby(["cell", "implementation"], sort=False)[value].median().reset_index()
+    medians["rung"] = medians["implementation"].map(rung)
+    fastest, plainest = (medians.loc[medians.groupby("cell")[by].idxmin()] for by in (value, "rung"))
+    kept = pd.concat([plainest, fastest]).drop_duplicates(["cell", "implementation"])
+    if len(kept) > most:
+        kept = fastest
+    pairs = set(kept[["cell", "implementation"]].itertuples(index=False, name=None))
+    of_each = pd.Series(list(zip(cases["cell"], cases["implementation"], strict=True)), index=cases.index)
+    return cases[is_reference(cases) | of_each.isin(pairs)]

@@ -1,0 +1,272 @@
+"""What a figure is drawn on: axes of its own in the style of reports, or the caller's axes in the caller's style.
+
+A figure of its own is laid out by matplotlib (`layout="constrained"`), and the same figure gives the same bytes.
+"""
+
+import io
+import math
+import re
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import style as styles
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from rnnbench.report.colors import INKS, Shade
+
+Ax: TypeAlias = Axes | None  # the caller's axes, in place of a figure of its own
+Inches: TypeAlias = float | None  # of a figure of its own, if the caller chose them
+
+PAGE = 9.0  # inches: the width of a figure on a page
+COLUMN = 5.0  # inches; a narrower figure is for a column of a paper, with the smallest letters that print well
+TALLEST = 4.0  # inches: the height of such a figure, at most
+MIN_LETTERS = 7.0  # points
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "font.size": 9,
+    "axes.titlesize": "medium",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INKS["soft"].light,
+    "axes.axisbelow": True,
+    "grid.color": INKS["grid"].light,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a name may contain a $
+    "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
+    "svg.hashsalt": "rnnbench",  # the same ids every time
+    "pdf.fonttype": 42,  # letters that can be searched and edited
+}
+METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, so that files have the same bytes
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "png": {"Software": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+}
+DOTS_PER_INCH = 160
+ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
+MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
+BRIGHT = 0.18  # relative luminance of a background that is as far from white as from black
+SOFT, LINE, FAINT = 1 / 3, 11 / 15, 14 / 15  # how far each ink is from the letters to the background
+
+
+@contextmanager
+def report_style(**more: Any) -> Iterator[None]:
+    """Apply the style of reports, whatever style is in force."""
+    with styles.context(["default", STYLE | more]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
+
+
+class ReportFigure(Figure):
+    """A figure that keeps the style of reports in a notebook and in every file."""
+
+    def draw(self, renderer: Any) -> None:
+        """Draw it with the style of reports."""
+        with report_style():
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **how: Any) -> None:
+        """Save it with the style of reports, as `matplotlib.figure.Figure.savefig` does."""
+        kind = how.get("format") or Path(str(fname)).suffix.removeprefix(".") or "png"
+        with report_style():
+            super().savefig(fname, **{"metadata": METADATA.get(kind)} | how)
+
+    def _repr_png_(self) -> bytes:
+        return _saved(self, "png")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG and as PNG, with its title and caption."""
+
+    name: str  # of its files, without the extension
+    title: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    """Draw a figure in both formats. This fixes its layout, which takes as long as drawing."""
+    settle(figure)
+    return Picture(name, title, caption, svg(figure, name), png(figure))
+
+
+def settle(figure: Figure) -> None:
+    """Lay a figure out once for all formats."""
+    engine = figure.get_layout_engine()
+    with report_style():
+        if engine is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Return a figure as SVG. Each id starts with `name`; rows noted by `mark` are in attributes `data-cases`."""
+    text = _saved(figure, "svg").decode()
+    marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', text)
+    return ANCHORS.sub(rf"\g<0>{name}-", marked)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    return _saved(figure, "png")
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    out = io.BytesIO()
+    with report_style():
+        figure.savefig(out, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
+    return out.getvalue()
+
+
+def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
+    """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows."""
+    parts: list[Any] = [drawn]
+    if isinstance(drawn, ErrorbarContainer):
+        line, caps, bars = drawn.lines
+        parts = [line, *caps, *bars]
+    for part in parts:
+        part.set_gid("-".join(["cases", *map(str, cases)]))
+
+
+@dataclass(frozen=True)
+class Ink:
+    """The colours of letters and lines on one background, as `#rrggbb`."""
+
+    text: str  # letters, and the mark of every reference
+    soft: str  # letters and lines beside others
+    line: str  # guides
+    faint: str  # backgrounds of a part
+    paper: str  # the background itself
+
+    def of(self, shade: Shade) -> str:
+        """Return the form of a colour for this background. The ink of letters is that of the style."""
+        if shade in (INKS["ink"], INKS["soft"]):
+            return self.text if shade == INKS["ink"] else self.soft
+        return shade.dark if luminance(self.paper) < BRIGHT else shade.light
+
+
+def ink(axes: Axes) -> Ink:
+    """Return the colours for the background of some axes, by the style in force."""
+    behind = [color for color in (axes.get_facecolor(), axes.figure.get_facecolor()) if to_rgba(color)[3] > 0.5]
+    paper = str(to_hex(behind[0])) if behind else "#ffffff"
+    text = str(to_hex(matplotlib.rcParams["text.color"]))
+    soft, line, faint = (mixed(text, paper, share) for share in (SOFT, LINE, FAINT))
+    return Ink(text, soft, line, faint, paper)
+
+
+def mixed(color: str, other: str, share: float) -> str:
+    """Mix this share of another colour into a colour."""
+    red, green, blue = (one + (two - one) * share for one, two in zip(to_rgb(color), to_rgb(other), strict=True))
+    return str(to_hex((red, green, blue)))
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance from 0 (black) to 1 (white), as WCAG 2 defines it."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The axes to draw on, and what their style gives."""
+
+    figure: Figure
+    grid: np.ndarray  # of Axes: rows, columns
+    ink: Ink
+    is_own: bool  # not the caller's
+    width: float  # inches, of the figure or of the caller's axes
+    height: float | None  # inches, if the caller chose it
+
+    @property
+    def axes(self) -> Axes:
+        """The first of the axes."""
+        first: Axes = self.grid[0, 0]
+        return first
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there is room for the most important texts alone."""
+        return self.width < COLUMN or not self.is_own
+
+    @property
+    def small(self) -> float:
+        """Points of letters beside others."""
+        return MIN_LETTERS if self.is_narrow else 8.0
+
+    def title(self, axes: Axes, text: str) -> None:
+        """Write a title above axes of our own. The caller knows what the caller's axes show."""
+        if self.is_own:
+            letters = int(72 * self.width / self.grid.shape[1] / (0.62 * self.small))
+            axes.set_title(textwrap.fill(text, letters), loc="left")
+
+    def legend(self, handles: Sequence[Artist]) -> None:
+        """Write the legend below a figure of our own, or above the caller's axes."""
+        if not handles:
+            return
+        letter = 0.56 * self.small / 72
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        columns = max(1, min(len(handles), int(self.width / (letter * (longest + 5)))))
+        how: dict[str, Any] = {"handles": handles, "ncols": columns, "fontsize": self.small, "columnspacing": 1.2}
+        if not self.is_own:
+            self.axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=1.4, borderaxespad=0.2, **how)
+            return
+        self.figure.legend(loc="outside lower center", handlelength=1.6, **how)
+        if self.height is None:
+            lines = math.ceil(len(handles) / columns)
+            high = self.figure.get_figheight() + 0.1 + lines * self.small * 1.6 / 72
+            self.figure.set_figheight(min(high, TALLEST) if self.is_narrow else high)
+
+
+@contextmanager
+def sheet(
+    ax: Axes | None,
+    width: float,
+    high: float,
+    shape: tuple[int, int] = (1, 1),
+    height: float | None = None,
+    **subplots: Any,
+) -> Iterator[Sheet]:
+    """Yield rows and columns of axes in a new figure, or the axes `ax`, in the style in force.
+
+    `high`: inches of the figure without its legend, unless the caller chose a `height`.
+    """
+    if ax is not None:
+        figure = ax.figure.figure
+        yield Sheet(figure, np.array([[ax]]), ink(ax), False, ax.get_window_extent().width / figure.dpi, height)
+        return
+    with report_style(**({"font.size": 7.5, "lines.markersize": 4} if width < COLUMN else {})):
+        figure = ReportFigure(figsize=(width, height or high), layout="constrained")
+        grid = figure.subplots(*shape, squeeze=False, **subplots)
+        yield Sheet(figure, grid, ink(grid[0, 0]), True, width, height)
+
+
+def refuse_several(ax: Axes | None, cases: pd.DataFrame, axes: Sequence[str], panels: int) -> None:
+    """Raise ValueError if there are several panels and one `ax` to draw them on; it says what to select.
+
+    `axes`: the columns whose values make the panels.
+    """
+    if ax is None or panels <= 1:
+        return
+    several = [axis for axis in axes if cases[axis].nunique() > 1]
+    terms = [f"frame[{axis!r}] == {plain(cases[axis].iloc[0])!r}" for axis in several]
+    picked = terms[0] if len(terms) == 1 else " & ".join(f"({term})" for term in terms)
+    raise ValueError(f"the frame makes {panels} panels: select one, such as frame[{picked}], or leave ax out")
+
+
+def plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, as it is typed."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,275 @@
+"""The results of live modules: of `rnnbench.measure`, `sweep`, `explain` and `fastest`."""
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from rnnbench.analysis.rounds import compare, rounds_of, wider_than
+from rnnbench.harness.live.measuring import MeasuredModules
+from rnnbench.harness.live.outputs import NOT_FINITE
+from rnnbench.harness.live.sweep import SweptPoint
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.profiling.breakdown import frame as breakdown_frame
+from rnnbench.profiling.gap import Gap, cause_frame
+from rnnbench.report import why
+from rnnbench.report.figures import modules
+from rnnbench.report.notebook.result import Frame, FrameResult
+from rnnbench.report.words.fastest import described
+from rnnbench.report.words.processors import identity
+from rnnbench.report.words.units import duration, ratio, round_percent
+from rnnbench.speedup.module import RunInWays, row
+from rnnbench.store.frames import category
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+from rnnbench.text import plural
+from rnnbench.version import __version__
+
+HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
+ONE_PROCESS = (
+    "95% intervals are over rounds of turns in one process. They do not contain the differences between "
+    "processes, maybe a percent or two."
+)
+ONE_ROUND = "From one round: no interval."
+COLUMNS = (
+    *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
+    *("parity", "replicates", "mean_seconds", "parameters"),
+)
+SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
+
+
+def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> FrameResult:
+    """Return the result of `rnnbench.measure`: the frames `frame`, `rounds` and `environment`."""
+    frame = compare(found.times, found.reference)
+    frame["parity"] = pd.Series(found.parity)
+    frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
+    frame = frame[list(COLUMNS)].rename_axis("module")
+    facts: dict[str, Any] = {
+        "reference": found.reference,
+        "phase": phase,
+        "device": found.device,
+        "threads": found.threads,
+    }
+    attrs: dict[Any, Any] = {**facts, "torch": found.torch}
+    frame.attrs = attrs
+    told = note(frame, settings, cut=found.cut, interrupted=found.interrupted, needed=found.needed)
+    frames = {
+        "frame": frame,
+        "rounds": rounds_of(found.times, found.reference),
+        "environment": environment(found),
+    }
+    return FrameResult(
+        frames, partial(modules.measured, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts
+    )
+
+
+def environment(found: MeasuredModules) -> pd.DataFrame:
+    """A row for each fact: `what` it is and its `value` as text."""
+    here = processor()
+    facts = {
+        "processor": identity(here),
+        "cores": ",".join(map(str, allowed_cores())),
+        "device": found.device,
+        "threads": found.threads,
+        "python": platform.python_version(),
+        "torch": found.torch,
+        "rnnbench": __version__,
+    }
+    return pd.DataFrame({"what": list(facts), "value": list(map(str, facts.values()))})
+
+
+def note(
+    frame: pd.DataFrame,
+    settings: Settings,
+    *,
+    cut: bool,
+    interrupted: bool = False,
+    needed: TimeNeeded | None = None,
+) -> str:
+    """What to know about the numbers: what the intervals hold, and which target was missed.
+
+    `cut`: the budget ended the rounds; `interrupted`: Ctrl-C did; `needed`: how much more time would have been enough.
+    """
+    rounds = int(frame["replicates"].iloc[0])
+    sentences = [ONE_PROCESS if rounds > 1 else ONE_ROUND]
+    if interrupted:
+        sentences.insert(0, f"Interrupted after {plural(rounds, 'round')}.")
+    more = f"; {needed.more('for the target')}" if needed else ""
+    why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more{more}"
+    wide = [] if settings.precision is None else wider_than(frame, settings.precision)
+    if wide and rounds > 1:
+        reason = f" ({why})" if cut else ""
+        target = f"±{round_percent(settings.precision or 0)}"
+        sentences.append(f"Wider than {target} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")
+    elif cut:
+        sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")
+    held_up = frame["mean_seconds"] / frame["seconds"]
+    if held_up.max() > HELD_UP:
+        sentences.append(
+            f"Calls were often held up: a mean is {ratio(held_up.max())} the time shown. Other work takes the cores, "
+            "or torch has more threads than there are cores free: `threads=1` makes times steadier."
+        )
+    return " ".join(sentences)
+
+
+def swept(points: Sequence[SweptPoint], names: Sequence[str], settings: Settings, expected: int) -> FrameResult:
+    """Return the result of a sweep of the modules with these names: `frame`, `rounds` and `environment`.
+
+    `expected`: the points that there would be without Ctrl-C. Raises RuntimeError if every point failed.
+    """
+    known = [
+        (point, measured(point.found, point.sizes["phase"], settings)) for point in points if point.found is not None
+    ]
+    failed = [point for point in points if point.found is None]
+    if not known:
+        raise RuntimeError(f"all {plural(len(failed), 'combination')} failed; the first: {failed[0].reason}")
+    rows = [_sized(point, _without_unsound(result.frame.reset_index())) for point, result in known]
+    rows += [
+        _sized(point, pd.DataFrame({"module": list(names)})).assign(status="failed", reason=point.reason)
+        for point in failed
+    ]
+    frame = pd.concat([part for part in rows if len(part)], ignore_index=True)
+    axes = tuple(points[0].sizes)
+    order = {tuple(point.sizes.values()): number for number, point in enumerate(points)}
+    numbers = [order[values] for values in frame[list(axes)].itertuples(index=False, name=None)]
+    frame = _with_kinds(frame.iloc[pd.Series(numbers).argsort(kind="stable")].reset_index(drop=True), axes)
+    _, first = known[0]
+    rounds = pd.concat([_sized(point, result.rounds) for point, result in known], ignore_index=True)
+    combinations = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
+    varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
+    return FrameResult(
+        {"frame": frame, "rounds": _with_kinds(rounds, axes), "environment": first.environment},
+        partial(_draw_sweep, frame, axes),
+        _note(known, combinations, len(points), expected),
+        [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])],
+        axes=axes,
+        reference=first.reference,
+    )
+
+
+def _draw_sweep(
+    every: pd.DataFrame,
+    axes: Sequence[str],
+    name: Literal["ratio", "scaling"] = "ratio",
+    ax: Any = None,
+    *,
+    frame: pd.DataFrame | None = None,
+    **how: Any,
+) -> Any:
+    if not isinstance(name, str) or name not in ("ratio", "scaling"):
+        raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
+    value: Literal["ratio", "seconds"] = "ratio" if name == "ratio" else "seconds"
+    return modules.swept(every if frame is None else frame, axes, ax=ax, value=value, **how)
+
+
+def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a point without the numbers of modules that give NaN: these have failed, as in a run."""
+    is_unsound = frame["parity"].str.contains(NOT_FINITE)
+    numbers = [str(column) for column in frame if frame[column].dtype.kind in "fiu" and column != "parameters"]
+    status = is_unsound.map({True: "failed", False: "measured"})
+    return frame.assign(
+        **{column: frame[column].where(~is_unsound) for column in numbers},
+        status=status,
+        reason=frame["parity"].where(is_unsound, ""),
+    )
+
+
+def _sized(point: SweptPoint, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the sizes of its point as its first columns."""
+    sizes = pd.DataFrame({name: [value] * len(frame) for name, value in point.sizes.items()})
+    return pd.concat([sizes, frame], axis=1)
+
+
+def _with_kinds(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """The frame with text axes and modules as categories."""
+    texts = [axis for axis in (*axes, "module", "status") if axis in frame and isinstance(frame[axis].iloc[0], str)]
+    return frame.assign(**{name: category(frame[name]) for name in texts})
+
+
+def _note(known: Sequence[tuple[SweptPoint, FrameResult]], failed: int, points: int, expected: int) -> str:
+    notes = list(dict.fromkeys(result.note for _, result in known))
+    said = notes[0] if len(notes) == 1 else (notes[0].split(". Wider")[0] if notes else "")
+    more = dict.fromkeys(text for point, _ in known if point.found is not None for text in point.found.notes)
+    parts = [f"Interrupted after {points} of {plural(expected, 'combination')}."] if points < expected else []
+    parts += [said.rstrip(".") + "." if said else "", *(text for text in more if text not in said)]
+    parts += [f"{plural(failed, 'combination')} failed; `reason` says why." if failed else ""]
+    return " ".join(filter(None, parts))
+
+
+def explained(
+    found: FrameResult, profiles: Mapping[str, Profile], gaps: Mapping[str, Gap], folder: Path | None = None
+) -> FrameResult:
+    """Return the result of `rnnbench.explain`, from that of `measure`, and by module its profile and its gap.
+
+    The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
+    slower; `trace(name)` is its trace in `folder`.
+    """
+
+    def words(name: str) -> str:
+        return why.words(gaps[name], name, found.reference, profiles[name])
+
+    def causes() -> pd.DataFrame:
+        frame = cause_frame(gaps)
+        frame.insert(1, "label", [why.label(step) for gap in gaps.values() for step in gap.by_size])
+        return frame
+
+    def operators() -> pd.DataFrame:
+        tables = {name: why.operators_table(profile, name) for name, profile in profiles.items()}
+        frames = {name: table.frame for name, table in tables.items() if table is not None}
+        return pd.concat(frames, names=["module", None]).reset_index(level=0) if frames else pd.DataFrame()
+
+    def draw(name: str | None = None, ax: Any = None, **how: Any) -> Any:
+        if name is None:
+            return why.breakdowns(profiles, ax=ax, **how)
+        return why.waterfall(gaps[name], name, found.reference, ax=ax, **how)
+
+    def trace(name: str) -> Path | None:
+        file = profiles[name].files.get("trace")
+        return None if folder is None or file is None else folder / file
+
+    failed = [f"{name} is not profiled: {each.reason}" for name, each in profiles.items() if not each.works]
+    frames: dict[str, Frame] = {
+        "causes": causes,
+        "breakdown": partial(breakdown_frame, profiles),
+        "operators": operators,
+    }
+    facts: dict[str, Any] = {"words": words, "profiles": profiles, "gaps": gaps, "trace": trace}
+    note = "\n\n".join([*map(words, gaps), *failed])
+    return FrameResult({**found.frames, **frames}, draw, note, **found.facts, **facts)
+
+
+class FastestModule(RunInWays):
+    """Run the given module's weights in the way that was fastest for each shape.
+
+    It is called as torch.nn's layers are, `module(input, state=None) -> (outputs, state)`. Parameters, buffers and
+    submodules are those of the given module, under their own names.
+    """
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Return what was measured: a row for each shape and way, times in seconds per call."""
+        return pd.DataFrame([row(timed) for timed in self.timed])
+
+    def plot(self, ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
+        """Return the time of each way at each shape as a figure, which a notebook shows; `savefig(path)` keeps it.
+
+        Draws on `ax`, if given, in the style in force, and returns it; `width` and `height` in inches. Raises
+        ValueError if nothing was timed, because the ways were given.
+        """
+        return ax or modules.ways(self.frame, self._given_text(), ax=ax, width=width, height=height)
+
+    def __repr__(self) -> str:
+        """Say which way runs which shape."""
+        return described(self._given_text(), self.timed, is_random_in_training=self._is_random_in_training())
+
+    def _given_text(self) -> str:
+        """The given module in a line: its class alone if torch needs several."""
+        text = repr(self._given)
+        return type(self._given).__name__ if "\n" in text else text

@@ -1,0 +1,101 @@
+import pandas as pd
+import pytest
+
+from rnnbench.cells import CELLS as SHIPPED
+from rnnbench.report.colors import HUES, INKS
+from rnnbench.report.drawing.marks import CELLS, MARKERS, OF_TORCH, hues_of, marks, of_cell, plain_and_fastest
+from rnnbench.report.words.series import with_series
+from tests.report.conftest import Summaries, renamed
+
+
+def test_every_shipped_cell_has_a_mark_of_its_own() -> None:
+    assert set(CELLS) == set(SHIPPED)
+    assert len(set(CELLS.values())) == len(CELLS)
+    assert {hue for hue, _ in CELLS.values()} <= set(HUES)
+    assert {marker for _, marker in CELLS.values()} <= set(MARKERS)
+
+
+@pytest.mark.parametrize("reference", ["rnn", "lstm", "gru"])
+def test_the_cells_of_one_reference_have_different_hues(reference: str) -> None:
+    hues = [CELLS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
+    assert len(set(hues)) == len(hues)
+
+
+def test_a_cell_has_the_same_mark_whatever_else_is_shown(made_up: Summaries) -> None:
+    whole = marks(with_series(made_up("ladder")))
+    for cell in ("lstm", "gru", "vanilla", "combined"):
+        summary = made_up("ladder")
+        alone = marks(with_series(summary[summary["cell"].eq(cell) | summary["implementation"].eq("torch.nn")]))
+        own = {name: mark for name, mark in alone.items() if name.startswith(cell)}
+        assert own
+        assert own == {name: whole[name] for name in own}
+
+
+def test_references_are_black_and_what_else_torch_has_is_grey_with_the_same_marker(made_up: Summaries) -> None:
+    drawn = marks(with_series(made_up("ladder")))
+    assert drawn["torch.nn.LSTM"].shade == INKS["ink"]
+    assert drawn["torch.nn.LSTMCell"].shade == INKS["soft"]
+    assert {drawn[name].marker for name in drawn if name.startswith("torch.nn.")} == {OF_TORCH}
+    assert not drawn["torch.nn.LSTMCell"].filled
+
+
+def test_only_the_plainest_implementation_of_a_cell_is_filled(made_up: Summaries) -> None:
+    summary = made_up("ladder")
+    assert [name for name, mark in marks(with_series(summary)).items() if mark.filled and "lstm" in name] == [
+        "lstm loop"
+    ]
+    later = summary[summary["implementation"].isin(["torch.nn", "prepacked", "compiled"])]
+    assert [name for name, mark in marks(with_series(later)).items() if mark.filled and "lstm" in name] == [
+        "lstm compiled"
+    ]
+
+
+def test_another_cell_has_a_mark_by_its_name_and_a_free_hue_if_that_is_taken() -> None:
+    own = [f"mine.py:Cell{number}" for number in range(7)]
+    alone = {cell: hues_of([cell])[cell] for cell in own}
+    assert len(set(alone.values())) > 3  # the names decide
+    together = hues_of([*own, "lstm"])
+    assert together == hues_of(["lstm", *reversed(own)])
+    assert len({hue for hue, _ in together.values()}) == len(HUES)
+    assert together["lstm"] == CELLS["lstm"]
+
+
+def test_very_many_cells_still_have_marks() -> None:
+    many = hues_of([f"cell {number}" for number in range(200)])
+    assert len(many) == 200
+    assert len(set(many.values())) > 40
+
+
+def test_the_colour_of_a_single_cell_is_that_of_all_figures(quick: pd.DataFrame) -> None:
+    name = "a\x00b.py:C"
+    drawn = marks(with_series(renamed(quick.query("reference == 'lstm'"), "lstm", name)))
+    assert of_cell(name) in {mark.shade for mark in drawn.values()}
+    assert of_cell("lstm") == HUES["purple"]
+    assert of_cell("torch.nn.LSTM") == INKS["ink"]
+
+
+def kept(cases: pd.DataFrame, **how: int) -> set[str]:
+    return set(plain_and_fastest(with_series(cases), "ratio", **how)["series"])
+
+
+def test_of_each_cell_the_loop_and_the_fastest_are_left_and_all_references(made_up: Summaries) -> None:
+    summary = made_up("ladder").query("reference == 'lstm' and phase == 'training'")
+    medians = summary[summary["cell"] == "lstm"].groupby("implementation")["ratio"].median()
+    fastest = medians.idxmin()
+    assert fastest != "loop"
+    assert kept(summary) == {"torch.nn.LSTM", "lstm loop", f"lstm {fastest}", "torch.nn.LSTMCell"}
+
+
+def test_if_these_are_too_many_only_the_fastest_are_left(made_up: Summaries) -> None:
+    summary = made_up("ladder").query("reference == 'rnn' and phase == 'training'")
+    few = kept(summary, most=3)
+    assert not any(name.endswith(" loop") for name in few)
+    assert len(few) == 4  # vanilla, combined, torch.nn.RNNCell and the reference
+
+
+def test_a_cell_without_a_value_is_left_out(made_up: Summaries) -> None:
+    summary = made_up("quick").query("reference == 'rnn'")
+    summary.loc[summary["cell"] == "combined", "ratio"] = float("nan")
+    assert not any(name.startswith("combined") for name in kept(summary))
+    summary["ratio"] = float("nan")
+    assert kept(summary) == {"torch.nn.RNN", "torch.nn.RNN, 3 layers"}

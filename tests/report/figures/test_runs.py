@@ -1,0 +1,341 @@
+"""The figures of a run."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnnbench.report.colors import SIZES
+from rnnbench.report.drawing import sheet
+from rnnbench.report.figures import all_figures, runs
+from rnnbench.report.figures.heat import pooled, ratio_by_size
+from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import ratio_box
+from tests.doubles import streams
+from tests.report.conftest import (
+    Summaries,
+    of_an_older_version,
+    renamed,
+    with_none_measured,
+    with_one_replicate,
+    with_unknown_metrics,
+    without_reference,
+)
+
+Draw = Callable[..., Figure | None]
+EVERY: tuple[Draw, ...] = (runs.ratio, ratio_by_size, runs.growth, runs.parameters, runs.roofline, runs.latency)
+
+
+def drawn(draw: Draw, summary: pd.DataFrame, **how: Any) -> Figure:
+    figure = draw(summary, **how)
+    assert figure is not None
+    return figure
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for box in figure.legends for text in box.get_texts()]
+
+
+def words(figure: Figure) -> list[str]:
+    """All texts of a figure beside its legend."""
+    figure.draw_without_rendering()
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for axes in figure.axes:
+        shown += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+        shown += [label.get_text() for label in (*axes.get_yticklabels(), *axes.get_xticklabels())]
+    return shown
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible() and axes.get_title(loc="left")]
+
+
+def marked(axes: Axes) -> list[Line2D]:
+    """The lines with a mark at each point."""
+    return [line for line in axes.lines if line.get_marker() not in ("None", "_", "|", "")]
+
+
+# All of them
+
+
+@pytest.mark.parametrize("draw", EVERY)
+def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> None:
+    assert draw(with_none_measured(quick)) is None
+    assert draw(quick.head(0)) is None
+
+
+@pytest.mark.usefixtures("svg_alone")
+def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_up: Summaries) -> None:
+    training = made_up("cpu").query("phase == 'training' and reference == 'lstm' and threads == 1")
+    assert list(all_figures.render(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size
+    assert list(all_figures.render(training)) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(all_figures.render(with_one_replicate(training))) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(all_figures.render(without_reference(training))) == ["scaling"]
+    single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
+    assert list(all_figures.render(single)) == ["ratio"]
+
+
+def test_a_label_stands_above_every_figure(made_up: Summaries, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(sheet, "svg", lambda figure, name: "")
+    monkeypatch.setattr(sheet, "png", figures.append)
+    all_figures.render(made_up("cpu").query("reference == 'lstm'"), "caches flushed before every call")
+    assert [figure.get_suptitle() for figure in figures] == ["caches flushed before every call"] * 3
+
+
+@pytest.mark.usefixtures("svg_alone")
+def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
+    measured = quick.query("phase == 'training' and status == 'measured' and reference == 'rnn'")
+    own = set(measured.index[measured["implementation"] != "torch.nn"])
+    found = {
+        name: {int(row) for attribute in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in attribute.split()}
+        for name, picture in all_figures.render(measured).items()
+    }
+    assert found == {"ratio": own, "ratio_by_size": own}
+
+
+@pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
+def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
+    one_cell = notebook.query("phase == 'step' and cell in ('vanilla', 'torch.nn.RNN') and num_layers == 1")
+    for picture in all_figures.render(renamed(one_cell, "vanilla", name)).values():
+        assert "<script>" not in picture.svg
+        assert "\x00" not in picture.svg
+
+
+def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
+    names = [f"some.package.of_mine.{'x' * 150}.{end}" for end in ("cells:First", "cells:Second")]
+    summary = made_up("quick").query("phase == 'training' and reference != 'rnn'")
+    long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
+    for draw in (runs.ratio, ratio_by_size, runs.growth, runs.parameters):
+        figure = drawn(draw, long)
+        sheet.settle(figure)  # pytest turns the warning of a layout without room into an error
+        assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
+        assert max(len(line) for text in (*words(figure), *legend(figure)) for line in text.splitlines()) < 60
+
+
+# The ratios
+
+
+@pytest.fixture
+def by_batch(quick: pd.DataFrame) -> pd.DataFrame:
+    """Training, in which batch 1 is three times as far from torch.nn as batch 32, whatever the other sizes are."""
+    cases = quick[(quick["phase"] == "training") & ~quick["cell"].str.startswith("deep")].copy()
+    own = cases["implementation"] != "torch.nn"
+    far = np.where(cases["batch_size"] == 1, 3.0, 1.0) * (1 + cases["hidden_size"] / 1e4) * (1 + cases["seq_len"] / 1e5)
+    for column, factor in (("ratio", 1.0), ("ratio_low", 0.999), ("ratio_high", 1.001)):
+        cases.loc[own & cases["ratio"].notna(), column] = 1.1 * factor * far
+    return cases
+
+
+def test_a_panel_for_each_phase_with_the_median_of_each_row(notebook: pd.DataFrame) -> None:
+    figure = drawn(runs.ratio, notebook)
+    assert set(titles(figure)) == {"inference", "training", "step"}
+    ratios = notebook.query("cell == 'vanilla' and implementation == 'loop' and phase == 'step'")["ratio"]
+    assert f"{ratios.median():.2f}×" in words(figure)
+
+
+def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_batch: pd.DataFrame) -> None:
+    figure = drawn(runs.ratio, by_batch)
+    assert legend(figure)[:2] == ["batch 1", "batch 32"]
+    for line in marked(figure.axes[0]):
+        is_far = np.min(np.asarray(line.get_xdata())) > 2
+        assert line.get_color() == (SIZES[0] if is_far else SIZES[-1]).light
+
+
+def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_batch: pd.DataFrame) -> None:
+    worst = [text for text in words(drawn(runs.ratio, by_batch)) if "up to" in text]
+    assert len(worst) == 7  # one for each series
+    assert all(text.endswith("length 64, hidden 256") for text in worst)
+    assert not [text for text in words(drawn(runs.ratio, by_batch, width=3.35)) if "up to" in text]
+
+
+def test_intervals_lie_over_the_marks(by_batch: pd.DataFrame) -> None:
+    axes = drawn(runs.ratio, by_batch).axes[0]
+    intervals = [part for part in axes.collections if isinstance(part, LineCollection) and part.get_zorder() == 4]
+    assert len(intervals[0].get_segments()) == sum(len(np.asarray(line.get_xdata())) for line in marked(axes))
+    assert max(line.get_zorder() for line in marked(axes)) < 4
+
+
+def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:
+    figure = drawn(runs.ratio, by_batch, noise_floor=0.02)
+    assert "noise floor ±2.0%" in legend(figure)
+    low, _, width, _ = figure.axes[0].patches[0].get_bbox().bounds  # type: ignore[attr-defined]
+    assert (low, low + width) == pytest.approx((1 / 1.02, 1.02))
+    assert not any("noise" in text for text in legend(drawn(runs.ratio, by_batch, noise_floor=math.nan)))
+
+
+def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataFrame) -> None:
+    row = quick.index[quick["ratio"].notna() & (quick["ratio"] > 1)][0]
+    quick.loc[row, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
+    low, high = drawn(runs.ratio, quick).axes[0].get_xlim()
+    marks = quick["ratio"].dropna()
+    assert min(1.0, marks.min()) / 4 < low < marks.min()
+    assert marks.max() < high < 4 * marks.max()
+
+
+def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
+    figure = drawn(runs.ratio, made_up("cuda-full").query("reference == 'gru'"))
+    named = {title for title in titles(figure) if title.startswith("training")}
+    assert named == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
+
+
+def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_have(quick: pd.DataFrame) -> None:
+    step = quick.query("phase == 'training' and batch_size == 1 and seq_len == 16").assign(phase="step")
+    epochs = [step.assign(phase="epoch", workers=workers) for workers in (0, 2)]
+    figure = drawn(runs.ratio, pd.concat([step, *epochs], ignore_index=True))
+    assert set(titles(figure)) == {"step", "epoch, 0 workers", "epoch, 2 workers"}
+    # Workers have panels, so the colour is another size; of so few cases no bar is drawn.
+    assert legend(figure) == ["hidden 64", "hidden 256", "95% interval"]
+
+
+# The heat map
+
+
+def test_the_heat_map_holds_every_ratio_with_the_undecided_in_brackets(quick: pd.DataFrame) -> None:
+    shown = words(drawn(ratio_by_size, quick))
+    ratios = quick.loc[quick["implementation"] != "torch.nn", "ratio"].dropna()
+    expected = sorted(ratio_box(ratio) for ratio in ratios)
+    assert sorted(text for text in (text.strip("()") for text in shown) if text in expected) == expected
+    measured = ratios.index
+    quick.loc[measured, ["ratio", "ratio_low", "ratio_high"]] = [1.2, 1.1, 1.3]
+    quick.loc[measured[0], ["ratio", "ratio_low", "ratio_high"]] = [1.04, 0.98, 1.1]
+    quick.loc[measured[1], ["ratio", "ratio_low", "ratio_high"]] = [0.97, 0.95, 0.99]
+    shown = words(drawn(ratio_by_size, quick))
+    assert [shown.count(text) for text in ("(1.04)", "0.97", "(1.20)")] == [1, 1, 0]
+
+
+def test_series_run_down_and_sizes_across(quick: pd.DataFrame) -> None:
+    axes = drawn(ratio_by_size, quick.query("reference == 'lstm' and batch_size == 1")).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["16\n64", "16\n256", "64\n64", "64\n256"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lstm loop", "lstm hoisted"]
+    assert "length\nhidden" in [text.get_text() for text in axes.texts]
+
+
+def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up: Summaries) -> None:
+    figure = drawn(ratio_by_size, made_up("cpu").query("reference == 'gru'"))
+    assert {"inference, 1 thread", "training, 2 threads"} <= set(titles(figure))
+    assert "median over length" in figure.get_supxlabel()
+    frame = with_series(made_up("cuda-full"))
+    few, told = pooled(frame[~is_reference(frame)], lambda cases: False)
+    assert told.startswith("median over length and batch")
+    assert few["dtype"].nunique() == 4
+    assert few["ratio_low"].isna().all()
+
+
+# How it grows
+
+
+def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:
+    for cases in (quick, without_reference(quick)):
+        figure = drawn(runs.growth, cases, value="seconds", along="seq_len")
+        assert titles(figure) == ["inference", "training"]
+        assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
+    assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
+    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(drawn(runs.growth, quick, value="seconds")))
+    assert not any(name.startswith("torch.nn") for name in legend(drawn(runs.growth, quick)))
+
+
+def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
+    figure = drawn(runs.growth, quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
+    own = quick.query("cell == 'lstm' and phase == 'inference' and batch_size == 1 and seq_len == 16")
+    expected = {tuple(cases.sort_values("hidden_size")["ratio"]) for _, cases in own.groupby("implementation")}
+    assert {tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])} == expected & {
+        tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])
+    }
+    assert len(marked(figure.axes[0])) == 2
+
+
+def test_without_ratios_it_is_the_time_per_call(quick: pd.DataFrame) -> None:
+    assert drawn(runs.growth, without_reference(quick)).axes[0].get_ylabel() == "time per call"
+    assert drawn(runs.growth, quick).axes[0].get_ylabel() == "time over torch.nn"
+
+
+def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
+    assert runs.growth(made_up("quick"), least=3) is None
+    figure = drawn(runs.growth, made_up("cpu").query("reference == 'lstm'"), least=3)
+    assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+# On demand: streams, parameters, the limit of the machine, replicates
+
+
+def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:
+    summary = streams.summary(tmp_path)
+    figure = drawn(runs.latency, summary)
+    shown = words(figure)
+    assert {"lstm loop, warm caches", "lstm compiled, cold caches"} <= set(shown)
+    assert sum(text.startswith("p99.9 ") for text in shown) == 6
+    assert "period 1.00 ms" in legend(figure)
+    low, high = figure.axes[0].get_xlim()
+    assert low < summary["latency_p50"].min()
+    assert high > max(summary["latency_p99_9"].max(), streams.PERIOD)
+    few = drawn(runs.latency, streams.summary(tmp_path, period=None, steps=50))
+    assert any(text.startswith("p95 ") for text in words(few))
+    assert not any(text.startswith("period") for text in legend(few))
+    assert runs.latency(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile
+
+
+def test_time_and_memory_are_drawn_against_parameters_at_one_batch_and_length(quick: pd.DataFrame) -> None:
+    quick = quick.query("reference == 'lstm'")
+    figure = drawn(runs.parameters, quick)
+    assert titles(figure) == ["inference", "training"]
+    assert figure.axes[0].get_xlabel() == "parameters\n(batch 1, length 16)"
+    own = quick.query("implementation == 'loop' and cell == 'lstm' and batch_size == 1 and seq_len == 16")
+    points = {(float(x), float(y)) for line in marked(figure.axes[1]) for x, y in np.asarray(line.get_xydata())}
+    assert {
+        (case["parameters"], case["seconds"]) for case in own.query("phase == 'training'").to_dict("records")
+    } <= points
+    assert drawn(runs.parameters, quick, value="peak_bytes").axes[0].get_ylabel() == "peak memory of a call"
+    for without in (quick.assign(parameters=np.nan), quick.assign(parameters=100.0)):
+        assert runs.parameters(without) is None
+
+
+def test_the_roofline_has_the_cases_of_each_phase_below_the_limit(quick: pd.DataFrame) -> None:
+    figure = drawn(runs.roofline, quick)
+    assert titles(figure) == ["inference", "training"]
+    assert "limit: 51.9 GMAC/s, 94.6 GB/s" in legend(figure)
+    quick["macs_per_second"] = quick["macs_per_second"] * 50
+    assert drawn(runs.roofline, quick).axes[0].get_ylim()[1] > quick["macs_per_second"].max()
+    for older in (of_an_older_version, with_unknown_metrics):
+        assert runs.roofline(older(quick)) is None
+    assert runs.roofline(quick.assign(macs=np.nan, macs_per_second=np.nan)) is None
+
+
+def points(panels: int = 1, places: int = 6, cases: int = 1, **columns: float) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = [
+        {"panel": f"case {panel}", "at": place + 1, "ratio": 1.05 * np.exp(rng.normal(0, 0.01))}
+        for panel in range(panels)
+        for place in range(places)
+        for _ in range(cases)
+    ]
+    return pd.DataFrame(rows).assign(**{"mean_ratio": np.nan} | columns)
+
+
+def test_replicates_are_points_in_the_order_of_measuring_and_of_very_many_bands() -> None:
+    figure = drawn(runs.replicates, points(panels=3, mean_ratio=1.06, margin=0.025))
+    assert titles(figure) == ["case 0", "case 1", "case 2"]
+    assert legend(figure) == ["typical call, and its median", "mean of the calls", "margin"]
+    many = drawn(runs.replicates, points(cases=100))
+    assert not marked(many.axes[0])
+    assert many.axes[0].collections
+    assert len(titles(drawn(runs.replicates, points(panels=9)))) == 6
+    assert runs.replicates(points(places=1)) is None
+    assert runs.replicates(points().head(0)) is None
+
+
+def test_a_stall_of_the_machine_pushes_no_points_together() -> None:
+    frame = points(places=100)
+    frame.loc[50, "ratio"] = 30.0
+    assert drawn(runs.replicates, frame).axes[0].get_ylim()[1] < 1.2

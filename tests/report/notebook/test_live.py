@@ -1,0 +1,202 @@
+"""How the results of `rnnbench.measure` and `sweep` print and draw themselves, from times that the test makes up."""
+
+import math
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rnnbench.harness.live.measuring import MeasuredModules
+from rnnbench.harness.live.sweep import SweptPoint
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.report.colors import FASTER, INKS, SLOWER
+from rnnbench.report.figures import modules
+from rnnbench.report.notebook.live import SHOWN, note, swept
+from rnnbench.report.notebook.result import MAX_ROWS, FrameResult
+from rnnbench.suite_file import Settings
+from tests.doubles.stored import steady
+
+AGREES = "agrees"
+DIFFERS = "differs by 3.1e-01 of the largest value: times only"
+ROWS = {
+    "torch": (1.36e-3, 1.0, 1.0, 1.0, "is the reference", 99_328),
+    "loop": (6.23e-3, 4.58, 4.51, 4.66, AGREES, 99_328),
+    "fused": (0.7e-3, 0.51, 0.49, 0.52, DIFFERS, pd.NA),
+    "same": (1.35e-3, 0.998, 0.98, 1.01, AGREES, 99_328),
+    "once": (2.7e-3, 2.0, math.nan, math.nan, AGREES, 99_328),
+}
+FACTS: dict[Any, Any] = {"phase": "training", "reference": "torch", "device": "cpu", "threads": 2, "torch": "2.13.0"}
+
+
+def measured(*names: str, **renamed: str) -> FrameResult:
+    rows: dict[Any, dict[str, Any]] = {}
+    for name in names or ROWS:
+        seconds, ratio, low, high, parity, parameters = ROWS[name]
+        rows[renamed.get(name, name)] = {
+            **{"seconds": seconds, "seconds_low": 0.99 * seconds, "seconds_high": 1.01 * seconds},
+            **{"ratio": ratio, "ratio_low": low, "ratio_high": high},
+            **{"mean_seconds": 1.1 * seconds, "replicates": 6, "parity": parity, "parameters": parameters},
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"}).rename_axis("module")
+    frame.attrs = dict(FACTS)
+    frames = {"frame": frame, "rounds": pd.DataFrame(), "environment": pd.DataFrame()}
+    return FrameResult(frames, partial(modules.measured, frame), "A <note>.", SHOWN, axes=(), **FACTS)
+
+
+def texts(figure: Figure) -> list[str]:
+    labels = [label for axes in figure.axes for label in (*axes.get_yticklabels(), *axes.get_xticklabels())]
+    return [figure.axes[0].get_title(loc="left"), *(label.get_text() for label in labels)]
+
+
+def test_it_prints_with_units_and_ends_with_its_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = repr(measured()).splitlines()
+    loop = next(line for line in lines if line.startswith("loop"))
+    assert " ".join(loop.split()) == "loop 6.23 ms 4.58× 4.51× 4.66× agrees"
+    assert "—" in next(line for line in lines if line.startswith("once"))
+    assert lines[-1] == "A <note>."
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(len(line) <= 80 for line in repr(measured("torch", "loop")).splitlines())
+
+
+def test_of_many_rows_the_first_are_shown_and_the_others_counted() -> None:
+    one = measured().frame
+    frame = pd.concat([one] * 10, ignore_index=True)
+    result = FrameResult({"frame": frame}, print, "Note.", SHOWN)
+    for text in (repr(result), result._repr_html_()):
+        assert f"{50 - MAX_ROWS} more rows: .frame has all." in text
+        assert text.count("agrees") == sum(parity == "agrees" for parity in frame["parity"][:MAX_ROWS])
+
+
+def test_a_notebook_shows_the_same_as_a_table() -> None:
+    page = measured(loop="<b>loop")._repr_html_()
+    assert page.startswith("<table")
+    assert "4.58×" in page
+    assert "A &lt;note&gt;." in page
+    assert "<b>" not in page
+
+
+def test_its_frame_is_a_plain_one_and_what_only_a_frame_has_is_said_to_be_there() -> None:
+    result = measured()
+    assert type(result.frame) is pd.DataFrame
+    assert result.frame["ratio"]["loop"] == 4.58
+    with pytest.raises(AttributeError, match=r"is not a DataFrame, but holds some: use \.frame\.sort_values"):
+        result.sort_values("ratio")
+    with pytest.raises(TypeError, match=r"use \.frame\['ratio'\]"):
+        result["ratio"]
+    with pytest.raises(AttributeError, match="FrameResult has no attribute 'rato'"):
+        getattr(result, "rato")  # noqa: B009
+    assert {"frame", "rounds", "environment", "plot", "note", "threads"} <= set(dir(result))
+    assert list(result.frames) == ["frame", "rounds", "environment"]
+
+
+def test_the_figure_says_each_ratio_its_interval_and_its_time() -> None:
+    shown = texts(measured().plot())
+    assert {"4.58× [4.51, 4.66]   6.23 ms", "0.510× [0.490, 0.520]   700 µs   times only"} <= set(shown)
+    assert {"torch", "loop", "reference   1.36 ms", "training on cpu, 2 threads"} <= set(shown)
+
+
+def test_colours_say_slower_faster_or_neither_and_a_hollow_mark_says_times_only() -> None:
+    lines = measured().plot().axes[0].lines
+    marks = {float(y): line for line in lines if line.get_marker() in ("o", "d") for y in line.get_ydata()}
+    colours = [marks[row].get_color() for row in range(5)]
+    assert colours == [shade.light for shade in (INKS["ink"], SLOWER, FASTER, INKS["soft"], INKS["soft"])]
+    assert [row for row in range(5) if marks[row].get_markerfacecolor() == INKS["card"].light] == [2]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        measured("torch", "loop"),
+        measured("torch", "same"),
+        measured("torch", "once"),
+        measured(),
+        measured(loop="a name that is far longer than it should be, " * 3, same="x$\\frac$<b>\n\x00"),
+    ],
+    ids=["slower", "alike", "once", "all", "names"],
+)
+def test_nothing_is_cut_off_at_the_figures_edges(frame: FrameResult) -> None:
+    figure = frame.plot()
+    FigureCanvasAgg(figure).draw()
+    axes, beside = figure.axes
+    for text in (*beside.get_yticklabels(), *axes.get_yticklabels(), axes.title, axes.xaxis.label):
+        box = text.get_window_extent()
+        assert box.width == 0 or (box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1)
+
+
+def test_ratios_near_one_do_not_fill_the_axis() -> None:
+    low, high = measured("torch", "same").plot().axes[0].get_xlim()
+    assert high / low > 1.1
+
+
+def test_a_notebook_shows_the_figure_without_any_set_up() -> None:
+    figure: Any = measured().plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
+    frame = measured().frame
+    settings = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
+    assert "Wider than ±1.8% after 6 rounds: fused, once." in note(frame, settings, cut=False)
+    assert "(the budget of 30.0 s had no room for more): fused, once." in note(frame, settings, cut=True)
+    assert "Wider" not in note(frame[:2], settings, cut=False)
+    assert "6 of 8 rounds: the budget" in note(frame[:2], Settings(budget_seconds=1.0, replicates=8), cut=True)
+    assert "process" in note(frame, Settings(precision=None), cut=False)
+    needed = TimeNeeded(14.0, is_least=False)
+    told = note(frame, settings, cut=True, needed=needed)
+    assert "had no room for more; about 20 s more would be enough for the target): fused, once." in told
+
+
+def test_the_note_says_that_one_round_has_no_interval() -> None:
+    frame = measured().frame.assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
+    needed = TimeNeeded(14.0, is_least=True)
+    assert note(frame, Settings(budget_seconds=1.0), cut=True, needed=needed) == (
+        "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more; at least 20 s more is "
+        "needed for the target."
+    )
+
+
+def test_the_note_says_when_calls_were_held_up() -> None:
+    frame = measured().frame
+    assert "held up" not in note(frame, Settings(), cut=False)
+    assert "a mean is 2.20× the time shown" in note(frame.assign(seconds=frame["seconds"] / 2), Settings(), cut=False)
+
+
+# A sweep
+
+ARMS = ("mine", "torch")
+
+
+def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> SweptPoint:
+    times = {arm: [steady(seconds), steady(1.5 * seconds)] for arm in ARMS}
+    parity = {"mine": "agrees", "torch": "is the reference"}
+    parameters: dict[str, int | None] = dict.fromkeys(ARMS, 7)
+    found = MeasuredModules(times, True, False, None, "torch", parity, parameters, "cpu", 1, "2", notes)
+    return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
+
+
+def result(*points: SweptPoint) -> FrameResult:
+    return swept(points, ARMS, Settings(replicates=2, precision=0.01), len(points))
+
+
+def test_what_is_said_of_a_later_combination_is_not_lost() -> None:
+    later = point(2e-3, "Outputs could not be compared again.", batch=2)
+    note = result(point(1e-3, batch=1), later, point(3e-3, "One is coarse.", batch=3)).note
+    assert note.endswith(". Outputs could not be compared again. One is coarse.")
+    assert result(later).note.count("Outputs could not be compared again.") == 1
+
+
+def test_the_threads_that_torch_chooses_are_told_apart_from_others() -> None:
+    made = result(*(point(1e-3, batch=batch, threads=threads) for batch in (1, 2, 4) for threads in (1, None)))
+    assert "threads" in repr(made)
+    [panel] = made.plot().axes
+    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 2, 4]] * 2
+
+
+def test_a_size_of_zero_has_a_place_on_the_figure() -> None:
+    [panel] = result(*(point(1e-3, dropout=share) for share in (0.0, 0.25, 0.5))).plot().axes
+    assert panel.get_xscale() == "linear"
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "0.25", "0.5"]

@@ -1,0 +1,250 @@
+"""`rnnbench.load(...)`: frames that pandas can store, select, reshape and read back."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+import rnnbench
+from rnnbench.analysis.runs import run_times
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.errors import UserError
+from rnnbench.report.export import rendered
+from rnnbench.report.export.exported import ExportedRun
+from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
+from rnnbench.store.records import Measurement
+from tests.analysis.runs.test_visits import make_run
+from tests.doubles import workload as small
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.errors import told
+from tests.doubles.stored import folder
+
+README = Path(__file__).parents[3] / "results" / "README.md"
+SKIPPED = small.case("lstm", batch_size=9)
+FRAMES = ("cases", "windows", "replicates", "steps", "environment")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with limits, metrics, a stream, a period, a skipped case, and a metric that could not be observed."""
+    run_path = make_run(tmp_path_factory.mktemp("results"))
+    run = RunFolder(run_path)
+    ceiling = made_up_ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9),), 1e-6, None).to_json()
+    measure = {"measure": {"period_seconds": 1e-3}}
+    run.write_info(replace(read_info(run_path), ceilings=[ceiling], resolved=measure))
+    run.add_measurement(Measurement(SKIPPED, "skipped", "nothing =to hoist,\n'really'"))
+    counted = small.case("vanilla", batch_size=1)
+    metrics: dict[str, float] = {"macs": 1000, "parameters": 10, "operators": 67}
+    missing = {"energy_joules": 'no "counter"'}
+    run.add_measurement(Measurement(counted, "measured", parity="agrees", metrics=metrics, missing=missing))
+    run.close()
+    return run_path
+
+
+@pytest.fixture(scope="module")
+def run(path: Path) -> Any:
+    return rnnbench.load(path)
+
+
+def parquet(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    frame.to_parquet(folder / "f.parquet")
+    return pd.read_parquet(folder / "f.parquet")
+
+
+def feather(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    frame.to_feather(folder / "f.feather")
+    return pd.read_feather(folder / "f.feather")
+
+
+def pickled(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    frame.to_pickle(folder / "f.pickle")
+    back: pd.DataFrame = pd.read_pickle(folder / "f.pickle")
+    return back
+
+
+def csv(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    frame.to_csv(folder / "f.csv", index=False)
+    return pd.read_csv(folder / "f.csv")
+
+
+def json(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    frame.to_json(folder / "f.json", orient="records", double_precision=15)
+    return pd.read_json(folder / "f.json")
+
+
+def exported(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    return frame
+
+
+Trip = Callable[[pd.DataFrame, Path], pd.DataFrame]
+EXACT: tuple[Trip, ...] = (parquet, feather, pickled)
+
+
+@pytest.mark.parametrize("trip", EXACT)
+@pytest.mark.parametrize("name", FRAMES)
+def test_every_frame_is_read_back_as_it_was(run: Any, tmp_path: Path, name: str, trip: Trip) -> None:
+    frame = getattr(run, name)
+    back = trip(frame, tmp_path)
+    assert [isinstance(kind, pd.CategoricalDtype) for kind in back.dtypes] == [
+        isinstance(kind, pd.CategoricalDtype) for kind in frame.dtypes
+    ]
+    pd.testing.assert_frame_equal(back, frame, check_dtype=False, check_categorical=False)
+
+
+@pytest.mark.parametrize("trip", [*EXACT, csv, json])
+def test_what_is_read_back_is_summarized_as_the_run_itself(run: Any, tmp_path: Path, trip: Trip) -> None:
+    frames = [trip(getattr(run, name), tmp_path) for name in ("windows", "cases", "steps")]
+    assert_close(rnnbench.summarize(*frames), run.cases)
+
+
+@pytest.mark.parametrize(("to", "read"), [("parquet", pd.read_parquet), ("csv", pd.read_csv)])
+def test_an_export_is_summarized_as_the_run_itself(path: Path, run: Any, to: str, read: Any) -> None:
+    times = run_times.read(path)
+    known = ExportedRun(read_info(path), times, summarize(times))
+    cases, windows = (read(io.BytesIO(rendered(to, each))) for each in (known, replace(known, windows=run.windows)))
+    assert_close(rnnbench.summarize(windows, cases, run.steps), run.cases)
+
+
+def assert_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    assert list(found.columns) == list(expected.columns)
+    for name in expected:
+        one, other = found[name], expected[name]
+        if other.dtype.kind in "fi":
+            np.testing.assert_allclose(one.to_numpy(dtype=float), other.to_numpy(dtype=float), rtol=1e-9)
+        else:
+            texts = [column.astype(str).str.removeprefix("'").tolist() for column in (one, other)]
+            assert texts[0] == texts[1], name
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_pandas_can_do_with_every_frame_what_it_does_with_its_own(run: Any, name: str) -> None:
+    frame = getattr(run, name)
+    assert type(frame) is pd.DataFrame
+    assert frame.nunique().ge(0).all()
+    assert len(frame.drop_duplicates()) == len(frame)
+    assert frame.duplicated().sum() == 0
+    assert len(frame.loc[:, frame.nunique(dropna=False) > 1].columns) < len(frame.columns)  # constant ones dropped
+    assert frame.copy().equals(frame)
+    kinds = {kind for column in frame for kind in map(type, frame[column].astype(object).dropna())}
+    assert kinds <= {str, int, float, bool, np.int64, np.float64, np.bool_}
+    assert isinstance(frame.index, pd.RangeIndex)
+
+
+def test_cases_are_grouped_merged_pivoted_and_unstacked(run: Any) -> None:
+    cases = run.cases[run.cases["task"] != "streaming"]
+    medians = cases.groupby("cell", observed=True)["ratio"].median()
+    assert medians["torch.nn.RNN"] == 1.0
+    table = cases.pivot(index=["reference", "batch_size"], columns=["cell", "implementation"], values="seconds")
+    assert table.loc[("rnn", 1)].notna().sum() == 3  # the reference stands beside the cells of its group
+    keys = ["reference", "batch_size", "cell", "implementation"]
+    unstacked = cases.set_index(keys)["seconds"].unstack(["cell", "implementation"])
+    assert unstacked.shape == table.shape
+    merged = run.windows.merge(run.cases[["case", "parameters"]], on="case")
+    assert len(merged) == len(run.windows)
+    assert run.windows.groupby("case", observed=True).size().sum() == len(run.windows)
+
+
+def test_windows_and_steps_belong_together(run: Any) -> None:
+    streamed = run.windows[run.windows["task"] == "streaming"]
+    assert len(run.steps) == streamed["calls"].sum()
+    keys = ["run", "case", "replicate", "worker", "order"]
+    first = run.steps.groupby(keys, observed=True)["seconds"].min()
+    assert first.to_numpy() == pytest.approx(streamed.sort_values(keys)["quantile_0"].to_numpy())
+    assert run.cases["latency_p50"].notna().sum() == 1
+
+
+def test_every_column_is_described(run: Any) -> None:
+    text = README.read_text(encoding="utf-8")
+    named = {*WINDOW_COLUMNS, *STEP_COLUMNS, *run.cases.columns, *run.replicates.columns, *run.environment.columns}
+    assert not sorted(name for name in named if f"`{name}`" not in text)
+
+
+def test_several_runs_are_read_together_by_a_list_or_a_pattern(tmp_path: Path) -> None:
+    paths = [
+        folder(tmp_path, {small.case("vanilla"): [[factor]] * 3, small.reference_case(): [[1.0]] * 3})
+        for factor in (2.0, 5.0)
+    ]
+    (tmp_path / "test-notes").mkdir()
+    everywhere: list[Any] = [
+        paths,
+        [str(path) for path in paths],
+        f"{tmp_path}/test-*",
+        [paths[0], f"{tmp_path}/test-*"],
+    ]
+    for given in everywhere:
+        both = rnnbench.load(given)
+        assert sorted(both.names) == sorted(path.name for path in paths)
+        assert sorted(both.cases["ratio"]) == pytest.approx([1.0, 1.0, 2.0, 5.0])
+        assert both.windows.groupby("run", observed=True).size().tolist() == [6, 6]
+        assert len(both.replicates) == 12
+        assert set(both.environment["run"]) == set(both.names)
+        assert all(name in repr(both) for name in both.names)
+
+
+def test_what_can_not_be_loaded_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        folder(Path(name), {small.case("vanilla"): [[1.0]]}).rename(f"{name}/same")
+    for side in ("base", "head"):
+        Path("check", side).mkdir(parents=True)
+        Path("check", side, "run.json").write_text("{}")
+    paths: list[Any] = ["none-*", "none", [], "?/same", "check"]
+    messages = {str(path): told(partial(rnnbench.load, path), UserError) for path in paths}
+    messages["a text for the columns"] = told(lambda: rnnbench.load("b/same", "seconds"), UserError)
+    assert messages == snapshot
+
+
+def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAssertion) -> None:
+    windows, cases, steps = run.windows, run.cases, run.steps
+    frames: dict[str, tuple[Any, ...]] = {
+        "windows without turns": (windows.rename(columns={"turns": "turn"}), cases, steps),
+        "windows of nothing but cases": (windows[["case"]],),
+        "cases without a status": (windows, cases[["case", "run"]]),
+        "a case too few": (windows, cases.iloc[1:], steps),
+        "a case twice": (windows, pd.concat([cases, cases[:1]]), steps),
+        "no steps": (windows, cases),
+        "steps of nothing": (windows, cases, steps.iloc[:0]),
+        "steps without an order": (windows, cases, steps.drop(columns="order")),
+        "a series": (windows["seconds"],),
+    }
+    messages = {kind: told(partial(rnnbench.summarize, *given), UserError) for kind, given in frames.items()}
+    assert messages == snapshot
+
+
+def test_without_cases_times_and_ratios_are_known(run: Any) -> None:
+    plain = run.windows[run.windows["task"] != "streaming"]
+    found = rnnbench.summarize(plain).set_index("case")
+    expected = run.cases.set_index("case").loc[found.index]
+    assert found["ratio"].to_numpy() == pytest.approx(expected["ratio"].to_numpy())
+    assert found["macs"].isna().all()
+
+
+def test_a_result_says_its_answer_and_where_its_frames_are(run: Any) -> None:
+    assert "times as long as torch.nn" in repr(run)
+    assert ".cases, .windows" in repr(run)
+    assert run._repr_html_().startswith("<table")
+    assert list(run.frame)[:3] == ["cell", "implementation", "phase"]
+    assert {"batch_size", "seconds", "ratio", "ratio_low", "ratio_high", "parity"} <= set(list(run.frame)[:12])
+    assert set(run.frame) == set(run.cases)
+    with pytest.raises(TypeError, match=r"use \.frame\['ratio'\]"):
+        run["ratio"]
+
+
+@pytest.mark.parametrize("values", [np.array([32, 33]), pd.Series([32, 33]), range(32, 34), (32, 33)])
+def test_sizes_to_predict_come_in_any_list(values: Any, tmp_path: Path) -> None:
+    from tests.analysis.scaling import made_up
+
+    loaded = rnnbench.load(made_up.stored(tmp_path))
+    sizes = {"batch_size": 8, "seq_len": values, "hidden_size": np.int64(100)}
+    assert rnnbench.predict(loaded, sizes)["seq_len"].tolist() == [32, 33]
+    assert rnnbench.predict(loaded.cases, sizes)["status"].eq("predicted").all()
