@@ -1,5 +1,6 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from annotated_types import MinLen
 
+from rnnbench.errors import UserError
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown, valid
 
@@ -329,7 +331,10 @@ class Measurement(Record):
     def from_json(cls, line: Mapping[str, Any]) -> Self:
         """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
+        try:
+            return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
+        except UserError as fault:  # the line is flat
+            raise UserError(re.sub(r"^(case\.|workload\.|metrics\.)+", "", str(fault))) from None
 
     @classmethod
     def read(cls, line: bytes) -> Self:
