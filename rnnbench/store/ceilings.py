@@ -118,13 +118,9 @@ class Ceiling(Record):
 
 
 @lru_cache(maxsize=256)  # all cases of one place have the same text
-def _of_text(text: str) -> Ceiling:
-    return Ceiling.from_json(json.loads(text))
-
-
 def of_text(text: Any) -> Ceiling | None:
     """Return the ceiling in the column `ceiling` of a frame; None where the rates were not measured."""
-    return _of_text(text) if isinstance(text, str) and text else None
+    return Ceiling.from_json(json.loads(text)) if isinstance(text, str) and text else None
 
 
 def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:
