@@ -4,10 +4,13 @@ If standard output can't be written, the command ends: with 141 if nobody reads 
 If standard error can't be written, nothing changes.
 """
 
+import io
 import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +32,20 @@ def say(text: str) -> None:
     write(text + "\n")
 
 
-def write(data: str | bytes, *, is_safe: bool = False) -> None:
-    """Print text, or bytes as they are; on a terminal nothing in them moves the cursor, unless they are safe."""
-    if sys.stdout is not None and sys.stdout.isatty() and not is_safe:
+def write(data: str | bytes) -> None:
+    """Print text, or bytes as they are; on a terminal nothing in them moves the cursor."""
+    if sys.stdout is not None and sys.stdout.isatty():
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         data = "\n".join(map(printable, text.split("\n")))
-    try:
+    with _guarded():
         click.echo(data, nl=False)
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """End the command if standard output can't be written."""
+    try:
+        yield
     except OSError as fault:
         _discard(1)
         if isinstance(fault, BrokenPipeError):
@@ -47,10 +57,10 @@ def show(renderable: "RenderableType") -> None:
     """Print a table or a text of rich: on a terminal, with its width and in colour."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout)
-    with console.capture() as captured:
-        console.print(renderable)
-    write(captured.get(), is_safe=True)
+    screen, text = Console(file=sys.stdout), io.StringIO()  # rich itself would end the program at a broken pipe
+    Console(file=text, force_terminal=screen.is_terminal, width=screen.width).print(renderable)
+    with _guarded():
+        click.echo(text.getvalue(), nl=False)
 
 
 def say_path(path: Path, *, err: bool = False) -> None:
