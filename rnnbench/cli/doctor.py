@@ -19,9 +19,8 @@ def doctor(measured: bool) -> None:
     from rnnbench.harness.coordinator import environment
     from rnnbench.harness.doctor.advice import advice, current_readings, instructions
     from rnnbench.harness.doctor.probe import probe
+    from rnnbench.report.environment import facts, noise_sentence, readiness
     from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.report.tables.table_environment import facts
-    from rnnbench.report.words.noise import noise_sentence, readiness
 
     description, noise = environment.describe(Path()), None
     if measured:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, TEXT
+from rnnbench.cli.options import FILE
 from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
@@ -15,14 +15,8 @@ from rnnbench.report.export import FORMATS
 @click.argument("run", type=FILE)
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="The format to write.")
 @click.option("--out", metavar="FILE", type=FILE, help="File to write.  [default: stdout]")
-@click.option(
-    "--metrics",
-    type=TEXT,
-    metavar="NAMES",
-    help="For github-action-benchmark: the values to write, such as time,ratio,operators.  [default: time,ratio]",
-)
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
-def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: bool) -> None:
+def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool. Of a check, write its verdicts.
 
     \b
@@ -38,26 +32,20 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     from rnnbench.analysis.runs.lost_windows import noted
     from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
-    from rnnbench.report.export import notes, rendered, rendered_check
-    from rnnbench.report.export.exported import ExportedRun
+    from rnnbench.report.export import ExportedRun, left_out, rendered_check
     from rnnbench.store.folder import is_check
 
-    if windows and not FORMATS[to].keeps_all:
-        tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
-        raise click.UsageError(f"--windows goes with {tables}; {to} has no place for windows")
-    if metrics is not None and not FORMATS[to].metrics:
-        takers = " and ".join(name for name, spec in FORMATS.items() if spec.metrics)
-        raise click.UsageError(f"--metrics goes with {takers}; {to} has all metrics")
+    if windows and FORMATS[to].of_frame is None:
+        raise click.UsageError(f"--windows goes with csv and parquet; {to} has no place for windows")
     if is_check(run):
         if windows:
             raise click.UsageError(f"--windows is for runs; {run} is a check, and its runs are base and head below it")
         _write(run, rendered_check(to, run), to, out)
         return
-    chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     info, _, times = read_whole(run)
     exported = ExportedRun(info, times, summarize(times), load(run).windows if windows else None)
-    _write(run, rendered(to, exported, chosen), to, out)
-    for note in [*notes(to, exported.summary), *noted(info)]:
+    _write(run, FORMATS[to].render(exported), to, out)
+    for note in filter(None, [left_out(to, exported.summary), *noted(info)]):
         output.tell(note)
 
 

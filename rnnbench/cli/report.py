@@ -1,6 +1,7 @@
 """`rnnbench report`."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 from rnnbench.cli import output
 from rnnbench.cli.options import FILE, TEXT, takes
 from rnnbench.errors import UserError
+from rnnbench.text import printable
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
@@ -81,7 +83,7 @@ def report(
         pages = []
         for path in runs or [newest()]:
             folder = place(of_one(path), out)  # fails before the work is done
-            pages.append(put(_files(path, given), folder))
+            pages.append(put(_files(path, given, out), folder))
     for page in pages:
         output.say_path(page)
         if opens:
@@ -103,7 +105,7 @@ def _refuse_others(given: Mapping[str, Any], allowed: tuple[str, ...], why: str)
             raise click.UsageError(f"{option} is for {IS_FOR[option]}; {why}")
 
 
-def _files(path: Path, given: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, bytes]:
     """Return the files of the report of a run, of a check, or of files of pytest-benchmark."""
     from rnnbench.store import pytest_benchmark
     from rnnbench.store.folder import is_check
@@ -120,11 +122,11 @@ def _files(path: Path, given: Mapping[str, Any]) -> dict[str, bytes]:
         _refuse_others(given, ("--reference", "--group-by"), f"{path} is pytest-benchmark's")
         return benchmarks.render(grouped(pytest_benchmark.read(path), given["--group-by"]), given["--reference"])
     _refuse_others(given, ("--predict",), f"{path} is a run")
-    return files_of_run(path, given["--predict"])
+    return files_of_run(path, given["--predict"], out)
 
 
-def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """Return the files of a run's report."""
+def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> dict[str, bytes]:
+    """Return the files of a run's report, whose page names the command that makes it."""
     from rnnbench.analysis.runs.drift import of_run
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read_whole
@@ -139,7 +141,9 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     why = sections(times, profiles) if profiles else []
     summary, noisy, replicates = summarize(times), noise(times), of_run(times)
     del times  # a quarter of the memory of a report of ten million windows
-    return render(summary, noisy, info, sizes, why, replicates)
+    words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
+    again = shlex.join([*words, *(["--out", str(out)] if out else [])])
+    return render(summary, noisy, info, sizes, why, replicates, printable(again))
 
 
 def _show(address: str) -> None:

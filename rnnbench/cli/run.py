@@ -58,6 +58,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 )
 @click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
+@click.option("--full", "is_full", is_flag=True, help="Print every case, however many there are.")
 @takes("json", "yes")
 @click.pass_context
 def run(
@@ -73,10 +74,13 @@ def run(
     groups_per_job: int | None,
     resume: Path | None,
     allow_missing: bool,
+    is_full: bool,
     as_json: bool,
     yes: bool,
 ) -> None:
-    """Measure SUITE (a file, or the name of a shipped one) and print each case's time and ratio to torch.nn.
+    """Measure SUITE (a file, or the name of a shipped one) and print the ratios to torch.nn.
+
+    Of more than 36 cases it prints the medians, with --full every case.
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
@@ -130,10 +134,10 @@ def run(
             raise UserError(f"{no_device(missing, suite, None)}; {ACCEPT}") from None
         (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
-    _print_run(folder, context.params, as_json=as_json, may_lack=allow_missing)
+    _print_run(folder, context.params, is_full=is_full, as_json=as_json, may_lack=allow_missing)
 
 
-def _print_run(folder: Path, given: dict[str, Any], *, as_json: bool, may_lack: bool) -> None:
+def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:
     """Print a run's table, or its cases as JSON, then how to continue it if it lacks something, and its path.
 
     Raises UserError if cases are missing, unless they may be. `given`: the parameters of the command.
@@ -141,9 +145,9 @@ def _print_run(folder: Path, given: dict[str, Any], *, as_json: bool, may_lack: 
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
-    from rnnbench.report.export import cases
+    from rnnbench.report import export
+    from rnnbench.report.environment import noise_sentence
     from rnnbench.report.screen import terminal
-    from rnnbench.report.words.noise import noise_sentence
     from rnnbench.store.folder import read_info
 
     times = read(folder)
@@ -156,11 +160,11 @@ def _print_run(folder: Path, given: dict[str, Any], *, as_json: bool, may_lack: 
         words += ["--resume", str(folder), "--budget", as_budget(info.seconds_needed)]
         to_continue = printable(f"To continue: {shlex.join(words)}")
     if as_json:
-        output.write(cases.lines(summary))
+        output.write(export.lines(summary))
         if to_continue:
             output.note(to_continue)
     else:
-        output.show(terminal.render(summary, info))
+        output.show(terminal.render(summary, info, is_full=is_full))
         lines = [noise_sentence(noise(times)), *map(printable, info.notes), *filter(None, [to_continue])]
         output.say("\n".join(lines))
     output.say_path(folder, err=as_json)

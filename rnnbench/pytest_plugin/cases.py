@@ -41,9 +41,9 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.building import build_case, settings_of
-from rnnbench.report.export.cases import known
+from rnnbench.report.as_pytest_benchmark import plain
 from rnnbench.report.words.case_names import case_name, group_name
-from rnnbench.store.metrics import COMPILED, OBSERVED
+from rnnbench.store.metrics import COMPILED, METRICS, OBSERVED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Measurement, Workload
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
@@ -240,8 +240,8 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)
     line["seconds"] = pooled_times([per_call], [len(per_call) * plan.batch], [sum(block_seconds)]).median
-    row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict()
-    metrics = {metric.name: value for metric, value in known(row)}  # with finite values
+    row = plain(with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict())
+    metrics = {metric.name: row[metric.name] for metric in METRICS if row.get(metric.name) is not None}
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}
     others["missing"] = NO_ENERGY | measurement.missing
     return others | metrics | {"calls_per_round": plan.batch, "torch": torch.__version__}

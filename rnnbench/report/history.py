@@ -14,7 +14,7 @@ from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change_cell, change_interval, interval_cell, slower
@@ -109,7 +109,7 @@ def changes(history: History, case_names: Names) -> Table:
     shown = [
         Column("case", of("name")),
         Column("change", of("ratio", change_cell), numeric=True),
-        Column("95% interval", Of(("low", "high"), interval_cell), numeric=True),
+        Column("95% interval", of(("low", "high"), interval_cell), numeric=True),
         Column("between", of("between")),
         Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
         Column("p", of("p_value", digits), numeric=True),

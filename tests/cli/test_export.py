@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from rnnbench.report.export import FORMATS
-from rnnbench.report.words.case_names import case_name
 from rnnbench.store.records import Measurement
 from tests.doubles import checks
 from tests.doubles.commands import in_process
@@ -35,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("to", [name for name, kind in FORMATS.items() if kind.is_text])
 def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, to: str) -> None:
     done = in_process("export", run, "--format", to, cwd=Path(), code=0)
-    assert (case_name(LOOP) if to == "github-action-benchmark" else LOOP.key) in done.stdout
+    assert ("vanilla loop" if to in ("markdown", "latex") else LOOP.key) in done.stdout
     assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in done.stderr) != FORMATS[to].keeps_all
     assert in_process("export", run, "--format", to, "--out", "new/file", cwd=Path(), code=0).stdout == ""
     assert Path("new/file").read_text(encoding="utf-8") == done.stdout
@@ -154,16 +153,6 @@ def test_what_export_writes_is_reported_and_compared(run: Path) -> None:
     assert "fewer than 6 cases" in text
 
 
-def test_metrics_are_chosen_where_a_format_has_few(run: Path) -> None:
-    export = ("export", run, "--format", "github-action-benchmark", "--metrics")
-    done = in_process(*export, "time, parameters", cwd=Path(), code=0)
-    assert ": time" in done.stdout
-    done = in_process(*export, "tim", cwd=Path(), code=2)
-    assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in done.stderr
-    done = in_process("export", run, "--format", "csv", "--metrics", "time", cwd=Path(), code=2)
-    assert "--metrics goes with github-action-benchmark; csv has all metrics" in done.stderr
-
-
 def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +163,6 @@ def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(
     read = pd.read_csv("verdicts.csv")
     assert list(read["verdict"].dropna()) == [each.verdict for each in samples.every_verdict().findings if each.verdict]
     assert {"cell", "batch_size", "ratio_low", "why"} < set(read.columns) == set(pd.read_parquet("verdicts.parquet"))
-    for arguments, words in (("bencher", "no place for verdicts"), ("csv --windows", "--windows is for runs")):
+    for arguments, words in (("json", "no place for verdicts"), ("csv --windows", "--windows is for runs")):
         done = in_process("export", check, "--format", *arguments.split(), cwd=Path(), code=2)
         assert words in done.stderr

@@ -1,5 +1,6 @@
 """Reports written for tests."""
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +9,31 @@ from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put, render
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.formats import as_markdown
+from rnnbench.report.tables.table import markdown
 from rnnbench.store.run_info import RunInfo
+
+LOADS = {"src", "srcset", "data", "poster", "background", "action"}
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page, as an HTML parser sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, attribute: str) -> list[str]:
+        return [value for _, name, value in self.attributes if name == attribute]
 
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
@@ -19,6 +43,6 @@ def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) ->
 
 def shown(section: Section) -> str:
     """What a section says, without its figures: paragraphs, warnings and tables as Markdown."""
-    tables = [as_markdown.render(table) for table in section.tables]
+    tables = [markdown(table) for table in section.tables]
     pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.pictures]
     return "\n\n".join([*section.paragraphs, *section.warnings, *pictures, *tables])

@@ -224,6 +224,13 @@ def without_reference(summary: pd.DataFrame) -> pd.DataFrame:
     return own
 
 
+def without_any_reference(summary: pd.DataFrame) -> pd.DataFrame:
+    """As if the suite had named no reference."""
+    own = summary[summary["implementation"] != "torch.nn"]
+    absent = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
+    return own.assign(reference="none", parity="not compared: there is no reference", **absent)
+
+
 def of_an_older_version(summary: pd.DataFrame) -> pd.DataFrame:
     """As if the run came from a version with few metrics: only torchinfo's counts, and no ceiling."""
     kept = ("parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes")

@@ -1,7 +1,5 @@
 """Words, figures and tables that say why a cell is slower, for made-up runs."""
 
-import posixpath
-import re
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -181,17 +179,10 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     assert section.traces == {"gru loop": "t.json.gz"}
     times = read(run)
     files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
-    page = "cells/01/index.html"
-    beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv"}
-    assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
-    assert f'<a href="{page}">gru</a>' in files["index.html"].decode()
-    for html in ("index.html", page):
-        assert "gru loop takes 5.00×" in files[html].decode()
-    answer = re.search(r'<p class="answer">(.*?)</p>', files[page].decode(), re.DOTALL)
-    assert answer is not None
-    assert re.fullmatch(r"gru loop takes 5.00× .* against [^.]*\.[^.]*\.", answer[1].strip()), answer[1]
-    for link in re.findall(r'href="([^#:"]+)"', files[page].decode()):
-        assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
+    page = files["index.html"].decode()
+    assert {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv"} <= files.keys()
+    assert page.index('<section id="why"') < page.index('<section id="cases"')
+    assert "gru loop takes 5.00×" in page
 
 
 def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
@@ -204,6 +195,6 @@ def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
     times = read(run)
     section = why.ProfiledCell("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
     files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
-    for html in ("index.html", "cells/01/index.html"):
-        assert EVIL not in files[html].decode()
-        assert f"{escape(EVIL)} takes 5.00×" in files[html].decode()
+    page = files["index.html"].decode()
+    assert EVIL not in page
+    assert f"{escape(EVIL)} takes 5.00×" in page

@@ -42,7 +42,6 @@ ALLOWED = {
     "report/page": {"drawing", "figures", "tables", "words"},
     "report/screen": {"tables", "words"},
     "report/notebook": {"drawing", "figures", "tables", "verdicts", "words"},
-    "report/export": {"tables", "verdicts", "words"},
     "report/verdicts": {"drawing", "figures", "page", "tables", "words"},
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`

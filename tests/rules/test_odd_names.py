@@ -15,8 +15,7 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.session import run_suite
-from rnnbench.report.export import FORMATS, rendered
-from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
@@ -95,7 +94,7 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     called("report", path, "--out", tmp_path / "page")
     assert any("half: ?" in text for text in pages(tmp_path / "page"))
     for to in FORMATS:
-        rendered(to, ExportedRun(info, times, summarize(times)))
+        FORMATS[to].render(ExportedRun(info, times, summarize(times)))
 
 
 def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
@@ -109,7 +108,7 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
         called("report", *arguments, "--out", tmp_path / "reports" / str(number))
     assert any("caf?" in text for text in pages(tmp_path / "reports"))
     for to in FORMATS:
-        for windows in (False, True) if FORMATS[to].keeps_all else (False,):
+        for windows in (False, True) if FORMATS[to].of_frame else (False,):
             out = tmp_path / f"{to}-{windows}"
             called("export", first, "--format", to, "--out", out, *(["--windows"] if windows else []))
             assert out.stat().st_size > 0
@@ -160,7 +159,7 @@ def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path)
     folder.close()
     times = read(path)
     for to in FORMATS:
-        data = rendered(to, ExportedRun(read_info(path), times, summarize(times)))
+        data = FORMATS[to].render(ExportedRun(read_info(path), times, summarize(times)))
         assert data
         if FORMATS[to].suffix == "json":
             json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

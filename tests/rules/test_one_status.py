@@ -22,17 +22,15 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
-from rnnbench.report.export import FORMATS, rendered
-from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report.cases import table_of_cases
+from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.figures import all_figures
 from rnnbench.report.history import section as history_section
 from rnnbench.report.page import several_runs
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run_page import run_page
-from rnnbench.report.page.sections import Content
+from rnnbench.report.page.run_folder import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables
-from rnnbench.report.tables.formats import as_markdown
+from rnnbench.report.tables.table import markdown
 from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
@@ -86,11 +84,10 @@ def test_its_row_has_no_number_of_its_time(run: Path) -> None:
 def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
     info, times = read_info(run), read(run)
     summary = summarize(times)
-    made_tables = all_tables.render(summary, info)
     drawn = all_figures.render(summary)
-    page = html(run_page(Content(summary, noise(times), info, drawn, made_tables)))
+    page = html(run_page(summary, noise(times), info))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
-    texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]
+    texts = [terminal.text(summary, info), markdown(table_of_cases(summary, info)), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
     assert "on purpose" in texts[0]
     marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))
@@ -100,11 +97,11 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
 @pytest.mark.parametrize("to", FORMATS)
 def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
     info, times = read_info(run), read(run)
-    data = rendered(to, ExportedRun(info, times, summarize(times)))
+    data = FORMATS[to].render(ExportedRun(info, times, summarize(times)))
     if to == "parquet":
         data = pd.read_parquet(io.BytesIO(data)).to_csv().encode()
     assert b"7.77" not in data
-    assert FORMATS[to].keeps_all == (FAILS.key.encode() in data)
+    assert FORMATS[to].keeps_all == (b"on purpose" in data)
 
 
 def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
@@ -165,7 +162,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     summary = summarize(times)
     assert summary["seconds"].isna().all()
     assert np.isnan(noise(times).floor)
-    html(run_page(Content(summary, noise(times), info, all_figures.render(summary), all_tables.render(summary, info))))
+    html(run_page(summary, noise(times), info))
     state = read_state(run)
     assert [visit.windows for visit in state.visits] == [[]] * REPLICATES
     assert isinstance(state.visits[0].seconds, float)

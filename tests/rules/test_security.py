@@ -16,11 +16,9 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run_page import run_page
-from rnnbench.report.page.sections import Content
+from rnnbench.report.page.run_folder import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables
-from rnnbench.report.tables.formats import as_csv, as_markdown
+from rnnbench.report.tables.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
@@ -79,15 +77,15 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     info, times = read_info(path), read(path)
     summary = summarize(times)
     assert_harmless(terminal.text(summary, info))
-    tables = all_tables.render(summary, info)
-    for table in tables.values():
-        rows = as_markdown.render(table).split("|\n")
+    page = run_page(summary, noise(times), info)
+    for table in page.tables.values():
+        rows = markdown(table).split("|\n")
         assert_harmless("\n".join(rows))
-        for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
+        for row in spreadsheet.reader(io.StringIO(csv(table.frame))):
             assert not any(cell.startswith(("=", "@")) for cell in row)
-    page = html(run_page(Content(summary, noise(times), info, {}, tables)))
-    assert page.count("<script") == 2  # the page's own
-    assert "\x1b" not in page
+    text = html(page)
+    assert text.count("<script") == 1  # the page's own
+    assert "\x1b" not in text
 
 
 def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) -> None:

@@ -16,11 +16,11 @@ from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import RunTimes, joined, read_whole
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
 from rnnbench.errors import UserError
+from rnnbench.report.answer import answer
+from rnnbench.report.environment import table_of_environment
 from rnnbench.report.figures import comparisons
 from rnnbench.report.notebook.result import Frame, FrameResult
-from rnnbench.report.tables import table_environment
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.words import headline
 from rnnbench.report.words.axes import SETTINGS, SIZES, several
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import (
@@ -68,7 +68,8 @@ def load(paths: Sequence[Path], columns: Collection[str] | None = None) -> Frame
             before += len(row_of)
 
     def environment() -> pd.DataFrame:
-        facts = [table_environment.render(info).frame.assign(run=name) for name, info in zip(names, infos, strict=True)]
+        tables = {name: table_of_environment(info) for name, info in zip(names, infos, strict=True)}
+        facts = [table.frame.assign(run=name) for name, table in tables.items()]
         return pd.concat(facts, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
 
     def draw(name: str = "ratio", ax: Any = None, **how: Any) -> Any:
@@ -82,7 +83,7 @@ def load(paths: Sequence[Path], columns: Collection[str] | None = None) -> Frame
         return getattr(plot, name)(cases, ax, **how)
 
     answers = [
-        " ".join([f"{name}: {headline.answer(summary[summary['run'] == name], info)}", *_lost(info)])
+        " ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *_lost(info)])
         for name, info in zip(names, infos, strict=True)
     ]
     frames: dict[str, Frame] = {

@@ -4,25 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnbench.errors import UserError
-from rnnbench.report.drawing.sheet import Picture
-from rnnbench.report.tables.formats import as_csv, as_latex, as_markdown
-from rnnbench.report.tables.table import Table
 from rnnbench.store.folder import write_whole
-from rnnbench.text import encoded
-
-
-def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict[str, bytes]:
-    """The files beside a page: each figure and each table in its formats."""
-    contents: dict[str, bytes] = {}
-    for name, picture in pictures.items():
-        contents |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
-    for name, table in tables.items():
-        contents |= {
-            f"tables/{name}.csv": encoded(as_csv.render(table)),
-            f"tables/{name}.md": encoded(as_markdown.render(table)),
-            f"tables/{name}.tex": encoded(as_latex.render(table)),
-        }
-    return contents
 
 
 def write(folder: Path, content: Mapping[str, bytes]) -> None:

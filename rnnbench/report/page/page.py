@@ -2,33 +2,28 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.report.colors import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
-from rnnbench.report.page import compact, selection
-from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import Table
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.tables.table import FORMATS, Table
 from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file
-SCRIPTS = ("start", "tables", "filters", "page")  # parts of the one script, in their order
 TITLE = "{}: rnnbench report</title>"  # the end of every page's title, by which folders of reports are recognized
+MAX_OPEN_ROWS = 200  # a longer table without heads of its parts is folded
 
 
 @dataclass(frozen=True)
 class Page:
-    """The content of a page, in its order; rows of a frame of cases say what filters show and hide."""
+    """The content of a page, in its order."""
 
     name: str  # in the window's title and the navigation
     heading: str
@@ -37,9 +32,10 @@ class Page:
     facts: Sequence[str] = ()  # in small letters below
     warning: str = ""
     first: Picture | None = None  # on the first screen
+    fastest: Table | None = None  # below it
     sections: Sequence[Section] = ()
     home: str = ""  # the page above this one
-    cases: pd.DataFrame | None = None  # a run's summary, if rows of tables and marks of figures are about its cases
+    titles: Mapping[int, str] = field(default_factory=dict)  # of the cases that figures mark, by row of the summary
 
     @property
     def pictures(self) -> dict[str, Picture]:
@@ -50,43 +46,37 @@ class Page:
     @property
     def tables(self) -> dict[str, Table]:
         """All tables, by name."""
-        return {table.name: table for section in self.sections for table in section.tables}
+        listed = [*filter(None, [self.fastest]), *(table for section in self.sections for table in section.tables)]
+        return {table.name: table for table in (*listed, *(table.heads for table in listed if table.heads))}
 
 
 def files(page: Page) -> dict[str, bytes]:
-    """The page, and each figure and table in its formats, by path within the page's folder."""
-    return beside(page.pictures, page.tables) | {PAGE: encoded(html(page))}
+    """Return the page, and each figure and table in its formats, by path within the page's folder."""
+    contents = {PAGE: encoded(html(page))}
+    for name, picture in page.pictures.items():
+        contents |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
+    for table in page.tables.values():
+        contents |= {f"tables/{name}": content for name, content in table.files().items()}
+    return contents
 
 
 def html(page: Page) -> str:
-    """The page; its links to figures and tables are relative."""
-    script = _script()
-    summary, tables = page.cases, page.tables
-    titles = selection.titles(summary) if summary is not None else {}
-    cases = {}
-    if summary is not None:
-        for name, table in tables.items():
-            cases[name] = [compact.ranges(rows) for rows in selection.rows_of(table, summary)]
-    choices = selection.choices(summary) if summary is not None else {"axes": [], "cases": [], "beside": {}}
+    """Return the page; its links to figures and tables are relative."""
+    script = _pages().get_template("page.js").render()
+    pictures = {
+        name: inline(picture.svg, name, f"{picture.title}. {picture.caption}", page.titles)
+        for name, picture in page.pictures.items()
+    }
     return (
         _pages()
         .get_template("page.html")
         .render(
             page=page,
-            inline={
-                name: inline(picture.svg, name, f"{picture.title}. {picture.caption}", titles)
-                for name, picture in page.pictures.items()
-            },
-            cases=cases,
-            paper_rows=compact.PAPER_ROWS,
-            choices=compact.short_choices(choices),
-            pooled=[name for name, table in tables.items() if cases and selection.is_pooled(table)],
-            max_open_rows=compact.MAX_OPEN_ROWS,
-            static_rows=compact.static_rows,
-            later_rows=compact.later_rows,
-            value_behind=compact.value_behind,
+            inline=pictures,
+            formats=dict(zip(FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
+            max_open_rows=MAX_OPEN_ROWS,
             shades={name: shade for name, shade in variables().items() if name not in INKS},
-            script=Markup(script),  # noqa: S704 - our own
+            script=Markup(script),  # noqa: S704 - our own, byte for byte: the page allows it to run by its hash
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
@@ -94,19 +84,10 @@ def html(page: Page) -> str:
 
 @cache
 def _pages() -> Environment:
-    pages = Environment(
+    return Environment(
         loader=PackageLoader("rnnbench.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["one_line"] = one_line
-    pages.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    return pages
-
-
-def _script() -> str:
-    """The page's script, byte for byte as on the page, which allows it to run by its hash."""
-    templates = resources.files("rnnbench.report.page").joinpath("templates")
-    return "".join(templates.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)

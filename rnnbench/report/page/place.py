@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnbench.errors import UserError
-from rnnbench.report.page import run_page
 from rnnbench.report.page.files import replace
 from rnnbench.report.page.page import PAGE, TITLE
+from rnnbench.report.words.units import when
 from rnnbench.store.folder import is_check, read_info
 from rnnbench.store.pytest_benchmark import is_saved
 from rnnbench.store.run_info import RunInfo
@@ -71,7 +71,7 @@ def of_run(path: Path, info: RunInfo) -> ReportSubject:
     above = resolved.parent
     name = f"{above.name}-{resolved.name}" if is_check(above) else resolved.name
     parent = above.parent.name if is_check(above) else above.name
-    return ReportSubject(name or info.suite, parent, _of_run(resolved, info), run_page.when(info.started))
+    return ReportSubject(name or info.suite, parent, _of_run(resolved, info), when(info.started))
 
 
 def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> ReportSubject:

@@ -1,28 +1,29 @@
-"""A report's folder: `index.html`, `figures/<name>.svg` and `.png`, `tables/<name>.csv`, `.md` and `.tex`."""
+"""The report of a run: the answer, its cases, why, how it grows, and how it was measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
+from rnnbench.report import answer, cases, environment, growth, latency
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.figures import all_figures, runs
-from rnnbench.report.page import cell_pages
 from rnnbench.report.page.files import write
-from rnnbench.report.page.page import PAGE, files
+from rnnbench.report.page.page import PAGE, Page, files
 from rnnbench.report.page.place import ReportFolder
-from rnnbench.report.page.run_page import run_page
-from rnnbench.report.page.sections import MAX_SHOWN, REPLICATES, Content
-from rnnbench.report.tables import all_tables
+from rnnbench.report.page.section import Section, SectionPart
 from rnnbench.report.why import ProfiledCell
-from rnnbench.report.words.axes import flushed
+from rnnbench.report.words.axes import SETTINGS, SIZES, flushed, one_line, say_all, several
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval, when
 from rnnbench.store.run_info import RunInfo
 
+FIGURES = ("ratio", "ratio_by_size", "latency", "scaling")
 IN_ORDER = (
     "A slope or a step on the left is a drift of the machine. Ratios are taken within each replicate, so a drift "
-    "cancels in them; what is left of it is on the right. Zero is each case's own median. Points beyond the edge are "
-    "drawn on it."
+    "cancels in them; what is left of it is on the right. Zero is each case's own median."
 )
 
 
@@ -30,38 +31,89 @@ def render(
     summary: pd.DataFrame,
     noise: Noise,
     info: RunInfo,
-    asked: all_tables.Asked | None = None,
+    asked: growth.Asked | None = None,
     profiled: Sequence[ProfiledCell] = (),
     replicates: pd.DataFrame | None = None,
+    again: str = "",
 ) -> dict[str, bytes]:
-    """Every file of the report by its path within the folder.
+    """Return every file of the report by its path within the folder; arguments as for `run_page`."""
+    return files(run_page(summary, noise, info, asked, profiled, replicates, again))
 
-    `asked`: sizes to predict; `replicates`: each replicate in its order, from `rnnbench.analysis.runs.drift.of_run`.
+
+def run_page(
+    summary: pd.DataFrame,
+    noise: Noise,
+    info: RunInfo,
+    asked: growth.Asked | None = None,
+    profiled: Sequence[ProfiledCell] = (),
+    replicates: pd.DataFrame | None = None,
+    again: str = "",
+) -> Page:
+    """Return the page of one run.
+
+    `asked`: sizes to predict; `replicates`: each replicate in its order, from `rnnbench.analysis.runs.drift.of_run`;
+    `again`: the command that makes this page.
     """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    waterfalls = {picture.name: picture for section in profiled[:MAX_SHOWN] for picture in section.pictures[:1]}
-    pages = cell_pages.render(summary, profiled, flushed(summary), noise.floor)
-    content = Content(
-        summary,
-        noise,
-        info,
-        all_figures.render(summary, flushed(summary), noise_floor=noise.floor) | waterfalls | _in_order(replicates),
-        all_tables.render(summary, info, asked),
-        profiled,
-        {page.cell: page.path for page in pages},
+    drawn = all_figures.render(summary, flushed(summary), FIGURES, noise.floor)
+    sections = [
+        why(profiled),
+        latency.section(summary, drawn),
+        cases.section(summary, info, drawn) if len(summary) else None,
+        growth.section(summary, asked, drawn),
+        *environment.sections(summary, noise, info, [info.command, *([again] if again else [])], _in_order(replicates)),
+    ]
+    first, *more = answer.sentences(summary, info)
+    floor = f"noise floor {half_width(noise.floor)}" if noise.floor == noise.floor else ""
+    status = "still running" if info.status == "running" else "interrupted"
+    name, about = one_line(info.suite), one_line(info.description)
+    return Page(
+        name=name,
+        heading=f"{name}: {about}" if about else name,
+        answer=first,
+        more=" ".join(more),
+        facts=[*filter(None, [answer.counts(summary), when(info.started), floor, flushed(summary)])],
+        warning="" if info.status == "finished" else f"this run was {status} when this was written",
+        first=drawn.get("ratio"),
+        fastest=answer.table_of_fastest(summary),
+        sections=[section for section in sections if section is not None],
+        titles=titles(summary),
     )
-    contents = files(run_page(content))
-    for page in pages:
-        contents |= page.contents
-    return contents
 
 
-def _in_order(replicates: pd.DataFrame | None) -> dict[str, Picture]:
-    """The figure of the replicates in their order, by its name; empty if there are no two."""
-    figure = None if replicates is None else runs.replicates(replicates, at="replicate, in the order of measuring")
-    if figure is None:
-        return {}
-    return {REPLICATES: picture(REPLICATES, "Every replicate in the order of measuring", IN_ORDER, figure)}
+def why(profiled: Sequence[ProfiledCell]) -> Section | None:
+    """Return the section of what was profiled, or None if nothing was."""
+    parts: list[SectionPart] = []
+    for workload in profiled:
+        name = one_line(workload.cell)
+        named = [replace(listed, title=f"{name}: {listed.title}") for listed in workload.tables]
+        parts += [f"{workload.title}: {workload.words}", *workload.pictures, *named]
+        if workload.traces:
+            where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
+            told = "Traces, with every frame, operator and the bytes held: open them at ui.perfetto.dev."
+            parts.append(f"{told} {where}.")
+    return Section("why", "Why", parts) if parts else None
+
+
+def titles(summary: pd.DataFrame) -> dict[int, str]:
+    """Return one line for each row of the summary: the case, its ratio and its time."""
+    axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
+    lines = {}
+    for row, case in zip(summary.index, with_series(summary).sort_index().to_dict("records"), strict=True):
+        interval = ratio_interval(case["ratio_low"], case["ratio_high"])
+        known = [f"{ratio(case['ratio'])} ({interval})"] if case["ratio_low"] < case["ratio_high"] else []
+        what = f"{case['series']}, {say_all(axes, (case[axis] for axis in axes))}"
+        lines[int(row)] = "; ".join([what, *known, duration(case["seconds"])])
+    return lines
+
+
+def _in_order(replicates: pd.DataFrame | None) -> Picture | None:
+    """Return the figure of the replicates in their order; None if there are no two."""
+    if replicates is None:
+        return None
+    figure = runs.replicates(replicates, at="replicate, in the order of measuring")
+    title = "Every replicate in the order of measuring"
+    return None if figure is None else picture("replicates", title, IN_ORDER, figure)
 
 
 def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
-from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.tables.table import Table
+
+if TYPE_CHECKING:  # matplotlib, which a terminal does not need
+    from rnnbench.report.drawing.sheet import Picture
 
 # Headings of what a reader must know before the numbers of several runs
 LEFT_OUT = "Left out, since these files can't be read:"
@@ -35,7 +38,7 @@ class Links:
     pairs: tuple[tuple[str, str], ...]  # the text and the target of each link
 
 
-SectionPart = str | Commands | Warnings | Links | Picture | Table  # a text is a paragraph
+SectionPart = Union[str, Commands, Warnings, Links, "Picture", Table]  # a text is a paragraph
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Section:
         return [line for part in self.parts if isinstance(part, Warnings) for line in part.lines]
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> "list[Picture]":
         """Its figures."""
-        return [part for part in self.parts if isinstance(part, Picture)]
+        return [part for part in self.parts if not isinstance(part, str | Commands | Warnings | Links | Table)]
 
     @property
     def tables(self) -> list[Table]:
@@ -73,7 +76,7 @@ def of_runs(
     title: str,
     paragraphs: Sequence[str],
     warnings: Mapping[str, Sequence[str]],
-    pictures: Sequence[Picture],
+    pictures: "Sequence[Picture]",
     tables: Sequence[Table],
 ) -> Section:
     """Return a section on several runs; `warnings`: the lines below each heading, which comes only with lines."""

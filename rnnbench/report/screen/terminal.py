@@ -1,9 +1,8 @@
-"""What `rnnbench run` prints: every case by workload, then the medians, then the answer in words."""
+"""What `rnnbench run` prints: the answer, a table of medians or of all cases, and the answer again."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -11,51 +10,19 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
+from rnnbench.report import answer, cases, environment, latency
 from rnnbench.report.plain_text import plain_text
-from rnnbench.report.tables import table_epochs, table_latency, table_medians
 from rnnbench.report.tables.table import Table
-from rnnbench.report.tables.table_ratios import case_interval
-from rnnbench.report.words import headline
-from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
-from rnnbench.report.words.metrics import brief, known, with_metrics
-from rnnbench.report.words.precision import missed, suspect, waits
-from rnnbench.report.words.reference import words
-from rnnbench.report.words.series import by_workload
-from rnnbench.report.words.units import duration, quantity, ratio
-from rnnbench.store.metrics import Metric
-from rnnbench.store.records import REFERENCES
+from rnnbench.report.words.axes import one_line
+from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
+MAX_CASES = 36  # of more, the medians are printed, unless all are asked for
+MAX_WIDTH = 28  # of a column that is not the last; longer texts are folded
+MAX_REASONS = 6  # why cases have no time
 GAP = 2  # spaces between columns; one of them is rich's own divider
-HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
-HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
-MAX_NAME_LENGTH = 28  # longer names are folded
-NARROWEST = 8  # minimum width of columns of words, which are folded if not all columns fit
-NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
-COLORS = {"failed": "red", "skipped": "yellow"}
-
-
-@dataclass(frozen=True)
-class CaseLine:
-    """One case as text, and the workload it belongs to."""
-
-    axes: tuple[Any, ...]
-    group: int
-    texts: tuple[str, ...]  # as in HEADS
-    metrics: tuple[str, ...]  # least important: left out first if there is no room
-    note: str
-    style: str
-
-
-@dataclass(frozen=True)
-class TableLayout:
-    """Which values of the cases have a column, and the widths of the columns."""
-
-    axes: tuple[str, ...]  # in columns
-    up: int  # number of axes before these, which are headings
-    heads: tuple[str, ...]  # of all columns after the axes
-    metrics: int  # number of metrics that have a column
-    widths: tuple[int, ...]
+NARROWEST = 12  # width of the last column, which is folded
 
 
 @dataclass(frozen=True)
@@ -64,168 +31,75 @@ class RunScreen:
 
     summary: pd.DataFrame
     info: RunInfo
+    is_full: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        yield from _parts(self.summary, self.info, options.max_width)
+        yield from _parts(self.summary, self.info, options.max_width, is_full=self.is_full)
 
 
-def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
-    """The output for a rich console of any width."""
-    return RunScreen(summary, info)
+def render(summary: pd.DataFrame, info: RunInfo, *, is_full: bool = False) -> RenderableType:
+    """Return the output for a rich console of any width; `is_full`: every case, however many there are."""
+    return RunScreen(summary, info, is_full)
 
 
-def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
-    """The output as plain text."""
-    return plain_text(render(summary, info), width)
+def text(summary: pd.DataFrame, info: RunInfo, width: int = 100, *, is_full: bool = False) -> str:
+    """Return the output as plain text."""
+    return plain_text(render(summary, info, is_full=is_full), width)
 
 
-def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:
-    yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
-    if len(summary):
-        reference = words(summary)
-        yield Text(f"Everywhere: {constants(summary)}. {reference.ratios}", style="dim")
-        notes: dict[str, int] = {}
-        axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
-        frame = with_metrics(by_workload(summary))
-        metrics = known(frame, brief(set(summary["phase"])))
-        named = HEADS if reference.has_ratios else HEADS[:2]
-        heads = [head.format(reference.name.removeprefix("the ")) for head in named]
-        lines = [_line(row, axes, metrics, info, notes) for row in frame.to_dict("records")]
-        lines = [replace(line, texts=line.texts[: len(heads)]) for line in lines]
-        yield from _sections(axes, heads, metrics, lines, width)
-        yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
-        yield Text("\n" if notes else "", end="")
-        if reference.has_ratios:
-            yield Text("Over all sizes", style="bold")
-            yield _grid_of(table_medians.render(summary))
-            yield Text()
-        for table in filter(None, [table_latency.render(summary, with_intervals=False), table_epochs.render(summary)]):
-            yield Text(table.title, style="bold")
-            yield _grid_of(table)
-            yield Text()
-    yield Text(" ".join(filter(None, [headline.answer(summary, info), headline.limit(summary)])), style="bold")
-    yield Text(headline.counts(summary))
+def _parts(summary: pd.DataFrame, info: RunInfo, width: int, *, is_full: bool) -> Iterator[RenderableType]:
+    first, *more = answer.sentences(summary, info)
+    counts, missing = answer.counts(summary), environment.not_measured(summary)
+    if not (summary["status"] == "measured").any():
+        yield Text("; ".join([first.removesuffix("."), counts, *missing[:1]]))
+        return
+    title = f"{info.suite}: {info.description}" if info.description else info.suite
+    yield Text(one_line(title), style="dim")
+    yield Text(" ".join([first, *more]), style="bold")
+    yield Text(cases.about(summary), style="dim")
+    if len(summary) > MAX_CASES and not is_full:
+        medians = cases.table_of_medians(summary)
+        compared = medians.frame["compared"].gt(0) & medians.frame["parity"].ne("is the reference")
+        rows = tuple(row for row, is_shown in zip(medians.rows, compared, strict=False) if is_shown)
+        yield from _grid(replace(medians, rows=rows), summary, width)
+        yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
+    else:
+        yield from _grid(cases.table_of_cases(summary, info), summary, width)
+    for table in filter(None, [latency.table_of_latency(summary), cases.table_of_epochs(summary)]):
+        yield Text(f"\n{table.title}", style="bold")
+        yield from _grid(table, summary, width)
+    yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
+    if len(missing) > MAX_REASONS:
+        yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
+    yield Text(f"{first}\n{counts}", style="bold")
 
 
-def _line(
-    row: dict[Any, Any], axes: Sequence[str], metrics: Sequence[Metric], info: RunInfo, notes: dict[str, int]
-) -> CaseLine:
-    """A case as text; its reason is a number in `notes`, since many cases share a reason."""
-    missing = row["status"] != "measured"
-    unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
-    reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
-    reasons = [reason, suspect(row), missed(row, info), waits(row)]
-    number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
-    own = row["implementation"] not in REFERENCES
-    texts = (
-        row["series"],
-        row["status"] if missing else duration(row["seconds"]),
-        "" if missing else ratio(row["ratio"]),
-        case_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
-    )
-    return CaseLine(
-        tuple(row[axis] for axis in axes),
-        row["group"],
-        texts,
-        tuple("" if missing else quantity(row[metric.name], metric.unit) for metric in metrics),
-        f"no parity check {number}".rstrip() if unchecked else number,
-        COLORS.get(row["status"], "" if own else "bold"),
-    )
-
-
-def _sections(
-    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
-) -> Iterable[RenderableType]:
-    """Tables whose columns fit the width; axes without a column are in a heading above each table."""
-    layout = _layout(axes, named, metrics, lines, width)
-    sections: dict[tuple[Any, ...], list[CaseLine]] = {}
-    for line in lines:
-        sections.setdefault(line.axes[: layout.up], []).append(line)
-    for values, members in sections.items():
-        yield Text()
-        if layout.up:
-            yield Text(say_all(axes[: layout.up], values), style="bold")
-        yield _grid(layout, members)
-
-
-def _layout(
-    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
-) -> TableLayout:
-    """The layout that fits the most metrics: axes become headings to make room, the slowest-varying first.
-
-    Two axes stay columns as long as a metric does. `named`: the heads of the columns that are always there.
-    """
-    heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
-    first = [_widest([word(axis)], (one_line(line.axes[index]) for line in lines)) for index, axis in enumerate(axes)]
-    middle = [_widest(head.split("\n"), (line.texts[index] for line in lines)) for index, head in enumerate(named)]
-    middle[0] = min(middle[0], MAX_NAME_LENGTH)
-    last = [_widest(head.split("\n"), (line.metrics[index] for line in lines)) for index, head in enumerate(heads)]
-    longest_note = _widest(["note"], (line.note for line in lines))
-    note = min(longest_note, NOTE_WIDTH)
-
-    def used(shown: int, up: int) -> int:
-        return sum(size + GAP for size in (*first[up:], *middle, *last[:shown])) + note
-
-    choices = [
-        *((shown, up) for shown in range(len(metrics), 0, -1) for up in range(max(len(axes) - 1, 1))),
-        *((0, up) for up in range(len(axes))),
-    ]
-    shown, up = next((choice for choice in choices if used(*choice) <= width), (0, len(axes)))
-    room = min(longest_note, note + max(width - used(shown, up), 0))
-    widths = (*first[up:], *middle, *last[:shown], room)
-    return TableLayout(tuple(axes[up:]), up, (*named, *heads[:shown], "note"), shown, widths)
-
-
-def _widest(head: Iterable[str], texts: Iterable[str]) -> int:
-    return max(map(len, (*head, *texts)))
-
-
-def _grid(layout: TableLayout, lines: Sequence[CaseLine]) -> Grid:
-    """The cases of one section: groups apart, values that repeat those of the row above left blank."""
-    grid = _empty_grid()
-    names = ("cell", "note")
-    numeric = [*(axis in SIZES for axis in layout.axes), *(head not in names for head in layout.heads)]
-    heads = [*map(word, layout.axes), *layout.heads]
-    for head, width, is_number in zip(heads, layout.widths, numeric, strict=True):
-        justify: Literal["right", "left"] = "right" if is_number else "left"
-        grid.add_column(Text(head), justify=justify, overflow="fold", width=width)
-    previous: tuple[Any, ...] = ()
-    for index, line in enumerate(lines):
-        values = line.axes[layout.up :]
-        if index and line.group != lines[index - 1].group:
-            grid.add_section()
-            previous = lines[index - 1].axes[layout.up :]
-        same = index > 0 and line.group == lines[index - 1].group
-        kept = len(values) if same else _shared(previous, values)
-        shown = ["" if column < kept else one_line(value) for column, value in enumerate(values)]
-        texts = (*shown, *line.texts, *line.metrics[: layout.metrics], line.note)
-        grid.add_row(*map(Text, texts), style=line.style)
-    return grid
-
-
-def _shared(previous: Sequence[Any], values: Sequence[Any]) -> int:
-    """How many of the first values are the same as in the row above, and are not repeated."""
-    pairs = enumerate(zip(previous, values, strict=False))
-    return next((index for index, (old, new) in pairs if old != new), len(previous))
-
-
-def _empty_grid() -> Grid:
-    return Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
-
-
-def _grid_of(table: Table) -> Grid:
-    """A table of the report; if its columns do not fit, words are folded and numbers are not."""
-    grid = _empty_grid()
-    for index, (header, is_number) in enumerate(zip(table.headers, table.numeric, strict=True)):
-        longest = max((len(row[index]) for row in table.rows), default=0)
+def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:
+    """Yield the columns that fit the width, the more important ones first, and a line that names the others."""
+    phases = set(summary["phase"])
+    brief = {metric.label for metric in METRICS if metric.is_brief or metric.brief_in in phases}
+    last = len(table.columns) - 1
+    chosen = [place for place, column in enumerate(table.columns) if not column.is_optional or column.header in brief]
+    # The last column says whether a number can be trusted, so it goes before intervals of times and costs.
+    chosen.sort(key=lambda place: (table.columns[place].is_optional, table.columns[place].header.startswith("its ")))
+    texts = {place: [row[place] for row in table.rows] for place in chosen}
+    widest = {place: max(map(len, (*texts[place], *table.headers[place].split()))) for place in chosen}
+    widths = {place: min(size, MAX_WIDTH if place < last else NARROWEST) for place, size in widest.items()}
+    shown = list(chosen)
+    while len(shown) > 1 and sum(widths[place] + GAP for place in shown) > width:
+        shown.pop()
+    room = width - sum(widths[place] + GAP for place in shown)
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for place in sorted(shown):
+        size = widths[place] if place < last else min(widest[place], widths[place] + max(room, 0))
+        header = textwrap.fill(table.headers[place], size)
         grid.add_column(
-            textwrap.fill(header, max(longest, 8)),
-            justify="right" if is_number else "left",
-            overflow="fold",
-            min_width=min(longest, MAX_NAME_LENGTH if is_number else NARROWEST),
-            max_width=MAX_NAME_LENGTH,
+            Text(header), justify="right" if table.columns[place].numeric else "left", overflow="fold", width=size
         )
-    for row in table.rows:
-        grid.add_row(*map(Text, row))
-    return grid
+    for number, row in enumerate(table.rows):
+        grid.add_row(*(Text(row[place]) for place in sorted(shown)), end_section=number + 1 in table.breaks)
+    yield grid
+    if len(shown) < len(chosen):
+        left_out = ", ".join(table.headers[place] for place in chosen if place not in shown)
+        yield Text(f"No room in {width} columns for: {left_out}.", style="dim")

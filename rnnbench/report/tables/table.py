@@ -1,38 +1,22 @@
-"""A table of a report, independent of the format it is written in."""
+"""A table of a report, as rows of text for readers and as a frame for programs; and as CSV, Markdown and LaTeX."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.store.records import AXES
+from rnnbench.report.words.axes import one_line
+from rnnbench.text import encoded
 
-IDENTITY = ("run", "case", *AXES, "status", "reason")  # columns that tell which cases a row is about
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
-
-
-@dataclass(frozen=True)
-class Table:
-    """The same content twice: as text for readers, and as a frame with full precision for programs.
-
-    Readers get the first `MAX_ROWS` rows, and the note says so if there are more.
-    """
-
-    name: str  # of its files, without the extension
-    title: str
-    note: str  # what a reader must know to understand it; may be empty
-    headers: tuple[str, ...]
-    numeric: tuple[bool, ...]  # columns to be aligned on the right
-    rows: tuple[tuple[str, ...], ...]
-    frame: pd.DataFrame
-    breaks: frozenset[int] = frozenset()  # rows above which a new group starts
-    keys: tuple[tuple[str, ...], ...] = ()  # for each column, the values of a row that its text is made of
-    values: tuple[tuple[str, ...], ...] = ()  # parallel to rows: the numbers behind each text; empty where it has none
-    about: pd.DataFrame = field(default_factory=pd.DataFrame)  # parallel to rows: those of IDENTITY that the frame has
-    total: int = 0  # rows for readers, if none were cut
+PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages
+FORMATS = ("csv", "md", "tex")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would run text that starts so
+SPECIAL = re.compile(r"([&%$#_{}])")  # in TeX; of captions and headers, which pandas takes as they are
+MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a _ inside a word is plain text
 
 
 @dataclass(frozen=True)
@@ -41,28 +25,56 @@ class Column:
 
     header: str
     text: Callable[[dict[str, Any]], str]
-    numeric: bool = False
+    numeric: bool = False  # aligned on the right
+    is_optional: bool = False  # on a page, shown when the reader asks for it
+    about: str = ""
+    below: str = ""  # of the heads of parts: the header of the column below, if that is another
+
+
+def of(keys: str | tuple[str, ...], show: Callable[..., str] = str) -> Callable[[dict[str, Any]], str]:
+    """Return a function that makes text from some values of a row."""
+    names = (keys,) if isinstance(keys, str) else keys
+    return lambda row: show(*(row[name] for name in names))
 
 
 @dataclass(frozen=True)
-class Of:
-    """Text made of some values of a row and nothing else. Pages can sort by these values and copy them."""
+class Table:
+    """The same content twice: as text for readers, and as a frame with full precision for programs."""
 
-    keys: tuple[str, ...]
-    show: Callable[..., str]
+    name: str  # of its files, without the extension
+    title: str
+    note: str  # what a reader must know to understand it; may be empty
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]  # at most MAX_ROWS
+    frame: pd.DataFrame
+    breaks: frozenset[int]  # rows above which a new part starts
+    total: int  # rows for readers, if none were cut
+    cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
+    heads: "Table | None" = None  # a row for each part, which stands above it on a page
 
-    def __call__(self, row: dict[str, Any]) -> str:
-        """The text for a row."""
-        return self.show(*(row[key] for key in self.keys))
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers of its columns."""
+        return tuple(column.header for column in self.columns)
 
+    def parts(self) -> Iterator[tuple[tuple[str, ...], list[tuple[int, tuple[str, ...]]]]]:
+        """Yield each part: the row of `heads` above it in the order of its own columns, and its rows with numbers."""
+        starts = sorted({0, *self.breaks} if self.rows else set())
+        heads = self.heads
+        places = [column.below or column.header for column in heads.columns] if heads else []
+        above = [dict(zip(places, row, strict=True)) for row in heads.rows] if heads else []
+        for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(self.rows)], strict=False)):
+            head = tuple(above[number].get(header, "") for header in self.headers) if above else ()
+            yield head, [(row, self.rows[row]) for row in range(start, end)]
 
-def of(key: str, show: Callable[[Any], str] = str) -> Of:
-    """Text made of a single value of a row."""
-    return Of((key,), show)
+    def files(self) -> dict[str, bytes]:
+        """Return its files by their names, in each of FORMATS."""
+        texts = (csv(self.frame), markdown(self), latex(self))
+        return {f"{self.name}.{kind}": encoded(text) for kind, text in zip(FORMATS, texts, strict=True)}
 
 
 def where_new(column: "pd.Series[Any]") -> np.ndarray:
-    """The rows whose value is not that of the row above, the first row included: where a table has a break."""
+    """Return the rows whose value is not that of the row above: where a table has a break."""
     return np.flatnonzero(column.ne(column.shift()))
 
 
@@ -75,31 +87,81 @@ def table(
     *,
     machine: pd.DataFrame,
     breaks: Iterable[int] = (),
+    cases: Sequence[int] = (),
+    heads: Table | None = None,
 ) -> Table:
     """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`."""
     shown = frame.head(MAX_ROWS)
     # By column and as plain objects: to take strings from pandas one by one costs ten times as much.
-    values = zip(*(np.asarray(shown[name], dtype=object).tolist() for name in shown.columns), strict=True)
+    values = zip(*(np.asarray(shown[key], dtype=object).tolist() for key in shown.columns), strict=True)
     rows = [dict(zip(frame.columns, row, strict=True)) for row in values]
-    keys = tuple(column.text.keys if column.numeric and isinstance(column.text, Of) else () for column in columns)
-    cut = f"Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all."
+    if len(frame) > MAX_ROWS:
+        note = f"{note} Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
     return Table(
         name,
         title,
-        f"{note} {cut}".strip() if len(frame) > MAX_ROWS else note,
-        headers=tuple(column.header for column in columns),
-        numeric=tuple(column.numeric for column in columns),
-        rows=tuple(tuple(column.text(row) for column in columns) for row in rows),
-        frame=machine,
-        breaks=frozenset(breaks),
-        keys=keys,
-        values=tuple(tuple(" ".join(_number(row[key]) for key in column_keys) for column_keys in keys) for row in rows),
-        about=shown[[column for column in IDENTITY if column in frame]].reset_index(drop=True),
-        total=len(frame),
+        note,
+        tuple(columns),
+        tuple(tuple(column.text(row) for column in columns) for row in rows),
+        machine,
+        frozenset(int(row) for row in breaks if row < len(rows)),
+        len(frame),
+        tuple(int(case) for case in cases[:MAX_ROWS]),
+        heads,
     )
 
 
-def _number(value: Any) -> str:
-    """A number with seven digits, for programs; empty if the value is missing or not a number."""
-    is_number = isinstance(value, int | float | np.number) and math.isfinite(value)
-    return f"{value:.7g}" if is_number else ""
+def csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV with every digit. Text that starts a formula gets an apostrophe in front."""
+
+    def guarded(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        plain = value.replace("\r\n", "\n").replace("\r", "\n")  # pandas does not quote a carriage return
+        return f"'{plain}" if value.startswith(FORMULA) else plain
+
+    frame = frame.copy()
+    for column in frame.columns:
+        if frame[column].dtype.kind not in "biufc":
+            places, values = pd.factorize(frame[column].astype(object), use_na_sentinel=False)
+            frame[column] = pd.Series(list(map(guarded, values)), dtype=object).to_numpy()[places]
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line and in one cell."""
+    plain = MARKUP.sub(r"\\\1", one_line(text))
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown(shown: Table) -> str:
+    """Return a table as GitHub-flavoured Markdown, with its title and note; numbers are aligned on the right."""
+    lines = [map(escape, shown.headers), ("---:" if column.numeric else ":---" for column in shown.columns)]
+    body = [f"| {' | '.join(line)} |" for line in (*lines, *(map(escape, row) for row in shown.rows))]
+    note = [escape(shown.note), ""] if shown.note else []
+    return "\n".join([f"## {escape(shown.title)}", "", *note, *(body if shown.rows else ["None."])]) + "\n"
+
+
+def latex(shown: Table) -> str:
+    r"""Return the columns of a table that are not optional in LaTeX, for `booktabs` and `[T1]{fontenc}`.
+
+    A table of more rows than a page has is a `longtable`.
+    """
+    places = [place for place, column in enumerate(shown.columns) if not column.is_optional]
+    headers = [SPECIAL.sub(r"\\\1", shown.headers[place]) for place in places]
+    texts = [[one_line(row[place]).replace("→", "to") for place in places] for row in shown.rows]
+    style = pd.DataFrame(texts, columns=range(len(places)), dtype=object).style.format(escape="latex")
+    style = style.hide(axis="index").format_index(
+        lambda place: headers[cast("int", place)], axis="columns", escape="latex"
+    )
+    caption = SPECIAL.sub(r"\\\1", " ".join(filter(None, [f"{shown.title}.", shown.note])))
+    is_long = len(texts) > PAGE
+    return style.to_latex(
+        hrules=True,
+        column_format="".join("r" if shown.columns[place].numeric else "l" for place in places),
+        caption=caption,
+        label=f"tab:{shown.name.replace('_', '-')}",
+        environment="longtable" if is_long else None,
+        position_float=None if is_long else "centering",
+    )

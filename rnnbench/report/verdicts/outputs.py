@@ -19,7 +19,7 @@ from rnnbench.analysis.comparison import Subject
 from rnnbench.errors import UserError
 from rnnbench.report.colors import VERDICTS
 from rnnbench.report.plain_text import plain_text
-from rnnbench.report.tables.formats.as_markdown import escape
+from rnnbench.report.tables.table import escape
 from rnnbench.report.verdicts.ci import command
 from rnnbench.report.verdicts.verdicts import FILE, VerdictRow, Verdicts, earlier
 from rnnbench.report.verdicts.words import instruction_counts

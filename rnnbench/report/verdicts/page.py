@@ -11,16 +11,15 @@ from rnnbench.errors import UserError
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.figures import comparisons, runs
 from rnnbench.report.page.page import Page, files
-from rnnbench.report.page.run_page import when
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
-from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.verdicts.over_time import described
 from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change_cell, interval_cell, verdict_cell
 from rnnbench.report.words.run_names import commit
-from rnnbench.report.words.units import MISSING, count, duration, round_percent
+from rnnbench.report.words.units import MISSING, count, duration, round_percent, when
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
@@ -87,7 +86,7 @@ def verdicts_table(findings: pd.DataFrame) -> Table:
         Column("case", of("name")),
         Column("verdict", of("verdict", verdict_cell)),
         Column("change", of("change", change_cell), numeric=True),
-        Column("95% interval", Of(("change_low", "change_high"), interval_cell), numeric=True),
+        Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
         *([Column("margin", of("margin", round_percent), numeric=True)] if has_margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),

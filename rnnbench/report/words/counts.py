@@ -1,88 +1,26 @@
-"""Which cases an answer counts, and how many of them are slower or faster: every sentence and table counts here."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+"""How many cases are slower or faster than their reference: every sentence and table counts here."""
 
 import pandas as pd
 
-from rnnbench.report.words.precision import is_known, is_suspect
-from rnnbench.report.words.reference import is_reference
-from rnnbench.store.records import TORCH_OWN
+from rnnbench.report.words.precision import is_known
 
 
-@dataclass(frozen=True)
-class CountedCases:
-    """The measured cases of a run: the references, the cases that the answer counts, and the others."""
+def tally(cases: pd.DataFrame) -> dict[str, int]:
+    """Count the cases with a ratio by its 95% interval, without the zeros.
 
-    measured: int
-    references: int
-    own: pd.DataFrame  # hand-written cases, with and without a ratio
-    suspects: pd.DataFrame  # those of `own` whose time may be that of less work
-    trusted: pd.DataFrame  # those of `own` with a ratio that are not suspect; all, if all are
-    counted: pd.DataFrame  # those of `trusted` that do the reference's work; all, if none was checked
-    left_out: Mapping[str, int]  # why cases are not counted -> how many
-
-
-def compared(summary: pd.DataFrame) -> CountedCases:
-    """Sort the cases of a run by what the answer does with them.
-
-    The answer is not about torch's own cells and padded layers, which are rungs beside the hand-written cells. Cells
-    that were not checked to do the reference's work do not count if others were.
+    The fastest case of a group, to which the ratios may be, is left out. `undecided`: the interval includes 1, or
+    is too wide.
     """
-    measured = summary[summary["status"] == "measured"]
-    references = is_reference(measured)
-    is_torch_own = measured["implementation"].isin(TORCH_OWN) & ~references
-    own = measured[~is_torch_own & ~references]
-    with_ratio = own.dropna(subset=["ratio"])
-    is_doubtful = is_suspect(with_ratio)
-    trusted = with_ratio if is_doubtful.all() else with_ratio[~is_doubtful]
-    same_work = trusted[trusted["parity"] == "agrees"]
-    counted = trusted if same_work.empty else same_work
-    left_out = {
-        "of torch's own cells": int(is_torch_own.sum()),
-        "suspect": len(with_ratio) - len(trusted),
-        "not checked to do the same work": len(trusted) - len(counted),
-        "without a ratio": len(own) - len(with_ratio),
-    }
-    return CountedCases(
-        len(measured),
-        int(references.sum()),
-        own,
-        with_ratio[is_doubtful],
-        trusted,
-        counted,
-        {reason: number for reason, number in left_out.items() if number},
-    )
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many cases are slower and faster than their reference, by the 95% intervals of their ratios."""
-
-    slower: int
-    faster: int
-    undecided: pd.DataFrame  # the interval includes 1, or is too wide
-    without_interval: int
-
-    @property
-    def cases(self) -> int:
-        """Cases whose ratio has an interval."""
-        return self.slower + self.faster + len(self.undecided)
-
-    @property
-    def below_one(self) -> int:
-        """Undecided cases with a ratio below 1: they seem to be faster, and nothing shows that they are."""
-        return int((self.undecided["ratio"] < 1).sum())
-
-
-def tally(cases: pd.DataFrame) -> Tally:
-    """Count cases that have a ratio; the fastest of a group, to which the ratios may be, is left out."""
     cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
-    slower, faster = (is_known(cases) & mask for mask in (cases["ratio_low"] > 1, cases["ratio_high"] < 1))
-    has_interval = cases["ratio_low"].notna()
-    return Tally(
-        int(slower.sum()), int(faster.sum()), cases[has_interval & ~slower & ~faster], int((~has_interval).sum())
-    )
+    known, has_interval = is_known(cases), cases["ratio_low"].notna()
+    slower, faster = known & (cases["ratio_low"] > 1), known & (cases["ratio_high"] < 1)
+    masks = {
+        "slower": slower,
+        "faster": faster,
+        "undecided": has_interval & ~slower & ~faster,
+        "without an interval": ~has_interval,
+    }
+    return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
 
 
 def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:

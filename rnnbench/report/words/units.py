@@ -6,8 +6,10 @@ A number that is too large or too small to say anything is written as a bound or
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from rnnbench.store.metrics import Unit
+from rnnbench.text import printable
 
 MISSING = "—"
 TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
@@ -170,6 +172,14 @@ def memory_tick(size: float) -> str:
     """`50 kB`: a round number of bytes, for axes."""
     scale, unit = _unit(size, SIZES)
     return f"{size / scale:g} {unit}"
+
+
+def when(started: str) -> str:
+    """Return `2026-11-25 02:17 UTC`; the recorded text if it is not a time."""
+    try:
+        return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):  # in the first or the last hours of all years
+        return printable(started)
 
 
 def quantity(value: float, unit: Unit) -> str:

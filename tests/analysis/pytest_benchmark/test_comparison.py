@@ -14,8 +14,7 @@ from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.runs import run_times
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.export import pytest_benchmark as exporter
-from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report import as_pytest_benchmark as exporter
 from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
@@ -238,7 +237,7 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
         path = folder(tmp_path, times)
         taken, info = run_times.read(path), read_info(path)
         file = tmp_path / f"{slower}.json"
-        file.write_text(exporter.render(ExportedRun(info, taken, summarize(taken))), encoding="utf-8")
+        file.write_text(exporter.render(info, taken, summarize(taken)), encoding="utf-8")
         exported.append(read(file))
         runs.append(stored.read(path))
     comparison = compare(exported[0], exported[1], 0.025)
@@ -261,7 +260,7 @@ def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: 
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
     times = run_times.read(path)
     file = tmp_path / "exported.json"
-    file.write_text(exporter.render(ExportedRun(read_info(path), times, summarize(times))), encoding="utf-8")
+    file.write_text(exporter.render(read_info(path), times, summarize(times)), encoding="utf-8")
     exported = read(file)
     names = [saved.name for saved in exported.benchmarks.values()]
     plain = [benchmark(name, [1.0]) for name in names]
@@ -284,7 +283,7 @@ def test_exported_runs_of_two_machines_are_incomparable(tmp_path: Path, processo
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
     times = run_times.read(path)
     for name, known in (("base", PROCESSOR), ("head", processor)):
-        (tmp_path / name).write_text(exporter.render(ExportedRun(on(known), times, summarize(times))), encoding="utf-8")
+        (tmp_path / name).write_text(exporter.render(on(known), times, summarize(times)), encoding="utf-8")
     comparison = compare(read(tmp_path / "base"), read(tmp_path / "head"), 0.025)
     assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("incomparable", reason)}
 

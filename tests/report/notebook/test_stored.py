@@ -16,8 +16,7 @@ import rnnbench
 from rnnbench.analysis.runs import run_times
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.export import rendered
-from rnnbench.report.export.exported import ExportedRun
+from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
@@ -109,7 +108,9 @@ def test_what_is_read_back_is_summarized_as_the_run_itself(run: Any, tmp_path: P
 def test_an_export_is_summarized_as_the_run_itself(path: Path, run: Any, to: str, read: Any) -> None:
     times = run_times.read(path)
     known = ExportedRun(read_info(path), times, summarize(times))
-    cases, windows = (read(io.BytesIO(rendered(to, each))) for each in (known, replace(known, windows=run.windows)))
+    cases, windows = (
+        read(io.BytesIO(FORMATS[to].render(each))) for each in (known, replace(known, windows=run.windows))
+    )
     assert_close(rnnbench.summarize(windows, cases, run.steps), run.cases)
 
 

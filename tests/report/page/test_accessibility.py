@@ -40,8 +40,8 @@ def test_axe_finds_no_fault(browser: Browser, pages: dict[str, Path], name: str,
 
 
 def unfold(page: Page) -> None:
-    """Show all that can be shown: folded tables, and the filters with one of them on."""
+    """Show all that can be shown: what is folded, all cases, and their costs."""
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    if page.get_by_role("button", name="Filter").count():
-        page.get_by_role("button", name="Filter").click()
-        page.locator("#filters label").first.click()
+    if page.get_by_role("button", name="Show all cases").count():
+        page.get_by_role("button", name="Show all cases").click()
+        page.locator(".costs input").check()

@@ -12,13 +12,11 @@ from tests.doubles.browser import Opened
 
 pytestmark = pytest.mark.needs("chromium")
 
-MAX_SHEETS, PRINTED_ROWS = 10, 25  # of paper for the report of quick; of a long table
+MAX_SHEETS = 5  # of paper for the report of quick
 NAMES = (
     "run",
     "wide",
     "profile",
-    "profile/cells/01",
-    "profile/cells/02",
     "check",
     "interrupted",
     "together",
@@ -55,8 +53,10 @@ def test_the_names_are_those_of_all_pages(pages: dict[str, Path]) -> None:
 def test_links_within_the_page_lead_somewhere_and_ids_are_its_own(opened: Opened) -> None:
     ids = opened.page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
     assert sorted(ids) == sorted(set(ids))
-    links = opened.page.evaluate("[...document.querySelectorAll('a, use')].map((link) => link.getAttribute('href'))")
-    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    links = opened.page.evaluate(
+        "[...document.querySelectorAll('a[href], use')].map((link) => link.getAttribute('href'))"
+    )
+    assert {link[1:] for link in links if link.startswith("#") and not link.startswith("#mark=")} <= set(ids)
     names = "region => region.ariaLabel ?? document.getElementById(region.getAttribute('aria-labelledby')).textContent"
     regions = opened.page.evaluate(f"[...document.querySelectorAll('[role=region], section')].map({names})")
     assert sorted(regions) == sorted(set(regions))  # those who can't see the page go from region to region
@@ -83,15 +83,24 @@ def test_what_is_wider_than_the_window_scrolls_in_its_own_box_beside_its_first_c
             assert abs(left - edge) <= 2
 
 
-def test_a_report_fits_on_a_few_sheets_and_says_where_the_rows_are_that_it_leaves_out(
-    browser: Browser, pages: dict[str, Path]
-) -> None:
+def test_a_report_fits_on_a_few_sheets_without_its_controls(browser: Browser, pages: dict[str, Path]) -> None:
     opened = Opened(browser, pages["run"].as_uri())
     printed = opened.page.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= MAX_SHEETS
     opened.page.emulate_media(media="print")
-    long = opened.page.locator("#table-ratios")
-    assert long.locator("tbody tr:visible").count() == PRINTED_ROWS
-    expect(long.locator(".paper")).to_have_text("The first rows; tables/ratios.csv has all 186.")
-    assert opened.page.locator("#table-environment tbody tr:visible").count() > PRINTED_ROWS  # not long enough to cut
+    for control in ("nav", ".tools", ".files", ".costs"):
+        expect(opened.page.locator(control).first).to_be_hidden()
+    is_cut = "boxes => boxes.some(box => box.scrollHeight > box.clientHeight + 1)"
+    assert not opened.page.locator(".scroll:visible").evaluate_all(is_cut)
+    opened.close()
+
+
+def test_the_page_of_quick_is_small(browser: Browser, pages: dict[str, Path]) -> None:
+    assert pages["run"].stat().st_size < 600_000
+    opened = Opened(browser, pages["run"].as_uri())
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollHeight") <= 4_500
+    text = "[...document.querySelectorAll('main :is(p, figcaption, h1, h2, h3)')].map((part) => part.innerText)"
+    assert len(" ".join(page.evaluate(text)).split()) <= 400
+    assert (page.locator("figure").count(), page.locator("table").count()) == (3, 3)
     opened.close()

@@ -1,5 +1,4 @@
 import re
-from xml.etree import ElementTree as Xml
 
 import pytest
 from matplotlib.figure import Figure
@@ -7,8 +6,8 @@ from matplotlib.figure import Figure
 from rnnbench.report.colors import FASTER
 from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page import selection
-from rnnbench.report.page.inline import COLOR, MAX_TITLED, SVG, VARIABLES, inline
+from rnnbench.report.page.inline import MAX_MARKS, inline
+from rnnbench.report.page.run_folder import titles
 from tests.report.conftest import Summaries
 
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
@@ -25,14 +24,14 @@ def svg() -> str:
     return sheet.svg(figure, "name")
 
 
-def test_each_mark_tells_its_case_and_a_line_all_of_its_cases(svg: str) -> None:
+def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> None:
     page = inline(svg, "name", "label", TITLES)
-    marks = re.findall(r'<(use|path)[^>]*data-cases="(\d)"[^>]*><title>([^<]*)</title>', page)
+    marks = re.findall(r'<(use|path)[^>]*data-case="(\d)"[^>]*><title>([^<]*)</title>', page)
     assert {row for _, row, _ in marks} == {"7", "8", "9"}
     assert len(marks) == 3 + 2 * 3 + 3  # points, caps and whiskers
     assert all(title == {"7": 'a &lt;b&gt; &amp; "c"', "8": "eight", "9": "nine"}[row] for _, row, title in marks)
-    assert page.count('data-cases="7-9"') == 1  # the line
-    assert re.search(r'<g data-cases="8"', page)  # the number, of two letters
+    assert page.count("data-case") == len(marks) + 1
+    assert re.search(r'<g data-case="8"', page)  # the number, of two letters
 
 
 def test_colours_become_the_pages_own(svg: str) -> None:
@@ -52,44 +51,30 @@ def test_the_element_has_a_label_and_its_size_but_no_fixed_one(svg: str) -> None
     assert start.startswith("<svg")
 
 
-def test_a_figure_of_very_many_marks_names_their_cases_once_and_has_no_tooltips() -> None:
-    rows = range(0, 3 * MAX_TITLED, 2)
+def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
+    rows = range(MAX_MARKS + 1)
     with sheet.report_style():
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
         sheet.mark(marks, rows)
     page = inline(sheet.svg(figure, "name"), "name", "label", dict.fromkeys(rows, "a title"))
-    assert f'data-each="0-{rows[-1]}:2"' in page
+    assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)
-    assert len(page) < 70 * len(rows)  # bytes of a mark
-
-
-def styles(svg: str) -> list[str]:
-    """The style of each mark, its own or the one that it inherits, in the order of drawing."""
-    root = Xml.fromstring(svg)
-    sheet = dict(
-        re.findall(r"\.([\w-]+)\{([^}]*)\}", "".join(part.text or "" for part in root.iter(f"{{{SVG}}}style")))
-    )
-    found = []
-
-    def walk(element: Xml.Element, inherited: str) -> None:
-        own = element.get("style") or sheet.get(element.get("class", ""), "")
-        if element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path"):
-            found.append(COLOR.sub(lambda match: f"var(--{VARIABLES[match[0]]})", own or inherited))
-        for child in element:
-            walk(child, own or inherited)
-
-    for part in root:  # the root's own style is the page's
-        walk(part, "")
-    return [re.sub(r"url\(#[^)]*\)", "url()", style) for style in found]
 
 
 @pytest.mark.usefixtures("svg_alone")
-def test_every_mark_of_a_figure_in_a_page_looks_as_in_its_file(made_up: Summaries) -> None:
+def test_every_reference_within_a_figure_is_met(made_up: Summaries) -> None:
     summary = made_up("quick").query("phase == 'training' and reference == 'rnn'").reset_index(drop=True)
     for name, picture in all_figures.render(summary).items():
-        page = inline(picture.svg, name, "label", selection.titles(summary))
-        assert styles(page) == styles(picture.svg), name
+        page = inline(picture.svg, name, "label", titles(summary))
         targets = set(re.findall(r"url\(#([^)]*)\)|href=\"#([^\"]*)\"", page))
         assert {url or link for url, link in targets} <= set(re.findall(r'\bid="([^"]*)"', page)), name
+
+
+def test_a_mark_is_named_with_its_workload_ratio_interval_and_time(made_up: Summaries) -> None:
+    quick = made_up("quick")
+    row = quick.index[(quick["cell"] == "gru") & (quick["implementation"] == "loop")][0]
+    quick.loc[row, ["ratio", "ratio_low", "ratio_high", "seconds"]] = [2.5, 2.4, 2.6, 1.5e-3]
+    name = "gru loop, inference, batch 1, length 16, hidden 64, 1 layer"
+    assert titles(quick)[row] == f"{name}; 2.50× (2.40–2.60); 1.50 ms"

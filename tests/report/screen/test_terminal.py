@@ -6,7 +6,6 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import table_medians
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
 from rnnbench.store.run_info import RunInfo
@@ -16,27 +15,28 @@ from tests.report.conftest import (
     renamed,
     with_none_measured,
     with_one_replicate,
-    with_unknown_metrics,
-    without_reference,
+    without_any_reference,
 )
 
+SUITES = ["quick", "notebook", "cuda", "data", "training"]
 
-@pytest.mark.parametrize("width", [80, 100, 140])
-@pytest.mark.parametrize("suite", ["quick", "notebook", "cuda", "data", "training"])
-def test_no_line_is_wider_than_the_console(made_up: Summaries, info: RunInfo, suite: str, width: int) -> None:
-    assert max(map(len, terminal.text(made_up(suite), info, width).splitlines())) <= width
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_line_is_wider_than_the_console(
+    made_up: Summaries, info: RunInfo, suite: str, width: int, is_full: bool
+) -> None:
+    assert max(map(len, terminal.text(made_up(suite), info, width, is_full=is_full).splitlines())) <= width
 
 
 RUNS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "as measured": lambda few: few,
-    "cold caches": lambda few: few.assign(caches="cold"),
-    "a suspect cell": lambda few: few.assign(suspicion=few["cell"].map({"gru": "torch shows 12%"}).fillna("")),
     "markup and control codes are shown, not obeyed": lambda few: renamed(few, "gru", "[bold]x\x1b[2J:Y"),
     "one replicate": with_one_replicate,
-    "none measured": with_none_measured,
-    "no reference": without_reference,
+    "no reference": without_any_reference,
     "an older version": of_an_older_version,
-    "metrics that are not known": with_unknown_metrics,
+    "none measured": with_none_measured,
     "no case": lambda few: few.head(0),
 }
 
@@ -47,37 +47,42 @@ def test_a_run_on_a_terminal(quick: pd.DataFrame, info: RunInfo, run: str, snaps
     assert terminal.text(RUNS[run](few), info, 120) == snapshot
 
 
-def test_axes_become_headings_where_there_is_no_room_for_columns(
+def test_a_run_of_many_cases_has_its_medians_and_with_full_every_case(
     quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion
 ) -> None:
-    assert terminal.text(quick, info, 80) == snapshot
+    text = terminal.text(quick, info, 80)
+    assert text == snapshot
+    assert len(text.splitlines()) <= 60
+    every = terminal.text(quick, info, 200, is_full=True)
+    assert len(re.findall(r"\d (µs|ms) ", every)) >= (quick["status"] == "measured").sum()
 
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_each_case_has_one_line_with_time_and_ratio_in_the_same_columns(
-    quick: pd.DataFrame, info: RunInfo, width: int
+def test_a_run_in_which_nothing_was_measured_has_one_line(quick: pd.DataFrame, info: RunInfo) -> None:
+    text = terminal.text(with_none_measured(quick), info, 1000)
+    assert text.count("\n") == 1
+    assert "186 skipped; " in text
+    assert "no device" in text
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_answer_comes_first_and_last_and_no_column_vanishes_silently(
+    made_up: Summaries, info: RunInfo, suite: str
 ) -> None:
-    cases, _, _ = terminal.text(quick, info, width).partition("Over all sizes")
-    ends = [match.end() for match in re.finditer(r" [\d.]+ (µs|ms)", cases)]
-    columns = {end - cases.rfind("\n", 0, end) for end in ends}
-    assert len(ends) == (quick["status"] == "measured").sum()
-    assert len(columns) == 1
+    wide, narrow = (terminal.text(made_up(suite), info, width) for width in (400, 60))
+    lines = wide.splitlines()
+    assert " times as long as " in lines[1]
+    assert lines[1].startswith(lines[-2])
+    named = re.findall(r"No room in 60 columns for: ([^.]*)\.", " ".join(narrow.split()))
+    assert "No room" not in wide
+    if suite == "quick":
+        assert named == ["cases, peak memory, times the limit"]
 
 
 def test_a_brief_metric_that_is_added_is_a_column(
     quick: pd.DataFrame, info: RunInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    added = Metric("flips", "bit flips", "count", "", "calls", is_brief=True)
-    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, added))
-    assert "bit flips" not in terminal.text(quick, info, 140)
-    assert "bit flips" in terminal.text(quick.assign(flips=3), info, 140)
-
-
-def test_no_median_is_cut_off_where_names_and_devices_take_the_room(made_up: Summaries, info: RunInfo) -> None:
-    mixed = pd.concat([made_up("quick"), made_up("quick").assign(device="cuda"), made_up("quick").assign(dtype="tf32")])
-    long = renamed(mixed.reset_index(drop=True), "lstm", "package.of_mine:MyLSTMCellThatIsBest")
-    _, _, medians = terminal.text(long, info, 80).partition("Over all sizes")
-    table = medians.partition("On cpu and cuda")[0]
-    shown = table_medians.render(long).rows
-    assert table.count("agrees") == sum(row[-1] == "agrees" for row in shown)
-    assert re.findall(r"[\d.]+×", table) == [row[-4] for row in shown if row[-4] != "—"]
+    added = (*metrics.METRICS, Metric("flips", "flips", "count", "", "calls", is_brief=True))
+    for place in ("rnnbench.store.metrics", "rnnbench.report.screen.terminal"):
+        monkeypatch.setattr(f"{place}.METRICS", added)
+    assert "flips" not in terminal.text(quick, info, 140)
+    assert "flips" in terminal.text(quick.assign(flips=3), info, 140)

@@ -14,7 +14,7 @@ from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
 from rnnbench.store.records import Case
 from tests.doubles import checks
-from tests.report.page.test_run_folder import Page
+from tests.doubles.pages import Page
 
 from . import samples
 

@@ -18,19 +18,17 @@ from hypothesis import strategies as st
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.analysis.scaling.crossing import Crossing
 from rnnbench.analysis.verdict import Judged
 from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.profiling.gap import Gap, Step
-from rnnbench.report import why
+from rnnbench.report import answer, why
+from rnnbench.report.environment import noise_sentence
 from rnnbench.report.notebook.live import SHOWN, note
 from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import jobs_progress, progress, terminal
-from rnnbench.report.tables import table_crossings
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.words import changes, headline, not_slower, precision, units
-from rnnbench.report.words.noise import brief, noise_sentence
+from rnnbench.report.words import changes, not_slower, precision, units
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from tests.doubles.workload import case
@@ -146,7 +144,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
 @given(ODD, ODD, st.one_of(ODD, ODD.map(lambda value: -value)), COUNTS)
 def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
     noise = Noise(floor, worst, 0, cases, drift)
-    assert not faults(f"{noise_sentence(noise)} {brief(noise)}")
+    assert not faults(f"{noise_sentence(noise)}")
 
 
 @given(ODD, st.booleans(), POSITIVE)
@@ -177,7 +175,7 @@ def test_a_run(
         frame.loc[row, ["seconds", "times_limit", "replicates"]] = seconds, ratio.value, replicates
         frame.loc[row, ["seconds_low", "seconds_high"]] = seconds, seconds
     with_target = replace(info, resolved={"measure": {"precision": asked}})
-    texts = [headline.answer(frame, info), headline.significance(frame), headline.limit(frame), headline.counts(frame)]
+    texts = [answer.answer(frame, with_target), answer.counts(frame)]
     texts += [
         precision.reached(frame, with_target),
         *(precision.missed(row, with_target) for row in frame.to_dict("records")),
@@ -217,9 +215,3 @@ def test_measured(ratio: Estimate, seconds: float, rounds: int, is_least: bool) 
         told = note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, interrupted=not cut, needed=needed)
         result = FrameResult({"frame": frame}, print, told, SHOWN)
         assert not faults(repr(result))
-
-
-@given(ODD, ODD, ODD, st.sampled_from(list(table_crossings.COURSES)))
-def test_crossings(value: float, low: float, high: float, course: Any) -> None:
-    crossing = Crossing("batch_size", {}, course, True, value, low, high, True)
-    assert not faults(table_crossings.text(crossing))

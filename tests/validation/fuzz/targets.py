@@ -28,10 +28,9 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import why
 from rnnbench.report.page import benchmarks as saved_folder
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run_page import run_page
-from rnnbench.report.page.sections import Content
+from rnnbench.report.page.run_folder import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables, table_benchmarks
+from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
@@ -175,9 +174,8 @@ def run_folders() -> Target:
         read_state(run)
         if next(number) % RENDERED == 0:
             terminal.text(summary, info)
-            tables = all_tables.render(summary, info)
             why.sections(times, profiles)
-            html(run_page(Content(summary, noise(times), info, {}, tables))).encode()
+            html(run_page(summary, noise(times), info)).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 

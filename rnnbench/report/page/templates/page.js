@@ -1,5 +1,213 @@
+"use strict";
+// Everything here is added to a page that is complete without it: sorting, search, folding, tooltips, a switch for the dark.
 
-// The page as a whole ----------------------------------------------------------------------------------------------
+const root = document.documentElement;
+const MIN_ROWS = 20; // of a table that can be searched
+const PREFIX = { n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+// Dark, light, or as the system is ------------------------------------------------------------------------------------
+
+const THEMES = ["auto", "light", "dark"];
+
+// A page on disk may be refused its storage.
+function storedTheme(theme) {
+  try {
+    if (theme) localStorage.setItem("rnnbench-theme", theme);
+    return localStorage.getItem("rnnbench-theme");
+  } catch { return null; }
+}
+
+function themeButton() {
+  const button = make("button", { type: "button", textContent: root.dataset.theme, title: "Colours: auto, light or dark" });
+  button.addEventListener("click", () => {
+    root.dataset.theme = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+    button.textContent = root.dataset.theme;
+    storedTheme(root.dataset.theme);
+  });
+  return button;
+}
+
+// Tables --------------------------------------------------------------------------------------------------------------
+
+// The first number of a text in its base unit, such as 8.41e-5 for `84.1 µs`; NaN where there is none.
+function numberIn(text) {
+  const found = /(-?\d[\d.,]*)\s?([nµmkMGTP]?)(?=[sBJM/×%]|\W|$)/.exec(text);
+  return found ? parseFloat(found[1].replaceAll(",", "")) * (PREFIX[found[2]] ?? 1) : NaN;
+}
+
+// Missing values come last in both directions; rows that are equal keep their order.
+function comparison(column, isNumeric, direction) {
+  return (one, other) => {
+    const [a, b] = [one, other].map((row) => row.cells[column].textContent);
+    if (!isNumeric) return direction * a.localeCompare(b, "en", { numeric: true });
+    const [x, y] = [numberIn(a), numberIn(b)];
+    return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : direction * (x - y);
+  };
+}
+
+// Whether a row has every word of a query in some column. A whole number is never a part of another: 32 is not 132 or
+// 32.5. A word may also be the heading of a column, as in `batch 32`.
+function search(query, heads) {
+  const headings = heads.map((head) => head.textContent.toLowerCase());
+  const words = query.toLowerCase().split(/\s+/).filter((word) => word && !headings.includes(word));
+  const tests = words.map((word) => {
+    if (!/^\d+$/.test(word)) return (text) => text.includes(word);
+    const number = new RegExp(`(?<![\\d.])${word}(?!\\d|\\.\\d)`);
+    return (text) => number.test(text);
+  });
+  return (row) => {
+    row.words ??= [...row.cells].map((cell) => cell.textContent.toLowerCase().replace(/(?<=\d),(?=\d{3})/g, "")).join("\n");
+    return tests.every((test) => test(row.words));
+  };
+}
+
+function enhance(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const parts = [...table.tBodies].map((body) => ({ body, head: body.querySelector(".head"), rows: [...body.querySelectorAll("tr:not(.head)")] }));
+  const rows = parts.flatMap((part) => part.rows);
+  const hasHeads = parts.some((part) => part.head);
+  const title = table.closest(".table").querySelector("h3");
+  let sorted = { column: -1, direction: 0 };
+
+  function sort(column) {
+    const direction = { 0: 1, 1: -1, [-1]: 0 }[sorted.column === column ? sorted.direction : 0];
+    sorted = { column, direction };
+    const compare = comparison(column, heads[column].classList.contains("number"), direction);
+    const inOrder = (list) => direction ? list.toSorted(compare) : list;
+    if (hasHeads) {
+      const bodies = new Map(parts.map((part) => [part.head, part.body]));
+      table.append(...inOrder([...bodies.keys()]).map((head) => bodies.get(head)));
+      parts.forEach((part) => part.body.append(...inOrder(part.rows)));
+    } else if (direction) parts[0].body.append(...inOrder(rows));
+    else parts.forEach((part) => part.body.append(...part.rows));
+    const word = { 0: "none", 1: "ascending", [-1]: "descending" }[direction];
+    heads.forEach((head, place) => head.setAttribute("aria-sort", place === column ? word : "none"));
+    say(direction ? `${title.textContent}: sorted by ${heads[column].textContent}, ${word}` : `${title.textContent}: in its own order`);
+  }
+
+  heads.forEach((head, column) => {
+    const button = make("button", { type: "button" }, head.textContent);
+    button.addEventListener("click", () => sort(column));
+    head.replaceChildren(button);
+    head.setAttribute("aria-sort", "none");
+  });
+  const tools = make("div", { className: "tools" });
+  if (hasHeads) {
+    const open = (part, isOpen) => {
+      part.body.classList.toggle("open", isOpen);
+      part.button.ariaExpanded = String(isOpen);
+    };
+    for (const part of parts) {
+      part.button = make("button", { type: "button", ariaExpanded: "false" }, part.head.cells[0].textContent);
+      part.button.addEventListener("click", () => open(part, !part.body.classList.contains("open")));
+      part.head.cells[0].replaceChildren(part.button);
+    }
+    const all = make("button", { type: "button" }, "Show all cases");
+    all.addEventListener("click", () => {
+      const isOpen = parts.some((part) => !part.body.classList.contains("open"));
+      parts.forEach((part) => open(part, isOpen));
+      all.textContent = isOpen ? "Show medians alone" : "Show all cases";
+    });
+    table.classList.add("folds");
+    table.unfold = (row) => open(parts.find((part) => part.rows.includes(row)), true);
+    tools.append(all);
+  }
+  if (rows.length >= MIN_ROWS) {
+    const field = make("input", { type: "search", placeholder: "Search rows", ariaLabel: `Search in: ${title.textContent}` });
+    const count = make("span", { className: "count" });
+    const find = () => {
+      const query = field.value.trim();
+      const isFound = search(query, heads);
+      rows.forEach((row) => { row.hidden = !isFound(row); });
+      parts.forEach((part) => { if (part.head) part.head.hidden = part.rows.every((row) => row.hidden); });
+      table.classList.toggle("found", query !== "");
+      const seen = rows.filter((row) => !row.hidden).length;
+      count.textContent = seen === rows.length ? `${seen} rows` : `${seen} of ${rows.length} rows`;
+      if (hasHeads) markFound(query ? rows.filter((row) => !row.hidden) : null);
+      say(`${title.textContent}: ${count.textContent}`);
+    };
+    field.title = "Rows that have every word, in any column; figures show their marks";
+    field.addEventListener("input", find);
+    tools.append(field, count);
+    find();
+  }
+  if (tools.children.length) title.after(tools);
+}
+
+// Figures: each mark leads to the row of its case, and the row back ----------------------------------------------------
+
+const marksIn = (place) => [...place.querySelectorAll("[data-case]")];
+
+function markFound(rows) {
+  const found = rows && new Set(rows.map((row) => row.id.slice("case=".length)));
+  for (const mark of marksIn(document)) mark.classList.toggle("out", found !== null && !found.has(mark.dataset.case));
+}
+
+function addTips() {
+  for (const number of new Set(marksIn(document).map((mark) => mark.dataset.case))) {
+    const name = document.getElementById(`case=${number}`)?.cells[0];
+    name?.replaceChildren(make("a", { href: `#mark=${number}` }, name.textContent));
+  }
+  const words = make("span", {});
+  const link = make("a", {}, "its row");
+  const tip = make("div", { className: "tip", hidden: true }, words, " ", link);
+  document.body.append(tip);
+  let lit = null;
+
+  function show(mark) {
+    lit?.classList.remove("lit");
+    lit = mark;
+    tip.hidden = !mark;
+    if (!mark) return;
+    mark.classList.add("lit");
+    words.textContent = mark.ariaLabel;
+    link.href = `#case=${mark.dataset.case}`;
+    link.hidden = !document.getElementById(`case=${mark.dataset.case}`);
+    const box = mark.getBoundingClientRect();
+    tip.style.left = `${scrollX + Math.max(8, Math.min(box.right + 6, innerWidth - tip.offsetWidth - 8))}px`;
+    tip.style.top = `${scrollY + box.bottom + 6}px`;
+  }
+
+  for (const card of document.querySelectorAll(".card")) {
+    const marks = marksIn(card);
+    for (const mark of marks) { // the browser's own tooltip is for pointers alone
+      const title = mark.querySelector(":scope > title");
+      mark.ariaLabel = title.textContent;
+      title.remove();
+      mark.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") show(mark); });
+      mark.addEventListener("click", (event) => {
+        if (lit === mark && event.pointerType === "mouse" && !link.hidden) location.hash = link.hash;
+        show(mark);
+      });
+    }
+    card.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && !tip.matches(":hover")) show(null); });
+    card.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const cases = [...new Map(marks.map((mark) => [mark.dataset.case, mark])).values()]; // an interval is a mark too
+      if (event.key === "Escape") show(null);
+      if (event.key === "Enter" && lit) location.hash = link.hash;
+      if (!step || !cases.length) return;
+      event.preventDefault();
+      const place = cases.findIndex((mark) => mark.dataset.case === lit?.dataset.case);
+      show(cases[(place < 0 && step < 0 ? cases.length - 1 : place + step + cases.length) % cases.length]);
+      lit.scrollIntoView({ block: "nearest" });
+      say(lit.ariaLabel);
+    });
+  }
+  return show;
+}
+
+// The page as a whole --------------------------------------------------------------------------------------------------
 
 // Marks the link to the section that is being read.
 function followReading() {
@@ -14,22 +222,25 @@ function followReading() {
   update();
 }
 
-// A link to a table that is folded away opens it.
-function unfold() {
-  const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-  const folded = target && target.closest("details");
-  if (folded) { folded.open = true; target.scrollIntoView(); }
-}
-
-if (THEMES.includes(remembered("rnnbench-theme"))) root.dataset.theme = remembered("rnnbench-theme");
+root.dataset.theme = THEMES.includes(storedTheme()) ? storedTheme() : "auto";
 addEventListener("DOMContentLoaded", () => {
   document.body.append(make("div", { id: "said", className: "unseen", role: "status", ariaLive: "polite" }));
-  for (const row of document.querySelectorAll("tr[data-cases]")) row.cases = numbersIn(row.dataset.cases);
-  const shows = [...document.querySelectorAll("table")].map(enhance);
-  const choices = readChoices();
-  const buttons = choices.axes.length ? [filters(choices, shows)] : [];
-  document.querySelector(".bar").append(...buttons, themeButton());
+  document.querySelectorAll("table").forEach(enhance);
+  document.querySelector(".bar").append(themeButton());
+  const show = addTips();
+  // `#case=3` leads to a row, `#mark=3` to the first mark of this case; what is folded away opens.
+  const go = () => {
+    const name = decodeURIComponent(location.hash.slice(1));
+    const mark = name.startsWith("mark=") && document.querySelector(`[data-case="${CSS.escape(name.slice(5))}"]`);
+    const target = mark || document.getElementById(name);
+    if (!target) return;
+    target.querySelectorAll(":scope > details").forEach((details) => { details.open = true; });
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    target.closest("table")?.unfold?.(target);
+    target.scrollIntoView({ block: target.matches("tr, [data-case]") ? "center" : "start" });
+    show(mark || null);
+  };
   followReading();
-  unfold();
-  addEventListener("hashchange", unfold);
+  addEventListener("hashchange", go);
+  go();
 });

@@ -1,0 +1,200 @@
+"""The cases of a run: their ratios by size as a heat map, and one table with a head for each series."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.answer import fastest
+from rnnbench.report.page.section import Section
+from rnnbench.report.tables.table import Column, Table, of, table, where_new
+from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
+from rnnbench.report.words.counts import known_ratios, tally
+from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.metrics import known, not_known, with_metrics
+from rnnbench.report.words.precision import missed, suspect, undecided, waits
+from rnnbench.report.words.reference import is_reference, words
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import count, duration, duration_interval, quantity, ratio, ratio_interval
+from rnnbench.store import metrics
+from rnnbench.store.metrics import Metric
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
+from rnnbench.store.run_info import RunInfo
+
+if TYPE_CHECKING:
+    from rnnbench.report.drawing.sheet import Picture
+
+MEDIANS = "Of each series the median and the range of the ratios that are known; costs are over the reference's."
+TRAINED = ["run", "cell", "implementation", *(axis for axis in WORKLOAD_AXES if axis not in ("phase", *OF_DATA))]
+LOADED = ["run", "batch_size", "seq_len", "input_size", "output_size", "dtype", "device", "threads", *OF_DATA]
+
+
+def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Picture]") -> Section:
+    """Return the section of all cases."""
+    tables = [listed for listed in (table_of_cases(summary, info), table_of_epochs(summary)) if listed is not None]
+    heat = [pictures["ratio_by_size"]] if "ratio_by_size" in pictures else []
+    return Section("cases", "Cases", [*heat, *tables])
+
+
+def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
+    """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns."""
+    keys = _keys(summary)
+    frame = with_metrics(with_series(summary))
+    parts = frame.groupby(keys, sort=False).ngroup()
+    frame = frame.assign(part=parts, is_fastest=frame.index.isin(_fastest(summary)))
+    frame = frame.sort_values(["part", *SIZES], kind="stable")
+    columns = [
+        Column("cell", of("series")),
+        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("95% interval", of(("ratio_low", "ratio_high"), case_interval), numeric=True),
+        Column("phase", of("phase")),
+        *(
+            Column(word(axis), of(axis, one_line), numeric=axis in SIZES)
+            for axis in several(summary, (*SETTINGS, *SIZES))
+        ),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("its 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        *map(_cost, known(frame, metrics.METRICS)),
+        Column("backend", of("backend", one_line), is_optional=True),
+        Column("limit set by", of("bound_by", one_line), is_optional=True),
+        Column("notes", lambda row: notes(row, info)),
+    ]
+    return table(
+        "cases",
+        "Every case",
+        f"{about(summary)} {not_known(frame)}".strip(),
+        columns,
+        frame,
+        machine=summary.drop(columns="ceiling", errors="ignore"),
+        breaks=where_new(frame["part"]),
+        cases=frame.index.to_list(),
+        heads=table_of_medians(summary),
+    )
+
+
+def table_of_medians(summary: pd.DataFrame) -> Table:
+    """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
+    keys, frame = _keys(summary), with_metrics(with_series(summary))
+    costs = known(frame, metrics.METRICS)
+    names = [metric.name for metric in costs]
+    same = ["run", *WORKLOAD_AXES]
+    references = frame.loc[is_reference(frame), [*same, *names]].drop_duplicates(same)
+    beside = frame[same].merge(references, on=same, how="left").set_index(frame.index)[names]
+    over = (frame[names] / beside).where(beside > 0)
+    alone = [metric.name for metric in costs if metric.unit == "times"]  # such as a distance from a limit
+    over[alone] = frame[alone]
+    rows = []
+    for key, cases in frame.groupby(keys, sort=False):
+        ratios, parities = (
+            known_ratios(cases)["ratio"].dropna(),
+            set(cases.loc[cases["status"] == "measured", "parity"]),
+        )
+        compared = int(cases["ratio"].notna().sum())
+        statistics = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | dict(zip(("ratio", "lowest", "highest"), statistics, strict=True))
+            | {"cases": len(cases), "compared": compared, "undecided": tally(cases).get("undecided", 0)}
+            | {"parity": _all(parities)}
+            | over.loc[cases.index].median().to_dict()
+        )
+    medians = pd.DataFrame(
+        rows, columns=[*keys, "ratio", "lowest", "highest", "cases", "compared", "undecided", "parity", *names]
+    )
+    columns = [
+        Column("cell", of("series")),
+        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("lowest to highest", of(("lowest", "highest"), _range), numeric=True, below="95% interval"),
+        *(Column(word(key), of(key, one_line)) for key in keys[3:]),
+        *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
+        Column("cases", _of_cases, below="notes"),
+    ]
+    return table("medians", "Medians over all sizes", MEDIANS, columns, medians, machine=medians)
+
+
+def about(summary: pd.DataFrame) -> str:
+    """Say what all cases have in common, and what their ratios are to."""
+    return " ".join(filter(None, [f"Everywhere: {constants(summary)}." if len(summary) else "", words(summary).ratios]))
+
+
+def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
+    """Say why a case has no time, or whether it does its reference's work and how well its ratio is known."""
+    if row["status"] != "measured":
+        return one_line(f"{row['status']}: {row['reason']}")
+    fast = "fastest" if row.get("is_fastest") else ""
+    said = [fast, one_line(row["parity"]), suspect(row), undecided(row), missed(row, info), waits(row)]
+    return "; ".join(filter(None, said))
+
+
+def case_interval(low: float, high: float) -> str:
+    """Return the interval of a case's ratio; empty for the case to which the ratios are."""
+    return "" if low == high == 1 else ratio_interval(low, high)
+
+
+def _all(parities: set[str]) -> str:
+    """Return what holds for all cases of a series, without the reason, which stands beside each case."""
+    said = {parity.partition(":")[0] for parity in parities}
+    return said.pop() if len(said) == 1 else "not all agree" if said else "not measured"
+
+
+def _range(lowest: float, highest: float) -> str:
+    return ratio_interval(lowest, highest) if lowest < highest else ""
+
+
+def _keys(summary: pd.DataFrame) -> list[str]:
+    """Return what the cases below one head have in common."""
+    return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
+
+
+def _fastest(summary: pd.DataFrame) -> pd.Index:
+    best = fastest(summary)
+    return best.index[best["ways"] > 1]
+
+
+def _cost(metric: Metric) -> Column:
+    show = of(metric.name, lambda value: quantity(value, metric.unit))
+    return Column(metric.label, show, numeric=True, is_optional=True, about=metric.about)
+
+
+def _of_cases(row: Mapping[str, Any]) -> str:
+    compared = "" if row["compared"] in (0, row["cases"]) else f"{row['compared']:,} of "
+    undecided = f"{row['undecided']:,} undecided" if row["undecided"] else ""
+    cases = f"{compared}{count(row['cases'])} {'case' if row['cases'] == 1 else 'cases'}"
+    return "; ".join(filter(None, [cases, undecided, one_line(row["parity"])]))
+
+
+def table_of_epochs(summary: pd.DataFrame) -> Table | None:
+    """Return a table of epochs beside their parts, steps in memory and loading alone, or None without epochs."""
+    frame = with_series(summary)
+    epochs = frame[frame["phase"] == "epoch"]
+    if epochs.empty:
+        return None
+    steps = frame[frame["phase"] == "step"].rename(columns={"seconds": "step_seconds"})
+    is_loaded = (frame["phase"] == "loading") & (frame["cell"] == "windows") & (frame["implementation"] == "per_item")
+    loading = frame.loc[is_loaded, [*LOADED, "seconds"]].rename(columns={"seconds": "loading_seconds"})
+    loading = loading.groupby(LOADED, as_index=False).median()  # a size of the model changes nothing in it
+    rows = epochs.merge(steps[[*TRAINED, "step_seconds"]], on=TRAINED, how="left").merge(
+        loading[[*LOADED, "loading_seconds"]], on=LOADED, how="left"
+    )
+    rows["steps_seconds"] = rows["step_seconds"] * np.ceil(rows["samples"] / rows["batch_size"])
+    rows["over_parts"] = rows["seconds"] / (rows["steps_seconds"] + rows["loading_seconds"])
+    axes = several(epochs, (*SETTINGS, *SIZES))
+    columns = [
+        Column("cell", of("series")),
+        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in axes),
+        Column("epoch", of("seconds", duration), numeric=True),
+        Column("its steps", of("steps_seconds", duration), numeric=True),
+        Column("loading alone", of("loading_seconds", duration), numeric=True),
+        Column("epoch over both", of("over_parts", ratio), numeric=True),
+    ]
+    return table(
+        "epochs",
+        "An epoch beside its parts",
+        "Its steps: one for each batch, with the time of a step on a batch in memory. Loading alone: the same "
+        "data, item by item. Below 1×, other processes load while this one computes. Above 1×, the two slow each "
+        "other down, by cold caches and by the cost of a batch from another process.",
+        columns,
+        rows,
+        machine=rows[["case", *TRAINED, *OF_DATA, "seconds", "steps_seconds", "loading_seconds", "over_parts"]],
+    )

@@ -1,0 +1,186 @@
+"""How a run was measured: its precision and noise, the machine and the software, its replicates, what it lacks."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from rnnbench.analysis.runs.noise import Noise
+from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
+from rnnbench.report.tables.table import Column, Table, table
+from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
+from rnnbench.report.words.changes import change
+from rnnbench.report.words.precision import reached
+from rnnbench.report.words.processors import identity
+from rnnbench.report.words.reference import words
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import duration, half_width, memory, rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling
+from rnnbench.store.processor import Processor
+from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
+
+if TYPE_CHECKING:
+    from rnnbench.report.drawing.sheet import Picture
+
+NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
+NAMED = 3  # workloads that are named; more are only counted
+
+
+def sections(
+    summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str], replicates: "Picture | None"
+) -> list[Section]:
+    """Return the folded sections; `commands` measure again and make the page again."""
+    missing = not_measured(summary)
+    found = [
+        Section("measured", "How it was measured", _measured(summary, noise, info, commands), is_folded=True),
+        Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
+        Section("replicates", "Replicates", [replicates] if replicates else [], is_folded=True),
+        Section(
+            "missing", "Skipped and failed", [Warnings("Without a time:", missing)] if missing else [], is_folded=True
+        ),
+    ]
+    return [section for section in found if section.parts]
+
+
+def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[SectionPart]:
+    measured = summary[summary["status"] == "measured"]
+    low, high = (int(measured["replicates"].min()), int(measured["replicates"].max())) if len(measured) else (0, 0)
+    how = (
+        f"{plural(high, 'replicate')}{f' ({low:,} at least)' if low < high else ''}, each a fresh process in which the "
+        "cases of a workload take turns with their reference on the same cores. A time is the median of a replicate's "
+        "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
+        f"Of 100 intervals about 5 miss the true value. {words(summary).compared}."
+    )
+    notes = [Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
+    precise = f"{reached(summary, info)} {noise_sentence(noise)}".strip()
+    return [how, precise, *notes, "To measure again, and to make this page again:", Commands(tuple(commands))]
+
+
+def noise_sentence(noise: Noise) -> str:
+    """Say how far cases differ from themselves, and how the machine drifted; plain text."""
+    if math.isnan(noise.floor):
+        return "Noise floor: unknown (needs two replicates)"
+    quality = "quiet enough to see 5% in a few replicates" if noise.floor <= NOISY_FLOOR else "noisy: give it more time"
+    moved = change(1 + noise.drift)
+    drift = f", and the references' times drifted by {moved} from start to end" if moved else ""
+    pooled = f", median of {noise.cases:,} cases; {half_width(noise.worst)} for the worst twentieth"
+    basis = f"half-width of the 95% interval{pooled if noise.cases > 1 else ''}"
+    return f"Noise floor: a case differs from itself by {half_width(noise.floor)} ({basis}){drift}: {quality}."
+
+
+def readiness(advice: Sequence[str], noise: Noise | None) -> str:
+    """Say whether a machine is ready to measure; `noise` is None if it was not measured."""
+    is_noisy = noise is not None and noise.floor > NOISY_FLOOR
+    if advice:
+        opening = "This machine is noisy. C" if is_noisy else "C"
+        return f"{opening}hange {plural(len(advice), 'thing')} before measuring here:"
+    if is_noisy:
+        return "This machine is noisy, and no cause is known: give each run more time."
+    if noise is None or math.isnan(noise.floor):
+        return "No obstacle is known. How noisy this machine is was not measured."
+    return "Ready: no obstacle is known, and this machine is quiet enough to see 5% in a few replicates."
+
+
+def not_measured(summary: pd.DataFrame) -> tuple[str, ...]:
+    """Return a line for each series and reason why cases have no time; failures first."""
+    frame = with_series(summary)
+    axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
+    missing = frame[frame["status"] != "measured"].sort_values("status", kind="stable")
+    lines = []
+    for (series, status, reason), cases in missing.groupby(["series", "status", "reason"], sort=False):
+        total = int((frame["series"] == series).sum())
+        which = f"all {total:,}" if len(cases) == total else f"{len(cases):,} of {total:,}"
+        if len(cases) < total and len(cases) <= NAMED:
+            which += ": " + "; ".join(say_all(axes, values) for values in cases[axes].to_numpy())
+        lines.append(f"{series}, {status} ({which}): {one_line(reason)}")
+    return tuple(lines)
+
+
+def table_of_environment(info: RunInfo) -> Table:
+    """Return a table with one row for each fact: a list of plain values is one row, a dictionary one for each entry."""
+    run = {name: getattr(info, name) for name in ("suite", "description", "command", "started", "status")}
+    run |= {"wall_seconds": info.seconds, "finished replicates": info.replicates, "notes": info.notes}
+    stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}
+    limits = [Ceiling.from_json(ceiling) for ceiling in info.ceilings]
+    known = [
+        *(("run", label, value) for label, value in run.items()),
+        *_facts("before the timing", stages),
+        *(("limits", f"{limit.device} {limit.dtype} {plural(limit.threads, 'thread')}", limit) for limit in limits),
+        *_facts("environment", info.environment),
+    ]
+    frame = pd.DataFrame(known, columns=["about", "what", "value"])
+    columns = [
+        Column("what", lambda row: one_line(_label(row["about"], row["what"]))),
+        Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
+    ]
+    machine = frame.assign(value=[_plain(value) for value in frame["value"]])
+    return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
+
+
+def facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the name and the value of each fact of an environment, for a terminal."""
+    return [(_label(about, what), _show(what, value)) for about, what, value in _facts("environment", environment)]
+
+
+def _facts(about: str, tree: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield plain values first, then every branch under its own name."""
+    branches = {key: value for key, value in tree.items() if isinstance(value, dict) and key != "processor"}
+    for key, value in tree.items():
+        if key == "processor":
+            yield about, key, Processor.from_json(value)
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            branches |= {f"{key} {index}": item for index, item in enumerate(value) if isinstance(item, dict)}
+        elif key not in branches:
+            yield about, key, value
+    for key, value in branches.items():
+        yield from _facts(key if about == "environment" else f"{about}, {key}", value)
+
+
+def _label(about: str, what: str) -> str:
+    plain = [key.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ") for key in (about, what)]
+    return ": ".join(plain)
+
+
+def _show(key: str, value: Any) -> str:
+    """Return a value in words; a number with the unit that its key names."""
+    match value:
+        case None | bool():
+            return {None: "not known", True: "yes", False: "no"}[value]
+        case int() | float():
+            return {"bytes": memory, "seconds": duration}.get(key.rpartition("_")[2], str)(value)
+        case Processor():
+            return identity(value)
+        case Ceiling():
+            return _limits(value)
+        case list():
+            return ", ".join(_show(key, item) for item in value) or "none"
+        case _:
+            return str(value)
+
+
+def _limits(ceiling: Ceiling) -> str:
+    """Return the best rates of a machine, in words."""
+    by_speed = sorted(ceiling.products, key=lambda product: -product.value)
+    products = [
+        f"{rate(speed.value, 'MAC')} {'on registers' if speed.library == REGISTERS else f'in {speed.library}'}"
+        for speed in by_speed
+    ]
+    parts = [f"arithmetic {', '.join(products)}"]
+    for kind, sized in (("copies", ceiling.copies), ("reads", ceiling.reads)):
+        if sized:
+            best = max(each.value for each in sized)
+            parts.append(f"{kind} {rate(sized[-1].value, 'B')} of {memory(sized[-1].size)}, {rate(best, 'B')} at best")
+    parts.append(f"{duration(ceiling.dispatch_seconds)} an operator")
+    if ceiling.launch_seconds is not None:
+        parts.append(f"{duration(ceiling.launch_seconds)} a kernel in a queue")
+    return "; ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    """Return the exact value as text, for programs; empty if it is not known."""
+    if isinstance(value, Ceiling | Processor):
+        return json.dumps(value.to_json())
+    return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

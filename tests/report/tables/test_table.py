@@ -1,0 +1,106 @@
+"""A table as text, and as CSV, Markdown and LaTeX, whatever stands in it."""
+
+import csv as reader
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.report.tables.table import FORMULA, PAGE, Column, Table, csv, escape, latex, markdown, of, table
+from rnnbench.report.words.axes import one_line
+
+PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEX = shutil.which("pdflatex") or shutil.which("tectonic")
+
+
+def small(rows: int, text: str = "a_b 50%") -> Table:
+    frame = pd.DataFrame({"what": [text] * rows, "n": range(rows), "cost": 1.5})
+    columns = [
+        Column("what_is", of("what")),
+        Column("n", of("n"), numeric=True),
+        Column("cost", of("cost"), numeric=True, is_optional=True),
+    ]
+    return table("two_words", "A title", "50% of it.", columns, frame, machine=frame, breaks=[0, 2])
+
+
+def test_parts_lie_between_breaks_below_their_heads() -> None:
+    frame = pd.DataFrame({"n": range(4)})
+    column = Column("n", of("n"), numeric=True)
+    heads = table("heads", "", "", [Column("sum", of("n"), below="n")], frame.head(2), machine=frame)
+    parts = list(
+        table("n", "", "", [column, Column("m", of("n"))], frame, machine=frame, breaks=[0, 3], heads=heads).parts()
+    )
+    assert [head for head, _ in parts] == [("0", ""), ("1", "")]
+    assert [[number for number, _ in rows] for _, rows in parts] == [[0, 1, 2], [3]]
+
+
+def test_a_long_table_ends_for_readers_and_not_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnbench.report.tables.table.MAX_ROWS", 10)
+    long = small(12)
+    assert (len(long.rows), long.total, len(long.frame)) == (10, 12, 12)
+    assert long.note == "50% of it. Here are the first 10 of 12 rows; tables/two_words.csv has all."
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_csv_has_every_digit_and_no_text_that_is_a_formula(texts: list[str]) -> None:
+    text = csv(pd.DataFrame({"a": texts, "b": 1.23456789012e-7}))
+    rows = list(reader.reader(io.StringIO(text, newline="")))
+    assert rows[0] == ["a", "b"]
+    for (written, number), given_text in zip(rows[1:], texts, strict=True):
+        plain = given_text.replace("\r\n", "\n").replace("\r", "\n")
+        assert written == (f"'{plain}" if given_text.startswith(FORMULA) else plain)
+        assert float(number) == 1.23456789012e-7
+
+
+@given(st.text())
+def test_markdown_text_stays_in_its_cell_and_reads_back(text: str) -> None:
+    escaped = escape(text)
+    assert not PIPE.search(escaped)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]|<|\n", escaped)
+    plain = re.sub(r"\\([\\`*_\[\]|~#])", r"\1", escaped)
+    assert plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == one_line(text)
+
+
+def test_markdown_has_a_title_a_note_and_numbers_on_the_right() -> None:
+    assert markdown(small(1, "a|b")).splitlines() == [
+        "## A title",
+        "",
+        "50% of it.",
+        "",
+        "| what_is | n | cost |",
+        "| :--- | ---: | ---: |",
+        r"| a\|b | 0 | 1.5 |",
+    ]
+
+
+def test_latex_has_rules_a_caption_a_label_and_the_columns_that_are_not_optional() -> None:
+    text = latex(small(1))
+    assert r"\caption{A title. 50\% of it.}" in text
+    assert r"\label{tab:two-words}" in text
+    assert text[text.index(r"\begin{tabular}") :].splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"what\_is & n \\",
+        r"\midrule",
+        r"a\_b 50\% & 0 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    assert r"\begin{longtable}{lr}" in latex(small(PAGE + 1))
+
+
+@pytest.mark.skipif(TEX is None, reason="there is no TeX here")
+def test_tex_sets_a_table_whatever_stands_in_it(tmp_path: Path) -> None:
+    body = latex(small(3, "\\x_{1}~^$&#% 1.2× µs")) + latex(small(PAGE + 1))
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable}\begin{document}"
+    (tmp_path / "a.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    assert TEX is not None
+    subprocess.run([TEX, "a.tex"], cwd=tmp_path, check=True, capture_output=True)

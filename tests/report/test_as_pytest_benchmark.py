@@ -1,0 +1,135 @@
+"""The export to pytest-benchmark, read by the real tool and by rnnbench."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_benchmark.stats import Stats
+
+from rnnbench.analysis.pytest_benchmark import summary
+from rnnbench.report.as_pytest_benchmark import stats, workload
+from rnnbench.report.export import FORMATS
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.records import AXES
+from tests.doubles.stored import folder
+from tests.report.test_export import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run, run
+from tests.report.test_export import read as read_run
+
+TIMES = st.floats(1e-6, 1.0)
+__all__ = ["run"]  # a fixture
+
+
+def exported(run: Run) -> str:
+    return FORMATS["pytest-benchmark"].render(run.exported).decode()
+
+
+def content(run: Run) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(exported(run))
+    return document
+
+
+@pytest.fixture(scope="module")
+def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("consumer") / "exported.json"
+    path.write_text(exported(run), encoding="utf-8")
+    return path
+
+
+def compare(file: Path, *arguments: str) -> str:
+    """The output of `pytest-benchmark compare` for the file and a copy of it (it can't read one file twice)."""
+    copy = file.with_name("copy.json")
+    copy.write_bytes(file.read_bytes())
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", str(file), str(copy), *arguments]
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_real_tool_compares_it_by_every_grouping_it_has(file: Path, run: Run) -> None:
+    compare(
+        file, "--group-by=fullname", "--csv=out.csv", "--columns=min,max,mean,stddev,median,iqr,outliers,rounds,ops"
+    )
+    with (file.parent / "out.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 2 * 4
+    [original, _] = [row for row in rows if row["name"] == LOOP.key]
+    assert float(original["median"]) == pytest.approx(run.row(LOOP)["seconds"], rel=0.02)
+    assert int(original["rounds"]) == 5
+
+
+def test_it_has_all_that_the_format_has(run: Run) -> None:
+    document = content(run)
+    assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} <= set(document)
+    fields = {"group", "name", "fullname", "params", "param", "extra_info", "options", "stats"}
+    assert all(set(benchmark) == fields for benchmark in document["benchmarks"])
+    assert len({benchmark["name"] for benchmark in document["benchmarks"]}) == len(document["benchmarks"])
+
+
+def test_extra_info_has_every_axis_and_metric_under_its_own_name(run: Run) -> None:
+    by_name = {benchmark["fullname"]: benchmark for benchmark in content(run)["benchmarks"]}
+    extra = by_name[LOOP.key]["extra_info"]
+    assert {name: extra[name] for name in AXES} == LOOP.axes()
+    assert {metric.name for metric in METRICS} <= set(extra)
+    assert extra["operators"] == OPERATORS
+    assert extra["macs"] is None
+    assert by_name[LOOP.key]["group"] == by_name[REFERENCE.key]["group"] != by_name[WIDE.key]["group"]
+
+
+def test_a_round_is_a_replicate_in_its_order(run: Run) -> None:
+    by_name = {benchmark["fullname"]: benchmark for benchmark in content(run)["benchmarks"]}
+    assert by_name[HOISTED.key]["stats"]["data"] == pytest.approx([0.00020 + 0.00002 * number for number in range(5)])
+    assert by_name[HOISTED.key]["stats"]["iterations"] == 3
+    assert not {SKIPPED.key, FAILED.key} & set(by_name)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=12), TIMES)
+def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
+    tmp_path: Path, times: list[tuple[float, float]], alone: float
+) -> None:
+    path = folder(
+        tmp_path, {LOOP: [[own] for own, _ in times], REFERENCE: [[other] for _, other in times], WIDE: [[alone]]}
+    )
+    run = read_run(path)
+    (tmp_path / "back.json").write_text(exported(run), encoding="utf-8")
+    back = summary.summarize(read(tmp_path / "back.json")).set_index("benchmark")
+    expected = run.summary.set_index("case")
+    for case in (LOOP, REFERENCE, WIDE):
+        for column in ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high"):
+            assert back.loc[case.key, column] == pytest.approx(expected.loc[case.key, column], rel=1e-6, nan_ok=True), (
+                column
+            )
+
+
+@given(st.lists(st.floats(1e-7, 10.0), min_size=1, max_size=30))
+def test_every_field_is_there_and_agrees_with_pytest_benchmarks(rounds: list[float]) -> None:
+    theirs = Stats()
+    for seconds in rounds:
+        theirs.update(seconds)
+    expected, ours = theirs.as_dict(), stats(rounds)
+    assert set(ours) == set(expected) | {"data"}
+    # For 4 k + 1 values, pytest-benchmark 5.3 swaps the weights of the third quartile's two neighbours. With as few
+    # rounds as a run has, the difference shows.
+    of_quartiles = {"q3", "iqr", "iqr_outliers", "outliers", "ld15iqr", "hd15iqr"}
+    compared = set(expected) - (of_quartiles if len(rounds) % 4 == 1 and len(rounds) > 1 else set())
+    # A value on a fence may fall on either side of it, because sums in another order round differently.
+    for name in compared - {"outliers", "iqr_outliers", "stddev_outliers", "ld15iqr", "hd15iqr"}:
+        assert ours[name] == pytest.approx(expected[name], rel=1e-9, abs=1e-12), name
+
+
+def test_the_group_is_the_workload_with_every_axis(run: Run) -> None:
+    assert (
+        workload(run.row(LOOP))
+        == workload(run.row(REFERENCE))
+        == (
+            "torch.nn.RNN: inference, many_to_many, cpu, float64, 1 thread, batch 3, length 4, input 5, hidden 6, "
+            "output 2, 1 layer"
+        )
+    )
