@@ -3,8 +3,6 @@
 This file is loaded by its path, as a user's own.
 """
 
-import threading
-import time
 from typing import Any
 
 import torch
@@ -89,38 +87,6 @@ class EarlyReturn(Counting):
         return super().answer(input, state)
 
 
-class NanLater(Counting):
-    """Returns NaN once it has been called often enough."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        output, final = super().answer(input, state)
-        return (output * float("nan"), final) if self.calls > self.enough else (output, final)
-
-
-class Thread(Counting):
-    """Leaves the work to a thread, and returns memory that the thread fills later."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        output = input.new_zeros(*input.shape[:2], self.hidden_size)
-        final = torch.zeros_like(state)
-
-        def work() -> None:
-            time.sleep(0.05)
-            with torch.inference_mode():
-                for to, result in zip((output, final), nn.RNN.forward(self, input, state), strict=True):
-                    to.copy_(result)
-
-        threading.Thread(target=work, name="later").start()
-        return output, final
-
-
-class ThreadLater(Thread):
-    """Does so once it has been called often enough."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        return super().answer(input, state) if self.calls > self.enough else nn.RNN.forward(self, input, state)
-
-
 class Imprecise(Counting):
     """Rounds its input to fewer digits than float32 has: the error is within the tolerance."""
 
@@ -138,33 +104,6 @@ class FewProducts(Counting):
             h = torch.tanh(of_input + (h[:, None] * self.weight_hh_l0).sum(-1) + self.bias_hh_l0)
             outputs.append(h)
         return torch.stack(outputs), h[None]
-
-
-class ChangedWeights(Counting):
-    """Changes its weights to ones that are cheaper to compute with, once it has been called often enough."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        if self.calls == self.enough:
-            weight: Any = self.weight_hh_l0
-            weight.data.zero_()
-        return super().answer(input, state)
-
-
-class HalfBatch(Counting):
-    """Computes half of the batch, and returns it twice."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        half = input.shape[1] // 2
-        output, final = super().answer(input[:, :half].contiguous(), state[:, :half].contiguous())
-        return torch.cat((output, output), 1), torch.cat((final, final), 1)
-
-
-class ZeroSteps(Counting):
-    """Computes the first half of the steps, and returns zeros for the others as if they were masked."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        output, final = super().answer(input[: len(input) // 2], state)
-        return torch.cat((output, torch.zeros_like(output))), final
 
 
 class MemoUncompared(MemoByAddress):

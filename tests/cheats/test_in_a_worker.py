@@ -48,12 +48,6 @@ def outcome(case: Case, visits: int = VISITS) -> tuple[str, str]:
         ("MemoByVersion", "parity after timing: final h is off by"),
         ("FirstResult", "parity after timing: final h is off by"),
         ("EarlyReturn", "parity after timing: final h is off by"),
-        ("NanLater", "parity after timing: output has NaN or infinite values"),
-        ("Thread", "parity: "),
-        ("ThreadLater", "it leaves threads running: later"),
-        ("ChangedWeights", "parity after timing: "),
-        ("HalfBatch", "parity: "),
-        ("ZeroSteps", "parity: "),
         ("MemoUncompared", "parity after timing: output is off by"),
     ],
 )

@@ -50,18 +50,6 @@ def test_each_step_is_pinned_and_no_text_of_a_pull_request_becomes_a_script(file
             assert "runs" not in read or "uses" in each or each["shell"] == "bash"
 
 
-def test_what_is_named_exists() -> None:
-    text = (GITHUB / "actions" / "check" / "action.yml").read_text()
-    inputs = set(action("check")["inputs"])
-    assert set(re.findall(r"inputs\.([a-z-]+)", text)) <= inputs
-    [*_, checked] = workflow("check")["jobs"]["check"]["steps"]
-    assert set(checked["with"]) <= inputs
-    for name in ("check", "comment"):
-        [*_, last] = workflow(name)["jobs"][name]["steps"]
-        assert (ROOT / last["uses"] / "action.yml").is_file()
-    assert workflow("comment")[True]["workflow_run"]["workflows"] == [workflow("check")["name"]]
-
-
 def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> None:
     assert workflow("check")["permissions"] == {"contents": "read"}
     assert all("permissions" not in job for job in workflow("check")["jobs"].values())
@@ -69,11 +57,6 @@ def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> No
     assert (comments["permissions"], set(comments[True])) == ({}, {"workflow_run"})
     checkout = comments["jobs"]["comment"]["steps"][0]  # of the main branch: no ref of the pull request
     assert set(checkout["with"]) == {"persist-credentials"}
-
-
-def test_a_required_check_never_waits_for_ever() -> None:
-    for trigger in workflow("check")[True].values():
-        assert "paths" not in (trigger or {})
 
 
 def named(tmp_path: Path, name: str) -> str:
@@ -108,30 +91,9 @@ def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_n
     assert all("steps.name.outputs.safe" in name for name in artifacts)
 
 
-def test_each_check_that_another_workflow_left_becomes_a_comment_with_its_own_label(tmp_path: Path) -> None:
-    for name in ("rnnbench-check_ci__check_Linux_3.12", "rnnbench-check_ci_gpu_check_Linux_3.13"):
-        (tmp_path / "checks" / name).mkdir(parents=True)
-    for program in ("pip", "rnnbench"):
-        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >> "$LOG"\n')
-        (tmp_path / program).chmod(0o755)
-    environment = {"RUNNER_TEMP": str(tmp_path), "LOG": str(tmp_path / "log"), "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    [*_, posting] = action("comment")["runs"]["steps"]
-    command = ["bash", "-euo", "pipefail", "-c", posting["run"]]
-    subprocess.run(command, env=environment | {"GITHUB_ACTION_PATH": str(tmp_path)}, check=True)
-    posted = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("rnnbench")]
-    assert posted == [
-        f"rnnbench ci comment {tmp_path}/checks/rnnbench-check_{name}/ --label {name}"
-        for name in ("ci__check_Linux_3.12", "ci_gpu_check_Linux_3.13")
-    ]
-
-
 def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check() -> None:
     steps = action("check")["runs"]["steps"]
     after = steps[[each.get("id") for each in steps].index("check") + 1 :]
     assert {each["if"] for each in after} == {"always() && steps.check.outputs.check != ''"}
     [verdicts, _] = [each["with"] for each in after if "upload-artifact" in each.get("uses", "")]
     assert verdicts["path"] == "${{ steps.check.outputs.check }}"
-
-
-def test_the_counter_of_instructions_is_installed_if_it_is_asked_for() -> None:
-    assert step("Install valgrind")["if"] == "contains(inputs.options, '--instructions')"

@@ -15,9 +15,8 @@ import psutil
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "unshare")
 WAIT_SECONDS = 120.0  # for a daemon or a job, on a busy machine
 CPUS = 4  # of a node, whatever this machine has, so that jobs of one core run at the same time
-# Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
-NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
-PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "mixed": "a,far", "short": "a MaxTime=1"}
+NODES = {"a": "Gres=gpu:2", "far": ""}  # `far` does not see `hidden`
+PARTITIONS = {"main": "a", "far": "far", "short": "a MaxTime=1"}
 
 
 class Unavailable(Exception):
@@ -52,8 +51,6 @@ class Cluster:
         self.start_controller()
         for name in NODES:
             command = ["slurmd", "-D", "-N", name]
-            if name == "small":
-                command = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command]
             if name == "far" and not self.has_far:
                 continue
             if name == "far":
@@ -73,11 +70,6 @@ class Cluster:
         if self._controller is not None:
             end(self._controller)
             self._controller = None
-
-    def restart_controller(self) -> None:
-        """Stop and start the controller while jobs go on."""
-        self.stop_controller()
-        self.start_controller()
 
     def stop(self) -> None:
         """End all jobs and all daemons."""

@@ -1,5 +1,6 @@
 """How states of jobs are handled, with a queue whose answers the test sets."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rnnbench.harness.slurm import queue, sweep, watch
 from rnnbench.harness.slurm.job import UNLIKE
 from rnnbench.harness.slurm.queue import JobState
 from rnnbench.harness.slurm.watch import JobsProgress, Watch
-from rnnbench.store.folder import RunFolder
+from rnnbench.store.folder import RunFolder, last_measurements
 
 
 class FakeQueue:
@@ -80,6 +81,43 @@ def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
     waiting.until_done()
     assert len(fake.jobs) == jobs
     assert [(part.state, set(part.lost)) for part in waiting.parts] == [("given up", {why})] * 3
+
+
+def test_a_resumed_run_tries_again_what_an_earlier_submitter_has_given_up(fake: FakeQueue) -> None:
+    fake.end = ("CANCELLED", "0:0")
+    fake.watch().until_done()
+    reasons = {(each.status, each.reason) for each in last_measurements(fake.path).values()}
+    assert reasons == {("failed", "its job was lost: it was cancelled")}
+    fake.end = ("RUNNING", "0:0")
+    fake.until_sent(6)
+    reasons = {(each.status, each.reason) for each in last_measurements(fake.path).values()}
+    assert reasons == {("pending", "no job came to it")}
+
+
+def test_a_controller_that_gives_no_answer_is_waited_for_so_long(
+    fake: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreached(_: str) -> list[JobState]:
+        raise queue.ControllerDown("squeue: Unable to contact slurm controller")
+
+    monkeypatch.setattr(queue, "states", unreached)
+    monkeypatch.setattr(watch, "SUBMIT_SECONDS", 0.01)
+    with pytest.raises(watch.NotTaken, match=r"no job within 0\.01 s: squeue: Unable to contact slurm controller"):
+        fake.watch().until_done()
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(
+    fake: FakeQueue, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Watch) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    chosen = suites.read(str(suite))
+    monkeypatch.setattr(queue, "require", lambda: None)
+    monkeypatch.setattr(Watch, "until_done", refuse)
+    options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
+        sweep.run_by_slurm(chosen, chosen.groups({}, None, most=None), chosen.settings, out=tmp_path, **options)
 
 
 def test_a_job_on_an_unlike_node_is_not_lost_and_the_next_ones_go_elsewhere(fake: FakeQueue) -> None:
