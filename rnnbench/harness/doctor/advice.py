@@ -1,72 +1,128 @@
-"""What stands in the way of a good measurement on this machine, and what to do about it."""
+"""What stands in the way of a good measurement on this machine, and a short run that shows its noise."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from typing import Any
 
+from rnnbench import suites
 from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
+from rnnbench.analysis.runs.noise import Noise, noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.expressions import parse_only
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.doctor import gpu_advice
 from rnnbench.harness.instructions.counting import choose_counter
 from rnnbench.harness.machine.cores import cpu_cores
+from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import read_info
 from rnnbench.store.readings import Unavailable
+from rnnbench.suite_file import Settings
+
+CASES = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
+SETTINGS = Settings(replicates=6, precision=None)
+HOT_CELSIUS = 80  # before anything is measured; data-centre cards slow down from about 85 on
+IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobody uses
 
 
 def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment with what drivers report about the devices at this moment; changes nothing on any of them."""
+    """Return the environment with what drivers report about the devices at this moment; nothing is changed."""
     return {**environment, **nvml.read_all(nvml.Gpu.stand)}
 
 
-def advice(environment: Mapping[str, Any]) -> list[str]:
-    """What to change before measuring, most harmful first; empty if no problem is known.
-
-    `environment`: what `current_readings` returns.
-    """
-    return [*gpu_advice.advice(environment, gpu_advice.torch_cuda()), *_of_machine(environment)]
-
-
-def _of_machine(environment: Mapping[str, Any]) -> list[str]:
-    machine, load = environment["machine"], environment["load"]
-    cores = len(machine["cores_allowed"])
-    texts = []
-    if load["load_average"] is not None and load["load_average"] > MAX_QUIET_LOAD:
-        texts.append(
-            f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
-            "or expect wider intervals."
-        )
-    if load["steal_share"] is not None and load["steal_share"] > 0.01:
-        texts.append(
-            f"The host has given {load['steal_share']:.1%} of this machine's time to others since boot (steal): "
-            "use another hour or another host, or more replicates."
-        )
-    if cores == 1:
-        texts.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
-    limit = machine["cgroup_cpu_limit"]
-    if limit is not None and cpu_cores(limit) < cores:
-        texts.append(
-            f"A control group (of a container, or of systemd) limits rnnbench to {cpu_cores(limit):g} cores' time and "
-            "stops it for the rest of each period: raise the CPU limit, or every window may hold such a stop."
-        )
-    if machine["frequency_governor"] not in (None, "performance"):
-        texts.append(
-            f"The clock rate may follow the load or stay low (governor {machine['frequency_governor']!r}): "
-            "`cpupower frequency-set -g performance` holds it high."
-        )
-    variables = environment["software"]["variables"]
-    if variables:
-        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
-        texts.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
-    if sys.dont_write_bytecode:
-        texts.append(
-            "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "
-            "yours again, and starts later. Unset it."
-        )
-    return texts
+def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
+    """Return the environment as a run records it, and the noise of a run of about 15 seconds that is not kept."""
+    suite = suites.read("quick")
+    groups = suite.groups(parse_only(CASES), None, most=None)
+    with scratch("doctor") as out:
+        command = "rnnbench doctor"
+        folder = run_suite(suite, groups, SETTINGS, out=out, command=command, on_progress=on_progress)
+        return read_info(folder).environment, noise(read(folder))
 
 
 def instructions() -> str:
-    """What counts instructions here for `check --instructions`, or why nothing does, in a sentence."""
+    """Return what counts instructions here for `check --instructions`, or why nothing does, in a sentence."""
     try:
         return f"`check --instructions` counts by {choose_counter()}."
     except Unavailable as reason:
         return f"`check --instructions` can't count here: {reason}."
+
+
+def advice(environment: Mapping[str, Any], torch_version: str | None = None) -> list[str]:
+    """Return what to change before measuring, most harmful first; empty if no problem is known.
+
+    `environment`: what `current_readings` returns; `torch_version`: by default, of the torch that is installed.
+    """
+    gpus = {name: gpu for name, gpu in environment.items() if name.startswith("gpu ") and isinstance(gpu, dict)}
+    texts = []
+    for name, gpu in gpus.items():
+        index = name.rpartition(" ")[2]
+        where = f"GPU {index} ({gpu['name']})" if "name" in gpu else f"GPU {index}"
+        texts += [f"{where}: {text}" for text in _of_gpu(gpu, index)]
+    if gpus and "+cpu" in (torch_version or metadata.version("torch")):
+        texts = ["There is a GPU, but torch is built without CUDA: install one with CUDA to use it."]
+    return [*texts, *_of_machine(environment)]
+
+
+def _of_gpu(gpu: Mapping[str, Any], index: str) -> Iterator[str]:
+    """Yield advice for one GPU; a value that could not be read is not a problem."""
+    if "name" not in gpu:
+        yield f"it does not answer ({gpu['not known']['name']}): look at `nvidia-smi` and at the kernel's log."
+        return
+    if gpu.get("processes"):
+        pids = ", ".join(map(str, gpu["processes"]))
+        yield f"other processes use it ({pids}): stop them, or their kernels run between those of a case."
+    elif (used := gpu.get("memory_used_bytes", 0)) > IDLE_BYTES:
+        yield (
+            f"{used / 1e9:.1f} GB of its memory are in use, though no process is listed: look outside this container."
+        )
+    reasons, celsius = set(gpu.get("throttle_reasons", [])), gpu.get("temperature_celsius", 0.0)
+    if held := sorted(reasons & nvml.SPOILING):
+        yield (
+            f"its clocks are held back at this moment ({', '.join(held)}): wait until it is cool, and look at its "
+            "cooling and power supply."
+        )
+    elif celsius >= HOT_CELSIUS:
+        yield f"it has {celsius:.0f} °C before anything is measured: wait, or its clocks will be held back."
+    if limits := sorted(reasons & nvml.SETTINGS):
+        clock = f"; {gpu['sm_clock_mhz']:.0f} MHz now" if "sm_clock_mhz" in gpu else ""
+        yield (
+            f"somebody set a limit for its clocks ({', '.join(limits)}{clock}): "
+            f"`sudo nvidia-smi -i {index} -rac` and `-rgc` remove it."
+        )
+
+
+def _of_machine(environment: Mapping[str, Any]) -> Iterator[str]:
+    machine, load = environment["machine"], environment["load"]
+    cores, limit = len(machine["cores_allowed"]), machine["cgroup_cpu_limit"]
+    if (load["load_average"] or 0) > MAX_QUIET_LOAD:
+        yield (
+            f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
+            "or expect wider intervals."
+        )
+    if (load["steal_share"] or 0) > 0.01:
+        yield (
+            f"The host has given {load['steal_share']:.1%} of this machine's time to others since boot (steal): "
+            "use another hour or another host, or more replicates."
+        )
+    if cores == 1:
+        yield "Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one."
+    if limit is not None and cpu_cores(limit) < cores:
+        yield (
+            f"A control group (of a container, or of systemd) limits rnnbench to {cpu_cores(limit):g} cores' time and "
+            "stops it for the rest of each period: raise the CPU limit, or every window may hold such a stop."
+        )
+    if machine["frequency_governor"] not in (None, "performance"):
+        yield (
+            f"The clock rate may follow the load or stay low (governor {machine['frequency_governor']!r}): "
+            "`cpupower frequency-set -g performance` holds it high."
+        )
+    if variables := environment["software"]["variables"]:
+        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
+        yield f"The shell sets {settings}: unset it, unless you mean to measure under it."
+    if sys.dont_write_bytecode:
+        yield (
+            "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "
+            "yours again, and starts later. Unset it."
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.instructions import callgrind
-from rnnbench.harness.instructions.dump import Dump
+from rnnbench.harness.instructions.callgrind import Dump
 from rnnbench.harness.machine import perf_event
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch

@@ -7,7 +7,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.coordinator import environment
+from rnnbench.harness.devices import nvml
 from rnnbench.harness.doctor.advice import advice
+from tests.doubles.fake_nvml import FACTS, MOMENT, Driver
 
 QUIET: dict[str, Any] = {
     "machine": {
@@ -72,3 +74,38 @@ def test_what_a_system_does_not_tell_is_no_fault() -> None:
 
 def test_advice_understands_this_machine(tmp_path: Path) -> None:
     assert all(isinstance(message, str) for message in advice(environment.describe(tmp_path)))
+
+
+def stand(driver: Driver, **numbers: Any) -> list[str]:
+    driver.cards = driver.cards[:1]
+    for name, value in ({"reasons": 1} | numbers).items():
+        setattr(driver.cards[0], name, value)
+    return advice(QUIET | nvml.read_all(nvml.Gpu.stand), "2.13.0")
+
+
+def test_a_gpu_as_one_would_wish_it_needs_no_advice(driver: Driver) -> None:
+    assert stand(driver) == []
+    assert advice(QUIET | {"gpu": "NVML: NVML Shared Library Not Found"}) == []
+
+
+GPU_FAULTS: list[dict[str, Any]] = [
+    {"processes": [(77, 1), (4242, 1), (77, 1)]},
+    {"used": 9 << 30},
+    {"reasons": 0x20},
+    {"temperature": 84},
+    {"reasons": 2},
+]
+
+
+@pytest.mark.parametrize("numbers", GPU_FAULTS, ids=str)
+def test_each_fault_of_a_gpu_is_told_with_what_to_do(
+    driver: Driver, numbers: dict[str, Any], snapshot: SnapshotAssertion
+) -> None:
+    assert stand(driver, **numbers) == snapshot
+
+
+def test_a_gpu_is_described_as_it_stands(driver: Driver, snapshot: SnapshotAssertion) -> None:
+    driver.lose(1)
+    readings = nvml.read_all(nvml.Gpu.stand)
+    assert readings["gpu 0"] == FACTS | MOMENT | {"processes": [], "not known": {}}
+    assert {torch: advice(QUIET | readings, torch) for torch in ("2.13.0+cu130", "2.13.0+cpu")} == snapshot

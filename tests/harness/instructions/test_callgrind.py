@@ -7,6 +7,8 @@ import pytest
 
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.instructions import callgrind
+from rnnbench.harness.instructions.callgrind import operator_name, read_dump
+from rnnbench.store.instructions import FunctionName
 from rnnbench.store.readings import Unavailable
 from tests.doubles import repository
 
@@ -64,3 +66,81 @@ def test_a_dump_that_was_cut_off_is_told(tmp_path: Path) -> None:
         (tmp_path / f"base-0.{number}").write_text("fn=f\n0 5\nsummary: 6\n")
     with pytest.raises(WorkerLost, match="what callgrind wrote can't be read: the functions have 5"):
         callgrind.take_dumps(tmp_path, "base-0")
+
+
+# One call of `aten::add` from Python, two of malloc from torch, and one of free by the C library itself.
+DUMP = """\
+# callgrind format
+version: 1
+creator: callgrind-3.24.0
+positions: line
+events: Ir
+summary: 175
+
+
+ob=(1) /usr/lib/libpython3.11.so.1.0
+fl=(1) ceval.c
+fn=(1) _PyEval_EvalFrameDefault
+0 40
+cob=(2) /venv/torch/lib/libtorch_cpu.so
+cfi=(2) ???
+cfn=(2) at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)
+calls=3 0
+0 100
+
+fn=(3) _PyEval_EvalFrameDefault'2
+0 10
+
+ob=(2)
+fl=(2)
+fn=(2)
++3 60
+cob=(3) /usr/lib/libc.so.6
+cfn=(4) malloc
+calls=2 0
+* 50
+
+ob=(3)
+fn=(4)
+0 50
+cfn=(5) free
+calls=1 0
+0 15
+
+fn=(5)
+0 15
+"""
+
+
+def test_each_functions_own_instructions_are_read() -> None:
+    dump = read_dump(DUMP.splitlines())
+    assert dump.functions.total() == 175
+    assert dump.functions == {
+        FunctionName("libpython3.11.so.1.0", "_PyEval_EvalFrameDefault"): 50,  # both levels of the recursion
+        FunctionName(
+            "libtorch_cpu.so",
+            "at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)",
+        ): 60,
+        FunctionName("libc.so.6", "malloc"): 50,
+        FunctionName("libc.so.6", "free"): 15,
+    }
+
+
+def test_calls_of_operators_and_of_the_allocator_are_counted_but_not_the_c_librarys_own() -> None:
+    dump = read_dump(DUMP.splitlines())
+    assert dump.operators == {"aten::add": 3}
+    assert dump.allocator_calls == 2
+
+
+@pytest.mark.parametrize("text", ["", "not a dump\n", DUMP.replace("summary: 175", "summary: 176"), DUMP[:300]])
+def test_what_is_no_whole_dump_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the functions have"):
+        read_dump(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("generated", "name"),
+    [("add_Tensor", "aten::add"), ("add__Tensor", "aten::add_"), ("mm", "aten::mm"), ("addmm_out", "aten::addmm")],
+)
+def test_an_operator_has_the_name_that_people_know(generated: str, name: str) -> None:
+    assert operator_name(generated) == name
