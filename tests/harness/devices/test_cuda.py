@@ -5,9 +5,7 @@
 
 import gc
 import random
-import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,13 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window
 from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.building import settings_of
 from rnnbench.harness.worker.operations import Operations
@@ -154,26 +150,6 @@ def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
     assert median(firsts) == pytest.approx(median(others), rel=0.2)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "calls", "is_bound"), [(0.0, 2000, True), (20e-6, 20, False), (20e-6, 5000, False)]
-)
-def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
-    seconds: float, calls: int, is_bound: bool
-) -> None:
-    kernel = spin(seconds)
-
-    def call() -> None:
-        for _ in range(calls):
-            kernel()
-
-    device = Cuda("cuda")
-    plan = calibrate(device, call, 0.01)
-    readings = [asdict(take_window(device, call, plan)) for _ in range(5)]
-    totals = pd.DataFrame(readings)[["seconds", "host_seconds", "submit_seconds"]].sum().to_frame().T
-    print(totals.to_dict("records"), plan)
-    assert bool(launch_bound(totals, pd.Series([len(readings)]))[0]) == is_bound
-
-
 def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
     ceiling = ceilings.measure(Cuda("cuda"), "float32", 1, None)
     print(ceiling)
@@ -252,25 +228,3 @@ def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp
     assert str(cases.loc[bad[0].key, "reason"]).startswith("out of memory: CUDA out of memory")
     assert "CUDA error: device-side assert triggered" in str(cases.loc[bad[1].key, "reason"])
     assert set(cases.loc[[case.key for case in good], "status"]) == {"measured"}
-
-
-def test_energy_is_mean_power_times_time() -> None:
-    device = Cuda("cuda")
-    gpu = nvml.open_gpu(device.uuid())
-    meter = device.meter()
-    left, counted = torch.randn(4096, 4096, device="cuda"), list[int]()
-
-    def call() -> None:
-        counted.append(1)
-        left @ left
-
-    plan = calibrate(device, call, 0.01)
-    joules_per_call(meter, device, call, plan)  # warm up until power is steady
-    counted.clear()
-    start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
-    while time.perf_counter() - start < 4:
-        calls += device.clock(call, plan.batches, plan.batch).calls
-        watts.append(gpu.sample().values["power_watts"])
-    joules = meter.joules(before, meter.read())
-    assert calls == len(counted)
-    assert joules == pytest.approx(sum(watts) / len(watts) * (time.perf_counter() - start), rel=0.1)

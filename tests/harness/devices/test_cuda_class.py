@@ -39,16 +39,6 @@ def test_events_are_created_before_the_clock_starts() -> None:
     assert cold.batch_seconds == pytest.approx([200e-6] * 5)
 
 
-def test_every_call_counts_and_one_of_them_is_not_clocked() -> None:
-    line = FakeLine()
-    for clocked in (
-        FakeCuda(line).clock(kernels(line, 1, 1e-6, 1e-3), batches=3, batch=2),
-        FakeCuda(line).clock_cold(kernels(line, 1, 1e-6, 1e-3), calls=6),
-    ):
-        assert clocked.calls == 7
-    assert line.launches == 14 + line.flushes
-
-
 def test_a_lead_lets_the_device_wait_for_nothing() -> None:
     line = FakeLine()
     clocked = FakeCuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
@@ -76,20 +66,6 @@ def test_blocks_of_a_device_are_long_beside_the_steps_of_its_events(microseconds
     assert plan.seconds / plan.batches >= 0.999 * 200e-6
 
 
-@pytest.mark.parametrize(("host", "gpu", "truth"), [(5e-6, 20e-6, 200e-6), (20e-6, 5e-6, 200e-6)])
-def test_the_engine_finds_the_time_of_a_call_on_a_device_that_runs_beside_the_host(
-    host: float, gpu: float, truth: float
-) -> None:
-    line = FakeLine()
-    work = kernels(line, 10, host, gpu)
-    plan = calibrate(FakeCuda(line), work, 0.01)
-    assert plan.calls == pytest.approx(50, abs=3)
-    warm_up(FakeCuda(line), work, plan)
-    reading = take_window(FakeCuda(line), work, plan)
-    assert reading.quantiles[0] == pytest.approx(truth, rel=0.01)
-    assert reading.quantiles[-1] == pytest.approx(truth, rel=0.01)
-
-
 def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
     line = FakeLine()
     clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
@@ -105,12 +81,6 @@ def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_th
     # The host queued kernels while the device flushed for 60 us: by the device's marks a call would take 140 us.
     assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
     assert 0.95 < clocked.submit_seconds / clocked.host_seconds < 1
-
-
-def test_a_host_that_waits_for_cold_calls_is_not_taken_for_one_that_lags() -> None:
-    line = FakeLine()
-    clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
-    assert clocked.submit_seconds / clocked.host_seconds < 0.3
 
 
 def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
@@ -194,13 +164,3 @@ def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
     timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
     cuda.snapshot(timed, tmp_path / "memory.pickle")
     assert done == ["call", "on", "call", "memory.pickle", "off"]
-
-
-def test_a_device_is_held_by_a_kernel_that_counts_enough_cycles_for_the_fastest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cycles: list[int] = []
-    monkeypatch.setattr(torch._C, "_cuda_setDevice", lambda index: None, raising=False)
-    monkeypatch.setattr(torch.cuda, "_sleep", cycles.append)
-    Cuda("cuda").hold(1e-3)
-    assert cycles == [3_000_000]

@@ -69,11 +69,6 @@ def test_the_reasons_for_low_clocks_have_names(driver: Driver, bits: int, names:
     assert read()["values"]["throttle_reasons"] == names
 
 
-def test_a_process_has_the_memory_of_all_its_instances(driver: Driver) -> None:
-    driver.cards[0].processes = [(1, 7), (4242, 300), (4242, 40), (5, None)]  # None: under Windows' WDDM
-    assert nvml.open_gpu(FIRST).processes() == {1: 7, 4242: 340, 5: 0}
-
-
 def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(driver: Driver) -> None:
     driver.lose(0)
     first, second = nvml.read_all(nvml.Gpu.stand).values()
@@ -93,14 +88,6 @@ def test_a_failed_start_is_tried_again_at_the_next_opening(driver: Driver) -> No
 def test_without_nvidia_ml_py_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert nvml.read_all() == {"gpu": "the package nvidia-ml-py is not installed"}
-
-
-def test_a_library_that_is_older_than_nvidia_ml_py_is_no_fault(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    def mismatch(card: Any) -> Any:
-        raise pynvml.NVMLLibraryMismatchError("Unversioned function called and the NVML library is newer")
-
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", mismatch)
-    assert list(nvml.read_all(nvml.Gpu.stand)["gpu 0"]["not known"]) == ["processes"]
 
 
 def test_importing_loads_neither_pynvml_nor_torch() -> None:

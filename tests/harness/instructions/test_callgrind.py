@@ -44,15 +44,6 @@ def test_a_worker_that_can_not_be_switched_on_is_told(
         callgrind.switch_on(worker, tmp_path)
 
 
-def test_the_request_names_the_process_and_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    repository.executable(tmp_path / "vgdb", f'echo "$@" > {tmp_path}/asked')
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    worker: Any = FakeProcess()
-    callgrind.switch_on(worker, tmp_path)
-    assert (tmp_path / "asked").read_text() == f"--vgdb-prefix={tmp_path}/vgdb --pid=123 instrumentation on\n"
-    assert f"--vgdb-prefix={tmp_path}/vgdb" in callgrind.command(tmp_path, "base-0")
-
-
 def test_every_second_dump_is_that_of_a_call_and_all_are_removed(tmp_path: Path) -> None:
     for number in range(1, 13):  # more than nine: sorted by number, not by name
         (tmp_path / f"base-0.{number}").write_text(f"fn=f\n0 {number}\nsummary: {number}\n")

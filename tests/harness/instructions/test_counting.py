@@ -64,19 +64,6 @@ def test_a_case_that_fails_or_loses_its_worker_has_the_reason_and_the_next_one_a
     assert started.are_closed
 
 
-def test_a_skipped_case_keeps_its_worker() -> None:
-    skipped = {"ok": False, "status": "skipped", "reason": "needs a GPU"}
-    counted, started = count([skipped, fine(3), fine(3)])
-    assert counted[CASES[0].key] == "needs a GPU"
-    assert len(started.started) == 1
-
-
-@pytest.mark.parametrize("totals", [[0, 5], [-1], ["5"], [None]])
-def test_counts_that_can_not_be_are_not_believed(totals: list[Any]) -> None:
-    counted, _ = count([{"ok": True, "totals": totals}, fine(3), fine(3)])
-    assert "can't be used" in str(counted[CASES[0].key])
-
-
 def test_a_case_is_counted_in_one_thread() -> None:
     many = [small.case("gru", threads=4)]
     queue = CountingQueue(many, workers({small.case("gru", threads=1).key: fine(3)}), Building("/", 32))
@@ -93,13 +80,6 @@ def test_what_can_not_be_counted_is_not_asked_for() -> None:
     reasons = [counts["base"][case.key] for case in cases]
     assert reasons[0] == "torch.compile would take minutes under callgrind"
     assert "draws from a data set" in str(reasons[1])
-
-
-def test_progress_counts_the_cases_of_all_queues() -> None:
-    started, seen = workers({case.key: fine(1) for case in CASES}), list[tuple[int, int]]()
-    queues = {side: CountingQueue(CASES, started, Building("/", 32)) for side in ("base", "head")}
-    count_instructions(queues, "perf_event", Settings(), lambda *done: seen.append(done))
-    assert sorted(seen) == [(done, 6) for done in range(7)]
 
 
 def test_ctrl_c_ends_the_workers() -> None:

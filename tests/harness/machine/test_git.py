@@ -70,13 +70,6 @@ def test_the_top_of_a_repository_is_found_from_below_and_nowhere_else(repo: Path
     assert git.top(tmp_path) is None
 
 
-def test_a_worktree_that_git_was_cut_off_from_making_is_gone_too(repo: Path) -> None:
-    with git.worktree(repo, "HEAD") as tree:
-        repository.git(repo, "worktree", "lock", "--reason", "initializing", str(tree))
-    assert not tree.exists()
-    assert worktrees(repo) == 1
-
-
 def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,23 +104,11 @@ def test_a_repository_in_a_folder_of_any_name_is_found_and_checked_out(tmp_path:
     assert sorted(tmp_path.iterdir()) == [folder]
 
 
-def test_a_file_of_any_name_is_among_the_files(repo: Path) -> None:
-    names = ["a b", "a\nb", os.fsdecode(b"\xff"), "-x"]
-    repository.commit(repo, dict.fromkeys(names, ""))
-    assert sorted(git.files(repo) or []) == sorted([*names, "file"])
-
-
 def test_a_repository_that_git_refuses_is_told_in_gits_own_words(repo: Path) -> None:
     (repo / ".git" / "config").write_text("[core")
     with pytest.raises(UserError, match="git refuses to work in this repository: fatal: bad config"):
         git.top(repo)
     assert git.state(repo) is None
-
-
-def test_a_repository_that_names_another_folder_as_its_own_is_none(repo: Path, tmp_path: Path) -> None:
-    repository.git(repo, "config", "core.worktree", str(tmp_path / "elsewhere"))
-    (tmp_path / "elsewhere").mkdir()
-    assert git.top(repo) is None
 
 
 def test_changes_in_a_submodule_are_changes_too(repo: Path, tmp_path: Path) -> None:
