@@ -27,18 +27,19 @@ class NoAnswer(UserError):
 
 
 def state(folder: Path) -> dict[str, Any] | None:
-    """The commit, and whether files differ from it; None if `folder` is in no repository or git gives no answer."""
+    """Return the commit and whether files differ from it; None without a repository or an answer of git."""
     try:
         commit, top = (_ask(folder, "rev-parse", what) for what in ("HEAD", "--show-toplevel"))
         if commit is None or top is None:
             return None
-        return {"commit": commit, "dirty": _is_changed(Path(top))}
+        options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
+        return {"commit": commit, "dirty": bool(run(Path(top), "status", *options).stdout)}
     except NoAnswer:
         return None
 
 
 def top(folder: Path) -> Path | None:
-    """The top folder of the repository that contains `folder`; None if there is none or git is not installed.
+    """Return the top folder of the repository that contains `folder`; None if there is none or git is not installed.
 
     Raises UserError with git's message if git finds a repository but refuses to work in it.
     """
@@ -56,10 +57,11 @@ def top(folder: Path) -> Path | None:
 
 
 def commit(repository: Path, revision: str, name: str = "base") -> str:
-    """The commit that a revision names; raises UserError if there is no such revision, and calls it `name`."""
+    """Return the commit that a revision names; raises UserError if there is no such revision, and calls it `name`."""
     sha = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if sha is None:
-        hint = "; fetch the whole history (a shallow clone has only its tip)" if _is_shallow(repository) else ""
+        is_shallow = _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
+        hint = "; fetch the whole history (a shallow clone has only its tip)" if is_shallow else ""
         what = "neither a folder nor a revision" if name == "base" else "no revision"
         raise UserError(f"{name} {revision}: {what} of {repository}{hint}")
     return sha
@@ -74,29 +76,28 @@ def full_name(repository: Path, revision: str) -> str | None:
 def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
     """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
     options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
-    fields = (
-        _listed(run(repository, "diff", *options, commit, "--")) or []
-    )  # R087, the old path, the new path, and so on
+    # R087, the old path, the new path, and so on
+    fields = _listed(run(repository, "diff", *options, commit, "--")) or []
     return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
 
 
 def is_ancestor(repository: Path, old: str, new: str) -> bool:
-    """Whether a commit comes before another, or is the same."""
+    """Return whether a commit comes before another, or is the same."""
     return run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0
 
 
 def merge_base(repository: Path, one: str, other: str) -> str | None:
-    """The last common commit of two; None if they have none."""
+    """Return the last common commit of two; None if they have none."""
     return _ask(repository, "merge-base", one, other)
 
 
 def has_file(repository: Path, commit: str, path: Path) -> bool:
-    """Whether a commit has a file."""
+    """Return whether a commit has a file."""
     return run(repository, "cat-file", "-e", f"{commit}:{path.as_posix()}").returncode == 0
 
 
 def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
-    """The lines of `git log`, one for each commit; raises UserError with git's message."""
+    """Return the lines of `git log`, one for each commit; raises UserError with git's message."""
     done = run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
     if done.returncode:
         raise UserError(f"{repository}: git can't list commits: {_message(done)}")
@@ -106,36 +107,29 @@ def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
 @contextmanager
 def worktree(repository: Path, revision: str, name: str | None = None) -> Iterator[Path]:
     """Make a temporary worktree of a revision, always removed at the end; error messages call it `name`."""
-    what = f"base {name or revision}"
-    with scratch("base") as parent:
-        tree = parent / "tree"
-        try:
-            try:
-                done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
-            except NoAnswer:
-                raise UserError(
-                    f"{what}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
-                ) from None
+    try:
+        with scratch("base") as parent:
+            tree = parent / "tree"
+            done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
             if done.returncode:
                 partial = _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$")
-                hint = "this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
-                raise UserError(f"{what}: git can't make a worktree: {_message(done)}{f'; {hint}' if partial else ''}")
+                hint = "; this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
+                message = f"{_message(done)}{hint if partial else ''}"
+                raise UserError(f"base {name or revision}: git can't make a worktree: {message}")
             yield tree
-        finally:
-            with suppress(NoAnswer):  # then the next worktree prunes this one
-                run(repository, "worktree", "unlock", str(tree))  # git leaves it locked if killed halfway
-                shutil.rmtree(tree, ignore_errors=True)
-                run(repository, "worktree", "prune")
+    finally:
+        with suppress(NoAnswer):  # then the next worktree prunes this one
+            run(repository, "worktree", "prune")
 
 
 def folder_of(folder: Path, which: str) -> Path | None:
-    """A folder of the repository that contains `folder`, named by an option of `rev-parse`; None if git gives none."""
+    """Return a folder of a repository, named by an option of `rev-parse`; None if git gives none."""
     path = _ask(folder, "rev-parse", "--path-format=absolute", which)
     return Path(path) if path else None
 
 
 def files(tree: Path) -> list[str] | None:
-    """The tracked files below a folder, each submodule as one name; None if the folder is in no repository."""
+    """Return the tracked files below a folder, each submodule as one name; None if the folder is in no repository."""
     return _listed(run(tree, "ls-files", "-z"))
 
 
@@ -149,7 +143,7 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
 
 
 def submodules(tree: Path) -> list[Path]:
-    """The folders of a working tree's submodules, populated or not."""
+    """Return the folders of a working tree's submodules, populated or not."""
     lines = _listed(run(tree, "ls-files", "--stage", "-z")) or []
     return [tree / line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
@@ -183,23 +177,12 @@ def _listed(done: Done) -> list[str] | None:
 
 
 def _line(done: Done) -> str:
-    """The output without its last line end; a path in it may contain any bytes, line ends and spaces."""
+    """Return the output without its last line end; a path in it may contain any bytes, line ends and spaces."""
     return os.fsdecode(done.stdout.removesuffix(b"\n"))
 
 
 def _message(done: Done) -> str:
-    """Why git refused, on one line: its error output from the last `fatal:` or `error:` on."""
+    """Return why git refused, on one line: its error output from the last `fatal:` or `error:` on."""
     lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
     return " ".join(lines[starts[-1] if starts else -1 :])
-
-
-def _is_changed(top: Path) -> bool:
-    """Whether tracked files differ from the commit, in submodules too; git runs in each with its own configuration."""
-    done = run(top, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
-    populated = (folder for folder in submodules(top) if (folder / ".git").exists())
-    return bool(done.stdout) or any(_is_changed(folder) for folder in populated)
-
-
-def _is_shallow(repository: Path) -> bool:
-    return _ask(repository, "rev-parse", "--is-shallow-repository") == "true"

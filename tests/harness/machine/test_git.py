@@ -79,7 +79,7 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     monkeypatch.setattr(git, "SECONDS", 0.2)
     with pytest.raises(UserError, match=r"`git rev-parse` gives no answer within 0\.2 s"):
         git.top(repo)
-    with pytest.raises(UserError, match=r"base main: git makes no worktree within 0\.2 s; check it out"):
+    with pytest.raises(UserError, match=r"`git worktree` gives no answer within 0\.2 s"):
         git.worktree(repo, "HEAD", "main").__enter__()
     assert git.state(repo) is None
 
