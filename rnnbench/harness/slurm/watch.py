@@ -19,8 +19,6 @@ from rnnbench.text import last_line, plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
-AT_A_LOOK = 50  # jobs that are submitted before progress is told
-SUBMIT_SECONDS = 300.0  # to wait for a controller before anything was submitted
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
 NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
@@ -92,21 +90,17 @@ class Watch:
 
     def until_done(self) -> None:
         """Wait for all parts; passes KeyboardInterrupt on, and raises UserError if no job can be submitted."""
-        is_busy = False
         while True:
             self._trouble = ""
             try:
                 self._look(queue.states(self._path.name))
-                is_busy = self._submit()
+                self._submit()
             except ControllerDown as down:
                 self._trouble = str(down)
-                if not self._taken and self.seconds > SUBMIT_SECONDS:
-                    raise NotTaken(f"Slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
             self._on_progress(self.progress(time.monotonic()))
             if not self._open():
                 return
-            if not is_busy:
-                time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
+            time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
 
     def cancel(self) -> str:
         """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
@@ -201,24 +195,22 @@ class Watch:
                 folder.add_measurement(replace(measurement, status=new, reason=why))
         folder.close()
 
-    def _submit(self) -> bool:
-        """Submit jobs for some of the parts that need one; returns whether others need one. Raises ControllerDown."""
+    def _submit(self) -> None:
+        """Submit jobs for the parts that need one, as many as may be in the queue; raises ControllerDown."""
         parameters = dict(self._parameters)
         options = parameters["additional_parameters"] = dict(parameters["additional_parameters"])
         if self.left_out:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
         waiting = [part for part in self._open() if part.job is None]
-        room = self._most - (len(self._open()) - len(waiting))
-        for part in waiting[: min(room, AT_A_LOOK)]:
+        for part in waiting[: self._most - len(self._open()) + len(waiting)]:
             self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
             arguments = (str(self._path), part.name, str(self._root))
             try:
                 part.job = queue.submit(self._path / LOGS, self._name(part), measure_part, arguments, parameters)
             except JobRefused as words:
                 self._refuse(part, str(words), options)
-                return False
+                return
             self._taken = True
-        return min(room, len(waiting)) > AT_A_LOOK
 
     def _refuse(self, part: JobPart, words: str, options: Mapping[str, Any]) -> None:
         """Handle a refusal: if the run has other jobs, these may be too many for now; else Slurm never takes them."""

@@ -94,18 +94,6 @@ def test_a_resumed_run_tries_again_what_an_earlier_submitter_has_given_up(fake: 
     assert reasons == {("pending", "no job came to it")}
 
 
-def test_a_controller_that_gives_no_answer_is_waited_for_so_long(
-    fake: FakeQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unreached(_: str) -> list[JobState]:
-        raise queue.ControllerDown("squeue: Unable to contact slurm controller")
-
-    monkeypatch.setattr(queue, "states", unreached)
-    monkeypatch.setattr(watch, "SUBMIT_SECONDS", 0.01)
-    with pytest.raises(watch.NotTaken, match=r"no job within 0\.01 s: squeue: Unable to contact slurm controller"):
-        fake.watch().until_done()
-
-
 def test_a_disk_that_is_full_is_told_in_one_line(
     fake: FakeQueue, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
