@@ -19,7 +19,6 @@ from rnnbench.text import last_line, plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
-UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
 NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
 LOGS = "slurm"  # folder of a run, with what submitit writes
@@ -40,7 +39,6 @@ class JobPart:
     state: Literal["open", "finished", "given up"] = "open"
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
     running_since: float | None = None
-    unseen_since: float | None = None  # since when the log of its ended job has been missing
 
 
 @dataclass(frozen=True)
@@ -134,35 +132,20 @@ class Watch:
                     self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
                 if state.state == "RUNNING" and part.running_since is None:
                     part.running_since = time.monotonic()
-            elif part.job is not None and not self._may_get_a_log(part, state):
+            elif part.job is not None:
                 self._note_ended(part, state)
 
     def _name(self, part: JobPart) -> str:
         return f"{self._path.name}.{part.name}"
-
-    def _may_get_a_log(self, part: JobPart, state: JobState | None) -> bool:
-        """Return whether a job that has ended has no log here, but may have written one on its node."""
-        if state is None or state.state not in ("FAILED", "COMPLETED") or self._log(state).exists():
-            return False
-        if part.unseen_since is None:
-            part.unseen_since = time.monotonic()
-        return time.monotonic() - part.unseen_since <= UNSEEN_SECONDS
-
-    def _log(self, state: JobState) -> Path:
-        return queue.log(self._path / LOGS, state.job)
 
     def _note_ended(self, part: JobPart, state: JobState | None) -> None:
         """Note that a job has ended though its part is not finished: it is lost, unless its node or nobody is at fault.
 
         A job that completed measured its part to the end, by the settings that the run had when the job began.
         """
-        is_unseen = part.unseen_since is not None
-        part.job = part.running_since = part.unseen_since = None
+        part.job = part.running_since = None
         if state is None:
             part.lost.append("it has gone from the queue")
-        elif is_unseen and not self._log(state).exists():
-            self.left_out[state.node] = f"it can't write into {self._path}: give a folder that all nodes share"
-            return
         elif state.exit_code == f"{UNLIKE}:0":
             self.left_out[state.node] = f"it is unlike the first: {self._last_words(state)}"
             return
@@ -171,16 +154,16 @@ class Watch:
         else:
             speaks = state.state == "FAILED" and not state.killed_by
             part.lost.append((self._last_words(state) if speaks else "") or state.how_it_ended)
-            if state.state == "CANCELLED":  # by somebody who does not want it to run
-                self._give_up(part, f"{LOST}: {part.lost[-1]}")
-                return
-        if len(part.lost) >= MAX_LOST:
-            self._give_up(part, f"{LOST} {MAX_LOST} times: {part.lost[-1]}")
+        is_unwanted = state is not None and state.state == "CANCELLED"  # somebody does not want it to run
+        if is_unwanted or len(part.lost) >= MAX_LOST:
+            self._give_up(part, f"{LOST}{'' if is_unwanted else f' {MAX_LOST} times'}: {part.lost[-1]}")
 
     def _last_words(self, state: JobState) -> str:
         """Return the last line that a job has written to its standard error."""
-        file = self._log(state)
-        return last_line(file.read_text(errors="replace"))[:300] if file.exists() else ""
+        file = queue.log(self._path / LOGS, state.job)
+        if not file.exists():
+            return f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
+        return last_line(file.read_text(errors="replace"))[:300]
 
     def _give_up(self, part: JobPart, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""

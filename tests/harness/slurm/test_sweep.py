@@ -10,10 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench import load
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.slurm import watch
 from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.store.folder import read_info
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
@@ -118,19 +116,6 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert set(rows(path)["reason"]) == {"no job came to it"}
 
 
-def test_a_node_that_can_not_write_the_folder_is_left_out(
-    slurm: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not slurm.has_far:
-        pytest.skip("no mounts of one's own here")
-    monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
-    path = run("partition=far", ONE_CORE, only="batch_size=1", out=slurm.hidden)
-    why = f"node far was left out, since it can't write into {path.resolve()}: give a folder that all nodes share"
-    assert why in read_info(path).notes
-    assert read_info(path).environment["slurm"]["jobs lost"] == {}
-    assert set(load(path).cases["reason"]) == {f"its job was lost: {why}"}
-
-
 def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
     troubles: list[str] = []
 
@@ -149,7 +134,7 @@ def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None
     [
         (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
         (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
-        (["partition=far", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
+        (["partition=bare", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
     ],
 )
 def test_what_slurm_does_not_take_is_told_and_leaves_nothing(

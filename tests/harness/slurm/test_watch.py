@@ -108,6 +108,14 @@ def test_a_disk_that_is_full_is_told_in_one_line(
         sweep.run_by_slurm(chosen, chosen.groups({}, None, most=None), chosen.settings, out=tmp_path, **options)
 
 
+def test_a_node_that_can_not_write_the_folder_is_named(fake: FakeQueue) -> None:
+    fake.end, fake.log = ("FAILED", "1:0"), None
+    waiting = fake.watch()
+    waiting.until_done()
+    why = f"its node odd wrote no log into {fake.path}: give a folder that all nodes share"
+    assert [part.lost for part in waiting.parts] == [[why] * 3] * 3
+
+
 def test_a_job_on_an_unlike_node_is_not_lost_and_the_next_ones_go_elsewhere(fake: FakeQueue) -> None:
     fake.end, fake.log = ("FAILED", f"{UNLIKE}:0"), "cpu was A and is B\n"
     waiting = fake.until_sent(6)
