@@ -1,7 +1,6 @@
 """The plugin in the pytest of people who do not use it."""
 
 import importlib
-import re
 import subprocess
 import sys
 import tomllib
@@ -31,15 +30,6 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_page_names_only_options_that_pytest_knows(isolated: pytest.Pytester, in_process: Run) -> None:
-    page = (ROOT / "rnnbench" / "pytest_plugin" / "README.md").read_text()
-    [command] = [line for line in page.splitlines() if line.strip().startswith("pytest ")]
-    shown = in_process("--help").stdout.str()
-    options = re.findall(r"--[a-z-]+", command)
-    assert "--rnnbench-only" in options
-    assert [option for option in options if option not in shown] == []
 
 
 def test_tests_that_do_not_use_it_run_as_before_with_its_marker_known(

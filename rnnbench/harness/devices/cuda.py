@@ -187,22 +187,21 @@ class Cuda:
         return None
 
     def uuid(self) -> str:
-        """The UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
-        import torch
-
-        return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
+        """Return the UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
+        return str(self._properties().uuid)
 
     def model(self) -> str:
-        """The name that the driver gives the card."""
-        import torch
-
-        return str(torch.cuda.get_device_properties(torch.device(self.name)).name)
+        """Return the name that the driver gives the card."""
+        return str(self._properties().name)
 
     def memory_bytes(self) -> int | None:
-        """The total memory of the card in bytes."""
+        """Return the total memory of the card in bytes."""
+        return int(self._properties().total_memory)
+
+    def _properties(self) -> Any:
         import torch
 
-        return int(torch.cuda.get_device_properties(self.name).total_memory)
+        return torch.cuda.get_device_properties(self.name)
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `process_bytes`, read while the allocator holds only what the call needs.

@@ -16,10 +16,9 @@ import torch
 
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.devices import Cuda, nvml
+from rnnbench.harness.devices import Cuda
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.building import settings_of
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.profiling.breakdown import breakdown
@@ -150,30 +149,12 @@ def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
     assert median(firsts) == pytest.approx(median(others), rel=0.2)
 
 
-def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
-    ceiling = ceilings.measure(Cuda("cuda"), "float32", 1, None)
-    print(ceiling)
-    rates = {rate.size: rate.value for rate in ceiling.copies}
-    last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
-    cached = max(rate for size, rate in rates.items() if size <= last_level)
-    assert cached > 1.2 * rates[max(rates)]
-    assert ceiling.launch_seconds is not None
-    assert 2e-7 < ceiling.launch_seconds < 1e-5
-    assert 2e-7 < ceiling.dispatch_seconds < 2e-5
-
-
 def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
     built = build(small.case("gru", device="cuda", dtype="float32"), Path())
     found = profile(of_built(built, Cuda("cuda")), rounds=2, window_seconds=0.001)
     print(found.kernels, found.no_kernels)
     assert (found.kernels is None) == (found.no_kernels != "")
     assert "overhead" not in {share.what for share in breakdown(found)}
-
-
-def test_doctor_reads_each_gpu() -> None:
-    readings = nvml.read_all(nvml.Gpu.stand)
-    print(readings)
-    assert readings["gpu 0"]["not known"] == {}
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:

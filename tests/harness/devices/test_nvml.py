@@ -77,14 +77,6 @@ def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(driver: Driver)
     assert nvml.open_gpu(FIRST).fault != ""
 
 
-def test_a_failed_start_is_tried_again_at_the_next_opening(driver: Driver) -> None:
-    driver.fault = 9
-    assert nvml.read_all() == {"gpu": "NVML: Driver Not Loaded"}
-    assert nvml.open_gpu(FIRST).fault == "NVML: Driver Not Loaded"
-    driver.fault = 0
-    assert nvml.open_gpu(FIRST).fault == ""
-
-
 def test_without_nvidia_ml_py_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert nvml.read_all() == {"gpu": "the package nvidia-ml-py is not installed"}

@@ -52,13 +52,6 @@ def test_each_fault_is_told_with_what_to_do(snapshot: SnapshotAssertion) -> None
     assert all(len(messages) == 1 for messages in told.values())
 
 
-@pytest.mark.parametrize("limit", ["200000 100000", "800000 100000"])
-def test_a_limit_of_as_many_cores_as_are_allowed_stops_nothing(limit: str) -> None:
-    facts = deepcopy(QUIET)
-    facts["machine"]["cgroup_cpu_limit"] = limit
-    assert advice(facts) == []
-
-
 def test_workers_that_must_compile_their_modules_anew_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     [message] = advice(QUIET)

@@ -153,11 +153,6 @@ def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files:
     assert (known.hypervisor, known.microcode) == (expected, None)
 
 
-def test_of_a_system_that_tells_nothing_nothing_is_known(tmp_path: Path) -> None:
-    known = processor(tmp_path)
-    assert known == Processor(name=known.name)
-
-
 @pytest.mark.parametrize(
     ("size", "shared", "expected"),
     [

@@ -2,13 +2,9 @@
 
 import psutil
 import pytest
-import torch
-from torch import nn
 
-from rnnbench.api.live import measure
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.machine import variables
-from tests.harness.live.modules import QUICK
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +38,6 @@ def test_libraries_that_print_each_call_are_recorded_and_told(monkeypatch: pytes
     assert note.startswith(f"the shell sets {name}=1, which makes torch's libraries print a line for each call")
 
 
-def test_a_switch_of_the_compiler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
-    assert variables.known() == {"TORCH_COMPILE_DISABLE": "1"}
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -72,12 +63,3 @@ def test_workers_multiply_float32_in_full_precision_whatever_the_shell_sets(monk
     finally:
         worker.close()
     assert environment["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
-
-
-def test_modules_of_this_process_are_timed_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    layers = {"one": nn.RNN(3, 5), "other": nn.RNN(3, 5)}
-    measured = measure(layers, torch.randn(2, 1, 3), **QUICK)
-    assert "The shell sets ONEDNN_DEFAULT_FPMATH_MODE=BF16" in measured.note
-    assert "The shell sets MKL_CBWR=COMPATIBLE, which changes how fast torch's libraries are." in measured.note
