@@ -1,6 +1,5 @@
 """A real Slurm for the tests of this folder, and a suite that takes seconds."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,14 +39,9 @@ Run = Callable[..., Path]
 def started_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster; `SLURM_CONF` is set so that Slurm's commands reach it."""
     try:
-        with cluster(tmp_path_factory.mktemp("slurm")) as running:
-            before = os.environ.get("SLURM_CONF")
-            os.environ["SLURM_CONF"] = str(running.conf)
+        with cluster(tmp_path_factory.mktemp("slurm")) as running, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(running.conf))
             yield running
-            if before is None:
-                del os.environ["SLURM_CONF"]
-            else:
-                os.environ["SLURM_CONF"] = before
     except Unavailable as reason:
         pytest.skip(f"no Slurm: {reason}")
 
@@ -75,7 +69,6 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         *options: str,
         only: str = "",
         device: str | None = None,
-        out: Path = tmp_path / "results",
         on_progress: Callable[[JobsProgress], None] = lambda progress: None,
     ) -> Path:
         chosen = suites.read(str(suite))
@@ -83,7 +76,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
             chosen,
             chosen.groups(parse_only([only] if only else []), device, most=None),
             chosen.settings,
-            out=out,
+            out=tmp_path / "results",
             command="rnnbench run tiny.toml",
             options=options,
             groups_per_job=1,
