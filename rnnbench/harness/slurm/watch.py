@@ -152,7 +152,8 @@ class Watch:
         elif state.state == "COMPLETED":
             return
         else:
-            speaks = state.state == "FAILED" and not state.killed_by
+            # Slurm tells a signal too where it can't open the log.
+            speaks = state.state == "FAILED" and not (state.killed_by and self._log(state).exists())
             part.lost.append((self._last_words(state) if speaks else "") or state.how_it_ended)
         is_unwanted = state is not None and state.state == "CANCELLED"  # somebody does not want it to run
         if is_unwanted or len(part.lost) >= MAX_LOST:
@@ -160,10 +161,13 @@ class Watch:
 
     def _last_words(self, state: JobState) -> str:
         """Return the last line that a job has written to its standard error."""
-        file = queue.log(self._path / LOGS, state.job)
+        file = self._log(state)
         if not file.exists():
             return f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
         return last_line(file.read_text(errors="replace"))[:300]
+
+    def _log(self, state: JobState) -> Path:
+        return queue.log(self._path / LOGS, state.job)
 
     def _give_up(self, part: JobPart, why: str) -> None:
         """Mark the cases of a part that were not measured as failed; the others keep what they have."""
@@ -185,7 +189,7 @@ class Watch:
         if self.left_out:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
         waiting = [part for part in self._open() if part.job is None]
-        for part in waiting[: self._most - len(self._open()) + len(waiting)]:
+        for part in waiting[: max(0, self._most - len(self._open()) + len(waiting))]:
             self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
             arguments = (str(self._path), part.name, str(self._root))
             try:

@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
 
 
 def test_a_node_that_can_not_write_the_folder_is_named(fake: FakeQueue) -> None:
-    fake.end, fake.log = ("FAILED", "1:0"), None
+    fake.end, fake.log = ("FAILED", "0:53"), None  # as Slurm says where it can't open the log
     waiting = fake.watch()
     waiting.until_done()
     why = f"its node odd wrote no log into {fake.path}: give a folder that all nodes share"
@@ -137,8 +137,11 @@ def test_a_job_that_slurm_has_forgotten_is_lost(fake: FakeQueue, monkeypatch: py
     assert [part.lost for part in waiting.parts] == [["it has gone from the queue"] * 3] * 3
 
 
+@pytest.mark.parametrize(
+    ("most", "jobs"), [(2, ["1", "old", None]), (1, [None, "old", None]), (0, [None, "old", None])]
+)
 def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_are_sent_as_may_wait(
-    fake: FakeQueue,
+    fake: FakeQueue, most: int, jobs: list[str | None]
 ) -> None:
     steps: list[JobsProgress] = []
 
@@ -148,11 +151,12 @@ def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_a
             raise KeyboardInterrupt
 
     fake.jobs.append(JobState("old", f"{fake.path.name}.p00001", "RUNNING", "0:0", "odd", "None"))
-    waiting = fake.watch(look, most=2)
+    waiting = fake.watch(look, most=most)
     with pytest.raises(KeyboardInterrupt):
         waiting.until_done()
-    assert [part.job for part in waiting.parts] == ["1", "old", None]
-    assert (steps[-1].running, steps[-1].waiting, steps[-1].done, steps[-1].cases) == (2, 1, 0, 6)
+    assert [part.job for part in waiting.parts] == jobs
+    running = 3 - jobs.count(None)
+    assert (steps[-1].running, steps[-1].waiting, steps[-1].done, steps[-1].cases) == (running, 3 - running, 0, 6)
 
 
 def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
