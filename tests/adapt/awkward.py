@@ -158,6 +158,14 @@ class Other(Base):
         return h / (1 + h.norm(dim=1, keepdim=True)) if self.norm else h
 
 
+class Spanned(Base):
+    """Takes a time span beside its state, which has a value, and returns its state twice."""
+
+    def forward(self, input: Tensor, hx: Tensor, ts: Any = 0.5) -> tuple[Tensor, Tensor]:
+        h = self.new(input, hx) * ts
+        return h, h
+
+
 class Unused(Base):
     """Has a parameter that no gradient reaches."""
 

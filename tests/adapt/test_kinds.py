@@ -13,10 +13,51 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.adapt.kinds import run_module, why_only_as_given
-from tests.adapt import awkward
+from rnnbench.adapt.states import copied
+from tests.adapt import awkward, test_scripted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Stack(nn.Module):
+    """A stack of layers that keeps one state for each; its output is the last."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.GRUCell(size, 8) for size in [5, *[8] * (layers - 1)])
+
+    def forward(self, input: Tensor, states: Any) -> Any:
+        new = []
+        for layer, h in zip(self.layers, states, strict=False):
+            input = layer(input, h)
+            new.append(input)
+        return tuple(new)
+
+
+class Strict(Stack):
+    """Refuses another number of states, so that two look like an LSTM's."""
+
+    def forward(self, input: Tensor, states: Any) -> Any:
+        if len(states) != len(self.layers):
+            raise ValueError("as many states as layers")
+        return super().forward(input, states)
+
+
+class InList(Stack):
+    """Returns a list, and takes one."""
+
+    def forward(self, input: Tensor, states: Any) -> Any:
+        if not isinstance(states, list):
+            raise TypeError("states are a list")
+        return list(super().forward(input, states))
+
+
+class Dropped(Stack):
+    """Is random in training."""
+
+    def forward(self, input: Tensor, states: Any) -> Any:
+        return super().forward(nn.functional.dropout(input, 0.5, self.training), states)
 
 
 class Plain(nn.Module):
@@ -71,12 +112,20 @@ class Residual(Plain):
         return h + self.factor * x.sum(), h
 
 
-def looped(cell: nn.Module, input: Tensor, h: Tensor) -> Tensor:
-    outputs = []
+def by_hand(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """The outputs of a cell that is called step by step, and its last state; `state` stays as it is."""
+    outputs, state = [], copied(state)
     for x in input:
-        output, h = cell(x, h)
-        outputs.append(output)
-    return torch.stack(outputs)
+        result = cell(x, state)
+        is_pair = not isinstance(result, Tensor | list) and not (isinstance(cell, Stack))
+        output, state = result if is_pair else (result, result)
+        outputs.append((output if isinstance(output, Tensor) else output[-1]).clone())
+    return torch.stack(outputs), state
+
+
+def run_alike(cell: Any, input: Tensor = INPUT) -> list[Any]:
+    """Both modules that run a cell over a sequence."""
+    return [rnnbench.unroll(cell), rnnbench.fastest(cell, input, ways=[])]
 
 
 @pytest.mark.parametrize("kind", [Gain, Residual])
@@ -88,7 +137,7 @@ def test_an_output_that_only_equals_the_state_is_kept_apart(kind: Callable[[], n
         for name, parameter in cell.named_parameters():
             if name in ("gain", "factor"):
                 parameter.fill_(3.0)
-        torch.testing.assert_close(found(INPUT)[0], looped(cell, INPUT, torch.zeros(3, 8)))
+        torch.testing.assert_close(found(INPUT)[0], by_hand(cell, INPUT, torch.zeros(3, 8))[0])
 
 
 @pytest.mark.parametrize("is_training", [False, True])
@@ -146,7 +195,7 @@ class LearnedGRU(nn.GRUCell):
         return super().forward(x, self.first.expand(len(x), -1) if h is None else h)
 
 
-BEGINNERS = [LearnedDefault, lambda: LearnedDefault(1.0), LeftOut, LearnedGRU]
+BEGINNERS: list[Any] = [LearnedDefault, lambda: LearnedDefault(1.0), LeftOut, LearnedGRU]
 
 
 @pytest.mark.parametrize("make", BEGINNERS)
@@ -159,10 +208,7 @@ def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Calla
         unrolled(INPUT)
     state = h[None]
     for module in (unrolled, rnnbench.fastest(cell, (INPUT, state), ways=[])):
-        expected = h
-        for x in INPUT:
-            expected = cell(x, expected)
-        torch.testing.assert_close(module(INPUT, state)[1], expected[None])
+        torch.testing.assert_close(module(INPUT, state)[1], by_hand(cell, INPUT, h)[1][None])
         with pytest.raises(ValueError, match="does not begin with zeros"):
             module(INPUT)
 
@@ -184,7 +230,7 @@ class LearnedPair(Plain):
 
 def test_a_learned_first_state_of_two_expanded_tensors_gets_gradients() -> None:
     cell = LearnedPair()
-    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+    for module in run_alike(cell):
         gradients = torch.autograd.grad(module(INPUT)[0].sum(), list(cell.begins))
         assert all(bool(gradient.any()) for gradient in gradients)
 
@@ -209,34 +255,51 @@ class Stabilised(Plain):
         return 2 * self.new(x, state["h"]) + most, {"h": self.new(x, state["h"]), "most": most}
 
 
-@pytest.mark.parametrize("make", [LearnedMethod, Ones])
-def test_a_cell_that_gives_its_first_state_begins_with_it_in_each_call(make: Callable[[], Any]) -> None:
-    cell = make()
-    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
-        h = cell.init_state(3) if make is LearnedMethod else cell.init_hidden().expand(3, -1)
-        for x in INPUT:
-            h = cell(x, h)
-        torch.testing.assert_close(module(INPUT)[1], h[None])
-        if make is LearnedMethod:
-            (gradient,) = torch.autograd.grad(module(INPUT)[0].sum(), cell.first)
-            assert gradient.abs().max() > 0
-            with torch.no_grad():
-                cell.first.add_(1)
+def test_a_learned_first_state_is_that_of_each_call() -> None:
+    cell = LearnedMethod()
+    for module in run_alike(cell):
+        torch.testing.assert_close(module(INPUT)[1], by_hand(cell, INPUT, cell.init_state(3))[1][None])
+        (gradient,) = torch.autograd.grad(module(INPUT)[0].sum(), cell.first)
+        assert gradient.abs().max() > 0
+        with torch.no_grad():
+            cell.first.add_(1)
 
 
 def test_a_state_may_be_given_with_the_output_and_without() -> None:
     cell = Stabilised()
-    expected, final = [], cell.init_state(3)
-    for x in INPUT:
-        output, final = cell(x, final)
-        expected.append(output)
+    expected, final = by_hand(cell, INPUT, cell.init_state(3))
     own = tuple(part[None] for part in cell.init_state(3).values())
     for state in (None, own, (torch.zeros(1, 3, 8), *own)):
         found = rnnbench.fastest(cell, INPUT if state is None else (INPUT, state), ways=[])
         for given in (None, own, (torch.zeros(1, 3, 8), *own)):
             outputs, (_, h, most) = found(INPUT, given)
-            torch.testing.assert_close(outputs, torch.stack(expected))
+            torch.testing.assert_close(outputs, expected)
             torch.testing.assert_close((h[0], most[0]), (final["h"], final["most"]))
+
+
+ZEROS = torch.zeros(3, 8)
+BY_HAND: list[tuple[Callable[[], Any], Any]] = [
+    *((lambda kind=kind: kind(2), (ZEROS,) * 2) for kind in (Stack, Strict, Dropped)),
+    *((lambda kind=kind: kind(3), (ZEROS,) * 3) for kind in (Stack, Strict, Dropped)),
+    (lambda: InList(3), [ZEROS] * 3),
+    (Ones, torch.ones(3, 8)),
+    (Plain, ZEROS),
+    (lambda: nn.GRUCell(5, 8), ZEROS),
+    (lambda: awkward.Reordered(5, 8), {"h": ZEROS, "c": ZEROS}),
+    (lambda: awkward.Spanned(5, 8), ZEROS),
+    (lambda: test_scripted.Scripted(5, 8), [torch.ones(3, 8)]),
+    (lambda: test_scripted.scripted_pair(5, 8), ZEROS),
+]
+
+
+@pytest.mark.parametrize(("make", "first"), BY_HAND)
+def test_it_computes_over_a_sequence_what_it_does_step_by_step(make: Callable[[], Any], first: Any) -> None:
+    cell = make().eval()
+    before = {name: weight.clone() for name, weight in cell.named_parameters()}
+    expected, _ = by_hand(cell, INPUT, first)
+    for module in run_alike(cell):
+        torch.testing.assert_close(module(INPUT)[0], expected)
+    assert all(torch.equal(before[name], weight) for name, weight in cell.named_parameters())
 
 
 class Counting(Plain):
@@ -257,14 +320,12 @@ class Counting(Plain):
 
 def test_whole_numbers_and_bools_in_a_state_keep_their_types() -> None:
     cell = Counting()
-    h, step, has_ended = cell.init_state(3)
-    for x in INPUT:
-        _, (h, step, has_ended) = cell(x, (h, step, has_ended))
+    _, final = by_hand(cell, INPUT, cell.init_state(3))
     given = tuple(part[None] for part in cell.init_state(3))
     for found in (INPUT, (INPUT, given)):
         module = rnnbench.fastest(cell, found, ways=[])
         for state in (None, given):
-            torch.testing.assert_close(module(INPUT, state)[1], (h[None], step[None], has_ended[None]))
+            torch.testing.assert_close(module(INPUT, state)[1], tuple(part[None] for part in final))
 
 
 class WritesIntoState(Plain):
@@ -285,20 +346,12 @@ class WritesIntoPart(WritesIntoState):
 @pytest.mark.parametrize("kind", [WritesIntoState, WritesIntoPart])
 def test_outputs_of_a_cell_that_updates_its_state_in_place_are_those_of_each_step(kind: Callable[[], Any]) -> None:
     cell = kind()
-    expected, h = [], torch.zeros(3, 8)
-    for x in INPUT:
-        result = cell(x, h)
-        expected.append((result if isinstance(result, Tensor) else result[0]).clone())
-    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
+    expected, _ = by_hand(cell, INPUT, torch.zeros(3, 8))
+    for module in run_alike(cell):
         state = torch.zeros(1, 3, 8)
-        torch.testing.assert_close(module(INPUT)[0], torch.stack(expected))
+        torch.testing.assert_close(module(INPUT)[0], expected)
         module(INPUT, state) if kind is WritesIntoState else module(INPUT, (state, state))
         assert not state.any()
-
-
-def test_cells_that_begin_with_zeros_need_no_state() -> None:
-    for cell in (Plain(), nn.GRUCell(5, 8), nn.LSTMCell(5, 8), Gain()):
-        assert run_module(cell, INPUT, None).begins_with_zeros
 
 
 class Normed(Plain):
@@ -394,14 +447,10 @@ def test_hooks_within_a_cell_count_too() -> None:
 @pytest.mark.parametrize("batch", [1, 2, 3, 7])
 def test_a_state_of_layers_with_the_batch_second_is_passed_with_the_batch_first(layers: int, batch: int) -> None:
     cell, input = awkward.Stacked(5, 6, layers), torch.randn(4, batch, 5)
-    expected, hidden = [], cell.init_hidden(batch)
-    for x in input:
-        output, hidden = cell(x, hidden)
-        expected.append(output)
+    expected, hidden = by_hand(cell, input, cell.init_hidden(batch))
     outputs, final = rnnbench.unroll(cell)(input)
-    torch.testing.assert_close(outputs, torch.stack(expected))
-    last = final[-1] if isinstance(final, tuple) else final
-    torch.testing.assert_close(last[0], hidden.movedim(1, 0))
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close((final[-1] if isinstance(final, tuple) else final)[0], hidden.movedim(1, 0))
 
 
 class FirstBuffer(Plain):
@@ -420,10 +469,7 @@ def test_a_first_state_that_is_zero_only_until_it_is_loaded_is_that_of_each_call
     cell = FirstBuffer()
     found = rnnbench.fastest(cell, INPUT, ways=[])
     found.load_state_dict({**found.state_dict(), "first": torch.ones(8)})
-    h = torch.ones(3, 8)
-    for x in INPUT:
-        h = cell(x, h)
-    torch.testing.assert_close(found(INPUT)[1], h[None])
+    torch.testing.assert_close(found(INPUT)[1], by_hand(cell, INPUT, torch.ones(3, 8))[1][None])
 
 
 class DefaultBuffer(FirstBuffer):
@@ -475,12 +521,9 @@ class KeepsFloat(Plain):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_a_part_of_a_state_may_keep_a_type_of_its_own(dtype: torch.dtype) -> None:
     cell, input = KeepsFloat().to(dtype), INPUT.to(dtype)
-    expected, state = [], cell.init_state(3)
-    for x in input:
-        output, state = cell(x, state)
-        expected.append(output)
+    expected, state = by_hand(cell, input, cell.init_state(3))
     outputs, final = rnnbench.unroll(cell)(input)
-    torch.testing.assert_close(outputs, torch.stack(expected))
+    torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(final[-1][0], state[1], check_dtype=dtype is torch.bfloat16)
 
 

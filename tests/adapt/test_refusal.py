@@ -14,6 +14,7 @@ from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from tests.adapt import awkward
 from tests.adapt.awkward import Base
 from tests.doubles import workload as small
 
@@ -29,13 +30,6 @@ class TimeSpan(Base):
     def forward(self, input: Tensor, hx: Tensor, ts: Any) -> tuple[Tensor, Tensor]:
         h = self.new(input, hx) * ts
         return h, h
-
-
-class Spanned(TimeSpan):
-    """Has a value for the time span."""
-
-    def forward(self, input: Tensor, hx: Tensor, ts: Any = 0.5) -> tuple[Tensor, Tensor]:
-        return super().forward(input, hx, ts)
 
 
 class Begins(TimeSpan):
@@ -104,19 +98,6 @@ class OfFrames(nn.Module):
         return state, state
 
 
-class OfTokens(nn.Module):
-    """Reads whole numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(9, 8)
-        self.cell = nn.GRUCell(8, 8)
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        new: Tensor = self.cell(self.tokens(x), h)
-        return new
-
-
 @pytest.mark.parametrize(
     ("make", "cause", "raised"),
     [
@@ -124,7 +105,11 @@ class OfTokens(nn.Module):
         (KeepsAll, "it keeps its state in itself", "TypeError: mem is kept (test_refusal.py:"),
         (Ignores, "its result does not depend on the state", ""),
         (OfFrames, "it has a Conv2d, so it reads frames: rnnbench run --input", "RuntimeError: Expected 3D"),
-        (OfTokens, "it has an Embedding, so it reads whole numbers", "RuntimeError: Expected tensor for argument"),
+        (
+            lambda: awkward.Tokens(9, 8),
+            "it has an Embedding, so it reads whole numbers",
+            "RuntimeError: Expected tensor for argument",
+        ),
     ],
 )
 def test_a_refusal_names_the_likely_cause_and_the_last_exception(
@@ -141,14 +126,6 @@ def test_a_run_refuses_with_the_same_words() -> None:
         observe(build(Case("test_refusal.py:TimeSpan", "loop", small.workload(reference="gru")), Path(__file__).parent))
 
 
-def test_an_argument_with_a_value_is_left_to_it() -> None:
-    cell, h, expected = Spanned(), torch.zeros(3, 8), []
-    for x in INPUT:
-        h = cell(x, h)[0]
-        expected.append(h)
-    torch.testing.assert_close(rnnbench.unroll(cell)(INPUT)[0], torch.stack(expected))
-
-
 @pytest.mark.parametrize("cell", [Begins(), ReturnsBoth(), KeepsSyn()])
 @torch.no_grad()
 def test_arguments_that_are_states_go_on_from_step_to_step(cell: Any) -> None:
@@ -163,32 +140,14 @@ def test_arguments_that_are_states_go_on_from_step_to_step(cell: Any) -> None:
     torch.testing.assert_close([part[0] for part in final[-2:]], list(parts))
 
 
-class TokensFirst(nn.Module):
-    """Reads sequences of whole numbers."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(input_size, hidden_size)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        rows, steps = tokens.shape
-        embedded: Tensor = self.tokens(tokens)
-        return embedded.view(rows, steps, -1).cumsum(1)
-
-
 def test_a_run_of_a_layer_that_reads_tokens_says_what_to_type() -> None:
-    case = Case("test_refusal.py:TokensFirst", "sequence", small.workload(reference="none"))
+    case = Case("awkward.py:TokenLayer", "sequence", small.workload(reference="none"))
     with pytest.raises(
-        CellError, match=r"it reads whole numbers: rnnbench run --input tokens:100\. Its last exception: V"
+        CellError, match=r"it reads whole numbers: rnnbench run --input tokens:100\. Its last exception: "
     ):
         observe(build(case, Path(__file__).parent))
 
 
-@pytest.mark.parametrize("name", ["h", "c0", "hx", "h_prev", "cell_states", "mem", "prev_output"])
-def test_names_of_states(name: str) -> None:
-    assert is_of_state(name)
-
-
-@pytest.mark.parametrize("name", ["ts", "t", "dt", "mask", "timespans", "lengths", "context", "scale"])
-def test_names_of_other_arguments(name: str) -> None:
-    assert not is_of_state(name)
+def test_names_of_states_and_of_other_arguments() -> None:
+    assert all(map(is_of_state, ["h", "c0", "hx", "h_prev", "cell_states", "mem", "prev_output"]))
+    assert not any(map(is_of_state, ["ts", "t", "dt", "mask", "timespans", "lengths", "context", "scale"]))

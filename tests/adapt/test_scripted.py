@@ -7,14 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import rnnbench
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
 jit: Any = torch.jit  # untyped in part
-INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
 
 
 class Scripted(torch.jit.ScriptModule):
@@ -67,24 +65,6 @@ class BatchFirst(nn.Module):
 def scripted_layer(input_size: int, hidden_size: int) -> Any:
     """A scripted module that runs whole sequences."""
     return torch.jit.script(BatchFirst(input_size, hidden_size))
-
-
-def looped(cell: Any, state: Any) -> Tensor:
-    outputs = []
-    for x in INPUT:
-        output, state = cell(x, state)
-        outputs.append(output)
-    return torch.stack(outputs)
-
-
-@pytest.mark.parametrize(("make", "first"), [(Scripted, [torch.ones(3, 8)]), (scripted_pair, torch.zeros(3, 8))])
-def test_it_is_unrolled_and_made_fast(make: Any, first: Any) -> None:
-    cell = make(5, 8)
-    before = {name: weight.clone() for name, weight in cell.named_parameters()}
-    expected = looped(cell, first)
-    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, INPUT, ways=[])):
-        torch.testing.assert_close(module(INPUT)[0], expected)
-    assert all(torch.equal(before[name], weight) for name, weight in cell.named_parameters())
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])

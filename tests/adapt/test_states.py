@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnbench.adapt.calls import adapt
 from rnnbench.adapt.states import copied, is_alike, rebuilt, tensors_of
 from rnnbench.cells import CellError
-from tests.adapt import awkward
 
 Pair = namedtuple("Pair", "h c")  # as people write it
 
@@ -59,21 +57,6 @@ def test_the_order_of_keys_changes_nothing(state: Any) -> None:
     other = reordered(state)
     assert is_alike(other, state)
     assert rebuilt(state, iter(tensors_of(other, state))) == state
-
-
-def test_a_step_may_return_its_dictionary_in_another_order() -> None:
-    cell, input = awkward.Reordered(4, 6), torch.randn(5, 3, 4)
-    h, c = torch.zeros(3, 6), torch.zeros(3, 6)
-    expected = []
-    for x in input:
-        h = cell.new(x, h)
-        c = c + h
-        expected.append(c)
-    _, state = adapt(cell, input[0], torch.zeros(3, 6))
-    assert state is not None
-    for x, output in zip(input, expected, strict=True):
-        state = cell(x, state)
-        assert torch.equal(state[0], output)
 
 
 def test_a_state_that_holds_something_else_is_refused() -> None:

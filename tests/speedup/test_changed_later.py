@@ -135,13 +135,6 @@ def test_a_cell_runs_batches_of_sequences_alone() -> None:
             found(input)
 
 
-def test_another_cell_in_an_unrolled_module_is_seen() -> None:
-    unrolled, other = rnnbench.unroll(nn.GRUCell(5, 8)), nn.GRUCell(5, 8)
-    unrolled(INPUT)
-    unrolled.cell = other
-    torch.testing.assert_close(unrolled(INPUT), rnnbench.unroll(other)(INPUT))
-
-
 @torch.no_grad()
 def test_forward_mode_and_transforms_are_those_of_the_module() -> None:
     cell, input = Plain(), INPUT[:2]
@@ -204,14 +197,6 @@ def test_random_numbers_are_those_of_the_module_as_given(module: Any, way: WayNa
             torch.manual_seed(3)
             results.append(run(INPUT)[0])
         torch.testing.assert_close(*results, rtol=0, atol=0)
-
-
-@torch.no_grad()
-def test_autocast_is_that_of_the_module_as_given() -> None:
-    for layer in (nn.LSTM(5, 6), nn.GRU(5, 6), nn.RNN(5, 6)):
-        found = fast(layer)
-        with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0, atol=0)
 
 
 @torch.no_grad()

@@ -205,17 +205,6 @@ def test_another_recurrence_is_no_layer(cell: nn.Module) -> None:
     assert found(cell, 3, 4, is_pair=False) is None
 
 
-def test_finding_it_changes_neither_the_cell_nor_the_generators() -> None:
-    cell = nn.LSTMCell(3, 4)
-    before = [each.clone() for each in cell.parameters()]
-    state = torch.get_rng_state()
-    layer = equal_layer(cell, torch.zeros(2, BATCH, 3), (torch.zeros(1, BATCH, 4),) * 2)
-    assert layer is not None
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(map(torch.equal, before, cell.parameters()))
-    assert cell.training
-
-
 @pytest.mark.parametrize("state", [(1, BATCH, 4), (2, BATCH, 4), (1, BATCH, 2, 2)])
 def test_states_of_other_shapes_and_types_are_no_layer(state: tuple[int, ...]) -> None:
     cell, input = nn.RNNCell(3, 4), torch.zeros(2, BATCH, 3)

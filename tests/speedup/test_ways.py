@@ -33,13 +33,6 @@ class TwoStates(nn.Module):
         return torch.tanh(self.linear(x) + h), c + 1
 
 
-class Unnamed(nn.Module):
-    """A cell whose state has a size that nothing tells."""
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        return h + x.sum()
-
-
 class Sequence(nn.Module):
     """A module that runs a sequence, and has the attributes of a cell."""
 
@@ -94,14 +87,6 @@ def test_a_stranger_s_cell_is_run_in_the_usual_form_and_stays_as_it_is(cell: Any
     assert vars(cell).keys() == before.keys()
     outputs, _ = way("cell", "as given")(found.module, INPUT, found.zeros(INPUT))
     assert outputs.shape[:2] == INPUT.shape[:2]
-
-
-def test_a_cell_tells_its_own_first_state_which_may_be_given_too() -> None:
-    cell = awkward.Apart(4, 6)
-    found = run_module(cell, INPUT, None)
-    state = (torch.zeros(1, 3, 6), torch.ones(1, 3, 6))
-    torch.testing.assert_close(found.first_state(INPUT), state)
-    assert run_module(cell, INPUT, state).zero_state == found.zero_state == ((1, 6), (1, 6))
 
 
 def test_a_state_that_is_given_tells_its_sizes() -> None:

@@ -10,7 +10,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
 from rnnbench.adapt.layers import reads_batch_first
-from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.live.arms import arms_of, in_order, reference_of
 from rnnbench.harness.live.outputs import outputs
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
@@ -24,12 +23,6 @@ def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for
     assert measure(arms, INPUT, reference="mine", **QUICK).reference == "mine"
     assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).reference == "a"
     assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).reference == "a"
-
-
-def test_a_cell_of_torch_is_a_reference_too() -> None:
-    input = torch.randn(2, 3), torch.randn(2, 5)
-    found = measure({"mine": GRUCell(3, 5), "torch": nn.GRUCell(3, 5)}, input, **QUICK)
-    assert found.reference == "torch"
 
 
 def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
@@ -167,19 +160,6 @@ def test_what_does_not_fit_is_told_in_one_line(
     assert "\n" not in str(error.value)
     assert torch.equal(LEAF, values)
     assert LEAF.grad is None
-
-
-def test_nothing_is_timed_where_one_arm_raises() -> None:
-    calls = 0
-
-    def counted(x: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return x
-
-    with pytest.raises(RuntimeError, match="b: KeyError"):
-        measure({"a": counted, "b": fails}, INPUT, **QUICK)
-    assert calls == 1
 
 
 class Undeclared(nn.Module):

@@ -74,22 +74,6 @@ def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
         rnnbench.sweep({"mine": loop, "torch": layer}, picky, batch=[3], hidden=[4, 5], **QUICK)
 
 
-def test_times_of_all_modules_are_drawn_over_a_size_in_one_panel() -> None:
-    swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1, 2, 3], hidden=[4], **QUICK)
-    figure = swept.plot("scaling", along="batch")
-    [panel] = figure.axes
-    assert panel.get_ylabel() == "time per call"
-    assert panel.get_xlabel() == "batch"
-    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 2, 3]] * 2
-    drawn = {float(y) for line in panel.containers for y in line[0].get_ydata()}
-    assert drawn == set(swept.frame["seconds"])
-    with pytest.raises(ValueError, match="along: expected one of batch, hidden, found 'length'"):
-        swept.plot("scaling", along="length")
-    with pytest.raises(ValueError, match="to draw some rows, give frame=rows"):
-        swept.plot(swept.frame)
-    plt.close("all")
-
-
 def test_a_module_that_gives_nan_has_failed_and_is_not_drawn() -> None:
     class Diverging(nn.LSTM):
         def forward(self, *given: Any) -> Any:

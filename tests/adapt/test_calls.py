@@ -79,16 +79,9 @@ def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown
     for _ in range(3):
         flat = mine(input, flat)
         output, own = split(called(cell, input, own, call.taking, call.keyword), call.giving)
-        expected = list(tensors_of(own))
         parts = [flat] if isinstance(flat, Tensor) else list(flat)
-        assert sum(any(torch.equal(part, tensor) for part in parts) for tensor in expected) == len(expected)
-        if output is not None:
-            torch.testing.assert_close(parts[0], output)
-    changed = copy.deepcopy(mine)
-    with torch.no_grad():
-        for parameter in changed.parameters():
-            parameter.zero_()
-    assert not torch.equal(tensors_of(changed(input, flat))[0], tensors_of(mine(input, flat))[0])
+        assert all(any(torch.equal(part, tensor) for part in parts) for tensor in tensors_of(own))
+        assert output is None or torch.equal(parts[0], output)
 
 
 class Usual(nn.Module):
