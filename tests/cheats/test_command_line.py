@@ -37,9 +37,9 @@ def test_a_run_fails_what_cheats_and_marks_what_is_suspect(tmp_path: Path) -> No
     done = rnnbench("run", "cheats.toml", cwd=tmp_path, code=2)
     assert f": 1 of 4 cases could not be measured; the first: {DISAGREES}" in done.stderr
     printed = " ".join(done.stdout.split())
-    assert f"(1) {DISAGREES}" in printed
-    assert "(2) suspect: computes with less precision than float32: its error is " in printed
-    assert "3 cases measured, none skipped, 1 failed" in printed
+    assert DISAGREES in printed
+    assert "suspect: computes with less precision" in printed
+    assert "3 cases measured, 1 failed" in printed
 
 
 def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
