@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage, stats
 
-from rnnbench.analysis.environments.differences import differences, processor
+from rnnbench.analysis.environments import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
-from rnnbench.analysis.environments.differences import differences
+from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.more_replicates import more_replicates

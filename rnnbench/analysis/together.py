@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.analysis.environments.differences import machine_differences
+from rnnbench.analysis.environments import machine_differences
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, judged_shifts, located_ratios, shifts_between
 from rnnbench.analysis.verdict import Judged

@@ -35,7 +35,7 @@ def exported_frame(run: ExportedRun) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from rnnbench.analysis.environments.differences import processor
+    from rnnbench.analysis.environments import processor
     from rnnbench.report.words.processors import identity
     from rnnbench.store.frames import with_categories
     from rnnbench.store.metrics import OBSERVED

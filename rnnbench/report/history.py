@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.environments.processors import UNIDENTIFIED
+from rnnbench.analysis.environments import UNIDENTIFIED
 from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History, LevelChange
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.verdict import Q
@@ -33,9 +33,9 @@ NOTE = (
     f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(MIN_CHANGE)} or "
     "more. A slow drift shows as one or more changes. That q is no bound on what is false: the same points choose the "
     "places and are tested. In simulations (histories of 100 cases, a tenth of them with one step of 3% to 10%) at "
-    "most 0.6% of the unchanged cases had a change; of the changes called significant up to 2% were false at 10 runs, "
-    "2% to 6% at 40. In histories of one to three cases whose runs resemble the runs before them (a correlation of "
-    "0.8), up to 8% of the unchanged cases had a change."
+    "most 0.7% of the unchanged cases had a change; of the changes called significant none were false at 10 runs, "
+    "1% to 9% at 40. In histories of one to three cases whose runs resemble the runs before them (a correlation of "
+    "0.8), up to 5% of the unchanged cases had a change."
 )
 
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
-from rnnbench.analysis.environments.processors import identity_differences
+from rnnbench.analysis.environments import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
 from rnnbench.analysis.pytest_benchmark.summary import Sample, chosen, sample
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs

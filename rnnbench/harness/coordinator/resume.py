@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.environments.differences import differences
+from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
 from rnnbench.groups import grouped
 from rnnbench.harness.protocol import DeviceReply

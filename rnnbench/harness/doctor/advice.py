@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from rnnbench import suites
-from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
+from rnnbench.analysis.environments import MAX_QUIET_LOAD
 from rnnbench.analysis.runs.noise import Noise, noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.expressions import parse_only

@@ -1,1 +1,0 @@
-"""Whether two runs were made on one machine and in one environment."""

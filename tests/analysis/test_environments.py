@@ -1,0 +1,258 @@
+"""Which two runs are of one machine and one environment, and what is said of two that are not."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.environments import (
+    MIN_APART,
+    Rates,
+    differences,
+    identity_differences,
+    machine_differences,
+    rate_differences,
+)
+from rnnbench.store.ceilings import Rate
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
+from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import INFO, PROCESSOR, on
+
+UNRECORDED = "made by an rnnbench that did not record the machine's identity"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
+        (("machine", "cgroup_cpu_limit"), "max 100000", None),
+        (("machine", "cores_allowed"), [0], "cores was 2 and is 1"),
+        (("worker", "torch"), "2.9", "torch was '2.8' and is '2.9'"),
+        (("software", "variables"), {"OMP_NUM_THREADS": "2"}, "variables was {} and is {'OMP_NUM_THREADS': '2'}"),
+        (("machine", "clock_mhz"), 900, None),
+    ],
+)
+def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
+    where: tuple[str, str], value: Any, expected: str | None
+) -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "machine": {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1], "clock_mhz": 1000},
+        "worker": {"torch": "2.8"},
+        "software": {"variables": {}},
+    }
+    room, key = where
+    other = facts | {room: facts[room] | {key: value}}
+    base, head = (replace(INFO, environment=environment) for environment in (facts, other))
+    assert differences(base, head) == ([expected] if expected else [])
+
+
+def test_an_older_run_is_taken_for_what_it_was() -> None:
+    older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
+    assert differences(older, newer) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "expected"),
+    [
+        (on(None), on(PROCESSOR), f"the first run was {UNRECORDED}"),
+        (on(PROCESSOR), on(None), f"this run was {UNRECORDED}"),
+        (on(None), on(None), f"the first run and this run were {UNRECORDED}"),
+    ],
+)
+def test_a_run_without_an_identity_is_like_no_other_and_only_that_is_told(base: Any, head: Any, expected: str) -> None:
+    head = replace(head, resolved={"measure": {"windows": 2}})
+    for tell in (differences, machine_differences):
+        assert tell(base, head, ("the first run", "this run")) == [expected]
+
+
+def rate(value: float, **worker: str) -> Any:
+    """A run on a machine with one measured rate."""
+    ceiling = made_up_ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None).to_json()
+    info = on(PROCESSOR, [ceiling])
+    return replace(info, environment=info.environment | {"worker": worker})
+
+
+def test_machines_of_one_name_and_other_rates_are_two() -> None:
+    expected = ["products in BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"]
+    for tell in (differences, machine_differences):
+        assert tell(rate(127e9), rate(55e9)) == expected
+        assert tell(rate(127e9), rate(120e9)) == []
+        assert tell(rate(127e9), on(PROCESSOR)) == []  # not measured
+
+
+@pytest.mark.parametrize("load", [0.6, None, "much"])
+def test_rates_of_a_busy_machine_say_nothing(load: Any) -> None:
+    quiet, slow = rate(127e9), rate(55e9)
+    busy = replace(slow, environment=slow.environment | {"load": {"load_average": load}})
+    for tell in (differences, machine_differences):
+        assert tell(quiet, slow)
+        assert tell(quiet, busy) == tell(busy, quiet) == []
+
+
+def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
+    base, head = rate(127e9, torch="2.8"), rate(55e9, torch="2.9")
+    assert differences(base, head) == ["torch was '2.8' and is '2.9'"]
+    assert machine_differences(base, head) == []
+
+
+def test_the_names_of_gpus_are_those_that_the_driver_tells_and_else_those_of_an_older_runs_worker() -> None:
+    base = on(PROCESSOR)
+    by_driver, by_worker = (
+        replace(base, environment=base.environment | more)
+        for more in ({"gpu 0": {"name": "L4"}, "gpu": "no driver"}, {"worker": {"gpus": ["L4"]}})
+    )
+    assert machine_differences(by_driver, by_worker) == []
+    assert machine_differences(base, by_driver) == ["gpus was [] and is ['L4']"]
+
+
+def test_a_machine_is_its_cores_and_gpus_too_and_not_its_software() -> None:
+    base = on(PROCESSOR)
+    machine = base.environment["machine"]
+    fewer = replace(base, environment={"machine": machine | {"cores_allowed": [0]}})
+    assert machine_differences(base, fewer) == ["cores was 0 and is 1"]
+    others = replace(base, environment=base.environment | {"worker": {"gpus": ["L4"], "torch": "2.9"}})
+    assert machine_differences(base, others) == ["gpus was [] and is ['L4']"]
+    assert differences(base, others) == ["gpus was [] and is ['L4']", "torch was None and is '2.9'"]
+
+
+SMALLER = Cache(3, "unified", 16 << 20, 4)
+
+
+def told(then: Processor, now: Processor) -> list[str]:
+    return identity_differences(then, now, ("the base", "the head"))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model": "207"}, ["processor model was 17 and is 207"]),
+        ({"model": "207", "stepping": "2", "caches": (SMALLER,)}, ["processor model was 17 and is 207"]),
+        ({"stepping": "2"}, ["processor stepping was 1 and is 2"]),
+        (
+            {"family": "26", "model": "2", "stepping": "9", "microcode": "0xb", "instruction_sets": ("avx512f",)},
+            ["processor was A Processor (family 25, model 17) and is A Processor (family 26, model 2)"],
+        ),
+        (
+            {"name": "Neoverse V1", "vendor": "ARM", "family": "8", "model": "0xd40"},
+            ["processor was A Processor (family 25, model 17) and is Neoverse V1 (family 8, model 0xd40)"],
+        ),
+        ({"instruction_sets": ("avx2", "avx512f", "fma")}, ["instruction sets gained avx512f"]),
+        (
+            {"instruction_sets": ("amx_tile", "avx", "avx_vnni", "avx512f", "f16c")},
+            ["instruction sets lost avx2, fma and gained amx_tile, avx, avx512f, 2 more"],
+        ),
+        ({"caches": (SMALLER,)}, ["level 3 unified cache was 32,768 KiB for 8 cores and is 16,384 KiB for 4 cores"]),
+        (
+            {"caches": (*PROCESSOR.caches, Cache(1, "data", 32 << 10, 1))},
+            ["level 1 data cache was absent and is 32 KiB for 1 core"],
+        ),
+        ({"microcode": "0xb"}, []),  # not known of the other
+        ({"caches": ()}, []),
+        ({"hypervisor": UNKNOWN_HYPERVISOR}, ["hypervisor was none and is unknown hypervisor"]),
+        ({"hypervisor": "KVM"}, ["hypervisor was none and is KVM"]),
+        (
+            {"stepping": "2", "hypervisor": "KVM"},
+            ["processor stepping was 1 and is 2", "hypervisor was none and is KVM"],
+        ),
+        ({"stepping": "2\n\x1b[31m"}, ["processor stepping was 1 and is 2\ufffd\ufffd[31m"]),
+    ],
+)
+def test_each_difference_is_told_and_another_processor_in_one_clause(
+    change: dict[str, Any], expected: list[str]
+) -> None:
+    assert told(PROCESSOR, replace(PROCESSOR, **change)) == expected
+    assert bool(told(replace(PROCESSOR, **change), PROCESSOR)) == bool(expected)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Xen", ["hypervisor was KVM and is Xen"]), (UNKNOWN_HYPERVISOR, [])])
+def test_two_hypervisors_differ_where_both_have_a_name(name: str, expected: list[str]) -> None:
+    first, second = (replace(PROCESSOR, hypervisor=hypervisor) for hypervisor in ("KVM", name))
+    assert told(first, second) == expected
+
+
+def test_microcode_is_compared_where_both_know_it() -> None:
+    first, second = (replace(PROCESSOR, microcode=version) for version in ("0xa", "0xb"))
+    assert told(first, second) == ["microcode was 0xa and is 0xb"]
+
+
+words = st.sampled_from(["", "a", "b"])
+known = st.none() | words
+caches = st.builds(Cache, st.integers(1, 3), words, st.integers(0, 1 << 40), st.integers(1, 2))
+processors = st.builds(
+    Processor,
+    **{field.name: known for field in fields(Processor)}
+    | {"instruction_sets": st.lists(words).map(tuple), "caches": st.lists(caches, max_size=3).map(tuple)},
+)
+
+
+@given(processors, processors)
+def test_a_processor_is_like_itself_and_two_differ_in_both_directions(one: Processor, other: Processor) -> None:
+    assert told(one, one) == []
+    assert bool(told(one, other)) == bool(told(other, one))
+    assert len(told(one, other)) <= 5
+    assert Processor.from_json(one.to_json()) == one
+
+
+PLACE = ("cpu", "float32", 1)
+rates = st.builds(Rate, st.floats(1e6, 1e13), st.floats(0, 3))
+
+
+def only(value: float, spread: float = 0.0, name: str = "products by oneDNN") -> Rates:
+    return {PLACE: {name: Rate(value, spread)}}
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "differ"),
+    [
+        (only(100e9), only(100e9), False),
+        (only(100e9), only(81e9), False),  # 23% apart, below the floor
+        (only(100e9), only(79e9), True),
+        (only(79e9), only(100e9), True),
+        (only(100e9, 0.3), only(79e9), False),  # within its own spread
+        (only(100e9, 0.2), only(75e9, 0.2), False),  # within both together
+        (only(100e9, 0.2), only(60e9, 0.2), True),
+        (only(100e9), only(50e9, name="products by BLAS"), False),  # nothing in common
+        (only(100e9), {("cpu", "float64", 1): {"products by oneDNN": Rate(50e9, 0.0)}}, False),
+        ({}, only(1e9), False),
+    ],
+)
+def test_rates_differ_by_more_than_their_spreads_and_a_floor(base: Rates, head: Rates, differ: bool) -> None:
+    assert bool(rate_differences(base, head)) == differ
+
+
+def test_the_floor_is_the_callers() -> None:
+    assert rate_differences(only(100e9), only(95e9), floor=0.02)
+    assert not rate_differences(only(100e9), only(50e9), floor=2.0)
+
+
+def test_the_rate_that_differs_most_is_named_and_the_others_counted() -> None:
+    base = {
+        PLACE: {"products by BLAS": Rate(127e9, 0.0), "copies of memory": Rate(12.34e9, 0.0)},
+        ("cpu", "float64", 2): {"reads in cache": Rate(1.5e12, 0.0), "products by BLAS": Rate(1.0, 0.0)},
+    }
+    head = {
+        PLACE: {"products by BLAS": Rate(55e9, 0.0), "copies of memory": Rate(12e9, 0.0)},
+        ("cpu", "float64", 2): {"reads in cache": Rate(0.5e12, 0.0)},
+    }
+    assert rate_differences(base, head) == [
+        "reads in cache reach 500 GB/s and reached 1,500 GB/s before (cpu float64, 2 threads), and 1 other rate differs"
+    ]
+    head[("cpu", "float64", 2)] = {}
+    assert rate_differences(base, head) == [
+        "products by BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"
+    ]
+    assert rate_differences(only(12.34e9, name="copies of memory"), only(9e9, name="copies of memory")) == [
+        "copies of memory reach 9 GB/s and reached 12.3 GB/s before (cpu float32, 1 thread)"
+    ]
+
+
+@given(rates, rates)
+def test_neither_side_comes_first(one: Rate, other: Rate) -> None:
+    there, back = ({PLACE: {"products by BLAS": rate}} for rate in (one, other))
+    assert bool(rate_differences(there, back)) == bool(rate_differences(back, there))
+    assert rate_differences(there, there) == []
+    apart = max(one.value, other.value) / min(one.value, other.value) - 1
+    if apart > (1 + one.spread) * (1 + other.spread) + MIN_APART:
+        assert rate_differences(there, back)
