@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.precision import in_precision
+from rnnbench.cells.states import in_precision
 from rnnbench.text import error_in_words
 
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called

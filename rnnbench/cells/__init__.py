@@ -3,10 +3,19 @@
 Importing this does not import torch; `load` does.
 """
 
-from rnnbench.cells.errors import CellError, CellMissing
 from rnnbench.cells.loading import load, load_function
-from rnnbench.cells.names import file_of, is_own, misnamed, parsed, with_arguments
-from rnnbench.cells.registry import CELLS, CellSpec, spec
+from rnnbench.cells.registry import (
+    CELLS,
+    CellError,
+    CellMissing,
+    CellSpec,
+    file_of,
+    is_own,
+    misnamed,
+    parsed,
+    spec,
+    with_arguments,
+)
 
 __all__ = [
     "CELLS",

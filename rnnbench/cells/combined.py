@@ -11,8 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.nonlinearities import NONLINEARITIES
-from rnnbench.cells.products import CellProducts, Product
+from rnnbench.cells.parts import NONLINEARITIES, CellProducts, Product
 from rnnbench.store.records import Nonlinearity
 
 

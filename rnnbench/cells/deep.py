@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
-from rnnbench.cells.products import CellProducts
+from rnnbench.cells.parts import CellProducts
 from rnnbench.store.records import Nonlinearity
 
 LayerStates = tuple[Tensor, ...]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.cells.errors import CellMissing
+from rnnbench.cells.registry import CellMissing
 from rnnbench.raised import line_of
 from rnnbench.text import error_in_words, first_line
 

@@ -33,8 +33,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.precision import in_precision
-from rnnbench.cells.states import State, tensor_names, tensors
+from rnnbench.cells.states import State, in_precision, tensor_names, tensors
 from rnnbench.store.records import DType
 
 # Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently

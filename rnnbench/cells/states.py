@@ -2,13 +2,20 @@
 
 A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell keeps `h` or `(h, c)`, each
 (batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
+
+Conversion to another precision. torch's own `to` and `double` make complex numbers real.
+
+Cells that take gradients in their own steps, such as those that learn while they run (arXiv:2407.04620).
+
+No gradient can be taken in inference mode, so they run in torch's usual mode, with `no_grad` around them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 BATCHED = 3  # dimensions of a batch of sequences
 State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
@@ -72,3 +79,46 @@ def storage_address(tensor: Tensor) -> int:
 def leaves(state: State) -> tuple[Tensor, ...]:
     """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
+
+
+def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in a type of floating point: complex numbers stay complex, and whole numbers stay as they are.
+
+    The numbers of a complex tensor get 64 bits for float64, and 32 for all other types.
+    """
+    if tensor.is_complex():
+        return tensor.to(torch.complex128 if dtype is torch.float64 else torch.complex64)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def convert(module: nn.Module, device: str, dtype: torch.dtype) -> None:
+    """Move a module's parameters and buffers to a device and into a precision, as `in_precision` does."""
+    apply: Any = module._apply  # what `to` and `double` call
+    apply(lambda tensor: in_precision(tensor.to(device), dtype))
+
+
+def fails_in_inference_mode(call: Callable[[], object]) -> bool:
+    """Whether a call fails in inference mode and works outside of it. What it raises in both is left to later calls."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.inference_mode():
+                call()
+        except Exception:  # whatever a stranger's code raises
+            with outside_inference_mode():
+                return _works(call)
+    return False
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Without gradients, but in a mode in which a call may take its own."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
+
+
+def _works(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except Exception:
+        return False
+    return True

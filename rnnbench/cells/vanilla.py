@@ -9,9 +9,7 @@ form of torch.nn.RNN, with its two biases.
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.nonlinearities import NONLINEARITIES
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, apart
+from rnnbench.cells.parts import NONLINEARITIES, CellProducts, apart, uniform
 from rnnbench.store.records import Nonlinearity
 
 

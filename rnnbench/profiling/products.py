@@ -18,11 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rnnbench.cells.states import storage_address
-from rnnbench.profiling.operators import Listing
-from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
-from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.products.direct import packed_direct
-from rnnbench.workloads.products.libraries import (
+from rnnbench.kernels.direct import packed_direct
+from rnnbench.kernels.libraries import (
     DIRECT,
     ONEDNN,
     ONEDNN_PACKED,
@@ -31,6 +28,9 @@ from rnnbench.workloads.products.libraries import (
     product_calls,
     torch_library,
 )
+from rnnbench.profiling.operators import Listing
+from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
+from rnnbench.workloads.phases import TimedCall
 
 MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product

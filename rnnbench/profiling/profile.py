@@ -32,10 +32,10 @@ from rnnbench.store.profiles import Cause, Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 from rnnbench.text import error_in_words
+from rnnbench.workloads import calls
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes import calls
 
 ROUNDS = 10
 MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before

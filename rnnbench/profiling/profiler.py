@@ -15,8 +15,8 @@ import torch
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.profiling.operators import category
 from rnnbench.store.profiles import Category, Kernels
+from rnnbench.workloads.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 
 MAX_EVENTS = 100_000  # of a trace; a browser shows no more
 LOOKS = 2  # the last is kept: the first in a process is slow

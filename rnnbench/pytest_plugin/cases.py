@@ -46,11 +46,10 @@ from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.metrics import COMPILED, METRICS, OBSERVED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Measurement, Workload
 from rnnbench.suite_file import Settings
-from rnnbench.workloads import compiled
+from rnnbench.workloads import compiled, referee
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.referee import again
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 
 DEFAULT_SUITE = "quick"
 UNUSED = "Benchmark fixture was not used at all"
@@ -311,10 +310,10 @@ def live_case(case: Case, root: Path, settings: Settings, before: global_state.T
 
         def compare_again() -> None:
             if isinstance(built, Built):
-                again.compare(
+                referee.compare(
                     built,
                     timed,
-                    lambda: again.GroupReference(build(again.reference_case(case), root).model),
+                    lambda: referee.GroupReference(build(referee.reference_case(case), root).model),
                     lambda: build(case, root, settings.compiled_steps),
                     repeats=True,
                 )

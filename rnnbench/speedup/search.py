@@ -42,10 +42,10 @@ from rnnbench.speedup.ways import (
 )
 from rnnbench.text import as_budget, error_in_words, plural, rounded_up
 from rnnbench.workloads import compiled
+from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes.calls import operator_calls
-from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
+from rnnbench.workloads.referee import ParityError, check_parity_errors
 
 PHASES = ("inference", "training")
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"

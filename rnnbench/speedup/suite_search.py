@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.building import construct
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.precision import convert
+from rnnbench.cells.states import convert
 from rnnbench.errors import UserError
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, place

@@ -21,8 +21,8 @@ from rnnbench.harness.live.put_back import calls_on_trial
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
-from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.implementations import Run, SequenceOptions, hoisted, loop
+from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
 WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked"]

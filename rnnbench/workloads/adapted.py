@@ -9,12 +9,10 @@ from rnnbench.adapt.calls import adapt
 from rnnbench.adapt.layers import adapt_layer
 from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError
-from rnnbench.cells.own_gradients import fails_in_inference_mode
-from rnnbench.cells.states import State, tensors, to_cell
+from rnnbench.cells.states import State, fails_in_inference_mode, tensors, to_cell
 from rnnbench.store.records import Workload
-from rnnbench.workloads.bodies import Cells, TorchLayer
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.model import OutputHead, SequenceModel
+from rnnbench.workloads.model import Cells, OutputHead, SequenceModel, TorchLayer
 
 NEED_STATE = ("one_to_many", "encoder_decoder", "streaming")
 

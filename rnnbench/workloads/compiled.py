@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, leaves
+from rnnbench.kernels import direct
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import listed, message_of
 from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.products import direct
 from rnnbench.workloads.tasks import feed_back
 
 # Options of Inductor on a processor, if this torch has them: C++ that calls its kernels without Python in between,
@@ -157,8 +157,8 @@ def why_not_routed() -> str:
 
 
 def _why_not_routed(*, with_direct: bool) -> str:
-    from rnnbench.workloads.products.libraries import DIRECT, ONEDNN_PACKED
-    from rnnbench.workloads.products.routing import RoutedPasses
+    from rnnbench.kernels.libraries import DIRECT, ONEDNN_PACKED
+    from rnnbench.kernels.routing import RoutedPasses
 
     def one_of_each(products: Any) -> str:
         return DIRECT if with_direct and products.right.shape == (WIDE, NARROW) else ONEDNN_PACKED
@@ -219,8 +219,8 @@ _made: Counter[str] = Counter()  # products by library
 
 def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
     """A function, compiled anew for each shape, in one of the two ways."""
-    from rnnbench.workloads.inductor.graph_passes import LoopPasses
-    from rnnbench.workloads.products.routing import RoutedPasses
+    from rnnbench.kernels.passes import LoopPasses
+    from rnnbench.kernels.routing import RoutedPasses
 
     return _compile(function, RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
 
@@ -245,7 +245,7 @@ class Inductor:
         self.on_cpu["post_grad_custom_pre_pass"] = passes
         if PARTITIONER in known:
             with suppress(ImportError):  # a torch whose own partitioner has moved keeps each tensor by itself
-                from rnnbench.workloads.inductor.saved_tensors import StackedSavedTensors
+                from rnnbench.kernels.saved_tensors import StackedSavedTensors
 
                 self.on_cpu[PARTITIONER] = StackedSavedTensors()
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
+from rnnbench.kernels import direct
 from rnnbench.store.records import Case
-from rnnbench.workloads.products import direct
 
 
 class Skip(Exception):

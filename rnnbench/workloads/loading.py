@@ -13,13 +13,11 @@ import torch
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case, Measurement
-from rnnbench.workloads.data.datasets import Batched
-from rnnbench.workloads.data.epochs import Epochs
-from rnnbench.workloads.data.made import make
+from rnnbench.workloads import calls
+from rnnbench.workloads.data import Batched, Epochs, make
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
-from rnnbench.workloads.probes import calls
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 
 # Why the metrics of a probe are missing: for every case, and for cases where other processes load.
 MODEL_MISSING = {

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.cells import CELLS, load
-from rnnbench.cells.products import CellProducts, Product
+from rnnbench.cells.parts import CellProducts, Product
 from rnnbench.store.records import Reference, Workload
-from rnnbench.workloads.bodies import Body, Cells, TorchLayer
-from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.model import Body, Cells, SequenceModel, TorchLayer
 
 EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell with a layer's equations
 

@@ -17,10 +17,9 @@ from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.own import state_count
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Case, Implementation, Reference, Workload, is_cell_reference
-from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
 from rnnbench.workloads.implementations import Run, Skip, eager, hoisted, loop, scan
-from rnnbench.workloads.model import OutputHead, SequenceModel
+from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, step_mask
 
 Factory = Callable[..., nn.Module]
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -1,16 +1,162 @@
-"""The model that is timed: a body over the sequence, the output head, and the task that connects them."""
+"""Bodies run over the sequence: cells in layers and directions, or a module that does so itself. Both are used alike.
 
+A body has `body(input, state) -> (outputs, state)` for a sequence, (seq, batch, input) -> (seq, batch, features),
+`body.step(input, state) -> (output, state)` for one step, (batch, input) -> (batch, features), and
+`body.last(outputs, state)`, the top layer's final `h`, (batch, features). `features` is the hidden size, or twice that
+with two directions.
+
+The model that is timed: a body over the sequence, the output head, and the task that connects them.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnbench.adapt.states import rebuilt
-from rnnbench.cells.own_gradients import outside_inference_mode
-from rnnbench.cells.states import State, to_cell, to_layer
+from rnnbench.cells.states import State, output, outside_inference_mode, tensors, to_cell, to_layer
 from rnnbench.store.records import Head, Task
-from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.implementations import Run, SequenceOptions
 from rnnbench.workloads.tasks import TASKS, FeedBack, feed_back
+
+
+class Cells(nn.Module):
+    """The hand-written counterpart of torch.nn.RNN: one cell for each layer and direction, in that order.
+
+    A single cell takes its state directly; several take a tuple with one state for each. `stacked`: the single cell has
+    layers of its own. Layers run one after the other over the whole sequence, as torch's do.
+    """
+
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        cells: Sequence[nn.Module],
+        run: Run,
+        *,
+        stacked: bool = False,
+        directions: int = 1,
+        dropout: float = 0.0,
+        mask: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+        self.run = run
+        self.stacked = stacked
+        self.directions = directions
+        self.dropout = dropout
+        self.register_buffer("mask", mask, persistent=False)  # (seq, batch, 1)
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a sequence."""
+        if len(self.cells) == 1:
+            return self.run(self.cells[0], input, state, SequenceOptions(self.stacked, mask=self.mask))
+        finals = []
+        for first in range(0, len(self.cells), self.directions):
+            if first and self.dropout:
+                input = dropout(input, self.dropout, self.training)
+            outputs = []
+            for direction in range(self.directions):
+                options = SequenceOptions(reverse=direction == 1, mask=self.mask)
+                index = first + direction
+                shown, final = self.run(self.cells[index], input, state[index], options)
+                outputs.append(shown)
+                finals.append(final)
+            input = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
+        return input, tuple(finals)
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a step through all layers."""
+        if len(self.cells) == 1:
+            state = self.cells[0](input, state)
+            return output(state, stacked=self.stacked), state
+        finals = []
+        for first in range(0, len(self.cells), self.directions):
+            if first and self.dropout:
+                input = dropout(input, self.dropout, self.training)
+            indices = range(first, first + self.directions)
+            new = [self.cells[index](input, state[index]) for index in indices]
+            shown = [output(final, stacked=False) for final in new]
+            input = torch.cat(shown, dim=-1) if self.directions == 2 else shown[0]
+            finals += new
+        return input, tuple(finals)
+
+    def last(self, outputs: Tensor, state: State) -> Tensor:
+        """The top layer's final `h`, both directions side by side."""
+        if len(self.cells) == 1:
+            return output(state, stacked=self.stacked)
+        top = [output(final, stacked=False) for final in state[-self.directions :]]
+        return torch.cat(top, dim=-1) if self.directions == 2 else top[0]
+
+
+class TorchLayer(nn.Module):
+    """A torch.nn.RNN, LSTM or GRU, or a user's own module with their signature.
+
+    Torch's own layers get sequences of unequal `lengths` packed, or padded to the longest. Packing sorts by the lengths
+    on the CPU and copies the order to the device and back. It does so in each call, for all users of torch.
+    """
+
+    mask: Tensor
+    last_steps: Tensor
+    rows: Tensor
+
+    def __init__(
+        self, layer: nn.Module, *, directions: int = 1, lengths: Tensor | None = None, is_padded: bool = False
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.directions = directions
+        self.lengths = lengths  # (batch), on the CPU, as packing requires
+        self.is_padded = is_padded
+        self.has_state = True  # False: a user's own module that gives its outputs alone
+        if lengths is not None and is_padded:  # on the device of the layer, or each call would copy them there
+            self.register_buffer("mask", step_mask(lengths), persistent=False)
+            self.register_buffer("last_steps", lengths - 1, persistent=False)
+            self.register_buffer("rows", torch.arange(len(lengths)), persistent=False)
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a sequence; outputs after its end are zero. With padding, the final state is that after the padding."""
+        if self.lengths is None:
+            whole: tuple[Tensor, State] = self.layer(input, state)
+            return whole
+        if self.is_padded:
+            outputs, final = self.layer(input, state)
+            return outputs * self.mask, final
+        packed = pack_padded_sequence(input, self.lengths, enforce_sorted=False)
+        packed_outputs, final = self.layer(packed, state)
+        outputs, _ = pad_packed_sequence(packed_outputs, total_length=len(input))
+        return outputs, final
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run one step as a sequence of length 1: torch's layers have no other way."""
+        outputs, state = self.layer(input[None], state)
+        return outputs[0], state
+
+    def last(self, outputs: Tensor, state: State) -> Tensor:
+        """The top layer's final `h`, both directions side by side."""
+        if self.lengths is not None and self.is_padded:
+            return outputs[self.last_steps, self.rows]
+        if not self.has_state:
+            return outputs[-1]
+        h = tensors(state)[0]  # (layers * directions, batch, hidden)
+        return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
+
+
+Body = Cells | TorchLayer
+
+
+def own_module(body: Body) -> nn.Module:
+    """Return the module of a user's own class in a body: the first cell, or the layer."""
+    return body.cells[0] if isinstance(body, Cells) else body.layer
+
+
+def step_mask(lengths: Tensor) -> Tensor:
+    """A mask (longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
+    steps = torch.arange(int(lengths.max()))
+    return (steps[:, None] < lengths[None, :])[..., None]
 
 
 class OutputHead(nn.Linear):

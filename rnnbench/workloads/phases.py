@@ -1,17 +1,147 @@
-"""The phases: what one timed call does with a model."""
+"""The inputs of a timed call: a few that take turns, and get new values before each window.
 
-from collections.abc import Callable, Sequence
+A cell that keeps results instead of computing them anew returns stale ones, or has nothing to look up.
+
+The parts of a training step that a suite can choose: the loss, the clipping of gradients and the optimizer.
+
+The phases: what one timed call does with a model.
+
+A stream: one step a call, with the state carried over from call to call, as in production.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from rnnbench.cells import CellError, is_own, load_function
 from rnnbench.cells.states import State, leaves
-from rnnbench.store.records import Phase
-from rnnbench.workloads.inputs import Inputs
-from rnnbench.workloads.training.step import TrainingStep, target
+from rnnbench.store.records import Phase, Workload
+
+COUNT = 4
+ALIGNMENT = 64  # bytes, as torch aligns its own tensors
+SCALES = (0.9, 1.1)  # new values are the old ones, moved and multiplied by a number from this range
+
+
+class Inputs:
+    """Inputs of one shape, type and device, which calls take in turn."""
+
+    def __init__(self, tensors: Sequence[Tensor], buffer: Tensor, values: Tensor) -> None:
+        """`buffer` is the memory of all `tensors`; `values` are those from which new ones are made. Both are flat."""
+        self.tensors = tensors
+        self._buffer = buffer
+        self._values = values
+
+    def renew(self, seed: str) -> None:
+        """Give all inputs new values in place; equal seeds give equal values."""
+        draw = random.Random(seed)
+        start, scale = draw.randrange(len(self._values)), draw.uniform(*SCALES)
+        filled = 0
+        with torch.no_grad():
+            while filled < len(self._buffer):
+                part = self._values[start : start + len(self._buffer) - filled]
+                if part.is_floating_point():
+                    torch.mul(part, scale, out=self._buffer[filled : filled + len(part)])
+                else:  # tokens are only moved
+                    self._buffer[filled : filled + len(part)] = part
+                filled, start = filled + len(part), 0
+
+
+def in_turn(values: Tensor) -> Inputs:
+    """Inputs that overlap in memory, a cache line apart, so that all of them take little more of it than one."""
+    shift = ALIGNMENT // values.element_size()
+    buffer = values.new_empty(values.numel() + shift * (COUNT - 1))
+    tensors = [
+        # Not views, which torch may treat unlike other tensors.
+        values.new_empty(0).set_(buffer.untyped_storage(), shift * index, values.shape)  # type: ignore[call-overload]
+        for index in range(COUNT)
+    ]
+    inputs = Inputs(tensors, buffer, values.flatten())
+    inputs.renew("first")
+    return inputs
+
+
+def fixed(input: Tensor) -> Inputs:
+    """A single input, which stays where it is in memory: that of a recorded graph, which runs no Python code."""
+    return Inputs([input], input.view(-1), input.flatten().clone())
+
+
+Parameters = Iterable[nn.Parameter]
+FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
+OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adadelta": torch.optim.Adadelta,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": lambda output, target: functional.cross_entropy(output.flatten(0, 1), target.flatten()),
+    "huber": functional.huber_loss,
+    "l1": functional.l1_loss,
+    "mse": functional.mse_loss,
+}
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """What a step does with an output: (steps, batch, output)."""
+
+    optimizer: Callable[[Parameters], torch.optim.Optimizer] = torch.optim.Adam
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # of output and target; None: a fixed gradient of the output
+    has_classes: bool = False  # the targets are numbers of classes, (steps, batch)
+    clip: float = 0.0  # the largest norm of all gradients together; 0: they are not clipped
+
+    def made_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer with a learning rate of zero: the arithmetic is the same, and the weights stay the same.
+
+        An `eps` that is zero in float16 would make weights NaN, so it is larger there. Raises CellError if a function
+        makes something else.
+        """
+        optimizer = self.optimizer(parameters)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise CellError(f"the suite's optimizer is {type(optimizer).__name__}; expected a torch.optim.Optimizer")
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+            if "eps" in group and any(parameter.dtype == torch.float16 for parameter in group["params"]):
+                group["eps"] = max(group["eps"] or 0.0, FLOAT16_EPS)
+        return optimizer
+
+    def backward(self, output: Tensor, target: Tensor, parameters: list[nn.Parameter]) -> None:
+        """From the output to the clipped gradients of all parameters; `target`: the gradient itself without a loss."""
+        if self.loss is None:
+            torch.autograd.backward(output, target)
+        else:
+            torch.autograd.backward(self.loss(output, target))
+        if self.clip:
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+
+
+def of_workload(workload: Workload, root: Path) -> TrainingStep:
+    """The step of a workload; functions of files are relative to `root`. Raises CellError if one can't be loaded."""
+    loss, optimizer = workload.loss, workload.optimizer
+    return TrainingStep(
+        load_function(optimizer, root) if is_own(optimizer) else OPTIMIZER_CLASSES[optimizer],
+        load_function(loss, root) if is_own(loss) else LOSS_FUNCTIONS.get(loss),
+        loss == "cross_entropy",
+        workload.clip,
+    )
+
+
+def target(step: TrainingStep, direction: Tensor) -> Tensor:
+    """A fixed target, from a fixed draw like the output: (steps, batch, output)."""
+    return direction.argmax(dim=-1) if step.has_classes else direction
+
 
 Mode = Callable[[], AbstractContextManager[object]]
 ADAM = TrainingStep()
@@ -113,3 +243,29 @@ def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:
     """A fixed gradient of an output of this shape, of the type and on the device of another tensor."""
     generator = torch.Generator(device=like.device).manual_seed(2)
     return torch.randn(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)
+
+
+class StepStream:
+    """Steps of a model from its first state on."""
+
+    def __init__(self, model: nn.Module, inputs: Sequence[Tensor], state: State) -> None:
+        """`model(input, state) -> (output, state)` for inputs of one step: (1, batch, input)."""
+        self._model = model
+        self._next_input = cycle(inputs).__next__
+        self._first = self._state = state
+
+    def step(self) -> Tensor:
+        """The output of the next step: (1, batch, output)."""
+        output: Tensor
+        output, self._state = self._model(self._next_input(), self._state)
+        return output
+
+    def restart(self) -> None:
+        """Begin again with the first state."""
+        self._state = self._first
+
+
+def streaming_call(model: nn.Module, inputs: Inputs, state: State) -> TimedCall:
+    """The call of a stream: a step whose output is in the host's memory when the call returns."""
+    stream = StepStream(model, inputs.tensors, state)
+    return TimedCall(lambda: stream.step().cpu(), MODES["inference"], inputs=inputs, restart=stream.restart)

@@ -7,27 +7,32 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.precision import convert
-from rnnbench.cells.states import State, first, to_cell
+from rnnbench.cells.states import State, convert, first, to_cell
+from rnnbench.kernels.direct import row_stride
+from rnnbench.kernels.libraries import Matrix, is_read_by_column
 from rnnbench.store.records import Case, DType, Workload, is_cell_reference
 from rnnbench.workloads import graphed
 from rnnbench.workloads.adapted import adapted
-from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.data import epoch
 from rnnbench.workloads.implementations import (
     PACKED_ON,
     check_applies,
     transpose_weights,
 )
-from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.make_model import SEED, own_model, reference_model
-from rnnbench.workloads.model import SequenceModel
-from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
-from rnnbench.workloads.products.choice import Matrix, is_read_by_column
-from rnnbench.workloads.products.direct import row_stride
-from rnnbench.workloads.streaming import streaming_call
+from rnnbench.workloads.model import Body, Cells, SequenceModel
+from rnnbench.workloads.phases import (
+    ADAM,
+    MODES,
+    TimedCall,
+    TrainingStep,
+    fixed,
+    in_turn,
+    of_workload,
+    streaming_call,
+    timed_call,
+)
 from rnnbench.workloads.tasks import check_makes_sense
-from rnnbench.workloads.training.epoch import epoch
-from rnnbench.workloads.training.step import TrainingStep, of_workload
 from rnnbench.workloads.weights import model_weights, take, take_same
 
 COMPILED_STEPS = 32

@@ -8,8 +8,7 @@ from torch import Tensor
 from rnnbench.cells.own import why_unmapped
 from rnnbench.cells.parity import Weights, cell_weights
 from rnnbench.store.records import Reference
-from rnnbench.workloads.bodies import Body, Cells, own_module
-from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.model import Body, Cells, SequenceModel, own_module
 
 
 def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rnnbench.cells.own_gradients import fails_in_inference_mode, outside_inference_mode
+from rnnbench.cells.states import fails_in_inference_mode, outside_inference_mode
 
 
 def learns() -> torch.Tensor:

@@ -25,7 +25,7 @@ from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import _check_parity, observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
 ROOT = Path()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.cells.precision import convert, in_precision
+from rnnbench.cells.states import convert, in_precision
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from rnnbench.kernels.libraries import torch_library
 from rnnbench.profiling import products
 from rnnbench.profiling.operators import listing
 from rnnbench.profiling.products import (
@@ -21,7 +22,6 @@ from rnnbench.profiling.products import (
 )
 from rnnbench.store.profiles import PACKED, PACKING
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.products.libraries import torch_library
 from tests.validation.planted_causes import Clean
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,14 +16,15 @@ ALLOWED = {
     "store": set(),
     "cells": {"store"},
     "adapt": {"cells", "store"},
-    "workloads": {"adapt", "cells", "store"},
+    "kernels": {"store"},
+    "workloads": {"kernels", "adapt", "cells", "store"},
     "analysis": {"store"},
-    "harness": {"workloads", "adapt", "cells", "analysis", "store"},
-    "profiling": {"harness", "workloads", "cells", "analysis", "store"},
-    "speedup": {"harness", "workloads", "adapt", "cells", "analysis", "store"},
+    "harness": {"workloads", "kernels", "adapt", "cells", "analysis", "store"},
+    "profiling": {"harness", "workloads", "kernels", "cells", "analysis", "store"},
+    "speedup": {"harness", "workloads", "kernels", "adapt", "cells", "analysis", "store"},
     "report": {"profiling", "speedup", "analysis", "store", "harness"},
-    "api": {"report", "profiling", "speedup", "analysis", "harness", "workloads", "adapt", "cells", "store"},
-    "pytest_plugin": {"api", "report", "analysis", "harness", "workloads", "adapt", "cells", "store"},
+    "api": {"report", "profiling", "speedup", "analysis", "harness", "workloads", "kernels", "adapt", "cells", "store"},
+    "pytest_plugin": {"api", "report", "analysis", "harness", "workloads", "kernels", "adapt", "cells", "store"},
     "harness/machine": set(),
     "harness/devices": {"machine"},
     "harness/turns": {"devices"},
@@ -104,7 +105,7 @@ def test_no_folder_is_a_corridor_of_modules() -> None:
         assert len(list(folder.glob("*.py"))) - 1 <= MAX_MODULES, folder
 
 
-@pytest.mark.parametrize("room", ["store", "cells", "workloads", "harness", "analysis"])
+@pytest.mark.parametrize("room", ["store", "cells", "kernels", "workloads", "harness", "analysis"])
 def test_only_the_classes_of_devices_ask_which_device_it_is(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):
         if "devices" in file.parts:

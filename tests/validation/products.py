@@ -7,8 +7,8 @@ inference. Times are the shortest blocks of calls in turns; copies and packing, 
 import pandas as pd
 import torch
 
-from rnnbench.workloads.products.choice import Matrix, SharedProducts, library_seconds
-from rnnbench.workloads.products.direct import row_stride
+from rnnbench.kernels.direct import row_stride
+from rnnbench.kernels.libraries import Matrix, SharedProducts, library_seconds
 
 STEPS, GATES = 16, 4
 BATCHES, HIDDEN_SIZES, THREADS = (1, 8, 32, 64), (64, 256, 512), (1, 2)

@@ -8,10 +8,10 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case, Implementation
+from rnnbench.workloads import referee
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee import again
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
 FILE = """
@@ -70,8 +70,8 @@ def parity(folder: Path, cell: str, reference: str, implementation: Implementati
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    beside = again.GroupReference(build(again.reference_case(case), folder).model)
-    again.compare(built, timed, lambda: beside, lambda: build(case, folder), repeats=True)
+    beside = referee.GroupReference(build(referee.reference_case(case), folder).model)
+    referee.compare(built, timed, lambda: beside, lambda: build(case, folder), repeats=True)
     return found
 
 

@@ -9,8 +9,8 @@ import torch
 
 from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled, prepare
-from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
+from rnnbench.workloads.model import Cells
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.tasks import feed_back

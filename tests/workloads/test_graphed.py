@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rnnbench.workloads import graphed
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 from tests.doubles.fake_card import FakeCard, FakeGraphs
 

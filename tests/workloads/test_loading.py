@@ -10,9 +10,9 @@ import torch
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import DATA_SETS, Case
 from rnnbench.workloads import loading
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
-from tests.workloads.data.test_loader import forks
+from tests.workloads.test_data import forks
 
 
 def case(implementation: Any = "vectorised", cell: Any = "windows", **changes: Any) -> Case:

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from rnnbench.cells import CELLS, load
 from rnnbench.store.records import LAYERS, Case
 from rnnbench.workloads import macs
+from rnnbench.workloads.calls import probe
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.probes.calls import probe
 from tests.doubles import workload as small
 
 CONFIGURATIONS = 100

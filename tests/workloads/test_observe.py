@@ -1,19 +1,24 @@
-"""All that is known of a case before it is timed."""
+"""All that is known of a case before it is timed.
+
+What forward keeps for backward, for models whose needs are known.
+"""
 
 import gc
+import math
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads import observe as observing
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import PROBES, observe
+from rnnbench.workloads.observe import PROBES, gradient_factor, observe, saved_bytes
 from rnnbench.workloads.prepare import Built, build
 from tests.doubles import workload as small
 
@@ -178,3 +183,83 @@ def test_inference_draws_no_dropout_and_training_does(cell: str) -> None:
         assert torch.equal(*outputs) != draws
         # cuDNN's layer keeps what backward needs only where `training` is set.
         assert {part.training for side in (built.model, built.reference) for part in side.modules()} == {draws}
+
+
+LINEAR = """
+import torch
+from torch import nn
+
+
+class Linear(nn.Module):
+    def __init__(self, input_size, hidden_size, factor=0.5):
+        super().__init__()
+        self.factor = factor
+        self.weight = nn.Linear(input_size, hidden_size)
+
+    def forward(self, input, state):
+        return self.factor * state + self.weight(input)
+"""
+
+
+def linear(folder: Path, factor: float, **changes: Any) -> Built:
+    (folder / "linear.py").write_text(LINEAR)
+    workload = small.workload(**{"reference": "none", "phase": "training", "seq_len": 9} | changes)
+    return build(Case(f"linear.py:Linear(factor={factor})", "loop", workload), folder)
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+def test_it_is_the_factor_of_a_linear_recurrence(tmp_path: Path, factor: float, task: str) -> None:
+    readings = gradient_factor(linear(tmp_path, factor, task=task))
+    assert readings.values["gradient_factor"] == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("factor", "changes"),
+    [
+        (0.5, {"phase": "inference"}),
+        (0.5, {"seq_len": 1}),
+        (0.5, {"lengths": "varied"}),
+        (1e-60, {"dtype": "float32"}),
+    ],
+)
+def test_it_is_missing_with_its_reason(
+    tmp_path: Path, factor: float, changes: dict[str, Any], snapshot: SnapshotAssertion
+) -> None:
+    readings = gradient_factor(linear(tmp_path, factor, **changes))
+    assert not readings.values
+    assert readings.missing["gradient_factor"] == snapshot
+
+
+@pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])
+def test_it_is_a_cells_own_and_not_its_implementations(implementation: str) -> None:
+    axes: dict[str, Any] = {"phase": "training", "seq_len": 6, "hidden_size": 16}
+    case = small.reference_case("lstm", **axes) if implementation == "torch.nn" else small.case("lstm", **axes)
+    factor = gradient_factor(build(case, Path())).values["gradient_factor"]
+    expected = gradient_factor(build(small.case("lstm", **axes), Path())).values["gradient_factor"]
+    assert factor == pytest.approx(expected)
+    assert 0 < factor < 1
+    assert not math.isnan(factor)
+
+
+FLOAT = 8
+
+
+def saved(implementation: str, phase: str = "training") -> int:
+    size: int = saved_bytes(build(small.case("vanilla", implementation, phase=phase), Path())).values["saved_bytes"]  # type: ignore[arg-type]
+    return size
+
+
+def test_inference_keeps_nothing() -> None:
+    assert saved("loop", "inference") == 0
+
+
+@pytest.mark.parametrize("implementation", ["loop", "hoisted"])
+def test_a_vanilla_cell_keeps_its_states_and_their_stack_for_the_head(implementation: str) -> None:
+    work = small.workload()
+    states = work.seq_len * work.batch_size * work.hidden_size * FLOAT
+    assert saved(implementation) == 2 * states  # each once as tanh's result, and all of them stacked, for the head
+
+
+def test_a_step_keeps_what_training_keeps() -> None:
+    assert saved("loop", "step") == saved("loop", "training")

@@ -12,7 +12,7 @@ from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
 GOOD = """
@@ -38,7 +38,7 @@ class Apart(nn.Module):  # other names than torch's, and a buffer
         return weights | {"spare": torch.zeros_like(bias)}
     @staticmethod
     def products(input_size, hidden_size):
-        from rnnbench.cells.products import apart
+        from rnnbench.cells.parts import apart
         return apart(input_size, hidden_size, gates=1)
 
 class Renamed(nn.Module):

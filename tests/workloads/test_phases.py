@@ -1,11 +1,39 @@
+"""The loss, the clipping and the optimizer of the phase `step`, by name or from a file.
+
+The inputs that calls take in turn.
+"""
+
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
+from torch import Tensor
 
-from rnnbench.workloads.inputs import COUNT
-from rnnbench.workloads.phases import PHASES
-from rnnbench.workloads.prepare import build
+from rnnbench import suites
+from rnnbench.cells import CellError
+from rnnbench.errors import UserError
+from rnnbench.store.records import LOSSES, OPTIMIZERS, Case
+from rnnbench.workloads import referee
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.phases import (
+    COUNT,
+    LOSS_FUNCTIONS,
+    OPTIMIZER_CLASSES,
+    PHASES,
+    StepStream,
+    TrainingStep,
+    fixed,
+    in_turn,
+)
+from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.referee import ParityError
+from tests.adapt import awkward
 from tests.doubles import workload as small
 
 
@@ -50,3 +78,269 @@ def test_the_optimizers_step_is_taken() -> None:
         timed.call()
     closure = dict(zip(timed.call.__code__.co_freevars, (c.cell_contents for c in timed.call.__closure__), strict=True))
     assert len(closure["optimizer"].state) == len(list(built.model.parameters()))
+
+
+FILE = """
+import torch
+
+def slow_sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.5, momentum=0.9, weight_decay=0.1)
+
+def squares(output, target):
+    return 3 * (output - target).square().sum()
+
+def nothing(parameters):
+    return None
+
+seven = 7
+"""
+
+
+def built(folder: Path = Path(), **changes: Any) -> Built:
+    return build(small.case("gru", phase="step", **changes), folder)
+
+
+def gradients(case: Built) -> list[torch.Tensor]:
+    timed = case.timed_call()
+    with timed.mode():
+        timed.call()
+    return [parameter.grad.clone() for parameter in case.model.parameters() if parameter.grad is not None]
+
+
+def test_every_name_has_its_class_or_function() -> None:
+    assert tuple(OPTIMIZER_CLASSES) == OPTIMIZERS
+    assert ("none", *LOSS_FUNCTIONS) == LOSSES
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weights_stay_the_same_and_have_gradients(optimizer: str, loss: str) -> None:
+    case = built(optimizer=optimizer, loss=loss)
+    before = [parameter.detach().clone() for parameter in case.model.parameters()]
+    assert len(gradients(case)) == len(before)
+    assert all(torch.equal(old, new) for old, new in zip(before, case.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "sgd"])
+def test_weights_in_float16_stay_numbers(optimizer: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
+    made = TrainingStep(OPTIMIZER_CLASSES[optimizer]).made_optimizer([weight])
+    for gradient in (0.0, 1e-4, 1.0):
+        weight.grad = torch.full_like(weight, gradient)
+        made.step()
+    assert weight.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("clip", [0.01, 1e6])
+def test_gradients_are_clipped_together(clip: float) -> None:
+    free, clipped = (torch.cat([each.flatten() for each in gradients(built(clip=norm))]) for norm in (0.0, clip))
+    norm = min(float(free.norm()), clip)
+    torch.testing.assert_close(clipped, free * (norm / float(free.norm())), rtol=1e-4, atol=1e-9)
+
+
+def test_functions_of_a_file_are_used_and_the_learning_rate_is_zero(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(FILE)
+    case = built(tmp_path, optimizer="parts.py:slow_sgd", loss="parts.py:squares")
+    before = [parameter.detach().clone() for parameter in case.model.parameters()]
+    triple = gradients(case)
+    assert all(torch.equal(old, new) for old, new in zip(before, case.model.parameters(), strict=True))
+    mean = gradients(built(tmp_path, loss="mse"))
+    numbers = case.output_shape[0] * case.output_shape[1] * case.output_shape[2]
+    for one, other in zip(triple, mean, strict=True):
+        torch.testing.assert_close(one, 3 * numbers * other)
+    assert observe(case).parity == "agrees"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "parts.py:nothing"},
+        {"optimizer": "parts.py:adamm"},
+        {"loss": "parts.py:seven"},
+        {"loss": "none.py:mine"},
+    ],
+)
+def test_what_can_not_be_used_is_told(tmp_path: Path, changes: dict[str, str], snapshot: SnapshotAssertion) -> None:
+    (tmp_path / "parts.py").write_text(FILE)
+    with pytest.raises(CellError) as fault:
+        observe(built(tmp_path, **changes))
+    assert str(fault.value).replace(str(tmp_path), "FOLDER") == snapshot
+
+
+def test_only_steps_have_them(tmp_path: Path) -> None:
+    text = """
+name = "s"
+[[sweep]]
+cell = "gru"
+phase = ["training", "step"]
+optimizer = ["sgd", "adam"]
+clip = [0.0, 1.0]
+"""
+    (tmp_path / "s.toml").write_text(text)
+    groups = suites.read(str(tmp_path / "s.toml")).groups({}, None, most=None)
+    assert [(w.phase, w.optimizer, w.clip) for w in (group.workload for group in groups)] == [
+        ("training", "adam", 0.0),
+        ("step", "sgd", 0.0),
+        ("step", "sgd", 1.0),
+        ("step", "adam", 0.0),
+        ("step", "adam", 1.0),
+    ]
+    assert {group.sweep for group in groups} == {0}
+    for change, words in (("optimizer = 'sgdd'", "'sgdd' is not one of"), ("loss = 'mee'", "(did you mean 'mse'?)")):
+        (tmp_path / "s.toml").write_text(f'name = "s"\n[[sweep]]\ncell = "gru"\n{change}')
+        with pytest.raises(UserError) as fault:
+            suites.read(str(tmp_path / "s.toml"))
+        assert words in str(fault.value)
+
+
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 20))
+
+
+@given(shapes, st.sampled_from([torch.float64, torch.float32, torch.float16]))
+def test_they_are_like_the_given_one_and_differ_from_each_other(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = torch.randn(shape).to(dtype)
+    inputs = in_turn(values)
+    assert len(inputs.tensors) == COUNT
+    for tensor in inputs.tensors:
+        assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == (values.shape, dtype, True)
+        assert tensor.data_ptr() % 64 == inputs.tensors[0].data_ptr() % 64
+        assert tensor._base is None
+        assert tensor.abs().max() <= 1.11 * values.abs().max()
+    assert len({tensor.data_ptr() for tensor in inputs.tensors}) == COUNT
+
+
+def test_they_take_little_more_memory_than_one() -> None:
+    inputs = in_turn(torch.randn(1000, 10, 10))
+    assert {tensor.untyped_storage().nbytes() for tensor in inputs.tensors} == {400_000 + (COUNT - 1) * 64}
+    assert not any(torch.equal(tensor, inputs.tensors[0]) for tensor in inputs.tensors[1:])
+
+
+@given(shapes, st.text(max_size=3), st.text(max_size=3))
+def test_equal_seeds_give_equal_values_and_others_other_values(shape: tuple[int, ...], seed: str, other: str) -> None:
+    values = torch.randn(shape)
+    inputs, twin = in_turn(values), in_turn(values)
+    inputs.renew(seed)
+    before = [tensor.clone() for tensor in inputs.tensors]
+    twin.renew(other)
+    twin.renew(seed)
+    assert all(map(torch.equal, inputs.tensors, twin.tensors))
+    inputs.renew(other)
+    assert all(map(torch.equal, before, inputs.tensors)) == (seed == other)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.enable_grad])
+def test_new_values_come_in_place_in_any_autograd_mode(mode: type) -> None:
+    inputs = in_turn(torch.randn(3, 2, 5))
+    before, addresses = inputs.tensors[1].clone(), [tensor.data_ptr() for tensor in inputs.tensors]
+    with mode():
+        inputs.renew("other")
+    assert not torch.equal(before, inputs.tensors[1])
+    assert [tensor.data_ptr() for tensor in inputs.tensors] == addresses
+
+
+def test_the_input_of_a_recording_stays_the_same_tensor() -> None:
+    input = torch.randn(3, 2, 5)
+    before, inputs = input.clone(), fixed(input)
+    assert inputs.tensors[0] is input
+    inputs.renew("other")
+    assert not torch.equal(before, input)
+
+
+FOLDER = Path(awkward.__file__).parent
+STREAM: dict[str, Any] = {"task": "streaming", "seq_len": 1}
+
+
+def streamed(cell: str = "gru", implementation: Any = "loop", **changes: Any) -> Built:
+    return build(small.case(cell, implementation, **STREAM | changes), Path())
+
+
+@pytest.mark.parametrize("cell", ["vanilla", "combined", "deep", "lstm", "gru", "min_gru", "lmu"])
+@pytest.mark.parametrize("implementation", ["loop", "transposed"])
+def test_its_calls_are_the_steps_of_one_sequence(cell: str, implementation: str) -> None:
+    case = streamed(cell, implementation)
+    timed = case.timed_call()
+    whole = build(replace(case.case, workload=replace(case.case.workload, task="many_to_many", seq_len=9)), Path())
+    inputs = timed.inputs
+    taken = torch.cat([inputs.tensors[number % len(inputs.tensors)] for number in range(9)])
+    with timed.mode():
+        outputs: list[Any] = [timed.call() for _ in range(9)]
+        expected, _ = whole.model(taken, case.state)
+    assert torch.allclose(torch.cat(outputs), expected)
+
+
+def test_a_window_begins_with_the_first_state() -> None:
+    case = streamed()
+    stream = StepStream(case.model, [torch.ones(1, 3, 5, dtype=torch.float64)], case.state)
+    with torch.inference_mode():
+        first, second = stream.step(), stream.step()
+        stream.restart()
+        assert torch.equal(stream.step(), first)
+    assert not torch.equal(first, second)
+    timed = case.timed_call()
+    assert timed.inputs is not None
+    with timed.mode():
+        firsts: list[Any] = []
+        for _ in range(2):
+            timed.renew("a window")
+            firsts += [timed.call() for _ in timed.inputs.tensors]  # all inputs, so that the same one comes first again
+    assert torch.equal(firsts[0], firsts[len(timed.inputs.tensors)])
+
+
+@pytest.mark.parametrize(
+    ("implementation", "changes"),
+    [
+        ("loop", {"seq_len": 4}),
+        ("loop", {"phase": "training"}),
+        ("loop", {"bidirectional": True}),
+        ("hoisted", {}),
+        ("scan", {}),
+    ],
+)
+def test_what_makes_no_sense_is_skipped(
+    implementation: str, changes: dict[str, Any], snapshot: SnapshotAssertion
+) -> None:
+    with pytest.raises(Skip) as raised:
+        streamed("gru", implementation, **changes)
+    assert str(raised.value) == snapshot
+
+
+@pytest.mark.parametrize(
+    ("cell", "implementation", "input"),
+    [
+        ("Tutorial", "loop", "features"),
+        ("Named", "loop", "features"),
+        ("Matrix", "loop", "features"),
+        ("Frames", "loop", "frames:2x5x4"),
+        ("Tokens", "loop", "tokens:11"),
+    ],
+)
+def test_strangers_carry_their_own_states(cell: str, implementation: Any, input: str) -> None:
+    workload = small.workload(reference="none", input=input, dtype="float32", **STREAM)
+    case = build(Case(f"awkward.py:{cell}", implementation, workload), FOLDER)
+    timed = case.timed_call()
+    with timed.mode():
+        first, second = timed.call(), timed.call()
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    assert first.shape[:2] == (1, 3)
+    assert bool(second.isfinite().all())
+
+
+def test_a_module_without_a_state_has_none_to_carry() -> None:
+    workload = small.workload(reference="none", dtype="float32", **STREAM)
+    with pytest.raises(Skip, match="streaming goes on from a state, but BatchFirst takes none"):
+        build(Case("awkward.py:BatchFirst", "sequence", workload), FOLDER)
+
+
+def test_a_stream_that_leaves_that_of_its_reference_is_found_after_timing(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(
+        "from torch import nn\n\n\nclass Forgetful(nn.GRUCell):\n    steps = 0\n\n"
+        "    def forward(self, input, state):\n        self.steps += 1\n"
+        "        return super().forward(input, state * (1 if self.steps % 12 else 0.5))\n"
+    )
+    case = Case("forgetful.py:Forgetful", "loop", small.workload(reference="gru", **STREAM))
+    made = build(case, tmp_path)
+    assert observe(made).parity == "agrees"
+    reference = referee.GroupReference(build(referee.reference_case(case), tmp_path).model)
+    with pytest.raises(ParityError, match="output of step 16 is off"):
+        referee.verify(made, made.timed_call(), reference)

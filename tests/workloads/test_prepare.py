@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CellError
+from rnnbench.kernels.libraries import Matrix
 from rnnbench.store.records import Case
 from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.products.choice import Matrix
 from tests.doubles import workload as small
 
 ROOT = Path()

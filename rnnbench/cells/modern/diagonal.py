@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.modern.scans import complex_scan, times
-from rnnbench.cells.parameters import uniform
+from rnnbench.cells.parts import complex_scan, times, uniform
 
 DiagonalState = tuple[Tensor, Tensor, Tensor]
 LEAST_RADIUS, LARGEST_RADIUS = 0.9, 0.999  # of a, when it is made

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, Product
+from rnnbench.cells.parts import CellProducts, Product, uniform
 
 
 class IndRNNCell(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parameters import uniform
+from rnnbench.cells.parts import uniform
 
 LMUState = tuple[Tensor, Tensor]
 ORDER = 16  # coefficients of the memory

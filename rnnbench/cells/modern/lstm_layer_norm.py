@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.lstm import LSTMState
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, apart
+from rnnbench.cells.parts import CellProducts, apart, uniform
 
 
 class LSTMLayerNormCell(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rnnbench.cells.lstm import LSTMCell, LSTMState
-from rnnbench.cells.parameters import uniform
+from rnnbench.cells.parts import uniform
 
 
 class LSTMPeepholeCell(LSTMCell):

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from rnnbench.cells.modern.scans import log_scan
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, Product
+from rnnbench.cells.parts import CellProducts, Product, log_scan, uniform
 
 
 class MinGRUCell(nn.Module):

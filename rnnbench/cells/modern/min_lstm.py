@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from rnnbench.cells.modern.min_gru import log_positive, positive
-from rnnbench.cells.modern.scans import log_scan
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, Product
+from rnnbench.cells.parts import CellProducts, Product, log_scan, uniform
 
 
 class MinLSTMCell(nn.Module):

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid
 
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, apart
+from rnnbench.cells.parts import CellProducts, apart, uniform
 
 SLSTMState = tuple[Tensor, Tensor, Tensor, Tensor]
 

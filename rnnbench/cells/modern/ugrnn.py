@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, apart
+from rnnbench.cells.parts import CellProducts, apart, uniform
 
 
 class UGRNNCell(nn.Module):

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.layers import reads_batch_first
-from rnnbench.cells.own_gradients import fails_in_inference_mode
-from rnnbench.cells.states import BATCHED
+from rnnbench.cells.states import BATCHED, fails_in_inference_mode
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.live.put_back import Kept
 from rnnbench.store.records import Phase

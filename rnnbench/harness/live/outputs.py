@@ -11,17 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.parity import TOLERANCES
-from rnnbench.cells.precision import in_precision
-from rnnbench.cells.states import BATCHED
+from rnnbench.cells.states import BATCHED, in_precision
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.live.put_back import Kept, gpus
 from rnnbench.harness.machine.global_state import TorchState, capture, tf32_allowed
 from rnnbench.text import error_in_words
+from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes.calls import operator_calls
-from rnnbench.workloads.referee.again import kept_results
+from rnnbench.workloads.referee import kept_results
 
 ONLY_TIMES = "times only"
 NOT_FINITE = "NaN or infinite"

@@ -12,10 +12,10 @@ import torch
 
 from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.worker.native import NativeKernels
+from rnnbench.kernels.libraries import convolution, product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
-from rnnbench.workloads.products.libraries import convolution, product_calls
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing

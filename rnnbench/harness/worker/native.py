@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from rnnbench.harness.machine.processor import processor
+from rnnbench.kernels.direct import build
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
-from rnnbench.workloads import c_compiler
 
 SOURCE = Path(__file__).with_name("kernels.c")
 KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
@@ -104,7 +104,7 @@ def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
     name = kernel or "float"  # reading memory is the same for all types
     file = folder / f"kernels-{name}.so"
     if not file.exists():
-        c_compiler.build(SOURCE, KERNELS[name], file)
+        build(SOURCE, KERNELS[name], file)
     try:
         kernels = NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
     except (OSError, AttributeError) as fault:

@@ -45,7 +45,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 
 LAST_OF_A_CASE = (
     "reach",

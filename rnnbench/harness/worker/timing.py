@@ -23,10 +23,9 @@ from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
 from rnnbench.store.records import Case, Workload, evenly_spaced
-from rnnbench.workloads import loading
+from rnnbench.workloads import loading, referee
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.referee import again
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 NUMBER = struct.Struct("i")  # of the case in turn, in memory that the coordinator shares
@@ -87,7 +86,7 @@ class Timing:
         self._relay = relay or Relay()
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
-        self._references: dict[Workload, again.GroupReference] = {}  # built after the last window of a visit
+        self._references: dict[Workload, referee.GroupReference] = {}  # built after the last window of a visit
 
     @property
     def cases(self) -> list[Case]:
@@ -165,7 +164,7 @@ class Timing:
         self._builder.restore_for(case)
         if isinstance(ready.built, Built):
             with no_threads_left(case):
-                again.compare(
+                referee.compare(
                     ready.built,
                     ready.timed,
                     partial(self._reference, case, Path(request["root"])),
@@ -182,10 +181,10 @@ class Timing:
         self._references.clear()
         return FineReply(ok=True)
 
-    def _reference(self, case: Case, root: Path) -> again.GroupReference:
+    def _reference(self, case: Case, root: Path) -> referee.GroupReference:
         """A case's reference, which its group shares."""
         if case.workload not in self._references:
-            self._references[case.workload] = again.GroupReference(build(again.reference_case(case), root).model)
+            self._references[case.workload] = referee.GroupReference(build(referee.reference_case(case), root).model)
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells.modern import scans
+from rnnbench.cells import parts as scans
 from rnnbench.cells.modern.diagonal import DiagonalCell
 from rnnbench.cells.modern.ind_rnn import IndRNNCell
 from rnnbench.cells.modern.lmu import ORDER, THETA, LMUCell, delay
@@ -20,12 +20,12 @@ from rnnbench.cells.modern.lstm_peephole import LSTMPeepholeCell
 from rnnbench.cells.modern.min_gru import MinGRUCell, log_positive, positive
 from rnnbench.cells.modern.min_lstm import MinLSTMCell
 from rnnbench.cells.modern.s_lstm import SLSTMCell
-from rnnbench.cells.modern.scans import complex_scan, log_scan
 from rnnbench.cells.modern.ugrnn import UGRNNCell
+from rnnbench.cells.parts import complex_scan, log_scan
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee.agreement import ParityError, largest_error_to_loop
+from rnnbench.workloads.referee import ParityError, largest_error_to_loop
 from tests.doubles import workload as small
 
 OTHERS = [name for name, spec in CELLS.items() if spec.unequal and not spec.stacked]

@@ -28,10 +28,10 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
+from rnnbench.workloads.calls import count
 from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.probes.calls import count
 from tests.doubles import workload as small
 from tests.doubles.fakes import run_into
 from tests.doubles.stored import rows

@@ -12,10 +12,10 @@ import torch
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings, native
+from rnnbench.kernels import direct
 from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
-from rnnbench.workloads import c_compiler
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, FakeMark, kernels
 
@@ -144,7 +144,8 @@ def test_no_kernel_is_for_16_bits_of_a_processor_of_another_kind(monkeypatch: py
 def test_every_kernel_can_be_built_also_where_the_processor_lacks_its_instruction(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: str
 ) -> None:
-    monkeypatch.setattr(c_compiler, "OPTIONS", tuple(each for each in c_compiler.OPTIONS if each != "-march=native"))
+    portable = tuple(each for each in direct.BUILD_OPTIONS if each != "-march=native")
+    monkeypatch.setattr(direct, "BUILD_OPTIONS", portable)
     monkeypatch.setattr(native, "kernel_for", lambda dtype, sets: kernel)
     kernels = native.load("bfloat16", 1, tmp_path)
     assert kernels.multiplies == (kernel != "bfloat16")

@@ -18,10 +18,10 @@ from rnnbench.harness.worker import operations as operations_module
 from rnnbench.harness.worker.operations import Operations, failure_kind, failure_reason, hello
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, visit
-from tests.workloads.data.test_loader import forks
+from tests.workloads.test_data import forks
 
 
 def operations() -> Operations:

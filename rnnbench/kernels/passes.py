@@ -1,0 +1,296 @@
+"""Passes over the graphs of torch.compile that treat the weights of an unrolled loop as a fused layer does.
+
+Backward through the loop adds up a product for each step, `dW = sum_t dz_t' h_t`. Each reads and writes the whole
+matrix for the few rows of one step. Stacked, the same sum is one product, `dW = [dz_1; dz_2; ...]' [h_1; h_2; ...]`.
+Sums over rows, for biases, are stacked likewise. If a cell splits a weight in each step, a step's gradient is put
+together from the parts' gradients; then the parts are summed one by one, and put together once.
+
+Forward multiplies by `W'` in each step. W is stored row by row, so BLAS copies it into the other order each time. One
+copy in that order serves all steps.
+
+Exponentials in the sigmoid and tanh of compiled code on a CPU.
+
+Inductor makes a tanh of one exponential, `2 / (1 + exp(-2 x)) - 1`, which is off by 1e-7 also where tanh is smaller
+than that. So near zero a series takes the place of it, and float64 keeps the library's tanh.
+
+For `prepacked`, exponentials are shorter. Inductor calls Sleef's, which is exact to one unit in the last place of
+float32. With AVX-512, a power of two is the processor's own instruction, and what is left takes a polynomial. The power
+less one gives a tanh that is exact near zero too: `(2^y - 1) / (2^y + 1)`. Both functions are exact to 4 units near
+zero and to 20 far from it, where they hardly depend on the exponential. Elsewhere, torch has a shorter exponential for
+its attention, exact to 20. It makes a number of NaN, so NaN is put back.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import fx
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+
+EXACT, FAST = ".exp()", ".exp_u20()"
+WIDE_BITS = 512  # of a vector
+# 2**x / (1 + x * (...)) - 1 is at most 1.1e-7 for |x| <= 0.5: fitted for the least largest relative error.
+COEFFICIENTS = (
+    0.6931470036506653,
+    0.24022242426872253,
+    0.05550733581185341,
+    0.009671512991189957,
+    0.001326472731307149,
+)
+LARGEST_POWER = 126  # of two: beyond it, numbers are not normal, which is slow
+LOG2_E = math.log2(math.e)
+POWERS = {"sigmoid": -LOG2_E, "tanh": 2 * LOG2_E}  # the power of two in a function is this times its argument
+# The series of tanh(x) / x in powers of x^2. What is left out is at most 6e-8 of it for |x| <= NEAR_ZERO.
+SERIES = (1.0, -1 / 3, 2 / 15, -17 / 315)
+NEAR_ZERO = 0.2
+Write = Callable[[Any], str]
+Exponentials = Literal["exact", "short"]
+
+
+@cache
+def install(wanted: Callable[[], Exponentials | None]) -> None:
+    """Have Inductor write the functions of a graph with the exponentials that `wanted` returns while it is compiled.
+
+    If that is None, or where torch writes other code than expected, nothing changes.
+    """
+    from torch._inductor.codegen.cpp import CppVecOverrides
+
+    for name in POWERS:
+        setattr(CppVecOverrides, name, staticmethod(_written(name, getattr(CppVecOverrides, name), wanted)))
+
+
+def _written(name: str, write: Write, wanted: Callable[[], Exponentials | None]) -> Write:
+    def written(x: Any) -> str:
+        code, kind = write(x), wanted()
+        if EXACT not in code or kind is None:
+            return code
+        if kind == "short" and getattr(x, "dtype", None) is torch.float32 and _has_wide_vectors():
+            return _by_powers(name, x)
+        if name == "tanh" and getattr(x, "dtype", None) is torch.float64:
+            return f"{x}.tanh()"
+        if kind == "short":
+            code = f"decltype({x})::blendv({code.replace(EXACT, FAST)}, {x}, {x} != {x})"
+        return _with_series(x, code) if name == "tanh" else code
+
+    return written
+
+
+@cache
+def _has_wide_vectors() -> bool:
+    """Whether compiled code uses vectors of AVX-512."""
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == WIDE_BITS
+
+
+def _by_powers(name: str, x: Any) -> str:
+    """The function in C++, from a power of two: sigmoid from the power itself, tanh from the power less one."""
+    if name == "sigmoid":
+        return f"decltype({x})(1) / (decltype({x})(1) + {POWER}({x}, {POWERS[name]!r}f, false))"
+    tanh = "[](const auto& less) { return less / (less + std::decay_t<decltype(less)>(2)); }"
+    return f"{tanh}({POWER}({x}, {POWERS[name]!r}f, true))"
+
+
+def _with_series(x: Any, code: str) -> str:
+    """The code of a tanh in C++, with its series near zero."""
+    one = f"decltype({x})"
+    series = f"{one}({SERIES[-1]!r}f)"
+    for coefficient in SERIES[-2::-1]:
+        series = f"({one}({coefficient!r}f) + {x} * {x} * {series})"
+    return f"{one}::blendv({code}, {x} * {series}, {x}.abs() < {one}({NEAR_ZERO}f))"
+
+
+def _polynomial(coefficients: Sequence[float]) -> str:
+    """`(2^rest - 1) / rest` in C++."""
+    code = f"all({coefficients[-1]!r}f)"
+    for coefficient in coefficients[-2::-1]:
+        code = f"_mm512_fmadd_ps({code}, rest, all({coefficient!r}f))"
+    return code
+
+
+# `power(x, factor, less)` is 2**(factor * x), or that less one if `less`, for one vector, or for several, which
+# Inductor uses beside narrower types. The limits come first: of NaN and a number, these instructions keep the second.
+POWER = (
+    "[](const auto& x, float factor, bool less) { using one = at::vec::Vectorized<float>;"
+    " const auto all = [](float value) { return _mm512_set1_ps(value); };"
+    " const auto power = [&](const one& part) {"
+    f" const __m512 most = _mm512_min_ps(all({LARGEST_POWER}.0f), _mm512_mul_ps(part, all(factor)));"
+    f" const __m512 power = _mm512_max_ps(all(-{LARGEST_POWER}.0f), most);"
+    " const __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);"
+    " const __m512 rest = _mm512_sub_ps(power, whole);"
+    f" const __m512 beyond = _mm512_mul_ps(rest, {_polynomial(COEFFICIENTS)}); const __m512 scale ="
+    " _mm512_scalef_ps(all(1.0f), whole);"
+    " return one(_mm512_fmadd_ps(beyond, scale, less ? _mm512_sub_ps(scale, all(1.0f)) : scale)); };"
+    " if constexpr (std::is_same_v<std::decay_t<decltype(x)>, one>) { return power(x); }"
+    " else { auto parts = x; for (int i = 0; i < parts.size() / one::size(); i++) { parts[i] = power(x[i]); }"
+    " return parts; } }"
+)
+
+
+aten: Any = torch.ops.aten
+PRODUCTS = (aten.mm.default, aten.addmm.default)
+MIN_TERMS = 2  # fewer are not worth stacking
+MIN_READERS = 4  # fewer products are not worth a copy of their weight
+
+
+class LoopPasses(CustomGraphPass):
+    """Rewrites one graph in place."""
+
+    exponentials: Exponentials = "exact"  # in the functions of the graph
+
+    def __init__(self) -> None:
+        install(_exponentials)
+
+    def __call__(self, graph: fx.Graph) -> None:
+        """Run all passes."""
+        share_transposes(graph)
+        stack_gradients(graph)
+        copy_weights(graph)
+        graph.eliminate_dead_code()
+
+    def uuid(self) -> Any:
+        """The key of these passes in torch's cache of compiled graphs."""
+        return get_hash_for_files((__file__,))
+
+
+def _exponentials() -> Exponentials | None:
+    """Those of the graph that is compiled now; None if it is not rewritten by these passes."""
+    from torch._inductor import config
+
+    passes = config.post_grad_custom_pre_pass
+    return passes.exponentials if isinstance(passes, LoopPasses) else None
+
+
+def share_transposes(graph: fx.Graph) -> None:
+    """Let all steps use one transpose of a weight, where each step has made its own."""
+    first: dict[Any, Any] = {}
+    for node in [node for node in graph.nodes if _is(node, aten.permute.default) and node.args[0].op == "placeholder"]:
+        known = first.setdefault((node.args[0], tuple(node.args[1])), node)
+        if known is not node:
+            node.replace_all_uses_with(known)
+            graph.erase_node(node)
+
+
+def stack_gradients(graph: fx.Graph) -> None:
+    """Make one product of the gradients of a weight from all steps, also if the weight was split in each step."""
+    sum_parts(graph)
+    graph.eliminate_dead_code()  # what was put together in each step, so that nothing else uses the products
+    stack_sums(graph)
+
+
+def sum_parts(graph: fx.Graph) -> None:
+    """Replace each sum of tensors that are put together from parts by the parts' sums, which are put together once."""
+    for root, terms in _sums(graph):
+        parts = [term.args[0] for term in terms if _is_concatenation(term)]
+        shapes = {tuple(tuple(part.meta["val"].shape) for part in of_term) for of_term in parts}
+        if len(parts) < len(terms) or len(shapes) > 1 or len({term.args[1:] for term in terms}) > 1:
+            continue
+        with graph.inserting_before(root):
+            sums = [_sum(graph, of_steps) for of_steps in zip(*parts, strict=True)]
+            root.replace_all_uses_with(new_node(graph, aten.cat.default, sums, *terms[0].args[1:]))
+
+
+def stack_sums(graph: fx.Graph) -> None:
+    """Replace each sum of products by one product, and each sum of sums over rows by one sum."""
+    for root, terms in _sums(graph):
+        for operands_of, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
+            operands = [operands_of(term) for term in terms]
+            if all(operands):
+                with graph.inserting_before(root):
+                    root.replace_all_uses_with(rebuild(graph, operands, root))
+                break
+
+
+def copy_weights(graph: fx.Graph) -> None:
+    """Copy a transposed input that is the second factor of several products into the order in which they read it."""
+    for node in [node for node in graph.nodes if _is(node, aten.permute.default)]:
+        readers = [user for user in node.users if user.target in PRODUCTS and user.args[-1] is node]
+        if node.args[0].op != "placeholder" or len(readers) < MIN_READERS or node.meta["val"].is_contiguous():
+            continue
+        with graph.inserting_after(node):
+            copy = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+            copy.meta["val"] = node.meta["val"].contiguous()
+        for reader in readers:
+            reader.replace_input_with(node, copy)
+
+
+def _sums(graph: fx.Graph) -> list[tuple[Any, list[Any]]]:
+    """Each sum that is not part of a larger one, with its terms, all of its shape."""
+    found = []
+    for root in [node for node in graph.nodes if _is(node, aten.add.Tensor)]:
+        if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
+            continue  # scaled, or part of a larger sum
+        terms = _terms(root)
+        shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
+        if len(terms) >= MIN_TERMS and len(shapes) == 1:
+            found.append((root, terms))
+    return found
+
+
+def _is_concatenation(term: Any) -> bool:
+    """Whether a term puts tensors together that are not used as a whole elsewhere."""
+    return _is(term, aten.cat.default) and len(term.users) == 1 and not term.kwargs
+
+
+def _sum(graph: fx.Graph, terms: Sequence[fx.Node]) -> fx.Node:
+    first, *others = terms
+    for term in others:
+        first = new_node(graph, aten.add.Tensor, first, term)
+    return first
+
+
+def _terms(node: fx.Node) -> list[fx.Node]:
+    """The terms of a sum of sums, from left to right; an inner sum that is also used elsewhere stays whole."""
+    terms: list[fx.Node] = []
+    unseen: list[Any] = [node]
+    while unseen:
+        term = unseen.pop()
+        if not isinstance(term, fx.Node):
+            return []  # a number is added
+        if term is node or (_is(term, aten.add.Tensor) and len(term.users) == 1 and not term.kwargs):
+            unseen += reversed(term.args)
+        else:
+            terms.append(term)
+    return terms
+
+
+def _product(term: Any) -> tuple[fx.Node, ...]:
+    """`dz` and `h` of a term `dz' h` that nothing else uses; empty for other terms."""
+    if not (_is(term, aten.mm.default) and len(term.users) == 1 and _is(term.args[0], aten.permute.default)):
+        return ()
+    turned, states = term.args
+    return (turned.args[0], states) if list(turned.args[1]) == [1, 0] else ()
+
+
+def _row_sum(term: Any) -> tuple[fx.Node, ...]:
+    """`dz` of a term that sums the rows of `dz`, in any shape; empty for other terms."""
+    inner = term.args[0] if _is(term, aten.view.default) or _is(term, aten.reshape.default) else term
+    if not (_is(inner, aten.sum.dim_IntList) and len(term.users) == len(inner.users) == 1 and not inner.kwargs):
+        return ()
+    rows = inner.args[0]
+    is_over_rows = list(inner.args[1]) == [0] and rows.meta["val"].dim() == 2
+    return (rows,) if is_over_rows else ()
+
+
+def _one_product(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    gradients, states = (new_node(graph, aten.cat.default, list(parts)) for parts in zip(*operands, strict=True))
+    return new_node(graph, aten.mm.default, new_node(graph, aten.permute.default, gradients, [1, 0]), states)
+
+
+def _one_row_sum(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    rows = new_node(graph, aten.cat.default, [gradient for (gradient,) in operands])
+    total = new_node(graph, aten.sum.dim_IntList, rows, [0], True)
+    return new_node(graph, aten.reshape.default, total, list(root.meta["val"].shape))
+
+
+def new_node(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:
+    """Add a node with the value (shape, strides) that later passes look for."""
+    node = graph.call_function(operator, args)
+    node.meta["val"] = operator(*fx.map_arg(args, lambda argument: argument.meta["val"]))
+    return node
+
+
+def _is(node: Any, operator: object) -> bool:
+    return isinstance(node, fx.Node) and node.target is operator

@@ -1,0 +1,93 @@
+"""What forward keeps for backward, as a few tensors that hold all steps.
+
+torch hands each tensor that forward keeps to backward by itself, which takes a microsecond or two. An unrolled loop
+keeps several for each step, six in an LSTM: for short calls, that is a fifth of their time. Here those of one shape
+are one tensor, into which forward's code writes directly, and of which backward reads slices.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._functorch.partitioners import min_cut_rematerialization_partition
+from torch._inductor.custom_graph_pass import CustomPartitionerFn, get_hash_for_files
+
+from rnnbench.kernels import passes
+from rnnbench.kernels.passes import aten, new_node
+
+MIN_STACKED = 4  # tensors of one shape; fewer are not worth a change
+# Of a tensor: with larger ones, what is written twice, since forward reads it too, takes longer than is saved.
+MAX_BYTES = 1 << 15
+
+
+class StackedSavedTensors(CustomPartitionerFn):
+    """Parts a graph into forward and backward as torch does, and stacks what is kept between them."""
+
+    def __call__(
+        self, gm: fx.GraphModule, joint_inputs: Sequence[object], **kwargs: Any
+    ) -> tuple[fx.GraphModule, fx.GraphModule]:
+        """The graphs of forward and backward."""
+        forward, backward = min_cut_rematerialization_partition(gm, joint_inputs, **kwargs)
+        stack_saved(forward, backward, kwargs["num_fwd_outputs"])
+        return forward, backward
+
+    def uuid(self) -> Any:
+        """The key of this in torch's cache of compiled graphs."""
+        return get_hash_for_files((__file__, passes.__file__))
+
+
+def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int) -> None:
+    """Rewrite both graphs in place; forward returns so many `outputs`, and after them what it keeps for backward."""
+    [returned] = forward.graph.find_nodes(op="output")
+    (results,) = returned.args
+    saved = results[outputs:]
+    held = {node.name: node for node in backward.graph.find_nodes(op="placeholder")}
+    if not all(_is_plain(node) and node.name in held for node in saved):
+        return
+    alike: dict[Any, list[Any]] = {}
+    for node in filter(_can_be_stacked, saved):
+        alike.setdefault((node.meta["val"].shape, node.meta["val"].dtype), []).append(node)
+    stacks, wholes = [nodes for nodes in alike.values() if len(nodes) >= MIN_STACKED], []
+    for nodes in stacks:
+        with forward.graph.inserting_before(returned):
+            wholes.append(new_node(forward.graph, aten.cat.default, nodes))
+    _hold(backward.graph, stacks, wholes, held)
+    stacked = {node for nodes in stacks for node in nodes}
+    kept = [*results[:outputs], *wholes, *(node for node in saved if node not in stacked)]
+    returned.args = (type(results)(kept),)
+    if "desc" in returned.meta:  # what each output is, by its place
+        returned.meta["desc"] = list(returned.meta["desc"])[: len(kept)]
+    for module in (forward, backward):
+        module.graph.lint()
+        module.recompile()
+
+
+def _hold(graph: fx.Graph, stacks: Sequence[Sequence[Any]], wholes: Sequence[Any], held: dict[str, Any]) -> None:
+    """Have backward's graph take whole tensors, before all its other inputs, and read slices of them."""
+    first_input = next(iter(held.values()))
+    first_call = next(node for node in graph.nodes if node.op != "placeholder")
+    for nodes, whole in zip(stacks, wholes, strict=True):
+        with graph.inserting_before(first_input):
+            taken = graph.placeholder(whole.name)
+        taken.meta = held[nodes[0].name].meta | {"val": whole.meta["val"]}
+        rows = nodes[0].meta["val"].shape[0]
+        for index, node in enumerate(nodes):
+            with graph.inserting_before(first_call):
+                part = new_node(graph, aten.slice.Tensor, taken, 0, index * rows, (index + 1) * rows)
+            held[node.name].replace_all_uses_with(part)
+    for node in [node for nodes in stacks for node in nodes]:
+        graph.erase_node(held[node.name])
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a node is a tensor that torch checks for changes, as usual."""
+    return isinstance(node.meta.get("val"), Tensor) and not node.meta.get("saved_tensor_with_no_vc_check", False)
+
+
+def _can_be_stacked(node: Any) -> bool:
+    """Whether a tensor is small, and made value by value, so that compiled code can write it anywhere."""
+    tags = getattr(node.target, "tags", ())
+    value = node.meta["val"]
+    is_small = value.dim() > 0 and value.nbytes <= MAX_BYTES
+    return torch.Tag.pointwise in tags and is_small and value.is_contiguous() and value.is_cpu

@@ -1,1 +1,0 @@
-"""What is changed in the code that torch.compile makes."""

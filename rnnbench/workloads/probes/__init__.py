@@ -1,1 +1,0 @@
-"""What one call of a case does, counted beside its times: its operators, its parameters, its gradients."""

@@ -1,1 +1,0 @@
-"""What training does beside the model: the parts of a step, and whole epochs."""

@@ -1,0 +1,228 @@
+"""The two passes over graphs of unrolled loops: same values, fewer products.
+
+Shorter exponentials: in graphs of `prepacked` only, as exact as an activation needs, and NaN stays NaN.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from rnnbench.kernels import passes
+from rnnbench.kernels.passes import LoopPasses, aten
+from rnnbench.store.records import Implementation
+from rnnbench.workloads import compiled
+
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
+
+Operator = Any
+
+
+def traced(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
+    module: fx.GraphModule = make_fx(function, tracing_mode="fake")(*inputs)
+    return module
+
+
+def passed(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
+    """The function's graph after both passes. Asserts that it computes the same as before."""
+    module = traced(function, *inputs)
+    LoopPasses()(module.graph)
+    module.graph.lint()
+    module.recompile()
+    torch.testing.assert_close(module(*inputs), function(*inputs))
+    return module
+
+
+def count(module: fx.GraphModule, operator: Operator) -> int:
+    return sum(node.target is operator for node in module.graph.nodes)
+
+
+def gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of a weight and a bias, added up as backward through a loop does."""
+    half = len(parts) // 2
+    weight, bias = parts[0].permute(1, 0) @ parts[half], parts[0].sum(0, keepdim=True).view(-1)
+    for dz, h in zip(parts[1:half], parts[half + 1 :], strict=True):
+        weight = weight + dz.permute(1, 0) @ h
+        bias = bias + dz.sum(0, keepdim=True).view(-1)
+    return weight, bias
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.integers(2, 6), batch=st.integers(1, 3), gates=st.integers(1, 5), hidden=st.integers(1, 4))
+def test_the_products_of_all_steps_become_one(steps: int, batch: int, gates: int, hidden: int) -> None:
+    torch.manual_seed(0)
+    deltas = [torch.randn(batch, gates, dtype=torch.float64) for _ in range(steps)]
+    states = [torch.randn(batch, hidden, dtype=torch.float64) for _ in range(steps)]
+    module = passed(gradients, *deltas, *states)
+    assert count(module, aten.mm.default) == 1
+    assert count(module, aten.sum.dim_IntList) == 1
+    assert count(module, aten.add.Tensor) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b, c: a.permute(1, 0) @ b + c,  # a term that is no product
+        lambda a, b, c: (a.permute(1, 0) @ b) + 2 * (a.permute(1, 0) @ b),  # a product that is scaled
+        lambda a, b, c: torch.add(a.permute(1, 0) @ b, a.permute(1, 0) @ a, alpha=2),
+        lambda a, b, c: ((a.permute(1, 0) @ b) + 1.0) + a.permute(1, 0) @ b,  # a number is added
+        lambda a, b, c: a.sum(0, keepdim=True) + a.sum(1, keepdim=True),  # not over the rows
+        lambda a, b, c: (a.permute(1, 0) @ b)[:1] + a.permute(1, 0) @ b,  # another shape
+    ],
+)
+def test_other_sums_stay_as_they_are(function: Callable[..., Any]) -> None:
+    inputs = [torch.randn(3, 3, dtype=torch.float64) for _ in range(3)]
+    before, after = (
+        [node.target for node in make(function, *inputs).graph.nodes if node.target is not aten.permute.default]
+        for make in (traced, passed)
+    )
+    assert after == before
+
+
+def test_all_steps_use_one_transpose_of_a_weight() -> None:
+    def steps(weight: Tensor, h: Tensor) -> Tensor:
+        for _ in range(3):
+            h = h @ weight.permute(1, 0) + h.permute(1, 0) @ weight
+        return h
+
+    module = passed(steps, torch.randn(3, 3), torch.randn(3, 3))
+    assert count(module, aten.permute.default) == 1 + 3  # the first state's is one of three
+
+
+def test_a_product_that_something_else_needs_stays() -> None:
+    def shared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        product = a.permute(1, 0) @ b
+        return product + b.permute(1, 0) @ a, product
+
+    module = passed(shared, torch.randn(3, 3).double(), torch.randn(3, 3).double())
+    assert count(module, aten.mm.default) == 2
+
+
+@pytest.mark.parametrize(("steps", "copies"), [(3, 0), (4, 1), (9, 1)])
+def test_a_weight_that_many_steps_read_is_copied_once(steps: int, copies: int) -> None:
+    def loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+        turned = weight.permute(1, 0)
+        for _ in range(steps):
+            h = torch.tanh(torch.addmm(bias, h, turned))
+        return h
+
+    module = passed(loop, torch.randn(4, 4).double(), torch.randn(4).double(), torch.randn(2, 4).double())
+    assert count(module, aten.clone.default) == copies
+
+
+def test_a_weight_that_lies_in_the_order_of_reading_is_not_copied() -> None:
+    def loop(weight: Tensor, h: Tensor) -> Tensor:
+        for _ in range(5):
+            h = h @ weight.permute(1, 0)
+        return h
+
+    weight = torch.randn(4, 4).double().t()
+    assert count(passed(loop, weight, torch.randn(2, 4).double()), aten.clone.default) == 0
+
+
+def split_gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of a weight and a bias that are split into three in each step, added up over the steps."""
+    steps = len(parts) // 4
+    weight, bias = [], []
+    for step in range(steps):
+        *deltas, h = parts[4 * step : 4 * step + 4]
+        weight.append(torch.cat([dz.permute(1, 0) @ h for dz in deltas]))
+        bias.append(torch.cat([dz.sum(0, keepdim=True).view(-1) for dz in deltas]))
+    whole = weight[0], bias[0]
+    for of_step in zip(weight[1:], bias[1:], strict=True):
+        whole = whole[0] + of_step[0], whole[1] + of_step[1]
+    return whole
+
+
+@settings(max_examples=10, deadline=None)
+@given(steps=st.integers(2, 5), batch=st.integers(1, 3), size=st.integers(1, 4), hidden=st.integers(1, 4))
+def test_the_parts_of_a_weight_that_every_step_splits_are_summed_apart(
+    steps: int, batch: int, size: int, hidden: int
+) -> None:
+    torch.manual_seed(0)
+    of_step = [(batch, size)] * 3 + [(batch, hidden)]
+    module = passed(split_gradients, *(torch.randn(shape, dtype=torch.float64) for shape in of_step * steps))
+    assert count(module, aten.mm.default) == 3
+    assert count(module, aten.sum.dim_IntList) == 3
+    assert count(module, aten.add.Tensor) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b: torch.cat([a, b]) + torch.cat([a, b]).sum(),  # not all terms are put together
+        lambda a, b: torch.cat([a, b]) + torch.cat([torch.cat([a[:1], a[1:]]), b], 1).view(4, 2),
+        lambda a, b: torch.cat([a[:1], b, a[1:]]) + torch.cat([a, b]),  # of parts that do not match
+    ],
+)
+def test_sums_of_other_tensors_that_are_put_together_stay(function: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    module = passed(function, torch.randn(2, 2), torch.randn(2, 2))
+    assert count(module, aten.add.Tensor) == 1
+
+
+ODD = [float("nan"), float("inf"), -float("inf"), 200.0, -200.0, 0.0, -0.0, 1e-30]
+SMALL = torch.logspace(-30, 1, 1000)
+
+
+def activations(x: Tensor) -> Tensor:
+    return torch.stack([torch.sigmoid(x), torch.tanh(x)])
+
+
+WIDE = "_mm512_scalef_ps"  # an instruction that only AVX-512 has
+
+
+@pytest.mark.parametrize(
+    ("implementation", "dtype", "wide"),
+    [
+        ("compiled", torch.float32, True),
+        ("compiled", torch.float64, True),
+        ("prepacked", torch.float32, True),
+        ("prepacked", torch.float32, False),
+        ("prepacked", torch.float64, True),
+        ("prepacked", torch.bfloat16, True),
+    ],
+)
+def test_only_prepacked_code_has_them_and_all_code_is_exact_also_where_values_are_small(
+    monkeypatch: pytest.MonkeyPatch, implementation: Implementation, dtype: torch.dtype, wide: bool
+) -> None:
+    from torch._inductor.utils import run_and_get_code
+
+    wide = wide and passes._has_wide_vectors()
+    monkeypatch.setattr(passes, "_has_wide_vectors", lambda: wide)
+    x = torch.cat([torch.linspace(-20, 20, 1000), torch.tensor(ODD), SMALL, -SMALL]).to(dtype)
+    with torch.inference_mode():
+        values, [code] = run_and_get_code(compiled.compiled(activations, implementation), x)
+    exact = activations(x.double()).to(dtype)
+    ordinary, small = slice(0, 1000 + len(ODD)), slice(1000 + len(ODD), None)
+    if dtype is torch.float32:
+        short = implementation == "prepacked"
+        assert (passes.FAST in code, WIDE in code) == (short and not wide, short and wide)
+        relative, absolute = (1e-6, 3e-7) if short and wide else (1e-5, 1e-6)
+        torch.testing.assert_close(
+            values[:, ordinary], exact[:, ordinary], rtol=relative, atol=absolute, equal_nan=True
+        )
+        if short and wide:
+            assert values[:, 1000 + ODD.index(0.0)].tolist() == [0.5, 0.0]
+    else:
+        torch.testing.assert_close(values[:, ordinary], activations(x)[:, ordinary], equal_nan=True)
+    if dtype is not torch.bfloat16:
+        tolerance = 2e-6 if dtype is torch.float32 else 1e-14
+        torch.testing.assert_close(values[:, small], exact[:, small], rtol=tolerance, atol=0)
+
+
+def test_the_polynomial_is_as_exact_as_float32_needs() -> None:
+    rest = np.linspace(-0.5, 0.5, 100_001)
+    found = np.polynomial.polynomial.polyval(rest, (1.0, *passes.COEFFICIENTS))
+    assert np.abs(found / 2**rest - 1).max() < 1.1e-7
+
+
+def test_a_torch_that_writes_other_code_is_left_as_it_is() -> None:
+    written = passes._written("tanh", lambda x: f"1 / (1 + other({x}))", lambda: "short")
+    assert written("x") == "1 / (1 + other(x))"

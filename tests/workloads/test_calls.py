@@ -1,0 +1,306 @@
+""""""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler import record_function
+from torch.nn.functional import linear
+from torch.utils.flop_counter import FlopCounterMode
+
+from rnnbench.harness.machine import global_state
+from rnnbench.store.records import Case
+from rnnbench.workloads.calls import CallCounts, count, operator_calls, probe
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import build
+from tests.doubles import workload as small
+
+CPU = torch.device("cpu")
+MEGABYTE = 1 << 20
+REPOSITORY = Path(__file__).parents[3]
+
+# Products of a step and a sequence, in units of hidden * (input + hidden); a deep cell has two more of 2 * hidden**2.
+GATES = {"vanilla": 1, "lstm": 4, "gru": 3, "combined": 1, "deep": 1, "deep-notebook": 1}
+LAYER_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+CASES = [
+    *(small.case(cell, "loop", dtype="float32") for cell in GATES),
+    *(small.case(cell, "hoisted", dtype="float32") for cell in ("vanilla", "lstm", "gru")),
+    *(small.reference_case(layer, dtype="float32") for layer in ("rnn", "lstm", "gru")),
+]
+
+
+def counted(case: Case) -> CallCounts:
+    built = build(case, Path())
+    return count(built.timed_call(), CPU)
+
+
+def of(call: Callable[[], object]) -> CallCounts:
+    return count(TimedCall(call, torch.inference_mode), CPU)
+
+
+def a_megabyte() -> torch.Tensor:
+    return torch.empty(MEGABYTE, dtype=torch.uint8)
+
+
+def with_phase(case: Case, phase: str) -> Case:
+    return Case.from_axes(case.axes() | {"phase": phase})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_the_products_of_a_call_are_those_of_the_equations(case: Case) -> None:
+    work = case.workload
+    gates = LAYER_GATES[work.reference] if case.is_reference else GATES[case.cell]
+    step = gates * work.hidden_size * (work.input_size + work.hidden_size)
+    step += (work.num_layers - 1) * gates * work.hidden_size * 2 * work.hidden_size
+    head = work.hidden_size * work.output_size
+    assert probe(build(case, Path())).values["macs"] == work.seq_len * work.batch_size * (step + head)
+
+
+@pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])
+def test_backward_repeats_the_products_for_weights_and_for_all_states_but_the_first(implementation: Any) -> None:
+    case = Case("vanilla", implementation, small.workload(phase="training"))
+    if case.is_reference:
+        case = small.reference_case("rnn", phase="training")
+    work = case.workload
+    state, head = work.hidden_size**2, work.hidden_size * work.output_size
+    forward = work.seq_len * (work.hidden_size * work.input_size + state + head)
+    backward = forward + work.seq_len * head + (work.seq_len - 1) * state  # for weights, for outputs, for states
+    assert counted(case).macs == work.batch_size * (forward + backward)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_training_takes_more_of_everything_than_inference_and_a_step_more_operators(case: Case) -> None:
+    inference, training, step = (counted(with_phase(case, phase)) for phase in ("inference", "training", "step"))
+    assert training.macs > inference.macs or case.is_reference  # a fused layer shows none but the head's
+    assert training.operators > inference.operators
+    assert training.allocations > inference.allocations
+    assert training.peak_bytes > inference.peak_bytes
+    assert step.macs == training.macs
+    assert step.operators > training.operators
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_the_products_are_those_that_torchs_own_counter_sees(case: Case, phase: str) -> None:
+    # That counter sees no product in a layer that oneDNN fuses; with float64 oneDNN fuses none.
+    built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float64"}), Path())
+    timed = built.timed_call()
+    with timed.mode(), FlopCounterMode(display=False) as counter:
+        timed.call()
+    assert count(timed, CPU).macs * 2 == counter.get_total_flops()
+
+
+def test_batched_products_count() -> None:
+    left, right, sum_of = torch.randn(2, 3, 5), torch.randn(2, 5, 7), torch.randn(2, 3, 7)
+    assert of(lambda: left @ right).macs == 2 * 3 * 5 * 7
+    assert of(lambda: torch.baddbmm(sum_of, left, right)).macs == 2 * 3 * 5 * 7
+
+
+SCRIPT = """
+import json, random, sys
+from dataclasses import astuple
+from pathlib import Path
+from rnnbench.store.records import Case
+from rnnbench.workloads.calls import count
+from rnnbench.workloads.prepare import build
+from rnnbench.workloads.calls import CallCounts, count, probe
+cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
+random.Random(int(sys.argv[1])).shuffle(cases)
+counts = {}
+for case in cases:
+    built = build(case, Path())
+    forget = lambda: built.model.zero_grad(set_to_none=True)
+    counts[case.key] = astuple(count(built.timed_call(), built.input.device, forget))
+print(json.dumps(counts))
+"""
+
+
+def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
+    # The tested modules set this variable on import; the process must set it itself.
+    environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", SCRIPT, seed],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps([case.axes() for case in cases]))
+    process.stdin.flush()
+    return process
+
+
+@pytest.mark.slow
+def test_processes_with_other_hashes_and_another_order_of_cases_count_the_same_and_say_nothing() -> None:
+    axes = product(CASES, ("inference", "training", "step"), ("float32", "float64", "bfloat16"))
+    cases = [Case.from_axes(case.axes() | {"phase": phase, "dtype": dtype}) for case, phase, dtype in axes]
+    (output, errors), (other_output, other_errors) = [
+        process.communicate() for process in [started(cases, seed) for seed in ("1", "2")]
+    ]
+    assert (errors, other_errors) == ("", "")
+    assert len(json.loads(output)) == len(cases)
+    assert json.loads(output) == json.loads(other_output)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_what_earlier_calls_left_does_not_count(phase: str) -> None:
+    built = build(small.reference_case("lstm", phase=phase, dtype="float32"), Path())
+    first = count(built.timed_call(), CPU)
+    timed = built.timed_call()
+    with timed.mode():
+        timed.call()
+    assert count(timed, CPU) == first
+    assert count(timed, CPU) == first
+
+
+def test_two_blocks_at_once_are_the_sum_of_both() -> None:
+    def call() -> None:
+        first = a_megabyte()
+        second = a_megabyte()
+        del first, second
+
+    assert of(call) == CallCounts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE, backend="aten")
+
+
+def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
+    def call() -> None:
+        first = a_megabyte()
+        del first
+        a_megabyte()
+
+    assert of(call) == CallCounts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE, backend="aten")
+
+
+def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> None:
+    kept: list[torch.Tensor] = []
+
+    def call() -> None:
+        kept.clear()
+        kept.append(a_megabyte())
+
+    assert of(call) == CallCounts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE, backend="aten")
+
+
+def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -> None:
+    input, weight, bias = torch.randn(3, 5), torch.randn(2, 5), torch.randn(2)
+
+    def call() -> None:
+        with record_function("a block"):
+            linear(input, weight, bias)
+
+    counts = of(call)
+    assert (counts.macs, counts.operators) == (3 * 2 * 5, 1)
+
+
+def test_operators_that_autograd_calls_count() -> None:
+    weight, direction = torch.ones(3, requires_grad=True), torch.ones(3)
+
+    def call() -> None:
+        torch.autograd.grad(weight * 2, weight, direction)
+
+    assert count(TimedCall(call, torch.enable_grad), CPU).operators == 2
+
+
+def test_the_calls_mode_is_entered_for_every_call() -> None:
+    modes: list[bool] = []
+    of(lambda: modes.append(torch.is_inference_mode_enabled()))
+    assert modes == [True] * len(modes)
+    assert modes
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> None:
+    before = global_state.capture()
+    calls: list[None] = []
+
+    def call() -> None:
+        calls.append(None)
+        if len(calls) == failing:
+            raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        of(call)
+    assert global_state.capture() == before
+    assert of(a_megabyte).allocations == 1
+
+
+class Scripted(nn.Module):
+    """A cell in TorchScript."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.jit.script(Products(input_size, hidden_size))
+
+    def forward(self, input: Tensor, h: Tensor) -> Tensor:
+        new: Tensor = self.cell(input, h)
+        return new
+
+
+class Products(nn.RNNCell):
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:  # type: ignore[override]
+        of_input = torch.mm(input, self.weight_ih.t()) + self.bias_ih
+        return torch.tanh(of_input + torch.mm(hx, self.weight_hh.t()) + self.bias_hh)
+
+
+def test_the_products_of_torchscript_are_not_known() -> None:
+    own: dict[str, Any] = {"reference": "none", "dtype": "float32"}
+    scripted, plain = (
+        build(replace(small.case("vanilla", **own), cell=f"{__name__}:{kind.__name__}"), Path())
+        for kind in (Scripted, Products)
+    )
+    readings = probe(scripted)
+    assert "macs" not in readings.values
+    assert readings.missing["macs"] == "TorchScript hides its products, and the cell has no formula for them"
+    assert probe(plain).values["macs"] > 0
+
+
+def test_a_function_in_torchscript_is_noticed_too() -> None:
+    scripted = torch.jit.script(product_of_itself)
+    for function, is_scripted in ((scripted, True), (product_of_itself, False)):
+        timed = TimedCall(partial(function, torch.ones(4, 4)), torch.inference_mode)
+        assert count(timed, CPU).is_scripted is is_scripted
+
+
+def product_of_itself(input: Tensor) -> Tensor:
+    return torch.mm(input, input)
+
+
+@pytest.mark.parametrize("mode", [nullcontext, torch.inference_mode])
+def test_operators_that_others_call_are_counted_too(mode: Any) -> None:
+    product = TimedCall(lambda: torch.ones(2, 3) @ torch.ones(3, 4), mode)
+    assert operator_calls(product) > count(product, torch.device("cpu")).operators >= 1
+
+
+def test_the_operators_of_backward_are_counted_too() -> None:
+    layer, input = torch.nn.Linear(3, 4), torch.ones(2, 3, requires_grad=True)
+    forward = operator_calls(TimedCall(lambda: layer(input), nullcontext))
+    both = operator_calls(TimedCall(lambda: layer(input).sum().backward(), nullcontext))
+    assert both > forward
+
+
+def test_the_peak_on_a_gpu_is_that_of_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [100, 100]  # now, and at most
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.__setitem__(1, held[0]))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held[0])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held[1])
+
+    def call() -> None:
+        held[1] = max(held[1], held[0] + 512)
+        a_megabyte()  # on the processor
+
+    counts = count(TimedCall(call, torch.inference_mode), torch.device("meta"))
+    assert (counts.operators, counts.allocations, counts.peak_bytes) == (1, 0, 512)
