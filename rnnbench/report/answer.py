@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import SETTINGS, SIZES, flushed, one_line, say, several, word
-from rnnbench.report.words.counts import known_ratios, tally
-from rnnbench.report.words.medians import CONTEXT
-from rnnbench.report.words.precision import is_suspect
+from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, flushed, one_line, say, several, word
+from rnnbench.report.words.precision import is_suspect, known_ratios, tally
 from rnnbench.report.words.reference import ALONE, FASTEST, is_reference, words
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.units import digits, duration, percent, ratio, ratio_interval, span

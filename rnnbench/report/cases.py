@@ -9,11 +9,9 @@ import pandas as pd
 from rnnbench.report.answer import fastest
 from rnnbench.report.page.section import Section
 from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
-from rnnbench.report.words.counts import known_ratios, tally
-from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, constants, one_line, several, word
 from rnnbench.report.words.metrics import known, not_known, with_metrics
-from rnnbench.report.words.precision import missed, suspect, undecided, waits
+from rnnbench.report.words.precision import known_ratios, missed, suspect, tally, undecided, waits
 from rnnbench.report.words.reference import is_reference, words
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.units import count, duration, duration_interval, quantity, ratio, ratio_interval

@@ -10,8 +10,7 @@ from rnnbench.analysis.scaling.held_out import MOVING, REACH
 from rnnbench.analysis.scaling.predict import predict
 from rnnbench.report.page.section import Section
 from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import SIZES, one_line, several, swept, word
-from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.axes import CONTEXT, SIZES, one_line, several, swept, word
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
 

@@ -1,1 +1,1 @@
-"""How time grows with sizes: a fit for each series, its error where nothing was fitted, predictions, and crossings."""
+"""How time grows with sizes: a fit for each series, its error where nothing was fitted, and predictions."""

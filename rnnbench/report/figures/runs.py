@@ -37,10 +37,9 @@ from rnnbench.report.drawing.draw import (
 )
 from rnnbench.report.drawing.marks import MARKERS, CellMark, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, TALLEST, Ax, Inches, Sheet, refuse_several, sheet
-from rnnbench.report.words.axes import SETTINGS, SIZES, say, say_all, several, swept, word
-from rnnbench.report.words.counts import known_ratios
-from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, say, say_all, several, swept, word
 from rnnbench.report.words.metrics import with_metrics
+from rnnbench.report.words.precision import known_ratios
 from rnnbench.report.words.reference import is_reference, words
 from rnnbench.report.words.series import by_workload, with_series
 from rnnbench.report.words.units import (

@@ -17,7 +17,6 @@ from rnnbench.report.tables.table import FORMATS, Table
 from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file
-TITLE = "{}: rnnbench report</title>"  # the end of every page's title, by which folders of reports are recognized
 MAX_OPEN_ROWS = 200  # a longer table without heads of its parts is folded
 
 

@@ -5,16 +5,12 @@ gets another folder if there is one of another run, and never touches a folder t
 """
 
 import hashlib
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnnbench.errors import UserError
 from rnnbench.report.page.files import replace
-from rnnbench.report.page.page import PAGE, TITLE
-from rnnbench.report.words.units import when
 from rnnbench.store.folder import is_check, read_info
 from rnnbench.store.pytest_benchmark import is_saved
 from rnnbench.store.run_info import RunInfo
@@ -22,7 +18,6 @@ from rnnbench.store.run_info import RunInfo
 REPORTS = Path("reports")
 MARKER = ".rnnbench-report"
 WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
-MARKED = re.compile(rf"([0-9a-f]{{16}})\n{re.escape(WORDS)}")  # what the marker holds: the identity, then the words
 
 
 @dataclass(frozen=True)
@@ -30,9 +25,8 @@ class ReportSubject:
     """What a report is of."""
 
     name: str  # of its folder, unless another report has that folder
-    parent: str | None  # name of the folder above it, if there is one
+    parent: str  # name of the folder above it; may be empty
     identity: str  # differs from every other subject's; reveals nothing about the machine
-    shows: str  # text of its page, which identifies a page without a marker
 
 
 @dataclass(frozen=True)
@@ -48,44 +42,34 @@ class ReportFolder:
 
 
 def of_one(path: Path) -> ReportSubject:
-    """The subject of a path: a run, a check, or files of pytest-benchmark; raises UserError if it is none of them."""
-    if is_check(path):
-        return _of_check(path)
-    if not is_saved(path):
-        return of_run(path, read_info(path))
-    resolved = path.resolve()
-    name = resolved.stem if resolved.is_file() else resolved.name
-    return ReportSubject(name, resolved.parent.name, _hash("saved", str(resolved)), TITLE.format(resolved.name))
+    """Return the subject of a run, a check, or files of pytest-benchmark; raises UserError if a path is none of them.
 
-
-def _of_check(path: Path) -> ReportSubject:
-    """The subject of a check, by its two runs."""
-    resolved = path.resolve()
-    runs = [_of_run(resolved / side, read_info(path / side)) for side in ("base", "head")]
-    return ReportSubject(resolved.name, resolved.parent.name, _hash("check", *runs), TITLE.format(resolved.name))
-
-
-def of_run(path: Path, info: RunInfo) -> ReportSubject:
-    """The subject of a run; a run that is a side of a check is named after the check."""
+    A run that is a side of a check is named after the check.
+    """
     resolved = path.resolve()
     above = resolved.parent
-    name = f"{above.name}-{resolved.name}" if is_check(above) else resolved.name
-    parent = above.parent.name if is_check(above) else above.name
-    return ReportSubject(name or info.suite, parent, _of_run(resolved, info), when(info.started))
+    if is_check(path):
+        sides = [_of_run(resolved / side, read_info(path / side)) for side in ("base", "head")]
+        return ReportSubject(resolved.name, above.name, _hash("check", *sides))
+    if is_saved(path):
+        name = resolved.stem if path.is_file() else resolved.name
+        return ReportSubject(name, above.name, _hash("saved", str(resolved)))
+    identity = _of_run(resolved, read_info(path))
+    if is_check(above):
+        return ReportSubject(f"{above.name}-{resolved.name}", above.parent.name, identity)
+    return ReportSubject(resolved.name, above.name, identity)
 
 
 def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> ReportSubject:
-    """The subject of several runs side by side."""
+    """Return the subject of several runs side by side."""
     name = f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
-    return ReportSubject(
-        name, None, _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1]
-    )
+    return ReportSubject(name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)))
 
 
 def of_history(suite: str, runs: Sequence[Path]) -> ReportSubject:
-    """The subject of all runs of a suite in some folders; it stays the same when runs are added."""
+    """Return the subject of all runs of a suite in some folders; it stays the same when runs are added."""
     folders = sorted({str(run.resolve().parent) for run in runs})
-    return ReportSubject(f"{suite}-history", None, _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
+    return ReportSubject(f"{suite}-history", "", _hash("history", suite, *folders))
 
 
 def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
@@ -94,47 +78,36 @@ def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
     Raises UserError if that folder exists, is not empty, and was not made by rnnbench.
     """
     if out is not None:
-        _owner(out, subject)
+        _owner(out)
         return ReportFolder(out, subject.identity)
-    in_front = f"{subject.parent}-" if subject.parent else ""
-    names = (subject.name, f"{in_front}{subject.name}", f"{subject.name}-{subject.identity[:8]}")
-    free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in (None, subject.identity))
-    folder = next(free, None)
-    if folder is None:
-        raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder")
-    return ReportFolder(folder, subject.identity)
+    names = (subject.name, f"{subject.parent}-{subject.name}".lstrip("-"), f"{subject.name}-{subject.identity[:8]}")
+    for folder in (REPORTS / name for name in names):
+        if _owner(folder) in ("", subject.identity):
+            return ReportFolder(folder, subject.identity)
+    raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder")
 
 
-def _owner(folder: Path, subject: ReportSubject) -> str | None:
-    """The identity of the report in a folder; None if the folder is empty or does not exist."""
+def _owner(folder: Path) -> str:
+    """Return the identity of the report in a folder; empty if the folder is empty or does not exist."""
     try:
         if not any(folder.iterdir()):
-            return None
+            return ""
     except OSError:  # it does not exist, or can't be written either, which writing reports
-        return None
-    if marker := MARKED.fullmatch(_read(folder / MARKER)):
-        return marker[1]
-    page = _read(folder / PAGE)
-    if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
-        return subject.identity if subject.shows in page else "another"
-    if is_check(folder) or (folder / "run.json").exists():
-        raise UserError(f"{folder}: is the folder of a run, not of a report; give another, such as {folder / 'report'}")
-    raise UserError(
-        f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
-        f"for example {folder / 'report'}"
-    )
-
-
-def _read(file: Path) -> str:
-    """The text of a report's file; empty if it can't be read."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
         return ""
+    try:
+        identity, _, words = (folder / MARKER).read_text(encoding="utf-8", errors="replace").partition("\n")
+    except OSError:
+        words = ""
+    if words != WORDS:
+        raise UserError(
+            f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
+            f"for example {folder / 'report'}"
+        )
+    return identity
 
 
 def _of_run(path: Path, info: RunInfo) -> str:
-    """The identity of a run; runs of older versions have no id."""
+    """Return the identity of a run; runs of older versions have no id."""
     return _hash("run", info.id) if info.id else _hash("run", path.name, info.started, info.command)
 
 

@@ -32,6 +32,7 @@ SETTINGS = (
 )
 COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # a data set has neither
+CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would describe neither
 
 
 SAID: dict[str, Callable[[Any], str]] = {

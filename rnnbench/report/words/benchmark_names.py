@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.counts import known_ratios
+from rnnbench.report.words.precision import known_ratios
 from rnnbench.report.words.units import MISSING, digits, ratio_interval
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.text import plural

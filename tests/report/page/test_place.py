@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.report.page import place
-from rnnbench.report.page.page import PAGE, TITLE
+from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.run_folder import put
 from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles.saved_files import benchmark, write
@@ -75,19 +75,6 @@ def test_a_folder_that_was_asked_for_is_taken_if_it_is_free_or_a_report(kind: st
     if kind.startswith("of"):
         reported(path if kind == "of the same run" else run("B/base"), out)
     assert reported(path, out) == "site"
-
-
-def test_a_report_of_an_earlier_version_is_known_by_its_page() -> None:
-    stored = Path(__file__).parents[3]
-    name = "notebook-20261125T021859Z-cb51"
-    same = stored / "results" / name
-    old = Path("reports") / name
-    old.mkdir(parents=True)
-    (old / PAGE).write_text(f"<title>a{TITLE.format('')}<p>{place.of_one(same).shows}</p>")
-    other = run(f"A/{name}")
-    assert place.place(place.of_one(other), None).folder == Path(f"reports/A-{name}")
-    assert place.place(place.of_one(same), None).folder == Path(f"reports/{name}")
-    assert place.place(place.of_one(other), old).folder == old
 
 
 def test_a_run_of_an_earlier_version_is_told_from_others_by_when_and_how_it_was_made() -> None:
