@@ -79,7 +79,7 @@ COMMANDS = {
         export nowhere
         export nowhere --format csv
         export RUN --format xml
-        export RUN --format bencher --windows
+        export RUN --format json --windows
         export RUN --format csv --out RUN
         export RUN --format csv --out .
         export RUN/run.json --format csv
