@@ -12,34 +12,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from tests.doubles import repository
-from tests.doubles.commands import in_process, rnnbench
+from tests.doubles.commands import MINE, cells, in_process, rnnbench
 from tests.doubles.repository import git
 
-SUITE = """
-name = "mine"
-[measure]
-windows = 2
-window_seconds = 0.002
-[check]
-margin = 0.5
-budget_seconds = 60
-[[sweep]]
-cell = ["mine.py:Mine"]
-reference = "gru"
-implementation = ["loop", "torch.nn"]
-batch_size = 2
-seq_len = 5
-hidden_size = 8
-"""
-CELL = """
-import time
-from torch import nn
-NUMBER = {number}
-class Mine(nn.GRUCell):
-    def forward(self, input, h):
-        {body}
-        return super().forward(input, h)
-"""
 FAST, BROKEN = "pass", "raise RuntimeError('not today')"
 SLEEPS = "time.sleep(0.001)"  # no counter sees it
 SLOWER = "time.sleep(0.001); h = h + 0"
@@ -49,13 +24,13 @@ def history(folder: Path, *bodies: str) -> list[str]:
     """A commit for each body of the step, with the suite from the second on; returns the commits."""
     shas = []
     for number, body in enumerate(bodies):
-        files = {"mine.py": CELL.format(number=number, body=body)} | ({"mine.toml": SUITE} if number else {})
+        files = {"mine.py": f"NUMBER = {number}\n{cells(body)}"} | ({"mine.toml": MINE} if number else {})
         shas.append(repository.commit(folder, files, f"change {number}"))
     return shas
 
 
 def bisect(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return rnnbench("bisect", "mine.toml", "--out", "out", *arguments, cwd=folder)
+    return rnnbench("bisect", "mine.toml", "--out", "out", "--only", "cell=mine.py:Mine", *arguments, cwd=folder)
 
 
 def answer(folder: Path) -> dict[str, object]:
@@ -80,6 +55,7 @@ def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skip
 def test_a_commit_that_only_the_clock_sees_is_named_and_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     shas = history(tmp_path, FAST, SLEEPS)
     command = [sys.executable, "-m", "rnnbench", "bisect", "mine.toml", "--good", shas[0], "--out", "out"]
+    command += ["--only", "cell=mine.py:Mine"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -132,8 +108,8 @@ def test_nothing_is_added_to_a_folder_that_holds_no_bisection(tmp_path: Path) ->
 
 
 def test_a_suite_outside_of_any_repository_is_told(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(SUITE)
-    (tmp_path / "mine.py").write_text(CELL.format(number=1, body=FAST))
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "mine.py").write_text(cells())
     arguments = ("bisect", "mine.toml", "--good", "HEAD")
     done = in_process(*arguments, cwd=tmp_path, code=2)
     assert f"{tmp_path} is not in a git repository" in done.stderr

@@ -47,9 +47,6 @@ def test_parquet_has_a_file_of_its_own(run: Path) -> None:
     assert len(pd.read_parquet(f"{run.name}.parquet")) == 4  # windows; the skipped case has none
 
 
-OWN = ("run.json", "measurements.jsonl", "windows-0000.jsonl", "telemetry.jsonl", "traces/a.json.gz", "windows-9.jsonl")
-
-
 @pytest.mark.parametrize("name", ["run.json", "windows-0000.jsonl", "windows-9.jsonl", "traces/a.json.gz"])
 def test_an_export_never_replaces_a_runs_own_file(run: Path, name: str) -> None:
     before = {file: file.read_bytes() for file in run.iterdir()}
@@ -58,12 +55,6 @@ def test_an_export_never_replaces_a_runs_own_file(run: Path, name: str) -> None:
         done = in_process("export", run, "--format", "csv", "--out", out, cwd=Path(), code=2)
         assert f"{out}: it would replace a file of a run; give another file" in done.stderr
     assert {file: file.read_bytes() for file in run.iterdir()} == before
-
-
-def test_an_export_beside_a_runs_files_can_be_made_again(run: Path) -> None:
-    for _ in range(2):
-        in_process("export", run, "--format", "csv", "--out", run / "cases.csv", cwd=Path(), code=0)
-    in_process("export", run, "--format", "csv", "--out", "run.json", cwd=Path(), code=0)  # outside a run
 
 
 def test_a_file_of_pytest_benchmark_is_reported(run: Path) -> None:
@@ -100,20 +91,6 @@ def test_a_comparison_takes_the_same_groups_and_references(run: Path) -> None:
     assert "2 of 2 cases regressed" in done.stdout
 
 
-def test_a_comparison_writes_the_files_of_a_check_where_it_is_told(run: Path) -> None:
-    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
-    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
-    command = ["compare", "before", "after", "--reference", "test_b"]
-    done = in_process(*command, "--out", "verdicts", cwd=Path(), code=1)
-    [folder] = Path("verdicts").iterdir()
-    assert done.stdout.splitlines()[-1] == str(folder)
-    assert folder.name.startswith("compare-")
-    assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
-    file = next(Path("before").iterdir())
-    done = in_process(*command, "--out", str(file), cwd=Path(), code=2)
-    assert f"{file}: can't be written: " in done.stderr
-
-
 def test_an_error_is_also_an_annotation_where_github_reads_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["compare", "gone", "gone"], ["compare"], ["run", "nowhere"]):
         monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
@@ -139,6 +116,10 @@ def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(r
     [line] = done.stdout.splitlines()
     finding = json.loads(line)
     assert (finding["case"], finding["group"], finding["verdict"]) == ("bench.py::test_a", "all", "regressed")
+    done = in_process(*command, "--out", "verdicts", cwd=Path(), code=1)
+    [folder] = Path("verdicts").iterdir()
+    assert done.stdout.splitlines()[-1] == str(folder)
+    assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
 
 
 def test_what_export_writes_is_reported_and_compared(run: Path) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from rnnbench import load, new_cell, suites, summarize
 from rnnbench.cells import load as load_cell
-from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -74,34 +73,3 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
     assert "  rnnbench run cells/Mine.toml" in done.stdout.splitlines()
     suite = tomllib.loads((tmp_path / "cells/Mine.toml").read_text())
     assert suite["sweep"][0]["implementation"] == ["sequence", "torch.nn"]
-
-
-def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
-    name = "M" * 252  # with `.py` as long as the name of a file may be, and with `.toml` longer
-    with pytest.raises(UserError, match="can't be written"):
-        new_cell.write_cell(name, "lstm", tmp_path, whole=False)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["Mine.py", "Mine.toml"])
-def test_a_link_that_leads_nowhere_is_named_and_left_alone(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).symlink_to("/nowhere/it")
-    (tmp_path / "cell.py").write_text("class Mine(Base): ...")
-    told = f"{tmp_path / name} is a link to /nowhere/it, which is not there; choose another name"
-    with pytest.raises(UserError, match=told):
-        new_cell.write_cell("Mine", "lstm", tmp_path, whole=False)
-    if name == "Mine.toml":
-        with pytest.raises(UserError, match=told):
-            new_cell.write_suite(f"{tmp_path}/cell.py:Mine", "lstm", tmp_path, whole=False)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "cell.py"])
-
-
-def test_a_suite_names_the_link_of_a_cell_and_not_where_it_leads(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "real.py").write_text("class Mine(Base): ...")
-    (tmp_path / "link.py").symlink_to(tmp_path / "elsewhere" / "real.py")
-    suite = new_cell.write_suite(f"{tmp_path}/link.py:Mine", "lstm", tmp_path, whole=False)
-    assert tomllib.loads(suite.read_text())["sweep"][0]["cell"] == "link.py:Mine"
-    (tmp_path / "elsewhere" / "real.py").unlink()
-    with pytest.raises(UserError, match=r"no file .*link.py; expected FILE.py:CELL"):
-        new_cell.write_suite(f"{tmp_path}/link.py:Mine", "lstm", tmp_path, whole=False)

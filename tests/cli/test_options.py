@@ -45,15 +45,3 @@ def test_an_empty_value_is_refused_in_words(path: tuple[str, ...], parameter: cl
     assert f"Invalid value for '{name}': " in done.output
     if isinstance(parameter.type, FREE) or type(parameter.type).__name__ == "OptionValue":
         assert "the value is empty (is a shell variable unset?)" in " ".join(done.output.split())
-
-
-def test_a_number_of_thousands_of_digits_is_refused_in_words() -> None:
-    long = "9" * 5000
-    for arguments in (
-        ["run", "quick", "--groups-per-job", long],
-        ["run", "quick", "--budget", long],
-        ["run", "quick", "--precision", long],
-    ):
-        done = CliRunner().invoke(cli, arguments)
-        assert done.exit_code == 2, done.output
-        assert "Invalid value for" in done.output

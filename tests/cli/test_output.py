@@ -1,26 +1,20 @@
 """Printed output: its stream, its characters, and what a command does when it can't print."""
 
 import ast
-import contextlib
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.cli import output
-from rnnbench.store.records import Case
 from tests.doubles import stored
-from tests.doubles import workload as small
 from tests.doubles.commands import SUITE
 
-OWN, LAYER = small.case("vanilla"), small.reference_case()
 COMPARE = ["compare", "base", "head"]
 REGRESSED = 1  # the exit code of this comparison
 # One command for each way of printing, and the file that it writes before it prints.
@@ -95,45 +89,6 @@ def test_every_command_prints_something_readable_in_every_encoding(folder: Path,
     assert done.returncode in (0, REGRESSED)
     assert done.stdout.strip()
     assert b"Traceback" not in done.stderr
-
-
-def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Path) -> None:
-    out = os.fsdecode(b"caf\xc3\xa9 \xff:\x80\tx")
-    done = run(folder, ["report", "base", "--out", out], PYTHONIOENCODING="ascii")
-    assert os.fsdecode(done.stdout) == f"{out}/index.html\n"
-    assert run(folder, ["report", f"no {out}"], PYTHONIOENCODING="ascii").stderr.startswith(b"rnnbench: no caf")
-
-
-def on_terminal(folder: Path, *arguments: str) -> bytes:
-    """Return the bytes that a command writes to a terminal."""
-    main, other = pty.openpty()
-    written: list[bytes] = []
-
-    def read() -> None:
-        with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
-            while part := os.read(main, 1 << 16):
-                written.append(part)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        subprocess.run([sys.executable, "-m", "rnnbench", *arguments], cwd=folder, stdout=other, check=True)
-    finally:
-        os.close(other)
-        reader.join()
-        os.close(main)
-    return b"".join(written)
-
-
-def test_an_export_to_a_terminal_moves_no_cursor_and_to_a_pipe_is_exact(tmp_path: Path) -> None:
-    own = Case("mine.py:A\x1b[31m\x9b2J", "loop", LAYER.workload)
-    stored.folder(tmp_path / "made", {own: [[2.0]] * 3, LAYER: [[1.0]] * 3}).rename(tmp_path / "run")
-    command = ["export", "run", "--format", "csv"]
-    assert "A\x1b[31m\x9b2J".encode() in run(tmp_path, command).stdout
-    shown = on_terminal(tmp_path, *command)
-    assert "A\ufffd[31m\ufffd2J".encode() in shown
-    assert b"\x1b" not in shown
-    assert "\x9b".encode() not in shown
 
 
 @pytest.mark.parametrize("ignored", [False, True])

@@ -13,7 +13,6 @@ import pytest
 
 from rnnbench import cli, load, summarize
 from rnnbench.store.folder import read_info
-from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Measurement
 from tests.doubles import stored
 from tests.doubles import workload as small
@@ -173,18 +172,6 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     assert not after.duplicated(["worker", "case", "order"]).any()
 
 
-@pytest.mark.parametrize("name", ["measurements.jsonl", "windows-a.jsonl", "run.json"])
-def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    run = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"
-    (tmp_path / "run").mkdir()
-    for file in ("run.json", "measurements.jsonl"):
-        if file != name:
-            (tmp_path / "run" / file).write_bytes((run / file).read_bytes())
-    (tmp_path / "run" / name).mkdir()
-    done = rnnbench("report", "run", cwd=tmp_path, code=2)
-    assert done.stderr == f"rnnbench: run/{name}: can't be read: Is a directory\n"
-
-
 def test_debug_shows_the_traceback(folder: Path) -> None:
     done = rnnbench("--debug", "run", "quik", cwd=folder)
     assert "Traceback" in done.stderr
@@ -222,23 +209,6 @@ def test_a_suite_for_a_device_that_is_not_there_is_an_error_unless_its_cases_may
     assert not (folder / "results").exists()
 
 
-def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
-    assert "quick" in rnnbench("list", "suites", cwd=folder).stdout
-    cells = rnnbench("list", "cells", cwd=folder).stdout
-    assert "deep-notebook" in cells
-    assert "overlapping" in cells
-    cases = rnnbench("list", "cases", "tiny.toml", cwd=folder).stdout.splitlines()
-    assert len(cases) == 6
-    selected = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()
-    assert cases[0] in selected
-
-
-def test_metrics_are_listed_with_what_they_are(tmp_path: Path) -> None:
-    lines = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
-    assert len(lines) == len(METRICS)
-    assert all(line.startswith(metric.name) for line, metric in zip(lines, METRICS, strict=True))
-
-
 INTERRUPTED = """
 import os, signal, sys
 class AtImport:
@@ -266,11 +236,3 @@ def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, a
     # A shell shows 130 for both. With `-c` Python ends itself by the signal, because the code runs in an exec().
     assert done.returncode in (130, -signal.SIGINT)
     assert done.stderr.strip() == "rnnbench: interrupted"
-
-
-def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
-    (folder / "suites").mkdir()
-    (folder / "suites" / "broken.toml").write_text("[")
-    done = rnnbench("list", "suites", cwd=folder, code=0)
-    assert "quick" in done.stdout
-    assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr

@@ -29,6 +29,41 @@ hidden_size = 8
 cell = ["combined", "gru"]
 """
 
+MINE = """
+name = "mine"
+[measure]
+windows = 2
+window_seconds = 0.002
+[check]
+margin = 0.9
+budget_seconds = 60
+[[sweep]]
+cell = ["mine.py:Mine", "mine.py:Other"]
+reference = "gru"
+implementation = ["loop", "torch.nn"]
+batch_size = 2
+seq_len = 5
+hidden_size = 8
+"""
+CELLS = """
+import time
+from torch import nn
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        {mine}
+        return super().forward(input, h)
+class Other(nn.GRUCell):
+    def forward(self, input, h):
+        {other}
+        return super().forward(input, h)
+"""
+SLOW = "for _ in range(8): super().forward(input, h)"
+
+
+def cells(mine: str = "pass", other: str = "pass") -> str:
+    """Return the file of the cells of `MINE`, with a statement that each step begins with."""
+    return CELLS.format(mine=mine, other=other)
+
 
 def rnnbench(
     *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object

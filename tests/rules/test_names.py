@@ -1,6 +1,5 @@
 """Names of folders and files: with unusual characters, or with a meaning for Python or rnnbench."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -94,13 +93,3 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
     for arguments in (["--version"], ["list", "cases", "quick"], ["doctor", "--no-probe"]):
         rnnbench(*arguments, cwd=tmp_path, code=0)
-
-
-def test_the_folder_that_rnnbench_is_imported_from_is_looked_at_last() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    folder = Path(suites.__file__).parents[1]
-    code = "import runpy, sys; sys.argv = ['', '--version']; sys.path[0] = sys.orig_argv[-1]\n"
-    code += "try: runpy.run_module('rnnbench', run_name='__main__')\nfinally: print(sys.path[-1])"
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == str(folder)

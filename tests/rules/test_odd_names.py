@@ -1,8 +1,6 @@
 """Names that are not UTF-8, and texts with lone surrogates, work from a run to its reports and exports."""
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,11 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
-from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.store import pytest_benchmark
-from rnnbench.store.folder import RunFolder, last_measurements, read_info
-from rnnbench.suite_file import Settings
-from tests.doubles import saved_files, stored
+from rnnbench.store.folder import read_info
+from tests.doubles import stored
 from tests.doubles import workload as small
 
 ODD = os.fsdecode(b"caf\xe9")
@@ -114,52 +109,9 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
             assert out.stat().st_size > 0
 
 
-def test_a_file_of_pytest_benchmark_of_an_odd_name_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = saved_files.write(tmp_path / f"{ODD}.json", [saved_files.benchmark("test", [1.0, 2.0])])
-    assert pytest_benchmark.read(file).name == "caf?.json"
-    called("report", file, "--out", tmp_path / "reports" / "file")
-    folder = saved_files.write(tmp_path / ODD / "a.json", [saved_files.benchmark("test", [1.0])]).parent
-    called("report", folder, "--out", tmp_path / "reports" / "folder")
-    assert len(pages(tmp_path / "reports")) > 6
-
-
 def test_verdicts_of_odd_names_are_written_in_every_format(tmp_path: Path) -> None:
     odd = f"{ODD} \ud800"
     findings = (Finding(LOOP, "regressed", 0.02, odd), Finding(LOOP, None, 0.02, odd))
     outputs.write_files(verdicts.of(Comparison(odd, odd, odd, "stored", findings, (odd,))), tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["junit.xml", "verdicts.json", "verdicts.md"]
     assert all("caf" in text for text in pages(tmp_path))
-
-
-def test_verdicts_are_not_written_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("of years")
-    for name in ("verdicts.json", "junit.xml"):
-        (tmp_path / name).symlink_to("mine")
-    outputs.write_files(verdicts.of(Comparison("s", "a", "b", "stored", ())), tmp_path)
-    assert (tmp_path / "mine").read_text() == "of years"
-
-
-def test_what_is_known_of_a_case_is_the_same_in_memory_and_in_the_file(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "test")
-    folder.write_info(stored.INFO)
-    recorder = Recorder(folder, [LOOP, REFERENCE], tmp_path, Settings())
-    recorder.drop(LOOP, "failed", f"no file {ODD}: \ud800")
-    recorder.add_metrics(REFERENCE, {"parameters": float("inf"), "macs": 7}, {})
-    folder.close()
-    assert recorder.measurements == last_measurements(folder.path)
-    assert recorder.measurements[LOOP.key].reason == "no file caf?: ?"
-    assert recorder.measurements[REFERENCE.key].metrics == {"macs": 7}
-
-
-def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path) -> None:
-    path = stored.folder(tmp_path, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
-    folder = RunFolder(path)
-    folder.write_info(replace(read_info(path), environment={"worker": {"rate": float("nan"), "most": [10**400]}}))
-    folder.close()
-    times = read(path)
-    for to in FORMATS:
-        data = FORMATS[to].render(ExportedRun(read_info(path), times, summarize(times)))
-        assert data
-        if FORMATS[to].suffix == "json":
-            json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

@@ -18,7 +18,6 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import compare, located_ratios
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.together import together
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
@@ -130,13 +129,6 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
     ):
         several_runs.render("both", [section])
     assert not gaps(read(run), {}) or gaps(read(run), {})[0].case == WORKS.key
-
-
-def test_nothing_is_predicted_from_it(run: Path) -> None:
-    import rnnbench
-
-    with pytest.raises(UserError):
-        rnnbench.predict(load(run), "batch_size=1 seq_len=1 input_size=1 hidden_size=1 implementation=hoisted")
 
 
 def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:

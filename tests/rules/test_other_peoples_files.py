@@ -142,9 +142,3 @@ def test_a_default_file_of_an_export_that_is_there_is_not_replaced_and_a_named_o
     assert mine.read_text() == "mine"
     printed(*export, "--out", mine)
     assert mine.read_bytes().startswith(b"PAR1")
-
-
-def test_a_pipe_is_not_replaced_by_an_export(runs: list[Path]) -> None:
-    os.mkfifo("pipe")
-    assert "it is a pipe or a device" in refused("export", runs[0], "--format", "csv", "--out", "pipe")
-    assert not Path("pipe").is_file()

@@ -8,7 +8,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
@@ -22,7 +21,6 @@ from rnnbench.report.tables.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
-from rnnbench.text import printable
 from tests.doubles import repository, stored
 from tests.doubles import workload as small
 from tests.validation.fuzz.inputs import NASTY
@@ -34,19 +32,6 @@ WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML an
 def test_text_in_a_page_is_escaped() -> None:
     for file in (PACKAGE / "report/page/templates").iterdir():
         assert not re.search(r"\|\s*safe\b|autoescape|\bMarkup\b", file.read_text(encoding="utf-8")), file
-
-
-@pytest.mark.parametrize(
-    ("words", "where"),
-    [
-        (r"(import|from) submitit", "harness/slurm"),  # which pickles
-        (r"\.exec_module\(|spec_from_file_location\(", "cells"),
-    ],
-)
-def test_what_unpickles_or_imports_a_file_has_one_room(words: str, where: str) -> None:
-    found = {file for file in PACKAGE.rglob("*.py") if re.search(words, file.read_text())}
-    assert found
-    assert all(file.is_relative_to(PACKAGE / where) for file in found), found
 
 
 @pytest.mark.parametrize("revision", ["--upload-pack=x", "-h", "--output=there", "HEAD; touch there", "$(touch there)"])
@@ -102,23 +87,3 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
     assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in lines)
     assert len(ET.fromstring(outputs.junit(found)).findall(".//testcase")) == 2
     assert "\x1b" not in found.json()
-
-
-def test_words_of_files_are_printed_without_what_moves_a_cursor(tmp_path: Path) -> None:
-    file = tmp_path / "\x1b[31mred.toml"
-    file.write_text("[")
-    with pytest.raises(UserError) as raised:
-        suites.read(str(file))
-    assert "\x1b" not in printable(str(raised.value))
-
-
-@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", ".hidden", "a\\nb", "", "con\\u0000"])
-def test_a_suites_name_is_a_name_of_a_folder_and_no_path(name: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(f'name = "{name}"\n[[sweep]]\ncell = "gru"\n')
-    with pytest.raises(UserError, match="name: "):
-        suites.read(str(tmp_path / "mine.toml"))
-
-
-def test_no_module_listens() -> None:
-    words = r"import (http\.server|socketserver|asyncio|xmlrpc|wsgiref)|from (http\.server|socketserver)|\.listen\("
-    assert not [file for file in PACKAGE.rglob("*.py") if re.search(words, file.read_text())]
