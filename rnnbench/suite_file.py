@@ -39,12 +39,12 @@ from rnnbench.store.records import (
     Task,
     is_cell_reference,
 )
+from rnnbench.store.run_info import SUITE, SUITE_WORDS
 from rnnbench.text import nearest, plural
 
 MAX_FAULTS = 20  # that are told
 INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
-SUITE = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a name, which also begins that of a run's folder
 MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
 OF_DATA_SETS = {  # the values of axes that only data sets have
     "cell": tuple(DATA_SETS),
@@ -282,6 +282,5 @@ def _words(detail: Mapping[str, Any]) -> str:
         case "string_pattern_mismatch" if "input" in detail["loc"]:
             return f"{words.partition(':')[0]}: {INPUTS_ALLOWED}, found {detail['input']!r}"
         case "string_pattern_mismatch":
-            rule = "expected letters, digits, '.', '_' and '-', and none of these three first"
-            return f"{words.partition(':')[0]}: {rule}, found {detail['input']!r}"
+            return f"{words.partition(':')[0]}: expected {SUITE_WORDS}, found {detail['input']!r}"
     return words

@@ -1,5 +1,6 @@
 """What `run.json` holds."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from typing import Any, Literal, Self
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.jsonlines import placed
-from rnnbench.store.record import Count, Record, Seconds
+from rnnbench.store.record import Count, Record, Seconds, shown
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id
+SUITE = "[A-Za-z0-9][A-Za-z0-9._-]*"  # the name of a suite, which also begins those of folders of runs and reports
+SUITE_WORDS = "letters, digits, '.', '_' and '-', and none of these three first"
 RunStatus = Literal["running", "finished", "interrupted"]
 
 
@@ -41,6 +44,12 @@ class RunInfo(Record):
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
+
+    def checked(self) -> Self:
+        """Return the run; raises UserError if its suite has a name that could lead out of the folder of reports."""
+        if not re.fullmatch(SUITE, self.suite):
+            raise UserError(f"suite: expected {SUITE_WORDS}, found {shown(self.suite)}")
+        return self
 
     @classmethod
     def begin(
