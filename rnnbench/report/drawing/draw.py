@@ -168,7 +168,8 @@ class FittingTicks(Locator):
         low, high = sorted(map(float, axis.get_view_interval()))
         box = axis.axes.bbox
         inches = (box.width if axis.axis_name == "x" else 1.75 * box.height) / axis.figure.dpi
-        most = max(2, min(7, int(inches / (0.06 * self.letters))))
+        room = inches / (0.06 * self.letters)
+        most = max(2, min(7, int(1.5 * room if len(self.sizes) else room)))  # sizes are short
         return among(self.sizes, low, high, most) if len(self.sizes) else round_numbers(low, high, most)
 
     tick_values = None  # type: ignore[assignment]

@@ -57,6 +57,7 @@ from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 
 Quantity = Literal["seconds", "peak_bytes"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
+WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
 MAX_KEYS = 6  # sizes in a legend
 MAX_STREAMS = 60  # more do not fit a page; the table has all
 REACH = 3  # times the farthest mark: an axis goes no farther, however long an interval is
@@ -65,7 +66,6 @@ USUAL = 0.7  # of the series: a batch and length at which fewer were measured is
 GUIDES = (1, 10, 100, 1_000)  # times below the roof
 MANY = 200  # replicates in a panel; of more, the median and bands are drawn
 
-# What a page shows, in its order: name, drawing function, title and caption.
 Panel = tuple[str, pd.DataFrame]
 
 
@@ -106,7 +106,7 @@ def ratio(
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
     if compared.empty:
         return None
-    wide = width or PAGE + 1.5 * (compared["phase"].nunique() - 1)
+    wide = width or (PAGE if compared["phase"].nunique() == 1 else WIDE)
     if compared["series"].nunique() > (room := most_rows(ax, wide, height)):
         compared = plain_and_fastest(compared, "ratio", room)
     names = list(compared["series"].unique())[:room]
