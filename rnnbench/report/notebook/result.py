@@ -72,6 +72,10 @@ class FrameResult:
         column of a paper. The docstring of the function that gave the result names the other arguments. Raises
         ValueError if there is nothing to show.
         """
+        from matplotlib.axes import Axes
+
+        if args and isinstance(args[-1], Axes):
+            *args, how["ax"] = args  # type: ignore[assignment]
         figure = self._draw(*args, **how)
         if figure is None:
             raise ValueError("nothing to show: nothing was measured that this figure needs")

@@ -4,6 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -130,6 +131,14 @@ def test_nothing_is_cut_off_at_the_figures_edges(frame: FrameResult) -> None:
 def test_ratios_near_one_do_not_fill_the_axis() -> None:
     low, high = measured("torch", "same").plot().axes[0].get_xlim()
     assert high / low > 1.1
+
+
+def test_it_draws_on_the_axes_that_it_is_given() -> None:
+    figure, (one, other) = plt.subplots(1, 2)
+    assert measured().plot(one) is one
+    assert measured().plot(ax=other) is other
+    assert one.has_data()
+    plt.close(figure)
 
 
 def test_a_notebook_shows_the_figure_without_any_set_up() -> None:
