@@ -147,7 +147,7 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     assert {row["implementation"]: row["parity"] for row in rows} == {"loop": "agrees", "reference": "is the reference"}
     done = in_process("report", run, cwd=folder, code=0)
     page = Path(folder / done.stdout.splitlines()[-1]).read_text()
-    assert "How far from ../awkward.py:Named?" in page
+    assert "time over that of ../awkward.py:Named" in page
 
 
 @pytest.mark.parametrize(

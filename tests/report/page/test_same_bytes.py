@@ -58,7 +58,7 @@ def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
         first, second = pool.map(drawn, (1, 2))
     assert first == second
     names = {line.split()[0] for line in first}
-    figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size", "scaling", "roofline")]
+    figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size")]
     figures += [f"runs/figures/{name}" for name in ("history", "together")]
     assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= names
     assert {"index.html", "runs/index.html", "plot.png", "plot.svg", "plot.pdf"} <= names
