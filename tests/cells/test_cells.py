@@ -64,20 +64,6 @@ def test_the_deep_cell_equals_torchs_stack_and_the_notebooks_does_not(cell_class
     assert torch.allclose(outputs, layer(x, h)[0]) is equal
 
 
-def test_the_notebooks_stack_never_reads_the_top_layers_state() -> None:
-    cell = DeepNotebookCell(5, 7, 3)
-    x, h = torch.randn(6, 2, 5), torch.randn(3, 2, 7)
-    other = torch.cat((h[:2], torch.randn(1, 2, 7)))
-    assert torch.equal(run_stack(cell, x, h.unbind(0)), run_stack(cell, x, other.unbind(0)))
-
-
-def test_with_one_layer_the_notebooks_stack_is_the_combined_cell() -> None:
-    combined, stack = CombinedCell(5, 7), DeepNotebookCell(5, 7, 1)
-    stack.layers[0].load_state_dict(combined.state_dict())
-    x, h = torch.randn(3, 5), torch.randn(3, 7)
-    assert torch.equal(stack(x, (h,))[0], combined(x, h))
-
-
 @pytest.mark.parametrize(
     "name", ["vanilla", "combined", "deep", "deep-notebook", "lstm", "gru", "lstm_peephole", "ugrnn"]
 )

@@ -17,8 +17,3 @@ def test_a_state_comes_back_from_the_cells_form(layer_state, stacked: bool) -> N
 @pytest.mark.parametrize("layer_state", [H, (H, C)])
 def test_the_output_is_the_top_layers_h(layer_state) -> None:
     assert torch.equal(output(to_cell(layer_state, stacked=True), stacked=True), H[-1])
-
-
-@pytest.mark.parametrize("layer_state", [H[:1], (H[:1], C[:1])])
-def test_the_output_of_a_single_cell_is_its_h(layer_state) -> None:
-    assert torch.equal(output(to_cell(layer_state, stacked=False), stacked=False), H[0])

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnbench.kernels import direct
-from rnnbench.kernels.direct import row_stride
 from rnnbench.store.readings import Unavailable
 
 pytestmark = [
@@ -93,11 +92,6 @@ def test_the_memory_of_a_prepared_call_lives_as_long_as_the_call() -> None:
     assert result.tolist() == [[24.0] * 3] * 2
 
 
-@pytest.mark.parametrize(("columns", "stride"), [(256, 272), (1024, 1040), (64, 80), (100, 100), (63, 63)])
-def test_rows_do_not_compete_for_the_same_cache_lines(columns: int, stride: int) -> None:
-    assert row_stride(columns, torch.float32) == stride
-
-
 def test_a_packed_product_is_that_of_a_linear_layer() -> None:
     torch.manual_seed(0)
     x, weight, bias = torch.randn(3, 5), torch.nn.Parameter(torch.randn(4, 5)), torch.randn(4)
@@ -105,11 +99,6 @@ def test_a_packed_product_is_that_of_a_linear_layer() -> None:
     assert call is not None
     torch.testing.assert_close(call(), torch.nn.functional.linear(x, weight, bias).detach())
     assert direct.packed_direct(x.bfloat16(), weight.bfloat16(), None) is None
-
-
-def test_there_are_none_for_16_bits() -> None:
-    with pytest.raises(Unavailable, match="rnnbench has no products of its own in bfloat16"):
-        direct.load(torch.bfloat16)
 
 
 @pytest.mark.parametrize(("compiler", "reason"), [("", "no C compiler was found"), ("false", "can't build direct.c")])

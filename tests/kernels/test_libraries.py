@@ -69,20 +69,11 @@ def test_a_library_that_torch_does_not_have_is_left_out(monkeypatch: pytest.Monk
     assert torch_library(torch.bfloat16) == "torch"
 
 
-def test_only_the_cpu_has_other_libraries() -> None:
-    x, weight = torch.empty(2, 3, device="meta"), torch.empty(4, 3, device="meta")
-    assert list(product_calls(x, weight)) == ["torch"]
-
-
 def test_a_convolution_of_width_1_is_the_same_product() -> None:
     x, weight = torch.randn(3, 5), torch.randn(4, 5)
     call = convolution(x, weight)
     assert call is not None
     torch.testing.assert_close(call()[0].t(), x @ weight.t())
-
-
-def test_a_type_that_torch_has_no_convolution_for_is_left_out() -> None:
-    assert convolution(torch.zeros(2, 2, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool)) is None
 
 
 OWN = torch_library(torch.float32)
@@ -231,24 +222,3 @@ def test_there_are_more_rounds_until_the_shortest_block_is_confirmed(
     monkeypatch.setattr(libraries, "perf_counter", lambda: now)
     assert shortest({"call": call}) == pytest.approx({"call": 3e-4})
     assert blocks == 2 + 2 * rounds
-
-
-def test_long_calls_are_not_repeated_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, calls = 0.0, 0
-
-    def call() -> None:
-        nonlocal now, calls
-        calls += 1
-        now += 0.2 + calls
-
-    monkeypatch.setattr(libraries, "perf_counter", lambda: now)
-    shortest({"call": call})
-    assert calls == 2 + 2 * libraries.ROUNDS
-
-
-def test_the_form_of_a_matrix() -> None:
-    matrix = Matrix.of(torch.ones(4, 5).t())
-    assert matrix == Matrix((5, 4), (1, 5))
-    assert (matrix.is_by_row, matrix.turned.is_by_row) == (False, True)
-    values = matrix.tensor(torch.float64)
-    assert (Matrix.of(values), values.dtype) == (matrix, torch.float64)

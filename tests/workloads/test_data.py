@@ -20,11 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from torch import Tensor
-from torch.nn.functional import mse_loss
-from torch.utils.data import DataLoader
 
 from rnnbench.store.records import DATA_SETS, Case, DataSet, Workload
-from rnnbench.workloads.data import Batched, Example, LoadingWay, RegularDataset, WindowDataset, loader, make, train
+from rnnbench.workloads.data import Batched, Example, LoadingWay, RegularDataset, WindowDataset, loader, make
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -71,13 +69,6 @@ def test_the_notebooks_values_are_its_items(dataset, items) -> None:
     for (values, label), (input, target) in zip(items, dataset, strict=True):
         assert torch.equal(input, torch.tensor(values))
         assert target == label
-
-
-@pytest.mark.parametrize(("dataset", "items"), NOTEBOOK)
-def test_a_plain_data_loader_gives_the_notebooks_values_in_batches_of_one(dataset, items) -> None:
-    for (values, label), (inputs, targets) in zip(items, DataLoader(dataset, batch_size=1), strict=True):
-        assert torch.equal(inputs, torch.tensor([values]))
-        assert torch.equal(targets, torch.tensor([label]))
 
 
 @pytest.mark.parametrize("dataset", [regular(), without_overlap(), with_overlap()])
@@ -150,18 +141,6 @@ def test_a_data_set_has_as_many_samples_as_asked_for_with_a_target_for_each_step
     input, target = dataset[samples - 1]
     assert (input.shape, target.shape) == ((4, 5), (4, 2))
     assert input.dtype == target.dtype == torch.float64
-
-
-@pytest.mark.parametrize(("name", "steps"), [("windows", 28), ("overlapping", 10)])
-def test_windows_lie_a_length_apart_and_overlapping_ones_a_step(name: DataSet, steps: int) -> None:
-    dataset = make(name, load(), torch.float32)
-    assert isinstance(dataset, WindowDataset)
-    assert len(dataset.series) == steps
-
-
-def test_a_data_set_is_the_same_each_time_it_is_made() -> None:
-    first, second = (make("windows", load(), torch.float32) for _ in range(2))
-    assert all(torch.equal(*pair) for item in zip(first, second, strict=True) for pair in zip(*item, strict=True))  # type: ignore[call-overload]
 
 
 # Python 3.12 and later warn of forking beside threads. torch starts threads before it forks its loaders.
@@ -283,31 +262,6 @@ ROOT = Path()
 EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}
 
 
-@pytest.mark.parametrize("case", [small.case("gru"), small.case("deep"), small.reference_case("lstm")])
-def test_training_from_a_loader_lowers_the_loss(case: Case) -> None:
-    """The series is a sum of two waves, and each target is the next value."""
-    torch.manual_seed(0)
-    steps = torch.arange(161, dtype=torch.float64)
-    wave = torch.sin(steps / 3) + 0.5 * torch.sin(steps / 7)
-    series = wave[:-1, None].repeat(1, case.workload.input_size)
-    targets = wave[1:, None].repeat(1, case.workload.output_size).reshape(20, 8, -1)
-    built = build(case, ROOT)
-    batches = loader(WindowDataset(series, targets, 8, 8), "per_item", 3, generator=torch.Generator().manual_seed(0))
-
-    def loss() -> float:
-        with torch.no_grad():
-            losses: list[Tensor] = [
-                mse_loss(built.model(inputs, built.state_of(inputs.shape[1]))[0], wanted) for inputs, wanted in batches
-            ]
-        return float(torch.stack(losses).mean())
-
-    before = loss()
-    optimizer = torch.optim.Adam(built.model.parameters(), lr=0.02)
-    for _ in range(6):
-        train(built.model, batches, built.state_of, optimizer)
-    assert loss() < before / 2
-
-
 @pytest.mark.parametrize("cell", ["gru", "lstm", "deep"])
 def test_an_epoch_with_a_last_batch_that_is_smaller_changes_no_weight_and_leaves_gradients(cell: str) -> None:
     built = build(small.case(cell, **EPOCH), ROOT)
@@ -319,14 +273,6 @@ def test_an_epoch_with_a_last_batch_that_is_smaller_changes_no_weight_and_leaves
     for old, parameter in zip(before, built.model.parameters(), strict=True):
         assert torch.equal(old, parameter)
         assert parameter.grad is not None
-
-
-def test_an_epoch_may_be_smaller_than_a_batch() -> None:
-    built = build(small.case("gru", **EPOCH | {"samples": 2}), ROOT)
-    timed = built.timed_call()
-    with timed.mode():
-        timed.call()
-    assert all(parameter.grad is not None for parameter in built.model.parameters())
 
 
 @pytest.mark.parametrize("case", [small.case("gru", **EPOCH), small.reference_case("lstm", **EPOCH, dtype="float32")])

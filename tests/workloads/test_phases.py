@@ -23,9 +23,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.phases import (
     COUNT,
-    LOSS_FUNCTIONS,
     OPTIMIZER_CLASSES,
-    PHASES,
     StepStream,
     TrainingStep,
     fixed,
@@ -42,13 +40,6 @@ def prepared(phase: str):
     return built, built.timed_call()
 
 
-def test_inference_records_nothing_for_backward() -> None:
-    _, timed = prepared("inference")
-    with timed.mode():
-        output, _ = timed.call()
-    assert output.is_inference()
-
-
 @pytest.mark.parametrize("phase", ["training", "step"])
 def test_a_later_call_finds_the_gradients_of_the_first_and_adds_nothing_to_them(phase: str) -> None:
     built, timed = prepared(phase)
@@ -60,16 +51,6 @@ def test_a_later_call_finds_the_gradients_of_the_first_and_adds_nothing_to_them(
     for before, parameter in zip(first, built.model.parameters(), strict=True):
         assert before.abs().max() > 0
         assert torch.equal(before, parameter.grad)
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_weights_are_the_same_after_any_number_of_calls(phase: str) -> None:
-    built, timed = prepared(phase)
-    before = [parameter.detach().clone() for parameter in built.model.parameters()]
-    with timed.mode():
-        for _ in range(5):
-            timed.call()
-    assert all(torch.equal(*pair) for pair in zip(before, built.model.parameters(), strict=True))
 
 
 def test_the_optimizers_step_is_taken() -> None:
@@ -105,11 +86,6 @@ def gradients(case: Built) -> list[torch.Tensor]:
     with timed.mode():
         timed.call()
     return [parameter.grad.clone() for parameter in case.model.parameters() if parameter.grad is not None]
-
-
-def test_every_name_has_its_class_or_function() -> None:
-    assert tuple(OPTIMIZER_CLASSES) == OPTIMIZERS
-    assert ("none", *LOSS_FUNCTIONS) == LOSSES
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -186,7 +162,7 @@ clip = [0.0, 1.0]
         ("step", "adam", 1.0),
     ]
     assert {group.sweep for group in groups} == {0}
-    for change, words in (("optimizer = 'sgdd'", "'sgdd' is not one of"), ("loss = 'mee'", "(did you mean 'mse'?)")):
+    for change, words in (("optimizer = 'sgdd'", "'sgdd': expected one of"), ("loss = 'mee'", "(did you mean 'mse'?)")):
         (tmp_path / "s.toml").write_text(f'name = "s"\n[[sweep]]\ncell = "gru"\n{change}')
         with pytest.raises(UserError) as fault:
             suites.read(str(tmp_path / "s.toml"))
@@ -207,12 +183,6 @@ def test_they_are_like_the_given_one_and_differ_from_each_other(shape: tuple[int
         assert tensor._base is None
         assert tensor.abs().max() <= 1.11 * values.abs().max()
     assert len({tensor.data_ptr() for tensor in inputs.tensors}) == COUNT
-
-
-def test_they_take_little_more_memory_than_one() -> None:
-    inputs = in_turn(torch.randn(1000, 10, 10))
-    assert {tensor.untyped_storage().nbytes() for tensor in inputs.tensors} == {400_000 + (COUNT - 1) * 64}
-    assert not any(torch.equal(tensor, inputs.tensors[0]) for tensor in inputs.tensors[1:])
 
 
 @given(shapes, st.text(max_size=3), st.text(max_size=3))

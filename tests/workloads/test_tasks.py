@@ -37,11 +37,6 @@ def test_each_task_reads_and_gives_its_own_number_of_steps(task: Any, changes: A
         assert case.workload.output_steps == given
 
 
-def test_many_to_one_is_the_last_of_many_to_many() -> None:
-    many, last = (build(small.case("gru", task=task), ROOT) for task in ("many_to_many", "many_to_one"))
-    torch.testing.assert_close(many.model(many.input, many.state)[0][-1:], last.model(last.input, last.state)[0])
-
-
 def test_one_to_many_is_fed_what_it_has_given() -> None:
     built = build(small.case("gru", task="one_to_many", input_size=2), ROOT)
     output, _ = built.model(built.input, built.state)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells import parts as scans
 from rnnbench.cells.modern.diagonal import DiagonalCell
 from rnnbench.cells.modern.ind_rnn import IndRNNCell
 from rnnbench.cells.modern.lmu import ORDER, THETA, LMUCell, delay
@@ -202,13 +201,6 @@ def test_a_wrong_scan_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_float32_is_enough_for_long_sequences(name: str) -> None:
     built = build(small.case(name, "scan", phase="training", seq_len=1024, dtype="float32"), Path())
     assert largest_error_to_loop(built) < 1e-4
-
-
-def test_float32_is_not_enough_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scans, "PIECE", 1024)
-    built = build(small.case("min_gru", "scan", phase="training", seq_len=1024, dtype="float32"), Path())
-    with pytest.raises(ParityError, match="of the loop's largest value"):
-        largest_error_to_loop(built)
 
 
 numbers = st.floats(-20, 20)
