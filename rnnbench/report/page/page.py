@@ -33,7 +33,6 @@ class Page:
     first: Picture | None = None  # on the first screen
     fastest: Table | None = None  # below it
     sections: Sequence[Section] = ()
-    home: str = ""  # the page above this one
     titles: Mapping[int, str] = field(default_factory=dict)  # of the cases that figures mark, by row of the summary
 
     @property

@@ -14,14 +14,8 @@ class ReferenceWords:
 
     name: str
     others: str
-    key: str  # in names of columns
     compared: str  # what was compared with what before anything was timed
     has_ratios: bool = True
-
-    @property
-    def heading(self) -> str:
-        """The heading of the part of a report that has the times."""
-        return f"How far from {self.name}?" if self.has_ratios else "How long does each call take?"
 
     @property
     def ratios(self) -> str:
@@ -32,12 +26,12 @@ class ReferenceWords:
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
 BATCHES = "The batches of each implementation were compared with those loaded item by item before it was timed"
-TORCH = ReferenceWords("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
-ITEMS = ReferenceWords("per_item", "other ways to load", "per_item", BATCHES)
-BOTH = ReferenceWords("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")
+TORCH = ReferenceWords("torch.nn", "hand-written cells", OUTPUTS)
+ITEMS = ReferenceWords("per_item", "other ways to load", BATCHES)
+BOTH = ReferenceWords("the reference", "cells and ways to load", f"{OUTPUTS}. {BATCHES}")
 ALONE_COMPARED = "There is no reference to compare outputs with"
-FASTEST = ReferenceWords("the fastest", "cells", "fastest", ALONE_COMPARED)
-NOTHING = ReferenceWords("no reference", "cells", "reference", ALONE_COMPARED, has_ratios=False)
+FASTEST = ReferenceWords("the fastest", "cells", ALONE_COMPARED)
+NOTHING = ReferenceWords("no reference", "cells", ALONE_COMPARED, has_ratios=False)
 
 
 def words(summary: pd.DataFrame) -> ReferenceWords:
@@ -52,7 +46,7 @@ def words(summary: pd.DataFrame) -> ReferenceWords:
         is_only_one = len(cells) == 1 and (summary["reference"] == cells[0]).all()
         name = printable(cells[0]) if is_only_one else "the reference"
         compared = f"Outputs and gradients of each cell were compared with those of {name} before it was timed"
-        return ReferenceWords(name, "other cells", "reference", compared)
+        return ReferenceWords(name, "other cells", compared)
     loads = summary["phase"] == "loading"
     return TORCH if not loads.any() else ITEMS if loads.all() else BOTH
 

@@ -192,11 +192,6 @@ def memory(size: float) -> str:
     return _scaled(size, *_unit(size, SIZES))
 
 
-def millions(value: float) -> str:
-    """Millions with two decimals, as torchinfo prints multiply-adds (M) and bytes (MB)."""
-    return f"{value / 1e6:,.2f}" if math.isfinite(value) else MISSING
-
-
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
     """The first unit in which the value stays below 1,000 after rounding."""
     return next((unit for unit in units if abs(value) < 999.5 * unit[0]), units[-1])
