@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.harness.coordinator.resume import RunState, read_state, refuse_other_cards
+from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.store.folder import RunFolder
@@ -91,7 +91,6 @@ class Run:
         root = self.folder.path.parent
         try:
             with started(self.groups, settings, **options) as start:
-                refuse_other_cards(self.folder.path, self.state, start.devices)
                 self.said = start.software | {"unusable": start.unusable}
                 self.runner = Runner(
                     self.groups, settings, start, self.folder, root=root, state=self.state, seed=1, **options

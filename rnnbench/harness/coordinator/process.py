@@ -165,7 +165,6 @@ class WorkerProcess:
         self.paused_seconds = 0.0  # during the last request, in which this process was stopped
         self._now = now
         self._stopped = False
-        self._requests = 0
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         self._paths = [str(path) for path in paths or (PACKAGE_PARENT,)]
         self._options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
@@ -266,16 +265,11 @@ class WorkerProcess:
         assert self._process.stdin is not None
         if self._process.returncode is not None:
             raise WorkerLost("the worker has ended")
-        self._requests += 1
         try:
-            self._process.stdin.write(json.dumps({**message, "id": self._requests}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
             raise WorkerLost(self._how_it_ended()) from None
-        reply = self._read(deadline_seconds)
-        if reply.pop("id", None) != self._requests:  # a case found the stream and answered in the worker's place
-            self.close()
-            raise WorkerLost(f"no reply to this request, but {json.dumps(reply)[:60]!r}")
-        return reply
+        return self._read(deadline_seconds)
 
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -302,13 +296,7 @@ class WorkerProcess:
                     self._output.cut()
         line, _, self._unread = self._unread.partition(b"\n")
         self._output.cut()
-        try:
-            reply = json.loads(line)
-        except (ValueError, RecursionError):
-            reply = None
-        if not isinstance(reply, dict):  # a case found the stream and wrote into it
-            self.close()
-            raise WorkerLost(f"no reply, but {line[:60].decode(errors='replace')!r}")
+        reply: dict[str, Any] = json.loads(line)
         return reply
 
     def _how_it_ended(self) -> str:

@@ -1,6 +1,6 @@
 """What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,8 @@ from typing import Any
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
 from rnnbench.groups import grouped
-from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.folder import last_measurements, spoilt_workers
-from rnnbench.store.records import Case, Group, Measurement, Window, Workload
+from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows, too_many
 from rnnbench.suite_file import Sweep
@@ -23,7 +22,6 @@ class Visit:
     group: Group
     windows: list[Window]  # of cases that count as measured; a case that has failed since has no time
     seconds: float  # from the start of its first window to the end of its last
-    device_uuid: str | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ def _visit(group: Group, windows: Sequence[Window], measurements: Mapping[str, M
         group,
         [window for window in windows if measurements[window.case].status == "measured"],
         last.started + last.host_seconds - first.started,
-        last.device_uuid,
     )
 
 
@@ -107,21 +104,6 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
         raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
-def refuse_other_cards(path: Path, state: RunState, devices: Mapping[str, DeviceReply]) -> None:
-    """Raise UserError if groups were measured on another card than their device is now.
-
-    An older rnnbench spread the groups of a run over several cards: such a run can only be read.
-    """
-    for visit in state.visits:
-        device = visit.group.workload.device
-        then, now = visit.device_uuid, devices[device]["uuid"]
-        if then not in (None, now):
-            raise UserError(
-                f"{path}: groups of {device} were measured on the card {then}, and {device} is {now or 'no card'} now; "
-                "choose that card by CUDA_VISIBLE_DEVICES, or start a new run"
-            )
-
-
 def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: list[dict[str, Any]]) -> None:
     """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
     if apart := differences(info, replace(info, environment=environment, ceilings=ceilings)):
@@ -137,16 +119,6 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
         raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
     if _complete(info.resolved.get("sweep")) != _complete(suite["sweep"]):
         raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
-
-
-def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:
-    """Raise UserError if a stored case has a cell that its suite does not have: the cell's code would be run."""
-    stray = next((case.cell for case in cases if case.cell not in known), None)
-    if stray is not None:
-        raise UserError(
-            f"{path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
-            "start a new run"
-        )
 
 
 def _complete(sweeps: Any) -> Any:

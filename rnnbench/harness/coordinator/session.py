@@ -15,8 +15,6 @@ from rnnbench.harness.coordinator.resume import (
     OtherMachine,
     RunState,
     read_state,
-    refuse_other_cards,
-    refuse_other_cells,
     refuse_other_machine,
     refuse_other_rates,
     refuse_other_suite,
@@ -87,11 +85,8 @@ def resume_run(
         if not state.groups:
             raise UserError(f"{path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
-        stored = (measurement.case for measurement in state.measurements.values())
-        refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
-            refuse_other_cards(path, state, start.devices)
             current = environment.describe(suite.file.parent) | {"worker": start.software}
             refuse_other_machine(path, info, current)
             root = suite.file.parent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.budget import wider_than_asked
-from rnnbench.harness.coordinator.resume import refuse_other_cells, refuse_other_suite
+from rnnbench.harness.coordinator.resume import refuse_other_suite
 from rnnbench.harness.coordinator.session import filling, resolved
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
@@ -89,8 +89,6 @@ def resume_by_slurm(
     refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
     if not parts(path):
         raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
-    stored = (measurement.case for measurement in last_measurements(path).values())
-    refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
     folder = RunFolder(path)
     before = info.environment.get(SLURM, {})  # runs of older versions do not know their options

@@ -5,7 +5,6 @@ import gc
 import importlib
 import json
 import mmap
-import os
 import random
 import signal
 from pathlib import Path
@@ -47,12 +46,9 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     guard = CaseGuard(streams)
     modules = UserModules(Path(current_folder) if current_folder else None)
     operations = Operations(draw, guard, modules, Opened(), Relay(**relay))
-    worker = os.getpid()
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:
         request = json.loads(line)
         reply = operations.handle(request)
-        if os.getpid() != worker:  # a copy that a case made of this process by `os.fork`
-            os._exit(0)
-        streams.replies.write(json.dumps(reply | {"id": request["id"]}) + "\n")
+        streams.replies.write(json.dumps(reply) + "\n")
     shift.close()

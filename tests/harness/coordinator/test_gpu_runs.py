@@ -3,9 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import OBSERVER, case_settings
 from tests.doubles import workload as small
 from tests.doubles.fake_machine import A, B, Machine, Run, gpu_groups
@@ -39,17 +36,6 @@ def test_each_worker_times_what_runs_on_the_processor_before_it_uses_a_gpu(tmp_p
         assert devices == sorted(devices)
 
 
-def test_a_run_is_resumed_on_its_card_only(tmp_path: Path) -> None:
-    Run(tmp_path, Machine({A: "H100"}), gpu_groups(2)).go()
-    [path] = tmp_path.iterdir()
-    for file in sorted(path.glob("windows-*.jsonl"))[1:]:  # all but the first replicate
-        file.unlink()
-    with pytest.raises(UserError, match="groups of cuda were measured on the card aaaa, and cuda is bbbb now"):
-        Run(tmp_path, Machine({B: "H100"}), [], path).go()
-    frame = Run(tmp_path, Machine(TWO), [], path).go()
-    assert set(frame.groupby("case")["replicate"].nunique()) == {3}
-
-
 def rewrite_cards(path: Path, cards: list[str | None]) -> None:
     """Give the groups of a stored run other cards, in turn; None: no card was recorded."""
     for file in path.glob("windows-*.jsonl"):
@@ -60,22 +46,6 @@ def rewrite_cards(path: Path, cards: list[str | None]) -> None:
             index = next(number for number, case in enumerate(sizes) if f" {size} " in f" {case} ")
             line["device_uuid"] = cards[index % len(cards)]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_a_stored_run_over_several_cards_can_be_read_and_is_not_resumed(tmp_path: Path) -> None:
-    run = Run(tmp_path, Machine({A: "H100"}), gpu_groups(4))
-    run.go()
-    path = run.folder.path
-    rewrite_cards(path, [A, B])
-    with pytest.raises(UserError, match="groups of cuda were measured on the card bbbb, and cuda is aaaa now"):
-        Run(tmp_path, Machine(TWO), [], path).go()
-
-
-def test_what_an_older_version_recorded_without_a_card_is_resumed_anywhere(tmp_path: Path) -> None:
-    run = Run(tmp_path, Machine({A: "H100"}), gpu_groups(2))
-    run.go()
-    rewrite_cards(run.folder.path, [None])
-    Run(tmp_path, Machine({B: "H100"}), [], run.folder.path).go()
 
 
 def test_the_settings_of_a_run_are_those_of_its_cases(tmp_path: Path) -> None:

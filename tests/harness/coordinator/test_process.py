@@ -177,16 +177,6 @@ def test_a_copy_of_a_worker_neither_answers_nor_stays(worker: WorkerProcess, tmp
     assert worker.request({"op": "release"}, 60)["ok"]
 
 
-def test_an_answer_to_another_request_is_none(tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nprintf '{\"id\": 7, \"ok\": true}\\n'\nsleep 60\n")
-    python.chmod(0o755)
-    process = WorkerProcess("0000", str(python))
-    process.wait_ready()
-    with pytest.raises(WorkerLost, match="no reply to this request, but"):
-        process.request({"op": "release"}, 60)
-
-
 def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
     prepare(worker, tmp_path, "pass", name="Quiet")
     assert not visit(worker, "Quiet")["printed"]
@@ -385,15 +375,6 @@ def test_a_worker_that_is_ended_on_purpose_is_not_started_again() -> None:
     worker.kill()
     with pytest.raises(WorkerLost, match="killed by SIGKILL"):
         worker.wait_ready()
-
-
-@pytest.mark.parametrize("words", ["nonsense", "[1]", "\\377", pytest.param("[" * 100_000, id="too deep")])
-def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, words: str) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nprintf '{words}\\n'\nsleep 60\n")
-    python.chmod(0o755)
-    with pytest.raises(WorkerLost, match="no reply, but "):
-        WorkerProcess("0000", str(python)).wait_ready()
 
 
 @pytest.mark.usefixtures("real_workers")

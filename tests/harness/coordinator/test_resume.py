@@ -6,18 +6,16 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import (
     RunState,
     read_state,
-    refuse_other_cells,
     refuse_other_machine,
     refuse_other_rates,
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings, Sweep
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
@@ -112,17 +110,6 @@ def test_a_run_from_before_an_axis_was_there_goes_on(tmp_path: Path) -> None:
     for changed in (sweep | {"nonlinearity": ["relu"]}, sweep | {"batch_size": [1]}):
         with pytest.raises(UserError, match="the sweeps of 's' have changed"):
             refuse_other_suite(tmp_path, then, {"name": "s", "sweep": [changed]})
-
-
-def test_a_cell_that_the_suite_does_not_have_is_not_run_because_a_file_names_it(tmp_path: Path) -> None:
-    cases = [LOOP, Case("/tmp/evil.py:Cell", "loop", LOOP.workload)]
-    with pytest.raises(UserError, match=r"measurements\.jsonl has the cell '/tmp/evil\.py:Cell', which the suite 's'"):
-        refuse_other_cells(tmp_path, cases, "s", [LOOP.cell])
-    refuse_other_cells(tmp_path, cases[:1], "s", [LOOP.cell])
-    for name in ("quick", "ladder", "tasks"):
-        suite = suites.read(name)
-        stored = [case for group in suite.groups({}, None, most=None) for case in group.cases]
-        refuse_other_cells(tmp_path, stored, name, suite.values()["cell"])
 
 
 @pytest.mark.parametrize(
