@@ -4,10 +4,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rnnbench.analysis import pytest_benchmark as benchmark_comparison
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.pytest_benchmark import comparison as benchmark_comparison
-from rnnbench.analysis.pytest_benchmark.groups import grouped
+from rnnbench.analysis.pytest_benchmark import grouped
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
 from rnnbench.store import pytest_benchmark
@@ -22,7 +22,7 @@ def compare_files(
 
     `margin` is a share of the time, by default that of the head's suite; `reference` names the benchmark that
     pytest-benchmark's others of its group are compared with, and `group_by` says what makes a group, as in
-    `rnnbench.analysis.pytest_benchmark.groups.grouped`. Raises UserError if a side can't be read, or if the sides are
+    `rnnbench.analysis.pytest_benchmark.grouped`. Raises UserError if a side can't be read, or if the sides are
     of different kinds or have nothing in common.
     """
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}

@@ -11,7 +11,7 @@ one, however many looks there are (Bonferroni), so the rounds may end at any tim
 
 Rounds of one process resemble their neighbours, which the first looks can't show: eight rounds say little of their
 correlation. It is therefore assumed to be `ASSUMED_CORRELATION`, which gives way to what the rounds show as they come
-in, and is taken from the rounds where they show more (`rnnbench.analysis.neighbours`).
+in, and is taken from the rounds where they show more (`rnnbench.analysis.rounds`).
 
 The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
 can't show. `PROCESS_SPREAD` is therefore added to the errors. The rates hold if processes differ by no more than that,
@@ -25,7 +25,7 @@ from typing import Literal
 
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
 from rnnbench.analysis.location import Location, locations
-from rnnbench.analysis.neighbours import worth
+from rnnbench.analysis.rounds import worth
 from rnnbench.analysis.verdict import share_of_look
 
 Answer = Literal["slower", "not slower"]

@@ -15,8 +15,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_sus
 from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
-from rnnbench.analysis.more_replicates import more_replicates
-from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
+from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs, more_replicates
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.runs.run_times import read_whole
 from rnnbench.analysis.runs.summary import reference_ratios

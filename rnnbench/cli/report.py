@@ -116,7 +116,7 @@ def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, 
         _refuse_others(given, (), f"{path} is a check")
         return page.render(path)
     if pytest_benchmark.is_saved(path):
-        from rnnbench.analysis.pytest_benchmark.groups import grouped
+        from rnnbench.analysis.pytest_benchmark import grouped
         from rnnbench.report.page import benchmarks
 
         _refuse_others(given, ("--reference", "--group-by"), f"{path} is pytest-benchmark's")

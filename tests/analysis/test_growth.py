@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pytest
 
-from rnnbench.analysis.growth import BLOCKS, TURNS, growing
+from rnnbench.analysis.rounds import BLOCKS, TURNS, growing
 
 Noise = Callable[[random.Random, int], Iterator[tuple[float, float]]]
 

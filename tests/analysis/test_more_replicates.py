@@ -8,7 +8,7 @@ import pytest
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.location import Location
-from rnnbench.analysis.more_replicates import more_replicates, times_as_many
+from rnnbench.analysis.run_to_run import more_replicates, times_as_many
 from rnnbench.analysis.stored import StoredRun, compare, read
 from tests.doubles import workload as small
 from tests.doubles.stored import folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.analysis.estimate import Estimate, estimates_of
-from rnnbench.analysis.neighbours import LEAST, widened, widening, worth
+from rnnbench.analysis.rounds import LEAST, widened, widening, worth
 from tests.validation.history_simulated import wandering
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
-from rnnbench.analysis.pytest_benchmark import summary
+from rnnbench.analysis import pytest_benchmark as summary
 from rnnbench.report.as_pytest_benchmark import stats, workload
 from rnnbench.report.export import FORMATS
 from rnnbench.store.metrics import METRICS

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.neighbours import widened, widening
 from rnnbench.analysis.not_slower import Answer, Question
+from rnnbench.analysis.rounds import widened, widening
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.not_slower import MINE, THAN, Factor

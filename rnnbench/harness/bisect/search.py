@@ -1,7 +1,7 @@
 """Find the commits that made cases slower: by counts where they see the change, else by time.
 
 Counts are exact, so the commits at which they grow are found by dividing the path again and again. Time is noisy: see
-`rnnbench.analysis.bisection.noisy_search`. Either way, a commit is named only after it was compared with its parent
+`rnnbench.analysis.bisection`. Either way, a commit is named only after it was compared with its parent
 anew. Each of these comparisons gets a share of one error rate, and all shares together are at most 1: so all names
 together are wrong at most as often as one check is.
 """
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from rnnbench.analysis.bisection import CaseChange, Commit, SlowCommit
-from rnnbench.analysis.bisection.noisy_search import NoisySearch
+from rnnbench.analysis.bisection import CaseChange, Commit, NoisySearch, SlowCommit
 from rnnbench.analysis.verdict import share_of_look
 from rnnbench.harness.bisect.commits import CommitRunner, Counts, branches, count_changes, log_of
 from rnnbench.store.records import Case

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
-from rnnbench.analysis.growth import growing
-from rnnbench.analysis.neighbours import widening
 from rnnbench.analysis.replicate import Times, log_ratio, pooled_times
+from rnnbench.analysis.rounds import growing, widening
 from rnnbench.harness.devices import Clocked, Device
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.turns.engine import calibrate, warm_up

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.pytest_benchmark.summary import summarize
+from rnnbench.analysis.pytest_benchmark import summarize
 from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.page.page import Page, files

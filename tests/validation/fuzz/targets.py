@@ -16,8 +16,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rnnbench import suites
-from rnnbench.analysis.pytest_benchmark import comparison as benchmark_comparison
-from rnnbench.analysis.pytest_benchmark.summary import summarize as summarize_benchmarks
+from rnnbench.analysis import pytest_benchmark as benchmark_comparison
+from rnnbench.analysis.pytest_benchmark import summarize as summarize_benchmarks
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize

@@ -1,26 +1,208 @@
-"""Two sides of pytest-benchmark's files: verdicts only where the files support them."""
+"""pytest-benchmark's files: groups, times and ratios, and verdicts only where the files support them."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pytest_benchmark.plugin import pytest_benchmark_group_stats
+from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.pytest_benchmark.comparison import UNDECIDED, UNFAIR, compare, in_turns
+from rnnbench.analysis.estimate import estimates_of
+from rnnbench.analysis.pytest_benchmark import UNDECIDED, UNFAIR, chosen, compare, grouped, in_turns, summarize
 from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.runs import run_times
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.runs.summary import summarize as summarize_run
 from rnnbench.errors import UserError
 from rnnbench.report import as_pytest_benchmark as exporter
 from rnnbench.store.folder import read_info
-from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.pytest_benchmark import BenchmarkFiles, read
 from rnnbench.store.records import Case
 from tests.doubles.saved_files import MACHINE, benchmark, side, write
 from tests.doubles.stored import PROCESSOR, folder, on
 from tests.doubles.workload import case, reference_case
+
+BENCHMARKS = [
+    benchmark("test_cell", [1.0], group="cells", params={"impl": impl, "size": size})
+    for impl in ("mine", "torch")
+    for size in (32, 64)
+] + [benchmark("test_other", [1.0], group="others", params={"impl": "mine", "size": 32})]
+PLAIN = benchmark("test_plain", [1.0])
+
+
+def groups(file: Path, by: str | None) -> dict[str, str]:
+    return {key: benchmark.group for key, benchmark in grouped(read(file), by).benchmarks.items()}
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        *["group", "name", "func", "fullname", "fullfunc", "param", "param:size", "param:impl"],
+        *["func,param:size", "param:impl,group", "group,func,param"],
+    ],
+)
+def test_groups_are_those_of_pytest_benchmark(tmp_path: Path, by: str) -> None:
+    benchmarks = (
+        BENCHMARKS if "param:" in by else [*BENCHMARKS, PLAIN]
+    )  # pytest-benchmark has no answer for a missing one
+    theirs = pytest_benchmark_group_stats(None, list(benchmarks), by)
+    expected = {entry["fullname"]: group or "" for group, entries in theirs for entry in entries}
+    assert groups(write(tmp_path / "a.json", benchmarks), by) == expected
+
+
+def test_without_a_label_the_files_own_groups_stay_and_spaces_do_not_matter(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", BENCHMARKS)
+    assert groups(file, None) == groups(file, "group")
+    assert groups(file, "func, param:size") == groups(file, "func,param:size")
+
+
+def test_a_benchmark_without_the_parameter_is_grouped_by_the_rest(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", [*BENCHMARKS, PLAIN])
+    assert groups(file, "func,param:size")["bench.py::test_plain"] == "test_plain"
+    assert groups(file, "param:size")["bench.py::test_plain"] == ""
+
+
+def test_a_parameters_value_is_the_reference_of_each_group(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", BENCHMARKS)
+    with pytest.raises(UserError, match=r"fits 2 benchmarks of group 'cells'"):
+        chosen(read(file), "impl=torch")
+    assert chosen(grouped(read(file), "func,param:size"), "impl=torch") == {
+        "test_cell size=32": "bench.py::test_cell[torch-32]",
+        "test_cell size=64": "bench.py::test_cell[torch-64]",
+    }
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        "function",
+        "func,",
+        "param:batch",
+    ],
+)
+def test_a_label_that_is_none_is_refused_with_those_that_are(
+    tmp_path: Path, by: str, snapshot: SnapshotAssertion
+) -> None:
+    with pytest.raises(UserError) as raised:
+        grouped(read(write(tmp_path / "a.json", BENCHMARKS)), by)
+    assert str(raised.value) == snapshot
+
+
+def test_a_file_without_parameters_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has a parameter 'size'; it has none"):
+        grouped(read(write(tmp_path / "a.json", [PLAIN])), "param:size")
+
+
+def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp_path: Path) -> None:
+    rounds = [1.0, 1.1, 1.2, 1.3, 9.0, 1.1, 1.2, 1.3]
+    [row] = summarize(read(write(tmp_path / "a.json", [benchmark("test_a", rounds)]))).to_dict("records")
+    assert row["seconds"] == row["rounds_low_seconds"] == pytest.approx(1.1)
+    assert row["rounds_high_seconds"] == pytest.approx(1.3)
+    assert math.isnan(row["seconds_low"])
+    assert math.isnan(row["ratio"])
+    assert row["mean_seconds"] == pytest.approx(sum(rounds) / 8)
+    assert {key: row[key] for key in ("benchmark", "group", "name", "is_reference", "reference")} == {
+        "benchmark": "bench.py::test_a",
+        "group": "",
+        "name": "test_a",
+        "is_reference": False,
+        "reference": "",
+    }
+    assert (row["processes"], row["rounds"]) == (1, 8)
+
+
+def test_processes_are_the_replicates_and_ratios_are_taken_within_each(tmp_path: Path) -> None:
+    times = {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}  # a machine that slows down, equally for both
+    rows = summarize(read(side(tmp_path, times)), "test_b").set_index("name")
+    expected, _ = estimates_of([[math.log(seconds) for seconds in each] for each in times.values()])
+    assert rows.loc["test_a", "seconds_high"] == pytest.approx(math.exp(expected.upper))
+    assert list(rows.loc["test_a", ["ratio", "ratio_low", "ratio_high"]]) == pytest.approx([2.0] * 3)
+    assert rows.loc["test_b", "ratio"] == 1
+    assert rows["is_reference"].to_dict() == {"test_a": False, "test_b": True}
+    assert rows["reference"].to_dict() == {"test_a": "test_b", "test_b": "test_b"}
+    assert rows["group"].to_dict() == {"test_a": "all", "test_b": "all"}
+    assert rows.loc["test_a", "mean_seconds"] == pytest.approx(sum(times["test_a"]) / 3)
+
+
+def test_a_process_without_the_reference_gives_no_ratio(tmp_path: Path) -> None:
+    write(tmp_path / "1.json", [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
+    write(tmp_path / "2.json", [benchmark("test_a", [3.0])])
+    rows = summarize(read(tmp_path), "test_b").set_index("name")
+    assert rows.loc["test_a", "ratio"] == pytest.approx(2)
+    assert rows.loc["test_a", "processes"] == 2
+
+
+def test_torch_nn_is_the_reference_of_its_group_where_the_file_says_which_it_is(tmp_path: Path) -> None:
+    own, layer = case("vanilla"), reference_case()
+    benchmarks = [
+        benchmark("test_own", [2.0], group="one", extra=own.axes()),
+        benchmark("test_layer", [1.0], group="one", extra=layer.axes()),
+        benchmark("test_other", [2.0], group="two", extra=own.axes()),
+    ]
+    saved = read(write(tmp_path / "a.json", benchmarks))
+    assert chosen(saved, None) == {"one": "bench.py::test_layer"}
+    assert chosen(saved, "test_own") == {"one": "bench.py::test_own"}
+    assert chosen(saved, "bench.py::test_other") == {"two": "bench.py::test_other"}
+
+
+def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    saved = read(write(tmp_path / "a.json", [benchmark(f"test_{number}", [1.0]) for number in range(9)]))
+    with pytest.raises(UserError, match=r"reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
+        chosen(saved, "nn")
+    few = read(write(tmp_path / "b.json", [benchmark(f"test_{number}", [1.0]) for number in range(5)]))
+    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3 and test_4$"):
+        chosen(few, "nn")
+
+
+def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
+    entry = benchmark("test_a", [1.0])
+    saved = read(write(tmp_path / "a.json", [entry, entry | {"fullname": "other.py::test_a"}]))
+    with pytest.raises(
+        UserError, match=r"fits 2 benchmarks of group '': bench\.py::test_a and other\.py::test_a; name one"
+    ):
+        chosen(saved, "test_a")
+    many = [benchmark("test_a", [1.0], group="one", params={"size": size}) for size in range(9)]
+    with pytest.raises(
+        UserError, match=r"reference \*: fits 9 benchmarks of group 'one': .*\[4\] and 4 more; name one"
+    ):
+        chosen(read(write(tmp_path / "b.json", many)), "*")
+
+
+def parametrized(tmp_path: Path) -> BenchmarkFiles:
+    """Two sizes of two implementations, each size in its own group, and a benchmark that has no parameter."""
+    benchmarks = [
+        benchmark("test_cell", [seconds], group=str(size), params={"impl": impl, "size": size})
+        for size in (32, 64)
+        for impl, seconds in (("mine", 2.0), ("torch.nn", 1.0))
+    ]
+    return read(write(tmp_path / "a.json", [*benchmarks, benchmark("test_a*b", [1.0])]))
+
+
+@pytest.mark.parametrize("reference", ["impl=torch.nn", "impl=torch*", "*torch*", "test_cell[torch.nn-*]", "*.nn-*"])
+def test_a_reference_may_be_a_parameters_value_or_a_pattern(tmp_path: Path, reference: str) -> None:
+    saved = parametrized(tmp_path)
+    keys = {size: f"bench.py::test_cell[torch.nn-{size}]" for size in ("32", "64")}
+    assert chosen(saved, reference) == keys
+    rows = summarize(saved, reference).set_index("benchmark")
+    assert rows.loc["bench.py::test_cell[mine-64]", "ratio"] == pytest.approx(2)
+
+
+def test_an_exact_name_comes_before_a_pattern_and_only_a_star_is_one(tmp_path: Path) -> None:
+    saved = parametrized(tmp_path)
+    assert chosen(saved, "test_a*b") == {"": "bench.py::test_a*b"}
+    for nothing in ("torch", "test_cell[torch?nn-*]", "*torch", "impl=[mt]*"):
+        with pytest.raises(UserError, match="no such benchmark"):
+            chosen(saved, nothing)
+
+
+def test_two_cases_of_torch_nn_in_one_group_are_no_default_reference(tmp_path: Path) -> None:
+    benchmarks = [benchmark(name, [1.0], extra=reference_case().axes()) for name in ("test_a", "test_b")]
+    assert chosen(read(write(tmp_path / "a.json", benchmarks)), None) == {}
+
 
 AXES = case("vanilla").axes()
 STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
@@ -103,7 +285,7 @@ def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_nex
     assert judged.verdict == "regressed"
 
 
-def grouped(parent: Path, groups: Groups, hours: Any) -> Path:
+def in_groups(parent: Path, groups: Groups, hours: Any) -> Path:
     """Like `side`, with several groups in each file."""
     for number, hour in enumerate(hours):
         benchmarks = [
@@ -123,8 +305,8 @@ def test_times_and_ratios_are_judged_apart(tmp_path: Path) -> None:
     for name, quiet, loud, hours in zip(("before", "after"), *noise, TURNS, strict=True):
         ratio: Groups = {"one": {"test_a": list(quiet[0]), "test_ref": list(quiet[1])}}
         times: Groups = {"two": {f"test_{number}": list(sample) for number, sample in enumerate(loud)}}
-        alone.append(read(grouped(tmp_path / "alone" / name, ratio, hours)))
-        beside.append(read(grouped(tmp_path / "beside" / name, ratio | times, hours)))
+        alone.append(read(in_groups(tmp_path / "alone" / name, ratio, hours)))
+        beside.append(read(in_groups(tmp_path / "beside" / name, ratio | times, hours)))
     [expected] = compare(alone[0], alone[1], 0.025, "test_ref").findings
     findings = {finding.case.key: finding for finding in compare(beside[0], beside[1], 0.025, "test_ref").findings}
     finding = findings[expected.case.key]
@@ -137,7 +319,7 @@ def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tm
     own = [list(slower * np.exp(0.01 * rng.standard_normal(6))) for slower in (1.0, 1.07)]
     alone, beside = (
         [
-            read(grouped(tmp_path / where / name, {None: {"test_a": times} | others}, hours))
+            read(in_groups(tmp_path / where / name, {None: {"test_a": times} | others}, hours))
             for name, times, hours in zip(("before", "after"), own, TURNS, strict=True)
         ]
         for where, others in (("alone", {}), ("beside", few))
@@ -237,7 +419,7 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
         path = folder(tmp_path, times)
         taken, info = run_times.read(path), read_info(path)
         file = tmp_path / f"{slower}.json"
-        file.write_text(exporter.render(info, taken, summarize(taken)), encoding="utf-8")
+        file.write_text(exporter.render(info, taken, summarize_run(taken)), encoding="utf-8")
         exported.append(read(file))
         runs.append(stored.read(path))
     comparison = compare(exported[0], exported[1], 0.025)
@@ -260,7 +442,7 @@ def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: 
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
     times = run_times.read(path)
     file = tmp_path / "exported.json"
-    file.write_text(exporter.render(read_info(path), times, summarize(times)), encoding="utf-8")
+    file.write_text(exporter.render(read_info(path), times, summarize_run(times)), encoding="utf-8")
     exported = read(file)
     names = [saved.name for saved in exported.benchmarks.values()]
     plain = [benchmark(name, [1.0]) for name in names]
@@ -283,7 +465,7 @@ def test_exported_runs_of_two_machines_are_incomparable(tmp_path: Path, processo
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
     times = run_times.read(path)
     for name, known in (("base", PROCESSOR), ("head", processor)):
-        (tmp_path / name).write_text(exporter.render(on(known), times, summarize(times)), encoding="utf-8")
+        (tmp_path / name).write_text(exporter.render(on(known), times, summarize_run(times)), encoding="utf-8")
     comparison = compare(read(tmp_path / "base"), read(tmp_path / "head"), 0.025)
     assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("incomparable", reason)}
 

@@ -1,11 +1,48 @@
-"""The place of a rise among noisy scores."""
+"""Which commit made cases slower: the answer, and the search by noisy times."""
+
+import json
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.bisection.noisy_search import NoisySearch
+from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, NoisySearch, SlowCommit
+from rnnbench.analysis.changes import Change
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.store.metrics import METRICS
+
+METRIC = {metric.name: metric for metric in METRICS}
+GOOD, BAD = Commit("a" * 40, "good"), Commit("b" * 40, "bad")
+MORE = Change(METRIC["operators"], 10, 12)
+
+
+def test_a_change_of_a_case_is_read_as_it_was_kept() -> None:
+    for change in (
+        CaseChange("regressed", Estimate(1.1, 1.05, 1.15), (MORE,)),
+        CaseChange(None, None, (), "skipped"),
+        CaseChange("undecided", Estimate(1.1, -math.inf, math.inf)),
+    ):
+        assert CaseChange.from_json(json.loads(json.dumps(change.to_json()))) == change
+
+
+def test_more_work_is_more_of_what_takes_time() -> None:
+    assert CaseChange(None, None, (MORE,)).does_more
+    assert not CaseChange(None, None, (Change(METRIC["operators"], 12, 10),)).does_more
+    assert not CaseChange(None, None, (Change(METRIC["parameters"], 10, 12),)).does_more
+    assert not CaseChange(None).does_more
+
+
+def test_an_answer_is_complete_if_every_cause_is_confirmed_and_nothing_is_left() -> None:
+    cause = SlowCommit(BAD, GOOD, {}, True, "time")
+    assert Bisection("s", GOOD, BAD, 1, {}, causes=(cause,)).is_complete
+    assert not Bisection("s", GOOD, BAD, 1, {}, causes=(cause,), is_finished=False).is_complete
+    assert not Bisection("s", GOOD, BAD, 1, {}).is_complete
+    assert not Bisection("s", GOOD, BAD, 1, {}, causes=(SlowCommit(BAD, GOOD, {}, False, "counts"),)).is_complete
+    assert not Bisection("s", GOOD, BAD, 1, {}, causes=(cause,), unexplained=("cell=gru",)).is_complete
+    assert Bisection("s", GOOD, BAD, 1, {}).with_notes("a", "b").notes == ("a", "b")
+
 
 QUIET = [0.98, 1.02, 1.0, 1.0]
 
