@@ -126,7 +126,7 @@ def test_a_suite_has_the_reference_in_each_group(tmp_path: Path) -> None:
         ]
     assert suite.values()["reference"] == ["mine.py:Old"]
     for reference, words in (
-        ("lsmt", "'lsmt' is not one of rnn, lstm, gru, none, nor a cell (did you mean 'lstm'?)"),
+        ("lsmt", "'lsmt': expected one of rnn, lstm, gru, none, or a cell (did you mean 'lstm'?)"),
         ("none.py:Old", "sweep[0].reference: 'none.py:Old': no file"),
     ):
         (tmp_path / "s.toml").write_text(text.replace("mine.py:Old", reference))

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -61,12 +62,15 @@ class ForkedProcess:
     def kill(self) -> None:
         """Kill it, unless it has been waited for."""
         if self.returncode is None:
-            os.kill(self.pid, 9)
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait until it has ended and return its exit code, negative after a signal."""
         if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            try:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:  # an interrupt came between the end of an earlier wait and its result
+                self.returncode = -signal.SIGKILL
         return self.returncode
 
 

@@ -72,7 +72,8 @@ def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", gra
     # Before the process is reaped: until then, no other process or group can get its number.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
     for relative in family:
         with contextlib.suppress(psutil.Error):
             relative.kill()
@@ -83,10 +84,11 @@ def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", gra
 def _has_ended(pid: int, seconds: float) -> bool:
     """Whether a child has ended or ends within these seconds; it is not reaped."""
     end = time.monotonic() + seconds
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.002)
+    with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.002)
     return True
 
 

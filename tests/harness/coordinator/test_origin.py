@@ -1,5 +1,6 @@
 """Workers that are forked from a real origin, which has imported torch."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess, end_with_descendants
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
@@ -77,3 +78,13 @@ def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Pat
     finally:
         worker.close()
         origin.close()
+
+
+def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without_an_error() -> None:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(pid, 0)
+    process = ForkedProcess(pid, os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_RDONLY))
+    assert end_with_descendants(process, 0.0)
+    assert process.returncode == -signal.SIGKILL
+    process.stdin.close()
+    process.stdout.close()
