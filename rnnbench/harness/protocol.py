@@ -13,7 +13,7 @@ from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 10
+PROTOCOL_VERSION = 11
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 
