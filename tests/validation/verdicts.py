@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -56,7 +57,9 @@ def one_check(plan: Plan, budget_seconds: float, device: str | None = None) -> C
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, plan)
         suite = suites.read(str(head / "planted.toml")).with_check(budget_seconds=budget_seconds)
-        with sides(suite, str(base), None, None) as (first, second):
+        with sides(suite, str(base), None, None) as (base_side, second):
+            # The larger budget of both suites applies.
+            first = replace(base_side, suite=base_side.suite.with_check(budget_seconds=budget_seconds))
             selection = select(first, second, {}, device, any_number=False)
             return check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
 
