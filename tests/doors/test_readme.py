@@ -35,7 +35,7 @@ def test_the_python_blocks_of_the_readme_run_as_they_stand(tmp_path: Path, monke
     for name in ("measure", "fastest"):
         monkeypatch.setattr(rnnbench, name, partial(within_a_second, getattr(rnnbench, name)))
     blocks = python_blocks()
-    assert len(blocks) == 2
+    assert len(blocks) == 1
     names: dict[str, Any] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)

@@ -15,7 +15,7 @@ from tests.validation.__main__ import TABLES
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-MAX_LINES = 160
+MAX_LINES = 150
 
 
 def pages() -> list[str]:
