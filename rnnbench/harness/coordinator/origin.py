@@ -24,6 +24,7 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 # torch.compile would start processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+START_SECONDS = 120.0  # importing torch from a cold disk
 MAX_NUMBER = 32  # bytes of a process's number as text
 PR_SET_CHILD_SUBREAPER = 36
 _one_fork = threading.Lock()
@@ -87,6 +88,7 @@ class Origin:
 
     def _start(self) -> None:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._connection.settimeout(START_SECONDS)
         folder = str(PACKAGE_PARENT) if self._preload else None
         started_with = json.dumps({"origin": theirs.fileno(), "layout": self._layout, "preload": folder})
         with theirs, fixed_addresses():
@@ -109,7 +111,7 @@ class Origin:
         folder: Path | None,
         variables: Mapping[str, str],
     ) -> ForkedProcess | None:
-        """Fork a worker; returns None if the origin has ended, as it does if torch can't be imported.
+        """Fork a worker; returns None if the origin has ended or hangs, as it may if torch can't be imported.
 
         `relay`: descriptors that the worker keeps, by their names among its options. `variables` are added to its
         environment, and must be such as torch reads late. Raises OSError if the system starts no process.
@@ -130,12 +132,12 @@ class Origin:
                 pid = self._connection.recv(MAX_NUMBER)
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0)
-        for end in (requests, replies):
+        for end in (requests, replies) if pid else (requests, replies, stdin, stdout):
             os.close(end)
         if pid:
             return ForkedProcess(int(pid), stdin, stdout)
-        for end in (stdin, stdout):
-            os.close(end)
+        if self._process is not None:
+            self._process.kill()  # a late answer would be taken for that to the next request
         return None
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ import psutil
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import (
     PACKAGE_PARENT,
+    START_SECONDS,
     STARTER,
     ForkedProcess,
     Origin,
@@ -29,7 +30,6 @@ from rnnbench.harness.coordinator.origin import (
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.text import last_line
 
-START_SECONDS = 120.0  # importing torch from a cold disk
 MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
 PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this process was stopped

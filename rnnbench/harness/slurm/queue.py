@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
-from rnnbench.harness.coordinator.process import START_SECONDS
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, START_SECONDS
 from rnnbench.suite_file import Settings
 
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end

@@ -56,6 +56,7 @@ LAST_OF_A_CASE = (
     "release",
 )  # after these requests, the worker holds no case
 ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
+PERSONALITY = Path("/proc/self/personality")
 TELLS_FILES = ("reach", "observe", "release")  # after these, it tells which files were used since
 
 
@@ -237,12 +238,12 @@ def _forget() -> None:
 
 
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
-    """The reply to a request in which this error was raised."""
+    """Return the reply to a request in which this error was raised."""
     return {**FailedReply(ok=False, status="failed", reason=reason, failure=failure_kind(error))}
 
 
 def failure_kind(error: BaseException) -> Failure:
-    """`loading` if the error or one of its causes is missing or unreadable code or a file; otherwise `running`.
+    """Return `loading` if the error or one of its causes is missing or unreadable code or a file; otherwise `running`.
 
     Files can be missing because of the place where a case runs, such as a temporary worktree, and not because of its
     code.
@@ -256,7 +257,7 @@ def failure_kind(error: BaseException) -> Failure:
 
 
 def failure_reason(error: BaseException) -> str:
-    """One line with the error, and the innermost line of code outside installed packages."""
+    """Return one line with the error, and the innermost line of code outside installed packages."""
     if not isinstance(error, Exception):
         return ending(error)
     name = "out of memory" if _is_out_of_memory(error) else type(error).__name__
@@ -267,17 +268,14 @@ def failure_reason(error: BaseException) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
+    """Return True if memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
     phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
     message = message_of(error)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in message for phrase in phrases)
 
 
-PERSONALITY = Path("/proc/self/personality")
-
-
 def hello() -> dict[str, Any]:
-    """Description of this worker: versions, and the devices that it sees."""
+    """Describe this worker: versions, and the devices that it sees."""
     settings = global_state.capture()
     return {
         "protocol": PROTOCOL_VERSION,
@@ -291,6 +289,6 @@ def hello() -> dict[str, Any]:
 
 
 def _has_fixed_addresses() -> bool:
-    """Whether address randomization is off for this process, which only Linux supports."""
+    """Return True if address randomization is off for this process, which only Linux supports."""
     personality = file_text(PERSONALITY)  # empty: not Linux, or a sandbox that hides it
     return bool(personality) and bool(int(personality, 16) & NO_RANDOMIZATION)

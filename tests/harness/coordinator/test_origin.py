@@ -88,3 +88,16 @@ def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without
     assert process.returncode == -signal.SIGKILL
     process.stdin.close()
     process.stdout.close()
+
+
+def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = Origin(sys.executable, 7)
+    monkeypatch.setattr("rnnbench.harness.coordinator.origin.START_SECONDS", 0.01)  # importing torch takes longer
+    worker = WorkerProcess("0", origin=origin)
+    try:
+        assert isinstance(worker._process, subprocess.Popen)
+        assert worker.wait_ready()["torch"]
+        WorkerProcess("1", origin=origin).close()
+    finally:
+        worker.close()
+        origin.close()
