@@ -370,6 +370,7 @@ def test_a_worker_that_is_killed_at_every_start_is_lost(tmp_path: Path) -> None:
     assert (tmp_path / "starts").read_text().count("x") == 3
 
 
+@pytest.mark.usefixtures("real_workers")  # a forked one may be ready before it is killed
 def test_a_worker_that_is_ended_on_purpose_is_not_started_again() -> None:
     worker = WorkerProcess("0000")
     worker.kill()
