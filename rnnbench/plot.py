@@ -5,7 +5,7 @@
     rnnbench.plot.ratio(cases[cases["phase"] == "training"], ax)      # on axes of yours, in your style
 
 The first argument of most functions is the frame `.cases` of `rnnbench.load`, which `rnnbench.summarize` returns too,
-or a selection of its rows; `replicates` takes `.replicates`, and `changes` the frame of `rnnbench.compare`. Without
+or a selection of its rows; `changes` takes the frame of `rnnbench.compare`. Without
 `ax` they return a `matplotlib.figure.Figure` with the look of reports, whatever style is in force. `width` and `height`
 are in inches: 3.35 fits a column of a paper, 7 a page. A figure below 5 inches is at most 4 inches high: it shows of
 several settings the one with the most cases, and of each cell the fastest implementation if there is no room for all.
@@ -26,7 +26,7 @@ from rnnbench.store.records import AXES as _AXES
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["changes", "latency", "parameters", "ratio", "ratio_by_size", "replicates", "roofline", "scaling"]
+__all__ = ["changes", "latency", "ratio", "ratio_by_size", "scaling"]
 
 _RATIOS = ("ratio", "ratio_low", "ratio_high")
 _CASES = ("run", "case", *_AXES, "status", "seconds", "seconds_low", "seconds_high", *_RATIOS)
@@ -94,33 +94,6 @@ def scaling(
     return _drawn("runs", "growth", frame, ax, why, width=width, height=height, value=value, along=along)
 
 
-def parameters(
-    frame: "pd.DataFrame",
-    ax: Any = None,
-    *,
-    width: float | None = None,
-    height: float | None = None,
-    value: Literal["seconds", "peak_bytes"] = "seconds",
-) -> Any:
-    """Draw the time or the peak memory of a call against the number of parameters.
-
-    `value`: `seconds` or `peak_bytes`. A panel for each phase: torch.nn, each cell's plainest implementation and its
-    fastest, at one batch and length.
-    """
-    _choice("value", value, ("seconds", "peak_bytes"))
-    why = "the number of parameters is not known, or is the same everywhere"
-    return _drawn("runs", "parameters", frame, ax, why, width=width, height=height, value=value)
-
-
-def roofline(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
-    """Draw how near each case comes to the best rate of the machine, by arithmetic per byte moved.
-
-    A panel for each phase, device, data type and number of threads.
-    """
-    why = "no case has both a count of its arithmetic and a limit of the machine"
-    return _drawn("runs", "roofline", frame, ax, why, width=width, height=height)
-
-
 def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
     """Draw the change of every case with its interval, the margin as a band, and the verdict; the worst case on top.
 
@@ -129,22 +102,6 @@ def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None
     columns = ("name", "verdict", "margin", *_RATIOS, *(f"mean_{column}" for column in _RATIOS), "described_by")
     needs = (columns, "the frame of rnnbench.compare for stored runs")
     return _drawn("comparisons", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
-
-
-def replicates(
-    frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, height: float | None = None
-) -> Any:
-    """Draw every replicate over its case's median, in the order of measuring: a drift or a step shows there.
-
-    `frame`: `.replicates` of `rnnbench.load`, or some of its rows. A panel for the times of the references, and one for
-    the ratios to them.
-    """
-    from rnnbench.analysis.runs.drift import of_replicates
-
-    needs = (("run", "case", "replicate", "seconds", "ratio"), "the frame .replicates of rnnbench.load")
-    _check_frame(frame, *needs)
-    shown, why = of_replicates(frame), "no case was measured in two replicates"
-    return _drawn("runs", "replicates", shown, ax, why, ((), ""), width=width, height=height)
 
 
 def _drawn(

@@ -70,10 +70,6 @@ def ax() -> Iterator[Axes]:
 def frame_of(name: str, grid: pd.DataFrame, streamed: pd.DataFrame) -> pd.DataFrame:
     if name == "changes":
         return of(samples.realistic()).frame
-    if name == "replicates":
-        noise = np.random.default_rng(3).lognormal(0, 0.01, 12)
-        rows = pd.DataFrame({"run": "run", "case": "a", "replicate": range(12), "seconds": noise, "ratio": 1.0})
-        return rows.assign(case=grid["case"].iloc[0])
     return streamed if name == "latency" else grid
 
 
@@ -114,7 +110,7 @@ def is_within(part: Any, figure: Figure) -> bool:
 
 def frames_of(name: str, grid: pd.DataFrame, ladder: pd.DataFrame, streamed: pd.DataFrame) -> list[pd.DataFrame]:
     frames = [frame_of(name, grid, streamed)]
-    return frames if name in ("latency", "changes", "replicates") else [*frames, ladder]
+    return frames if name in ("latency", "changes") else [*frames, ladder]
 
 
 @pytest.mark.parametrize("width", [3.35, 7])
@@ -198,7 +194,7 @@ def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select
 ) -> None:
     quick = summary_of(suites.read("quick").groups({}, None, most=None))
     one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
-    names = ("ratio", "ratio_by_size", "roofline", "scaling", "parameters")
+    names = ("ratio", "ratio_by_size", "scaling")
     messages = {name: told(partial(function(name), quick, ax)) for name in names}
     messages["scaling of one panel"] = told(lambda: plot.scaling(one, ax))
     assert messages == snapshot
@@ -235,7 +231,7 @@ def test_nothing_to_show_is_an_error_that_says_what_is_missing(
 def test_rows_may_have_any_index_and_the_frame_stays_as_it_is(grid: pd.DataFrame) -> None:
     before = grid.copy(deep=True)
     plot.ratio(grid.set_index("case", drop=False))
-    plot.parameters(grid.iloc[::-1])
+    plot.scaling(grid.iloc[::-1])
     pd.testing.assert_frame_equal(grid, before)
 
 

@@ -127,7 +127,6 @@ def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, 
 
 def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> dict[str, bytes]:
     """Return the files of a run's report, whose page names the command that makes it."""
-    from rnnbench.analysis.runs.drift import of_run
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
@@ -139,11 +138,11 @@ def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None
     sizes = parse_only(asked, "--predict")
     (info, _, times), profiles = read_whole(run), read_profiles(run)
     why = sections(times, profiles) if profiles else []
-    summary, noisy, replicates = summarize(times), noise(times), of_run(times)
+    summary, noisy = summarize(times), noise(times)
     del times  # a quarter of the memory of a report of ten million windows
     words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
     again = shlex.join([*words, *(["--out", str(out)] if out else [])])
-    return render(summary, noisy, info, sizes, why, replicates, printable(again))
+    return render(summary, noisy, info, sizes, why, printable(again))
 
 
 def _show(address: str) -> None:

@@ -1,9 +1,9 @@
-"""How a run was measured: its precision and noise, the machine and the software, its replicates, what it lacks."""
+"""How a run was measured: its precision and noise, the machine and the software, what it lacks."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -22,22 +22,16 @@ from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
-if TYPE_CHECKING:
-    from rnnbench.report.drawing.sheet import Picture
-
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 NAMED = 3  # workloads that are named; more are only counted
 
 
-def sections(
-    summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str], replicates: "Picture | None"
-) -> list[Section]:
+def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
     missing = not_measured(summary)
     found = [
         Section("measured", "How it was measured", _measured(summary, noise, info, commands), is_folded=True),
         Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
-        Section("replicates", "Replicates", [replicates] if replicates else [], is_folded=True),
         Section(
             "missing", "Skipped and failed", [Warnings("Without a time:", missing)] if missing else [], is_folded=True
         ),

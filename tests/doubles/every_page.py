@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from rnnbench.analysis.history import History
-from rnnbench.analysis.runs.drift import of_run
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
@@ -70,7 +69,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
     times = read_run(run)
     profiles = read_profiles(run) if profiles is None else profiles
     found = why.sections(times, profiles) if profiles else []
-    return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found, replicates=of_run(times))
+    return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found)
 
 
 def _wide() -> dict[str, bytes]:

@@ -55,13 +55,13 @@ def test_an_environment_of_any_tree_has_readable_labels(info: RunInfo, snapshot:
 
 def test_how_it_was_measured_has_commands_precision_noise_and_notes(quick: pd.DataFrame, info: RunInfo) -> None:
     with_target = info_with(info, resolved={"measure": {"precision": 0.02}})
-    found = {each.id: each for each in sections(quick, KNOWN["quiet"], with_target, ["rnnbench run quick"], None)}
+    found = {each.id: each for each in sections(quick, KNOWN["quiet"], with_target, ["rnnbench run quick"])}
     measured = found["measured"]
     assert "The target was ±2% for every ratio; " in " ".join(measured.paragraphs)
     assert "Noise floor: a case differs from itself by ±0.5%" in " ".join(measured.paragraphs)
     assert measured.warnings == with_target.notes
     assert [part.lines for part in measured.parts if isinstance(part, Commands)] == [("rnnbench run quick",)]
-    assert set(found) == {"measured", "environment", "missing"}  # there are no replicates to draw
+    assert set(found) == {"measured", "environment", "missing"}
 
 
 def test_what_was_not_measured_is_told_once_for_each_series_and_reason(quick: pd.DataFrame) -> None:
@@ -75,4 +75,4 @@ def test_what_was_not_measured_is_told_once_for_each_series_and_reason(quick: pd
 
 def test_without_missing_cases_no_section_says_so(quick: pd.DataFrame, info: RunInfo) -> None:
     whole = quick[quick["status"] == "measured"]
-    assert "missing" not in {each.id for each in sections(whole, KNOWN["quiet"], info, [], None)}
+    assert "missing" not in {each.id for each in sections(whole, KNOWN["quiet"], info, [])}

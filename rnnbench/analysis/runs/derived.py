@@ -110,11 +110,6 @@ def moved_bytes(row: dict[Any, Any]) -> float:
     return size
 
 
-def moved_bytes_of(cases: pd.DataFrame) -> np.ndarray:
-    """`moved_bytes` of every row of a frame with the axes and `parameters`."""
-    return np.array([moved_bytes(row) for row in _rows(cases)], dtype=float)
-
-
 def serial_steps(row: dict[Any, Any]) -> int:
     """Operators that must follow one another: one for each step and layer, unless one runs the whole sequence.
 

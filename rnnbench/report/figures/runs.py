@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.runs.derived import moved_bytes_of
 from rnnbench.analysis.runs.latency import QUANTILES, measured_streams, quantile_name
 from rnnbench.analysis.scaling.effects import explaining
 from rnnbench.report.colors import INKS, level
@@ -36,9 +35,8 @@ from rnnbench.report.drawing.draw import (
     size_ticks,
 )
 from rnnbench.report.drawing.marks import MARKERS, CellMark, marks, plain_and_fastest
-from rnnbench.report.drawing.sheet import COLUMN, PAGE, TALLEST, Ax, Inches, Sheet, refuse_several, sheet
+from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, say, say_all, several, swept, word
-from rnnbench.report.words.metrics import with_metrics
 from rnnbench.report.words.precision import known_ratios
 from rnnbench.report.words.reference import is_reference, words
 from rnnbench.report.words.series import by_workload, with_series
@@ -46,13 +44,9 @@ from rnnbench.report.words.units import (
     duration,
     duration_tick,
     half_width,
-    memory_tick,
-    number_tick,
-    rate,
     ratio_tick,
 )
 from rnnbench.report.words.units import ratio as ratio_text
-from rnnbench.store import ceilings
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 
 Quantity = Literal["seconds", "peak_bytes"]
@@ -343,162 +337,4 @@ def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, heigh
             label = f"period {' or '.join(map(duration, periods))}"
             handles.append(Line2D([], [], color=drawn.ink.text, label=label, **REFERENCE))
         drawn.legend(handles)
-    return drawn.figure
-
-
-def parameters(
-    summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None, value: Quantity = "seconds"
-) -> Figure | None:
-    """Draw the time (or `value="peak_bytes"`, the peak memory) of a call against the number of parameters.
-
-    A panel for each phase: torch.nn in black, and of each cell the plainest and the fastest implementation, at the
-    smallest batch and length at which most were measured.
-    """
-    if not {"parameters", value} <= set(summary.columns):
-        return None
-    frame, wide = with_series(summary), width or PAGE
-    known = frame[frame["parameters"].gt(0) & frame[value].gt(0)]
-    cases = plain_and_fastest(_usual_setting(_without_torch_cells(known)), "seconds")
-    if cases["parameters"].nunique() < 2:
-        return None
-    phases, of_call = list(cases["phase"].unique()), ["batch_size", "seq_len"]
-    refuse_several(ax, cases, ["phase"], len(phases))
-    counts = cases.groupby(of_call, sort=True)["series"].nunique()
-    at = counts.index[counts >= USUAL * counts.max()][0]
-    cases = cases[cases[of_call].eq(list(at)).all(axis=1)]
-    tick = duration_tick if value == "seconds" else memory_tick
-    with sheet(ax, wide, 2.9, (1, len(phases)), height, sharex=True, sharey=True) as drawn:
-        handles: dict[str, Artist] = {}
-        for axes, phase in zip(drawn.grid.flat, phases, strict=True):
-            own = cases[cases["phase"] == phase].sort_values("parameters")
-            ends = {"low": own.get(f"{value}_low", math.nan), "high": own.get(f"{value}_high", math.nan)}
-            points = own.rename(columns={"series": "line"}).assign(x=own["parameters"], value=own[value], **ends)
-            handles |= {
-                str(line.get_label()): line for line in lines(drawn, axes, points, marks(cases), are_cases=True)
-            }
-            drawn.title(axes, phase)
-            axes.set_xlabel(f"parameters\n({say_all(of_call, at)})")
-        log_ticks(drawn.axes.xaxis, *limits(cases["parameters"], margin=1.2), number_tick)
-        log_ticks(drawn.axes.yaxis, *limits(cases[value], margin=1.2), tick)
-        drawn.axes.set_ylabel("time per call" if value == "seconds" else "peak memory of a call")
-        drawn.legend(list(handles.values()))
-    return drawn.figure
-
-
-def roofline(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
-    """Draw how near each case comes to the best rate of the machine, by arithmetic per byte that must be moved.
-
-    The roof (Williams, Waterman and Patterson 2009, doi:10.1145/1498765.1498785) is the lower of the best rate of
-    arithmetic and the rate for which memory can just move the bytes. It does not know that steps wait for one another.
-    """
-    if "ceiling" not in summary:
-        return None
-    cases, wide = with_metrics(with_series(summary)), width or PAGE
-    cases["x"] = cases["macs"] / moved_bytes_of(cases)
-    cases["ceiling"] = pd.Series(map(ceilings.of_text, cases["ceiling"]), index=cases.index, dtype=object)
-    cases = cases[cases["ceiling"].notna() & cases["macs_per_second"].gt(0) & cases["x"].gt(0)]
-    if cases.empty:
-        return None
-    cases = plain_and_fastest(cases, "seconds")
-    cases = cases.assign(line=cases["series"], value=cases["macs_per_second"], low=math.nan, high=math.nan)
-    grid = panels(cases, ceilings.PLACE, ax, wide)
-    every = [panel for line in grid for panel in line if len(panel[1])]
-    with sheet(ax, wide, 0.4 + 2.7 * len(grid), (len(grid), len(grid[0])), height, sharex=True, sharey=True) as drawn:
-        handles: dict[str, Artist] = {}
-        ends = limits(cases["x"], margin=3)
-        for axes, (title, own) in zip(drawn.grid.flat, every, strict=False):
-            looks, ceiling = marks(cases), own["ceiling"].iloc[0]
-            handles |= {
-                str(line.get_label()): line for line in lines(drawn, axes, own, looks, joined="", are_cases=True)
-            }
-            peak, speed = ceiling.macs_per_second, ceiling.max_bytes_per_second(0)
-            corners = np.array([ends[0], min(max(peak / speed, ends[0]), ends[1]), ends[1]])
-            for times in GUIDES:
-                color = drawn.ink.text if times == 1 else drawn.ink.line
-                axes.plot(corners, np.minimum(peak, speed * corners) / times, color=color, linewidth=1.2, zorder=1)
-            limit = "limit" if drawn.is_narrow else f"limit: {rate(peak, 'MAC')}, {rate(speed, 'B')}"
-            handles[limit] = Line2D([], [], color=drawn.ink.text, label=limit)
-            drawn.title(axes, title)
-            axes.set_xlabel("MACs per byte" if drawn.is_narrow else "MACs for each byte that must be moved")
-        log_ticks(drawn.axes.xaxis, *ends, lambda intensity: f"{intensity:,g}")
-        peaks = [ceiling.macs_per_second for ceiling in cases["ceiling"]]
-        log_ticks(drawn.axes.yaxis, *limits([*cases["value"], *peaks], margin=1.5), number_tick)
-        drawn.axes.set_ylabel("MACs per second")
-        guide = Line2D([], [], color=drawn.ink.line, label="10, 100 times below")
-        drawn.legend([*handles.values(), guide])
-    return drawn.figure
-
-
-def replicates(
-    frame: pd.DataFrame, *, at: str = "replicate", ax: Ax = None, width: Inches = None, height: Inches = None
-) -> Figure | None:
-    """Draw every replicate of a run, or every pair of a check, in the order of measuring, so that a drift shows.
-
-    `frame` has a row for each point: `panel`, the panel's title; `at`, its place, which the argument `at` names in
-    words; `ratio` of the typical call, `mean_ratio` of the mean (NaN where it is not shown), and maybe `margin`. The
-    first six panels with two places are drawn.
-    """
-    names = [panel for panel, points in frame.groupby("panel", sort=False) if points["at"].nunique() > 1][:6]
-    if not names:
-        return None
-    shown, wide = frame[frame["panel"].isin(names)], width or PAGE
-    refuse_several(ax, shown, ["panel"], len(names))
-    columns = min(2, len(names))
-    shape = math.ceil(len(names) / columns), columns
-    ratios = shown[["ratio", "mean_ratio"]].to_numpy(dtype=float)
-    margin = float(shown["margin"].max()) if "margin" in shown else 0.0
-    # A stall of the machine would push all other points together.
-    limit = 1 + max(float(np.nanquantile(np.abs(np.log(ratios)), 0.98)) * 1.2, 1.3 * margin, 0.025)
-    high = min(TALLEST, 0.4 + 1.6 * shape[0]) if wide < COLUMN else 0.4 + 1.6 * shape[0]
-    with sheet(ax, wide, high, shape, height, sharex=True, sharey=True) as drawn:
-        for axes in drawn.grid.flat[len(names) :]:
-            axes.axis("off")
-        for axes, name in zip(drawn.grid.flat, names, strict=False):
-            points = shown[shown["panel"] == name]
-            axes.axhline(1, color=drawn.ink.text, **REFERENCE)
-            if margin:
-                axes.axhspan(1 / (1 + margin), 1 + margin, color=drawn.ink.faint, zorder=0)
-            for column, color in (("mean_ratio", drawn.ink.soft), ("ratio", drawn.ink.text)):
-                known = points[points[column].notna()]
-                if known.empty:
-                    continue
-                by_place = known[column].clip(1 / limit, limit).groupby(known["at"])
-                if len(known) > MANY:
-                    spread = by_place.quantile(np.array([0.05, 0.25, 0.75, 0.95])).unstack()
-                    for inner, outer in ((0.05, 0.95), (0.25, 0.75)):
-                        axes.fill_between(
-                            spread.index, spread[inner], spread[outer], color=color, alpha=0.2, linewidth=0
-                        )
-                else:
-                    face = color if column == "ratio" else drawn.ink.paper
-                    axes.plot(
-                        known["at"],
-                        known[column].clip(1 / limit, limit),
-                        "o",
-                        color=color,
-                        markerfacecolor=face,
-                        markersize=3,
-                    )
-                if column == "ratio":
-                    axes.plot(by_place.median(), color=color, linewidth=1.1)
-            drawn.title(axes, str(name))
-            axes.set_xlabel(at)
-            axes.grid(axis="y")
-        log_ticks(drawn.axes.yaxis, 1 / limit, limit, lambda ratio: f"{ratio:.2f}×" if ratio != 1 else "1×")
-        handles = [Line2D([], [], color=drawn.ink.text, marker="o", markersize=3, label="typical call, and its median")]
-        if shown["mean_ratio"].notna().any():
-            face = drawn.ink.paper
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=drawn.ink.soft,
-                    marker="o",
-                    markerfacecolor=face,
-                    markersize=3,
-                    linestyle="",
-                    label="mean of the calls",
-                )
-            )
-        drawn.legend([*handles, *([Patch(facecolor=drawn.ink.faint, label="margin")] if margin else [])])
     return drawn.figure

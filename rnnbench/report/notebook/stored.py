@@ -76,8 +76,6 @@ def load(paths: Sequence[Path], columns: Collection[str] | None = None) -> Frame
         figures = [figure for figure in plot.__all__ if figure != "changes"]
         if name not in figures:
             raise ValueError(f"no figure has the name {name!r}: expected one of {', '.join(figures)}")
-        if name == "replicates":
-            return plot.replicates(_replicates(times), ax, **how)
         if name == "ratio" and len(paths) == 1:
             how = {"noise_floor": noise(times).floor} | how
         return getattr(plot, name)(cases, ax, **how)

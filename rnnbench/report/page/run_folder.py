@@ -8,8 +8,7 @@ import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report import answer, cases, environment, growth, latency
-from rnnbench.report.drawing.sheet import Picture, picture
-from rnnbench.report.figures import all_figures, runs
+from rnnbench.report.figures import all_figures
 from rnnbench.report.page.files import write
 from rnnbench.report.page.page import PAGE, Page, files
 from rnnbench.report.page.place import ReportFolder
@@ -21,10 +20,6 @@ from rnnbench.report.words.units import duration, half_width, ratio, ratio_inter
 from rnnbench.store.run_info import RunInfo
 
 FIGURES = ("ratio", "ratio_by_size", "latency", "scaling")
-IN_ORDER = (
-    "A slope or a step on the left is a drift of the machine. Ratios are taken within each replicate, so a drift "
-    "cancels in them; what is left of it is on the right. Zero is each case's own median."
-)
 
 
 def render(
@@ -33,11 +28,10 @@ def render(
     info: RunInfo,
     asked: growth.Asked | None = None,
     profiled: Sequence[ProfiledCell] = (),
-    replicates: pd.DataFrame | None = None,
     again: str = "",
 ) -> dict[str, bytes]:
     """Return every file of the report by its path within the folder; arguments as for `run_page`."""
-    return files(run_page(summary, noise, info, asked, profiled, replicates, again))
+    return files(run_page(summary, noise, info, asked, profiled, again))
 
 
 def run_page(
@@ -46,13 +40,11 @@ def run_page(
     info: RunInfo,
     asked: growth.Asked | None = None,
     profiled: Sequence[ProfiledCell] = (),
-    replicates: pd.DataFrame | None = None,
     again: str = "",
 ) -> Page:
     """Return the page of one run.
 
-    `asked`: sizes to predict; `replicates`: each replicate in its order, from `rnnbench.analysis.runs.drift.of_run`;
-    `again`: the command that makes this page.
+    `asked`: sizes to predict; `again`: the command that makes this page.
     """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     drawn = all_figures.render(summary, flushed(summary), FIGURES, noise.floor)
@@ -61,7 +53,7 @@ def run_page(
         latency.section(summary, drawn),
         cases.section(summary, info, drawn) if len(summary) else None,
         growth.section(summary, asked, drawn),
-        *environment.sections(summary, noise, info, [info.command, *([again] if again else [])], _in_order(replicates)),
+        *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
     first, *more = answer.sentences(summary, info)
     floor = f"noise floor {half_width(noise.floor)}" if noise.floor == noise.floor else ""
@@ -105,15 +97,6 @@ def titles(summary: pd.DataFrame) -> dict[int, str]:
         what = f"{case['series']}, {say_all(axes, (case[axis] for axis in axes))}"
         lines[int(row)] = "; ".join([what, *known, duration(case["seconds"])])
     return lines
-
-
-def _in_order(replicates: pd.DataFrame | None) -> Picture | None:
-    """Return the figure of the replicates in their order; None if there are no two."""
-    if replicates is None:
-        return None
-    figure = runs.replicates(replicates, at="replicate, in the order of measuring")
-    title = "Every replicate in the order of measuring"
-    return None if figure is None else picture("replicates", title, IN_ORDER, figure)
 
 
 def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:

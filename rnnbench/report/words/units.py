@@ -162,18 +162,6 @@ def rate(value: float, what: str = "") -> str:
     return _scaled(value, size, f"{prefix}{what}/s")
 
 
-def number_tick(value: float) -> str:
-    """`200 M`, `1 G`: a round number, for axes of counts and of counts per second."""
-    size, prefix = _unit(value, PREFIXES)
-    return f"{value / size:g} {prefix}".rstrip()
-
-
-def memory_tick(size: float) -> str:
-    """`50 kB`: a round number of bytes, for axes."""
-    scale, unit = _unit(size, SIZES)
-    return f"{size / scale:g} {unit}"
-
-
 def when(started: str) -> str:
     """Return `2026-11-25 02:17 UTC`; the recorded text if it is not a time."""
     try:

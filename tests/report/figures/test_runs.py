@@ -24,16 +24,14 @@ from rnnbench.report.words.units import ratio_box
 from tests.doubles import streams
 from tests.report.conftest import (
     Summaries,
-    of_an_older_version,
     renamed,
     with_none_measured,
     with_one_replicate,
-    with_unknown_metrics,
     without_reference,
 )
 
 Draw = Callable[..., Figure | None]
-EVERY: tuple[Draw, ...] = (runs.ratio, ratio_by_size, runs.growth, runs.parameters, runs.roofline, runs.latency)
+EVERY: tuple[Draw, ...] = (runs.ratio, ratio_by_size, runs.growth, runs.latency)
 
 
 def drawn(draw: Draw, summary: pd.DataFrame, **how: Any) -> Figure:
@@ -116,7 +114,7 @@ def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
     names = [f"some.package.of_mine.{'x' * 150}.{end}" for end in ("cells:First", "cells:Second")]
     summary = made_up("quick").query("phase == 'training' and reference != 'rnn'")
     long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
-    for draw in (runs.ratio, ratio_by_size, runs.growth, runs.parameters):
+    for draw in (runs.ratio, ratio_by_size, runs.growth):
         figure = drawn(draw, long)
         sheet.settle(figure)  # pytest turns the warning of a layout without room into an error
         assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
@@ -267,7 +265,7 @@ def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> No
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
-# On demand: streams, parameters, the limit of the machine, replicates
+# Streams
 
 
 def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:
@@ -284,58 +282,3 @@ def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -
     assert any(text.startswith("p95 ") for text in words(few))
     assert not any(text.startswith("period") for text in legend(few))
     assert runs.latency(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile
-
-
-def test_time_and_memory_are_drawn_against_parameters_at_one_batch_and_length(quick: pd.DataFrame) -> None:
-    quick = quick.query("reference == 'lstm'")
-    figure = drawn(runs.parameters, quick)
-    assert titles(figure) == ["inference", "training"]
-    assert figure.axes[0].get_xlabel() == "parameters\n(batch 1, length 16)"
-    own = quick.query("implementation == 'loop' and cell == 'lstm' and batch_size == 1 and seq_len == 16")
-    points = {(float(x), float(y)) for line in marked(figure.axes[1]) for x, y in np.asarray(line.get_xydata())}
-    assert {
-        (case["parameters"], case["seconds"]) for case in own.query("phase == 'training'").to_dict("records")
-    } <= points
-    assert drawn(runs.parameters, quick, value="peak_bytes").axes[0].get_ylabel() == "peak memory of a call"
-    for without in (quick.assign(parameters=np.nan), quick.assign(parameters=100.0)):
-        assert runs.parameters(without) is None
-
-
-def test_the_roofline_has_the_cases_of_each_phase_below_the_limit(quick: pd.DataFrame) -> None:
-    figure = drawn(runs.roofline, quick)
-    assert titles(figure) == ["inference", "training"]
-    assert "limit: 51.9 GMAC/s, 94.6 GB/s" in legend(figure)
-    quick["macs_per_second"] = quick["macs_per_second"] * 50
-    assert drawn(runs.roofline, quick).axes[0].get_ylim()[1] > quick["macs_per_second"].max()
-    for older in (of_an_older_version, with_unknown_metrics):
-        assert runs.roofline(older(quick)) is None
-    assert runs.roofline(quick.assign(macs=np.nan, macs_per_second=np.nan)) is None
-
-
-def points(panels: int = 1, places: int = 6, cases: int = 1, **columns: float) -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    rows = [
-        {"panel": f"case {panel}", "at": place + 1, "ratio": 1.05 * np.exp(rng.normal(0, 0.01))}
-        for panel in range(panels)
-        for place in range(places)
-        for _ in range(cases)
-    ]
-    return pd.DataFrame(rows).assign(**{"mean_ratio": np.nan} | columns)
-
-
-def test_replicates_are_points_in_the_order_of_measuring_and_of_very_many_bands() -> None:
-    figure = drawn(runs.replicates, points(panels=3, mean_ratio=1.06, margin=0.025))
-    assert titles(figure) == ["case 0", "case 1", "case 2"]
-    assert legend(figure) == ["typical call, and its median", "mean of the calls", "margin"]
-    many = drawn(runs.replicates, points(cases=100))
-    assert not marked(many.axes[0])
-    assert many.axes[0].collections
-    assert len(titles(drawn(runs.replicates, points(panels=9)))) == 6
-    assert runs.replicates(points(places=1)) is None
-    assert runs.replicates(points().head(0)) is None
-
-
-def test_a_stall_of_the_machine_pushes_no_points_together() -> None:
-    frame = points(places=100)
-    frame.loc[50, "ratio"] = 30.0
-    assert drawn(runs.replicates, frame).axes[0].get_ylim()[1] < 1.2

@@ -93,7 +93,7 @@ assert CASES
 
 def few(name: str) -> pd.DataFrame:
     """All implementations of all cells in training, or LSTMs at three sizes of each axis."""
-    along_sizes = name in ("scaling", "replicates")
+    along_sizes = name == "scaling"
     rows = summary_of(suites.read("cpu" if along_sizes else "ladder").groups({}, None, most=20_000))
     return rows.query("reference == 'lstm' and threads == 1" if along_sizes else "phase == 'training'")
 

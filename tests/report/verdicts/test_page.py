@@ -50,10 +50,10 @@ def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_figure(
     assert "measured for 93.2 s" in html
 
 
-def test_it_has_both_figures_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -> None:
+def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -> None:
     check = folder(tmp_path, samples.every_verdict())
     files = check_page.render(check)
-    tables, figures = ("verdicts", "sides"), ("changes", "pairs")
+    tables, figures = ("verdicts", "sides"), ("changes",)
     assert files.keys() == {
         PAGE,
         *(f"tables/{name}.{kind}" for name in tables for kind in ("csv", "md", "tex")),
@@ -70,14 +70,13 @@ def test_it_has_both_figures_the_verdicts_and_the_way_to_both_runs(tmp_path: Pat
     assert b"1a2b3c4" in files["tables/sides.csv"]
 
 
-def test_an_interrupted_check_says_that_it_has_no_verdict_and_shows_its_pairs(tmp_path: Path) -> None:
+def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_path: Path) -> None:
     case = samples.SLOWER.case
     assert isinstance(case, Case)
     files = check_page.render(checks.write(tmp_path, None, {case: 1.05}))
     html = Page(files[PAGE].decode())
     assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
-    assert "figures/pairs.svg" in files
     assert "figures/changes.svg" not in files
 
 
@@ -93,17 +92,11 @@ def test_without_intervals_in_an_older_check_the_page_says_so(tmp_path: Path) ->
     assert "2 of 24 cases regressed" in text
 
 
-@pytest.mark.parametrize("what", ["windows", "verdicts"])
-def test_what_is_missing_is_said_in_its_place(tmp_path: Path, what: str) -> None:
+def test_verdicts_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     check = folder(tmp_path, samples.realistic())
-    if what == "windows":
-        for file in (check / "head").glob("windows-*"):
-            file.unlink()
-        assert "26 cases are marked as measured, but all windows are missing: windows-*.jsonl" in page(check)
-    else:
-        (check / "verdicts.json").write_text("{}")
-        with pytest.raises(UserError, match=r"verdicts\.json: can't be read"):
-            page(check)
+    (check / "verdicts.json").write_text("{}")
+    with pytest.raises(UserError, match=r"verdicts\.json: can't be read"):
+        page(check)
 
 
 def test_where_no_time_was_compared_no_change_is_drawn(tmp_path: Path) -> None:
