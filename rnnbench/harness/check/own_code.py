@@ -12,6 +12,7 @@ from rnnbench.cells.loading import USER_MODULE
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.machine import git
+from rnnbench.store.folder import is_check
 from rnnbench.text import first_few, plural
 
 Modules = Mapping[str, str]  # a module's name -> its file
@@ -52,7 +53,7 @@ def read_tree(root: Path) -> Tree:
     """Read which files a tree has: those that git tracks, including those of submodules.
 
     In a folder that is no repository, or in which git refuses to work (for example another user's), the tree has all
-    files outside of hidden folders, environments and `COPIES`.
+    files outside of hidden folders, environments, runs and `COPIES`.
     """
     root = root.resolve()
     tracked = git.files(root) if (root / ".git").exists() else None
@@ -173,7 +174,8 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
 def _walk(folder: Path, root: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
-        if "pyvenv.cfg" in files:  # a virtual environment
+        # A virtual environment, or what rnnbench has measured, such as this check.
+        if "pyvenv.cfg" in files or "run.json" in files or is_check(Path(parent)):
             folders.clear()
         else:
             yield from (str((Path(parent) / name).relative_to(root)) for name in files)

@@ -110,7 +110,8 @@ class Tracer:
                 self.imports[file] = Trace()
                 return
             ran, place = self._current().ran, (id(code), id(frame.f_globals))
-            if place not in ran and self.file_of(code, frame.f_globals):
+            is_class = not _is_function(code) and code.co_name != "<module>"  # its statements count as its module's
+            if not is_class and place not in ran and self.file_of(code, frame.f_globals):
                 known = frame.f_locals
                 free = [known[name] for name in code.co_freevars if name in known]
                 names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

@@ -77,7 +77,7 @@ def test_a_base_within_the_heads_folder_is_not_the_heads(tmp_path: Path) -> None
     assert len(list(_strays({"mypkg.cell": head.root / "mypkg" / "cell.py"}, base, head))) == 1
 
 
-def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden_ones_and_environments(
+def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden_ones_environments_and_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.commit(tmp_path / "lib", {"code.py": ""})
@@ -87,7 +87,9 @@ def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden
     files = read_tree(tmp_path / "there").files
     assert files >= {"mine.py", "libs/lib/code.py"}
     assert "left_around.py" not in files
-    for name in ("a/mine.py", ".hidden/x.py", "venv/pyvenv.cfg", "venv/x.py", "a/__pycache__/m.pyc", "build/y.py"):
+    left_out = (".hidden/x.py", "venv/pyvenv.cfg", "venv/x.py", "a/__pycache__/m.pyc", "build/y.py")
+    measured = ("results/quick-1/run.json", "results/ci-check-1/base/run.json", "results/ci-check-1/head/run.json")
+    for name in ("a/mine.py", *left_out, *measured, "results/ci-check-1/verdicts.json"):
         (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "folder" / name).write_text("")
     assert read_tree(tmp_path / "folder").files == {"a/mine.py"}

@@ -147,6 +147,7 @@ def test_code_that_a_later_call_may_run_counts(tmp_path: Path, tracer: Tracer, b
         ("helpers", "def unrelated(x):\n    return x + 1", "def unrelated(x):\n    return x + 2"),
         ("helpers", "import torch\n", "import torch\n\n\n"),
         ("deep", "x + 1", "x + 2"),
+        ("helpers", "return x + 1\nclass Helper", "return x + 2\nclass Helper"),  # a method of another class
     ],
 )
 def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edit: Any) -> None:
