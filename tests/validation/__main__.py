@@ -69,7 +69,11 @@ TABLES = {
     "history-simulated": Table(lambda: history_simulated.error_rates(10)),
     "history-few-cases": Table(lambda: history_simulated.few_cases(100)),
     "verdicts-simulated": Table(lambda: verdicts_simulated.error_rates(400)),
-    "verdicts-slowed": Table(lambda: verdicts.slowed(10, 60), verdicts.rates, is_of_processor=True),
+    "verdicts-slowed": Table(
+        lambda: pd.concat([verdicts.slowed(10, 60, 0.05), verdicts.slowed(10, 25, 0.10)]),
+        verdicts.rates,
+        is_of_processor=True,
+    ),
     "verdicts-unchanged": Table(lambda: verdicts.unchanged(40, 60), verdicts.rates, is_of_processor=True),
     "stored-simulated": Table(lambda: stored_simulated.error_rates(1000)),
     "affected": Table(affected.edits),

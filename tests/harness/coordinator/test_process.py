@@ -170,13 +170,6 @@ def test_what_a_case_has_started_ends_with_its_worker(worker: WorkerProcess, tmp
         time.sleep(0.01)
 
 
-def test_a_copy_of_a_worker_neither_answers_nor_stays(worker: WorkerProcess, tmp_path: Path) -> None:
-    body = "self.copied = getattr(self, 'copied', False) or bool(ctypes.CDLL(None).fork()) or True"
-    reply = prepare(worker, tmp_path, body)  # a fork that Python does not see; only the process number shows it
-    assert reply.get("ok") or "it leaves processes running" in reply["reason"]
-    assert worker.request({"op": "release"}, 60)["ok"]
-
-
 def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
     prepare(worker, tmp_path, "pass", name="Quiet")
     assert not visit(worker, "Quiet")["printed"]
