@@ -22,8 +22,9 @@ from matplotlib.text import Text
 from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
-from rnnbench import plot, suites
+from rnnbench import plot
 from rnnbench.report.verdicts.verdicts import of
+from rnnbench.suite import suites
 from tests.doubles import streams
 from tests.doubles.contrast import contrast
 from tests.doubles.errors import told

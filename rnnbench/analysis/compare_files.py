@@ -11,8 +11,8 @@ from rnnbench.analysis.pytest_benchmark import grouped
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
 from rnnbench.store import pytest_benchmark
-from rnnbench.suite_file import CheckSettings
-from rnnbench.suites import check_settings, margins
+from rnnbench.suite.file import CheckSettings
+from rnnbench.suite.suites import check_settings, margins
 
 
 def compare_files(

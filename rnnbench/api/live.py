@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnnbench.report.notebook.result import FrameResult
     from rnnbench.speedup.ways import Unrolled
     from rnnbench.store.records import Phase
-    from rnnbench.suite_file import Settings
+    from rnnbench.suite.file import Settings
 
 
 @for_users
@@ -281,7 +281,7 @@ def measure_settings(budget: str | float | None, precision: str | float | None =
     """Validate the settings; raises ValueError with a message of one line."""
     from pydantic import ValidationError
 
-    from rnnbench.suite_file import Settings
+    from rnnbench.suite.file import Settings
 
     more |= {"budget_seconds": argument("budget", budget), "precision": argument("precision", precision)}
     try:

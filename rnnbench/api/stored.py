@@ -156,9 +156,9 @@ def predict(
     or if a size is missing or not a whole number.
     """
     from rnnbench.analysis.scaling.predict import predict as predicted
-    from rnnbench.expressions import parse_only
     from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import without_categories
+    from rnnbench.suite.expressions import parse_only
 
     cases = run.cases if isinstance(run, FrameResult) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
@@ -168,7 +168,7 @@ def predict(
 
 def _values(value: "int | str | Iterable[int | str]") -> str:
     """One value, or several in any list, range, array or Series."""
-    from rnnbench.expressions import quoted
+    from rnnbench.suite.expressions import quoted
 
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)

@@ -11,7 +11,7 @@ from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, refuse_o
 
 if TYPE_CHECKING:
     from rnnbench.analysis.bisection import Bisection
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 UNDECIDED = 3
 
@@ -57,11 +57,11 @@ def bisect(
     bad is not slower than good, 3 a case is undecided.
     """
     from rnnbench.errors import Interrupted
-    from rnnbench.expressions import parse_only
     from rnnbench.harness.bisect.bisect import bisect as search
     from rnnbench.report.verdicts import bisection
     from rnnbench.store.folder import write_whole
-    from rnnbench.suites import TooManyCases
+    from rnnbench.suite.expressions import parse_only
+    from rnnbench.suite.suites import TooManyCases
     from rnnbench.text import encoded, rounded_up
 
     if resume is not None:

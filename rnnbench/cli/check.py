@@ -14,7 +14,7 @@ from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, no_devic
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnUndecided
     from rnnbench.harness.check.instructions import InstructionsMode
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 instructions_option = click.option(
     "--instructions",
@@ -79,7 +79,6 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
     can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.expressions import parse_only
     from rnnbench.harness.check import check as live
     from rnnbench.harness.check.check import check_against_run
     from rnnbench.harness.check.own_code import ForeignModules
@@ -87,7 +86,8 @@ def check(
     from rnnbench.harness.check.sides import NewSuite, sides
     from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.suites import TooManyCases
+    from rnnbench.suite.expressions import parse_only
+    from rnnbench.suite.suites import TooManyCases
 
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
     suite = suite.with_check(**given)

@@ -27,11 +27,11 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save fast_gru.py
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
-    from rnnbench.cell_suite import SIZES, is_cell, of_cell
-    from rnnbench.groups import cases_of
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
     from rnnbench.speedup.suite_search import find_wanted, importable, source, wanted
+    from rnnbench.suite.cell_suite import SIZES, is_cell, of_cell
+    from rnnbench.suite.suites import cases_of
 
     if save is not None and os.path.lexists(save):
         raise UserError(f"{save} already exists; give the name of a new file")

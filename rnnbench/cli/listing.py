@@ -10,7 +10,7 @@ from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
 
 if TYPE_CHECKING:
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 
 @click.group("list")
@@ -31,7 +31,7 @@ def list_suites() -> None:
     Example:
       rnnbench list suites
     """
-    from rnnbench import suites
+    from rnnbench.suite import suites
 
     for name, file in suites.shipped().items():
         try:
@@ -99,11 +99,11 @@ def list_cases(
       rnnbench list cases quick --only 'cell=gru batch_size=1'
       rnnbench list cases quick --full
     """
-    from rnnbench.cell_suite import missing_name
     from rnnbench.cells import file_of, is_own
-    from rnnbench.expressions import common, expression, telling
-    from rnnbench.groups import cases_of
     from rnnbench.store.records import AXES
+    from rnnbench.suite.cell_suite import missing_name
+    from rnnbench.suite.expressions import common, expression, telling
+    from rnnbench.suite.suites import cases_of
 
     cases = cases_of(selected(suite, only, device, yes=yes))
     axes = AXES if full else telling(cases, suite.values(device))

@@ -19,7 +19,7 @@ from rnnbench.text import seconds_of, share_of
 if TYPE_CHECKING:
     from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.store.records import Group
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
 EMPTY = "the value is empty (is a shell variable unset?)"
@@ -45,7 +45,7 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
         """Name the suites where SUITE is missing."""
         if self.name != "suite":
             return None
-        from rnnbench.suites import shipped
+        from rnnbench.suite.suites import shipped
 
         return f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them."
 
@@ -60,7 +60,7 @@ PERCENT, DURATION = OptionValue("percentage", share_of), OptionValue("duration",
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Complete SUITE: the suites that a bare name finds, and files."""
-    from rnnbench.suites import shipped
+    from rnnbench.suite.suites import shipped
 
     # Files first: bash forgets what comes before them, and shows them where no name matches.
     return [CompletionItem(typed, type="file"), *(CompletionItem(name) for name in shipped() if name.startswith(typed))]
@@ -68,9 +68,9 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
 
 def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Complete --only: an axis, or after `axis=` or a comma a value of the suite, or of rnnbench's own cells."""
-    from rnnbench import suites
     from rnnbench.cells import CELLS
     from rnnbench.store.records import AXES
+    from rnnbench.suite import suites
 
     before, space, last = typed.rpartition(" ")
     axis, equals, values = last.partition("=")
@@ -175,7 +175,7 @@ def typed() -> str:
 
 def read_suite(name: str) -> "Suite":
     """Read the suite that the command line names; says so if it hides one of rnnbench's own."""
-    from rnnbench import suites
+    from rnnbench.suite import suites
 
     suite = suites.read(name)
     suites.refuse_idle_margins(suite)
@@ -189,8 +189,8 @@ def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, s
 
     A class without a reference is compared with torch.nn's layer of its kind, if there is one.
     """
-    from rnnbench.cell_suite import is_cell, layer_of, of_cell
     from rnnbench.store.records import LAYERS
+    from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
 
     if is_cell(name):
         suite = of_cell(name, reference, whole=sequence, input=input or "features")
@@ -214,8 +214,8 @@ def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
 
 def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
     """Return the cases of a suite that the command line selects, in groups."""
-    from rnnbench import suites
-    from rnnbench.expressions import parse_only
+    from rnnbench.suite import suites
+    from rnnbench.suite.expressions import parse_only
 
     with adding(CONFIRM, suites.TooManyCases):
         expression = parse_only(only, "--only", arguments=suite.arguments)

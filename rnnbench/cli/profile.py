@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
 
 if TYPE_CHECKING:
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 

@@ -130,10 +130,10 @@ def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
-    from rnnbench.expressions import parse_only
     from rnnbench.report.page.run_folder import render
     from rnnbench.report.why import sections
     from rnnbench.store.folder import read_profiles
+    from rnnbench.suite.expressions import parse_only
 
     sizes = parse_only(asked, "--predict")
     (info, _, times), profiles = read_whole(run), read_profiles(run)

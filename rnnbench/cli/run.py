@@ -25,7 +25,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.text import as_budget, printable
 
 if TYPE_CHECKING:
-    from rnnbench.suites import Suite
+    from rnnbench.suite.suites import Suite
 
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
@@ -111,8 +111,8 @@ def run(
     settings = suite.settings.model_copy(update=changes)
     try:
         if executor == "slurm":
-            from rnnbench.harness.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
-            from rnnbench.report.screen.jobs_progress import shown_jobs
+            from rnnbench.slurm.progress import shown_jobs
+            from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
 
             if resume is not None and groups_per_job:
                 raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")

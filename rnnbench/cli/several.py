@@ -28,12 +28,12 @@ def newest() -> Path:
 
 def together_report(runs: Sequence[Path], out: Path | None) -> Report:
     """Return a report of runs side by side; the first is the baseline."""
-    from rnnbench import suites
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together
     from rnnbench.report.page import several_runs
     from rnnbench.report.page.place import of_runs, place
     from rnnbench.report.together import section
+    from rnnbench.suite import suites
 
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")

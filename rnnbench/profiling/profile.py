@@ -30,7 +30,7 @@ from rnnbench.profiling.replay import Replay, ReplayDiffers
 from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
 from rnnbench.store.profiles import Cause, Profile
 from rnnbench.store.records import Phase
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
 from rnnbench.workloads import calls
 from rnnbench.workloads.implementations import Skip

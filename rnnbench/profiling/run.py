@@ -16,7 +16,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker

@@ -22,13 +22,10 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnbench import suites
 from rnnbench.analysis.replicate import pooled_times
 from rnnbench.analysis.runs.derived import with_derived
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
-from rnnbench.expressions import parse_only
-from rnnbench.groups import cases_of
 from rnnbench.harness import devices
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.origin import COMPILE_ALONE
@@ -45,7 +42,10 @@ from rnnbench.report.as_pytest_benchmark import plain
 from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.metrics import COMPILED, METRICS, OBSERVED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Measurement, Workload
-from rnnbench.suite_file import Settings
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
 from rnnbench.workloads import compiled, referee
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build

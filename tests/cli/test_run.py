@@ -129,7 +129,7 @@ def test_what_slurms_jobs_have_measured_is_judged_alike(
         times = {case: [[0.001]] for case, status in of.items() if status == "measured"}
         return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
 
-    monkeypatch.setattr("rnnbench.harness.slurm.sweep.run_by_slurm", by_slurm)
+    monkeypatch.setattr("rnnbench.slurm.sweep.run_by_slurm", by_slurm)
     for options, expected in (([], code), (["--allow-missing"], 0)):
         command = ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path / str(expected)), *options]
         monkeypatch.setattr(sys, "argv", command)
@@ -227,7 +227,7 @@ main()
     [
         ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is imported
         ("pandas", ["report", "nowhere"]),
-        ("rnnbench.suites", ["run", "tiny.toml"]),
+        ("rnnbench.suite.suites", ["run", "tiny.toml"]),
     ],
 )
 def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, arguments: list[str]) -> None:

@@ -11,7 +11,7 @@ from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeClock, FakeWorker
 from tests.doubles.stored import INFO, rows

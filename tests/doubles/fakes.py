@@ -13,7 +13,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO
 

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from rnnbench import suites
+from rnnbench.suite import suites
 
 PACKAGE = Path(__file__).resolve().parents[2] / "rnnbench"
 SUITE = "ci"

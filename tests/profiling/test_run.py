@@ -14,7 +14,7 @@ from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
 from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case, Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import START_SECONDS, FakeWorkers, Fault
 from tests.doubles.stored import folder

@@ -17,7 +17,7 @@ from rnnbench.pytest_plugin import cases
 from rnnbench.pytest_plugin.cases import BenchmarkBlocks, BlockClock, Chosen, LiveCase, live_case, planned, told
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.records import AXES, Case, Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench import suites
 from rnnbench.analysis.runs.derived import with_derived
 from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures
@@ -16,6 +15,7 @@ from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
+from rnnbench.suite import suites
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 
 Summaries = Callable[[str], pd.DataFrame]

@@ -9,7 +9,7 @@ MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("date
 NAMES_A_RUN = {
     "store/folder.py",
     "store/run_info.py",
-    "harness/slurm/sweep.py",
+    "slurm/sweep.py",
 }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import load, suites, summarize
+from rnnbench import load, summarize
+from rnnbench.suite import suites
 from tests.cli.test_run import CELLS
 from tests.doubles.commands import SUITE, rnnbench
 

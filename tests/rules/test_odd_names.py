@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rnnbench import load, suites
+from rnnbench import load
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
@@ -15,6 +15,7 @@ from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
+from rnnbench.suite import suites
 from tests.doubles import stored
 from tests.doubles import workload as small
 

@@ -33,7 +33,7 @@ from rnnbench.report.tables.table import markdown
 from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench import suites
 from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.check.check import check
@@ -18,6 +17,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.processors import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.processor import Processor
+from rnnbench.suite import suites
 from tests.validation.noise import REAL, hogs
 from tests.validation.verdicts import write_sides
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench import suites
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.suite import suites
 from tests.doubles.stored import counted_windows
 from tests.validation.noise import hogs
 

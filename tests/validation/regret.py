@@ -21,7 +21,7 @@ from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import ready
 from rnnbench.speedup.module import CallShape
 from rnnbench.speedup.ways import AS_GIVEN, names, way
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 INPUT, HIDDEN = 64, (64, 256)
 SEARCHED = ((16, 1), (16, 16), (32, 64))  # (seq, batch)

@@ -20,7 +20,7 @@ from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import REFERENCES, Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
 from tests.validation.noise import Draw, heavy, normal, skewed, spoilt

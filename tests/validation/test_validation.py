@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench import suites
-from rnnbench.expressions import parse_only
 from rnnbench.store.records import Case
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import repository, stored

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.harness.check.check import check
 from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import sides
+from rnnbench.suite import suites
 
 PLANTED = Path(__file__).with_name("planted")
 SLOW, SAME = ("VanillaSlow", "LSTMSlow", "GRUSlow"), ("VanillaSame", "LSTMSame", "GRUSame")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case, Implementation
+from rnnbench.suite import suites
 from rnnbench.workloads import referee
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build

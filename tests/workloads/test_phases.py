@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from torch import Tensor
 
-from rnnbench import suites
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
 from rnnbench.store.records import LOSSES, OPTIMIZERS, Case
+from rnnbench.suite import suites
 from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe

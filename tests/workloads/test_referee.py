@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench import suites
 from rnnbench.cells import CELLS
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case, DType, Implementation, Phase
+from rnnbench.suite import suites
 from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe

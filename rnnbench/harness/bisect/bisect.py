@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.bisect.commits import (
     FILE,
     BudgetSpent,
@@ -23,7 +22,7 @@ from rnnbench.harness.machine import git
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Group
-from rnnbench.suites import MAX_CASES, Suite
+from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, with_cases
 from rnnbench.text import plural
 
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"

@@ -13,7 +13,6 @@ import numpy as np
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.changes import changes
 from rnnbench.errors import UserError
-from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.affected import sorted_by_kind
 from rnnbench.harness.check.check import check, observed
 from rnnbench.harness.check.own_code import ForeignModules, refuse_foreign
@@ -28,7 +27,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import lock
 from rnnbench.store.records import Group, Measurement
-from rnnbench.suites import Suite
+from rnnbench.suite.suites import Suite, cases_of, with_cases
 from rnnbench.text import plural
 
 FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds

@@ -18,7 +18,6 @@ from rnnbench.analysis.run_to_run import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.groups import cases_of, with_cases
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.own_code import refuse_equal, untracked
 from rnnbench.harness.check.paired import PairedRunner, Ratios
@@ -33,8 +32,8 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite_file import Settings
-from rnnbench.suites import Suite
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import Suite, cases_of, with_cases
 from rnnbench.text import plural, rounded_up
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first

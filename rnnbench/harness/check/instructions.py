@@ -8,13 +8,13 @@ from typing import Literal, Self
 from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.errors import UserError
-from rnnbench.groups import with_cases
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.instructions.counting import Counted, choose_counter
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group
+from rnnbench.suite.suites import with_cases
 from rnnbench.text import plural
 
 CONFIRMATIONS = 2  # times that a case is counted again if it seems to have changed

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.groups import cases_of
 from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
 from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -27,7 +26,8 @@ from rnnbench.harness.protocol import release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
 
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rnnbench.errors import UserError
-from rnnbench.groups import cases_of, grouped
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.records import Case, Group, Implementation
-from rnnbench.suites import MAX_CASES, Suite, margins
+from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, grouped, margins
 from rnnbench.text import plural
 
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.suite import suites
 
 PACKAGE = Path("rnnbench/__init__.py")
 WORKER = Path("rnnbench/harness/worker/loop.py")

@@ -7,7 +7,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, VisitReply
 from rnnbench.store.metrics import COMPILED
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted

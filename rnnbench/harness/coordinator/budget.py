@@ -10,7 +10,7 @@ from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import plural, rounded_up
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.groups import cases_of
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
@@ -21,7 +20,8 @@ from rnnbench.harness.protocol import CeilingReply, FailedReply, Request
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.records import Case, DType, Group, Workload
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
 
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
 LONG_SECONDS = 60.0

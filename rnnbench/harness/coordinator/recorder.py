@@ -21,7 +21,7 @@ from rnnbench.harness.protocol import (
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import plural
 
 MAX_PAUSED_VISITS = 10  # repeated visits in a run; a machine that stops more often is measured as it is

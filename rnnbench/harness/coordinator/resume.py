@@ -7,12 +7,12 @@ from typing import Any
 
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
-from rnnbench.groups import grouped
 from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows, too_many
-from rnnbench.suite_file import Sweep
+from rnnbench.suite.file import Sweep
+from rnnbench.suite.suites import grouped
 
 
 @dataclass(frozen=True)

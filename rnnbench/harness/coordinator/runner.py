@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
-from rnnbench.groups import cases_of
 from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.preliminaries import Ceilings, Preliminaries, place_of
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
@@ -29,7 +28,8 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Group, Measurement, Window
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
 from rnnbench.text import plural
 
 SIDE = ""  # name of the only side of a visit

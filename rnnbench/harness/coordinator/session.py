@@ -25,8 +25,8 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import Group
 from rnnbench.store.run_info import RunInfo, RunStatus
-from rnnbench.suite_file import Settings
-from rnnbench.suites import Suite
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import Suite
 
 
 class NoDevice(UserError):

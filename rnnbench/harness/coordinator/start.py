@@ -16,7 +16,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.records import Group, Workload
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 OBSERVER = "observer"  # name of the workers that time nothing
 

@@ -18,7 +18,7 @@ from rnnbench.harness.coordinator.recorder import CallSeconds, Recorder, VisitCu
 from rnnbench.harness.devices import backend
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 Result = TypeVar("Result")
 

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from rnnbench import suites
 from rnnbench.analysis.environments import MAX_QUIET_LOAD
 from rnnbench.analysis.runs.noise import Noise, noise
 from rnnbench.analysis.runs.run_times import read
-from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.instructions.counting import choose_counter
@@ -18,7 +16,9 @@ from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
 from rnnbench.store.readings import Unavailable
-from rnnbench.suite_file import Settings
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
+from rnnbench.suite.file import Settings
 
 CASES = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
 SETTINGS = Settings(replicates=6, precision=None)

@@ -18,7 +18,7 @@ from rnnbench.store.instructions import CounterName, InstructionCounts
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 Counted = InstructionCounts | str  # or the reason why there are none
 # Starts a worker: `start(name, under=..., start_seconds=...)`.

@@ -22,7 +22,7 @@ from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, v
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
 

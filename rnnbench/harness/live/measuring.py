@@ -20,7 +20,7 @@ from rnnbench.harness.machine import global_state, variables
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 
 MEASURING = threading.Lock()  # held while modules of this process are timed

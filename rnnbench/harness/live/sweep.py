@@ -15,7 +15,7 @@ from rnnbench.cells.same_weights import copy_weights
 from rnnbench.harness.live.arms import PHASES, arms_of, reference_of
 from rnnbench.harness.live.measuring import MeasuredModules, measure
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included

@@ -8,7 +8,7 @@ from functools import cache
 from statistics import fmean
 
 from rnnbench.analysis.estimate import estimates_of, t_quantile
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 EXPECTED_SPREAD = 0.015  # assumed standard deviation of a log-ratio over replicates, before there are three
 MIN_FOR_SPREAD = 3

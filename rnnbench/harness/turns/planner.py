@@ -20,7 +20,7 @@ from rnnbench.harness.turns.group_record import (
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Measurement, Workload
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import rounded_up
 
 PROCESS_SPREAD = 0.006  # standard deviation of log-ratios from process to process on a quiet machine

@@ -28,7 +28,7 @@ from rnnbench.speedup.module import RunInWays, row
 from rnnbench.store.frames import category
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import plural
 from rnnbench.version import __version__
 

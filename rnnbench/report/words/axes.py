@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench import expressions
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.records import DEFAULTS, OF_DATA, OF_STEP
+from rnnbench.suite import expressions
 from rnnbench.text import plural
 
 WORDS = {axis: word for word, axis in expressions.WORDS.items()} | {

@@ -20,7 +20,7 @@ from rnnbench.report.words.axes import (
     word,
 )
 from rnnbench.store.records import AXES, LOADS, OF_DATA, WORKLOAD_AXES, Case, Workload, axis_text, reference_cell
-from rnnbench.suite_file import Sweep
+from rnnbench.suite.file import Sweep
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench import suites
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
 from rnnbench.harness.bisect.commits import BudgetSpent, count_changes
 from rnnbench.store.records import Group
+from rnnbench.suite import suites
 from tests.doubles import workload as small
 from tests.harness.bisect.test_search import CASES, QUIET
 from tests.validation.bisect_simulated import SimulatedCommitRunner

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.analysis.bisection import CaseChange
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
@@ -16,6 +15,7 @@ from rnnbench.harness.bisect import commits
 from rnnbench.harness.bisect.commits import FILE, BudgetSpent, CommitRunner, Journal, count_changes
 from rnnbench.harness.check.own_code import ForeignModules
 from rnnbench.harness.check.sides import at_commit
+from rnnbench.suite import suites
 from tests.doubles import repository
 from tests.doubles.fakes import FakeClock
 from tests.doubles.repository import git

@@ -12,7 +12,7 @@ from rnnbench.harness.bisect import search as module
 from rnnbench.harness.bisect.commits import BudgetSpent, score
 from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.store.records import Case
-from rnnbench.suite_file import CheckSettings
+from rnnbench.suite.file import CheckSettings
 from tests.doubles import workload as small
 from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.noise import NOISES, MadeUp

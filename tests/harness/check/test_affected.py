@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code, sorted_by_kind
 from rnnbench.harness.check.sides import sides
+from rnnbench.suite import suites
 from tests.doubles import repository
 from tests.validation.affected import CELLS
 

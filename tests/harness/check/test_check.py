@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.groups import cases_of
 from rnnbench.harness.check import check as module
 from rnnbench.harness.check.affected import SameCode
 from rnnbench.harness.check.check import (
@@ -34,6 +32,8 @@ from rnnbench.harness.check.sides import Side
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.suite import suites
+from rnnbench.suite.suites import cases_of
 from tests.analysis.test_more_replicates import CASE, EDGE, undecided
 from tests.doubles import workload as small
 from tests.doubles.stored import PROCESSOR, folder, on, several

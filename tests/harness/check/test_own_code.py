@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check.own_code import _strays, read_tree, refuse_equal, refuse_foreign, untracked
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
+from rnnbench.suite import suites
 from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "mypkg.cell:Mine"\nreference = "rnn"\n'

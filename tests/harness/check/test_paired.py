@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -18,7 +17,8 @@ from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite import suites
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeClock, FakeWorker
 from tests.doubles.stored import INFO, rows

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import suites
-from rnnbench.cell_suite import of_cell
 from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.sides import WORKER, NewSuite, Side, at_commit, nearest_project, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
+from rnnbench.suite import suites
+from rnnbench.suite.cell_suite import of_cell
 from tests.doubles import repository
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'

@@ -8,7 +8,7 @@ from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import deadline_seconds
 from rnnbench.harness.protocol import Building, Request
 from rnnbench.store.records import Implementation
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS
 

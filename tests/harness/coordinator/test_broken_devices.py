@@ -8,7 +8,7 @@ import pytest
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import Case, Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fake_machine import A, Machine, OnMachine, Run, gpu_groups
 from tests.doubles.fakes import run_into

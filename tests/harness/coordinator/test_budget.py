@@ -20,7 +20,7 @@ from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers, run_into
 

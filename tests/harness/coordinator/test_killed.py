@@ -13,7 +13,7 @@ from rnnbench import load, summarize
 from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles.fakes import FakeWorkers, run_into
 from tests.harness.coordinator import test_runner
 

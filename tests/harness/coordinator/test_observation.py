@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
 from tests.doubles.stored import INFO, rows

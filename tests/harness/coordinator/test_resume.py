@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.resume import (
 )
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
-from rnnbench.suite_file import Settings, Sweep
+from rnnbench.suite.file import Settings, Sweep
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.fakes import FakeWorkers, run_into

@@ -14,7 +14,7 @@ from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import START_SECONDS, Edit, FakeWorker, FakeWorkers, Fault, Pause, run_into
 from tests.doubles.stored import rows

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment, session
 from rnnbench.harness.coordinator.resume import OtherMachine, RunState
 from rnnbench.harness.coordinator.session import resume_run, run_suite
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
+from rnnbench.suite import suites
 from tests.doubles import stored
 from tests.doubles import workload as small
 

@@ -15,7 +15,7 @@ from rnnbench.harness.coordinator.telemetry import MAX_REPEATS, Repeats, Telemet
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fake_nvml import FIRST, MOMENT, Driver
 from tests.doubles.fakes import FakeClock, FakeWorker, run_into

@@ -15,7 +15,7 @@ from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.windows import read_windows
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeClock, FakeWorker, Pause
 from tests.doubles.stored import INFO

@@ -26,7 +26,7 @@ from rnnbench.profiling.profile import profile
 from rnnbench.profiling.subject import of_built
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import count
 from rnnbench.workloads.observe import _check_parity

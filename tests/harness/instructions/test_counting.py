@@ -14,7 +14,7 @@ from rnnbench.harness.protocol import Building
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
 

@@ -20,7 +20,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import Ended, LiveTurns, Precision
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy
 

@@ -9,7 +9,7 @@ from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION
 from rnnbench.harness.turns.planner import Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
 

@@ -17,7 +17,7 @@ from rnnbench.report.colors import FASTER, INKS, SLOWER
 from rnnbench.report.figures import modules
 from rnnbench.report.notebook.live import SHOWN, note, swept
 from rnnbench.report.notebook.result import MAX_ROWS, FrameResult
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady
 
 AGREES = "agrees"

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from rnnbench import suites
 from rnnbench.analysis.pytest_benchmark import summarize
 from rnnbench.analysis.together import together
 from rnnbench.profiling.gap import take_apart
@@ -31,6 +30,7 @@ from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.case_names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
+from rnnbench.suite import suites
 from tests.doubles import streams
 from tests.doubles.contrast import contrast
 from tests.doubles.saved_files import side

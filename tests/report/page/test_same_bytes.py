@@ -12,7 +12,8 @@ DRAW = """
 import hashlib
 import io
 import numpy as np
-from rnnbench import plot, suites
+from rnnbench import plot
+from rnnbench.suite import suites
 from rnnbench.analysis.history import history
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.together import together

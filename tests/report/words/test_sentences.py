@@ -19,18 +19,19 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.verdict import Judged
-from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.profiling.gap import Gap, Step
 from rnnbench.report import answer, why
 from rnnbench.report.environment import noise_sentence
 from rnnbench.report.notebook.live import SHOWN, note
 from rnnbench.report.notebook.result import FrameResult
-from rnnbench.report.screen import jobs_progress, progress, terminal
+from rnnbench.report.screen import progress, terminal
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import changes, not_slower, precision, units
+from rnnbench.slurm import progress as jobs_progress
+from rnnbench.slurm.watch import JobsProgress
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from tests.doubles.workload import case
 from tests.report.conftest import Summaries
 from tests.report.verdicts.samples import LARGER, comparison

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.records import Case
+from rnnbench.suite import suites
 from tests.doubles import workload as small
 
 SIZES: dict[str, Any] = {"batch_size": 32, "seq_len": 16, "hidden_size": 64, "input_size": 64, "output_size": 10}

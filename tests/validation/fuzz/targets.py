@@ -15,7 +15,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rnnbench import suites
 from rnnbench.analysis import pytest_benchmark as benchmark_comparison
 from rnnbench.analysis.pytest_benchmark import summarize as summarize_benchmarks
 from rnnbench.analysis.runs.noise import noise
@@ -23,7 +22,6 @@ from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
-from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import why
 from rnnbench.report.page import benchmarks as saved_folder
@@ -35,6 +33,8 @@ from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
 from tests.doubles import saved_files, stored
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench import cell_suite, load, suites
+from rnnbench import load
 from rnnbench.store.records import Case
+from rnnbench.suite import cell_suite, suites
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
 from tests.doubles import workload as small
 from tests.doubles.commands import in_process
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
 
 

@@ -241,7 +241,7 @@ class SuiteFile(_Strict):
 TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
 
 
-def read(path: Path) -> SuiteFile:
+def read_file(path: Path) -> SuiteFile:
     """Read and check a suite's file; raises UserError with its first MAX_FAULTS faults."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))

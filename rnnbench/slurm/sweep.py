@@ -14,15 +14,15 @@ from rnnbench.harness.coordinator.resume import refuse_other_suite
 from rnnbench.harness.coordinator.session import filling, resolved
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
-from rnnbench.harness.slurm import queue
-from rnnbench.harness.slurm.job import MISSED, NODES, first_machine
-from rnnbench.harness.slurm.watch import NO_JOB_YET, JobsProgress, NotTaken, Watch
+from rnnbench.slurm import queue
+from rnnbench.slurm.job import MISSED, NODES, first_machine
+from rnnbench.slurm.watch import NO_JOB_YET, JobsProgress, NotTaken, Watch
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite_file import Settings
-from rnnbench.suites import Suite
+from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 GROUPS_PER_JOB = 16

@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import Any, Literal
 
 from rnnbench.errors import UserError
-from rnnbench.harness.slurm import queue
-from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
-from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
+from rnnbench.slurm import queue
+from rnnbench.slurm.job import UNLIKE, is_finished, measure_part
+from rnnbench.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Status
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 from rnnbench.text import last_line, plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice

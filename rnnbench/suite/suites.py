@@ -2,17 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from rnnbench import suite_file
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
-from rnnbench.expressions import parse_only, quoted
-from rnnbench.groups import grouped
 from rnnbench.store.jsonlines import placed
 from rnnbench.store.record import valid
 from rnnbench.store.records import (
@@ -29,7 +26,8 @@ from rnnbench.store.records import (
     axis_text,
     is_cell_reference,
 )
-from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep
+from rnnbench.suite.expressions import parse_only, quoted
+from rnnbench.suite.file import CheckSettings, Settings, SuiteFile, Sweep, read_file
 from rnnbench.text import nearest
 
 MAX_CASES = 20_000  # more need a confirmation; a larger sweep is mostly a typo
@@ -124,6 +122,25 @@ class Suite:
         if device is not None:
             known["device"] = {device: None}
         return {axis: list(values) for axis, values in known.items()}
+
+
+def grouped(cases: Iterable[Case]) -> list[Group]:
+    """The groups of these cases by workload; groups and cases are in the order of the cases."""
+    members: dict[Workload, list[Case]] = {}
+    for case in cases:
+        members.setdefault(case.workload, []).append(case)
+    return [Group(workload, tuple(own)) for workload, own in members.items()]
+
+
+def cases_of(groups: Iterable[Group]) -> list[Case]:
+    """All cases of some groups."""
+    return [case for group in groups for case in group.cases]
+
+
+def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list[Group]:
+    """The groups with those of their cases that are kept; groups that become empty are left out."""
+    kept = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
+    return [group for group in kept if group.cases]
 
 
 def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
@@ -249,7 +266,7 @@ def find(name: str) -> Path:
 def read(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
     path = find(name)
-    suite = Suite(path, suite_file.read(path))
+    suite = Suite(path, read_file(path))
     with placed(str(path)):
         _rules(suite.content.check)
     return suite

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench import load, new_cell, suites, summarize
+from rnnbench import load, summarize
 from rnnbench.cells import load as load_cell
 from rnnbench.store.folder import read_info
+from rnnbench.suite import new_cell, suites
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles.commands import rnnbench

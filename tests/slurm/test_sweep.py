@@ -12,11 +12,11 @@ import pytest
 
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.slurm.watch import JobsProgress
+from rnnbench.slurm.watch import JobsProgress
 from rnnbench.store.folder import read_info
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 from tests.doubles.stored import rows
-from tests.harness.slurm.conftest import NEVER, ONE_CORE, Run
+from tests.slurm.conftest import NEVER, ONE_CORE, Run
 
 pytestmark = pytest.mark.needs("slurm")
 

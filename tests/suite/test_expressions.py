@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
-from rnnbench.expressions import expression, parse_only, quoted
 from rnnbench.store.records import AXES, Case
+from rnnbench.suite.expressions import expression, parse_only, quoted
 from tests.doubles import workload as small
 
 NAMES = st.text(st.characters(), min_size=1, max_size=12)  # lone surrogates too, as names of files have them

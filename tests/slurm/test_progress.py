@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rnnbench.harness.slurm.watch import JobsProgress
-from rnnbench.report.screen import jobs_progress
-from rnnbench.report.screen.jobs_progress import lines, sentence, shown_jobs
+from rnnbench.slurm import progress as jobs_progress
+from rnnbench.slurm.progress import lines, sentence, shown_jobs
+from rnnbench.slurm.watch import JobsProgress
 
 STEP = JobsProgress(12, 3, 4, 5, 0, 200, 61.5, 200.0, "")
 

@@ -8,12 +8,12 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from rnnbench import suites
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.records import LAYERS
-from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
-from rnnbench.suites import Suite
+from rnnbench.suite import suites
+from rnnbench.suite.file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
+from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few, nearest
 
 MAX_NAMED = 10  # classes of a file that a message names

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.slurm import queue
-from rnnbench.suite_file import Settings
+from rnnbench.slurm import queue
+from rnnbench.suite.file import Settings
 from tests.doubles.slurm_cluster import Cluster, wait_until
 
 

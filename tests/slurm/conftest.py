@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import suites
-from rnnbench.expressions import parse_only
-from rnnbench.harness.slurm.sweep import run_by_slurm
-from rnnbench.harness.slurm.watch import JobsProgress
+from rnnbench.slurm.sweep import run_by_slurm
+from rnnbench.slurm.watch import JobsProgress
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
 
 SUITE = """

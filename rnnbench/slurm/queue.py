@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, START_SECONDS
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 # Options that rnnbench sets itself, to recognize its jobs and to run one process in each.

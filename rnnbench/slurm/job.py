@@ -20,7 +20,7 @@ from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
 from rnnbench.store.run_info import RunInfo, now, read_info_file
-from rnnbench.suite_file import Settings
+from rnnbench.suite.file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job
 NODES = "nodes"  # key of a part's environment: where it was measured, by its last job or by one before it

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.harness.slurm import queue, sweep, watch
-from rnnbench.harness.slurm.job import UNLIKE
-from rnnbench.harness.slurm.queue import JobState
-from rnnbench.harness.slurm.watch import JobsProgress, Watch
+from rnnbench.slurm import queue, sweep, watch
+from rnnbench.slurm.job import UNLIKE
+from rnnbench.slurm.queue import JobState
+from rnnbench.slurm.watch import JobsProgress, Watch
 from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.suite import suites
 
 
 class FakeQueue:

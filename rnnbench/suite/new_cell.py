@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rnnbench.cell_suite import of_cell
 from rnnbench.cells import file_of, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.records import LAYERS, Reference
+from rnnbench.suite.cell_suite import of_cell
 from rnnbench.text import writable
 
 
@@ -82,7 +82,7 @@ def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
 
 def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:
     templates = Environment(
-        loader=PackageLoader("rnnbench.new_cell"),
+        loader=PackageLoader("rnnbench.suite"),
         autoescape=False,  # noqa: S701 - Python and TOML, from names that were checked
         undefined=StrictUndefined,
         trim_blocks=True,

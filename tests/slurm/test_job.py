@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
+from rnnbench.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.stored import INFO, PROCESSOR

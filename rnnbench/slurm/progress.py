@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from rnnbench.harness.slurm.watch import JobsProgress
 from rnnbench.report.screen.progress import bar, time_left
+from rnnbench.slurm.watch import JobsProgress
 from rnnbench.text import plural
 
 ShowJobs = Callable[[JobsProgress], None]
