@@ -1,8 +1,6 @@
 """A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`,
 and `profiles.jsonl` with `traces/` where cases were profiled.
 
-Windows of replicates that do not count are kept in `spoilt-<worker>.jsonl`, which nothing reads.
-
 A run that several processes measure has parts. Each part writes its own files: `run-<part>.json`,
 `measurements-<part>.jsonl`, `telemetry-<part>.jsonl` and `windows-<part>-<number>.jsonl`. No case is in two parts.
 """
@@ -28,9 +26,7 @@ from rnnbench.store.run_info import RunInfo, read_info_file
 
 TRACES = "traces"  # subfolder of the files of profiles
 # The names of the files that a run, a check or a bisection writes into its folder.
-OWN_FILES = re.compile(
-    r"(run|measurements|windows|spoilt|telemetry|profiles|machine|bisect|verdicts|junit|badge|visits)\b.*"
-)
+OWN_FILES = re.compile(r"(run|measurements|windows|telemetry|profiles|machine|bisect|verdicts|junit|badge|visits)\b.*")
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks
 
 
@@ -104,12 +100,6 @@ class RunFolder:
             self._id = run_id(self.path)
         file = self.path / f"windows-{windows[0].worker}.jsonl"
         jsonlines.append(file, [replace(window, run=self._id).to_json() for window in windows])
-
-    def set_aside(self, worker: str) -> None:
-        """Rename the file of a worker's windows, if there is one, so that they do not count."""
-        file = self.path / f"windows-{worker}.jsonl"
-        if file.exists():
-            file.rename(self.path / f"spoilt-{worker}.jsonl")
 
     def discard(self) -> None:
         """Let others write, and remove the folder if `create` made it; a folder that existed before stays."""
@@ -232,12 +222,6 @@ def read_profiles(path: Path) -> dict[str, Profile]:
     """Return the last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
     file = path / "profiles.jsonl"
     return {profile.case: profile for profile in jsonlines.read_records(file, Profile)} if file.exists() else {}
-
-
-def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
-    """Return the workers whose windows do not count, of one part or of all parts."""
-    names = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{of_workers(part)}"))
-    return sorted(name for name in names if name[-1:].isdecimal())  # or it is a file of somebody else
 
 
 def parts(path: Path) -> list[str]:

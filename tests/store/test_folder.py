@@ -13,7 +13,6 @@ from rnnbench.store.folder import (
     parts,
     read_info,
     read_profiles,
-    spoilt_workers,
 )
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement
@@ -35,18 +34,6 @@ def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
     assert {file.name for file in folder.path.iterdir()} == {"measurements.jsonl", "run.json"}
 
 
-def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "quick")
-    for worker in ("0000", "0001"):
-        run.add_window(window(CASE, 0, [1.0], worker=worker))
-    run.set_aside("0000")
-    run.set_aside("0007")  # a worker that has stored nothing
-    run.close()
-    assert [window.worker for window in read_windows(run.path)] == ["0001"]
-    assert spoilt_workers(run.path) == ["0000"]
-    assert len((run.path / "spoilt-0000.jsonl").read_text().splitlines()) == 1
-
-
 def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> None:
     folders = {name: RunFolder(tmp_path, name) for name in ("", "p0", "p1")}
     for batch_size, name in enumerate(("p0", "p1"), 1):
@@ -55,7 +42,6 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
         folders[name].add_window(window(case, 0, [1.0], worker=f"{name}-0000"))
         folders[name].write_info(replace(INFO, notes=[name]))
         folders[name].add_sample({"of": name})
-    folders["p0"].set_aside("p0-0000")
     for name, folder in folders.items():
         with pytest.raises(UserError, match="another rnnbench is writing to this run"):
             RunFolder(tmp_path, name)
@@ -63,9 +49,8 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert parts(tmp_path) == ["p0", "p1"]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path).values()] == [1, 2]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path, "p1").values()] == [2]
-    assert [window.worker for window in read_windows(tmp_path)] == ["p1-0000"]
-    assert (list(read_windows(tmp_path, "p0")), spoilt_workers(tmp_path, "p0")) == ([], ["p0-0000"])
-    assert spoilt_workers(tmp_path, "p1") == []
+    assert [window.worker for window in read_windows(tmp_path)] == ["p0-0000", "p1-0000"]
+    assert [window.worker for window in read_windows(tmp_path, "p1")] == ["p1-0000"]
     assert read_info(tmp_path, "p1").notes == ["p1"]
     assert [next(jsonlines.read(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 

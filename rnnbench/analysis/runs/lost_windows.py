@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import parts, spoilt_workers
+from rnnbench.store.folder import parts
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import window_files, worker_of
 from rnnbench.text import listed, plural
@@ -63,6 +63,6 @@ def _lost_files(path: Path) -> str:
     """The files of windows that are not there although those of later workers are, in brackets; empty if none are."""
     if parts(path):
         return ""
-    there = {int(name) for name in [*map(worker_of, window_files(path)), *spoilt_workers(path)] if name.isdecimal()}
+    there = {int(name) for name in map(worker_of, window_files(path)) if name.isdecimal()}
     lost = [f"windows-{number:04d}.jsonl" for number in range(max(there, default=0)) if number not in there]
     return f" ({listed(lost)} {'is' if len(lost) == 1 else 'are'} not there)" if 0 < len(lost) <= MAX_NAMED else ""

@@ -73,11 +73,6 @@ class Ceilings:
         """The ceilings in the form that `run.json` has."""
         return [ceiling.to_json() for ceiling in best_of([*self._known, *self._measured])]
 
-    @property
-    def measured(self) -> list[dict[str, Any]]:
-        """Those that this part of the run has measured."""
-        return [ceiling.to_json() for ceiling in self._measured]
-
     def notes(self) -> list[str]:
         """Notes for the reader about limits that are missing or weak."""
         return list(self._notes)
@@ -110,22 +105,16 @@ class Preliminaries:
         self.notes: list[str] = []
         self.stage_seconds: dict[str, float] = {}
 
-    def run(
-        self,
-        left: float | None,
-        on_done: Callable[[int, int], None],
-        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
-    ) -> None:
+    def run(self, left: float | None, on_done: Callable[[int, int], None]) -> None:
         """Run all stages, in part of the seconds that are left of the budget.
 
-        `on_done` gets the numbers of observed and of all cases. `on_ceilings` gets the ceilings before they are kept;
-        what it raises ends the run. Passes KeyboardInterrupt on. Ends all workers.
+        `on_done` gets the numbers of observed and of all cases. Passes KeyboardInterrupt on. Ends all workers.
         """
         now = self._now()
         end = math.inf if left is None else now + left
         try:
             passes = CEILING_PASSES if end - now >= LONG_SECONDS else 1
-            self._stage("ceilings", partial(self._measure_ceilings, passes, on_ceilings))
+            self._stage("ceilings", partial(self._measure_ceilings, passes))
             now = self._now()
             until = now + OBSERVING_SHARE * (end - now)
             self._stage("observing", lambda: self._observe(until, on_done))
@@ -140,13 +129,12 @@ class Preliminaries:
         work()
         self.stage_seconds[name] = round(self._now() - started, 1)
 
-    def _measure_ceilings(self, passes: int, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
+    def _measure_ceilings(self, passes: int) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
         for place in dict.fromkeys(place_of(group.workload) for group in self._groups):
             device, _, threads = place
             if device not in self._start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
                 self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place, passes)
-        on_ceilings(self._ceilings.measured)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
         """Check and observe the new cases, those of one device after those of another."""

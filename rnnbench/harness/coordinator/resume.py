@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
-from rnnbench.store.folder import last_measurements, spoilt_workers
+from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows, too_many
@@ -32,7 +32,6 @@ class RunState:
     visits: list[Visit] = field(default_factory=list)
     replicates: int = 0
     workers: int = 0
-    repeats: int = 0  # replicates that were spoilt and made again
     seconds: float = 0.0  # from the run's start to its last window's end
 
     @property
@@ -46,7 +45,6 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     measurements = last_measurements(path, part)
     groups = {group.workload: group for group in RunState(measurements).groups}
     windows = list(read_windows(path, part))
-    spoilt = spoilt_workers(path, part)
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
@@ -62,8 +60,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
             if _is_complete(path / f"windows-{worker}.jsonl", visit_windows)
         ],
         replicates=max((window.replicate + 1 for window in windows), default=0),
-        workers=max((_number(name) + 1 for name in (*spoilt, *(window.worker for window in windows))), default=0),
-        repeats=len(spoilt),
+        workers=max((_number(window.worker) + 1 for window in windows), default=0),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
 
@@ -89,28 +86,15 @@ def _number(worker: str) -> int:
     return int(worker.rpartition("-")[2])
 
 
-class OtherMachine(UserError):
-    """A run can't be resumed on this machine."""
-
-
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
-    """Raise OtherMachine if resuming would mix two machines or environments in one run."""
+    """Raise UserError if resuming would mix two machines or environments in one run."""
     here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
     apart = differences(info, here, ("the run", "this machine"))
     then, now = _cores(info.environment), _cores(environment)
     if not apart and then != now:
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:
-        raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
-
-
-def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: list[dict[str, Any]]) -> None:
-    """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
-    if apart := differences(info, replace(info, environment=environment, ceilings=ceilings)):
-        raise OtherMachine(
-            f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; "
-            "resume it when nothing else runs here, or start a new run"
-        )
+        raise UserError(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:

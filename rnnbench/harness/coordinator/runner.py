@@ -17,7 +17,7 @@ from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.coordinator.telemetry import Repeats, Telemetry
+from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import measuring_cores
@@ -50,7 +50,6 @@ class Runner:
         ceilings: Iterable[Mapping[str, Any]] = (),
         prefix: str = "",
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
@@ -59,7 +58,6 @@ class Runner:
 
         `root` is the folder that the files of a user's own cells are relative to; `state` and `ceilings` are those of a
         run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
-        `on_ceilings` gets the measured ceilings before anything is timed, and may raise to end the run.
         """
         state = state or RunState()
         self.groups = groups
@@ -67,7 +65,6 @@ class Runner:
         self.replicates = state.replicates  # finished ones
         self._folder = folder
         self._on_progress = on_progress
-        self._on_ceilings = on_ceilings
         self._notice = ""  # for the next display of progress
         self._start_worker = start_worker
         self._now = now
@@ -83,7 +80,6 @@ class Runner:
             groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
         )
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
-        self._repeats = Repeats(state.repeats)
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         self._visitor = Visitor(settings, self._rng, lambda: self.seconds)
         self._planner = Planner(groups, settings)
@@ -92,16 +88,13 @@ class Runner:
             self._planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
             self._visitor.remember(SIDE, visit.windows)
         self._worker: WorkerProcess | None = None
-        self._workers: list[str] = []  # of the replicate
         self._visits: list[Group] = []  # of the replicate
         self._done = 0  # number of these that are finished
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
         try:
-            self.preliminaries.run(
-                self._left, lambda done, total: self._on_progress(Progress(0, done, total, None)), self._on_ceilings
-            )
+            self.preliminaries.run(self._left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
             self.notes += self.preliminaries.notes
             while chosen := self._planner.next_visits(self._left):
                 self._replicate(chosen)
@@ -116,7 +109,7 @@ class Runner:
                 self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
-            self.notes += self._repeats.notes() + self._recorder.notes() + self.ceilings.notes()
+            self.notes += self._recorder.notes() + self.ceilings.notes()
 
     @property
     def missed(self) -> int:
@@ -150,12 +143,12 @@ class Runner:
         return None if budget is None else budget - self.seconds
 
     def _replicate(self, chosen: Sequence[Group]) -> None:
-        """Let a fresh worker visit groups; the replicate is taken back if a device was held back meanwhile."""
+        """Let a fresh worker visit groups."""
         # Shuffled, but with all sweeps in turn: the budget may end within the replicate. A GPU's driver has threads of
         # its own, so what runs on the processor comes first.
         shuffled = sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
         self._visits = sorted(shuffled, key=lambda group: not is_shared(group.workload.device))
-        self._done, self._workers, began = 0, [], self._now()
+        self._done = 0
         self._start()
         self._sample("before")
         for group in self._visits:
@@ -175,13 +168,12 @@ class Runner:
             self._sample("visit", group.workload.device)
         self._measure_ceilings_again()
         self._close()
-        self.replicates += not self._take_back(self._now() - began)
+        self.replicates += 1
 
     def _start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
         started = self._now()
-        self._workers.append(next(self._names))
-        self._worker = self._start_worker(self._workers[-1])
+        self._worker = self._start_worker(next(self._names))
         hello(self._worker)
         self._planner.add_start(self._now() - started)
 
@@ -213,18 +205,6 @@ class Runner:
             worker.pin(measuring_cores(place[2]))
             with suppress(WorkerLost):
                 self.ceilings.measure_again(partial(self._recorder.ask, worker), place)
-
-    def _take_back(self, took: float) -> bool:
-        """Discard the replicate if a device was held back and it may be repeated; returns whether it was."""
-        spoilt = [f"{each.device}: {', '.join(why)}" for each in self._telemetry if (why := each.spoilt_by)]
-        left = self._left
-        if not spoilt or not self._repeats.grant("; ".join(spoilt), in_time=left is None or left > took):
-            return False
-        for worker in self._workers:
-            self._folder.set_aside(worker)
-        for group in self._visits[: self._done]:
-            self._planner.forget_visit(group)
-        return True
 
     def _close(self) -> None:
         """End the worker, whatever it is doing."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,9 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.budget import TooShort, least_seconds, with_shortfall, without_shortfall
 from rnnbench.harness.coordinator.resume import (
-    OtherMachine,
     RunState,
     read_state,
     refuse_other_machine,
-    refuse_other_rates,
     refuse_other_suite,
 )
 from rnnbench.harness.coordinator.runner import Runner
@@ -87,8 +84,7 @@ def resume_run(
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
-            current = environment.describe(suite.file.parent) | {"worker": start.software}
-            refuse_other_machine(path, info, current)
+            refuse_other_machine(path, info, environment.describe(suite.file.parent) | {"worker": start.software})
             root = suite.file.parent
             runner = Runner(
                 groups,
@@ -99,14 +95,9 @@ def resume_run(
                 state=state,
                 ceilings=info.ceilings,
                 on_progress=on_progress,
-                on_ceilings=partial(refuse_other_rates, path, info, current),
             )
             notes = [*without_shortfall(info.notes), _resumed(info, state, command)]
-            try:
-                measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
-            except OtherMachine:
-                folder.write_info(info)  # nothing was measured
-                raise
+            measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
 def _resumed(info: RunInfo, state: RunState, command: str) -> str:

@@ -33,7 +33,7 @@ REASONS = {  # nvmlClocksEventReasons
 }
 SETTINGS = frozenset({"applications_clocks_setting", "display_clock_setting"})  # limits that a user set
 
-# Reasons that spoil a replicate: heat and a weak power supply come and go, so the next replicate may be free of them.
+# Reasons that are told: heat and a weak power supply come and go.
 # The software power cap is not one of them: under sustained products a data-centre card is at its power limit all the
 # time. The case runs like this there, for all cases alike, and would do so in the next replicate. Nor are the limits of
 # the card or of a user (sync boost, board limit, reliability, settings), since they hold for every window.

@@ -55,12 +55,6 @@ class GroupRecord:
         # A missing case has failed, so it no longer counts for the precision of the group.
         self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
 
-    def forget(self) -> None:
-        """Remove the last visit from the cases that it measured."""
-        self.seconds.pop()
-        self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
-        self.basis = self.basis if self.log_ratios else None
-
 
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:
     """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""

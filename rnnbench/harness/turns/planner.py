@@ -68,10 +68,6 @@ class Planner:
             of_halves = [[log_ratio(half[case], half[basis]) for case in times if case != basis] for half in halves]
             self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
 
-    def forget_visit(self, group: Group) -> None:
-        """Remove the last recorded visit of a group, since it does not count."""
-        self._records[group.workload].forget()
-
     def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
         estimate_spreads(list(self._records.values()))

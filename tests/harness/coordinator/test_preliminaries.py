@@ -5,9 +5,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import pytest
-
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
@@ -16,7 +13,7 @@ from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import Edit, FakeWorkers, Fault, run_into
+from tests.doubles.fakes import Edit, FakeWorkers, Fault
 from tests.doubles.stored import INFO, rows
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
@@ -68,22 +65,6 @@ def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> Non
 def test_cases_are_observed_although_the_ceilings_took_half_of_the_budget(tmp_path: Path) -> None:
     frame, *_ = run(tmp_path, left=5.0, taking={"ceiling": 3.0})
     assert frame["parameters"].tolist() == [7, 7, 7]
-
-
-def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_path: Path) -> None:
-    seen: list[str] = []
-    workers = FakeWorkers(lambda message: seen.append(message["op"]))
-
-    def refuse(ceilings: list[dict[str, Any]]) -> None:
-        assert [ceiling["device"] for ceiling in ceilings] == ["cpu"]
-        raise UserError("another machine")
-
-    folder = RunFolder.create(tmp_path, "test")
-    with pytest.raises(UserError, match="another machine"):
-        run_into(folder, GROUPS, Settings(), workers=workers, on_ceilings=refuse)
-    folder.close()
-    assert seen[-1] == "ceiling"
-    assert workers.are_closed
 
 
 def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_path: Path) -> None:

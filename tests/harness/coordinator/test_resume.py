@@ -11,14 +11,12 @@ from rnnbench.harness.coordinator.resume import (
     RunState,
     read_state,
     refuse_other_machine,
-    refuse_other_rates,
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from rnnbench.suite.file import Settings, Sweep
 from tests.doubles import workload as small
-from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.fakes import FakeWorkers, run_into
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, rows, window
 from tests.harness.coordinator.test_runner import GROUPS, measure
@@ -124,19 +122,6 @@ def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, 
     with pytest.raises(UserError, match=words):
         refuse_other_machine(tmp_path, THEN, THEN.environment | environment)
     refuse_other_machine(tmp_path, THEN, THEN.environment)
-
-
-def test_a_machine_with_other_rates_is_not_mixed_in(tmp_path: Path) -> None:
-    before, here = (
-        made_up_ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None).to_json() for value in (9e9, 4e9)
-    )
-    info = on(PROCESSOR, [before])
-    with pytest.raises(
-        UserError, match=r"products in BLAS reach 4 GMAC/s and reached 9 GMAC/s before .*; resume it when"
-    ):
-        refuse_other_rates(tmp_path, info, info.environment, [here])
-    refuse_other_rates(tmp_path, info, info.environment, [before])
-    refuse_other_rates(tmp_path, info, info.environment | {"load": {"load_average": 4.0}}, [here])
 
 
 def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:

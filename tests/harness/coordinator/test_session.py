@@ -1,7 +1,6 @@
 """A run from start to end, also when the disk or the user ends it early."""
 
 import errno
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator import environment, session
-from rnnbench.harness.coordinator.resume import OtherMachine, RunState
+from rnnbench.harness.coordinator import session
+from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.session import resume_run, run_suite
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
@@ -72,21 +71,6 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
     with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.* and can be resumed"):
         run(tmp_path, on_progress=stop)
     assert set(counts) == {2}
-
-
-def test_a_run_stays_as_it_is_where_the_rates_are_other_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "load", lambda: {"load_average": 0.1})  # rates of a busy machine tell nothing
-    path = run(tmp_path)
-    info = read_info(path)
-    [ceiling] = info.ceilings
-    ten_times = [[name, 10 * rate, spread] for name, rate, spread in ceiling["products"]]
-    before = replace(info, ceilings=[ceiling | {"products": ten_times}])
-    with closing(RunFolder(path)) as folder:
-        folder.write_info(before)
-    suite = suites.read(str(tmp_path / "tiny.toml"))
-    with pytest.raises(OtherMachine, match="can't be resumed on a machine with other rates"):
-        resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
-    assert read_info(path) == before
 
 
 def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
