@@ -155,7 +155,7 @@ def predict(
     Nothing is predicted beyond twice the measured range. Raises `rnnbench.errors.UserError` if there is no such series,
     or if a size is missing or not a whole number.
     """
-    from rnnbench.analysis.scaling.predict import predict as predicted
+    from rnnbench.analysis.predict import predict as predicted
     from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import without_categories
     from rnnbench.suite.expressions import parse_only

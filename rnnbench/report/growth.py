@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rnnbench.analysis.scaling.fit import SERIES
-from rnnbench.analysis.scaling.held_out import MOVING, REACH
-from rnnbench.analysis.scaling.predict import predict
+from rnnbench.analysis.predict import REACH, predict
+from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.page.section import Section
 from rnnbench.report.tables.table import Column, Table, of, table, where_new
 from rnnbench.report.words.axes import CONTEXT, SIZES, one_line, several, swept, word

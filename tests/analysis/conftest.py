@@ -3,11 +3,9 @@
 import pytest
 
 from rnnbench.analysis import estimate
-from rnnbench.analysis.scaling import fit
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
     """Clear the caches before every test of this folder."""
     estimate.signed_rank_cut.cache_clear()
-    fit._fit.cache_clear()

@@ -27,7 +27,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
-from tests.analysis.scaling import made_up
+from tests.analysis import made_up
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")

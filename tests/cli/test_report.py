@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case, Workload
-from tests.analysis.scaling import made_up
+from tests.analysis import made_up
 from tests.doubles import checks, forks, stored
 from tests.report.verdicts import samples
 

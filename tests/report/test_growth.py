@@ -6,7 +6,7 @@ import pandas as pd
 
 from rnnbench.report import growth, latency
 from rnnbench.report.drawing.sheet import Picture
-from tests.analysis.scaling import made_up
+from tests.analysis import made_up
 from tests.doubles import streams
 
 PICTURES = {"scaling": Picture("scaling", "", "", "", b""), "latency": Picture("latency", "", "", "", b"")}

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.scaling.fit import fits
-from rnnbench.analysis.scaling.predict import at
-from rnnbench.analysis.scaling.terms import Work, columns
+from rnnbench.analysis.predict import at
+from rnnbench.analysis.size_fit import columns, fits, terms_of
 from rnnbench.store.records import Case, Workload
 
 SERIES_COSTS = ((1e-5, 1e-4), (2e-6, 1e-4), (1e-11, 5e-11), (3e-10, 3e-9), (5e-12, 5e-11))  # of the form `sum`
 AXES = ("batch_size", "seq_len", "hidden_size")
+AXES_OF_SERIES = {"phase": "inference", "dtype": "float32"}
 GRID = ((1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256))
 
 
@@ -55,12 +55,11 @@ def _simulated_run(rng: np.random.Generator, spread: float, sizes: dict[str, int
         pd.DataFrame([made_up(*point) for point in points]) for points in (itertools.product(*GRID), [sizes.values()])
     ]
     for frame in frames:
-        batch, steps, hidden, macs = (frame[name].to_numpy(dtype=float) for name in (*sizes, "macs"))
-        work = Work(batch, steps, hidden, macs, item_bytes=4, takes_gradients=False, ceiling=None)
-        frame["seconds"] = columns("sum", work) @ costs * np.exp(rng.normal(0, spread, len(frame)))
+        terms = terms_of(frame, frame["macs"].to_numpy(dtype=float), AXES_OF_SERIES, None)
+        frame["seconds"] = columns("sum", terms) @ costs * np.exp(rng.normal(0, spread, len(frame)))
     cases, target = frames
     is_asked = np.logical_and.reduce([cases[axis] == value for axis, value in sizes.items()])
-    fit = next(iter(fits(cases[~is_asked]).found))
+    [fit], _ = fits(cases[~is_asked])
     predicted = at(fit, None, target)
     low, high, truth = predicted["seconds_low"], predicted["seconds_high"], target["seconds"]
     error = np.log(fit.seconds(target) / truth)

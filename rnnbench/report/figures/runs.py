@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.runs.latency import QUANTILES, measured_streams, quantile_name
-from rnnbench.analysis.scaling.effects import explaining
+from rnnbench.analysis.size_fit import explaining
 from rnnbench.report.colors import INKS, level
 from rnnbench.report.drawing.draw import (
     REFERENCE,

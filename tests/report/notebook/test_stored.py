@@ -195,7 +195,7 @@ def test_a_result_says_its_answer_and_where_its_frames_are(run: Any) -> None:
 
 @pytest.mark.parametrize("values", [np.array([32, 33]), pd.Series([32, 33]), range(32, 34), (32, 33)])
 def test_sizes_to_predict_come_in_any_list(values: Any, tmp_path: Path) -> None:
-    from tests.analysis.scaling import made_up
+    from tests.analysis import made_up
 
     loaded = rnnbench.load(made_up.stored(tmp_path))
     sizes = {"batch_size": 8, "seq_len": values, "hidden_size": np.int64(100)}

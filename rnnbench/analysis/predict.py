@@ -1,0 +1,129 @@
+"""Times and ratios at sizes that were not measured, each with its interval or the reason why it has none."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.estimate import from_logs, t_quantile
+from rnnbench.analysis.size_fit import CAUSES, MOVING, PHASES, SERIES, Array, SizeFit, fits, place_of, reference_of
+from rnnbench.errors import UserError
+from rnnbench.store.records import REFERENCES
+
+REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
+UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
+UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
+MAX_ROWS = 100_000
+MAX_DIGITS = 18  # of a size; a machine's whole numbers have no more
+Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
+
+
+def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Predict the time and the ratio to torch.nn of each fitted series of a summary at the requested sizes.
+
+    `asked`: values by axis. Arguments, columns and errors are those of `rnnbench.predict`, which describes them. The
+    result also has the references of the matching series.
+    """
+    found, reasons = fits(summary)
+    if not found:
+        why = sorted(set(reasons)) or [f"it has no {', '.join(PHASES)}"]
+        raise UserError(f"nothing can be predicted from this run: {'; '.join(why)}")
+    given = {axis: {str(value).lower() for value in asked[axis]} for axis in asked if axis in SERIES}
+    kept = [fit for fit in found if all(str(fit.axes[axis]).lower() in given[axis] for axis in given)]
+    if not kept:
+        values_of = {axis: dict.fromkeys(str(fit.axes[axis]) for fit in found) for axis in given}
+        available = "; ".join(f"{axis}={','.join(values)}" for axis, values in values_of.items())
+        raise UserError(f"no fitted series matches these values; available: {available}")
+    kept += [reference for fit in kept if (reference := reference_of(fit, found))]
+    shown = [fit for fit in found if any(fit is other for other in kept)]
+    return pd.concat([at(fit, reference_of(fit, found), _sizes(fit, asked)) for fit in shown], ignore_index=True)
+
+
+def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one series, as `predict` does."""
+    rows: Any = sizes[list(MOVING)].to_dict("records")
+    why = np.array([refusal(row, fit.levels) for row in rows], dtype=object)
+    seconds, half = fit.seconds(sizes), half_widths(fit.errors, rows, fit.levels)
+    why[(why == "") & np.isnan(seconds)] = UNCOUNTED
+    is_predicted = why == ""
+    if reference is None:
+        # The reference's own ratio is 1, without doubt.
+        ratio_half = np.full(len(sizes), 0.0 if fit.axes["implementation"] in REFERENCES else math.nan)
+        ratio = 1.0 + ratio_half
+    else:
+        # The ratio has its own errors at points held out of both fits: errors that both share cancel.
+        errors = fit.errors.merge(reference.errors, on=[*MOVING, "axis", "place"], suffixes=("", "_reference"))
+        errors["log_error"] -= errors["log_error_reference"]
+        ratio, ratio_half = seconds / reference.seconds(sizes), half_widths(errors, rows, fit.levels)
+    table = pd.DataFrame({axis: [value] * len(sizes) for axis, value in fit.axes.items()})
+    table = pd.concat([table, sizes[list(MOVING)].reset_index(drop=True)], axis=1)
+    table["status"] = np.where(is_predicted, "predicted", "not predicted")
+    table["reason"] = np.where(is_predicted & np.isnan(half), UNTOLD, why)
+    for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):
+        table[name] = np.where(is_predicted, value, np.nan)
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] * from_logs(-width), table[name] * from_logs(width)
+    causes = fit.by_cause(sizes)
+    largest = np.argmax([causes[cause] for cause in CAUSES], axis=0)
+    table["spent_on"] = np.where(is_predicted, np.array(CAUSES, dtype=object)[largest], "")
+    for cause in CAUSES:
+        table[cause] = np.where(is_predicted, causes[cause] / seconds, np.nan)
+    measured = fit.sizes.drop_duplicates(list(MOVING)).rename(columns={"seconds": "measured_seconds"})
+    return table.merge(measured, on=list(MOVING), how="left")
+
+
+def refusal(sizes: Mapping[str, int], measured: Levels) -> str:
+    """Return why nothing is predicted at some sizes; empty if something is."""
+    for axis, values in measured.items():
+        if sizes[axis] != values[0] and len(values) == 1:
+            return f"{axis} was measured at {values[0]} only"
+        if not values[0] / REACH <= sizes[axis] <= values[-1] * REACH:
+            return f"{axis} was measured from {values[0]} to {values[-1]}; {sizes[axis]} is beyond {REACH:g} times that"
+    return ""
+
+
+def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured: Levels) -> Array:
+    """Return half-widths of 95% intervals for the logarithm of a prediction at some sizes.
+
+    `errors`: `axis`, `place` and `log_error` of held-out points, which include both the misfit and a point's noise. A
+    prediction is as good as those of points among others, and as those of sizes held out where its own are new: the
+    widest counts. NaN if the errors do not show it.
+    """
+    known = {key: _half_width(kind.to_numpy()) for key, kind in errors.groupby(["axis", "place"])["log_error"]}
+    widths = []
+    for sizes in at:
+        new = [(axis, place_of(sizes[axis], of)) for axis, of in measured.items() if sizes[axis] not in of]
+        widths.append(np.max([known.get(kind, np.nan) for kind in [("", "point"), *new]]))
+    return np.array(widths)
+
+
+def _half_width(errors: Array) -> float:
+    """Return Student's quantile times the root mean square, or what 95% of the next errors stay below, if larger.
+
+    The second assumes no distribution, but needs 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
+    """
+    count = len(errors)
+    if count < 2:
+        return np.nan
+    student = t_quantile(0.975, count - 1) * float(np.sqrt(np.mean(errors**2)))
+    rank = math.ceil(0.95 * (count + 1))
+    return max(student, float(np.sort(np.abs(errors))[rank - 1])) if rank <= count else student
+
+
+def _sizes(fit: SizeFit, requested: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return the product of the requested sizes; a size that was measured at one value only needs no request."""
+    values: dict[str, list[int]] = {}
+    for axis, measured in fit.levels.items():
+        if axis not in requested and len(measured) > 1:
+            listed = ", ".join(map(str, measured))
+            raise UserError(f"which {axis}? It was measured at {listed}; say for example {axis}={measured[-1]}")
+        texts = [str(value) for value in requested.get(axis, measured)]
+        for text in texts:
+            if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
+                raise UserError(f"{axis}={text}: expected a whole number, 1 or more, of {MAX_DIGITS} digits at most")
+        values[axis] = [int(text) for text in texts]
+    if (count := math.prod(map(len, values.values()))) > MAX_ROWS:
+        raise UserError(f"{count:,} sizes are more than {MAX_ROWS:,}; ask for fewer")
+    return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
