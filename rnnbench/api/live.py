@@ -356,7 +356,7 @@ def assert_not_slower(
     ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
     """
     from rnnbench.harness.live.not_slower import not_slower
-    from rnnbench.report.words.not_slower import names, sentence
+    from rnnbench.report.words.live import names, sentence
 
     __tracebackhide__ = True
     if undecided not in ("fail", "pass"):

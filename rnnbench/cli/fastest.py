@@ -28,7 +28,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
     from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.report.words.fastest import described
+    from rnnbench.report.words.live import described
     from rnnbench.speedup.suite_search import find_wanted, importable, source, wanted
     from rnnbench.suite.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.suite.suites import cases_of

@@ -39,7 +39,7 @@ from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.building import build_case, settings_of
 from rnnbench.report.as_pytest_benchmark import plain
-from rnnbench.report.words.case_names import case_name, group_name
+from rnnbench.report.words.names import case_name, group_name
 from rnnbench.store.metrics import COMPILED, METRICS, OBSERVED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Measurement, Workload
 from rnnbench.suite import suites

@@ -6,11 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, flushed, one_line, say, several, word
-from rnnbench.report.words.precision import is_suspect, known_ratios, tally
-from rnnbench.report.words.reference import ALONE, FASTEST, is_reference, words
-from rnnbench.report.words.series import with_series
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.words.names import (
+    CONTEXT,
+    SETTINGS,
+    SIZES,
+    flushed,
+    is_reference,
+    one_line,
+    say,
+    several,
+    with_series,
+    word,
+)
+from rnnbench.report.words.ratios import ALONE, FASTEST, is_suspect, known_ratios, tally, words
 from rnnbench.report.words.units import digits, duration, percent, ratio, ratio_interval, span
 from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo

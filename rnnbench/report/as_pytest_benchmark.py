@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.runs.run_times import RunTimes
-from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, several
-from rnnbench.report.words.series import series_name
+from rnnbench.report.words.names import SETTINGS, SIZES, say_all, series_name, several
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES
 from rnnbench.store.records import AXES, OF_DATA, WORKLOAD_AXES, reference_cell

@@ -8,12 +8,30 @@ import pandas as pd
 
 from rnnbench.report.answer import fastest
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, constants, one_line, several, word
-from rnnbench.report.words.metrics import known, not_known, with_metrics
-from rnnbench.report.words.precision import known_ratios, missed, suspect, tally, undecided, waits
-from rnnbench.report.words.reference import is_reference, words
-from rnnbench.report.words.series import with_series
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.words.names import (
+    CONTEXT,
+    SETTINGS,
+    SIZES,
+    constants,
+    is_reference,
+    one_line,
+    several,
+    with_series,
+    word,
+)
+from rnnbench.report.words.ratios import (
+    known,
+    known_ratios,
+    missed,
+    not_known,
+    suspect,
+    tally,
+    undecided,
+    waits,
+    with_metrics,
+    words,
+)
 from rnnbench.report.words.units import count, duration, duration_interval, quantity, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric

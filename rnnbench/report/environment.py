@@ -9,14 +9,10 @@ import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
-from rnnbench.report.tables.table import Column, Table, table
-from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
-from rnnbench.report.words.changes import change
-from rnnbench.report.words.precision import reached
-from rnnbench.report.words.processors import identity
-from rnnbench.report.words.reference import words
-from rnnbench.report.words.series import with_series
-from rnnbench.report.words.units import duration, half_width, memory, rate
+from rnnbench.report.table import Column, Table, table
+from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
+from rnnbench.report.words.ratios import reached, words
+from rnnbench.report.words.units import change, duration, half_width, memory, rate
 from rnnbench.store.ceilings import REGISTERS, Ceiling
 from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo

@@ -36,7 +36,7 @@ def exported_frame(run: ExportedRun) -> "pd.DataFrame":
     import pandas as pd
 
     from rnnbench.analysis.environments import processor
-    from rnnbench.report.words.processors import identity
+    from rnnbench.report.words.names import identity
     from rnnbench.store.frames import with_categories
     from rnnbench.store.metrics import OBSERVED
     from rnnbench.store.record import MAX_INTEGER
@@ -79,7 +79,7 @@ def parquet(frame: "pd.DataFrame") -> bytes:
 
 def csv(frame: "pd.DataFrame") -> bytes:
     """Return a frame as CSV."""
-    from rnnbench.report.tables.table import csv
+    from rnnbench.report.table import csv
 
     return encoded(csv(frame))
 

@@ -8,9 +8,8 @@ import pandas as pd
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import CONTEXT, SIZES, one_line, several, swept, word
-from rnnbench.report.words.series import with_series
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.words.names import CONTEXT, SIZES, one_line, several, swept, with_series, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
 
 if TYPE_CHECKING:

@@ -14,12 +14,21 @@ from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
-from rnnbench.report.tables.table import Column, Table, of, table
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.changes import change_cell, change_interval, interval_cell, slower
-from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import MISSING, count, digits, percent, ratio, round_percent, span
+from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.words.names import Names, commit, names, one_line, when
+from rnnbench.report.words.units import (
+    MISSING,
+    change_cell,
+    change_interval,
+    count,
+    digits,
+    interval_cell,
+    percent,
+    ratio,
+    round_percent,
+    slower,
+    span,
+)
 from rnnbench.text import plural
 
 CAPTION = (

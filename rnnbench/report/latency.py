@@ -8,9 +8,8 @@ import pandas as pd
 
 from rnnbench.analysis.runs.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
-from rnnbench.report.words.series import by_workload
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, several, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, percent_digits
 
 if TYPE_CHECKING:

@@ -14,13 +14,17 @@ from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.page.section import DIFFERENCES, LOST, Section, of_runs
-from rnnbench.report.tables.table import Column, Table, of, table
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.changes import IN_THE_MEAN, change_interval, change_with_interval, slower
-from rnnbench.report.words.processors import identity
-from rnnbench.report.words.run_names import named
-from rnnbench.report.words.units import MISSING, ratio_with_interval, round_percent
+from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.words.names import Names, identity, named, names, one_line
+from rnnbench.report.words.units import (
+    IN_THE_MEAN,
+    MISSING,
+    change_interval,
+    change_with_interval,
+    ratio_with_interval,
+    round_percent,
+    slower,
+)
 from rnnbench.store.processor import Processor
 from rnnbench.text import listed, plural
 

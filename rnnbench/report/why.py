@@ -27,10 +27,9 @@ from rnnbench.report import colors
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
 from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
-from rnnbench.report.words.case_names import names as case_names
-from rnnbench.report.words.series import series_name
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
+from rnnbench.report.words.names import names as case_names
 from rnnbench.report.words.units import (
     count,
     digits,

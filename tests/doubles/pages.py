@@ -9,7 +9,7 @@ from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put, render
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import markdown
+from rnnbench.report.table import markdown
 from rnnbench.store.run_info import RunInfo
 
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}

@@ -11,7 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.report.answer import answer, counts, table_of_fastest, where
 from rnnbench.report.cases import table_of_medians
-from rnnbench.report.words.precision import tally
+from rnnbench.report.words.ratios import tally
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams
 from tests.report.conftest import info_with, with_none_measured, with_one_replicate, without_any_reference

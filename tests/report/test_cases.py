@@ -7,7 +7,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.report.cases import table_of_cases, table_of_epochs, table_of_medians
-from rnnbench.report.tables.table import Table, markdown
+from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.run_info import RunInfo

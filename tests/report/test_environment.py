@@ -15,7 +15,7 @@ from rnnbench.report.environment import (
     table_of_environment,
 )
 from rnnbench.report.page.section import Commands
-from rnnbench.report.tables.table import markdown
+from rnnbench.report.table import markdown
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.stored import PROCESSOR
 from tests.report.conftest import info_with

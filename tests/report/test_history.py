@@ -13,7 +13,7 @@ from rnnbench.report.figures import comparisons
 from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.history import section
 from rnnbench.report.page.section import Section
-from rnnbench.report.words.case_names import names
+from rnnbench.report.words.names import names
 from tests.doubles import workload as small
 from tests.doubles.pages import shown
 from tests.validation.history_simulated import simulated, stored_run

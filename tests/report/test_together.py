@@ -10,7 +10,7 @@ from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.together import together
 from rnnbench.report.page.section import Section
 from rnnbench.report.together import section
-from rnnbench.report.words.run_names import named, short
+from rnnbench.report.words.names import named, short
 from tests.doubles import workload as small
 from tests.doubles.pages import shown
 from tests.doubles.stored import PROCESSOR

@@ -29,7 +29,7 @@ from rnnbench.report.page import several_runs
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run_folder import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables.table import markdown
+from rnnbench.report.table import markdown
 from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement

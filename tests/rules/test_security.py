@@ -17,7 +17,7 @@ from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run_folder import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables.table import csv, markdown
+from rnnbench.report.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement

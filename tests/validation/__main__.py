@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.harness.machine.processor import processor
-from rnnbench.report.words.processors import identity
+from rnnbench.report.words.names import identity
 from tests.validation import (
     affected,
     bisect_real,

@@ -14,7 +14,7 @@ from rnnbench.harness.check.check import check
 from rnnbench.harness.check.selection import select
 from rnnbench.harness.check.sides import sides
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.report.words.processors import identity
+from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.processor import Processor
 from rnnbench.suite import suites

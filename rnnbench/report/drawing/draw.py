@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator,
 from rnnbench.report.colors import ON_AREAS
 from rnnbench.report.drawing.marks import CellMark
 from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, TALLEST, Sheet, mark
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.names import one_line
 
 Label = Callable[[float], str]  # a number as it is written at an axis
 

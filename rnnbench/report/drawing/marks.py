@@ -12,7 +12,7 @@ from typing import get_args
 import pandas as pd
 
 from rnnbench.report.colors import HUES, INKS, Shade
-from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.names import is_reference
 from rnnbench.store.records import TORCH_OWN, Swept
 
 LADDER: tuple[str, ...] = get_args(Swept)  # implementations, the plainest first

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.figures import runs
 from rnnbench.report.figures.heat import ratio_by_size
-from rnnbench.report.words.reference import words
+from rnnbench.report.words.ratios import words
 
 FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
     (

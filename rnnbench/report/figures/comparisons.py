@@ -23,13 +23,19 @@ from rnnbench.report.colors import FASTER, SLOWER, VERDICTS, level
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
 from rnnbench.report.drawing.marks import OF_TORCH
 from rnnbench.report.drawing.sheet import PAGE, Sheet, sheet
-from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.benchmark_names import by_group
-from rnnbench.report.words.case_names import Names
-from rnnbench.report.words.changes import GLYPHS, change, change_interval
-from rnnbench.report.words.run_names import when
-from rnnbench.report.words.series import series_name
-from rnnbench.report.words.units import duration, duration_tick, ratio, ratio_tick, round_percent, span
+from rnnbench.report.words.names import Names, one_line, series_name, when
+from rnnbench.report.words.units import (
+    GLYPHS,
+    change,
+    change_interval,
+    duration,
+    duration_tick,
+    ratio,
+    ratio_tick,
+    round_percent,
+    span,
+)
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.store.records import Case
 

@@ -17,10 +17,8 @@ from rnnbench.report.drawing.draw import MAX_NAME, SHORT_NAME, most_rows, rows_h
 from rnnbench.report.drawing.marks import plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, PAGE, Sheet, mark, sheet
 from rnnbench.report.figures.runs import panels
-from rnnbench.report.words.axes import SETTINGS, SIZES, swept, word
-from rnnbench.report.words.precision import undecided
-from rnnbench.report.words.reference import is_reference, words
-from rnnbench.report.words.series import with_series
+from rnnbench.report.words.names import SETTINGS, SIZES, is_reference, swept, with_series, word
+from rnnbench.report.words.ratios import undecided, words
 from rnnbench.report.words.units import ratio_box
 
 SCALE = LinearSegmentedColormap.from_list("faster-slower", HEAT)

@@ -21,8 +21,8 @@ from rnnbench.report.drawing.draw import (
 )
 from rnnbench.report.drawing.marks import MARKERS, OF_TORCH, CellMark, hues_of
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Sheet, plain, refuse_several, sheet
-from rnnbench.report.words.axes import one_line, say, word
-from rnnbench.report.words.fastest import AS_GIVEN
+from rnnbench.report.words.live import AS_GIVEN
+from rnnbench.report.words.names import one_line, say, word
 from rnnbench.report.words.units import digits, duration, duration_tick, ratio, ratio_tick, span
 
 MAX_LINES = 24  # of a panel

@@ -36,10 +36,20 @@ from rnnbench.report.drawing.draw import (
 )
 from rnnbench.report.drawing.marks import MARKERS, CellMark, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Sheet, refuse_several, sheet
-from rnnbench.report.words.axes import CONTEXT, SETTINGS, SIZES, say, say_all, several, swept, word
-from rnnbench.report.words.precision import known_ratios
-from rnnbench.report.words.reference import is_reference, words
-from rnnbench.report.words.series import by_workload, with_series
+from rnnbench.report.words.names import (
+    CONTEXT,
+    SETTINGS,
+    SIZES,
+    by_workload,
+    is_reference,
+    say,
+    say_all,
+    several,
+    swept,
+    with_series,
+    word,
+)
+from rnnbench.report.words.ratios import known_ratios, words
 from rnnbench.report.words.units import (
     duration,
     duration_tick,

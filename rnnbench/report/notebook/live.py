@@ -21,8 +21,8 @@ from rnnbench.profiling.gap import Gap, cause_frame
 from rnnbench.report import why
 from rnnbench.report.figures import modules
 from rnnbench.report.notebook.result import Frame, FrameResult
-from rnnbench.report.words.fastest import described
-from rnnbench.report.words.processors import identity
+from rnnbench.report.words.live import described
+from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import duration, ratio, round_percent
 from rnnbench.speedup.module import RunInWays, row
 from rnnbench.store.frames import category

@@ -21,7 +21,7 @@ from rnnbench.report.environment import table_of_environment
 from rnnbench.report.figures import comparisons
 from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.words.axes import SETTINGS, SIZES, several
+from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import (
     STEP_COLUMNS,

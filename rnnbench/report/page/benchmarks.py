@@ -9,11 +9,10 @@ from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.section import Section
+from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.tables import table_benchmarks
-from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words import benchmark_names
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.processors import identity
+from rnnbench.report.words.names import identity, one_line
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 
 FIGURE = "times"

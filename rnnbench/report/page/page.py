@@ -13,7 +13,7 @@ from rnnbench.report.colors import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.inline import inline
 from rnnbench.report.page.section import Section
-from rnnbench.report.tables.table import FORMATS, Table
+from rnnbench.report.table import FORMATS, Table
 from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file

@@ -14,8 +14,7 @@ from rnnbench.report.page.page import PAGE, Page, files
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.section import Section, SectionPart
 from rnnbench.report.why import ProfiledCell
-from rnnbench.report.words.axes import SETTINGS, SIZES, flushed, one_line, say_all, several
-from rnnbench.report.words.series import with_series
+from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, with_series
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval, when
 from rnnbench.store.run_info import RunInfo
 

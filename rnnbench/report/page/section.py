@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
-from rnnbench.report.tables.table import Table
+from rnnbench.report.table import Table
 
 if TYPE_CHECKING:  # matplotlib, which a terminal does not need
     from rnnbench.report.drawing.sheet import Picture

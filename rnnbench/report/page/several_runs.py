@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.section import Section
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.names import one_line
 
 
 def render(title: str, sections: Sequence[Section]) -> dict[str, bytes]:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from rnnbench.report import answer, cases, environment, latency
 from rnnbench.report.plain_text import plain_text
-from rnnbench.report.tables.table import Table
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.table import Table
+from rnnbench.report.words.names import one_line
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.tables.table import Column, Table, of, table, where_new
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.benchmark_names import by_group, note, reference
+from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import count, duration, duration_interval, ratio, ratio_interval
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.report.verdicts.words import difference
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import names
-from rnnbench.report.words.changes import change_span, slower
-from rnnbench.report.words.units import duration, percent
+from rnnbench.report.words.names import names, one_line
+from rnnbench.report.words.units import change_span, duration, percent, slower
 from rnnbench.text import first_few, plural
 
 Labels = Mapping[str, str]  # a case's key -> its name

@@ -19,12 +19,11 @@ from rnnbench.analysis.comparison import Subject
 from rnnbench.errors import UserError
 from rnnbench.report.colors import VERDICTS
 from rnnbench.report.plain_text import plain_text
-from rnnbench.report.tables.table import escape
+from rnnbench.report.table import escape
 from rnnbench.report.verdicts.ci import command
 from rnnbench.report.verdicts.verdicts import FILE, VerdictRow, Verdicts, earlier
 from rnnbench.report.verdicts.words import instruction_counts
-from rnnbench.report.words.changes import GLYPHS, change, change_interval
-from rnnbench.report.words.units import round_percent
+from rnnbench.report.words.units import GLYPHS, change, change_interval, round_percent
 from rnnbench.store.folder import write_whole
 from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import encoded, plural

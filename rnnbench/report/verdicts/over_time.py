@@ -13,13 +13,10 @@ from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.figures.comparisons import MAX_PANELS
 from rnnbench.report.page.section import LEFT_OUT, Section, of_runs
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import names
-from rnnbench.report.words.changes import change_cell, interval_cell, slower, verdict_cell
-from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import span
+from rnnbench.report.words.names import commit, names, one_line, when
+from rnnbench.report.words.units import change_cell, interval_cell, slower, span, verdict_cell
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural

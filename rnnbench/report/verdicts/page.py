@@ -9,13 +9,20 @@ from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
-from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.verdicts.over_time import described
 from rnnbench.report.verdicts.verdicts import Verdicts, read
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.changes import change_cell, interval_cell, verdict_cell
-from rnnbench.report.words.run_names import commit
-from rnnbench.report.words.units import MISSING, count, duration, round_percent, when
+from rnnbench.report.words.names import commit, one_line
+from rnnbench.report.words.units import (
+    MISSING,
+    change_cell,
+    count,
+    duration,
+    interval_cell,
+    round_percent,
+    verdict_cell,
+    when,
+)
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural

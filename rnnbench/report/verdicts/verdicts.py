@@ -20,10 +20,19 @@ from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts.words import shortened, why
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.case_names import names
-from rnnbench.report.words.changes import IN_THE_MEAN, between, change, change_interval, change_span, slower
-from rnnbench.report.words.units import duration, percent, round_percent, span
+from rnnbench.report.words.names import names, one_line
+from rnnbench.report.words.units import (
+    IN_THE_MEAN,
+    between,
+    change,
+    change_interval,
+    change_span,
+    duration,
+    percent,
+    round_percent,
+    slower,
+    span,
+)
 from rnnbench.store.records import Case
 from rnnbench.text import plural
 

@@ -8,9 +8,8 @@ from typing import Any
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.instructions import CountDifference, InstructionChange
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.changes import IN_THE_MEAN, between, change, change_span, slower
-from rnnbench.report.words.units import count, memory, percent
+from rnnbench.report.words.names import one_line
+from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_span, count, memory, percent, slower
 from rnnbench.store.instructions import Part
 from rnnbench.store.metrics import METRICS
 from rnnbench.text import plural

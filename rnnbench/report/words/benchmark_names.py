@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.precision import known_ratios
+from rnnbench.report.words.names import one_line
+from rnnbench.report.words.ratios import known_ratios
 from rnnbench.report.words.units import MISSING, digits, ratio_interval
 from rnnbench.store.pytest_benchmark import BenchmarkFiles
 from rnnbench.text import plural

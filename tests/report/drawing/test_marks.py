@@ -4,7 +4,7 @@ import pytest
 from rnnbench.cells import CELLS as SHIPPED
 from rnnbench.report.colors import HUES, INKS
 from rnnbench.report.drawing.marks import CELLS, MARKERS, OF_TORCH, hues_of, marks, of_cell, plain_and_fastest
-from rnnbench.report.words.series import with_series
+from rnnbench.report.words.names import with_series
 from tests.report.conftest import Summaries, renamed
 
 

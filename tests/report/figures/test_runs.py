@@ -18,8 +18,7 @@ from rnnbench.report.colors import SIZES
 from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures, runs
 from rnnbench.report.figures.heat import pooled, ratio_by_size
-from rnnbench.report.words.reference import is_reference
-from rnnbench.report.words.series import with_series
+from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
 from tests.doubles import streams
 from tests.report.conftest import (

@@ -27,7 +27,7 @@ from rnnbench.report.drawing.sheet import mixed
 from rnnbench.report.figures import all_figures, comparisons, heat
 from rnnbench.report.page.inline import inline
 from rnnbench.report.verdicts.verdicts import of
-from rnnbench.report.words.case_names import names
+from rnnbench.report.words.names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.suite import suites

@@ -21,7 +21,7 @@ from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import Verdicts
-from rnnbench.report.words.changes import change, change_span
+from rnnbench.report.words.units import change, change_span
 from tests.doubles.workload import case
 
 from .samples import (

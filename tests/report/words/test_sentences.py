@@ -27,7 +27,7 @@ from rnnbench.report.notebook.live import SHOWN, note
 from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import progress, terminal
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.words import changes, not_slower, precision, units
+from rnnbench.report.words import live, ratios, units
 from rnnbench.slurm import progress as jobs_progress
 from rnnbench.slurm.watch import JobsProgress
 from rnnbench.store.run_info import RunInfo
@@ -36,7 +36,7 @@ from tests.doubles.workload import case
 from tests.report.conftest import Summaries
 from tests.report.verdicts.samples import LARGER, comparison
 
-from .test_not_slower import SLOWER
+from .test_live import SLOWER
 
 POSITIVE = st.one_of(
     st.sampled_from([1e-130, 1e-12, 1e-4, 0.9999, 1.0, 1.31, 99.6, 100.9, 9791.54, 1e6, 1e12, 1e130]),
@@ -106,7 +106,7 @@ def test_numbers(value: float, other: float) -> None:
         units.percent,
     ]
     of_one += [units.ratio_box, units.whole_percent, units.percent_digits, units.round_percent, units.half_width]
-    of_one += [units.energy, units.memory, units.rate, changes.change, changes.slower]
+    of_one += [units.energy, units.memory, units.rate, units.change, units.slower]
     for write in of_one:
         for number in (value, -value):
             assert not faults(write(number)), write
@@ -118,8 +118,8 @@ def test_numbers(value: float, other: float) -> None:
 
 @given(estimates(), st.sampled_from(["regressed", "unchanged"]), st.sampled_from(["low", "mean", None]))
 def test_changes(estimate: Estimate, verdict: Any, by: Any) -> None:
-    texts = [changes.change_interval(estimate), changes.between(estimate)]
-    texts.append(changes.change_with_interval(Judged(verdict, estimate, estimate, by)))
+    texts = [units.change_interval(estimate), units.between(estimate)]
+    texts.append(units.change_with_interval(Judged(verdict, estimate, estimate, by)))
     assert not faults("; ".join(texts))
 
 
@@ -178,8 +178,8 @@ def test_a_run(
     with_target = replace(info, resolved={"measure": {"precision": asked}})
     texts = [answer.answer(frame, with_target), answer.counts(frame)]
     texts += [
-        precision.reached(frame, with_target),
-        *(precision.missed(row, with_target) for row in frame.to_dict("records")),
+        ratios.reached(frame, with_target),
+        *(ratios.missed(row, with_target) for row in frame.to_dict("records")),
     ]
     assert not faults("; ".join(texts))
     assert not faults(terminal.text(frame, with_target, 200))
@@ -202,7 +202,7 @@ def test_not_slower(low: Estimate, mean: Estimate, factor: float, given_answer: 
             SLOWER, ratio=low, mean_ratio=mean, factor=factor, answer=given_answer, rounds=rounds,
             by_the_mean=by_the_mean, took_seconds=factor, threads=rounds,
         )  # fmt: skip
-        assert not faults(not_slower.sentence(result, "MyLSTM", "LSTM"))
+        assert not faults(live.sentence(result, "MyLSTM", "LSTM"))
 
 
 @FEW

@@ -9,7 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.harness.live.not_slower import NotSlowerResult
-from rnnbench.report.words.not_slower import sentence
+from rnnbench.report.words.live import sentence
 
 SLOWER = NotSlowerResult(
     answer="slower",

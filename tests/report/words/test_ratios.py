@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.words.precision import missed, reached, undecided, waits
+from rnnbench.report.words.ratios import missed, reached, undecided, waits
 from tests.doubles.stored import INFO
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.names import one_line
 from rnnbench.text import encoded
 
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows

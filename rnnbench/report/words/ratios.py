@@ -1,14 +1,63 @@
-"""Notes on the time of a case: whether it is suspect, missed the requested precision, or its device waited."""
+"""What the ratios of a run are to, how well each is known, and which metrics stand beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.names import is_reference, one_line
 from rnnbench.report.words.units import half_width, round_percent
+from rnnbench.store import metrics
+from rnnbench.store.frames import missing_reasons
+from rnnbench.store.metrics import Metric
+from rnnbench.store.records import is_cell_reference
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import printable
+
+
+@dataclass(frozen=True)
+class ReferenceWords:
+    """Words for the references of a run, and for what is compared with them."""
+
+    name: str
+    others: str
+    compared: str  # what was compared with what before anything was timed
+    has_ratios: bool = True
+
+    @property
+    def ratios(self) -> str:
+        """What the ratios are, in a sentence."""
+        return f"Ratios are time over that of {self.name}." if self.has_ratios else ALONE
+
+
+ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
+OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
+BATCHES = "The batches of each implementation were compared with those loaded item by item before it was timed"
+TORCH = ReferenceWords("torch.nn", "hand-written cells", OUTPUTS)
+ITEMS = ReferenceWords("per_item", "other ways to load", BATCHES)
+BOTH = ReferenceWords("the reference", "cells and ways to load", f"{OUTPUTS}. {BATCHES}")
+ALONE_COMPARED = "There is no reference to compare outputs with"
+FASTEST = ReferenceWords("the fastest", "cells", ALONE_COMPARED)
+NOTHING = ReferenceWords("no reference", "cells", ALONE_COMPARED, has_ratios=False)
+
+
+def words(summary: pd.DataFrame) -> ReferenceWords:
+    """The words for a run of cells, of data sets, of both, or of cells without a reference.
+
+    Without references, the fastest case of a group is what the others are compared with.
+    """
+    if len(summary) and (summary["reference"] == "none").all():
+        return FASTEST if "ratio" in summary and summary["ratio"].notna().any() else NOTHING
+    cells = [reference for reference in summary["reference"].unique() if is_cell_reference(reference)]
+    if cells:
+        is_only_one = len(cells) == 1 and (summary["reference"] == cells[0]).all()
+        name = printable(cells[0]) if is_only_one else "the reference"
+        compared = f"Outputs and gradients of each cell were compared with those of {name} before it was timed"
+        return ReferenceWords(name, "other cells", compared)
+    loads = summary["phase"] == "loading"
+    return TORCH if not loads.any() else ITEMS if loads.all() else BOTH
+
 
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
 
@@ -101,3 +150,35 @@ def tally(cases: pd.DataFrame) -> dict[str, int]:
 def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
     """Return the cases whose ratio may stand in a range or a median: the known ones, or all if none has an interval."""
     return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases
+
+
+TEXTS = ("backend", "bound_by")
+
+
+def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with every metric as numbers: in an older run, missing ones are NaN, missing texts empty."""
+    frame = summary.copy()
+    for metric in metrics.METRICS:
+        values = frame[metric.name] if metric.name in frame else pd.Series(float("nan"), index=frame.index)
+        frame[metric.name] = pd.to_numeric(values, errors="coerce").astype(float)
+    for column in (*TEXTS, "missing"):
+        texts = frame[column] if column in frame else pd.Series("", index=frame.index)
+        frame[column] = [value if isinstance(value, str) else "" for value in texts]
+    return frame
+
+
+def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
+    """Return the metrics of which at least one case has a value; `frame` comes from `with_metrics`."""
+    return [metric for metric in among if frame[metric.name].notna().any()]
+
+
+def not_known(frame: pd.DataFrame) -> str:
+    """Say which metrics no measured case has, and why, if a reason was recorded."""
+    measured = frame[frame["status"] == "measured"]
+    labels: dict[str, dict[str, None]] = {}
+    for reasons in map(missing_reasons, measured["missing"].unique()):
+        for metric in metrics.METRICS:
+            if metric.name in reasons and measured[metric.name].isna().all():
+                labels.setdefault(one_line(reasons[metric.name]), {})[metric.label] = None
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in labels.items()]
+    return f"Not known: {'; '.join(parts)}." if parts else ""

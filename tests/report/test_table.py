@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.tables.table import FORMULA, PAGE, Column, Table, csv, escape, latex, markdown, of, table
-from rnnbench.report.words.axes import one_line
+from rnnbench.report.table import FORMULA, PAGE, Column, Table, csv, escape, latex, markdown, of, table
+from rnnbench.report.words.names import one_line
 
 PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -42,7 +42,7 @@ def test_parts_lie_between_breaks_below_their_heads() -> None:
 
 
 def test_a_long_table_ends_for_readers_and_not_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnbench.report.tables.table.MAX_ROWS", 10)
+    monkeypatch.setattr("rnnbench.report.table.MAX_ROWS", 10)
     long = small(12)
     assert (len(long.rows), long.total, len(long.frame)) == (10, 12, 12)
     assert long.note == "50% of it. Here are the first 10 of 12 rows; tables/two_words.csv has all."
