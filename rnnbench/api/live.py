@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from rnnbench.cells.headed import Headed
-    from rnnbench.harness.live.not_slower import NotSlowerResult
+    from rnnbench.harness.live.measuring import NotSlowerResult
     from rnnbench.report.notebook.live import FastestModule
     from rnnbench.report.notebook.result import FrameResult
     from rnnbench.speedup.ways import Unrolled
@@ -355,7 +355,7 @@ def assert_not_slower(
     after timing, on other values. Gradients are not compared. Returns the result, which prints as a sentence. Raises
     ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
     """
-    from rnnbench.harness.live.not_slower import not_slower
+    from rnnbench.harness.live.measuring import not_slower
     from rnnbench.report.words.live import names, sentence
 
     __tracebackhide__ = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from rnnbench.api.live import assert_not_slower
-from rnnbench.harness.live.not_slower import NotSlowerResult
+from rnnbench.harness.live.measuring import NotSlowerResult
 from rnnbench.store.records import Phase
 
 if TYPE_CHECKING:

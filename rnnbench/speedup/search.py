@@ -182,7 +182,8 @@ class WaySearch:
             stop = Fastest(list(calls))
             with ready(calls, (), self.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
                 turns = LiveTurns(devices.open_device(prepared.device), prepared.calls, now=self.now)
-                if turns.until(stop, deadline, self.on_progress).interrupted:
+                turns.until(stop, deadline, self.on_progress)
+                if turns.interrupted:
                     raise KeyboardInterrupt
         stop.leave_out_slower()
         fastest, is_sure = stop.fastest(), stop.is_sure

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.harness.live.not_slower import not_slower
+from rnnbench.harness.live.measuring import not_slower
 from tests.cheats import cells
 from tests.harness.live.modules import QUICK
 

@@ -23,7 +23,7 @@ from rnnbench.analysis.not_slower import Answer, Question
 from rnnbench.analysis.rounds import widened, widening
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
-from rnnbench.harness.live.not_slower import MINE, THAN, Factor
+from rnnbench.harness.live.measuring import MINE, THAN, Factor
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine
@@ -132,6 +132,6 @@ def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[An
         THAN: TimedCall(partial(machine.spend, CALL_SECONDS), nullcontext),
     }
     turns = LiveTurns(Cpu(now=machine), arms, now=machine, seed=rng.randrange(1 << 30))
-    ended = turns.until(stop, machine() + BUDGET_SECONDS)
+    turns.until(stop, machine() + BUDGET_SECONDS)
     stop.look()
-    return stop.question.answer, len(turns.times[MINE]), ended.seconds
+    return stop.question.answer, len(turns.times[MINE]), turns.seconds

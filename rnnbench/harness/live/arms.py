@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.cells.states import BATCHED, fails_in_inference_mode
@@ -109,19 +110,14 @@ def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and mappings, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | tuple | list):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_in(part)
+    """Yield all tensors in nested tuples, lists and mappings, in order."""
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """The tensor that is compared and that backward starts from: the output of torch.nn's layers, not their state."""
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the most common
-        return output[0]
-    return next(tensors_in(output), None)
+    """Return the tensor that is compared and that backward starts from: a layer's output, and not its state."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    return first if isinstance(first, Tensor) else next(tensors_in(output), None)
 
 
 def timed_call(arm: Arm, phase: Phase, put_back: ExitStack) -> TimedCall:

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
@@ -21,7 +20,7 @@ from rnnbench.harness.turns.engine import calibrate, warm_up
 from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.harness.turns.schedule import balanced_order, plan_turns
+from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
@@ -74,15 +73,6 @@ class Precision:
         return TimeNeeded(replicates * self._record.cost, is_least=is_least)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a loop has ended."""
-
-    seconds: float  # calibration included
-    cut: bool  # the deadline came before enough was known
-    interrupted: bool  # Ctrl-C did
-
-
 class LiveTurns:
     """Calls of this process that take turns, and their times: a list for each call, with a value for each replicate."""
 
@@ -92,16 +82,16 @@ class LiveTurns:
         calls: Mapping[str, TimedCall],
         *,
         case_seconds: float = CASE_SECONDS,
-        turn_seconds: float | None = None,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`turn_seconds`: by default those of the device."""
         self.times: dict[str, list[Times]] = {name: [] for name in calls}
         self.calls_made = 0  # clocked, of the call that was made least often
+        self.seconds = 0.0  # that the replicates took, calibration included
+        self.cut = False  # whether the deadline came before enough was known
+        self.interrupted = False  # whether Ctrl-C did
         self._device, self._calls, self._now = device, calls, now
         self._case_seconds = case_seconds
-        self._pace = device.blocks if turn_seconds is None else replace(device.blocks, turn_seconds=turn_seconds)
         self._rng = random.Random(seed)
         self._call_seconds: dict[str, float] = {}  # the least so far
         self._turns: dict[str, list[float]] = {name: [] for name in calls}  # seconds per call of each turn
@@ -112,7 +102,7 @@ class LiveTurns:
         deadline: float = math.inf,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         on_overrun: Callable[[float], None] = lambda seconds: None,
-    ) -> Ended:
+    ) -> None:
         """Calibrate, then add replicates until `stop` wants none or the next one would pass the deadline.
 
         One replicate is made in any case; a later one ends between two turns where the deadline comes, and does not
@@ -128,28 +118,30 @@ class LiveTurns:
                 if plan.calls > 1 and self._now() < deadline:
                     warm_up(self._device, call, plan)
             self._call_seconds[name] = plan.seconds / plan.calls
-        wanted, made, is_interrupted = stop.wanted(), 0, False
-        last = self._expected(wanted)
+        wanted, made = stop.wanted(), 0
+        plans, last = self._planned(wanted)
         if (asked := last * stop.to_come()) > deadline - self._now():
             # More replicates show the spread better than longer ones.
             self._case_seconds *= max(0.0, deadline - self._now()) / asked
-            last = self._expected(wanted)
+            plans, last = self._planned(wanted)
         if last > deadline - self._now():
             on_overrun(last)
         try:
             while wanted and (not made or last <= deadline - self._now()):
                 begun = self._now()
-                times = self._replicate(wanted, made, stop.to_come(), last, deadline, on_progress)
+                times = self._replicate(plans, made, stop.to_come(), last, deadline, on_progress)
                 if times is None:
                     break
                 last, made = self._now() - begun, made + 1
                 stop.add(times, last)
                 wanted = stop.wanted()
+                plans = self._planned(wanted)[0] if wanted else plans
+            self.cut = bool(wanted)
         except KeyboardInterrupt:
             if not made:
                 raise
-            is_interrupted = True
-        return Ended(self._now() - started, bool(wanted) and not is_interrupted, is_interrupted)
+            self.interrupted = True
+        self.seconds = self._now() - started
 
     def notes(self) -> list[str]:
         """Return a sentence for each call whose times grow; all must have been in all replicates."""
@@ -159,17 +151,16 @@ class LiveTurns:
             for name, share in growing(self._turns).items()
         ]
 
-    def _expected(self, wanted: Sequence[str]) -> float:
-        """Return the expected seconds of a replicate, with an unclocked call in each turn."""
-        plans = plan_turns({name: self._call_seconds[name] for name in wanted}, self._case_seconds, self._pace)
-        return sum(
-            plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) * self._call_seconds[name]
-            for name, plan in plans.items()
-        )
+    def _planned(self, wanted: Sequence[str]) -> tuple[dict[str, Turns], float]:
+        """Return the turns of a replicate, and its expected seconds with an unclocked call in each turn."""
+        seconds = {name: self._call_seconds[name] for name in wanted}
+        plans = plan_turns(seconds, self._case_seconds, self._device.blocks)
+        calls = {name: plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) for name, plan in plans.items()}
+        return plans, sum(calls[name] * seconds[name] for name in wanted)
 
     def _replicate(
         self,
-        wanted: Sequence[str],
+        plans: Mapping[str, Turns],
         made: int,
         to_come: int,
         expected: float,
@@ -177,7 +168,7 @@ class LiveTurns:
         on_progress: Callable[[Progress], None],
     ) -> Mapping[str, Times] | None:
         """Take one round of turns and keep its times; None if the deadline came between two turns."""
-        plans = plan_turns({name: self._call_seconds[name] for name in wanted}, self._case_seconds, self._pace)
+        wanted = list(plans)
         order = balanced_order(wanted, plans[wanted[0]].turns, self._rng)
         clocked: dict[str, list[Clocked]] = {name: [] for name in wanted}
         for name in wanted:

@@ -1,16 +1,18 @@
 """Compare modules of this process, make their calls, and time these in turns; everything is put back at the end."""
 
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import nn
 
-from rnnbench.analysis.replicate import Times
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.not_slower import Answer, Question
+from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of, timed_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, named
@@ -22,8 +24,6 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
-
-MEASURING = threading.Lock()  # held while modules of this process are timed
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def measure(
 ) -> MeasuredModules:
     """Compare and time the modules, and restore everything changed in this process, even after an error.
 
-    Raises ValueError if the arguments do not fit together, RuntimeError if this process is already measuring, and any
-    error of a module, with the module's name in front.
+    Raises ValueError if the arguments do not fit together, and any error of a module, with the module's name in front.
     """
     started = time.monotonic()
     with ready(modules, input, phase, reference, threads) as prepared:
@@ -88,13 +87,13 @@ def timed(
     deadline = math.inf if settings.budget_seconds is None else started + settings.budget_seconds
     turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
     stop = Precision(list(prepared.calls), prepared.reference, settings)
-    ended = turns.until(stop, deadline, on_progress, on_overrun)
-    compared, note = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
+    turns.until(stop, deadline, on_progress, on_overrun)
+    compared, more = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
     return MeasuredModules(
         turns.times,
-        ended.cut,
-        ended.interrupted,
-        stop.needed() if ended.cut else None,
+        turns.cut,
+        turns.interrupted,
+        stop.needed() if turns.cut else None,
         prepared.reference,
         compared,
         {
@@ -104,7 +103,7 @@ def timed(
         prepared.device,
         prepared.threads,
         torch.__version__,
-        (*prepared.notes, *turns.notes(), *([note] if note else [])),
+        (*prepared.notes, *turns.notes(), *more),
     )
 
 
@@ -119,7 +118,7 @@ def ready(
     """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
 
     `threads`: of torch; None leaves them as they are. Raises ValueError if the arguments do not fit together,
-    RuntimeError if this process is already measuring, and any error of a module, with the module's name in front.
+    and any error of a module, with the module's name in front.
     """
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
@@ -127,13 +126,7 @@ def ready(
     reference = reference_of(arms, reference)
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}")
-    if not MEASURING.acquire(blocking=False):
-        raise RuntimeError(
-            "this process is already measuring, in another thread: two measurements at once would disturb each other; "
-            "wait until the other one has ended"
-        )
     with ExitStack() as put_back:
-        put_back.callback(MEASURING.release)
         keep_process(put_back)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -155,3 +148,134 @@ def ready(
                 calls[name] = timed_call(arm, phase, put_back)
         threads, told = torch.get_num_threads(), tuple(filter(None, notes))
         yield ComparedModules(arms, calls, reference, compared, device, threads, told, put_back)
+
+
+MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
+
+
+@dataclass(frozen=True)
+class NotSlowerResult:
+    """The answer to the question, with the measurements behind it."""
+
+    answer: Answer | None  # None: neither answer could be shown, or nothing was timed
+    factor: float
+    ratio: Estimate  # time of `mine` over time of `than`, for the typical call
+    mean_ratio: Estimate  # the same ratio for the mean of all calls
+    seconds: dict[str, float]  # a call of `mine` and of `than`: the median of the rounds' medians
+    rounds: int
+    calls: int  # clocked, of each of the two at least
+    took_seconds: float  # spent of `budget_seconds`
+    budget_seconds: float
+    by_the_mean: bool  # whether the answer, or its absence, is due to the mean
+    precise_enough: bool  # the rounds ended without an answer, because the ratios reached the requested precision
+    parity: str  # whether the output of `mine` agrees with that of `than`
+    phase: Phase
+    device: str
+    threads: int
+    notes: tuple[str, ...]
+    must_agree: bool = True  # whether unequal outputs are a failure
+    text: str = ""  # in words
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the outputs are equal, before and after timing."""
+        return self.parity.startswith("agrees")
+
+    @property
+    def is_unequal(self) -> bool:
+        """Whether the outputs differ and must not, so that the times mean nothing."""
+        return self.must_agree and not self.agrees
+
+
+class Factor:
+    """Enough is known when one of the answers is shown, or both ratios are known within `precision`."""
+
+    def __init__(self, factor: float, precision: float | None = None) -> None:
+        self.question = Question(factor)
+        self._precision = precision
+        self._typical: list[float] = []  # log-ratio of each replicate
+        self._means: list[float] = []
+        self._looked = 0
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether more replicates would tell little, though there is no answer."""
+        return self.question.answer is None and self.question.is_within(self._precision)
+
+    def wanted(self) -> Sequence[str]:
+        """Return both names, or none."""
+        return () if self.question.answer is not None or self.is_precise else (MINE, THAN)
+
+    def to_come(self) -> int:
+        """Return the replicates until the next look."""
+        return self.question.next_look - len(self._typical)
+
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Add the two ratios of a replicate, and look at all of them if it is time."""
+        mine, than = times[MINE], times[THAN]
+        self._typical.append(log_ratio(mine, than))
+        self._means.append(math.log(mine.mean / than.mean))
+        if len(self._typical) == self.question.next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Look at all replicates, if there are new ones; also to be called when the budget has ended them."""
+        if len(self._typical) > self._looked:
+            self._looked = len(self._typical)
+            self.question.look(self._typical, self._means)
+
+
+def not_slower(
+    mine: Callable[..., object],
+    than: Callable[..., object],
+    input: object = (),
+    phase: Phase = "inference",
+    *,
+    factor: float,
+    budget_seconds: float,
+    precision: float | None = None,
+    threads: int | None = None,
+    equal_outputs: bool = True,
+) -> NotSlowerResult:
+    """Take replicates until it is known whether `mine` is slower than `factor` times `than`.
+
+    `input`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget covers calibration
+    and the replicates; one is taken in any case. With `precision` (0.01: 1%), they also end without an answer
+    once the ratio is known with this precision. `threads`: of torch; None leaves them as they are. If `equal_outputs`
+    is set and the outputs differ, nothing is timed. Raises ValueError if the arguments do not fit together, and any
+    error of a module, with the module's name in front.
+    """
+    with ready({MINE: mine, THAN: than}, input, phase, THAN, threads) as prepared:
+        stop, parity = Factor(factor, precision), prepared.parity[MINE]
+        turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
+        notes = prepared.notes
+        if parity.startswith("agrees") or not equal_outputs:
+            turns.until(stop, time.monotonic() + budget_seconds)
+            if turns.interrupted:
+                raise KeyboardInterrupt
+            stop.look()
+            compared, more = compared_again(prepared.arms, prepared.calls, THAN, prepared.parity)
+            parity, notes = compared[MINE], (*notes, *turns.notes(), *more)
+    question = stop.question
+    return NotSlowerResult(
+        answer=question.answer,
+        factor=factor,
+        ratio=question.low,
+        mean_ratio=question.mean,
+        seconds={name: median([each.median for each in of] or [math.nan]) for name, of in turns.times.items()},
+        rounds=len(turns.times[MINE]),
+        calls=turns.calls_made,
+        took_seconds=turns.seconds,
+        budget_seconds=budget_seconds,
+        by_the_mean=question.by_the_mean,
+        precise_enough=stop.is_precise,
+        parity=parity,
+        phase=phase,
+        device=prepared.device,
+        threads=prepared.threads,
+        notes=notes,
+        must_agree=equal_outputs,
+    )

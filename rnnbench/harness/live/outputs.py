@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
-from rnnbench.cells.parity import TOLERANCES
+from rnnbench.cells.parity import TOLERANCES, relative_error
 from rnnbench.cells.states import BATCHED, in_precision
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, first_tensor, tensors_in
@@ -27,17 +27,16 @@ NOT_FINITE = "NaN or infinite"
 
 
 def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
-    """The first tensor that each arm returns, all from the same state of the random generators.
+    """Return the first tensor of each arm's result, all from the same state of the random generators.
 
     Raises ValueError for an arm that returns no tensor or writes into its input, and for outputs on several devices or
     on a device that can't be used. An error of an arm has the arm's name in front.
     """
     by_arm = {name: _output(arm) for name, arm in arms.items()}
-    output_devices = {name: str(output.device) for name, output in by_arm.items()}
-    if len(set(output_devices.values())) > 1:
-        listed = ", ".join(f"{name}'s on {device}" for name, device in output_devices.items())
+    if len({output.device for output in by_arm.values()}) > 1:
+        listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_arm.items())
         raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
-    if reason := devices.why_not(next(iter(output_devices.values()))):
+    if reason := devices.why_not(str(next(iter(by_arm.values())).device)):
         raise ValueError(f"input: {reason}")
     return by_arm
 
@@ -78,10 +77,13 @@ def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
 
 
 def _output(arm: Arm) -> Tensor:
-    snapshots = [Kept.of(tensor) for tensor in tensors_in(arm.args)]
+    snapshots, hint = [Kept.of(tensor) for tensor in tensors_in(arm.args)], ""
+    is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
+    if is_sequence and isinstance(arm.run, nn.Module) and not isinstance(arm.run, nn.RNNBase):
+        hint = f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
     try:
         with torch.no_grad(), torch.random.fork_rng(gpus()):
-            with named(arm.name, _hint(arm)):
+            with named(arm.name, hint):
                 output = arm.output(arm.run(*arm.args))
             with named(arm.name):
                 if output is None:
@@ -94,14 +96,6 @@ def _output(arm: Arm) -> Tensor:
             if snapshot.is_changed:
                 snapshot.put_back()
     return output
-
-
-def _hint(arm: Arm) -> str:
-    """Say what to type if a module that fails is a cell; empty for functions, torch's layers and other inputs."""
-    is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
-    if not is_sequence or not isinstance(arm.run, nn.Module) or isinstance(arm.run, nn.RNNBase):
-        return ""
-    return f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
 
 
 def compared_outputs(output: Tensor, expected: Tensor) -> str:
@@ -135,17 +129,10 @@ def _tolerance(output: Tensor) -> float:
 
 
 def output_error(output: Tensor, expected: Tensor) -> float:
-    """The largest absolute difference of two tensors of equal shape, as a share of the largest expected value."""
-    if not expected.numel():
-        return 0.0
-    wide = torch.complex128 if expected.is_complex() or output.is_complex() else torch.float64
-    output, expected = output.to(wide), expected.to(wide)
-    scale = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    return float((output - expected).abs().max() / scale)
+    """Return the largest difference of two tensors of equal shape, as a share of the largest expected value."""
+    return relative_error(output, expected) if expected.numel() else 0.0
 
 
-SATURATED = 0.99  # of a tanh: nearly its end, where its slope is 2%
-MANY = 0.1  # share of values
 MAX_SHARE = 10  # a difference that rounding explains is at most so many times the reference's own error of rounding
 DIFFERS = "differs by "
 IN_FLOAT64 = "agrees in float64"  # begins the parity of an arm that differs by its rounding alone
@@ -180,9 +167,7 @@ def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: T
         return text  # the reference rounds far less: this is coarser work
     size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
     kind = str(output.dtype).removeprefix("torch.")
-    is_saturated = float((expected.abs() > SATURATED).double().mean()) > MANY
-    why = "large weights saturate the state and each step makes" if is_saturated else "each step makes"
-    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, since {why} errors larger"
+    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, since each step makes errors larger"
 
 
 def _in_float64(arm: Arm) -> Tensor | None:
@@ -191,26 +176,18 @@ def _in_float64(arm: Arm) -> Tensor | None:
         return None
     try:
         module = deepcopy(arm.run).double()
+        args = tree_map_only(Tensor, lambda value: in_precision(value.detach(), torch.float64), arm.args)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = arm.output(module(*(_double(argument) for argument in arm.args)))
+            output = arm.output(module(*args))
     except Exception:  # whatever a stranger's module raises in another type: then nothing is known
         return None
     return output if output is not None and output.dtype == torch.float64 else None
 
 
-def _double(value: Any) -> Any:
-    """All tensors of floating point in nested tuples and lists in float64."""
-    if isinstance(value, Tensor):
-        return in_precision(value.detach(), torch.float64)
-    if type(value) in (tuple, list):
-        return type(value)(map(_double, value))
-    return value
-
-
 def compared_again(
     arms: Mapping[str, Arm], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, str]
-) -> tuple[dict[str, str], str]:
-    """The parity of each arm after timing, and a sentence on why it could not be checked, empty if it was.
+) -> tuple[dict[str, str], list[str]]:
+    """Return the parity of each arm after timing, and notes on why it could not be checked.
 
     `before`: the parity before timing, which stays if it still holds.
     """
@@ -227,12 +204,12 @@ def compared_again(
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
             for name, arm in arms.items():
-                if fault := kept_results(partial(_operators, arm, calls[name]), lambda number: renew(2 + number)):
+                call = replace(calls[name], call=partial(_forward, arm))
+                if fault := kept_results(partial(operator_calls, call), lambda number: renew(2 + number)):
                     compared[name] = f"{fault}: {ONLY_TIMES}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values
-        fault = error_in_words(error)
-        return compared, f"Outputs could not be compared again after timing: {fault}."
-    return compared, ""
+        return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
+    return compared, []
 
 
 def _kind(text: str) -> str:
@@ -240,20 +217,20 @@ def _kind(text: str) -> str:
     return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
 
 
-def _operators(arm: Arm, call: TimedCall) -> int:
-    return operator_calls(replace(call, call=lambda: first_tensor(arm.run(*arm.args))))
+def _forward(arm: Arm) -> Tensor | None:
+    return first_tensor(arm.run(*arm.args))
 
 
 @contextmanager
 def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
-    """Yields a function that gives the arms' inputs new values in place; the old ones are put back at the end.
+    """Yield a function that gives the arms' inputs new values in place; the old ones are put back at the end.
 
     The new values are the old ones, each tensor's rolled by a number of places: they stay in their domain. Arms with
-    inputs of their own keep them, unless all have the same, since a layout of another order would roll otherwise.
+    inputs of their own keep them, since a layout of another order would roll otherwise.
     """
-    own = [list(tensors_in(arm.args)) for arm in arms.values()]
-    each = {id(tensor): tensor for part in own for tensor in part}.values() if _alike(own) else ()
-    kept = [Kept.of(tensor) for tensor in each if _can_roll(tensor)]
+    first, *others = [list(tensors_in(arm.args)) for arm in arms.values()]
+    is_shared = all(list(map(id, other)) == list(map(id, first)) for other in others)
+    kept = [Kept.of(tensor) for tensor in first if is_shared and _can_roll(tensor)]
 
     def renew(places: int) -> None:
         for known in kept:
@@ -262,21 +239,10 @@ def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
     try:
         yield renew
     finally:
-        for known in kept:
-            known.tensor.data.copy_(known.values)
-
-
-def _alike(own: list[list[Tensor]]) -> bool:
-    """Whether all arms have equal tensors in the same order."""
-    return all(len(others) == len(own[0]) and all(map(_equal, others, own[0])) for others in own)
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    is_like = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
-    return one is other or (is_like and torch.equal(one, other))
+        renew(0)
 
 
 def _can_roll(tensor: Tensor) -> bool:
-    """Whether any order of the values makes sense (lengths and indices stay) and they can be written in place."""
+    """Return whether any order of the values makes sense (lengths stay) and they can be written in place."""
     is_expanded = any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.is_floating_point() and not is_expanded and not tensor.is_inference()

@@ -38,15 +38,9 @@ class Kept:
 
     def put_back(self) -> None:
         """Restore the values if they differ; otherwise do not write, since a graph may hold the tensor."""
-        if not (torch.equal(self.tensor, self.values) or self._is_equal_with_nan):
+        if not torch.allclose(self.tensor, self.values, rtol=0, atol=0, equal_nan=True):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
-
-    @property
-    def _is_equal_with_nan(self) -> bool:
-        """Whether the values are the same where NaN is the same as NaN."""
-        before, now = self.values, self.tensor
-        return before.shape == now.shape and bool(((before == now) | (before.isnan() & now.isnan())).all())
 
 
 def keep_process(put_back: ExitStack) -> None:

@@ -8,7 +8,7 @@ from rnnbench.text import as_budget, plural
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
-    from rnnbench.harness.live.not_slower import NotSlowerResult
+    from rnnbench.harness.live.measuring import NotSlowerResult
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

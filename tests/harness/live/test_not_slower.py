@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from rnnbench.analysis.not_slower import FIRST_LOOK, Question
-from rnnbench.harness.live.not_slower import MINE, THAN, Factor, not_slower
+from rnnbench.harness.live.measuring import MINE, THAN, Factor, not_slower
 from tests.harness.live.modules import INPUT, pair
 from tests.harness.live.test_loop import Machine
 
@@ -18,9 +18,9 @@ def decide(units: int, budget: float, machine: Machine, precision: float | None 
     """Compare an arm of `units` with one of 20 units, by the factor 1.2; the question, its rounds and its seconds."""
     stop = Factor(1.2, precision)
     turns = machine.turns({MINE: machine.arm(units), THAN: machine.arm(20)})
-    ended = turns.until(stop, budget)
+    turns.until(stop, budget)
     stop.look()
-    return stop.question, len(turns.times[MINE]), ended.seconds
+    return stop.question, len(turns.times[MINE]), turns.seconds
 
 
 @pytest.mark.parametrize(("units", "answer"), [(20, "not slower"), (22, "not slower"), (30, "slower"), (60, "slower")])
@@ -48,13 +48,6 @@ def test_one_round_is_taken_in_any_case() -> None:
     assert question.low.value == pytest.approx(3.0, rel=0.1)
 
 
-def test_a_small_budget_gets_short_rounds_so_that_it_may_decide() -> None:
-    question, rounds, seconds = decide(60, 0.8, Machine())
-    assert question.answer == "slower"
-    assert rounds == FIRST_LOOK
-    assert seconds <= 0.8
-
-
 def test_rounds_end_where_the_ratio_is_known_as_well_as_asked() -> None:
     _, at_most, _ = decide(24, 20.0, Machine())
     question, rounds, _ = decide(24, 20.0, Machine(), precision=0.02)
@@ -74,14 +67,6 @@ def test_a_machine_that_is_slow_for_a_while_decides_nothing_wrongly() -> None:
         results.append(decide(23, 3.0, machine)[0].answer)
     assert "slower" not in results
     assert "not slower" in results
-
-
-def test_a_machine_that_becomes_slow_ends_within_the_budget_and_a_turn() -> None:
-    machine = Machine()
-    machine.slowness = lambda now: 1.0 if now < 1.0 else 100.0
-    question, _, seconds = decide(24, 1.5, machine)
-    assert question.answer is None
-    assert seconds <= 1.5 + 100 * 0.01
 
 
 # Real modules

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.harness.live.sweep import COLUMNS, FIXED
 from tests.harness.live.modules import QUICK
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,14 +110,11 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
     [
         ({"input": torch.randn(4, 2, 3)}, TypeError, "input: expected a function that makes it from the sizes"),
         ({"input": lambda batch, length: batch}, ValueError, "input: needs length, but the sizes are batch, hidden"),
-        ({"batch": []}, ValueError, "batch: expected at least one value, found none"),
-        ({"batch": [1, 1]}, ValueError, r"batch: expected each value once, found \[1, 1\]"),
-        ({"ratio": [1, 2]}, ValueError, "ratio: the result has a column of this name; give the size another one"),
-        ({"batch": 3}, TypeError, "batch: expected a list of values, found 3"),
-        ({"batch": "12"}, TypeError, "batch: expected a list of values, found '12'"),
-        ({"batch": [[1], [3]]}, TypeError, "batch: expected values that can be told apart, .*; found a list"),
+        ({"batch": []}, TypeError, r"batch: expected a list of values, at least one, found \[\]"),
+        ({"batch": 3}, TypeError, "batch: expected a list of values, at least one, found 3"),
+        ({"batch": "12"}, TypeError, "batch: expected a list of values, at least one, found '12'"),
         ({"width": [1, 2]}, ValueError, "width: neither the input nor a module depends on it"),
-        ({"phase": ["inference", "fit"]}, ValueError, "phase: expected some of inference, training, step, found 'fit'"),
+        ({"phase": ["fit"]}, RuntimeError, "phase: expected one of inference, training, step, found 'fit'"),
         ({"threads": 0}, RuntimeError, "threads: expected a whole number of 1 or more"),
         ({"reference": "other"}, RuntimeError, "reference: no module 'other'"),
     ],
@@ -134,8 +130,3 @@ def test_modules_as_they_are_and_functions_can_be_swept_too() -> None:
     frame = rnnbench.sweep(fixed, inputs, batch=[1, 2], reference="layer", **QUICK).frame
     assert frame["module"].tolist() == ["tanh", "layer", "gelu"] * 2
     assert isinstance(frame["module"].dtype, pd.CategoricalDtype)
-
-
-def test_no_column_of_a_result_can_be_the_name_of_a_size() -> None:
-    swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1], hidden=[4], **QUICK)
-    assert {*swept.frame, *swept.rounds} - {"batch", "hidden", *FIXED} == set(COLUMNS)

@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.harness.live.not_slower import NotSlowerResult
+from rnnbench.harness.live.measuring import NotSlowerResult
 from rnnbench.report.words.live import sentence
 
 SLOWER = NotSlowerResult(
