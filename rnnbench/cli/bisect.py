@@ -1,6 +1,5 @@
 """`rnnbench bisect`: which commit made it slower?"""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +79,6 @@ def bisect(
             any_number=yes,
             command=typed(),
             on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
-            now=time.monotonic,
         )
     try:
         write_whole(folder / "bisect.json", encoded(bisection.as_json(answer)))

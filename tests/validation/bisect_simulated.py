@@ -5,7 +5,7 @@ not run. In half of the kinds counts see each change, in the others only the tim
 `verdicts_simulated`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,8 +17,8 @@ import pandas as pd
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
-from rnnbench.harness.bisect.commits import BudgetSpent, Counts, score
-from rnnbench.harness.bisect.search import Search, cases_to_search
+from rnnbench.harness.bisect.bisect import END_SECONDS, Search, cases_to_search
+from rnnbench.harness.bisect.commits import BudgetSpent, Counts
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
@@ -30,7 +30,6 @@ BROKEN_SHARE = 0.1
 SIZES = (0.03, 0.10)
 MARGIN = 0.01  # of the suite
 BUDGET_SECONDS = 900.0
-END_SECONDS = 120.0
 WORKTREE_SECONDS = 1.0
 COUNT_SECONDS = 3.0
 KINDS = {"none": 0, "one": 1, "two": 2}  # slow commits
@@ -53,7 +52,7 @@ class SimulatedCommitRunner:
         """`levels`: the logarithm of each commit's time over the first one's; `operators`: of a call of each commit."""
         self._rng, self._levels, self._operators, self._runs = rng, levels, operators, runs
         self._cases, self._noise = {case.key: case for case in cases}, noise
-        self.seconds = 0.0
+        self.repository, self.seconds, self.budget_seconds = Path(), 0.0, BUDGET_SECONDS
         self.skipped: dict[str, str] = {}
         self._counted: set[str] = set()
 
@@ -74,27 +73,16 @@ class SimulatedCommitRunner:
         keys: Sequence[str],
         margin: float,
         share: float = 1.0,
-        seconds: float = END_SECONDS,
+        most: float = END_SECONDS,
     ) -> dict[str, CaseChange]:
         """As `CommitRunner.compare`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]
         runner, trial = self._runner(base, head, groups), Trial(dict.fromkeys(keys, margin))
-        budget = min(seconds, BUDGET_SECONDS - self.seconds)
+        budget = min(most, BUDGET_SECONDS - self.seconds)
         measure(runner, groups, trial, budget, lambda step: None, share=share)
         self._spend(runner.seconds)
         judged = trial.verdicts()
         return {key: CaseChange(judged[key].verdict, judged[key].deciding) for key in keys}
-
-    def scores(
-        self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int, attempt: int
-    ) -> list[float]:
-        """As `CommitRunner.scores`."""
-        groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in expected]
-        runner = self._runner(base, head, groups)
-        for _ in range(pairs):
-            runner.replicate(groups, 60.0, lambda done: None)
-        self._spend(runner.seconds)
-        return score({key: runner.log_ratios[key].low for key in expected}, expected)
 
     def _runner(self, base: Commit, head: Commit, groups: Sequence[Group]) -> Any:
         low = np.zeros(CASES)
@@ -152,7 +140,7 @@ def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -
     chosen = cases_to_search(total, {case.key: case for case in cases})
     found: set[int] = set()
     if chosen:
-        search = Search(runner, Path(), path, total, chosen, {case.key: case.cell for case in cases}, MARGIN)
+        search = Search(runner, path, total, dict.fromkeys(chosen, "vanilla"), MARGIN)
         with suppress(BudgetSpent):
             search.run()
         found = {int(cause.commit.sha) for cause in search.causes if cause.is_confirmed}

@@ -1,30 +1,48 @@
-"""A bisection from start to end."""
+"""Find the commits that made cases slower: by counts where they see the change, else by time.
 
+Counts are exact, so the commits at which they grow are found by dividing the path again and again. Time is noisy: at
+each division, the first half is compared as in a check, which stops when it is decided, and the half that has more of
+the slowdown is divided next. A wrong turn ends at a commit that its time does not confirm, and the search begins anew.
+A commit is named only after it was compared with its parent anew. Each of these comparisons gets a share of one error
+rate, and all shares together are at most 1: so all names together are wrong at most as often as one check is.
+"""
+
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
-from rnnbench.analysis.bisection import Bisection, Commit
+from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
+from rnnbench.analysis.verdict import share_of_look
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.bisect.commits import (
     FILE,
     BudgetSpent,
     CommitRunner,
-    Journal,
+    branches,
     commits_between,
+    count_changes,
     without_documents,
 )
-from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.selection import NOT_OF_THE_CODE
 from rnnbench.harness.check.sides import required_place, required_repository
 from rnnbench.harness.machine import git
-from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
-from rnnbench.store.records import Group
+from rnnbench.store.records import Case
 from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, with_cases
 from rnnbench.text import plural
 
+MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
+MAX_SEARCHED = 8
+MARGIN_SHARE = 1 / 3  # of the slowdown that is looked for: a commit with less is not its cause
+HALF = 1 / 2  # of the slowdown: a half of the path that has less is not searched first
+MIN_MARGIN, MAX_MARGIN = 0.001, 0.99  # a run whose margin is 1 or more can't be read again
+TRIES = 4  # searches by time for one slowdown
+PART_SECONDS = 30.0  # for the question whether a part of the path is slower
+END_SECONDS = 120.0  # for a commit and its parent
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
 
 
@@ -42,7 +60,6 @@ def bisect(
     command: str,
     sources: Sequence[str] = (),
     on_step: Callable[[str, float], None] = lambda words, left: None,
-    on_progress: Callable[[Progress], None] = lambda step: None,
     now: Callable[[], float] = time.monotonic,
 ) -> tuple[Path, Bisection]:
     """Find the commits between two revisions that made cases of a suite slower; returns the folder and the answer.
@@ -57,110 +74,228 @@ def bisect(
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     every = commits_between(repository, first, last)
     path = without_documents(repository, every, within)
-    groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
+    groups = suite.groups(only, device, most=None if any_number else MAX_CASES)
+    groups = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
+    if not groups:
+        raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}
-    question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
-    folder = resume or dated_folder(out, f"{suite.name}-bisect")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give that of an interrupted bisection")
-    if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
-        raise UserError(f"{folder}: it holds no bisection; give the folder of an interrupted one")
-    journal = Journal(folder, question)
-    runner = CommitRunner(
-        suite,
-        groups,
-        folder,
-        journal,
-        command=command,
-        sources=sources,
-        budget_seconds=budget_seconds,
-        now=now,
-        on_step=on_step,
-        on_progress=on_progress,
-    )
-    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()))
+    notes = []
     if left_out := len(every) - len(path):
-        answer = answer.with_notes(f"{plural(left_out, 'commit')} changed only documentation: not measured")
+        notes.append(f"{plural(left_out, 'commit')} changed only documentation: not measured")
     if (state := git.state(repository)) and state["dirty"]:
-        answer = answer.with_notes("uncommitted changes are not measured, except those of the suite's file")
+        notes.append("uncommitted changes are not measured, except those of the suite's file")
     if not git.has_file(repository, first, within):
-        answer = answer.with_notes(f"{first[:7]} has no {within}; the current file is used for every commit")
+        notes.append(f"{first[:7]} has no {within}; the current file is used for every commit")
+    if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
+        raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
+    folder = resume or dated_folder(out, f"{suite.name}-bisect")
+    question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
+    runner = CommitRunner(suite, groups, folder, question, command, sources, budget_seconds, on_step, now)
+    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     try:
-        return folder, _answered(answer, runner, suite, repository, path, groups, budget_seconds)
+        return folder, answered(answer, runner, path, suite.content.check.margin, suite.content.check.budget_seconds)
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"no answer; what was measured is in {folder}") from None
     except OSError as fault:
         raise UserError(f"{folder}: can't be written: {fault.strerror}; what was measured stays there") from None
     finally:
-        journal.close()
+        runner.close()
 
 
-def _answered(
-    answer: Bisection,
-    runner: CommitRunner,
-    suite: Suite,
-    repository: Path,
-    path: Sequence[Commit],
-    groups: Sequence[Group],
-    budget_seconds: float,
+def answered(
+    answer: Bisection, runner: CommitRunner, path: Sequence[Commit], margin: float, end_seconds: float
 ) -> Bisection:
-    cases = {case.key: case for case in cases_of(groups)}
-    settings = suite.content.check
+    """Search the path from good to bad; `margin`: of the suite, `end_seconds`: to compare good and bad."""
+    cases = {case.key: case for case in answer.cases}
     try:
-        total = runner.compare(path[0], path[-1], list(cases), settings.margin, seconds=settings.budget_seconds)
-        answer = replace(answer, total=total)
+        total = runner.compare(path[0], path[-1], list(cases), margin, 1.0, end_seconds)
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
-    keys = cases_to_search(answer.total, cases)
+    keys, notes = cases_to_search(total, cases), [*answer.notes]
     if not keys:
-        raise UserError(_not_slower(answer))
-    if not any(answer.total[key].verdict == "regressed" for key in keys):
-        answer = answer.with_notes("the time of good and bad does not decide; the search follows their counts")
-    search = Search(
-        runner,
-        repository,
-        path,
-        answer.total,
-        keys,
-        {key: case.cell for key, case in cases.items()},
-        settings.margin,
-    )
+        raise UserError(_not_slower(answer, total))
+    if not any(total[key].verdict == "regressed" for key in keys):
+        notes.append("the time of good and bad does not decide; the search follows their counts")
+    search, is_finished = Search(runner, path, total, {key: cases[key].cell for key in keys}, margin), True
     try:
         search.run()
     except BudgetSpent:
-        answer = replace(answer, is_finished=False)
-        answer = answer.with_notes(f"the budget of {budget_seconds:g} s was spent before the search ended")
+        is_finished = False
+        notes.append(f"the budget of {runner.budget_seconds:g} s was spent before the search ended")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
-        answer = answer.with_notes(NOTHING_CONFIRMED)
-    index_of = {commit.sha: index for index, commit in enumerate(path)}
-    causes = sorted(search.causes, key=lambda cause: index_of.get((cause.merged_by or cause.commit).sha, 0))
+        notes.append(NOTHING_CONFIRMED)
+    places = {commit.sha: place for place, commit in enumerate(path)}
+    causes = sorted(search.causes, key=lambda cause: places.get((cause.merged_by or cause.commit).sha, 0))
     return replace(
         answer,
+        total=total,
         causes=tuple(causes),
         skipped=dict(runner.skipped),
         unexplained=tuple(search.unexplained),
         suspects=tuple(search.suspects),
+        notes=tuple(notes),
+        is_finished=is_finished,
         seconds=round(runner.seconds, 1),
     )
 
 
-def _not_slower(answer: Bisection) -> str:
-    """Why there is nothing to search for."""
-    verdicts = [change.verdict for change in answer.total.values()]
-    undecided, failed = verdicts.count("undecided"), verdicts.count(None)
-    text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(verdicts), 'case')}"
-    text += f" regressed, {verdicts.count('unchanged')} unchanged"
-    if undecided:
-        text += f", {undecided} not decided (a larger budget in the suite's [check], or fewer cases, may decide them)"
-    if failed:
-        reason = next((change.reason for change in answer.total.values() if change.reason), "")
-        text += f", {failed} not compared{f': {reason}' if reason else ''}"
+def _not_slower(answer: Bisection, total: Mapping[str, CaseChange]) -> str:
+    """Say why there is nothing to search for."""
+    verdicts = Counter(change.verdict for change in total.values())
+    text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(total), 'case')}"
+    text += f" regressed, {verdicts['unchanged']} unchanged"
+    if verdicts["undecided"]:
+        text += f", {verdicts['undecided']} not decided (a larger budget in the suite's [check], or fewer cases, "
+        text += "may decide them)"
+    if verdicts[None]:
+        reason = next((change.reason for change in total.values() if change.reason), "")
+        text += f", {verdicts[None]} not compared{f': {reason}' if reason else ''}"
     return text
 
 
-def _of_the_code(groups: Sequence[Group]) -> list[Group]:
-    """The groups without the cases that a commit can't change; raises UserError if none is left."""
-    kept = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
-    if not kept:
-        raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
-    return kept
+def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:
+    """Return the keys of the cases to search for: of each cell, those that are slower most clearly.
+
+    If the time shows no slower case, those that are not decided and do more.
+    """
+    slow = [key for key, change in total.items() if change.verdict == "regressed"]
+    slow = slow or [key for key, change in total.items() if change.verdict == "undecided" and change.does_more]
+    chosen, of_cell = list[str](), Counter[str]()
+    for key in sorted(slow, key=lambda key: -total[key].at_least):
+        of_cell[cases[key].cell] += 1
+        if of_cell[cases[key].cell] <= MAX_CASES_OF_A_CELL:
+            chosen.append(key)
+    return chosen[:MAX_SEARCHED]
+
+
+@dataclass
+class Search:
+    """One search; its lists hold what is known so far, also after BudgetSpent."""
+
+    runner: CommitRunner
+    path: Sequence[Commit]  # from good to bad; a step is a pair of places on it, with what does not run between them
+    total: Mapping[str, CaseChange]  # from good to bad
+    cells: Mapping[str, str]  # keys of the cases to search for -> their cells
+    margin: float  # how much slower counts as slower between two commits that are not neighbours
+    causes: list[SlowCommit] = field(default_factory=list)
+    suspects: list[Commit] = field(default_factory=list)  # of the searches that ended without an answer
+    unexplained: dict[str, None] = field(default_factory=dict)  # keys of the cases of these searches
+    shares: Iterator[float] = field(default_factory=lambda: map(share_of_look, count(1)))  # of the error rate
+
+    def run(self) -> None:
+        """Search until every slowdown is explained or nothing more can be found; raises BudgetSpent."""
+        end = len(self.path) - 1
+        steps = self._growing_steps(0, end) if self._runs(0) and self._runs(end) else []
+        expected = {key: self.total[key].log / max(1, len(steps)) for key in self.cells}  # of each step
+        for low, high in steps:
+            self._confirm(low, high, expected, "counts")
+        edges = [0, *(place for step in steps for place in step), end]
+        for low, high in zip(edges[::2], edges[1::2], strict=True):
+            self._search(low, high, None if steps else self.total)
+        for cause in [*self.causes]:
+            self._enter_merge(cause)
+
+    def _growing_steps(self, low: int, high: int) -> list[tuple[int, int]]:
+        """Return the steps, between commits that run, at which the counts of a case grow."""
+        grown = self._count_changes(low, high)
+        if not grown:
+            return []
+        if middle := self._middle(low, high):
+            return self._growing_steps(low, middle) + self._growing_steps(middle, high)
+        return [(low, high)] if any(change.does_more for change in grown.values()) else []
+
+    def _search(self, low: int, high: int, changes: Mapping[str, CaseChange] | None = None) -> None:
+        """Search a part of the path by time, if its ends differ; `changes`: how, if that is known."""
+        if low == high:
+            return
+        changes = changes or self._compare_part(low, high, self.margin)
+        slow = {key: changes[key].log for key in self.cells if changes[key].verdict == "regressed"}
+        if high == low + 1 and slow:
+            self.causes.append(self._cause(low, high, {key: changes[key] for key in slow}, "time", confirmed=True))
+        elif slow:
+            cell = self.cells[max(slow, key=lambda key: slow[key])]
+            slow = {key: log for key, log in slow.items() if self.cells[key] == cell}
+            if found := self._by_time(low, high, slow):
+                self._search(low, found[0])
+                self._search(found[1], high)
+            else:
+                self.unexplained |= dict.fromkeys(slow)
+
+    def _by_time(self, first: int, last: int, slow: Mapping[str, float]) -> tuple[int, int] | None:
+        """Find and confirm the step of a part of the path at which these cases get slower.
+
+        None if no try ends at one that is confirmed; `suspects` then has the commits of the last try.
+        """
+        for _ in range(TRIES):
+            low, high, expected = first, last, slow
+            while middle := self._middle(low, high):
+                compared = self._compare_part(low, middle, _margin(HALF * min(expected.values())), expected)
+                products = [(compared[key].log * log, log * log) for key, log in expected.items()]
+                share = sum(product for product, _ in products) / sum(square for _, square in products)
+                low, high = (low, middle) if share > HALF else (middle, high)
+                # There may be a cause in each half: the other one's part of the slowdown is not looked for.
+                expected = {key: log * min(1.0, max(share, 1 - share)) for key, log in expected.items()}
+            if self._confirm(low, high, expected, "time"):
+                return low, high
+            self.causes.pop()
+        self.suspects += self.path[low + 1 : high + 1]
+        return None
+
+    def _enter_merge(self, cause: SlowCommit) -> None:
+        """Put what is found on the branches that a merge brought in its place; it stays if that is nothing."""
+        if cause.untested or len(cause.commit.parents) < 2:
+            return
+        for branch in branches(self.runner.repository, cause.parent, cause.commit):
+            cells = {key: self.cells[key] for key in cause.cases if key in self.cells}
+            inner = Search(self.runner, branch, {}, cells, self.margin, shares=self.shares)
+            if not (inner._runs(0) and inner._runs(len(branch) - 1)):
+                continue
+            inner.total = inner._compare_part(0, len(branch) - 1, self.margin)
+            inner.run()
+            if any(found.is_confirmed or not cause.is_confirmed for found in inner.causes):
+                place = self.causes.index(cause)
+                self.causes[place : place + 1] = [replace(found, merged_by=cause.commit) for found in inner.causes]
+                return
+
+    def _confirm(self, low: int, high: int, expected: Mapping[str, float], witness: str) -> bool:
+        """Compare the commits of a step, and keep it as a cause; returns whether the time confirms it."""
+        cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
+        if witness == "counts":
+            cases = {key: change for key, change in self._count_changes(low, high).items() if change.does_more}
+        self.causes.append(self._cause(low, high, cases, witness, confirmed=False))  # also if the budget ends now
+        margin = _margin(MARGIN_SHARE * min((expected[key] for key in cases), default=0.0))
+        ends = self.path[low], self.path[high]
+        compared = self.runner.compare(*ends, list(cases), margin, next(self.shares), END_SECONDS)
+        confirmed = any(change.verdict == "regressed" for change in compared.values())
+        self.causes[-1] = self._cause(low, high, compared, witness, confirmed=confirmed)
+        return confirmed
+
+    def _cause(
+        self, low: int, high: int, cases: Mapping[str, CaseChange], witness: str, *, confirmed: bool
+    ) -> SlowCommit:
+        untested = tuple(self.path[low + 1 : high])
+        return SlowCommit(self.path[high], self.path[low], cases, confirmed, witness, untested=untested)
+
+    def _compare_part(
+        self, low: int, high: int, margin: float, keys: Mapping[str, object] | None = None
+    ) -> Mapping[str, CaseChange]:
+        """Ask whether cases are slower between two commits that are not neighbours."""
+        share = next(self.shares) if keys is None else 1.0  # a division names no commit
+        ends = self.path[low], self.path[high]
+        return self.runner.compare(*ends, list(keys or self.cells), margin, share, PART_SECONDS)
+
+    def _middle(self, low: int, high: int) -> int:
+        """Return the place nearest to the middle between two that runs; 0 if there is none."""
+        places = sorted(range(low + 1, high), key=lambda place: abs(place - (low + high) / 2))
+        return next(filter(self._runs, places), 0)
+
+    def _runs(self, place: int) -> bool:
+        return self.runner.counts(self.path[place], list(self.cells)) is not None
+
+    def _count_changes(self, low: int, high: int) -> dict[str, CaseChange]:
+        counts = (self.runner.counts(self.path[place], list(self.cells)) or {} for place in (low, high))
+        return count_changes(*counts)
+
+
+def _margin(log: float) -> float:
+    return min(MAX_MARGIN, max(MIN_MARGIN, math.expm1(log)))

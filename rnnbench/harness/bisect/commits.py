@@ -1,29 +1,25 @@
 """Commits and what is measured of them: which ones lie between two, their counts, and the time of two of them."""
 
-import math
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.changes import changes
 from rnnbench.errors import UserError
 from rnnbench.harness.check.affected import sorted_by_kind
-from rnnbench.harness.check.check import check, observed
-from rnnbench.harness.check.own_code import ForeignModules, refuse_foreign
+from rnnbench.harness.check.check import check
+from rnnbench.harness.check.own_code import refuse_foreign
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.selection import Selection
-from rnnbench.harness.check.sides import Side, at_commit
+from rnnbench.harness.check.sides import at_commit, required_repository
 from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
-from rnnbench.harness.turns.progress import Progress
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import lock
 from rnnbench.store.records import Group, Measurement
@@ -34,7 +30,6 @@ FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject hol
 FILE = "bisect.jsonl"
 Counts = Mapping[str, Mapping[str, Any]]  # case's key -> its metrics
 LAYOUT = 0  # of workers that only count
-MAX_COMPARE_SECONDS = 120.0
 
 
 class BudgetSpent(Exception):
@@ -94,75 +89,53 @@ def _log(repository: Path, *arguments: str) -> list[Commit]:
     return commits
 
 
-class Journal:
-    """Results by what was measured, kept line by line, so that an interrupted bisection can go on."""
-
-    def __init__(self, folder: Path, question: Mapping[str, Any]) -> None:
-        """Read what earlier parts measured; `question`: what is searched for.
-
-        Raises UserError if the folder holds the journal of another question, or if another process writes to it.
-        """
-        self._lock = lock(folder / FILE)  # two searches at once would disturb each other
-        try:
-            lines = list(jsonlines.read(folder / FILE))
-            asked = lines[0].get("question") if lines else question
-            if not isinstance(asked, dict):
-                raise UserError(f"{folder}: it holds no bisection; give the folder of an interrupted one")
-            other = [name for name, value in asked.items() if question.get(name) != value]
-            if other:
-                which = ", ".join(
-                    f"{name} {asked[name]}" if name in ("good", "bad") else f"other {name}" for name in other
-                )
-                raise UserError(f"{folder}: it holds another bisection ({which}); give the same revisions and options")
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self.results = {line["measured"]: line["result"] for line in lines[1:]}
-        self.seconds: float = lines[-1].get("seconds", 0.0) if lines else 0.0  # that earlier parts took
-        self._file = folder / FILE
-        if not lines:
-            jsonlines.append(self._file, [{"question": dict(question)}])
-
-    def add(self, measured: str, result: Any, seconds: float) -> None:
-        """Keep a result; `seconds`: that the whole bisection has taken."""
-        self.results[measured] = result
-        jsonlines.append(self._file, [{"measured": measured, "seconds": round(seconds, 1), "result": result}])
-
-    def close(self) -> None:
-        """Let another search write to the file."""
-        os.close(self._lock)
-
-
 class CommitRunner:
-    """Counts and times commits. Results are kept in the journal, so that nothing is measured twice."""
+    """Counts and times commits. Results are kept line by line, so that an interrupted bisection can go on."""
 
     def __init__(
         self,
         suite: Suite,
         groups: Sequence[Group],
         folder: Path,
-        journal: Journal,
-        *,
+        question: Mapping[str, Any],
         command: str,
         sources: Sequence[str],
         budget_seconds: float,
-        now: Callable[[], float],
         on_step: Callable[[str, float], None],
-        on_progress: Callable[[Progress], None],
+        now: Callable[[], float],
     ) -> None:
-        """`on_step` gets what is measured next, in words, and the seconds that are left of the budget."""
-        self._suite = suite
-        self._groups = groups
-        self._folder = folder
-        self._journal = journal
-        self._command = command
-        self._sources = sources
-        self._budget_seconds = budget_seconds
-        self._now = now
-        self._began = now() - journal.seconds
-        self._on_step = on_step
-        self._on_progress = on_progress
+        """Read what earlier parts measured; `question`: what is searched for.
+
+        `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
+        the folder holds the bisection of another question, or if another process writes to it.
+        """
+        self.repository = required_repository(suite)
+        self.budget_seconds = budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
+        self._suite, self._groups, self._folder, self._file = suite, groups, folder, folder / FILE
+        self._command, self._sources, self._on_step, self._now = command, sources, on_step, now
+        self._compared = 0
+        self._lock = lock(self._file)  # two searches at once would disturb each other
+        try:
+            lines = [*jsonlines.read(self._file)] or [{"question": dict(question)}]
+            asked = lines[0].get("question", {})
+            if other := [name for name, value in question.items() if asked.get(name) != value]:
+                named = [f"{name} {asked[name]}" if isinstance(asked.get(name), str) else name for name in other]
+                text = (
+                    f"it holds another bisection (of another {', '.join(named)}); give the same revisions and options"
+                )
+                raise UserError(f"{folder}: {text}")
+        except BaseException:
+            self.close()
+            raise
+        if len(lines) == 1:
+            jsonlines.append(self._file, lines)
+        self._results = {line["measured"]: line["result"] for line in lines[1:]}
+        self._began: float = now() - lines[-1].get("seconds", 0.0)
+
+    def close(self) -> None:
+        """Let another search write to the folder."""
+        os.close(self._lock)
 
     @property
     def seconds(self) -> float:
@@ -178,129 +151,74 @@ class CommitRunner:
         return dict(counted)
 
     def compare(
-        self,
-        base: Commit,
-        head: Commit,
-        keys: Sequence[str],
-        margin: float,
-        share: float = 1.0,
-        seconds: float = MAX_COMPARE_SECONDS,
+        self, base: Commit, head: Commit, keys: Sequence[str], margin: float, share: float, most: float
     ) -> dict[str, CaseChange]:
         """Compare these cases of two commits in time, as `rnnbench check` does; returns the change of each.
 
-        `margin`: how much slower counts as slower; `share`: of the error rate.
+        `margin`: how much slower counts as slower; `share`: of the error rate; `most`: seconds.
         """
+        self._compared += 1  # the same two may be asked for again: a search that goes on asks in the same order
         words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
-        measured = f"compare {base.sha} {head.sha} {' '.join(keys)} {margin:g}"
-        kept = self._kept(measured, words, lambda: self._compare(base, head, keys, margin, share, seconds))
+        measured = f"compare {self._compared} {base.sha} {head.sha}"
+        kept = self._kept(measured, words, lambda: self._compare(base, head, keys, margin, share, most))
         return {key: CaseChange.from_json(line) for key, line in kept.items()}
 
-    def scores(
-        self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int, attempt: int
-    ) -> list[float]:
-        """Time a commit against the base, with so many pairs of workers; returns a score for each pair.
-
-        A score is 1 if the commit is slower by as much as `expected` (the logarithm for each case), and 0 if it is not
-        slower. `attempt`: the number of this measurement, if the commit is timed several times.
-        """
-        words = f"timing {head.short} against {base.short}: {pairs} pairs"
-        measured = f"scores {base.sha} {head.sha} {' '.join(sorted(expected))} {attempt}"
-        return list(self._kept(measured, words, lambda: self._score(base, head, expected, pairs)))
-
     def _kept(self, measured: str, words: str, measure: Callable[[], Any]) -> Any:
-        if measured not in self._journal.results:
-            left = self._budget_seconds - self.seconds
+        if measured not in self._results:
+            left = self.budget_seconds - self.seconds
             if left <= 0:
                 raise BudgetSpent
             self._on_step(words, left)
-            self._journal.add(measured, measure(), self.seconds)
-        return self._journal.results[measured]
+            self._results[measured] = result = measure()
+            line = {"measured": measured, "seconds": round(self.seconds, 1), "result": result}
+            jsonlines.append(self._file, [line])
+        return self._results[measured]
 
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:
         settings = self._suite.settings
         with ExitStack() as stack:
             try:
                 side = at_commit(stack, self._suite, commit.sha, "base", self._sources)
-                worker = start_worker("observer", side, LAYOUT)
-                asker = Asker(settings, partial(start_worker, "observer", side, LAYOUT), worker)
+                start = partial(start_worker, "observer", side, LAYOUT)
+                asker = Asker(settings, start, worker := start())
                 stack.callback(asker.close)
                 hello(worker)
-            except UserError as error:
-                return str(error)
-            building = Building(str(side.root), settings.compiled_steps)
-            counted: dict[str, dict[str, Any]] = {}
-            imported: dict[str, str] = {}
-            for case in cases_of(self._only(keys)):
-                reply = asker.ask(building.observe(case), allowed_cores())
-                imported |= reply.get("imported", {})
-                if not reply["ok"]:
-                    return side.in_words(reply["reason"])
-                metrics = Measurement.from_json(reply["measurement"]).metrics
-                counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
-            try:
+                counted, imported = dict[str, dict[str, Any]](), dict[str, str]()
+                for case in cases_of(with_cases(self._groups, lambda case: case.key in keys)):
+                    reply = asker.ask(Building(str(side.root), settings.compiled_steps).observe(case), allowed_cores())
+                    imported |= reply.get("imported", {})
+                    if not reply["ok"]:
+                        return side.in_words(reply["reason"])
+                    metrics = Measurement.from_json(reply["measurement"]).metrics
+                    counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
                 refuse_foreign(side, side, {side.name: imported})
-            except ForeignModules as error:
+            except UserError as error:
                 return str(error)
             return counted
 
     def _compare(
         self, base: Commit, head: Commit, keys: Sequence[str], margin: float, share: float, most: float
     ) -> dict[str, Any]:
-        seconds = min(most, self._budget_seconds - self.seconds)
+        seconds = min(most, self.budget_seconds - self.seconds)
         suite = self._suite.with_check(margin=margin, budget_seconds=seconds)
         with ExitStack() as stack:
+            base_side = at_commit(stack, suite, base.sha, "base", self._sources)
+            head_side = at_commit(stack, suite, head.sha, "head", self._sources)
             _, comparison = check(
-                *self._sides(stack, suite, base, head),
-                Selection(self._only(keys), [], []),
+                base_side,
+                head_side,
+                Selection(with_cases(self._groups, lambda case: case.key in keys), [], []),
                 out=self._folder,
                 command=self._command,
-                on_progress=self._on_progress,
+                on_progress=lambda step: None,
                 share=share,
             )
         if seconds < most and comparison.count("undecided"):
             raise BudgetSpent  # so that a later part compares them anew
         return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
 
-    def _score(self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int) -> list[float]:
-        groups, name = self._only(expected), f"{self._suite.name}-scores"
-        with ExitStack() as stack:
-            both = self._sides(stack, self._suite, base, head)
-            opened = observed(*both, groups, self._folder, name, self._command, self._on_progress)
-            runner, _ = stack.enter_context(opened)
-            for _ in range(pairs):
-                runner.replicate(groups, 0.0)  # many short pairs
-            return score({key: ratios.low for key, ratios in runner.log_ratios.items()}, expected)
-
-    def _sides(self, stack: ExitStack, suite: Suite, base: Commit, head: Commit) -> tuple[Side, Side]:
-        first = at_commit(stack, suite, base.sha, "base", self._sources)
-        return first, at_commit(stack, suite, head.sha, "head", self._sources)
-
-    def _only(self, keys: Container[str]) -> list[Group]:
-        """Return the groups with these cases alone."""
-        return with_cases(self._groups, lambda case: case.key in keys)
-
-
-def score(logs: Mapping[str, Sequence[float]], expected: Mapping[str, float]) -> list[float]:
-    """The share of the expected changes that each pair shows, by least squares over the cases."""
-    known = [key for key in expected if logs.get(key)]
-    if not known:
-        return []
-    pairs = min(len(logs[key]) for key in known)
-    values = np.array([logs[key][:pairs] for key in known])
-    weights = np.array([expected[key] for key in known])
-    return [float(share) for share in weights @ values / float(weights @ weights)]
-
 
 def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:
     """The cases whose counts differ, with the changes."""
-    found = {}
-    for key in base:
-        if key in head and (different := changes(base[key], head[key])):
-            found[key] = CaseChange(None, None, different)
-    return found
-
-
-def log_of(change: CaseChange) -> float:
-    """The logarithm of a case's change of time; 0 if it is not known."""
-    value = change.ratio.value if change.ratio else math.nan
-    return math.log(value) if math.isfinite(value) and value > 0 else 0.0
+    both = ((key, changes(base[key], head[key])) for key in base if key in head)
+    return {key: CaseChange(None, None, different) for key, different in both if different}

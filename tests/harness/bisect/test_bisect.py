@@ -1,107 +1,200 @@
-"""A bisection from start to end, with a simulated runner."""
+"""The search on histories whose truth is known, and its answer; the measuring is simulated."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rnnbench.analysis.bisection import Bisection, Commit
+from rnnbench.analysis.bisection import Bisection, CaseChange, Commit
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
-from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
+from rnnbench.harness.bisect import bisect as module
+from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, Search, answered, cases_to_search
 from rnnbench.harness.bisect.commits import BudgetSpent, count_changes
-from rnnbench.store.records import Group
-from rnnbench.suite import suites
+from rnnbench.store.records import Case
+from rnnbench.suite.file import CheckSettings
 from tests.doubles import workload as small
-from tests.harness.bisect.test_search import CASES, QUIET
-from tests.validation.bisect_simulated import SimulatedCommitRunner
+from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
+from tests.validation.noise import NOISES, MadeUp
 
-GROUPS = [Group(case.workload, (case,)) for case in CASES]
-PATH = [Commit(str(place), parents=(str(place - 1),)) for place in range(9)]
+QUIET = MadeUp(0.002, 0.0, shared=0.0, spoilt=0.0, spoilt_mean=0.0)
+CASES = [small.case("vanilla", batch_size=size) for size in (1, 2)]
+KEYS = [case.key for case in CASES]
 
 
-def answered(sizes: dict[int, float], operators: dict[int, int], runner_of: Any = lambda runner: runner) -> Bisection:
-    levels, calls = np.zeros(9), np.full(9, 100)
-    for place, size in sizes.items():
+def answer_of(
+    slow: dict[int, float],
+    operators: dict[int, int] | None = None,
+    broken: tuple[int, ...] = (),
+    noise: Any = QUIET,
+    edit: Callable[[Any], None] = lambda runner: None,
+) -> Bisection:
+    """The answer for 20 commits; `slow`: place -> slowdown, `operators`: place -> what it adds."""
+    levels, calls = np.zeros(21), np.full(21, 100)
+    for place, size in slow.items():
         levels[place:] += np.log1p(size)
-    for place, more in operators.items():
+    for place, more in (operators or {}).items():
         calls[place:] += more
-    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), [True] * 9, CASES, QUIET)
-    answer = Bisection("mine", PATH[0], PATH[-1], 8, {}, tuple(CASES))
-    return _answered(answer, runner_of(runner), suites.read("ci"), Path(), PATH, GROUPS, 900.0)
+    runs = [place not in broken for place in range(21)]
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
+    edit(runner)
+    path = [Commit(str(place), parents=(str(place - 1),)) for place in range(21)]
+    return answered(Bisection("mine", path[0], path[-1], 20, {}, tuple(CASES)), runner, path, MARGIN, 120.0)
 
 
-def test_the_answer_has_the_cause_and_what_it_took() -> None:
-    answer = answered({3: 0.06}, {3: 16})
-    assert [cause.commit.sha for cause in answer.causes] == ["3"]
+def named(answer: Bisection) -> dict[str, str]:
+    return {cause.commit.sha: cause.witness for cause in answer.causes if cause.is_confirmed}
+
+
+@pytest.mark.parametrize(
+    ("slow", "operators", "expected"),
+    [
+        ({7: 0.05}, {7: 16}, {"7": "counts"}),
+        ({7: 0.05}, {}, {"7": "time"}),
+        ({5: 0.05, 12: 0.04}, {5: 16, 12: 16}, {"5": "counts", "12": "counts"}),
+        ({5: 0.05, 12: 0.05}, {}, {"5": "time", "12": "time"}),
+        ({5: 0.05, 12: 0.05}, {12: 16}, {"5": "time", "12": "counts"}),
+        ({4: -0.05, 9: 0.15}, {4: -10, 9: 32}, {"9": "counts"}),  # a gain is not named
+        ({7: 30.0}, {7: 16}, {"7": "counts"}),
+    ],
+)
+def test_each_slow_commit_is_named_in_the_order_of_the_commits_by_what_shows_it(
+    slow: dict[int, float], operators: dict[int, int], expected: dict[str, str]
+) -> None:
+    answer = answer_of(slow, operators)
+    assert list(named(answer).items()) == list(expected.items())
     assert answer.is_complete
     assert answer.seconds > 0
     assert set(answer.total) == {case.key for case in CASES}
 
 
-def test_causes_come_in_the_order_of_the_commits() -> None:
-    answer = answered({2: 0.06, 6: 0.06}, {6: 16})
-    assert [cause.commit.sha for cause in answer.causes] == ["2", "6"]
+def test_counts_that_grow_without_a_slower_time_are_no_cause() -> None:
+    assert named(answer_of({5: 0.06}, {5: 16, 12: 1})) == {"5": "counts"}
+
+
+@pytest.mark.parametrize(("operators", "broken", "ends"), [({7: 16}, (5, 6, 10), ("4", "7")), ({}, (7, 8), ("6", "9"))])
+def test_commits_that_do_not_run_are_skipped_and_told_where_they_may_be_the_cause(
+    operators: dict[int, int], broken: tuple[int, ...], ends: tuple[str, str]
+) -> None:
+    answer = answer_of({7: 0.05}, operators, broken)
+    [cause] = answer.causes
+    assert (cause.parent.sha, cause.commit.sha) == ends
+    assert [int(commit.sha) for commit in cause.untested] == list(range(int(ends[0]) + 1, int(ends[1])))
+    assert {commit.sha for commit in cause.untested} <= set(answer.skipped)
+
+
+@pytest.mark.parametrize("noise", ["heavy tails", "pairs of unlike noise", "half shared by a pair"])
+def test_in_noise_the_search_by_time_finds_the_commit(noise: str) -> None:
+    assert named(answer_of({13: 0.06}, noise=NOISES[noise])) == {"13": "time"}
+
+
+def test_after_a_wrong_turn_the_search_begins_anew_and_without_an_end_it_tells_suspects() -> None:
+    def misled(times: int) -> Callable[[Any], None]:
+        def edit(runner: Any) -> None:
+            compare, left = runner.compare, iter(range(times))
+
+            def wrong(base: Commit, head: Commit, *more: Any) -> Any:
+                changes = compare(base, head, *more)
+                if (base.sha, head.sha) == ("0", "10") and next(left, None) is not None:
+                    return {key: replace(change, ratio=Estimate(1.0, 0.99, 1.01)) for key, change in changes.items()}
+                return changes
+
+            runner.compare = wrong
+
+        return edit
+
+    assert named(answer_of({7: 0.05}, edit=misled(1))) == {"7": "time"}
+    lost = answer_of({7: 0.05}, edit=misled(100))
+    assert (lost.causes, set(lost.unexplained), lost.is_complete) == ((), set(KEYS), False)
+    assert lost.suspects
+
+
+def test_what_is_known_when_the_budget_ends_is_the_answer() -> None:
+    def edit(runner: Any) -> None:
+        compare, left = runner.compare, iter(range(2))
+
+        def spent(*arguments: Any) -> Any:
+            if next(left, None) is None:
+                raise BudgetSpent
+            return compare(*arguments)
+
+        runner.compare = spent
+
+    answer = answer_of({7: 0.05, 12: 0.05}, {7: 16, 12: 16}, edit=edit)
+    assert [(cause.commit.sha, cause.is_confirmed) for cause in answer.causes] == [("7", True), ("12", False)]
+    assert (answer.is_finished, answer.is_complete) == (False, False)
+    assert answer.notes[-1] == "the budget of 900 s was spent before the search ended"
 
 
 @pytest.mark.parametrize("size", [0.0, -0.1])
 def test_a_bad_that_is_not_slower_is_an_error(size: float) -> None:
-    with pytest.raises(UserError, match="bad 8 is not slower than good 0: 0 of 2 cases regressed"):
-        answered({3: size}, {})
+    with pytest.raises(UserError, match="bad 20 is not slower than good 0: 0 of 2 cases regressed"):
+        answer_of({3: size})
 
 
 def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
-    class Undecided:
-        """A runner whose clock decides nothing."""
+    def edit(runner: Any) -> None:
+        compare = runner.compare
 
-        def __init__(self, runner: Any) -> None:
-            self._runner = runner
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._runner, name)
-
-        def compare(self, base: Commit, head: Commit, keys: Any, *more: Any, **options: Any) -> Any:
-            before, after = (self._runner.counts(commit, keys) for commit in (base, head))
-            changes = count_changes(before, after)
-            compared = self._runner.compare(base, head, keys, *more, **options)
+        def undecided(base: Commit, head: Commit, keys: Any, *more: Any) -> Any:
+            changes = count_changes(*(runner.counts(commit, keys) for commit in (base, head)))
+            compared = compare(base, head, keys, *more)
             return {
                 key: replace(change, verdict="undecided", changes=changes[key].changes if key in changes else ())
                 for key, change in compared.items()
             }
 
-    answer = answered({3: 0.01}, {3: 16}, Undecided)
+        runner.compare = undecided
+
+    answer = answer_of({3: 0.01}, {3: 16}, edit=edit)
     assert [(cause.commit.sha, cause.is_confirmed) for cause in answer.causes] == [("3", False)]
     assert not answer.is_complete
     assert answer.notes[-1] == NOTHING_CONFIRMED
 
 
-def test_what_was_found_when_the_budget_ends_is_the_answer() -> None:
-    class Spent:
-        """A runner whose budget ends after two comparisons."""
-
-        def __init__(self, runner: Any) -> None:
-            self._runner, self._left = runner, 2
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._runner, name)
-
-        def compare(self, *arguments: Any, **options: Any) -> Any:
-            self._left -= 1
-            if self._left < 0:
-                raise BudgetSpent
-            return self._runner.compare(*arguments, **options)
-
-    answer = answered({3: 0.06}, {3: 16}, Spent)
-    assert [cause.is_confirmed for cause in answer.causes] == [True]
-    assert not answer.is_finished
-    assert not answer.is_complete, "what lies beside the cause was not compared"
-    assert answer.notes[-1] == "the budget of 900 s was spent before the search ended"
+BRANCH = [Commit("5"), *(Commit(str(place), parents=(str(place - 1),)) for place in (21, 22, 23))]
 
 
-def test_torchs_own_cases_are_left_out() -> None:
-    own = small.reference_case("gru")
-    [kept] = _of_the_code([Group(own.workload, (own, small.case("gru")))])
-    assert [case.cell for case in kept.cases] == ["gru"]
-    with pytest.raises(UserError, match=r"only torch\.nn's own cases are selected"):
-        _of_the_code([Group(own.workload, (own,))])
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    ("brought", "ends", "expected"),
+    [
+        ([BRANCH], (0, 20), [("22", "7")]),
+        ([BRANCH[:2], BRANCH[1:3]], (0, 20), [("22", "7")]),  # the first shows nothing, the second has one commit
+        ([BRANCH[:2]], (0, 20), [("7", None)]),  # the merge itself is slower
+        ([BRANCH], (6, 7), [("22", "7")]),  # nothing else lies between the ends
+    ],
+)
+def test_a_branch_is_searched_behind_its_merge(
+    monkeypatch: pytest.MonkeyPatch, brought: list[list[Commit]], ends: tuple[int, int], expected: Any, seen: bool
+) -> None:
+    """On a path with the merge 7, whose branch is played by the places 21, 22 (which is slow) and 23."""
+    levels, calls = np.zeros(25), np.full(25, 100)
+    levels[7:21] = levels[22:24] = np.log1p(0.06)
+    calls[7:21] = calls[22:24] = 116 if seen else 100
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), [True] * 25, CASES, QUIET)
+    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
+    path = path[ends[0] : ends[1] + 1]
+    monkeypatch.setattr(module, "branches", lambda *_: brought)
+    total = runner.compare(path[0], path[-1], KEYS, MARGIN)
+    search = Search(runner, path, total, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    search.run()
+    assert [(each.commit.sha, each.merged_by.sha if each.merged_by else None) for each in search.causes] == expected
+    assert all(cause.is_confirmed for cause in search.causes)
+
+
+def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
+    cases = [small.case(cell, batch_size=size) for cell in ("vanilla", "gru") for size in (1, 2, 3, 4)]
+    total = {
+        case.key: CaseChange("regressed", Estimate(1.1, 1 + 0.01 * case.workload.batch_size, 1.2)) for case in cases
+    }
+    by_key: dict[str, Case] = {case.key: case for case in cases}
+    found = [(by_key[key].cell, by_key[key].workload.batch_size) for key in cases_to_search(total, by_key)]
+    assert found == [("vanilla", 4), ("gru", 4), ("vanilla", 3), ("gru", 3)]
+    assert cases_to_search({case.key: CaseChange("unchanged") for case in cases}, by_key) == []
+
+
+def test_the_margin_of_a_huge_slowdown_is_one_that_a_suite_may_have() -> None:
+    assert all(CheckSettings.model_validate({"margin": module._margin(log)}) for log in (0.0, 0.1, 5.0))

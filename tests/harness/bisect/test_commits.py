@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rnnbench.analysis.bisection import CaseChange
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect import commits
-from rnnbench.harness.bisect.commits import FILE, BudgetSpent, CommitRunner, Journal, count_changes
+from rnnbench.harness.bisect.commits import FILE, BudgetSpent, CommitRunner, count_changes
 from rnnbench.harness.check.own_code import ForeignModules
 from rnnbench.harness.check.sides import at_commit
 from rnnbench.suite import suites
@@ -108,72 +108,66 @@ class Mine(nn.GRUCell):
 class Bench:
     """A repository whose first commit has no suite yet."""
 
-    def __init__(self, folder: Path, seconds: float = 600.0) -> None:
+    def __init__(self, folder: Path) -> None:
         self.repository = folder / "there"
         cell = {"bench/mine.py": CELL.format(body="pass")}
-        bodies = ("time.sleep(0.002)", "h = h + 0", "raise RuntimeError('not today')")
+        bodies = ("h = h + 0", "raise RuntimeError('not today')")
         shas = [repository.commit(self.repository, cell)]
         shas += [repository.commit(self.repository, {"bench/mine.py": CELL.format(body=body)}) for body in bodies]
         (self.repository / "mine.toml").write_text(SUITE)  # not tracked at all
-        self.fast, self.sleeps, self.more, self.broken = (commits.read_commit(self.repository, sha) for sha in shas)
-        suite = suites.read(str(self.repository / "mine.toml"))
-        groups = suite.groups({}, None, most=None)
-        self.keys = [case.key for group in groups for case in group.cases]
+        self.fast, self.more, self.broken = (commits.read_commit(self.repository, sha) for sha in shas)
+        self.suite = suites.read(str(self.repository / "mine.toml"))
+        self.groups = self.suite.groups({}, None, most=None)
+        self.keys = [case.key for group in self.groups for case in group.cases]
         self.clock, self.steps = FakeClock(), list[tuple[str, float]]()
-        self.journal = Journal(folder, {})
-        self.runner = CommitRunner(
-            suite,
-            groups,
-            folder,
-            self.journal,
-            command="rnnbench bisect",
-            sources=(),
-            budget_seconds=seconds,
-            now=self.clock,
-            on_step=lambda words, left: self.steps.append((words, left)),
-            on_progress=lambda step: None,
-        )
+        self.folder = folder / "found"
+        self.folder.mkdir()
+
+    @contextmanager
+    def runner(self, **question: Any) -> Iterator[CommitRunner]:
+        """What goes on with the folder."""
+        asked = {"suite": "mine", "good": "a", "cases": ["x"]} | question
+        tell = lambda words, left: self.steps.append((words, left))  # noqa: E731
+        made = CommitRunner(self.suite, self.groups, self.folder, asked, "rnnbench bisect", (), 600.0, tell, self.clock)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.journal.close()
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
 
 
 def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Bench) -> None:
-    fast, more = (bench.runner.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
-    assert fast is not None
-    assert more is not None
-    [change] = count_changes(fast, more).values()
-    assert change.does_more
-    assert {each.metric.name: each.head - each.base for each in change.changes}["operators"] == 5
-    assert count_changes(fast, fast) == {}
-    assert bench.runner.counts(bench.broken, bench.keys) is None
-    assert "not today" in bench.runner.skipped[bench.broken.short]
+    with bench.runner() as runner:
+        fast, more = (runner.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
+        assert fast is not None
+        assert more is not None
+        [change] = count_changes(fast, more).values()
+        assert change.does_more
+        assert {each.metric.name: each.head - each.base for each in change.changes}["operators"] == 5
+        assert count_changes(fast, fast) == {}
+        assert runner.counts(bench.broken, bench.keys) is None
+        assert "not today" in runner.skipped[bench.broken.short]
     assert [words for words, _ in bench.steps] == [
         f"counting {commit.short}" for commit in (bench.fast, bench.more, bench.broken)
     ]
     assert not (bench.repository / ".git" / "worktrees").exists()
 
 
-def test_scores_show_what_was_expected_and_are_measured_once(bench: Bench) -> None:
-    expected: dict[str, Any] = dict.fromkeys(bench.keys, 2.0)  # of a sleep beside which the rest is nothing
-    [score] = bench.runner.scores(bench.fast, bench.sleeps, expected, 1, 0)
-    assert score > 0.5
-    assert bench.runner.scores(bench.fast, bench.sleeps, expected, 1, 0) == [score]
-    assert len(bench.steps) == 1
-    assert "timing" in bench.steps[0][0]
+def kept(runner: CommitRunner, measured: str, result: Any) -> Any:
+    return runner._kept(measured, measured, lambda: result)
 
 
 def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench: Bench) -> None:
-    bench.journal.add(f"counts {bench.fast.sha}", "it does not run", 0.0)
-    bench.clock.seconds = 700.0
-    assert bench.runner.counts(bench.fast, bench.keys) is None
-    with pytest.raises(BudgetSpent):
-        bench.runner.counts(bench.more, bench.keys)
-    assert bench.steps == []
+    with bench.runner() as runner:
+        kept(runner, f"counts {bench.fast.sha}", "it does not run")
+        bench.clock.seconds = 700.0
+        assert runner.counts(bench.fast, bench.keys) is None
+        with pytest.raises(BudgetSpent):
+            runner.counts(bench.more, bench.keys)
 
 
 def test_a_commit_that_runs_the_code_of_another_place_is_skipped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +175,9 @@ def test_a_commit_that_runs_the_code_of_another_place_is_skipped(bench: Bench, m
         raise ForeignModules("mine was imported from elsewhere")
 
     monkeypatch.setattr(commits, "refuse_foreign", refuse)
-    assert bench.runner.counts(bench.fast, bench.keys) is None
-    assert bench.runner.skipped == {bench.fast.short: "mine was imported from elsewhere"}
+    with bench.runner() as runner:
+        assert runner.counts(bench.fast, bench.keys) is None
+        assert runner.skipped == {bench.fast.short: "mine was imported from elsewhere"}
 
 
 def test_a_commit_with_a_file_in_place_of_the_suites_folder_is_skipped(bench: Bench) -> None:
@@ -198,53 +193,29 @@ def test_a_commit_with_a_file_in_place_of_the_suites_folder_is_skipped(bench: Be
         at_commit(stack, suites.read(str(folder / "mine.toml")), sha, "base")
 
 
-QUESTION = {"suite": "mine", "good": "a", "bad": "b", "cases": ["x"]}
-
-
-def test_results_are_there_in_the_next_part(tmp_path: Path) -> None:
-    first = Journal(tmp_path, QUESTION)
-    first.add("counts a", {"x": {"operators": 1}}, 3.21)
+def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:
     unknown = CaseChange("undecided", Estimate(1.0, -math.inf, math.inf))
-    first.add("compare a b", {"x": unknown.to_json()}, 3.21)
-    assert first.results["counts a"] == {"x": {"operators": 1}}
-    first.close()
-    again = Journal(tmp_path, QUESTION)
-    assert again.results["counts a"] == {"x": {"operators": 1}}
-    assert again.seconds == 3.2
-    assert CaseChange.from_json(again.results["compare a b"]["x"]) == unknown
-    again.add("counts b", "it does not run", 5.0)
-    again.close()
-    assert Journal(tmp_path, QUESTION).results["counts b"] == "it does not run"
+    with bench.runner() as runner:
+        bench.clock.seconds = 3.21
+        kept(runner, "compare 1 a b", {"x": unknown.to_json()})
+        kept(runner, "counts a", 1)
+    file = bench.folder / FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    with bench.runner() as again:
+        assert again.seconds == 3.2
+        [known] = again._results.values()
+        assert CaseChange.from_json(known["x"]) == unknown
+        assert kept(again, "counts a", 1) == 1
+    assert file.read_bytes() == whole
 
 
-def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
-    first = Journal(tmp_path, QUESTION)
-    first.add("counts a", 1, 1.0)
-    first.add("counts b", 2, 2.0)
-    first.close()
-    whole = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(whole[:-5])
-    again = Journal(tmp_path, QUESTION)
-    assert again.results == {"counts a": 1}
-    again.add("counts b", 2, 2.0)
-    again.close()
-    assert (tmp_path / FILE).read_bytes() == whole
-
-
-def test_another_question_is_refused(tmp_path: Path) -> None:
-    Journal(tmp_path, QUESTION).close()
-    with pytest.raises(UserError, match=r"it holds another bisection \(good a\); give the same revisions"):
-        Journal(tmp_path, QUESTION | {"good": "c"})
-    with pytest.raises(UserError, match=r"it holds another bisection \(other cases\)"):
-        Journal(tmp_path, QUESTION | {"cases": ["y"]})
-    (tmp_path / FILE).write_text('{"unlike": 1}\n')
-    with pytest.raises(UserError, match="it holds no bisection"):
-        Journal(tmp_path, QUESTION)
-
-
-def test_one_process_at_a_time_goes_on_with_a_bisection(tmp_path: Path) -> None:
-    first = Journal(tmp_path, QUESTION)
-    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
-        Journal(tmp_path, QUESTION)
-    first.close()
-    Journal(tmp_path, QUESTION).close()
+def test_another_question_and_another_writer_are_refused(bench: Bench) -> None:
+    with bench.runner(), pytest.raises(UserError, match="another rnnbench is writing to this run"), bench.runner():
+        pass
+    for question, words in (({"good": "c"}, "good a"), ({"cases": ["y"]}, "cases")):
+        with (
+            pytest.raises(UserError, match=rf"another bisection \(of another {words}\); give the same"),
+            bench.runner(**question),
+        ):
+            pass

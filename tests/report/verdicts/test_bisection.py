@@ -51,7 +51,7 @@ ANSWERS = {
     "cases without a commit": replace(ANSWER, unexplained=tuple(case.key for case in CASES)),
     "suspects": replace(ANSWER, causes=(), suspects=(SLOW, BEFORE, BROKEN, BAD)),
     "a commit that does not run": replace(ANSWER, skipped={"eeeeeee": "No module\nnamed x"}),
-    "a note": ANSWER.with_notes("a note"),
+    "a note": replace(ANSWER, notes=("a note",)),
 }
 
 
