@@ -97,9 +97,6 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[TimedWay]:
     return chosen
 
 
-MAX_KNOWN = 1000  # kinds of calls
-
-
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -210,8 +207,6 @@ class RunInWays(nn.Module):
         autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
         key = input.shape, input.dtype, input.device, trains, autocast, torch.get_num_threads()
         if key not in self._known:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
             self._known[key] = self.way_for(CallShape.of(input, trains=trains))
         return self._known[key]
 
