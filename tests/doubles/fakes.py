@@ -85,18 +85,13 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
 Fault = Callable[[dict[str, Any]], None]
 Edit = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]  # the request and the reply -> another reply
 START_SECONDS = 2.0
-PAUSE = 3600.0
 
 
-class Pause(Exception):
-    """Raised by a fault: the coordinator, and by default the worker too, pauses for an hour during this request."""
+class Failing(Exception):
+    """Raised by a fault in a case's turn: the worker gives this reply to the whole visit."""
 
-    def __init__(
-        self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True, seconds: float = PAUSE
-    ) -> None:
-        self.reply = reply  # replaces the worker's own
-        self.seconds = seconds
-        self.of_the_worker_too = of_the_worker_too
+    def __init__(self, reply: dict[str, Any]) -> None:
+        self.reply = reply
 
 
 class FakeWorker:
@@ -114,7 +109,6 @@ class FakeWorker:
     ) -> None:
         self.name = name
         self.closed = False
-        self.paused_seconds = 0.0  # of the next reply
         self.turn: int | None = None  # the number of the case that is called in a visit
         self.protocol = PROTOCOL_VERSION
         self._clock = clock
@@ -137,19 +131,10 @@ class FakeWorker:
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
-        self.paused_seconds = 0.0
-        return self._edit(message, self._reply(message))
+        self._fault(message)
+        return self._edit(message, self._answer(message))
 
-    def _reply(self, message: dict[str, Any]) -> dict[str, Any]:
-        try:
-            self._fault(message)
-        except Pause as pause:
-            self.paused_seconds = pause.seconds
-            self._clock.seconds += pause.seconds
-            return pause.reply or self._answer(message, pause.seconds * pause.of_the_worker_too)
-        return self._answer(message, 0.0)
-
-    def _answer(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         match message["op"]:
             case "device":
                 reason = "" if message["device"] in self.devices else "not there"
@@ -170,10 +155,10 @@ class FakeWorker:
                 seconds = self._seconds(case.key)
                 return {"ok": True, "call_seconds": seconds, "wall_seconds": seconds, "warmup_windows": 1}
             case "visit":
-                return self._visit(message, stood_still)
+                return self._visit(message)
         return {"ok": True}
 
-    def _visit(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
+    def _visit(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take all turns of this side when they come; each is told to `fault` as an operation of its own."""
         taken: list[list[float]] = [[] for _ in message["cases"]]
         for place, (side, number) in enumerate(message["order"]):
@@ -184,12 +169,13 @@ class FakeWorker:
                     raise WorkerLost("the worker was killed by SIGKILL")
                 self.turn = number
                 key, calls = message["cases"][number], message["plans"][number]["calls"]
-                reply = self._told({"op": "turn", "case": key})
-                if reply is not None:
-                    return reply
+                try:
+                    self._fault({"op": "turn", "case": key})
+                except Failing as failing:
+                    return failing.reply
                 seconds = self._seconds(key)
                 self._clock.seconds += seconds * calls
-                taken[number].append(seconds + stood_still)
+                taken[number].append(seconds)
                 self.turn = None
         windows = [
             self._window(message["cases"][index], seconds[half::2], message["plans"][index]["calls"])
@@ -197,16 +183,6 @@ class FakeWorker:
             for half in range(2)
         ]
         return {"ok": True, "windows": windows}
-
-    def _told(self, turn: dict[str, Any]) -> dict[str, Any] | None:
-        """The reply that a fault puts in place of the visit's, if it does."""
-        try:
-            self._fault(turn)
-        except Pause as pause:
-            self.paused_seconds = pause.seconds
-            self._clock.seconds += pause.seconds
-            return pause.reply
-        return None
 
     @staticmethod
     def _window(case: str, seconds: Sequence[float], calls: int) -> dict[str, Any]:

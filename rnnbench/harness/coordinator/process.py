@@ -30,9 +30,7 @@ from rnnbench.harness.coordinator.origin import (
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.text import last_line
 
-MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
-PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this process was stopped
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
 MAX_BYTES = 16 << 20  # that the file of what a worker prints may hold
 KEPT_BYTES = 64 << 10
@@ -164,7 +162,6 @@ class WorkerProcess:
         """
         self.name = name
         self._start_seconds = start_seconds
-        self.paused_seconds = 0.0  # during the last request, in which this process was stopped
         self._now = now
         self._stopped = False
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
@@ -230,8 +227,8 @@ class WorkerProcess:
         return self._process.pid
 
     def wait_ready(self) -> dict[str, Any]:
-        """The worker's hello; raises WorkerLost if it can't start. A worker that is killed meanwhile starts again."""
-        hello, first, self._first = self._hello(), self._first, None
+        """The worker's hello; raises WorkerLost if it can't start."""
+        hello, first, self._first = self._read(self._start_seconds), self._first, None
         if first is not None:
             try:
                 self.request(first, self._start_seconds)
@@ -239,18 +236,8 @@ class WorkerProcess:
                 if self._stopped:
                     raise
                 self._start()
-                hello = self._hello()
+                hello = self._read(self._start_seconds)
         return hello
-
-    def _hello(self) -> dict[str, Any]:
-        for _ in range(MAX_STARTS - 1):
-            try:
-                return self._read(self._start_seconds)
-            except WorkerLost:
-                if self._stopped or self._process.returncode != -signal.SIGKILL:
-                    raise
-            self._start()
-        return self._read(self._start_seconds)
 
     def pin(self, cores: Sequence[int]) -> None:
         """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
@@ -275,17 +262,15 @@ class WorkerProcess:
 
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
-        waited, self.paused_seconds, before = 0.0, 0.0, self._now()
+        waited, before = 0.0, self._now()
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
                 now = self._now()
                 before, passed = now, now - before
-                # If a wait takes longer than requested, this process was stopped, and perhaps the worker too.
+                # If a wait takes longer than requested, this process was stopped (Ctrl-Z), and perhaps the worker too.
                 waited += min(passed, LOOK_SECONDS)
-                if passed > LOOK_SECONDS + PAUSE_SECONDS:
-                    self.paused_seconds += passed
                 if is_there:
                     chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                     if not chunk:

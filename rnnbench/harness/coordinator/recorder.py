@@ -22,9 +22,6 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.suite.file import Settings
-from rnnbench.text import plural
-
-MAX_PAUSED_VISITS = 10  # repeated visits in a run; a machine that stops more often is measured as it is
 
 
 class VisitCut(Exception):
@@ -67,7 +64,6 @@ class Recorder:
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
         self._repeated: set[str] = set()  # keys of cases of which repeated calls were compared with new ones
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
-        self._paused_visits = 0
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
         for case in cases:
@@ -111,7 +107,6 @@ class Recorder:
         """
         request = self.building.prepare(case, self._settings.window_seconds, known.least if known else None)
         reply = self.ask(worker, request)
-        self._cut_if_paused(worker)
         if not reply["ok"]:
             self._note_fault(case, reply)
             return None
@@ -133,7 +128,6 @@ class Recorder:
         `started`: seconds since the run began.
         """
         reply = self.ask(worker, request)
-        self._cut_if_paused(worker)
         if not reply["ok"]:
             self._note_fault(cases[worker.turn or 0], reply)
             raise VisitCut
@@ -160,7 +154,6 @@ class Recorder:
         """Let the worker compare a case that it has timed with its reference again. Raises VisitCut."""
         reply = self.ask(worker, self.building.verify(case, repeats=case.key not in self._repeated))
         if not reply["ok"]:
-            self._cut_if_paused(worker)
             self._note_fault(case, reply)
             raise VisitCut
         self._repeated.add(case.key)
@@ -172,18 +165,7 @@ class Recorder:
             first, count = next(iter(self._printing)), len(self._printing)
             cases = first if count == 1 else f"{count} cases, the first of which is {first}"
             texts.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
-        if self._paused_visits:
-            texts.append(
-                f"rnnbench was stopped for seconds in {plural(self._paused_visits, 'visit')} (Ctrl-Z, a closed "
-                f"laptop); such visits are measured again (at most {MAX_PAUSED_VISITS})"
-            )
         return texts
-
-    def _cut_if_paused(self, worker: WorkerProcess) -> None:
-        """Raise VisitCut if the worker may have stood still during its last request."""
-        if worker.paused_seconds and self._paused_visits < MAX_PAUSED_VISITS:
-            self._paused_visits += 1
-            raise VisitCut
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""

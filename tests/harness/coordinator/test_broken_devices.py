@@ -11,7 +11,7 @@ from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fake_machine import A, Machine, OnMachine, Run, gpu_groups
-from tests.doubles.fakes import run_into
+from tests.doubles.fakes import Failing, run_into
 from tests.doubles.stored import rows
 
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
@@ -33,6 +33,7 @@ class Poisoned(OnMachine):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.is_broken = False
+        self._fault = self._break
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         if message["op"] == self.op:
@@ -41,9 +42,10 @@ class Poisoned(OnMachine):
             return {"ok": False, "status": "failed", "reason": self.reason}
         return super().request(message, deadline_seconds)
 
-    def _told(self, turn: dict[str, Any]) -> dict[str, Any] | None:
-        self.is_broken |= self.op == "turn" and turn["case"] == self.culprit.key
-        return {"ok": False, "status": "failed", "reason": self.reason} if self.is_broken else None
+    def _break(self, message: dict[str, Any]) -> None:
+        self.is_broken |= self.op == message["op"] == "turn" and message["case"] == self.culprit.key
+        if self.is_broken:
+            raise Failing({"ok": False, "status": "failed", "reason": self.reason})
 
 
 def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str = ILLEGAL) -> Any:

@@ -16,7 +16,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import START_SECONDS, Edit, FakeWorker, FakeWorkers, Fault, Pause, run_into
+from tests.doubles.fakes import START_SECONDS, Edit, FakeWorker, FakeWorkers, Fault, run_into
 from tests.doubles.stored import rows
 
 GROUPS = [
@@ -94,38 +94,6 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count
     assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
     assert len(timing(workers)) == 4
     assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
-
-
-def pausing(op: str, pause: Pause, times: int = 1) -> Fault:
-    """Stand still during the fifth request of this kind and the `times - 1` after it."""
-    requests: Counter[str] = Counter()
-
-    def fault(message: dict[str, Any]) -> None:
-        requests[message["op"]] += 1
-        if message["op"] == op and 5 <= requests[op] < 5 + times:
-            raise pause
-
-    return fault
-
-
-FAILED = {"ok": False, "status": "failed", "reason": "RuntimeError: the driver has lost its card"}
-
-
-@pytest.mark.parametrize("pause", [Pause(), Pause(FAILED)])
-@pytest.mark.parametrize("op", ["prepare", "turn"])
-def test_a_visit_in_which_everything_stood_still_is_made_again(tmp_path: Path, op: str, pause: Pause) -> None:
-    frame, runner, workers, _ = measure(tmp_path, fault=pausing(op, pause))
-    assert set(frame["status"]) == {"measured"}
-    assert len(timing(workers)) == 4
-    last = frame["worker"] == frame.groupby(["replicate", "batch_size"])["worker"].transform("max")
-    assert set(frame[last].groupby(["case", "replicate"]).size()) == {2}
-    assert frame["seconds"].max() < 1
-    assert ["stopped for seconds in 1 visit (" in note for note in runner.notes] == [True]
-
-
-def test_a_machine_that_always_stops_is_measured_as_it_is_after_some_trials(tmp_path: Path) -> None:
-    frame, *_ = measure(tmp_path, fault=pausing("turn", Pause(), times=10**6))
-    assert set(frame["status"]) == {"measured"}
 
 
 def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.windows import read_windows
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeClock, FakeWorker, Pause
+from tests.doubles.fakes import Failing, FakeClock, FakeWorker
 from tests.doubles.stored import INFO
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
@@ -151,7 +151,7 @@ def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides
 
     def fault(side: str, message: dict[str, Any]) -> None:
         if side == sides[0] and message["op"] == "turn" and message["case"] == KEYS[1]:
-            raise Pause(failing, seconds=0.0)
+            raise Failing(failing)
 
     visits = begin(sides, fault)
     with pytest.raises(VisitCut):
