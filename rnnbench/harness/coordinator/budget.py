@@ -7,7 +7,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE, place_of
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import Settings

@@ -1,11 +1,9 @@
 """The machine and the software of a run, as far as they can be read without torch."""
 
-import os
 import platform
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
@@ -14,7 +12,6 @@ from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores
 from rnnbench.harness.machine.processor import processor
 
-T = TypeVar("T")
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
@@ -28,7 +25,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "processor": identity.to_json(),
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
-            "memory_bytes": _told(lambda: int(psutil.virtual_memory().total)),
+            "memory_bytes": psutil.virtual_memory().total,
             "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
@@ -46,26 +43,14 @@ def describe(folder: Path) -> dict[str, Any]:
 def load() -> dict[str, float | None]:
     """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot.
 
-    Each is None if the system does not tell it; some sandboxes count no time at all.
+    The share is None on a system that does not tell it.
     """
-    times = _told(psutil.cpu_times)
-    stolen, total = getattr(times, "steal", None), sum(times or ())
+    times = psutil.cpu_times()
+    stolen = getattr(times, "steal", None)
     return {
-        "load_average": _load_average(),
-        "steal_share": None if stolen is None or total == 0 else round(stolen / total, 5),
+        "load_average": round(psutil.getloadavg()[0], 2),
+        "steal_share": None if stolen is None else round(stolen / sum(times), 5),
     }
-
-
-def _load_average() -> float | None:
-    return _told(lambda: round(os.getloadavg()[0], 2)) if hasattr(os, "getloadavg") else None
-
-
-def _told(read: Callable[[], T]) -> T | None:
-    """What the system tells; None if it does not, as where a sandbox hides /proc."""
-    try:
-        return read()
-    except OSError:
-        return None
 
 
 def _version(package: str) -> str | None:

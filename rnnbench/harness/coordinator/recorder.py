@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.protocol import (
@@ -137,11 +136,7 @@ class Recorder:
             place = {"replicate": replicate, "order": order, "turns": len(reply["windows"])}
             line = {**taken, **place, "worker": worker.name, "started": started}
             printed, case = line.pop("printed", False), by_key[line["case"]]
-            try:
-                windows.append(Window.from_json(line))
-            except UserError as fault:
-                self.drop(case, "failed", f"the worker's times can't be used: {fault}", "running")
-                raise VisitCut from None
+            windows.append(Window.from_json(line))
             if printed:
                 self._printing[case.key] = None
         return windows

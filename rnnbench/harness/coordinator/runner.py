@@ -22,9 +22,8 @@ from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.machine.variables import library_notes
-from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.planner import Planner, has_ratio, outlook
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Group, Measurement, Window

@@ -17,9 +17,8 @@ from rnnbench.analysis.rounds import growing, widening
 from rnnbench.harness.devices import Clocked, Device
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.turns.engine import calibrate, warm_up
-from rnnbench.harness.turns.group_record import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
-from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
+from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of

@@ -19,8 +19,7 @@ from rnnbench.harness.live.loop import LiveTurns, Precision, named
 from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.machine import global_state, variables
-from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall

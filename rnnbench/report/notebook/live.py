@@ -15,7 +15,7 @@ from rnnbench.harness.live.outputs import NOT_FINITE
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
 from rnnbench.profiling.gap import Gap, cause_frame
 from rnnbench.report import why

@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.budget import (
     without_shortfall,
 )
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo

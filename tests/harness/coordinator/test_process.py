@@ -178,14 +178,6 @@ def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> No
     worker.close()
 
 
-def test_a_worker_that_closes_its_streams_is_not_said_to_be_killed_by_others(tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexec >&- <&-\nsleep 60\n")
-    python.chmod(0o755)
-    with pytest.raises(WorkerLost, match="the worker closed its streams without ending"):
-        WorkerProcess("0000", str(python)).wait_ready()
-
-
 @pytest.mark.usefixtures("real_workers")
 def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,20 +201,6 @@ def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
 def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
     with pytest.raises(WorkerLost, match=r"no answer within 0.5 s"):
         prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
-
-
-def test_a_worker_that_may_not_be_pinned_runs_where_the_system_lets_it(
-    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    process = psutil.Process(worker.pid)
-    before = process.cpu_affinity()
-    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
-    worker.pin([0])
-    assert process.cpu_affinity() == before
-    assert process.is_running()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")
@@ -397,12 +375,4 @@ def test_of_much_output_the_end_is_kept_and_more_is_added_to_it() -> None:
     os.write(writer, b"more\xff\n")
     assert output.last_line() == "more\ufffd"
     os.close(writer)
-    output.close()
-
-
-def test_a_process_appends_to_it_and_nothing_said_is_an_empty_line() -> None:
-    output = WorkerOutput()
-    assert output.last_line() == ""
-    subprocess.run(["sh", "-c", "echo one >&2; echo two >&2"], stderr=output.fileno(), check=True)
-    assert output.last_line() == "two"
     output.close()

@@ -166,40 +166,6 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], w
         pass
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"seconds": float("nan")}, "seconds: expected a finite number, found nan"),
-        ({"seconds": 0.0}, "seconds: expected greater than 0, found 0.0"),
-        ({"quantiles": []}, "quantiles: expected at least one value, found []"),
-    ],
-)
-def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    culprit = small.case("vanilla", batch_size=2)
-
-    def odd(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        for window in reply.get("windows", ()):
-            window.update(changes if window["case"] == culprit.key else {})
-        return reply
-
-    frame, *_ = measure(tmp_path, edit=odd)
-    rows = frame.drop_duplicates("case").set_index("case")
-    assert rows.loc[culprit.key, "reason"] == f"the worker's times can't be used: {words}"
-    assert set(rows["status"].drop(culprit.key)) == {"measured"}
-
-
-def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
-    other = small.case("gru").axes()
-
-    def mistaken(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
-
-    frame, *_ = measure(tmp_path, edit=mistaken)
-    assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
-
-
 def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
     groups = [
         Group(

@@ -104,16 +104,6 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
 
 
-def test_a_side_that_became_much_slower_makes_no_longer_turns_than_it_has_time_for(
-    begin: Callable[..., Visits],
-) -> None:
-    visits = begin(["base", "slow head"])
-    windows = visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=1.0)
-    slow = [window for window in windows["slow head"] if window.case == KEYS[0]]
-    assert sum(window.seconds for window in slow) == pytest.approx(1.0, rel=0.3)
-    assert [window.calls for window in windows["base"]] == [window.calls for window in windows["slow head"]]
-
-
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
     for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS).values():
@@ -169,16 +159,6 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
     for side in sides:
         ops = [op for name, op in asked if name == side]
         assert ops == ["prepare"] * 3 + ["visit"] + ["turn"] * turns + ["verify"] * 3 + ["release"]
-
-
-def test_what_only_one_side_can_prepare_is_released_there(begin: Callable[..., Visits]) -> None:
-    asked: list[tuple[str, str]] = []
-    visits = begin(["base", "head"], lambda side, message: asked.append((side, message["op"])))
-    for case in GROUP.cases:
-        visits.sides["head"].recorder.drop(case, "failed", "it raises")
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS) == {"base": [], "head": []}
-    assert [op for side, op in asked if side == "base"] == ["prepare"] * 3 + ["release"]
-    assert [op for side, op in asked if side == "head"] == ["release"]
 
 
 def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[..., Visits]) -> None:

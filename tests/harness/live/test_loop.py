@@ -16,8 +16,7 @@ import pytest
 from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision
-from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy

@@ -6,8 +6,7 @@ import random
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.harness.turns.group_record import MIN_FOR_PRECISION
-from rnnbench.harness.turns.planner import Planner, has_ratio
+from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner, has_ratio
 from rnnbench.store.records import Group, Measurement, Status
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small

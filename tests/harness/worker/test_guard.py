@@ -29,24 +29,6 @@ def test_a_thread_that_is_left_is_named(thread: threading.Thread) -> None:
         thread.start()
 
 
-def test_of_many_threads_three_are_named() -> None:
-    end = threading.Event()
-    made = [threading.Thread(target=end.wait, name=f"mine {number}") for number in range(50)]
-
-    def start_all() -> None:
-        with no_threads_left(small.case("gru")):
-            for thread in made:
-                thread.start()
-
-    try:
-        with pytest.raises(CellError, match="running: mine 0, mine 1, mine 10 and 47 more; end"):
-            start_all()
-    finally:
-        end.set()
-        for thread in made:
-            thread.join()
-
-
 def test_a_thread_that_ran_before_or_has_ended_is_none_of_the_cases(thread: threading.Thread) -> None:
     ran = []
     thread.start()

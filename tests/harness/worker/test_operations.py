@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,8 +13,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker import operations as operations_module
-from rnnbench.harness.worker.operations import Operations, failure_kind, failure_reason, hello
+from rnnbench.harness.worker.operations import Operations, failure_kind, failure_reason
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads.referee import ParityError
@@ -230,10 +228,6 @@ def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> 
         assert files[1] == set()
 
 
-def test_an_unknown_request_is_answered() -> None:
-    assert "KeyError" in operations().handle({"op": "dance"})["reason"]
-
-
 HOSTILE = """
 import random
 import torch
@@ -336,12 +330,6 @@ def test_more_loading_processes_than_cores_are_skipped() -> None:
     assert reply["reason"].startswith("workers=4096, but the number of allowed cores is ")
 
 
-def test_an_axis_that_a_newer_rnnbench_has_is_refused_and_not_left_out() -> None:
-    axes = {**small.case("vanilla").axes(), "colour": "red"}
-    reply = operations().handle({"op": "observe", "case": axes, "root": ".", "compiled_steps": 64})
-    assert (reply["ok"], reply["reason"]) == (False, "this rnnbench has no axis colour")
-
-
 def raised(error: Exception, cause: Exception | None) -> Exception:
     try:
         raise error from cause
@@ -355,18 +343,6 @@ def raised(error: Exception, cause: Exception | None) -> Exception:
 def test_what_is_missing_is_a_failure_to_load_also_where_another_error_tells_of_it(missing: Exception) -> None:
     assert failure_kind(missing) == "loading"
     assert failure_kind(raised(CellError("it breaks in training"), missing)) == "loading"
-
-
-def test_what_is_missing_shows_also_where_it_was_caught_and_something_else_was_raised() -> None:
-    def fall_back() -> None:
-        try:
-            raise ImportError("no fast kernel")
-        except ImportError:
-            raise ValueError("no kernel at all") from None
-
-    with pytest.raises(ValueError, match="no kernel at all") as caught:
-        fall_back()
-    assert failure_kind(caught.value) == "loading"
 
 
 @pytest.mark.parametrize("fault", [ValueError(), CellError("NaN"), ParityError("off"), MemoryError(), RuntimeError()])
@@ -384,15 +360,3 @@ def test_the_error_within_a_scripted_module_is_shown() -> None:
     with pytest.raises(torch.jit.Error) as raised:
         scripted(torch.zeros(1))
     assert "too small" in failure_reason(raised.value)
-
-
-def test_a_system_that_hides_how_addresses_are_chosen_has_no_fixed_ones(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path / "missing")
-    assert not hello()["fixed_addresses"]
-    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path)  # can't be read, as a file that the system refuses
-    assert not hello()["fixed_addresses"]
-    (tmp_path / "personality").write_text("00040000\n")
-    monkeypatch.setattr(operations_module, "PERSONALITY", tmp_path / "personality")
-    assert hello()["fixed_addresses"]

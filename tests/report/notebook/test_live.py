@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.harness.live.measuring import MeasuredModules
 from rnnbench.harness.live.sweep import SweptPoint
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.report.colors import FASTER, INKS, SLOWER
 from rnnbench.report.figures import modules
 from rnnbench.report.notebook.live import SHOWN, note, swept

@@ -19,7 +19,7 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.verdict import Judged
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.gap import Gap, Step
 from rnnbench.report import answer, why
 from rnnbench.report.environment import noise_sentence
