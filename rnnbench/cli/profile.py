@@ -42,8 +42,7 @@ def profile(
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
     from rnnbench.profiling.gap import is_fitting
     from rnnbench.profiling.run import profile_run
-    from rnnbench.report.page.place import of_one, place
-    from rnnbench.report.page.run_folder import put
+    from rnnbench.report.page.place import name_of, place, put
     from rnnbench.report.screen.progress import shown_profiling, shown_progress
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.store.folder import last_measurements
@@ -70,7 +69,7 @@ def profile(
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    page = put(files_of_run(folder), place(of_one(folder), None))
+    page = put(files_of_run(folder), place(name_of(folder), [folder], None))
     found = sections(run, profiles)
     if len(found) > 1:  # of a single one the words begin with how far it is
         for section in found:

@@ -65,8 +65,7 @@ def report(
       rnnbench report --history --suite quick
     """
     from rnnbench.cli.several import history_report, newest, together_report
-    from rnnbench.report.page.place import of_one, place
-    from rnnbench.report.page.run_folder import put
+    from rnnbench.report.page.place import name_of, place, put
 
     given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     if together and history:
@@ -82,7 +81,7 @@ def report(
     else:
         pages = []
         for path in runs or [newest()]:
-            folder = place(of_one(path), out)  # fails before the work is done
+            folder = place(name_of(path), [path], out)  # fails before the work is done
             pages.append(put(_files(path, given, out), folder))
     for page in pages:
         output.say_path(page)
@@ -130,7 +129,8 @@ def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read_whole
     from rnnbench.analysis.runs.summary import summarize
-    from rnnbench.report.page.run_folder import render
+    from rnnbench.report.page.page import files
+    from rnnbench.report.page.run import run_page
     from rnnbench.report.why import sections
     from rnnbench.store.folder import read_profiles
     from rnnbench.suite.expressions import parse_only
@@ -142,7 +142,7 @@ def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None
     del times  # a quarter of the memory of a report of ten million windows
     words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
     again = shlex.join([*words, *(["--out", str(out)] if out else [])])
-    return render(summary, noisy, info, sizes, why, printable(again))
+    return files(run_page(summary, noisy, info, sizes, why, printable(again)))
 
 
 def _show(address: str) -> None:

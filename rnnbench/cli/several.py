@@ -30,8 +30,8 @@ def together_report(runs: Sequence[Path], out: Path | None) -> Report:
     """Return a report of runs side by side; the first is the baseline."""
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together
-    from rnnbench.report.page import several_runs
-    from rnnbench.report.page.place import of_runs, place
+    from rnnbench.report.page.page import files, page_of_several
+    from rnnbench.report.page.place import place
     from rnnbench.report.together import section
     from rnnbench.suite import suites
 
@@ -44,8 +44,8 @@ def together_report(runs: Sequence[Path], out: Path | None) -> Report:
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
     title = f"{names[0]} beside {listed(names[1:])}"
-    folder = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
-    return several_runs.render(title, [section(together(read, margin))]), folder
+    folder = place(f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}", runs, out)
+    return files(page_of_several(title, [section(together(read, margin))])), folder
 
 
 def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -> Report:
@@ -56,8 +56,8 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history
     from rnnbench.report.history import section
-    from rnnbench.report.page import several_runs
-    from rnnbench.report.page.place import of_history, place
+    from rnnbench.report.page.page import files, page_of_several
+    from rnnbench.report.page.place import place
     from rnnbench.report.verdicts import over_time
     from rnnbench.store.folder import is_check
 
@@ -65,7 +65,7 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     suite, folders = _of_one_suite(paths or [RESULTS], suite, left_out)
     check_folders = [folder for folder in folders if is_check(folder)]
     run_folders = [folder for folder in folders if folder not in check_folders]
-    place_of = place(of_history(suite, [*run_folders, *check_folders]), out)
+    place_of = place(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
     runs = _readable(stored.read, run_folders, left_out)
     read = _readable(over_time.read_check, check_folders, left_out)
     checks = over_time.in_order(check for check in read if check is not None)
@@ -75,7 +75,7 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     if not sections:
         why = left_out or [f"none of the {len(check_folders)} checks of {suite} ended with verdicts"]
         raise UserError(f"--history: {'; '.join(why)}")
-    return several_runs.render(f"{suite}: history", sections), place_of
+    return files(page_of_several(f"{suite}: history", sections)), place_of
 
 
 def _readable(read: Callable[[Path], Read], paths: Sequence[Path], left_out: list[str]) -> list[Read]:

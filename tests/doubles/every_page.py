@@ -17,9 +17,10 @@ from rnnbench.analysis.together import together
 from rnnbench.report import why
 from rnnbench.report.drawing import sheet
 from rnnbench.report.history import section as history_section
-from rnnbench.report.page import benchmarks, run_folder, several_runs
-from rnnbench.report.page.files import write
-from rnnbench.report.page.page import PAGE
+from rnnbench.report.page import benchmarks
+from rnnbench.report.page.page import files, page_of_several
+from rnnbench.report.page.place import PAGE, ReportFolder, put
+from rnnbench.report.page.run import run_page
 from rnnbench.report.together import section as together_section
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.over_time import DatedCheck
@@ -51,11 +52,11 @@ def write_all(folder: Path) -> None:
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
-        "history": several_runs.render("history", [history_section(_history()), checks_section(_checks(folder))]),
+        "history": files(page_of_several("history", [history_section(_history()), checks_section(_checks(folder))])),
         "benchmarks": benchmarks.render(read(saved), "test_b"),
     }
-    for name, files in reports.items():
-        write(folder / REPORTS / name, files)
+    for name, content in reports.items():
+        put(content, ReportFolder(folder / REPORTS / name, name))
 
 
 def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -69,7 +70,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
     times = read_run(run)
     profiles = read_profiles(run) if profiles is None else profiles
     found = why.sections(times, profiles) if profiles else []
-    return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found)
+    return files(run_page(summarize(times), noise(times), read_info(run), profiled=found))
 
 
 def _wide() -> dict[str, bytes]:
@@ -102,7 +103,7 @@ def _together() -> dict[str, bytes]:
     cases = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
     rng = np.random.default_rng(1)
     runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
-    return several_runs.render("three runs", [together_section(together(runs, 0.025))])
+    return files(page_of_several("three runs", [together_section(together(runs, 0.025))]))
 
 
 def _checks(folder: Path) -> list[DatedCheck]:

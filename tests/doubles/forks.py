@@ -42,7 +42,7 @@ OF_COMMANDS = (
     "rnnbench.harness.check.check",
     "rnnbench.harness.check.sides",
     "rnnbench.harness.coordinator.session",
-    "rnnbench.report.page.run_folder",
+    "rnnbench.report.page.run",
     "rnnbench.report.export",
     "rnnbench.report.screen.progress",
     "rnnbench.report.screen.terminal",

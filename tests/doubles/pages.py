@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.report.page.place import ReportFolder
-from rnnbench.report.page.run_folder import put, render
-from rnnbench.report.page.section import Section
+from rnnbench.report.page.page import files
+from rnnbench.report.page.place import ReportFolder, put
+from rnnbench.report.page.run import run_page
+from rnnbench.report.page.section import Section, Warnings
 from rnnbench.report.table import markdown
 from rnnbench.store.run_info import RunInfo
 
@@ -38,11 +39,12 @@ class Page(HTMLParser):
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """Write a report to a folder and return the path of its page."""
-    return put(render(summary, noise, info), ReportFolder(folder, "test"))
+    return put(files(run_page(summary, noise, info)), ReportFolder(folder, "test"))
 
 
 def shown(section: Section) -> str:
     """What a section says, without its figures: paragraphs, warnings and tables as Markdown."""
     tables = [markdown(table) for table in section.tables]
     pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.pictures]
-    return "\n\n".join([*section.paragraphs, *section.warnings, *pictures, *tables])
+    warnings = [line for part in section.parts if isinstance(part, Warnings) for line in part.lines]
+    return "\n\n".join([*section.paragraphs, *warnings, *pictures, *tables])

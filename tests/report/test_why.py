@@ -14,7 +14,8 @@ from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.profiling.gap import KINDS, LADDER, UNLIKE, Gap, Libraries, Step, between, take_apart
 from rnnbench.report import why
-from rnnbench.report.page import run_folder as report
+from rnnbench.report.page.page import files as files_of
+from rnnbench.report.page.run import run_page
 from rnnbench.report.words.units import MISSING
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
@@ -178,7 +179,7 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     assert any("under the profiler: ValueError: no" in row[-1] for row in section.tables[1].rows)
     assert section.traces == {"gru loop": "t.json.gz"}
     times = read(run)
-    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
+    files = files_of(run_page(summarize(times), noise(times), read_info(run), profiled=[section]))
     page = files["index.html"].decode()
     assert {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv"} <= files.keys()
     assert page.index('<section id="why"') < page.index('<section id="cases"')
@@ -194,7 +195,7 @@ def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
     times = read(run)
     section = why.ProfiledCell("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
-    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
+    files = files_of(run_page(summarize(times), noise(times), read_info(run), profiled=[section]))
     page = files["index.html"].decode()
     assert EVIL not in page
     assert f"{escape(EVIL)} takes 5.00×" in page

@@ -25,9 +25,8 @@ from rnnbench.report.cases import table_of_cases
 from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.figures import all_figures
 from rnnbench.report.history import section as history_section
-from rnnbench.report.page import several_runs
-from rnnbench.report.page.page import html
-from rnnbench.report.page.run_folder import run_page
+from rnnbench.report.page.page import files, html, page_of_several
+from rnnbench.report.page.run import run_page
 from rnnbench.report.screen import terminal
 from rnnbench.report.table import markdown
 from rnnbench.report.together import section as together_section
@@ -127,7 +126,7 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
         together_section(together([stored, *rest], 0.1)),
         history_section(history([stored, *rest])),
     ):
-        several_runs.render("both", [section])
+        files(page_of_several("both", [section]))
     assert not gaps(read(run), {}) or gaps(read(run), {})[0].case == WORKS.key
 
 

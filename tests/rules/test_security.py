@@ -15,7 +15,7 @@ from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run_folder import run_page
+from rnnbench.report.page.run import run_page
 from rnnbench.report.screen import terminal
 from rnnbench.report.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
@@ -63,7 +63,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     summary = summarize(times)
     assert_harmless(terminal.text(summary, info))
     page = run_page(summary, noise(times), info)
-    for table in page.tables.values():
+    for table in page.tables:
         rows = markdown(table).split("|\n")
         assert_harmless("\n".join(rows))
         for row in spreadsheet.reader(io.StringIO(csv(table.frame))):

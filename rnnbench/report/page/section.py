@@ -30,15 +30,7 @@ class Warnings:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Links:
-    """Links to more."""
-
-    title: str
-    pairs: tuple[tuple[str, str], ...]  # the text and the target of each link
-
-
-SectionPart = Union[str, Commands, Warnings, Links, "Picture", Table]  # a text is a paragraph
+SectionPart = Union[str, Commands, Warnings, "Picture", Table]  # a text is a paragraph
 
 
 @dataclass(frozen=True)
@@ -52,22 +44,17 @@ class Section:
 
     @property
     def paragraphs(self) -> list[str]:
-        """Its paragraphs."""
+        """Return its paragraphs."""
         return [part for part in self.parts if isinstance(part, str)]
 
     @property
-    def warnings(self) -> list[str]:
-        """What a reader must not miss, one line each."""
-        return [line for part in self.parts if isinstance(part, Warnings) for line in part.lines]
-
-    @property
     def pictures(self) -> "list[Picture]":
-        """Its figures."""
-        return [part for part in self.parts if not isinstance(part, str | Commands | Warnings | Links | Table)]
+        """Return its figures."""
+        return [part for part in self.parts if not isinstance(part, str | Commands | Warnings | Table)]
 
     @property
     def tables(self) -> list[Table]:
-        """Its tables."""
+        """Return its tables."""
         return [part for part in self.parts if isinstance(part, Table)]
 
 

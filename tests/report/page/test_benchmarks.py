@@ -7,8 +7,7 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.report.figures import comparisons
 from rnnbench.report.page import benchmarks
-from rnnbench.report.page.place import ReportFolder
-from rnnbench.report.page.run_folder import put
+from rnnbench.report.page.place import ReportFolder, put
 from rnnbench.store.pytest_benchmark import read
 from tests.doubles.pages import LOADS, Page
 from tests.doubles.saved_files import benchmark, side, write

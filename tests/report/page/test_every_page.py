@@ -96,11 +96,11 @@ def test_a_report_fits_on_a_few_sheets_without_its_controls(browser: Browser, pa
 
 
 def test_the_page_of_quick_is_small(browser: Browser, pages: dict[str, Path]) -> None:
-    assert pages["run"].stat().st_size < 600_000
+    assert pages["run"].stat().st_size < 450_000
     opened = Opened(browser, pages["run"].as_uri())
     page = opened.page
     assert page.evaluate("document.documentElement.scrollHeight") <= 4_500
     text = "[...document.querySelectorAll('main :is(p, figcaption, h1, h2, h3)')].map((part) => part.innerText)"
     assert len(" ".join(page.evaluate(text)).split()) <= 400
-    assert (page.locator("figure").count(), page.locator("table").count()) == (3, 3)
+    assert (page.locator("figure").count(), page.locator("table").count()) == (2, 3)
     opened.close()

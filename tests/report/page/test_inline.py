@@ -7,7 +7,7 @@ from rnnbench.report.colors import FASTER
 from rnnbench.report.drawing import sheet
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page.inline import MAX_MARKS, inline
-from rnnbench.report.page.run_folder import titles
+from rnnbench.report.page.run import titles
 from tests.report.conftest import Summaries
 
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}

@@ -15,8 +15,9 @@ from rnnbench.analysis.runs.noise import Noise, noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.page.page import PAGE, html
-from rnnbench.report.page.run_folder import run_page
+from rnnbench.report.page.page import html
+from rnnbench.report.page.place import PAGE
+from rnnbench.report.page.run import run_page
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from rnnbench.store.run_info import RunInfo

@@ -17,7 +17,8 @@ from rnnbench.suite import suites
 from rnnbench.analysis.history import history
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.together import together
-from rnnbench.report.page import run_folder, several_runs
+from rnnbench.report.page.page import files as files_of, page_of_several
+from rnnbench.report.page.run import run_page
 from rnnbench.report.history import section as history_section
 from rnnbench.report.together import section as together_section
 from rnnbench.store.run_info import RunInfo
@@ -28,12 +29,12 @@ from tests.validation.history_simulated import stored_run
 summary = summary_of(suites.read("quick").groups({}, None, most=None))
 info = RunInfo("quick", "", {"name": "quick"}, "", "2026-01-01T00:00:00+00:00", {})
 own = summary.query("phase == 'training' and reference == 'gru'")
-files = run_folder.render(own, Noise(0.01, 0.02, 1, 20, 0.003), info)
+files = files_of(run_page(own, Noise(0.01, 0.02, 1, 20, 0.003), info))
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
 runs = [stored_run(index, cases, logs[index]) for index in range(6)]
 sections = [history_section(history(runs)), together_section(together(runs[:3], 0.025))]
-files |= {f"runs/{name}": content for name, content in several_runs.render("runs", sections).items()}
+files |= {f"runs/{name}": content for name, content in files_of(page_of_several("runs", sections)).items()}
 for kind in ("png", "svg", "pdf"):
     out = io.BytesIO()
     plot.ratio(own, width=7).savefig(out, format=kind)

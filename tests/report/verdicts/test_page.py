@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
-from rnnbench.report.page.page import PAGE
+from rnnbench.report.page.place import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
 from rnnbench.store.records import Case

@@ -26,7 +26,7 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import why
 from rnnbench.report.page import benchmarks as saved_folder
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run_folder import run_page
+from rnnbench.report.page.run import run_page
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.verdicts import outputs, verdicts

@@ -1,17 +1,14 @@
 """The report of a run: the answer, its cases, why, how it grows, and how it was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report import answer, cases, environment, growth, latency
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page.files import write
-from rnnbench.report.page.page import PAGE, Page, files
-from rnnbench.report.page.place import ReportFolder
+from rnnbench.report.page.page import Page
 from rnnbench.report.page.section import Section, SectionPart
 from rnnbench.report.why import ProfiledCell
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, with_series
@@ -19,18 +16,6 @@ from rnnbench.report.words.units import duration, half_width, ratio, ratio_inter
 from rnnbench.store.run_info import RunInfo
 
 FIGURES = ("ratio", "ratio_by_size", "latency", "scaling")
-
-
-def render(
-    summary: pd.DataFrame,
-    noise: Noise,
-    info: RunInfo,
-    asked: growth.Asked | None = None,
-    profiled: Sequence[ProfiledCell] = (),
-    again: str = "",
-) -> dict[str, bytes]:
-    """Return every file of the report by its path within the folder; arguments as for `run_page`."""
-    return files(run_page(summary, noise, info, asked, profiled, again))
 
 
 def run_page(
@@ -41,10 +26,7 @@ def run_page(
     profiled: Sequence[ProfiledCell] = (),
     again: str = "",
 ) -> Page:
-    """Return the page of one run.
-
-    `asked`: sizes to predict; `again`: the command that makes this page.
-    """
+    """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     drawn = all_figures.render(summary, flushed(summary), FIGURES, noise.floor)
     sections = [
@@ -63,7 +45,7 @@ def run_page(
         heading=f"{name}: {about}" if about else name,
         answer=first,
         more=" ".join(more),
-        facts=[*filter(None, [answer.counts(summary), when(info.started), floor, flushed(summary)])],
+        facts=list(filter(None, [answer.counts(summary), when(info.started), floor, flushed(summary)])),
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=drawn.get("ratio"),
         fastest=answer.table_of_fastest(summary),
@@ -96,10 +78,3 @@ def titles(summary: pd.DataFrame) -> dict[int, str]:
         what = f"{case['series']}, {say_all(axes, (case[axis] for axis in axes))}"
         lines[int(row)] = "; ".join([what, *known, duration(case["seconds"])])
     return lines
-
-
-def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:
-    """Write the files that `render` returned, and return the path of `index.html`; raises UserError if that fails."""
-    place.mark()
-    write(place.folder, content)
-    return place.folder / PAGE
