@@ -1,12 +1,80 @@
-"""Instructions of base and head: whether a call takes more of them, and where."""
+"""Instructions of a call on base and head: whether it takes more of them, and where.
 
+What the C library's allocator takes depends on the state of the heap, so callgrind's counts leave it out: the number of
+allocations is counted apart, and exact.
+"""
+
+import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Literal, NamedTuple, Self, get_args
 
-from rnnbench.store.instructions import PARTS, FunctionName, InstructionCounts, Part
-
+CounterName = Literal["callgrind", "perf_event"]
+Part = Literal["python", "dispatch", "kernels"]
+PARTS: tuple[Part, ...] = get_args(Part)
 MARGIN = 0.003  # of the base's instructions: a smaller change is not reported
 MAX_SPREAD_SHARE = 0.5  # the largest spread, as a share of the change, with which the change is reported
+
+PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
+C_LIBRARY = re.compile(r"libc[.-].*")
+# Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
+KERNEL_FILES = re.compile(r"\?\?\?|libmkl.*|libdnnl.*|libm[.-].*|libopenblas.*|libarm_compute.*")
+KERNELS = re.compile(
+    r"mkl_|MKL|dnnl|Sleef|[Vv]ectorized|_kernel|kernel_|gemm|gemv|cblas|cpublas|at::vec|fbgemm|xnn_|"
+    r"at::native::.*(loop|Loop|reduce|softmax)|^_{0,2}mem(cpy|move|set)"
+)
+
+
+def part_of(file: str, function: str) -> Part | None:
+    """Return the part of a call that a function of a file of machine code belongs to; None for the allocator."""
+    if PYTHON.fullmatch(file):
+        return "python"
+    if KERNEL_FILES.fullmatch(file) or KERNELS.search(function):
+        return "kernels"
+    return None if C_LIBRARY.fullmatch(file) else "dispatch"
+
+
+class FunctionName(NamedTuple):
+    """A function of a part of a call; its name may be unknown (`???`)."""
+
+    part: Part
+    function: str
+
+
+@dataclass(frozen=True)
+class InstructionCounts:
+    """Instructions of one call, counted in several rounds."""
+
+    counter: CounterName
+    rounds: tuple[int, ...]
+    functions: Mapping[FunctionName, int] = field(default_factory=dict)  # of the round with the fewest
+    operators: Mapping[str, int] = field(default_factory=dict)  # calls of each torch operator, also by others
+    between: int = 0  # how much the fewest instructions of several processes differ
+
+    @property
+    def total(self) -> int:
+        """Instructions of the round with the fewest: chance only adds some, by collisions in a cache for example."""
+        return min(self.rounds)
+
+    @property
+    def spread(self) -> int:
+        """Instructions that the median round has more than the round with the fewest, or that processes differ by."""
+        return max(round(median(self.rounds) - self.total), self.between)
+
+    def pooled(self, again: Self) -> Self:
+        """Return these counts with those of another process of the same code, whose difference is owed to chance."""
+        fewest = min(self, again, key=lambda each: each.total)
+        between = max(self.between, abs(self.total - again.total))
+        return replace(fewest, rounds=(*self.rounds, *again.rounds), between=between)
+
+    def by_function(self, part: Part | None) -> Counter[str]:
+        """Return the instructions of each function of a part, or of all."""
+        totals = Counter[str]()
+        for name, count in self.functions.items():
+            totals[name.function] += count if part in (None, name.part) else 0
+        return totals
 
 
 @dataclass(frozen=True)
@@ -29,17 +97,11 @@ class InstructionChange:
 
     base: InstructionCounts
     head: InstructionCounts
-    margin: float = MARGIN
 
     @property
     def ratio(self) -> float:
-        """Instructions of the head over those of the base.
-
-        Each call of the allocator counts with the average of its calls on both sides.
-        """
-        each = self._each_allocation
-        base, head = (counts.outside + each * counts.allocator_calls for counts in (self.base, self.head))
-        return head / base
+        """Instructions of the head over those of the base."""
+        return self.head.total / self.base.total
 
     @property
     def spread(self) -> float:
@@ -50,7 +112,7 @@ class InstructionChange:
     def is_beyond(self) -> bool:
         """Whether the change is larger than the margin and than twice the spread."""
         size = abs(self.ratio - 1)
-        return size > self.margin and MAX_SPREAD_SHARE * size > self.spread
+        return size > MARGIN and MAX_SPREAD_SHARE * size > self.spread
 
     @property
     def is_more(self) -> bool:
@@ -61,39 +123,18 @@ class InstructionChange:
         """The change of each part, as a share of the base's instructions; empty if only the total was counted."""
         if not (self.base.functions and self.head.functions):
             return {}
-        base, head = self.base.parts, self.head.parts
-        changes = {part: (head[part] - base[part]) / self.base.total for part in PARTS}
-        allocations = self.head.allocator_calls - self.base.allocator_calls
-        return changes | {"allocator": self._each_allocation * allocations / self.base.total}
+        base, head = ({part: each.by_function(part).total() for part in PARTS} for each in (self.base, self.head))
+        return {part: (head[part] - base[part]) / self.base.total for part in PARTS}
 
     def operators(self) -> list[CountDifference]:
         """The torch operators whose number of calls changed, the largest change first."""
         return _differences(self.base.operators, self.head.operators)
 
     def functions(self, part: Part | None = None) -> list[CountDifference]:
-        """The functions of a part, or of all but the allocator, whose instructions changed, the largest change first.
-
-        Of functions with equal names in several files, all instructions are added.
-        """
-        return _differences(_by_function(self.base.functions, part), _by_function(self.head.functions, part))
-
-    @property
-    def _each_allocation(self) -> float:
-        """Instructions of a call of the allocator, on average of both sides."""
-        calls = self.base.allocator_calls + self.head.allocator_calls
-        return (self.base.allocator + self.head.allocator) / calls if calls else 0.0
-
-
-def _by_function(functions: Mapping[FunctionName, int], part: Part | None) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for name, count in functions.items():
-        if name.part == part or (part is None and name.part != "allocator"):
-            totals[name.function] = totals.get(name.function, 0) + count
-    return totals
+        """The functions of a part, or of all, whose instructions changed, the largest change first."""
+        return _differences(self.base.by_function(part), self.head.by_function(part))
 
 
 def _differences(base: Mapping[str, int], head: Mapping[str, int]) -> list[CountDifference]:
-    names = dict.fromkeys([*head, *base])
-    both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in names)
-    changed = [each for each in both if each.difference]
-    return sorted(changed, key=lambda each: -abs(each.difference))
+    both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
+    return sorted(filter(lambda each: each.difference, both), key=lambda each: -abs(each.difference))

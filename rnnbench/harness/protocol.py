@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
+from rnnbench.analysis.instructions import CounterName
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
 PROTOCOL_VERSION = 11

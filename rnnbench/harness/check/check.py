@@ -96,8 +96,8 @@ def check(
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
     head, budget_seconds = replace(head, suite=suite), suite.content.check.budget_seconds
     counting, trial = InstructionCheck.of(instructions), Trial(margins)
-    if counting.why_not:
-        on_warning(counting.why_not)
+    for note in counting.notes if counting.counter is None else ():
+        on_warning(note)
     name = f"{suite.name}-check"
     with observed(base, head, selection.groups, out, name, command, on_progress, everything=everything) as opened:
         runner, folder = opened

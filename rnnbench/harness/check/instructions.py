@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal, Self
 
 from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
-from rnnbench.analysis.instructions import InstructionChange
+from rnnbench.analysis.instructions import CounterName, InstructionChange
 from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
-from rnnbench.harness.instructions.counting import Counted, choose_counter
+from rnnbench.harness.instructions.counting import Counted
+from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.instructions import CounterName
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group
 from rnnbench.suite.suites import with_cases
@@ -29,23 +28,24 @@ AVX2 = (
 class InstructionCheck:
     """Whether and how a check counts instructions, and what it counted."""
 
-    counter: CounterName | None  # None: nothing is counted
+    counter: CounterName | None = None  # None: nothing is counted
     is_gate: bool = False
-    why_not: str = ""  # if they were asked for and can't be counted
-    counted: dict[str, dict[str, Counted]] = field(default_factory=dict)  # side -> case -> counts, or a reason
+    notes: list[str] = field(default_factory=list)
+    counted: dict[str, tuple[Counted, Counted]] = field(default_factory=dict)  # case -> base and head
 
     @classmethod
     def of(cls, mode: InstructionsMode | None) -> Self:
         """Choose what counts; raises UserError if nothing does and instructions are a gate."""
         if mode is None:
-            return cls(None)
+            return cls()
         try:
-            return cls(choose_counter(), mode == "gate")
+            counter = choose_counter()
         except Unavailable as reason:
             text = f"instructions can't be counted here: {reason}"
             if mode == "gate":
                 raise UserError(f"{text}, so they can't be a gate") from None
-            return cls(None, why_not=text)
+            return cls(notes=[text])
+        return cls(counter, mode == "gate", [AVX2] if counter == "callgrind" else [])
 
     def count(self, runner: PairedRunner, groups: Sequence[Group], on_progress: Callable[[Progress], None]) -> None:
         """Count the cases on both sides, if anything is counted.
@@ -54,46 +54,45 @@ class InstructionCheck:
         versions of a file. So a case that seems to have changed is counted again in other processes, and the change
         must be larger than what the processes of a side differ by.
         """
-        self.counted = {}
         for _ in range(1 + CONFIRMATIONS):
             if self.counter is None or not groups:
                 return
-            tell = partial(_tell, runner, runner.seconds, on_progress)
-            for side, by_case in runner.count(groups, self.counter, tell).items():
-                known = self.counted.setdefault(side, {})
-                for key, new in by_case.items():
-                    old = known.get(key, "")
-                    known[key] = new if isinstance(old, str) or isinstance(new, str) else old.pooled(new)
+            began = runner.seconds
+
+            def tell(done: int, total: int, began: float = began) -> None:
+                left = (runner.seconds - began) / done * (total - done) if done else None
+                on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
+
+            sides = runner.count(groups, self.counter, tell)
+            for key in sides["base"]:
+                base, head = self.counted.get(key, ("", ""))
+                self.counted[key] = _pooled(base, sides["base"][key]), _pooled(head, sides["head"][key])
             groups = with_cases(groups, lambda case: bool((change := self._change(case.key)) and change.is_beyond))
 
     def _change(self, key: str) -> InstructionChange | None:
         """Return the change of a case that was counted on both sides."""
-        base, head = (self.counted.get(side, {}).get(key, "") for side in ("base", "head"))
+        base, head = self.counted.get(key, ("", ""))
         return None if isinstance(base, str) or isinstance(head, str) else InstructionChange(base, head)
 
     def added(self, comparison: Comparison) -> Comparison:
         """Return the comparison with what was counted, and notes about what was not."""
-        if self.counter is None:
-            return replace(comparison, notes=(*comparison.notes, self.why_not)) if self.why_not else comparison
-        changed = ((finding, self._change(finding.case.key)) for finding in comparison.findings)
         findings = [
-            with_instructions(finding, change, gate=self.is_gate) if change else finding for finding, change in changed
+            with_instructions(finding, change, gate=self.is_gate)
+            if (change := self._change(finding.case.key))
+            else finding
+            for finding in comparison.findings
         ]
-        notes = [*comparison.notes, *([AVX2] if self.counter == "callgrind" else [])]
         reasons: dict[str, list[str]] = {}  # reason -> the cases
-        for key in self.counted.get("base", {}):
-            told = {side: text for side in ("base", "head") if isinstance(text := self.counted[side].get(key, ""), str)}
-            same = len({*told.values()}) == 1 and len(told) > 1
-            if told:
-                reason = told["base"] if same else "; ".join(f"{side}: {text}" for side, text in told.items())
-                reasons.setdefault(reason, []).append(key)
-        notes += [
+        for key, both in self.counted.items():
+            sides = zip(("base", "head"), both, strict=True)
+            if told := [f"{side}: {text}" for side, text in sides if isinstance(text, str)]:
+                reasons.setdefault(str(both[0]) if both[0] == both[1] else "; ".join(told), []).append(key)
+        not_counted = [
             f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
             for reason, keys in reasons.items()
         ]
-        return replace(comparison, findings=ordered(findings), notes=tuple(notes))
+        return replace(comparison, findings=ordered(findings), notes=(*comparison.notes, *self.notes, *not_counted))
 
 
-def _tell(runner: PairedRunner, began: float, on_progress: Callable[[Progress], None], done: int, total: int) -> None:
-    left = (runner.seconds - began) / done * (total - done) if done else None
-    on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
+def _pooled(old: Counted, new: Counted) -> Counted:
+    return new if isinstance(old, str) or isinstance(new, str) else old.pooled(new)

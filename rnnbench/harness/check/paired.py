@@ -11,6 +11,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
 from rnnbench.harness.check.own_code import refuse_foreign
@@ -24,7 +25,6 @@ from rnnbench.harness.instructions.counting import Counted, CountingQueue, count
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
 from rnnbench.harness.protocol import release
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rnnbench.analysis.instructions import InstructionCounts
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.protocol import (
@@ -18,7 +19,6 @@ from rnnbench.harness.protocol import (
     VisitReply,
 )
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.suite.file import Settings
 

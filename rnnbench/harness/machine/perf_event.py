@@ -1,15 +1,17 @@
-"""Count the instructions of this thread in user space by the kernel's `perf_event_open`.
+"""What counts instructions: the kernel's `perf_event_open`, for this thread in user space, or else callgrind.
 
-Linux only. Many virtual machines have no such counter, and `/proc/sys/kernel/perf_event_paranoid` may forbid it.
+The kernel's is for Linux only. Many virtual machines have no such counter, and
+`/proc/sys/kernel/perf_event_paranoid` may forbid it.
 """
 
 import ctypes
 import os
 import platform
+import shutil
 import struct
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from rnnbench.store.readings import Unavailable
 
@@ -21,6 +23,8 @@ EXCLUDE_KERNEL, EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
 READ_FORMAT = 1 | 2
 FORMAT_AT, FLAGS_AT = 32, 40  # bytes before them
 TRIAL_STEPS = 1000
+PROGRAMS = ("valgrind", "vgdb")  # of callgrind
+REMEDY = "install valgrind (Debian, Ubuntu: apt install valgrind; Fedora: dnf install valgrind)"
 
 
 class PerfEvent:
@@ -72,3 +76,12 @@ def why_not() -> str:
             return "" if counter.read() > before else "the kernel's instruction counter does not move"
     except Unavailable as reason:
         return str(reason)
+
+
+def choose_counter() -> Literal["callgrind", "perf_event"]:
+    """Return what counts instructions on this machine; raises Unavailable if nothing does."""
+    if not (by_kernel := why_not()):
+        return "perf_event"
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        raise Unavailable(f"{by_kernel}; {' and '.join(missing)} can't be found; {REMEDY}")
+    return "callgrind"

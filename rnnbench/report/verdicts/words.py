@@ -7,10 +7,9 @@ from typing import Any
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
-from rnnbench.analysis.instructions import CountDifference, InstructionChange
+from rnnbench.analysis.instructions import CountDifference, InstructionChange, Part
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_span, count, memory, percent, slower
-from rnnbench.store.instructions import Part
 from rnnbench.store.metrics import METRICS
 from rnnbench.text import plural
 
@@ -24,7 +23,6 @@ PARTS: dict[Part, str] = {
     "python": "Python",
     "dispatch": "torch's dispatch",
     "kernels": "kernels",
-    "allocator": "the allocator",
 }
 
 

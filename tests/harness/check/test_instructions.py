@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.instructions import InstructionCounts
 from rnnbench.errors import UserError
 from rnnbench.harness.check import instructions
 from rnnbench.harness.check.instructions import AVX2, InstructionCheck
 from rnnbench.harness.instructions.counting import Counted
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
@@ -93,9 +93,9 @@ def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: list[Cou
 def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "choose_counter", refuse)
     found = InstructionCheck.of("show")
-    assert found.why_not == "instructions can't be counted here: valgrind can't be found"
+    assert found.notes == ["instructions can't be counted here: valgrind can't be found"]
     comparison = found.added(Comparison("mine", "main", "head", "paired", (), ()))
-    assert comparison.notes == (found.why_not,)
+    assert comparison.notes == tuple(found.notes)
     with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
         InstructionCheck.of("gate")
 
@@ -118,6 +118,7 @@ def test_a_change_that_is_not_larger_than_that_of_equal_code_in_other_processes_
     assert found.verdict == "unchanged"
     assert found.instructions is not None
     assert (found.instructions.ratio, found.instructions.spread) == (1.0, 0.01)
+    check = InstructionCheck.of("gate")
     slower: Any = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
     check.count(slower, GROUPS, lambda step: None)
     assert len(slower.asked) == 1 + instructions.CONFIRMATIONS

@@ -1,4 +1,4 @@
-"""Counting many cases: on workers whose replies the test sets, and once on real ones under callgrind."""
+"""Counting many cases: on workers whose replies the test sets, once on real ones; and what callgrind leaves behind."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from rnnbench.analysis.instructions import FunctionName, InstructionChange, InstructionCounts
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.instructions import callgrind
-from rnnbench.harness.instructions.counting import Counted, CountingQueue, choose_counter, count_instructions
-from rnnbench.harness.machine import perf_event
+from rnnbench.harness.instructions import counting
+from rnnbench.harness.instructions.counting import Counted, CountingQueue, count_instructions, read_dump
 from rnnbench.harness.protocol import Building
-from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite.file import Settings
+from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
 
@@ -89,15 +89,111 @@ def test_ctrl_c_ends_the_workers() -> None:
     assert started.are_closed
 
 
-def test_the_kernel_counts_where_it_can_and_callgrind_where_it_can_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perf_event, "why_not", lambda: "")
-    assert choose_counter() == "perf_event"
-    monkeypatch.setattr(perf_event, "why_not", lambda: "the kernel gives no counter")
-    monkeypatch.setattr(callgrind, "why_not", lambda: "")
-    assert choose_counter() == "callgrind"
-    monkeypatch.setattr(callgrind, "why_not", lambda: "valgrind can't be found")
-    with pytest.raises(Unavailable, match="the kernel gives no counter; valgrind can't be found"):
-        choose_counter()
+class FakeProcess:
+    pid = 123
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("echo no such process >&2; exit 1", "callgrind can't be switched on: no such process"),
+        ("exit 3", "callgrind can't be switched on: vgdb exited with 3"),
+        ("sleep 60", "callgrind can't be switched on: .* timed out"),
+    ],
+)
+def test_a_worker_that_can_not_be_switched_on_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, reason: str
+) -> None:
+    repository.executable(tmp_path / "vgdb", program)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(counting, "SWITCH_SECONDS", 0.5)
+    worker: Any = FakeProcess()
+    with pytest.raises(Unavailable, match=reason):
+        counting.switch_on(worker, tmp_path)
+
+
+def test_every_second_dump_is_that_of_a_call_and_all_are_removed(tmp_path: Path) -> None:
+    for number in range(1, 13):  # more than nine: sorted by number, not by name
+        (tmp_path / f"base-0.{number}").write_text(f"fn=f\n0 {number}\nsummary: {number}\n")
+    (tmp_path / "head-0.1").write_text("summary: 0\n")
+    assert [dump.functions.total() for dump in counting.take_dumps(tmp_path, "base-0")] == [2, 4, 6, 8, 10, 12]
+    assert [file.name for file in tmp_path.iterdir()] == ["head-0.1"]
+
+
+def test_a_dump_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"base-0.{number}").write_text("fn=f\n0 5\nsummary: 6\n")
+    with pytest.raises(WorkerLost, match="what callgrind wrote can't be read: the functions have 5"):
+        counting.take_dumps(tmp_path, "base-0")
+
+
+# One call of `aten::add` from Python, two of malloc from torch, and one of free by the C library itself.
+DUMP = """\
+# callgrind format
+version: 1
+creator: callgrind-3.24.0
+positions: line
+events: Ir
+summary: 175
+
+
+ob=(1) /usr/lib/libpython3.11.so.1.0
+fl=(1) ceval.c
+fn=(1) _PyEval_EvalFrameDefault
+0 40
+cob=(2) /venv/torch/lib/libtorch_cpu.so
+cfi=(2) ???
+cfn=(2) at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)
+calls=3 0
+0 100
+
+fn=(3) _PyEval_EvalFrameDefault'2
+0 10
+
+ob=(2)
+fl=(2)
+fn=(2)
++3 60
+cob=(3) /usr/lib/libc.so.6
+cfn=(4) malloc
+calls=2 0
+* 50
+
+ob=(3)
+fn=(4)
+0 50
+cfn=(5) free
+calls=1 0
+0 15
+
+fn=(5)
+0 15
+"""
+
+
+def test_each_functions_own_instructions_and_calls_of_operators_are_read_but_for_the_allocator() -> None:
+    dump = read_dump(DUMP.splitlines())
+    add = "at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)"
+    assert dump.functions == {
+        FunctionName("python", "_PyEval_EvalFrameDefault"): 50,  # both levels of the recursion
+        FunctionName("dispatch", add): 60,
+    }
+    assert dump.operators == {"aten::add": 3}
+
+
+@pytest.mark.parametrize("text", ["", "not a dump\n", DUMP.replace("summary: 175", "summary: 176"), DUMP[:300]])
+def test_what_is_no_whole_dump_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the functions have"):
+        read_dump(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("generated", "name"),
+    [("add_Tensor", "aten::add"), ("add__Tensor", "aten::add_"), ("mm", "aten::mm"), ("addmm_out", "aten::addmm")],
+)
+def test_an_operator_has_the_name_that_people_know(generated: str, name: str) -> None:
+    called = f"cfn=at::_ops::{generated}::call(at::Tensor const&)\ncalls=1 0\n0 5\nsummary: 0"
+    assert read_dump(called.splitlines()).operators == {name: 1}
 
 
 @pytest.mark.needs("valgrind")
@@ -128,5 +224,5 @@ class Mine(nn.GRU):
     # The numbers of calls are exact: one addition. It turns the number 0 into a tensor by other operators.
     assert head.operators["aten::gru_input"] == base.operators["aten::gru_input"] == 1
     assert head.operators["aten::add"] - base.operators.get("aten::add", 0) == 1
-    assert head.parts["dispatch"] > base.parts["dispatch"]
-    assert all(base.parts.values())
+    assert InstructionChange(base, head).parts()["dispatch"] > 0
+    assert set(InstructionChange(base, head).parts()) == {"python", "dispatch", "kernels"}

@@ -4,12 +4,14 @@ import os
 import re
 import struct
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from rnnbench.harness.machine import perf_event
 from rnnbench.harness.machine.perf_event import PerfEvent
 from rnnbench.store.readings import Unavailable
+from tests.doubles import repository
 
 SOFTWARE, TASK_CLOCK = 1, 1  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK: nanoseconds on a processor
 
@@ -57,3 +59,17 @@ def test_why_not_agrees_with_opening_a_counter() -> None:
     else:
         with PerfEvent() as counter:
             assert counter.read() >= 0
+
+
+def test_the_kernel_counts_where_it_can_and_callgrind_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(perf_event, "why_not", lambda: "")
+    assert perf_event.choose_counter() == "perf_event"
+    monkeypatch.setattr(perf_event, "why_not", lambda: "the kernel gives no counter")
+    with pytest.raises(Unavailable, match="the kernel gives no counter; valgrind and vgdb can't be found; install"):
+        perf_event.choose_counter()
+    for name in perf_event.PROGRAMS:
+        repository.executable(tmp_path / name, "exit 0")
+    assert perf_event.choose_counter() == "callgrind"

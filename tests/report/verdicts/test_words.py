@@ -4,9 +4,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Finding, with_instructions
-from rnnbench.analysis.instructions import InstructionChange
+from rnnbench.analysis.instructions import FunctionName, InstructionChange, InstructionCounts
 from rnnbench.report.verdicts.words import MAX_LENGTH, counted, difference, instruction_change, short, why
-from rnnbench.store.instructions import FunctionName, InstructionCounts
 
 from .samples import (
     FASTER,
@@ -73,9 +72,9 @@ def test_a_sentence_is_one_printable_line_of_bearable_length() -> None:
     assert why(long).endswith("…")
 
 
-MM = FunctionName("libtorch_cpu.so", "mkl_blas_xsgemm")
-BUILD = FunctionName("libtorch_cpu.so", "at::TensorIteratorBase::build(at::TensorIteratorConfig&)")
-PYTHON = FunctionName("libpython3.11.so", "_PyEval_EvalFrameDefault")
+MM = FunctionName("kernels", "mkl_blas_xsgemm")
+BUILD = FunctionName("dispatch", "at::TensorIteratorBase::build(at::TensorIteratorConfig&)")
+PYTHON = FunctionName("python", "_PyEval_EvalFrameDefault")
 
 
 def change(more: FunctionName | None, by: int = 70, adds: int = 15) -> InstructionChange:
