@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.changes import changes
 from rnnbench.analysis.compare_files import compare_by_settings
 from rnnbench.analysis.comparison import SAME_CODE, Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.run_to_run import MAX_TIMES, times_as_many
@@ -149,7 +149,7 @@ def observed(
     """Yield a runner that has observed every case on both sides, and the folder that keeps what it measures.
 
     The folder is made below `out` when both sides have started. Unless `everything` is wanted, the cases that run the
-    same code on both sides are found first, and observed only if a file that was imported differs. Raises UserError if
+    same code on both sides are found first, and not observed. Raises UserError if
     a side can't start, its rnnbench is too old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM,
     also for what happens in the context.
     """
@@ -181,8 +181,8 @@ def observed(
 
             if not everything:
                 runner.find_same(cases, tell)
-            if runner.same.needs_guard or len(runner.same.cases) < len(cases):
-                runner.observe(groups if runner.same.needs_guard else _changed(runner, groups), tell)
+            if changed := _changed(runner, groups):
+                runner.observe(changed, tell)
             if not all(runner.failed(case) for case in cases):
                 refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
             yield runner, folder
@@ -191,14 +191,16 @@ def observed(
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
     """The groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
-    A case that looks changed there, and in another pair of such cases, is kept, and so is one whose counts differ.
+    A case that fails or looks changed there, and in another pair of such cases, is kept.
     """
-    if runner.same.needs_guard and runner.same.cases:
-        suspects = with_cases(groups, lambda case: not runner.failed(case))
+    if runner.same.needs_guard:
+        suspects = with_cases(groups, lambda case: case.key in runner.same.cases)
         for _ in range(GUARD_PAIRS):
             if suspects:
-                runner.replicate(suspects, 0.0)  # one of the shortest pairs
-            suspects = with_cases(groups, lambda case: case.key in runner.same.cases and _looks_changed(runner, case))
+                runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
+            suspects = with_cases(suspects, partial(_looks_changed, runner))
+        if suspects:
+            runner.observe(suspects)
         kept = {case.key for case in cases_of(suspects)}
         runner.same = replace(runner.same, cases=runner.same.cases - kept)
         for key in runner.same.cases:
@@ -207,14 +209,8 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:
-    base, head = (runner.measurement(side, case) for side in ("base", "head"))
-    ratios = runner.log_ratios.get(case.key, Ratios())
-    differs = [abs(log) > math.log(GUARD_RATIO) for log in ratios.low]
-    return (
-        bool(differs and all(differs))
-        or runner.failed(case)
-        or any(change.is_judged for change in changes(base.metrics, head.metrics))
-    )
+    differs = [abs(log) > math.log(GUARD_RATIO) for log in runner.log_ratios.get(case.key, Ratios()).low]
+    return runner.failed(case) or bool(differs and all(differs))
 
 
 def _changed(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:

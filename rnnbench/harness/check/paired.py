@@ -175,7 +175,12 @@ class PairedRunner:
         return counted
 
     def replicate(
-        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
+        self,
+        groups: Sequence[Group],
+        left: float,
+        on_visit: Callable[[int], None] = lambda done: None,
+        *,
+        is_observed: bool = True,
     ) -> None:
         """Let a fresh pair visit every group once, in a share of the seconds that are `left` of the budget.
 
@@ -187,7 +192,7 @@ class PairedRunner:
         case_seconds = self._case_seconds(groups, left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            while not self._visit(group, case_seconds):
+            while not self._visit(group, case_seconds, is_observed=is_observed):
                 self._pairs.close()
                 self._pairs.start()
         self._pairs.end_replicate()
@@ -236,11 +241,11 @@ class PairedRunner:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
-    def _visit(self, group: Group, case_seconds: float) -> bool:
+    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> bool:
         """Measure a group once; returns False if a fresh pair must repeat it."""
         sides, began = self._sides(group.workload), self._pairs.now()
         try:
-            windows = self._visitor.visit(group, sides, self.replicates, case_seconds)
+            windows = self._visitor.visit(group, sides, self.replicates, case_seconds, is_observed=is_observed)
         except CaseLost as lost:
             self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
             return False

@@ -62,20 +62,34 @@ class Visitor:
             self._call_seconds[place] = CallSeconds(least, known.wall - known.least + least)
 
     def visit(
-        self, group: Group, sides: Mapping[str, VisitSide], replicate: int, case_seconds: float
+        self,
+        group: Group,
+        sides: Mapping[str, VisitSide],
+        replicate: int,
+        case_seconds: float,
+        *,
+        is_observed: bool = True,
     ) -> dict[str, list[Window]]:
         """Measure a group once on all sides; returns two windows of each case for each side.
 
         `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
-        all. Raises CaseLost or VisitCut if fresh workers must repeat the visit.
+        all. Cases that are not observed are not compared with their references either. Raises CaseLost or VisitCut if
+        fresh workers must repeat the visit.
         """
         # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
         cases = self._rng.sample(group.cases, len(group.cases))
         order = self._rng.sample(list(sides), len(sides))
-        prepared = _run_together({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
+        wanted = {
+            name: [case for case in cases if not (is_observed and side.recorder.unobserved(case))]
+            for name, side in sides.items()
+        }
+        prepared = _run_together(
+            {name: partial(self._prepare, name, sides[name], wanted[name]) for name in order}, sides
+        )
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
         windows = self._time(ready, sides, replicate, case_seconds) if ready else {name: [] for name in sides}
-        _run_together({name: partial(_end, name, sides[name], ready) for name in order}, sides)
+        verified = ready if is_observed else []
+        _run_together({name: partial(_end, name, sides[name], verified) for name in order}, sides)
         for name, side in sides.items():
             side.recorder.keep(windows[name])
             self.remember(name, windows[name])
@@ -85,7 +99,7 @@ class Visitor:
         """Prepare cases in a side's worker; returns those that can be timed there."""
         ready = []
         for case in cases:
-            if side.recorder.dropped(case) or side.recorder.unobserved(case):
+            if side.recorder.dropped(case):
                 continue
             with _lost_at(name, case):
                 seconds = side.recorder.prepare(side.worker, case, self._call_seconds.get((name, case.key)))

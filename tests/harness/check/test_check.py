@@ -59,6 +59,7 @@ class FakeRunner:
         self.replicates, self.seconds, self.notes = 0, 0.0, ["a note"]
         self.start_seconds = PAIR_SECONDS
         self.visited: list[int] = []
+        self.observed: set[str] = set()
         self.fixed_addresses = True
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
@@ -74,8 +75,9 @@ class FakeRunner:
     def end(self) -> None:
         self.closed = True
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         on_done(0, len(groups))
+        self.observed |= {case.key for group in groups for case in group.cases}
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(cases))
@@ -92,12 +94,18 @@ class FakeRunner:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
 
     def replicate(
-        self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None] = lambda done: None
+        self,
+        groups: Sequence[Group],
+        left: float,
+        on_visit: Callable[[int], None] = lambda done: None,
+        *,
+        is_observed: bool = True,
     ) -> None:
         on_visit(0)
         if self._fault and self.replicates == 2:
             raise self._fault
         cases = [case for group in groups for case in group.cases]
+        assert is_observed or not self.observed & {case.key for case in cases}
         for case in cases:
             ratios = self.log_ratios.setdefault(case.key, Ratios())
             log = math.log(self._ratio(case)) + self._noise * self._rng.standard_normal()
@@ -357,6 +365,7 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     _, comparison, runner = run(lambda case: 1.5 if case.workload.batch_size == 2 else 1.0, guarded=True)
     assert verdicts(comparison)["vanilla 2"] == "regressed"
     assert runner.visited[:3] == [6, 2, 2]  # all, those that look changed, and then only these
+    assert len(runner.observed) == 2
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
     assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
 
