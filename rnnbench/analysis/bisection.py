@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from rnnbench.analysis.changes import Change
-from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.comparison import Change, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS

@@ -1,14 +1,17 @@
-"""Base against head, case by case: time, exact counts and status put together into one verdict each."""
+"""Base against head, case by case: time, exact counts and status put together into one verdict each.
+
+Counts are not timed: base and head differ in them only if the code does.
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from rnnbench.analysis.changes import Change, changes
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Judged, RatioName, Verdict
+from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.records import Measurement
 
 OnUndecided = Literal["pass", "fail"]
@@ -20,8 +23,6 @@ RANKS: dict[Verdict | None, int] = {
     "unchanged": 4,
     None: 5,
 }
-
-
 SAME_CODE = "runs the same code on both sides"
 
 
@@ -34,6 +35,25 @@ class Subject(Protocol):
 
     def axes(self) -> dict[str, str | float]:
         """What is known about it besides its key."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric that is counted, and that is not the same on both sides."""
+
+    metric: Metric
+    base: int
+    head: int
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is a verdict by itself if it goes beyond the margin."""
+        return self.metric.verdict == "judged"
+
+    @property
+    def ratio(self) -> float:
+        """Head over base; infinite if the base is 0."""
+        return self.head / self.base if self.base else math.inf
 
 
 @dataclass(frozen=True)
@@ -57,20 +77,13 @@ class Finding:
     @property
     def deciding(self) -> Estimate | None:
         """The ratio that describes the time: the one that decided or leaves it open; None if no time was compared."""
-        if self.decided_by is not None:
-            return self.mean if self.decided_by == "mean" else self.low
-        return self.mean if self._is_open_in_the_mean else self.low
+        return self.mean if self.is_by_mean else self.low
 
     @property
     def is_by_mean(self) -> bool:
-        """Whether `deciding` is the ratio of the means."""
-        return self.decided_by == "mean" or (self.decided_by is None and self._is_open_in_the_mean)
-
-    @property
-    def _is_open_in_the_mean(self) -> bool:
-        """Whether the time is not decided, though the typical call lies within the margin."""
-        if self.verdict != "undecided" or self.low is None or self.mean is None:
-            return False
+        """Whether `deciding` is the mean: it decided, or leaves open what the typical call alone would not."""
+        if self.decided_by is not None or self.verdict != "undecided" or self.low is None or self.mean is None:
+            return self.decided_by == "mean"
         edge = 1 + self.margin
         return 1 / edge < self.low.lower and self.low.upper < edge
 
@@ -138,6 +151,13 @@ class Comparison:
         return 3 if on_undecided == "fail" and self.count("undecided") else 0
 
 
+def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return the counts that are known on both sides and differ; a frame holds NaN for a missing one."""
+    values = ((metric, base.get(metric.name), head.get(metric.name)) for metric in METRICS if metric.verdict)
+    known = (each for each in values if None not in each and not any(map(math.isnan, each[1:])))  # type: ignore[arg-type]
+    return tuple(Change(metric, int(was), int(now)) for metric, was, now in known if was != now)  # type: ignore[arg-type]
+
+
 def finding(
     base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
 ) -> Finding:
@@ -196,12 +216,12 @@ def _why_without_times(base: Measurement, head: Measurement) -> str:
         return f"{head.status} on both sides: {head.reason}"
     if base.works and head.status in ("failed", "skipped"):
         return f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
-    sides = ((base, "in the base"), (head, "in the head"))
-    return "; ".join(f"{_status(side)} {where}: {side.reason}" for side, where in sides if not side.works)
-
-
-def _status(side: Measurement) -> str:
-    return "failed after it had worked" if side.status == "failed" and side.parity else side.status
+    statuses = [
+        "failed after it had worked" if side.status == "failed" and side.parity else side.status
+        for side in (base, head)
+    ]
+    sides = zip((base, head), statuses, ("in the base", "in the head"), strict=True)
+    return "; ".join(f"{status} {where}: {side.reason}" for side, status, where in sides if not side.works)
 
 
 def _is_same(base: Measurement, head: Measurement) -> bool:
@@ -229,23 +249,19 @@ def newly_suspect(sides: Iterable[tuple[Measurement, Measurement]]) -> list[str]
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
-    return tuple(sorted(findings, key=lambda result: (RANKS[result.verdict], -_slowest(result))))
 
+    def rank(found: Finding) -> tuple[int, float]:
+        return RANKS[found.verdict], -(found.deciding.value if found.deciding else math.inf)
 
-def _slowest(result: Finding) -> float:
-    """The ratio that describes the time; infinite if nothing was timed."""
-    return result.deciding.value if result.deciding else math.inf
+    return tuple(sorted(findings, key=rank))
 
 
 def with_counts(found: Finding) -> Finding:
     """The finding with the verdict that its counts require: they have no error, so the margin alone decides."""
     ratios = [change.ratio for change in found.judged_changes]
-    verdict = found.verdict
-    if any(ratio > 1 for ratio in ratios):
-        verdict = "regressed"
-    elif ratios and verdict != "regressed":
-        verdict = "improved"
-    return replace(found, verdict=verdict)
+    if not ratios or found.verdict == "regressed":
+        return found
+    return replace(found, verdict="regressed" if any(ratio > 1 for ratio in ratios) else "improved")
 
 
 def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:

@@ -1,9 +1,20 @@
-"""A value and its interval from replicates: Hodges-Lehmann, with Student's interval or the inverted signed-rank test.
+"""Values and their intervals from the replicates of many cases: what reports show, and what verdicts test.
 
-Hodges & Lehmann 1963 (doi:10.1214/aoms/1177704172): the median of all pairwise means. With few replicates the interval
-is Student's, whose variance borrows from the other cases (`rnnbench.analysis.variances`): a run ends once its intervals
-are narrow, and a case whose spread is small by chance would end it too early. With more replicates it holds every shift
-that the two-sided Wilcoxon signed-rank test does not reject, which needs no normal distribution, only symmetry.
+**What reports show** (`estimates`) is Hodges-Lehmann: the median of all pairwise means (Hodges & Lehmann 1963,
+doi:10.1214/aoms/1177704172). With few replicates the interval is Student's: a run ends once its intervals are narrow,
+and a case whose spread is small by chance would end it too early, so its variance borrows from the other cases. With
+more replicates it holds every shift that the two-sided Wilcoxon signed-rank test does not reject, which needs no normal
+distribution, only symmetry.
+
+**What verdicts test** (`locations`) is the mean without the lowest and highest tenth, with the error that follows from
+the winsorized variance (Tukey & McLaughlin 1963; Yuen 1974, doi:10.1093/biomet/61.1.165): a stall of the machine that
+spoils one replicate does not spoil the case.
+
+**Variances borrow** (`raised`) since few replicates tell little of them, which limits a t test far out in its tail.
+Most cases of a suite have similar noise, so a variance that is small by chance is raised towards the typical one, the
+more the cases agree (Smyth 2004, doi:10.2202/1544-6115.1027). A variance is never lowered, since a case may be noisier
+than the others. The other cases add at most as many degrees of freedom as a case has itself, because noise that hits a
+whole replicate affects all cases and makes their variances dependent.
 """
 
 import math
@@ -14,16 +25,19 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from rnnbench.analysis.variances import raised
-
+CONFIDENCE = 0.95
 # Below this the signed-rank interval is up to a quarter wider than Student's, which covers as well: see the coverage
 # table of `tests/validation`. Below six values the signed-rank test can't reject at 5% at all.
 MIN_FOR_RANKS = 10
 MAX_FOR_EXACT = 50
 MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases with many replicates do not fill the memory
-
 FARTHEST_LOG = 300.0  # of a ratio; the times of a spoilt run may differ so much that the ends of intervals overflow
 ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
+MIN_TO_TRIM = 5
+TRIMMED_SHARE = 0.1  # at each end, at least one value
+CLIPPED_SHARE = 0.1  # of the logarithms of variances, at each end
+CLIPPED_VARIANCE = 0.679  # of normal values that are clipped there, relative to their own
+MAX_GAIN = 1.0  # degrees of freedom that a variance gains at most from the other cases, for each of its own
 
 
 @dataclass(frozen=True)
@@ -47,31 +61,62 @@ class Estimate:
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
+@dataclass(frozen=True)
+class Location:
+    """A centre with its standard error and degrees of freedom; NaN and 0 for a single value, which shows no spread."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def interval(self, confidence: float = CONFIDENCE) -> Estimate:
+        """Return the centre with Student's interval; NaN bounds if the error is not known."""
+        half = self.error * t_quantile((1 + confidence) / 2, self.freedom) if self.freedom else math.nan
+        return Estimate(self.value, self.value - half, self.value + half)
+
+    def plus(self, variance: float, freedom: float = math.inf) -> "Location":
+        """Return the same centre with an independent variance added to that of its error.
+
+        `freedom`: degrees of freedom of the added variance, infinite if it is given and not estimated (Welch 1947,
+        doi:10.1093/biomet/34.1-2.28).
+        """
+        if not (self.freedom and freedom):
+            return Location(self.value, math.nan, 0.0)
+        whole = self.error**2 + variance
+        if not whole:
+            return self
+        uncertain = self.error**4 / self.freedom + variance**2 / freedom
+        return Location(self.value, math.sqrt(whole), whole**2 / uncertain if uncertain else math.inf)
+
+    def p_above(self, edge: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the centre is at most `edge`."""
+        if not self.freedom:
+            return 1.0
+        distance = self.value - edge
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(special.stdtr(self.freedom, -distance / self.error))
+
+    def p_below(self, edge: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the centre is at least `edge`."""
+        return Location(-self.value, self.error, self.freedom).p_above(-edge)
+
+
 def from_logs(logs: np.ndarray) -> np.ndarray:
-    """The ratios, or times, with these logarithms, limited so that their squares do not overflow."""
+    """Return the ratios, or times, with these logarithms, limited so that their squares do not overflow."""
     values: np.ndarray = np.exp(np.clip(logs, -FARTHEST_LOG, FARTHEST_LOG))
     return values
 
 
 def as_ratio(log: Estimate) -> Estimate:
-    """The estimate of a ratio, or of a time, from the estimate of its logarithm."""
-    return Estimate(*from_logs(np.array([log.value, log.lower, log.upper])).tolist())
+    """Return the estimate of a ratio, or of a time, from the estimate of its logarithm."""
+    return Estimate(*from_logs(np.array(astuple(log))).tolist())
 
 
 def estimate_columns(name: str, known: Estimate | None) -> dict[str, float | None]:
-    """An estimate as columns of a frame: `name`, `name_low` and `name_high`; None if there is none."""
+    """Return an estimate as columns of a frame: `name`, `name_low` and `name_high`; None if there is none."""
     values = (None, None, None) if known is None else astuple(known)
     return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}
-
-
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Hodges-Lehmann estimate of the centre of a single sample, one value from each replicate.
-
-    The interval is the signed-rank test's, or Student's t for fewer than ten values, and NaN for one.
-    Raises ValueError if there is no value.
-    """
-    interval = t_interval if len(values) < MIN_FOR_RANKS else signed_rank_interval
-    return interval(values, confidence)  # nothing to borrow from
 
 
 def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
@@ -82,14 +127,37 @@ def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
     return Estimate(value, value - low, value + high)
 
 
-def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, lower and upper.
+def estimate(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the Hodges-Lehmann estimate of a single sample, one value from each replicate, as `estimates` does.
+
+    The interval is NaN for one value. Raises ValueError if there is none.
+    """
+    if not len(values):
+        raise ValueError("no values")
+    return Estimate(*estimates(np.zeros(len(values), dtype=int), np.asarray(values), confidence)[0].tolist())
+
+
+def estimates_of(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Estimate]:
+    """Return `estimates` of samples with something in common; `UNKNOWN` for a sample without values."""
+    number = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
+    known = estimates(number, np.array([value for sample in samples for value in sample]))
+    rows = [Estimate(*row) for row in known.tolist()]
+    return rows + [UNKNOWN] * (len(samples) - len(rows))
+
+
+def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Estimate the centre of the values of each group, for group numbers 0, 1, 2, ...: value, lower and upper.
 
     The groups are samples with something in common, such as the cases of a run: their variances borrow from each other.
     """
-    values = np.asarray(values, dtype=float)
-    result = np.full((groups.max(initial=-1) + 1, 3), math.nan)
-    centres, halves = _student(groups, values, confidence)
+    values, sizes = np.asarray(values, dtype=float), np.bincount(groups)
+    result, halves = np.full((len(sizes), 3), math.nan), np.full(len(sizes), math.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
+        centres = np.bincount(groups, values) / sizes
+        variances = np.bincount(groups, (values - centres[groups]) ** 2) / (sizes - 1)
+    several = sizes > 1
+    variances, freedom = raised(variances[several], sizes[several] - 1.0)
+    halves[several] = t_quantiles((1 + confidence) / 2, freedom) * np.sqrt(variances / sizes[several])
     for part, members in alike(groups, lambda size: size**2):
         means = walsh_averages(values[members])
         result[part, 0] = np.median(means, axis=1)
@@ -102,29 +170,39 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) 
     return result
 
 
-def estimates_of(samples: Sequence[Sequence[float]]) -> list[Estimate]:
-    """`estimates` of samples with something in common; `UNKNOWN` for a sample without values."""
-    number = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
-    known = estimates(number, np.array([value for sample in samples for value in sample]))
-    rows = [Estimate(*row) for row in known.tolist()]
-    return rows + [UNKNOWN] * (len(samples) - len(rows))
+def locations(samples: Sequence[Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> list[Location]:
+    """Return the centres of samples with something in common, each with an error that the others helped to estimate.
+
+    Samples of fewer than `min_to_trim` values are not trimmed. Raises ValueError if a sample is empty.
+    """
+    sizes = np.array([len(sample) for sample in samples])
+    if not sizes.all():
+        raise ValueError("no values")
+    values, errors, freedom, kept = np.zeros((4, len(sizes)))
+    for size in np.unique(sizes).tolist():
+        rows = np.flatnonzero(sizes == size)
+        ordered = np.sort(np.array([samples[row] for row in rows.tolist()], dtype=float), axis=1)
+        cut = max(1, round(TRIMMED_SHARE * size)) if size >= min_to_trim else 0
+        left = size - 2 * cut
+        values[rows], errors[rows], kept[rows] = ordered[:, cut : size - cut].mean(axis=1), math.nan, left
+        if size > 1:
+            winsorized = ordered.clip(ordered[:, [cut]], ordered[:, [size - 1 - cut]])
+            errors[rows] = np.sqrt(winsorized.var(axis=1, ddof=1) * (size - 1) / (left * (left - 1)))
+            freedom[rows] = left - 1
+    use = freedom > 0
+    if use.sum() >= 2:
+        variances, freedom = raised(errors**2 * kept, freedom, with_zeros=True)
+        errors[use] = np.sqrt(variances[use] / kept[use])
+    return [Location(*row) for row in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
 
 
-def _student(groups: np.ndarray, values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each group and the half-width of Student's interval for it, NaN for a single value."""
-    sizes = np.bincount(groups)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
-        means = np.bincount(groups, values) / sizes
-        variances = np.bincount(groups, (values - means[groups]) ** 2) / (sizes - 1)
-    several = sizes > 1
-    halves = np.full(len(sizes), math.nan)
-    variances, freedom = raised(variances[several], sizes[several] - 1.0)
-    halves[several] = t_quantiles((1 + confidence) / 2, freedom) * np.sqrt(variances / sizes[several])
-    return means, halves
+def shift(base: Location, head: Location) -> Location:
+    """Return the distance of the centres of two independent samples, head minus base, which may differ in spread."""
+    return Location(head.value - base.value, head.error, head.freedom).plus(base.error**2, base.freedom)
 
 
 def alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Groups of equal size together: their numbers, and the indices of their members, a row for each group.
+    """Yield groups of equal size together: their numbers, and the indices of their members, a row for each group.
 
     One part needs about `MAX_PAIRS_AT_ONCE` numbers at most, where a group of n members needs `cost(n)` of them.
     """
@@ -132,57 +210,36 @@ def alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.n
     order = np.argsort(groups, kind="stable")
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes[sizes > 0]).tolist():
-        alike = np.flatnonzero(sizes == size)
-        for part in np.array_split(alike, math.ceil(len(alike) * cost(size) / MAX_PAIRS_AT_ONCE)):
+        of_size = np.flatnonzero(sizes == size)
+        for part in np.array_split(of_size, math.ceil(len(of_size) * cost(size) / MAX_PAIRS_AT_ONCE)):
             yield part, order[starts[part][:, None] + np.arange(size)]
 
 
-def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Hodges-Lehmann value with Student's interval for the mean; NaN bounds for a single value."""
-    sample = _sample(values)
-    [centre], [half] = _student(np.zeros(len(sample), dtype=int), sample, confidence)
-    value = np.median(walsh_averages(sample))
-    return Estimate(float(value), float(np.minimum(value, centre - half)), float(np.maximum(value, centre + half)))
-
-
-def signed_rank_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Hodges-Lehmann value with the interval of the shifts that the signed-rank test keeps; needs six values."""
-    means = walsh_averages(_sample(values))
-    cut = max(0, signed_rank_cut(len(values), 1 - confidence))
-    return Estimate(float(np.median(means)), float(means[cut]), float(means[-1 - cut]))
-
-
 def t_quantile(probability: float, freedom: float) -> float:
-    """Student's quantile; the normal one for infinite freedom. As `scipy.stats.t.ppf`, a hundred times quicker."""
+    """Return Student's quantile; the normal one for infinite freedom. A hundred times quicker than scipy.stats."""
     return float(t_quantiles(probability, np.array(freedom)))
 
 
 def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
-    """`t_quantile` for each number of degrees of freedom."""
-    finite = np.where(np.isinf(freedom), 1.0, freedom)
-    quantiles: np.ndarray = np.where(
-        np.isinf(freedom), special.ndtri(probability), special.stdtrit(finite, probability)
-    )
+    """Return `t_quantile` for each number of degrees of freedom."""
+    is_normal = np.isinf(freedom)
+    student = special.stdtrit(np.where(is_normal, 1.0, freedom), probability)
+    quantiles: np.ndarray = np.where(is_normal, special.ndtri(probability), student)
     return quantiles
 
 
-def _sample(values: Sequence[float]) -> np.ndarray:
-    if not len(values):
-        raise ValueError("no values")
-    return np.asarray(values, dtype=float)
-
-
 def walsh_averages(samples: np.ndarray) -> np.ndarray:
-    """The sorted means of all pairs of a row, each value with itself included: (..., n) -> (..., n (n + 1) / 2)."""
+    """Return the sorted means of all pairs of a row, each value with itself included: (..., n) to (..., n(n+1)/2)."""
     first, second = np.triu_indices(samples.shape[-1])
     return np.sort((samples[..., first] + samples[..., second]) / 2, axis=-1)
 
 
 @lru_cache
 def signed_rank_cut(n: int, alpha: float) -> int:
-    """Walsh averages to leave out at each end: the largest k with P(T <= k) <= alpha / 2, T the signed-rank statistic.
+    """Return how many Walsh averages to leave out at each end: the largest k with P(T <= k) <= alpha / 2.
 
-    T counts the Walsh averages on one side of a shift, so the shift is kept where k + 1 or more lie there.
+    T is the signed-rank statistic. It counts the Walsh averages on one side of a shift, so the shift is kept where
+    k + 1 or more lie there.
     """
     if n > MAX_FOR_EXACT:
         mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
@@ -193,3 +250,50 @@ def signed_rank_cut(n: int, alpha: float) -> int:
         subsets[rank:] = subsets[rank:] + subsets[: len(subsets) - rank]
     below = np.cumsum(subsets) / 2.0**n  # P(T <= k)
     return int(np.searchsorted(below, alpha / 2, side="right")) - 1
+
+
+def raised(
+    variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN, *, with_zeros: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raise the variances of similar samples towards the typical one; return them and their degrees of freedom.
+
+    `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
+    A variance without freedom stays as it is, and so do all variances if fewer than two are above zero. `with_zeros`:
+    also raise a variance of zero, because the sample's values are equal by chance or by the resolution of the readings,
+    and not by definition as a case's ratios to itself are. It says nothing about the typical variance in any case.
+
+    The lowest and highest tenth of the variances are clipped (Phipson et al. 2016, doi:10.1214/16-AOAS920), so that a
+    few noisy cases do not hide that the others agree.
+    """
+    seen = (freedom > 0) & (variances > 0)
+    use = freedom > 0 if with_zeros else seen
+    if seen.sum() < 2:
+        return variances, freedom
+    half = freedom[seen] / 2
+    logs = np.log(variances[seen]) - special.digamma(half) + np.log(half)
+    clipped = logs.clip(*np.quantile(logs, (CLIPPED_SHARE, 1 - CLIPPED_SHARE)))
+    centre = float(clipped.mean())
+    spread = float(clipped.var(ddof=1)) / CLIPPED_VARIANCE - float(special.polygamma(1, half).mean())
+    mixed, more = variances.copy(), freedom.copy()
+    if spread <= 0:  # all agree on the typical variance
+        typical_freedom = math.inf
+        mixed[use] = math.exp(centre)
+    else:
+        typical_half = _inverse_trigamma(spread)
+        typical_freedom = 2 * typical_half
+        typical = math.exp(centre + float(special.digamma(typical_half)) - math.log(typical_half))
+        mixed[use] = (typical_freedom * typical + freedom[use] * variances[use]) / (typical_freedom + freedom[use])
+    more[use] = np.minimum(more[use] + np.minimum(typical_freedom, max_gain * freedom[use]), freedom.sum())
+    return np.maximum(mixed, variances), more
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return the x whose trigamma is `value`, by Newton's method on 1 / trigamma, which is nearly linear."""
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(special.polygamma(1, x))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, x))
+        x += step
+        if abs(step) < 1e-8 * x:
+            break
+    return x

@@ -23,10 +23,8 @@ import numpy as np
 from scipy import ndimage, stats
 
 from rnnbench.analysis.environments import differences, processor
-from rnnbench.analysis.estimate import Estimate, as_ratio
-from rnnbench.analysis.location import Location
+from rnnbench.analysis.estimate import Estimate, Location, as_ratio, raised
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
-from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo

@@ -15,12 +15,10 @@ from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.changes import changes
-from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
+from rnnbench.analysis.comparison import Comparison, Finding, Subject, changes, one_sided, ordered, timed, with_counts
 from rnnbench.analysis.environments import identity_differences
-from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
-from rnnbench.analysis.location import MIN_TO_TRIM, shift
-from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
+from rnnbench.analysis.estimate import MIN_TO_TRIM, as_ratio, estimate_columns, estimates_of, shift
+from rnnbench.analysis.stored import TOO_FEW, look_at_runs
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Benchmark, BenchmarkFiles

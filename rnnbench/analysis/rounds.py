@@ -1,4 +1,5 @@
-"""Rounds of modules in one process: a row for each module, how much its rounds tell, and whether it grows slower.
+"""Rounds of modules in one process: a row for each module, how much its rounds tell, whether it grows slower, and
+whether it is slower than another by more than a factor.
 
 The rounds of one process come one after the other, so whatever slows one arm for a second slows several rounds. Values
 that resemble their neighbours tell less of their centre than independent ones do: an error for independent values is
@@ -16,17 +17,49 @@ it depends on how often the module was called. Modules that are timed in turns s
 module's turns are compared with those of the others beside them. Medians of blocks of turns bridge states that last
 for some turns; an order that has at most two pairs of blocks the wrong way round comes about by chance once in 1,100
 times, whatever the noise is like, as long as blocks don't depend on each other.
+
+A question (`Question`) is whether one module is at most `factor` times as slow as another. It is asked again as rounds
+come in, until the interval answers.
+
+Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of the typical call, which is precise, and
+that of their mean, which also shows what slows only some of them. `slower`: one of the two intervals lies above the
+factor. `not slower`: both lie at or below it. Anything else is no answer yet.
+
+How the error rate is split. 1% (`CONFIDENCE`) is the rate of both wrong answers together, over all looks. Half of it
+goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even if
+the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never exceeds
+one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
+
+Rounds of one process resemble their neighbours, which the first looks can't show: eight rounds say little of their
+correlation. It is therefore assumed to be `ASSUMED_CORRELATION`, which gives way to what the rounds show as they come
+in, and is taken from the rounds where they show more.
+
+The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
+can't show. `PROCESS_SPREAD` is therefore added to the errors. The rates hold if processes differ by no more than that,
+and rounds are correlated by no more than 0.5: `results/validation/rounds-simulated.md` shows what more does.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, as_ratio, estimate_columns, estimates_of, t_quantiles
+from rnnbench.analysis.estimate import (
+    UNKNOWN,
+    Estimate,
+    Location,
+    as_ratio,
+    estimate_columns,
+    estimates_of,
+    locations,
+    t_quantiles,
+)
 from rnnbench.analysis.replicate import Times, log_ratio
+from rnnbench.analysis.verdict import share_of_look
 
 # Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.
 LEAST = 5.0
@@ -34,6 +67,17 @@ MAX_CORRELATION = 0.9  # a series that wanders longer than ten values can't be t
 CLIPPED_SHARE = 0.1  # of the values, at each end: a stall hides how alike the others are
 NO_SPREAD = 1e-9  # of logarithms: below it there is only rounding
 BIAS_TERMS = 4  # the correlation r of n values comes out too small by about (1 + 4 r) / n (Kendall 1954)
+BLOCKS = 8
+TURNS = 3  # of a block
+MAX_FALLS = 2, 6  # pairs of the 28 blocks: of the time compared with the others, and of the time itself
+LEAST_GROWTH = 0.03  # growth that matters
+Answer = Literal["slower", "not slower"]
+CONFIDENCE = 0.99
+FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
+GROWTH = 1.5  # of the number of rounds from look to look
+ASSUMED_CORRELATION = 0.5  # of neighbouring rounds; 0.3 to 0.5 was seen in most processes of a hand-written LSTM
+ASSUMED_ROUNDS = 20  # rounds that the assumption counts for: it rules the first looks and is a sixth at the hundredth
+PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
 
 
 def worth(values: Sequence[float]) -> float:
@@ -75,12 +119,6 @@ def _correlation(apart: np.ndarray, lag: int) -> float:
     return (n * found + 1) / max(n - BIAS_TERMS, 3)  # 3: for six values the correction would double the noise
 
 
-BLOCKS = 8
-TURNS = 3  # of a block
-MAX_FALLS = 2, 6  # pairs of the 28 blocks: of the time compared with the others, and of the time itself
-LEAST_GROWTH = 0.03  # growth that matters
-
-
 def growing(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return by what share the time of each module grows that surely grows, from the first block to the last.
 
@@ -120,7 +158,10 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
         for arm, rounds in times.items()
         if arm != reference
     }
-    seconds, compared = _estimated(logs), _estimated(ratios)
+    seconds, compared = (
+        {arm: widened(known, of[arm]) for arm, known in zip(of, estimates_of(list(of.values())), strict=True)}
+        for of in (logs, ratios)
+    )
     rows = {
         arm: {
             **estimate_columns("seconds", as_ratio(seconds[arm])),
@@ -131,12 +172,6 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
         for arm, values in logs.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
-
-
-def _estimated(series: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
-    """The centre of each arm's logarithms, which are in the order of the rounds."""
-    estimates = zip(series, estimates_of(list(series.values())), strict=True)
-    return {arm: widened(estimate, series[arm]) for arm, estimate in estimates}
 
 
 def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
@@ -159,3 +194,53 @@ def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     """The arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
     half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
+
+
+@dataclass
+class Question:
+    """The result of the looks so far; `low` and `mean` are the last look's ratios with intervals for any process.
+
+    Rounds of one process cost little, so there are more of them between looks than a check has pairs.
+    """
+
+    factor: float
+    answer: Answer | None = None
+    low: Estimate = UNKNOWN
+    mean: Estimate = UNKNOWN
+    within: tuple[Estimate, ...] = (UNKNOWN, UNKNOWN)  # both ratios with intervals for this process alone
+    looks: int = 0
+    next_look: int = FIRST_LOOK  # rounds
+
+    def look(self, low: Sequence[float], mean: Sequence[float]) -> None:
+        """Look at the log-ratios of all rounds so far: one value for each round, at least one."""
+        self.looks += 1
+        self.next_look = math.ceil(GROWTH * len(low))
+        confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
+        located = [_located(logs) for logs in (low, mean)]
+        self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
+        self.low, self.mean = (as_ratio(location.plus(PROCESS_SPREAD**2).interval(confidence)) for location in located)
+        if max(self.low.lower, self.mean.lower) > self.factor:
+            self.answer = "slower"
+        elif max(self.low.upper, self.mean.upper) <= self.factor:
+            self.answer = "not slower"
+
+    @property
+    def by_the_mean(self) -> bool:
+        """Whether only the mean speaks against `not slower`, and the typical call does not."""
+        if self.answer == "slower":
+            return self.low.lower <= self.factor
+        return self.answer is None and self.low.upper <= self.factor
+
+    def is_within(self, precision: float | None) -> bool:
+        """Whether both ratios of this process are known within `precision` (0.01: 1%), so that rounds tell little."""
+        return precision is not None and all(ratio.upper / ratio.lower <= (1 + precision) ** 2 for ratio in self.within)
+
+
+def _located(logs: Sequence[float]) -> Location:
+    """The centre of the log-ratios of rounds, for rounds that resemble their neighbours."""
+    [location], n = locations([logs]), len(logs)
+    shown = n / worth(logs)  # the variance of the mean over that of independent rounds; (1 + r) / (1 - r) for AR(1)
+    correlation = (shown - 1) / (shown + 1)
+    mixed = (n * correlation + ASSUMED_ROUNDS * ASSUMED_CORRELATION) / (n + ASSUMED_ROUNDS)
+    error = location.error * math.sqrt(max(shown, (1 + mixed) / (1 - mixed)))
+    return Location(location.value, error, min(location.freedom, n / shown - 1))

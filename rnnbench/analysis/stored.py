@@ -1,9 +1,23 @@
-"""Two stored runs against each other, by each case's ratio to the torch.nn layer of the same group and run.
+"""Stored runs against each other, by each case's ratio to the reference of the same group and run.
 
-Absolute times of another day or machine mean little; a ratio within a run shares that run's noise.
+Absolute times of another day or machine mean little; a ratio within a run shares that run's noise. Two runs are judged
+(`compare`), or several are lined up (`together`), of which the machine, torch or the code may differ.
+
+Runs of equal code vary, for example with the state of the machine or the layout of memory. The replicates of a run do
+not show this variation. Its typical size is estimated from all cases of two runs: if the
+code is equal, the changes of the cases scatter by their own errors and by the variation between runs. The scatter is
+measured by Qn (Rousseeuw & Croux 1993, doi:10.1080/01621459.1993.10476408), the lower quartile of the distances between
+all pairs of cases. Qn needs no centre, and stays useful if up to half of the cases have changed. A change that all
+cases share can't be told from a change of the code.
+
+Cases are unlike: some differ more from run to run than the typical case, and two runs do not show which. A large change
+of an unlike case and a slowdown look the same. The errors therefore have few degrees of freedom (`MAX_FREEDOM`), so
+that only changes far beyond the scatter of the typical case are called. `tests/validation/stored_simulated.py` measures
+how often that is wrong, and which slowdowns are still found.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +26,31 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
-from rnnbench.analysis.environments import differences
-from rnnbench.analysis.estimate import Estimate, estimates, from_logs
-from rnnbench.analysis.location import Location, shift
-from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs, more_replicates
+from rnnbench.analysis.environments import differences, machine_differences
+from rnnbench.analysis.estimate import Estimate, Location, as_ratio, estimates_of, shift
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.runs.run_times import read_whole
 from rnnbench.analysis.runs.summary import reference_ratios
-from rnnbench.analysis.verdict import Judged, Trial, located
+from rnnbench.analysis.verdict import Evidence, Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import writable
+from rnnbench.text import plural, writable
 
+MIN_CASES = 6  # for an estimate of the variation between runs
+MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
+QN_TO_SPREAD = 2.2219  # for a normal distribution
+# Degrees of freedom of a change between two runs, at most. They stand for how unlike the cases are, which two runs do
+# not show: fewer miss slowdowns of 20%, and more make false verdicts (`tests/validation/stored_simulated.py`).
+MAX_FREEDOM = 4.0
+TOO_FEW = (
+    f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
+)
+MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
+IN_TURNS = "`rnnbench check --base` measures both sides in turns"
+LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
 # Case key -> the location of its log-ratio for the typical call, and for the mean.
 LocatedRatios = Mapping[str, tuple[Location, Location]]
 
@@ -39,10 +64,31 @@ class StoredRun:
     measurements: Mapping[str, Measurement]  # case key -> its last line
     ratios: pd.DataFrame  # `case`, `log_ratio` and `log_mean_ratio` to the reference, a row for each replicate
 
-    @property
-    def replicates(self) -> dict[str, int]:
-        """The number of replicates that each case's ratio comes from, by the case's key."""
-        return {str(case): int(count) for case, count in self.ratios["case"].value_counts(sort=False).items() if count}
+    def logs(self, column: str) -> dict[str, np.ndarray]:
+        """Return the values of a column of `ratios` for each case, by the case's key."""
+        of_cases = self.ratios.groupby("case", sort=False, observed=True)[column]
+        return {str(case): values.to_numpy(dtype=float) for case, values in of_cases}
+
+
+@dataclass(frozen=True)
+class TogetherRow:
+    """One case over the runs; None if a run has no ratio of it."""
+
+    case: Case
+    ratios: tuple[Estimate | None, ...]  # of the typical call, one for each run
+    changes: tuple[Judged | None, ...]  # each later run against the first; None if the machines differ too
+
+
+@dataclass(frozen=True)
+class Together:
+    """All cases that two runs or more have, and what differs between the runs' environments."""
+
+    runs: tuple[tuple[str, RunInfo], ...]
+    margin: float
+    rows: tuple[TogetherRow, ...]
+    alone: int  # cases that only one run has
+    unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
+    machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
 
 
 def read(path: Path) -> StoredRun:
@@ -63,19 +109,36 @@ def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case
 
 
 def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> Comparison:
-    """One finding for each case, with one look at all the data; `margins` by case key.
+    """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
     Raises UserError if no case is in both runs.
     """
-    cases = {key: measurement.case for key, measurement in head.measurements.items()}
-    common = common_cases(base.measurements, cases)
-    apart = differences(base.info, head.info)
+    both: dict[str, Case] = {key: each.case for run in (base, head) for key, each in run.measurements.items()}
+    common = common_cases(base.measurements, {key: both[key] for key in head.measurements})
+    findings: list[Finding] = []
     needed = ""
-    if apart:
-        findings = [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
+    if apart := differences(base.info, head.info):
+        findings += [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
-        findings, needed = _findings(base, head, common, margins)
-    findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
+        shifts = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in common])
+        judged = judged_shifts(*shifts, margins)
+        counts = [run.ratios["case"].value_counts() for run in (base, head)]
+        for case in common:
+            result = finding(
+                base.measurements[case.key],
+                head.measurements[case.key],
+                judged.get(case.key),
+                margins[case.key],
+                min(int(count.get(case.key, 0)) for count in counts),
+                "not timed beside torch.nn in both runs",
+            )
+            if result.verdict == "undecided" and not result.reason and not result.has_interval:
+                result = replace(result, reason=TOO_FEW)
+            findings.append(result)
+        needed = more_replicates(findings, *shifts)
+    for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
+        alone = [both[key] for key in run.measurements if key not in other.measurements]
+        findings += one_sided([case for case in alone if not case.is_reference], where)
     suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
     notes = (*suspect, *noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(
@@ -83,27 +146,54 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     )
 
 
-def _findings(
-    base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]
-) -> tuple[list[Finding], str]:
-    """The findings, and how many replicates would be enough for those that are undecided."""
-    shifts = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in cases])
-    judged = judged_shifts(*shifts, margins)
-    counts = base.replicates, head.replicates
-    findings = []
-    for case in cases:
-        result = finding(
-            base.measurements[case.key],
-            head.measurements[case.key],
-            judged.get(case.key),
-            margins[case.key],
-            min(side.get(case.key, 0) for side in counts),
-            "not timed beside torch.nn in both runs",
+def together(runs: Sequence[StoredRun], margin: float) -> Together:
+    """Line up the runs' cases; up to `margin` is no difference. A run of another machine gets no verdicts.
+
+    Raises UserError if no case is in two runs.
+    """
+    located, estimated = [located_ratios(run) for run in runs], [estimated_ratios(run) for run in runs]
+    cases = {
+        key: measurement.case
+        for run in runs
+        for key, measurement in run.measurements.items()
+        if not measurement.case.is_reference
+    }
+    counts = {key: sum(key in of_run for of_run in located) for key in cases}
+    common = [key for key, count in counts.items() if count > 1]
+    if not common:
+        names = " and ".join(run.name for run in runs)
+        raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
+    judged = []
+    machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
+    for other, apart in zip(located[1:], machines, strict=True):
+        judged.append(
+            {} if apart else judged_shifts(*shifts_between(located[0], other, common), dict.fromkeys(common, margin))
         )
-        if result.verdict == "undecided" and not result.reason:
-            result = replace(result, reason="" if result.has_interval else TOO_FEW)
-        findings.append(result)
-    return findings, more_replicates(findings, *shifts)
+    rows = [
+        TogetherRow(
+            cases[key],
+            tuple(of_run.get(key) for of_run in estimated),
+            tuple(verdicts.get(key) for verdicts in judged),
+        )
+        for key in common
+    ]
+    alone = sum(count == 1 for count in counts.values())
+    infos = tuple((run.name, run.info) for run in runs)
+    return Together(infos, margin, tuple(rows), alone, unlike([run.info for run in runs]), tuple(machines))
+
+
+def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
+    """Return the keys of the environments that differ between runs, with each run's value; None if it has none."""
+    flat: list[dict[Any, Any]] = []
+    for info in infos:
+        environment = {key: value for key, value in info.environment.items() if key not in LOADS}
+        machine = environment.get("machine") or {}
+        if "processor" in machine:  # one line of a table, not ten
+            environment["machine"] = machine | {"processor": Processor.from_json(machine["processor"])}
+        flat += pd.json_normalize(environment, sep=": ").to_dict("records")
+    keys = dict.fromkeys(key for environment in flat for key in environment)
+    by_key = {key: tuple(environment.get(key) for environment in flat) for key in keys}
+    return {key: values for key, values in by_key.items() if any(value != values[0] for value in values)}
 
 
 def shifts_between(
@@ -129,32 +219,86 @@ def judged_shifts(
 
 
 def located_ratios(run: StoredRun) -> LocatedRatios:
-    """The location of each case's log-ratios to its reference, for the typical call and for the mean."""
-    if run.ratios.empty:  # np.split would still return one part
-        return {}
-    number, cases = pd.factorize(run.ratios["case"])
-    order = np.argsort(number, kind="stable")
-    ends = np.cumsum(np.bincount(number, minlength=len(cases)))[:-1]
-    low, mean = (
-        located(dict(zip(map(str, cases), np.split(run.ratios[column].to_numpy()[order], ends), strict=True)))
-        for column in ("log_ratio", "log_mean_ratio")
-    )
+    """Return the location of each case's log-ratios to its reference, for the typical call and for the mean."""
+    low, mean = (located(run.logs(column)) for column in ("log_ratio", "log_mean_ratio"))
     return {case: (low[case], mean[case]) for case in low}
 
 
 def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
-    """Each case's ratio to its reference, with its 95% interval, as a report shows it."""
-    if run.ratios.empty:
-        return {}
-    number, cases = pd.factorize(run.ratios["case"])
-    bounds = from_logs(estimates(number, run.ratios["log_ratio"].to_numpy()))
-    return {str(case): Estimate(*map(float, ratio)) for case, ratio in zip(cases, bounds, strict=True)}
+    """Return each case's ratio to its reference, with its 95% interval, as a report shows it."""
+    logs = run.logs("log_ratio")
+    return dict(zip(logs, map(as_ratio, estimates_of(list(logs.values()))), strict=True))
 
 
-def _own(run: StoredRun, *, without: StoredRun) -> list[Case]:
-    """The hand-written cases that the other run lacks."""
-    return [
-        measurement.case
-        for key, measurement in run.measurements.items()
-        if key not in without.measurements and not measurement.case.is_reference
-    ]
+def look_at_runs(trials: Mapping[str, Trial], low: Mapping[str, Location], mean: Mapping[str, Location]) -> None:
+    """Add the only look at two runs to each case's trial, with the variation between runs in the errors.
+
+    `low`, `mean`: the change of each case between the runs. With too few cases nothing is known of any.
+    """
+    wider_low, wider_mean = with_run_to_run(low), with_run_to_run(mean)
+    for case, trial in trials.items():
+        if wider_low is None or wider_mean is None:
+            trial.evidence[case] = Evidence()
+        else:
+            trial.look(case, wider_low[case], wider_mean[case])
+
+
+def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | None:
+    """Add the variance between runs to the error of each case's change between two runs.
+
+    Returns None if fewer than `MIN_CASES` cases have an error of their own.
+    """
+    known = [shift for shift in shifts.values() if shift.freedom]
+    if len(known) < MIN_CASES:
+        return None
+    own = float(np.median([shift.error**2 for shift in known]))
+    variance = max(0.0, scatter(np.array([shift.value for shift in known])) ** 2 - own)
+    wider = {case: shift.plus(variance) for case, shift in shifts.items()}
+    return {case: replace(shift, freedom=min(shift.freedom, MAX_FREEDOM)) for case, shift in wider.items()}
+
+
+def scatter(values: np.ndarray) -> float:
+    """Estimate the standard deviation by Qn, from at least two values."""
+    values = values[:: math.ceil(len(values) / MAX_CASES)]
+    n = len(values)
+    half = n // 2 + 1
+    distances = np.abs(np.subtract.outer(values, values))[np.triu_indices(n, 1)]
+    small = n / (n + 1.4) if n % 2 else n / (n + 3.8)  # for few values, from the same paper
+    return small * QN_TO_SPREAD * float(np.partition(distances, math.comb(half, 2) - 1)[math.comb(half, 2) - 1])
+
+
+def more_replicates(findings: Sequence[Finding], low: Mapping[str, Location], mean: Mapping[str, Location]) -> str:
+    """What would decide the undecided cases; `low` and `mean` are the changes, without the variation between runs.
+
+    More replicates make the error of a change smaller, but not the variation between runs.
+    """
+    widened = {False: (low, with_run_to_run(low)), True: (mean, with_run_to_run(mean))}
+    replicates = []
+    for each in findings:
+        own, wider = widened[each.is_by_mean]
+        if each.verdict == "undecided" and wider is not None and each.case.key in wider:
+            times = times_as_many(each, 1 - (own[each.case.key].error / wider[each.case.key].error) ** 2)
+            replicates.append(times * each.replicates if times <= MAX_TIMES else math.inf)
+    enough = [number for number in replicates if math.isfinite(number)]
+    if enough:
+        which = f"{len(enough):,} of {plural(len(replicates), 'undecided case')}"
+        return f"about {math.ceil(max(enough)):,} replicates in both runs would be enough for {which}"
+    if replicates:
+        return f"more replicates would not help the {plural(len(replicates), 'undecided case')}: {IN_TURNS}"
+    return ""
+
+
+def times_as_many(finding: Finding, fixed: float = 0.0) -> float:
+    """How many times the replicates an undecided case takes until its interval lies on one side of the margin.
+
+    An interval gets narrower with the square root of the number of replicates, but for the share `fixed` of its
+    variance. Infinite if the case has no interval, or if that share alone makes it too wide; at least 1.
+    """
+    estimate = finding.deciding
+    if estimate is None or not finding.has_interval or estimate.lower <= 0:
+        return math.inf
+    centre = math.log(estimate.value)
+    half = max(math.log(estimate.upper) - centre, centre - math.log(estimate.lower))
+    distance = abs(abs(centre) - math.log1p(finding.margin))
+    left = (distance / half) ** 2 - fixed if half else math.inf
+    return max(1.0, (1 - fixed) / left) if left > 0 else math.inf

@@ -29,8 +29,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
-from rnnbench.analysis.location import MIN_TO_TRIM, Location, locations
+from rnnbench.analysis.estimate import MIN_TO_TRIM, UNKNOWN, Estimate, Location, as_ratio, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "undecided", "incomparable"]
 OLDER_WORDS = {"inconclusive": "undecided"}  # of verdicts, in files that older versions wrote

@@ -29,7 +29,7 @@ def newest() -> Path:
 def together_report(runs: Sequence[Path], out: Path | None) -> Report:
     """Return a report of runs side by side; the first is the baseline."""
     from rnnbench.analysis import stored
-    from rnnbench.analysis.together import together
+    from rnnbench.analysis.stored import together
     from rnnbench.report.page.page import files, page_of_several
     from rnnbench.report.page.place import place
     from rnnbench.report.together import section

@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimate_columns
-from rnnbench.analysis.run_to_run import TOO_FEW
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
-from rnnbench.analysis.together import Together, TogetherRow
+from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.figures import comparisons

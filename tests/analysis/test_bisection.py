@@ -4,7 +4,7 @@ import json
 import math
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
-from rnnbench.analysis.changes import Change
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.store.metrics import METRICS
 

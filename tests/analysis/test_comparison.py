@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.comparison import Comparison, Finding, OnUndecided, finding, newly_suspect, one_sided, ordered
+from rnnbench.analysis.comparison import (
+    Comparison,
+    Finding,
+    OnUndecided,
+    changes,
+    finding,
+    newly_suspect,
+    one_sided,
+    ordered,
+)
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
@@ -226,3 +235,18 @@ def test_a_case_that_becomes_suspect_is_told_once_for_all() -> None:
     [note] = newly_suspect([(FINE, lazy)])
     assert note == f"suspect in the head, but not in the base: {CASE.key}: {lazy.suspicion}"
     assert newly_suspect([(lazy, lazy), (lazy, FINE), (FAILED, lazy), (FINE, replace(lazy, status="failed"))]) == []
+
+
+def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:
+    base = {"parameters": 10, "macs": 100, "peak_bytes": math.nan, "operators": 5, "allocations": None}
+    head = {"parameters": 10, "macs": 150, "peak_bytes": 5, "operators": 4, "allocations": 3}
+    found = changes(base, head)
+    assert [(change.metric.name, change.base, change.head, change.ratio) for change in found] == [
+        ("macs", 100, 150, 1.5),
+        ("operators", 5, 4, 0.8),
+    ]
+
+
+def test_something_from_nothing_is_infinitely_more() -> None:
+    (change,) = changes({"macs": 0}, {"macs": 3})
+    assert change.ratio == math.inf

@@ -1,5 +1,6 @@
+"""Trimmed means and moderated variances: values computed by hand, calibration by simulation, and edge cases."""
+
 import math
-from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -8,17 +9,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import (
+    Location,
     as_ratio,
     estimate,
     estimates,
     estimates_of,
+    locations,
+    raised,
+    shift,
     signed_rank_cut,
-    signed_rank_interval,
-    t_interval,
     t_quantile,
-    walsh_averages,
 )
-from rnnbench.analysis.variances import raised
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
@@ -53,30 +54,28 @@ def test_one_value_says_nothing_of_the_spread() -> None:
 
 
 def test_no_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="no values"):
-        estimate([])
+    for refused in (lambda: estimate([]), lambda: locations([[]])):
+        with pytest.raises(ValueError, match="no values"):
+            refused()
+
+
+def test_one_value_has_a_centre_without_an_error_which_rejects_nothing() -> None:
+    (single,) = locations([[0.3]])
+    assert (single.value, single.freedom, single.p_above(0.0), single.p_below(0.0)) == (0.3, 0, 1.0, 1.0)
+    assert math.isnan(single.interval().lower)
 
 
 def test_one_wild_replicate_hardly_moves_the_estimate() -> None:
     assert estimate([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 9.0]).value == pytest.approx(1.0, abs=0.02)
 
 
-def test_walsh_averages_are_all_pairwise_means() -> None:
-    assert walsh_averages(np.array([1.0, 3.0, 5.0])).tolist() == [1, 2, 3, 3, 4, 5]
-
-
-@pytest.mark.parametrize("n", [6, 7, 9, 10, 16, 25])
+@pytest.mark.parametrize("n", [10, 16, 25])
 def test_the_interval_holds_just_the_shifts_that_scipys_signed_rank_test_keeps(n: int) -> None:
     sample = np.random.default_rng(n).normal(size=n)
-    interval = signed_rank_interval(sample.tolist())
-    for shift, inside in ((interval.lower + 1e-9, True), (interval.upper - 1e-9, True), (interval.lower - 1e-9, False)):
-        p = stats.wilcoxon(sample - shift, method="exact").pvalue
+    interval = estimate(sample.tolist())
+    for moved, inside in ((interval.lower + 1e-9, True), (interval.upper - 1e-9, True), (interval.lower - 1e-9, False)):
+        p = stats.wilcoxon(sample - moved, method="exact").pvalue
         assert (p > 0.05) == inside
-
-
-def test_with_six_values_the_signed_rank_interval_is_their_range() -> None:
-    interval = signed_rank_interval([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
-    assert (interval.lower, interval.upper) == (1.0, 7.0)
 
 
 def test_the_normal_approximation_takes_over_smoothly() -> None:
@@ -140,32 +139,6 @@ def test_the_variances_of_small_samples_borrow_from_each_other() -> None:
     assert together[:, 2] == pytest.approx(np.maximum(together[:, 0], samples.mean(axis=1) + halves))
 
 
-@pytest.mark.parametrize("number", [9, 10])
-def test_one_sample_is_estimated_as_many_are(number: int) -> None:
-    sample = np.random.default_rng(number).normal(size=number).tolist()
-    expected = one_by_one(sample)
-    assert astuple(estimate(sample)) == pytest.approx(expected)
-    assert astuple(t_interval(sample[:9])) == pytest.approx(one_by_one(sample[:9]))
-    few = estimate(sample, confidence=0.5)
-    assert [few.value, few.lower, few.upper] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[
-        0
-    ].tolist()
-    assert estimate(sample).lower < few.lower < few.value < few.upper < estimate(sample).upper
-
-
-def test_only_as_many_are_estimated_at_once_as_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = []
-
-    def watched(samples: np.ndarray) -> np.ndarray:
-        shapes.append(samples.shape)
-        return walsh_averages(samples)
-
-    monkeypatch.setattr("rnnbench.analysis.estimate.MAX_PAIRS_AT_ONCE", 10 * 12**2)
-    monkeypatch.setattr("rnnbench.analysis.estimate.walsh_averages", watched)
-    estimates(np.repeat(np.arange(30), 12), np.random.default_rng(2).normal(size=360))
-    assert shapes == [(10, 12)] * 3
-
-
 def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=(30, 12))
     groups = np.repeat(np.arange(30), 12)
@@ -178,3 +151,148 @@ def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytes
 @pytest.mark.parametrize("probability", [0.01, 0.5, 0.975, 0.9999])
 def test_students_quantile_is_scipys(probability: float, freedom: float) -> None:
     assert t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-12, abs=1e-12)
+
+
+TEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 5.0]
+
+
+def test_one_spoilt_value_of_ten_does_not_move_the_centre() -> None:
+    (centre,) = locations([TEN])
+    assert centre.value == pytest.approx(np.mean([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]))
+    winsorized = [0.02, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.09]
+    assert centre.error == pytest.approx(math.sqrt(np.var(winsorized, ddof=1) * 9 / (8 * 7)))
+    assert centre.freedom == 7
+
+
+def test_samples_below_the_given_size_are_not_trimmed() -> None:
+    seven = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7]
+    assert [locations([seven], min_to_trim)[0].value for min_to_trim in (7, 8)] == pytest.approx([0.0, 0.1])
+    assert [locations([seven], min_to_trim)[0].freedom for min_to_trim in (7, 8)] == [4, 6]
+
+
+@pytest.mark.parametrize(("number", "cut"), [(5, 1), (9, 1), (20, 2), (31, 3)])
+def test_a_tenth_is_trimmed_at_each_end_but_one_value_at_least(number: int, cut: int) -> None:
+    sample = np.random.default_rng(number).normal(size=number) ** 3
+    (centre,) = locations([sample])
+    assert centre.value == pytest.approx(np.sort(sample)[cut:-cut].mean())
+    assert centre.freedom == number - 2 * cut - 1
+
+
+def test_equal_values_beside_noisy_ones_are_equal_by_chance() -> None:
+    noise = [[0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08], [0.0, 0.1] * 4, [0.0, 0.02, 0.05, 0.06, 0.1, 0, 0, 0.1]]
+    equal, *others = locations([[0.05] * 8, *noise])
+    assert 0.3 * others[0].error < equal.error <= others[0].error
+    assert equal.p_above(0.04) > 0.01
+    assert others == locations(noise)
+
+
+def test_equal_values_alone_leave_no_doubt() -> None:
+    exact, _ = locations([[0.05] * 8, [0.1] * 8])
+    assert exact.error == 0
+    assert exact.p_above(0.04) == 0.0
+    assert exact.p_above(0.05) == exact.p_above(0.06) == 1.0
+
+
+def test_samples_of_like_spread_are_drawn_up_to_the_typical_one() -> None:
+    rng = np.random.default_rng(1)
+    samples = rng.normal(0, 0.01, (24, 8))
+    alone, together = [locations([sample])[0] for sample in samples], locations(list(samples))
+    assert {centre.freedom for centre in alone} == {5}
+    assert {centre.freedom for centre in together} == {10}
+    least, typical = min(centre.error for centre in together), np.median([centre.error for centre in alone])
+    assert min(centre.error for centre in alone) < 0.7 * typical < least
+
+
+def test_a_sample_that_is_noisier_than_the_others_keeps_its_error() -> None:
+    rng = np.random.default_rng(2)
+    samples = [*rng.normal(0, 0.01, (23, 15)), rng.normal(0, 0.10, 15)]
+    assert locations(samples)[-1].error == locations(samples[-1:])[0].error
+
+
+@pytest.mark.parametrize("replicates", [8, 15, 30])
+@pytest.mark.parametrize("spread", ["equal", "unlike"])
+def test_p_values_of_true_hypotheses_are_near_uniform_far_out_in_the_tail(replicates: int, spread: str) -> None:
+    rng = np.random.default_rng(3)
+    p_values = []
+    for _ in range(400):
+        sizes = np.full(24, 0.01) if spread == "equal" else 0.01 * np.exp(0.35 * rng.standard_normal(24))
+        samples = rng.standard_normal((24, replicates)) * sizes[:, None]
+        p_values += [centre.p_above(0.0) for centre in locations(list(samples))]
+    # 9,600 p-values: 48 below 0.005 and 10 below 0.001 are expected at most.
+    assert sum(p < 0.005 for p in p_values) <= 70
+    assert sum(p < 0.001 for p in p_values) <= 20
+    assert np.mean([p < 0.5 for p in p_values]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say_or_more() -> None:
+    rng = np.random.default_rng(4)
+    intervals = [centre.interval() for _ in range(200) for centre in locations(list(rng.normal(0.02, 0.01, (24, 10))))]
+    assert 0.94 < np.mean([interval.lower <= 0.02 <= interval.upper for interval in intervals]) < 0.98
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=12), min_size=1, max_size=6), st.floats(-1, 1))
+def test_any_samples_give_p_values_between_0_and_1_that_mirror_each_other(
+    samples: list[list[float]], edge: float
+) -> None:
+    mirrored = locations([[-value for value in sample] for sample in samples])
+    for centre, mirror in zip(locations(samples), mirrored, strict=True):
+        assert 0 <= centre.p_above(edge) <= 1
+        assert centre.p_below(edge) == pytest.approx(mirror.p_above(-edge), rel=1e-6, abs=1e-12)
+
+
+def test_the_shift_between_two_samples_is_welchs() -> None:
+    rng = np.random.default_rng(5)
+    base, head = rng.normal(0, 0.01, 4), rng.normal(0.03, 0.03, 3)  # too few to be trimmed
+    moved = shift(locations([base.tolist()])[0], locations([head.tolist()])[0])
+    expected = stats.ttest_ind(head, base, equal_var=False, alternative="greater")
+    assert moved.value == pytest.approx(head.mean() - base.mean())
+    assert moved.p_above(0.0) == pytest.approx(expected.pvalue)
+
+
+def test_a_variance_that_is_given_makes_an_error_larger_and_surer() -> None:
+    wider = Location(0.1, 0.03, 4.0).plus(0.04**2)
+    assert wider.value == 0.1
+    assert wider.error == pytest.approx(0.05)
+    assert wider.freedom == pytest.approx(4.0 * (0.05 / 0.03) ** 4)
+    assert Location(0.1, 0.0, 4.0).plus(0.04**2) == Location(0.1, 0.04, math.inf)
+    assert Location(0.1, 0.03, 4.0).plus(0.04**2, 0.0).p_above(-9.0) == 1.0
+
+
+def test_a_shift_from_a_single_value_is_not_known() -> None:
+    moved = shift(Location(0.0, math.nan, 0.0), Location(0.1, 0.01, 5.0))
+    assert (moved.value, moved.freedom, moved.p_above(0.0)) == (0.1, 0.0, 1.0)
+    assert math.isnan(moved.error)
+
+
+def test_the_typical_variance_and_how_much_all_are_alike_are_found_again() -> None:
+    rng, typical, alike, freedom = np.random.default_rng(9), 4.0, 4.0, 5.0
+    true = alike * typical / rng.chisquare(alike, 20_000)
+    own = true * rng.chisquare(freedom, len(true)) / freedom
+    higher, freedoms = raised(own, np.full(len(true), freedom))
+    assert freedoms - freedom == pytest.approx(np.full(len(true), alike), rel=0.15)
+    # A small variance becomes the mean of its own and the typical one, weighted by degrees of freedom.
+    small = own < typical
+    means = (higher * freedoms - own * freedom)[small] / (freedoms - freedom)[small]
+    assert means == pytest.approx(typical, rel=0.05)
+
+
+@given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=30), st.sampled_from([1.0, 3.0, 9.0]))
+def test_no_variance_is_lowered_and_none_gains_more_than_its_own_freedom(values: list[float], freedom: float) -> None:
+    higher, freedoms = raised(np.array(values), np.full(len(values), freedom))
+    assert (higher >= values).all()
+    assert ((freedom <= freedoms) & (freedoms <= 2 * freedom)).all()
+
+
+def test_two_alike_are_enough_to_gain_degrees_of_freedom_and_what_has_none_stays_as_it_is() -> None:
+    for freedom in (1.0, 5.0):
+        higher, freedoms = raised(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
+        assert higher[2:].tolist() == [3.0, 0.0]
+        assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, freedom]
+        higher, freedoms = raised(
+            np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]), with_zeros=True
+        )
+        assert higher[2] == 3.0
+        assert higher[3] == pytest.approx(higher[0])
+        assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, 2 * freedom]
+    alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
+    assert [values.tolist() for values in raised(*alone)] == [[2.0, 0.0], [5.0, 5.0]]

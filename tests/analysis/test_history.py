@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from rnnbench.analysis.estimate import Location, raised
 from rnnbench.analysis.history import (
     ASSUMED_CORRELATION,
     LOWER_SHARE_OF_VARIANCE,
@@ -19,9 +20,7 @@ from rnnbench.analysis.history import (
     run_scatter,
     starts_of_levels,
 )
-from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun
-from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import Q
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case

@@ -14,9 +14,9 @@ from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.pytest_benchmark import UNDECIDED, UNFAIR, chosen, compare, grouped, in_turns, summarize
-from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.runs import run_times
 from rnnbench.analysis.runs.summary import summarize as summarize_run
+from rnnbench.analysis.stored import MIN_CASES, TOO_FEW
 from rnnbench.errors import UserError
 from rnnbench.report import as_pytest_benchmark as exporter
 from rnnbench.store.folder import read_info

@@ -1,23 +1,40 @@
 """Two stored runs: what makes them incomparable, and the findings if they can be compared."""
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rnnbench import load, summarize
 from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.estimate import Estimate, Location
 from rnnbench.analysis.history import history
-from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
-from rnnbench.analysis.stored import StoredRun, common_cases, compare, read
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import (
+    MAX_FREEDOM,
+    MIN_CASES,
+    TOO_FEW,
+    StoredRun,
+    common_cases,
+    compare,
+    more_replicates,
+    read,
+    scatter,
+    times_as_many,
+    together,
+    with_run_to_run,
+)
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, several
+from tests.validation import stored_simulated
+from tests.validation.history_simulated import stored_run
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -174,3 +191,184 @@ def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: i
     over_time = history([run, run]).lines[0].points
     for ratio in (*side_by_side, *(point.ratio for point in over_time)):
         assert [ratio.value, ratio.lower, ratio.upper] == pytest.approx(of_report, nan_ok=True)
+
+
+@pytest.mark.parametrize("cases", [6, 7, 24, 25])
+def test_the_scatter_of_equal_cases_is_their_standard_deviation(cases: int) -> None:
+    rng = np.random.default_rng(cases)
+    assert np.mean([scatter(rng.standard_normal(cases)) for _ in range(2000)]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_scatter_is_that_of_equal_cases_even_if_half_of_all_have_changed() -> None:
+    rng, odd = np.random.default_rng(1), np.arange(24) % 2
+    assert 1.0 < np.median([scatter(rng.standard_normal(24) + 100 * odd) for _ in range(300)]) < 2.5
+
+
+def test_only_what_goes_beyond_the_cases_own_errors_is_added() -> None:
+    rng = np.random.default_rng(3)
+    quiet = {str(case): Location(value, 0.01, 5.0) for case, value in enumerate(rng.normal(0, 0.005, 24))}
+    same = with_run_to_run(quiet)
+    assert {(wide.value, wide.error) for wide in same.values()} == {(one.value, one.error) for one in quiet.values()}
+    assert {wide.freedom for wide in same.values()} == {MAX_FREEDOM}
+    differing = {case: Location(3 * location.value, 0.001, 5.0) for case, location in quiet.items()}
+    wider = with_run_to_run(differing)
+    assert {location.value for location in wider.values()} == {location.value for location in differing.values()}
+    assert np.mean([location.error for location in wider.values()]) == pytest.approx(0.015, rel=0.5)
+    assert all(location.freedom == MAX_FREEDOM for location in wider.values())
+
+
+def test_cases_without_an_error_of_their_own_do_not_count() -> None:
+    few = {str(case): Location(0.0, 0.01, 5.0) for case in range(MIN_CASES - 1)}
+    assert with_run_to_run(few | {"single": Location(0.0, math.nan, 0.0)}) is None
+    assert with_run_to_run(few | {"another": Location(0.0, 0.01, 5.0)}) is not None
+
+
+def test_runs_that_differ_as_a_whole_make_hardly_any_false_verdict_and_hide_no_large_change() -> None:
+    table = stored_simulated.error_rates(60, ["all at the margin", "one 50%"], [0.0])
+    assert (table["pairs with a false verdict"] <= 0.05).all()
+    assert table["changed cases: regressed"].max() > 0.9
+
+
+def test_cases_that_differ_from_run_to_run_by_unlike_amounts_make_hardly_any_false_verdict() -> None:
+    table = stored_simulated.error_rates(150, ["nothing differs"], [0.9])
+    # 2 expected. It was 19% with half a degree of freedom for each case: 28 of 150.
+    assert table["pairs with a false verdict"].item() <= 6 / 150
+
+
+CASE = small.case("vanilla")
+EDGE = math.log1p(0.025)
+
+
+def undecided(centre: float, half: float, replicates: int = 4) -> Finding:
+    """An undecided case whose log-ratio is known within `half`."""
+    low = Estimate(*(math.exp(centre + side * half) for side in (0, -1, 1)))
+    return Finding(CASE, "undecided", 0.025, low=low, mean=low, replicates=replicates)
+
+
+@pytest.mark.parametrize(
+    ("centre", "half", "times"),
+    [
+        (0.0, 2 * EDGE, 4.0),  # half as wide fits into the margin
+        (EDGE / 2, EDGE, 4.0),
+        (3 * EDGE, 4 * EDGE, 4.0),  # or lies beyond it
+        (-3 * EDGE, 4 * EDGE, 4.0),
+        (3 * EDGE, EDGE, 1.0),  # it does, and is not sure enough among many cases
+        (EDGE, EDGE, math.inf),  # on the margin itself
+        (0.0, math.nan, math.inf),
+    ],
+)
+def test_the_replicates_that_are_needed_follow_from_the_width_of_the_interval(
+    centre: float, half: float, times: float
+) -> None:
+    assert times_as_many(undecided(centre, half)) == pytest.approx(times, rel=1e-6, abs=1e-6) or times == math.inf
+    assert (times_as_many(undecided(centre, half)) > 1e6) == (times == math.inf)
+
+
+@pytest.mark.parametrize(("fixed", "times"), [(0.0, 4.0), (0.1, 6.0), (0.2, 16.0), (0.26, math.inf), (1.0, math.inf)])
+def test_what_more_replicates_do_not_make_narrower_makes_it_take_more_of_them(fixed: float, times: float) -> None:
+    assert times_as_many(undecided(0.0, 2 * EDGE), fixed) == pytest.approx(times)
+
+
+def changes(errors: list[float]) -> dict[str, Location]:
+    """Changes of several cases, which scatter by less than their own errors."""
+    rng = random.Random(0)
+    cases = [small.case("vanilla", batch_size=number + 1).key for number in range(len(errors))]
+    return {case: Location(rng.gauss(0.0, error / 2), error, 100.0) for case, error in zip(cases, errors, strict=True)}
+
+
+def test_the_note_counts_the_cases_that_replicates_can_decide() -> None:
+    known = changes([EDGE] * 40)
+    findings = [
+        replace(undecided(0.0, 2 * EDGE), case=small.case("vanilla", batch_size=number + 1)) for number in range(40)
+    ]
+    note = more_replicates(findings, known, known)
+    assert note.startswith("about ")
+    assert note.endswith(" replicates in both runs would be enough for 40 of 40 undecided cases")
+    few = dict(list(known.items())[:3])
+    assert more_replicates(findings[:3], few, few) == ""  # nothing is known about the variation between runs
+    assert more_replicates([], known, known) == ""
+
+
+def biased_run(parent: Path, seed: int) -> StoredRun:
+    """A run with a bias of 4% in each case, and replicates that agree within 0.1%."""
+    rng, times = random.Random(seed), {}
+    for batch in range(1, 13):
+        bias = math.exp(rng.gauss(0.0, 0.04))
+        times[small.case("vanilla", batch_size=batch)] = [[bias * rng.uniform(1.0, 1.001)] for _ in range(5)]
+        times[small.reference_case(batch_size=batch)] = [[1.0]] * 5
+    return read(folder(parent / str(seed), times))
+
+
+def test_runs_that_vary_more_than_their_replicates_need_a_check_in_turns(tmp_path: Path) -> None:
+    base, head = (biased_run(tmp_path, seed) for seed in (1, 2))
+    comparison = compare(base, head, dict.fromkeys(base.measurements, 0.025))
+    open_cases = comparison.count("undecided")
+    assert open_cases > 1
+    assert comparison.needed == (
+        f"more replicates would not help the {open_cases} undecided cases: "
+        "`rnnbench check --base` measures both sides in turns"
+    )
+
+
+CASES = [small.case("gru", batch_size=size) for size in range(1, 9)]
+
+
+def run(number: int, cases: slice = slice(None), slower: float = 0.0, **worker: str) -> StoredRun:
+    logs = np.random.default_rng(number).normal(0, 0.005, (len(CASES), 12))
+    logs[0] += slower
+    return stored_run(number, CASES[cases], logs[cases], **worker)
+
+
+def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
+    table = together([run(0), run(1, slower=0.1), run(2, slower=-0.1)], 0.025)
+    verdicts = [[changed.verdict for changed in row.changes if changed] for row in table.rows]
+    assert verdicts[0] == ["regressed", "improved"]
+    assert all(pair == ["unchanged", "unchanged"] for pair in verdicts[1:])
+    assert all(ratio is not None for row in table.rows for ratio in row.ratios)
+    [change, _] = table.rows[0].changes
+    assert change.low.lower < np.exp(0.1) < change.low.upper
+    assert (table.margin, [name for name, _ in table.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
+
+
+def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
+    return replace(stored, info=replace(stored.info, environment=on(processor).environment))
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        (PROCESSOR, ()),
+        (replace(PROCESSOR, stepping="2"), ("processor stepping was 1 and is 2",)),
+        (None, ("this run was made by an rnnbench that did not record the machine's identity",)),
+    ],
+)
+def test_a_run_of_another_machine_is_shown_and_gets_no_verdict(
+    processor: Processor | None, expected: tuple[str, ...]
+) -> None:
+    table = together([run(0), of(run(1), processor), run(2)], 0.025)
+    assert table.machines == (expected, ())
+    assert all((row.changes[0] is None) == bool(expected) for row in table.rows)
+    assert all(row.changes[1] is not None and None not in row.ratios for row in table.rows)
+
+
+def test_runs_of_unlike_software_are_compared_and_the_keys_that_differ_are_told() -> None:
+    table = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
+    assert table.unlike["worker: torch"] == ("2.13", "2.14")
+    assert "worker: python" not in table.unlike
+    assert all(change is not None for row in table.rows for change in row.changes)
+    assert [info.environment["worker"]["torch"] for _, info in table.runs] == ["2.13", "2.14"]
+
+
+def test_a_case_that_a_run_lacks_has_no_ratio_there() -> None:
+    table = together([run(0, slice(0, 6)), run(1), run(2, slice(1, 8))], 0.025)
+    by_size = {row.case.workload.batch_size: row for row in table.rows}
+    assert by_size[1].ratios[2] is None
+    assert by_size[1].changes[1] is None
+    assert by_size[8].ratios[0] is None
+    assert by_size[8].changes == (None, None)
+    assert table.alone == 0
+
+
+def test_runs_without_a_case_in_common_are_refused() -> None:
+    with pytest.raises(UserError, match="simulated-00 and simulated-01 have no case with a ratio in common"):
+        together([run(0, slice(0, 4)), run(1, slice(4, 8))], 0.025)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.location import Location
+from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Q, Trial, Verdict, located
 
 MARGIN = 0.025

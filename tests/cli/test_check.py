@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.store.folder import read_info
 from tests.doubles import repository, stored
 from tests.doubles.commands import MINE, SLOW, cells, in_process, rnnbench

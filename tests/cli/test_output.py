@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import output
 from tests.doubles import stored
 from tests.doubles.commands import SUITE

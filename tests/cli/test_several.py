@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT

@@ -13,7 +13,7 @@ from rnnbench.analysis.history import History
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import together
 from rnnbench.report import why
 from rnnbench.report.drawing import sheet
 from rnnbench.report.history import section as history_section

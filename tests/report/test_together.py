@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.stored import StoredRun
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.section import Section
 from rnnbench.report.together import section
 from rnnbench.report.words.names import named, short

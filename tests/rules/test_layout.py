@@ -62,7 +62,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 185,
     "adapt": 820,
-    "analysis": 2174,
+    "analysis": 2047,
     "api": 191,
     "cells": 833,
     "cli": 921,
@@ -73,7 +73,7 @@ MAX_STATEMENTS = {
     "report": 4584,
     "speedup": 775,
     "slurm": 487,
-    "store": 1139,
+    "store": 1093,
     "suite": 540,
     "workloads": 1746,
 }

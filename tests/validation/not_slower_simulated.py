@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.not_slower import Answer, Question
-from rnnbench.analysis.rounds import widened, widening
+from rnnbench.analysis.rounds import Answer, Question, widened, widening
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.measuring import MINE, THAN, Factor

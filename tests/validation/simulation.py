@@ -6,13 +6,16 @@ speed for each arm, as memory layout causes. Only the ratio of the two costs is 
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import estimate, signed_rank_interval, t_interval
+from rnnbench.analysis import estimate as module
+from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.replicate import log_ratio, pooled_times
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
@@ -108,4 +111,13 @@ def _share(covers: list[bool]) -> float:
     return sum(covers) / len(covers)
 
 
-METHODS = {"used": estimate, "t": t_interval, "signed rank": signed_rank_interval}
+def _with_ranks_from(replicates: int, sample: Sequence[float]) -> Estimate:
+    with patch.object(module, "MIN_FOR_RANKS", replicates):
+        return estimate(sample)
+
+
+METHODS: dict[str, Callable[[Sequence[float]], Estimate]] = {
+    "used": estimate,
+    "t": partial(_with_ranks_from, max(REPLICATES) + 1),
+    "signed rank": partial(_with_ranks_from, 1),
+}

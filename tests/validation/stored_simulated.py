@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.location import locations
+from rnnbench.analysis.estimate import locations
 from rnnbench.analysis.stored import LocatedRatios, judged_shifts, shifts_between
 
 CASES = 24

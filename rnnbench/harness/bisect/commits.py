@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
-from rnnbench.analysis.changes import changes
+from rnnbench.analysis.comparison import changes
 from rnnbench.errors import UserError
 from rnnbench.harness.check.affected import sorted_by_kind
 from rnnbench.harness.check.check import check

@@ -13,8 +13,16 @@ from typing import Any
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.compare_files import compare_by_settings
-from rnnbench.analysis.comparison import SAME_CODE, Comparison, Finding, finding, newly_suspect, one_sided, ordered
-from rnnbench.analysis.run_to_run import MAX_TIMES, times_as_many
+from rnnbench.analysis.comparison import (
+    SAME_CODE,
+    Comparison,
+    Finding,
+    finding,
+    newly_suspect,
+    one_sided,
+    ordered,
+)
+from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.not_slower import Answer, Question
 from rnnbench.analysis.replicate import Times, log_ratio
+from rnnbench.analysis.rounds import Answer, Question
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of, timed_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, named

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.estimate import ENDS, Estimate
 from rnnbench.analysis.history import CaseHistory, History
-from rnnbench.analysis.together import Together
+from rnnbench.analysis.stored import Together
 from rnnbench.analysis.verdict import CHANGED, Q
 from rnnbench.report.colors import FASTER, SLOWER, VERDICTS, level
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high

@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rnnbench.analysis.changes import Change
-from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.comparison import Change, Finding
 from rnnbench.analysis.instructions import CountDifference, InstructionChange, Part
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_span, count, memory, percent, slower

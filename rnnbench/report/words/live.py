@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rnnbench.analysis.not_slower import CONFIDENCE
+from rnnbench.analysis.rounds import CONFIDENCE
 from rnnbench.report.words.units import duration, ratio, round_digits, round_percent, span
 from rnnbench.text import as_budget, plural
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check import check as module
@@ -34,7 +34,7 @@ from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.suites import cases_of
-from tests.analysis.test_more_replicates import CASE, EDGE, undecided
+from tests.analysis.test_stored import CASE, EDGE, undecided
 from tests.doubles import workload as small
 from tests.doubles.stored import PROCESSOR, folder, on, several
 

@@ -6,7 +6,7 @@ import random
 import pytest
 from torch import nn
 
-from rnnbench.analysis.not_slower import FIRST_LOOK, Question
+from rnnbench.analysis.rounds import FIRST_LOOK, Question
 from rnnbench.harness.live.measuring import MINE, THAN, Factor, not_slower
 from tests.harness.live.modules import INPUT, pair
 from tests.harness.live.test_loop import Machine

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from rnnbench.analysis.pytest_benchmark import summarize
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import together
 from rnnbench.profiling.gap import take_apart
 from rnnbench.report import why
 from rnnbench.report.colors import INKS, ON_AREAS, variables

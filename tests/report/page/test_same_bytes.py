@@ -16,7 +16,7 @@ from rnnbench import plot
 from rnnbench.suite import suites
 from rnnbench.analysis.history import history
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import together
 from rnnbench.report.page.page import files as files_of, page_of_several
 from rnnbench.report.page.run import run_page
 from rnnbench.report.history import section as history_section

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnbench.analysis.history import history
-from rnnbench.analysis.together import together
+from rnnbench.analysis.stored import together
 from rnnbench.report.history import section as history_section
 from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.together import section as together_section

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from rnnbench.analysis.changes import Change
-from rnnbench.analysis.comparison import Comparison, Finding, ordered
+from rnnbench.analysis.comparison import Change, Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.store.metrics import METRICS

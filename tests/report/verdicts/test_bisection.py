@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
-from rnnbench.analysis.changes import Change
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts import bisection
 from rnnbench.store.metrics import METRICS

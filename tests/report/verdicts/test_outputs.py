@@ -16,7 +16,7 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding, timed
-from rnnbench.analysis.location import Location
+from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
