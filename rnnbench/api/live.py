@@ -161,7 +161,7 @@ def fastest(
     phase: Literal["inference", "training"] = "inference",
     shapes: Iterable[Sequence[int]] | None = None,
     budget: str | float = "60s",
-    ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | None" = None,
+    ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None" = None,
     progress: bool = True,
 ) -> "FastestModule":
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
@@ -187,7 +187,7 @@ def fastest(
     `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included: a way whose compilation
     would not fit, by its number of operators and by what the last one took here, is left out with a reason that says
     which budget has room for it. Times are those of the module that is handed back. `ways`: the `.frame` of an earlier
-    search. Then nothing is measured.
+    search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
 
     Returns a `FastestModule`. It is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
@@ -206,8 +206,7 @@ def fastest(
     from rnnbench.speedup.search import find, recognised
 
     if ways is not None:
-        rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
-        return FastestModule(recognised(module, input)[0], from_rows(rows))
+        return FastestModule(recognised(module, input)[0], from_rows(ways))
     with shown_rounds(is_wanted=progress) as on_progress:
         return FastestModule(*find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 

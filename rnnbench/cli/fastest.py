@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, selected, suite_names, takes, typed
+from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, selected, suite_names, takes
 from rnnbench.errors import UserError
 
 
@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
 @takes("only", "device")
 @click.option("--budget", type=DURATION, default="60s", show_default=True, help="Time for each module and phase.")
-@click.option("--save", type=FILE, metavar="MODULE.py", help="Write a module that runs the cell in these ways.")
+@click.option("--save", type=FILE, metavar="WAYS.csv", help="Write the ways, for `rnnbench.fastest`.")
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
@@ -24,12 +24,15 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     \b
     Examples:
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save fast_gru.py
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
+    import pandas as pd
+
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.live import described
-    from rnnbench.speedup.suite_search import find_wanted, importable, source, wanted
+    from rnnbench.speedup.module import row
+    from rnnbench.speedup.suite_search import find_wanted, wanted
     from rnnbench.suite.cell_suite import SIZES, is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
@@ -43,11 +46,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     modules, left_out = wanted(cases, suite if is_class else "")
     if not modules:
         raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
-    if save is not None:
-        cells = {module.cell for module in modules}
-        if len(cells) > 1:
-            raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
-        importable(cells.pop(), root, save)  # before the search, not after it
+    if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
+        raise click.UsageError("--save writes the ways of one module: choose it with --only 'cell=... hidden_size=...'")
     found, faults = {}, []
     for module, shapes in modules.items():
         try:
@@ -62,9 +62,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     for reason in [*left_out, *faults]:
         output.note(f"left out: {reason}")
     if save is not None:
-        text = source(found, root, save, typed())
         try:
-            save.write_text(text, encoding="utf-8")
+            frame = pd.DataFrame([row(timed) for of_module in found.values() for timed in of_module])
+            frame.to_csv(save, index=False)
         except OSError as fault:
             raise UserError(f"{save}: can't be written: {fault.strerror}") from None
         output.say_path(save)

@@ -68,18 +68,16 @@ class EqualLayer:
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence (seq, batch, features) with the cell's weights; states are (1, batch, hidden)."""
-        flat = [weight.of(cell, self.gates) for weight in self.weights if weight is not None]
-        has_bias = any(self.weights[2:])
-        if has_bias:
-            zero = flat[0].new_zeros(len(flat[0]))
-            biases = iter(flat[2:])
-            flat[2:] = [zero if weight is None else next(biases) for weight in self.weights[2:]]
+        own = [None if weight is None else weight.of(cell, self.gates) for weight in self.weights]
+        matrix: Any = own[0]
+        zero = matrix.new_zeros(len(matrix))
+        flat = [zero if weight is None else weight for weight in own]  # both matrices are there, biases may not be
         run: Any = getattr(torch, self.function)
         trains = torch.is_grad_enabled()  # else oneDNN keeps nothing for backward
         with warnings.catch_warnings() if input.is_cuda else nullcontext():
             if input.is_cuda:  # cuDNN copies weights into one piece of memory: they are the cell's, which stay apart
                 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-            outputs, *final = run(input, state, flat, has_bias, 1, 0.0, trains, False, False)
+            outputs, *final = run(input, state, flat, True, 1, 0.0, trains, False, False)
         return outputs, final[0] if len(final) == 1 else tuple(final)
 
 

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self, get_args
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -79,11 +81,13 @@ def row(timed: TimedWay) -> dict[str, Any]:
     return {**shape, **columns}
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[TimedWay]:
-    """Choices from rows with `KEYS`; rows that say that they are not chosen are left out.
+def from_rows(ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> list[TimedWay]:
+    """Return choices from rows with `KEYS`, a frame or a CSV file of them; rows that are not chosen are left out.
 
     Raises ValueError if a key is missing or a way is not known.
     """
+    known_ways = pd.read_csv(ways) if isinstance(ways, str | Path) else ways
+    rows: Any = known_ways.to_dict("records") if isinstance(known_ways, pd.DataFrame) else known_ways
     chosen = []
     for known in rows:
         if missing := [key for key in KEYS if key not in known]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -164,12 +164,12 @@ class WaySearch:
             of_all = why_only_as_given(run.module, run.kind) or varies(subject)
             for name in every[1:]:
                 idle = 0.0 if of_all or name not in COMPILED else _idle_seconds(subject, self.phase)
-                reason = of_all or (idle and self._too_long(name, idle * PACE.factor(), deadline))
+                reason = of_all or (idle and self._why_too_long(name, idle, deadline))
                 started = self.now()
                 if reason := reason or why_not(subject, name, self.phase):
                     reasons[name] = reason
                 elif idle:
-                    PACE.seen.append((self.now() - started) / idle)
+                    PACES.append((self.now() - started) / idle)
             input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
             state = subject.state if self.has_state else None
             calls: dict[str, Any] = {}
@@ -201,8 +201,10 @@ class WaySearch:
             timed.append(TimedWay(shape, name, seconds, *interval, made, is_chosen, known, reason))
         return timed
 
-    def _too_long(self, name: WayName, seconds: float, deadline: float) -> str:
+    def _why_too_long(self, name: WayName, idle: float, deadline: float) -> str:
         """Say that compiling a way takes longer than the budget holds; if it does not, announce how long it takes."""
+        waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # processes for each core
+        seconds = idle * (PACES[-1] if PACES else waiting)
         if seconds > COMPILING_SHARE * (deadline - self.now()):
             return (
                 f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
@@ -215,20 +217,7 @@ class WaySearch:
 START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a process
 OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
 COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
-
-
-@dataclass
-class Pace:
-    """How many times as long as on an idle machine compiling takes."""
-
-    seen: list[float] = field(default_factory=list)  # of each compilation of this process
-
-    def factor(self) -> float:
-        """Return that of the last compilation; before the first it follows from the processes that wait for a core."""
-        return self.seen[-1] if self.seen else max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-PACE = Pace()
+PACES: list[float] = []  # for each compilation of this process, how many times as long as on an idle machine it took
 
 
 def _idle_seconds(subject: RunSubject, phase: str) -> float:
@@ -284,13 +273,17 @@ def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
     """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
+    graphs = []
     try:
         if name in ("compiled", "prepacked"):
             compiled.check(str(subject.input.device), name)
             counters.clear()
         _check_parity(subject, name, phase)
         breaks = sum(counters["graph_break"].values())
-        is_anew = not breaks and _compiles_anew(subject, name, phase)
+        with torch.inference_mode() if phase == "inference" else with_gradients():
+            for _ in range(0 if breaks else 2):  # the first may have reason to be compiled again, after other calls
+                subject.call(name)
+                graphs.append(counters["stats"]["unique_graphs"])
         counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
@@ -298,21 +291,9 @@ def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
         return ending(end, "the module")
     except Exception as error:
         return error_in_words(error)
-    if is_anew:
+    if graphs and graphs[1] > graphs[0]:
         return "it would be compiled again in each call: something that its code depends on changes, such as a counter"
     return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}" if breaks else ""
-
-
-def _compiles_anew(subject: RunSubject, name: WayName, phase: str) -> bool:
-    """Whether each call of a way is compiled again; the first of two may have reason to, after other calls."""
-    from torch._dynamo.utils import counters
-
-    graphs = []
-    with torch.inference_mode() if phase == "inference" else with_gradients():
-        for _ in range(2):
-            subject.call(name)
-            graphs.append(counters["stats"]["unique_graphs"])
-    return graphs[1] > graphs[0]
 
 
 def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
@@ -325,7 +306,8 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     known = ReferenceRun.of(reference, subject.input, state, compared)
     found = errors(candidate, known, dict, subject.input, state)
     if candidate.types != reference.types:
-        raise ParityError(f"it returns {_types(candidate)}, but the given module returns {_types(reference)}")
+        mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))
+        raise ParityError(f"it returns {mine}, but the given module returns {given}")
     kind = subject.input.device.type
     counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
     tolerance_of: Any = rounded_to(counted, str(subject.input.device))
@@ -335,11 +317,6 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
     sums = Sums(steps, batch, hidden, hidden)
     check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
-
-
-def _types(module: AsModule) -> str:
-    """The types of the outputs and the states of a module's last call."""
-    return ", ".join(str(dtype).removeprefix("torch.") for dtype in module.types)
 
 
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower ways are left out

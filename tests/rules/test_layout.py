@@ -71,7 +71,7 @@ MAX_STATEMENTS = {
     "profiling": 1477,
     "pytest_plugin": 313,
     "report": 4584,
-    "speedup": 775,
+    "speedup": 735,
     "slurm": 487,
     "store": 1093,
     "suite": 540,

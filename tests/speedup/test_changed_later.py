@@ -166,13 +166,6 @@ def test_a_module_found_with_a_state_makes_its_own_without_one() -> None:
         torch.testing.assert_close(found(INPUT), module(INPUT))
 
 
-@torch.no_grad()
-def test_an_input_that_is_expanded_over_the_batch_runs_prepacked() -> None:
-    cell, input = Plain(), torch.randn(2, 1, 5).expand(2, 16, 5)
-    outputs, _ = fast(cell, "prepacked", torch.randn(2, 16, 5))(input)
-    torch.testing.assert_close(outputs, rnnbench.unroll(cell)(input)[0])
-
-
 class Dropping(Tied):
     """Forgets a part of its state in training."""
 

@@ -14,7 +14,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
+from rnnbench.speedup.equal_layer import EqualLayer, equal_layer
 from rnnbench.speedup.ways import AS_GIVEN, way
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -224,46 +224,3 @@ def test_a_gpu_runs_it_in_cudnn_without_a_warning(kind: str, opposite: bool) -> 
     with torch.no_grad():
         found, expected = layer(cell, input, state), way("cell", AS_GIVEN)(cell, input, state)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
-
-
-class Scaled(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2, 2)
-        self.scale = 1.5
-        self.act = torch.tanh
-        self.kept: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.linear(x) * self.scale)
-
-
-def test_weights_and_mode_are_no_traits() -> None:
-    module = Scaled()
-    before = traits_of(module)
-    module.linear.weight.data.mul_(2)
-    module.linear.weight = nn.Parameter(torch.zeros(2, 2))
-    module.linear = nn.Linear(2, 2)
-    module.eval()
-    module.scale = float("1.5")  # another object
-    assert is_alike(before, traits_of(module))
-
-
-def test_attributes_parts_and_code_are() -> None:
-    changes: list[Any] = [
-        lambda module: setattr(module, "scale", 2.0),
-        lambda module: setattr(module, "act", torch.sigmoid),
-        lambda module: module.kept.append(torch.ones(())),
-        lambda module: setattr(module, "more", 1),
-        lambda module: setattr(module, "forward", lambda x: x),
-        lambda module: setattr(module, "linear", nn.Identity()),
-        lambda module: setattr(module.linear, "in_features", 3),
-        lambda module: setattr(module.linear, "bias", None),
-        lambda module: module.register_buffer("factor", torch.ones(())),
-        lambda module: setattr(module, "__class__", type("Other", (Scaled,), {"forward": lambda self, x: x})),
-    ]
-    for change in changes:
-        module = Scaled()
-        before = traits_of(module)
-        change(module)
-        assert not is_alike(before, traits_of(module))

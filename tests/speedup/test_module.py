@@ -1,9 +1,7 @@
 """The module that `fastest` returns: the given weights under their own names, and the way for each shape."""
 
-import copy
 import pickle
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -160,18 +158,6 @@ def test_every_change_of_the_weights_is_seen(way: WayName, kind: Kind) -> None:
         check()
 
 
-def test_a_deep_copy_has_weights_of_its_own() -> None:
-    module, input = fast(nn.GRU(4, 6)), torch.randn(5, 3, 4)
-    before = module(input)[0]
-    twin = copy.deepcopy(module)
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.zero_()
-    torch.testing.assert_close(module(input)[0], before)
-    assert not twin(input)[0].abs().sum()
-    assert list(twin.state_dict()) == list(module.state_dict())
-
-
 def test_it_can_be_pickled_and_its_state_saved(tmp_path: Any) -> None:
     module, input = fast(nn.LSTM(4, 6), zero_state=((1, 6), (1, 6))), torch.randn(5, 3, 4)
     torch.testing.assert_close(pickle.loads(pickle.dumps(module))(input), module(input))
@@ -179,14 +165,6 @@ def test_it_can_be_pickled_and_its_state_saved(tmp_path: Any) -> None:
     plain = nn.LSTM(4, 6)
     plain.load_state_dict(torch.load(tmp_path / "weights.pt"))
     torch.testing.assert_close(plain(input), module(input))
-
-
-def test_another_type_runs_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
-    module = fast(layer).to(torch.float64)
-    assert module.weight_hh_l0.dtype == layer.weight_hh_l0.dtype == torch.float64
-    assert module.way_for(CallShape.of(input.double(), trains=False)) == "as given"
-    torch.testing.assert_close(module(input.double()), layer(input.double()))
 
 
 def test_all_attributes_are_those_of_the_given_module() -> None:
@@ -269,45 +247,3 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
-
-
-def python_calls(run: Callable[[], object]) -> int:
-    """Count the calls of Python functions, in a second run."""
-    run()
-    count = 0
-
-    def watch(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return count
-
-
-def test_a_module_that_always_runs_as_given_costs_one_call_of_a_module_more() -> None:
-    layer, input = nn.LSTM(4, 6), torch.randn(5, 3, 4)
-    module = fast(layer, timed=chosen((shape(), "as given"), (shape(9), "as given")), zero_state=((1, 6), (1, 6)))
-    assert python_calls(lambda: module(input)) <= python_calls(lambda: layer(input)) + 3
-
-
-def test_a_change_of_what_a_call_depends_on_is_seen_by_the_next_call() -> None:
-    layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
-    module = fast(layer)
-    names: list[WayName] = []
-    way_for = module.way_for
-
-    def told(at: CallShape) -> WayName:
-        names.append(way_for(at))
-        return names[-1]
-
-    module.__dict__["way_for"] = told
-    for at, grad in ((input, True), (input, False), (input[:4], True), (input.double(), True)):
-        with torch.set_grad_enabled(grad):
-            module.to(at.dtype)(at)
-            module(at)
-    assert names == ["hoisted", "hoisted", "hoisted", "as given"]

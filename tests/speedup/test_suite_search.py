@@ -23,7 +23,7 @@ def test_cases_of_one_module_become_its_shapes() -> None:
     cases = [first, case(seq_len=7, batch_size=2), Case("gru", "hoisted", first.workload)]
     found, left_out = wanted([*cases, case(seq_len=5, batch_size=2, hidden_size=9)])
     assert left_out == []
-    assert [(module.hidden_size, shapes) for module, shapes in found.items()] == [
+    assert [(module.workload.hidden_size, shapes) for module, shapes in found.items()] == [
         (cases[0].workload.hidden_size, [(5, 2), (7, 2)]),
         (9, [(5, 2)]),
     ]
@@ -44,7 +44,8 @@ def test_modules_are_built_as_the_case_says() -> None:
         torch.float64,
         (3, 2),
     )
-    assert cell.title == f"gru, input size {cell.input_size}, hidden size {cell.hidden_size}, float64, cpu, 1 thread"
+    sizes = cell.workload
+    assert cell.title == f"gru, input size {sizes.input_size}, hidden size {sizes.hidden_size}, float64, cpu, 1 thread"
     built = layer.build(Path())
     assert isinstance(built, nn.LSTM)
     assert (built.num_layers, built.bidirectional) == (2, True)

@@ -1,6 +1,5 @@
 """What kind of module a user gives, and how it is run in each way."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from rnnbench.adapt.calls import AdaptedCell
 from rnnbench.adapt.kinds import RunModule, run_module
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.speedup import ways
-from rnnbench.speedup.ways import INFERENCE_STEPS, TRAINING_STEPS, names, way
-from rnnbench.workloads import compiled
+from rnnbench.speedup.ways import names, way
 from tests.adapt import awkward
 
 INPUT = torch.ones(5, 3, 4)
@@ -95,11 +92,6 @@ def test_a_state_that_is_given_tells_its_sizes() -> None:
     assert run_module(nn.LSTM(4, 6), INPUT, (state, state)).zero_state == ((1, 7), (1, 7))
 
 
-def test_a_layer_without_a_hand_written_cell_runs_only_as_given() -> None:
-    for layer in (nn.RNN(4, 6, nonlinearity="relu"), nn.LSTM(4, 6, proj_size=2)):
-        assert names(RunModule(layer, "layer", ()), INPUT, None) == ["as given"]
-
-
 @pytest.mark.parametrize(
     ("cell", "states", "more"),
     [(nn.GRUCell(4, 6), 1, ["torch.nn"]), (LSTMCell(4, 6), 2, ["hoisted", "torch.nn"]), (TwoStates(), 2, [])],
@@ -108,32 +100,3 @@ def test_a_cell_that_is_a_layer_of_torch_may_run_as_one(cell: nn.Module, states:
     h = torch.zeros(1, 3, 6)
     run = RunModule(cell, "cell", ((1, 6),) * states)
     assert names(run, INPUT, (h, h)[:states] if states > 1 else h) == ["as given", *more, "compiled", "prepacked"]
-
-
-@pytest.fixture
-def pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The steps of each piece that is compiled. Nothing is compiled here."""
-    lengths: list[int] = []
-
-    def watched(function: Any, implementation: str) -> Any:
-        def run(cell: Any, input: Tensor, *rest: Any) -> Any:
-            lengths.append(len(input))
-            return function(cell, input, *rest)
-
-        return run
-
-    monkeypatch.setattr(compiled, "compiled", watched)
-    ways.way.cache_clear()
-    yield lengths
-    ways.way.cache_clear()
-
-
-@pytest.mark.parametrize("name", ["compiled", "prepacked"])
-def test_long_sequences_are_compiled_in_shorter_pieces_where_gradients_are_taken(pieces: list[int], name: Any) -> None:
-    layer, input, state = nn.GRU(4, 6), torch.randn(INFERENCE_STEPS, 3, 4), torch.zeros(1, 3, 6)
-    with torch.no_grad():
-        outputs, final = way("layer", name)(layer, input, state)
-    assert pieces == [INFERENCE_STEPS]
-    pieces.clear()
-    torch.testing.assert_close(way("layer", name)(layer, input, state), (outputs, final))
-    assert pieces == [TRAINING_STEPS] * (INFERENCE_STEPS // TRAINING_STEPS)
