@@ -84,7 +84,7 @@ class Asker:
         except WorkerLost as lost:
             if self._stopped:
                 raise Stopped from None
-            reply = FailedReply(ok=False, status="failed", reason=str(lost))
+            reply = FailedReply(ok=False, status="failed", reason=str(lost), failure="lost")
         if reply.get("status") == "failed":  # the state of the worker is unknown
             self.close()
         return reply

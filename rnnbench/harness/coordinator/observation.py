@@ -4,14 +4,18 @@ Nothing is timed meanwhile, so several workers do it at once. None of them is ti
 process allocates.
 """
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent import futures
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.asking import Asker
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.records import Case
 
 CASES_PER_WORKER = 8  # fewer are not worth another worker's start
@@ -29,6 +33,11 @@ class Queue:
     ready: list[WorkerProcess] = field(default_factory=list)  # workers that were started before
     side: str = ""  # of a check
 
+    def askers(self) -> list[Asker]:
+        """Return one for each worker; those that are not ready start with their first case."""
+        ready = [*self.ready, *[None] * (self.workers - len(self.ready))]
+        return [Asker(self.recorder.settings, self.start, worker) for worker in ready]
+
 
 def workers_for(cases: Sequence[Case], cores: int) -> int:
     """The number of workers for a queue of these cases, each with cores for all threads of a case.
@@ -44,93 +53,35 @@ def observe(
 ) -> list[str]:
     """Observe every case of all queues, those of a wave at the same time; returns notes about lost workers.
 
-    If a thread's queue is empty and another queue of the wave has many cases left, it starts a worker for that one.
     Several threads call `go_on` before each case, and one at a time calls `on_done` with the number of cases that are
     done, and of all cases. Passes on KeyboardInterrupt, and the error if no worker can be started. Ends all workers.
     """
-    crew = _Crew(go_on, on_done, sum(len(queue.cases) for wave in waves for queue in wave))
-    try:
-        for wave in waves:
-            crew.observe(wave)
-    finally:
-        for worker in (worker for wave in waves for queue in wave for worker in queue.ready):
-            worker.close()  # its wave was not reached
-    return crew.notes
+    total, done = sum(len(queue.cases) for wave in waves for queue in wave), itertools.count(1)
+    notes: list[str] = []
+    recording = threading.Lock()
 
+    def work(queue: Queue, asker: Asker) -> None:
+        with suppress(IndexError):  # no case is left
+            while go_on():
+                case = queue.cases.popleft()
+                reply = asker.ask(queue.recorder.building.observe(case), allowed_cores())
+                with recording:
+                    if (note := queue.recorder.note_observed(case, reply)) is not None:
+                        notes.append((f"{queue.side}: " if queue.side else "") + note)
+                    on_done(next(done), total)
 
-class _Crew:
-    """Workers, each with a thread that asks it, and records the answers one at a time."""
-
-    def __init__(self, go_on: Callable[[], bool], on_done: Callable[[int, int], None], cases: int) -> None:
-        self._go_on, self._on_done = go_on, on_done
-        self._done, self._cases = 0, cases
-        self._stopped = threading.Event()
-        self._recording = threading.Lock()
-        self._workers: set[WorkerProcess] = set()
-        self.notes: list[str] = []
-
-    def observe(self, queues: Sequence[Queue]) -> None:
-        """Observe the cases of these queues at the same time."""
-        self._on_done(self._done, self._cases)
-        threads = [
-            (queue, queue.ready.pop() if queue.ready else None)
-            for queue in queues
-            for _ in range(queue.workers if queue.cases else len(queue.ready))
-        ]
-        with futures.ThreadPoolExecutor(max(1, len(threads))) as pool:
-            try:
-                for work in futures.as_completed(pool.submit(self._work, queues, *thread) for thread in threads):
-                    work.result()
-            except BaseException:  # Ctrl-C too: threads that wait for a worker get WorkerLost
-                self._stopped.set()
-                for worker in list(self._workers):
-                    worker.kill()
-                raise
-
-    def _work(self, queues: Sequence[Queue], queue: Queue, worker: WorkerProcess | None) -> None:
-        """Take the queue's cases until there are none left, then those of other queues that have many."""
-        try:
-            while self._go_on() and not self._stopped.is_set():
+    with ExitStack() as stack:
+        crews = [[(queue, asker) for queue in wave for asker in queue.askers()] for wave in waves]
+        for asker in (asker for crew in crews for _, asker in crew):
+            stack.callback(asker.close)
+        on_done(0, total)
+        for crew in crews:
+            with futures.ThreadPoolExecutor(len(crew)) as pool:
                 try:
-                    case = queue.cases.popleft()
-                except IndexError:
-                    self._end(worker)
-                    worker, queue = None, max(queues, key=lambda other: len(other.cases))
-                    if len(queue.cases) < CASES_PER_WORKER:
-                        break
-                    continue
-                is_new = worker is None
-                worker = self._one(queue, case, worker or queue.start(), is_new=is_new)
-        finally:
-            self._end(worker)
-
-    def _one(self, queue: Queue, case: Case, worker: WorkerProcess, *, is_new: bool) -> WorkerProcess | None:
-        """Observe a case; returns the worker if it can take the next one."""
-        reply, lost = None, ""
-        self._workers.add(worker)
-        if self._stopped.is_set():  # this worker was not there yet when the others were killed
-            worker.kill()
-        try:
-            if is_new:
-                worker.wait_ready()
-            reply = queue.recorder.ask(worker, queue.recorder.building.observe(case))
-        except WorkerLost as fault:
-            lost = str(fault)
-        with self._recording:
-            if self._stopped.is_set():
-                return worker
-            if reply is None:
-                self.notes.append((f"{queue.side}: " if queue.side else "") + queue.recorder.drop_lost(case, lost))
-            else:
-                queue.recorder.note_observed(case, reply)
-            self._done += 1
-            self._on_done(self._done, self._cases)
-        if reply is None or reply.get("status") == "failed":
-            self._end(worker)  # the state that the case left behind is unknown
-            return None
-        return worker
-
-    def _end(self, worker: WorkerProcess | None) -> None:
-        if worker is not None:
-            self._workers.discard(worker)
-            worker.close()
+                    for worked in futures.as_completed([pool.submit(work, *each) for each in crew]):
+                        worked.result()
+                except BaseException:  # Ctrl-C too
+                    for _, asker in crew:
+                        asker.stop()
+                    raise
+    return notes

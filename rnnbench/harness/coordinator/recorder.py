@@ -55,7 +55,7 @@ class Recorder:
         metrics that it can't have, and why; `in_words` rewrites reasons for people.
         """
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
         self._missing_on = missing_on
         self._in_words = in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
@@ -71,20 +71,26 @@ class Recorder:
 
     def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
         """The worker's reply; raises WorkerLost."""
-        reply = ask(worker, request, self._settings)
-        used: UsedFiles = reply
-        self.imported |= used.get("imported", {})
-        self.opened |= dict.fromkeys(used.get("opened", []))
+        reply = ask(worker, request, self.settings)
+        self._note_used(reply)
         return reply
 
-    def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> None:
-        """Keep what was observed, or drop the case."""
+    def _note_used(self, used: UsedFiles) -> None:
+        self.imported |= used.get("imported", {})
+        self.opened |= dict.fromkeys(used.get("opened", []))
+
+    def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> str | None:
+        """Keep what was observed, or drop the case; returns a note if its worker was lost."""
+        self._note_used(reply)
         if not reply["ok"]:
+            if reply.get("failure") == "lost":
+                return self.drop_lost(case, reply["reason"])
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
-            return
+            return None
         observed = Measurement.from_json(reply["measurement"])
         missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
+        return None
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
@@ -104,7 +110,7 @@ class Recorder:
 
         Raises VisitCut.
         """
-        request = self.building.prepare(case, self._settings.window_seconds, known.least if known else None)
+        request = self.building.prepare(case, self.settings.window_seconds, known.least if known else None)
         reply = self.ask(worker, request)
         if not reply["ok"]:
             self._note_fault(case, reply)

@@ -279,7 +279,7 @@ def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
     progress: list[tuple[int, int]] = []
     bench.runner.observe(groups, lambda done, total: progress.append((done, total)))
     assert observed == ["base"] * len(CELLS) + ["head"] * len(CELLS)
-    assert [done for done, _ in progress] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert [done for done, _ in progress] == [*range(9)]
     assert {total for _, total in progress} == {8}
     assert all(worker.closed for _, _, worker in bench.workers)
     assert len(bench.workers) == 2

@@ -4,7 +4,6 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,35 +110,6 @@ def test_where_no_worker_can_be_had_the_pass_ends_with_the_systems_reason(tmp_pa
     with pytest.raises(OSError, match="Too many open files"):
         run(tmp_path, on_start=on_start)
     assert threading.active_count() == before
-
-
-@pytest.mark.parametrize(("cases", "helps"), [(12, True), (3, False)])
-def test_a_side_that_is_done_helps_the_other_where_that_pays(tmp_path: Path, cases: int, helps: bool) -> None:
-    started: list[str] = []
-    base_is_done = threading.Event()
-
-    def queue(side: str, own: list[Case], folder: RunFolder) -> Queue:
-        folder.write_info(INFO)
-
-        def wait(message: dict[str, Any]) -> None:
-            if side == "head":
-                base_is_done.wait(60)
-
-        def start() -> Any:
-            started.append(side)
-            return FakeWorkers(wait)()
-
-        return Queue(Recorder(folder, own, tmp_path, Settings()), deque(own), start, 1, side=side)
-
-    def tell(done: int, total: int) -> None:
-        if done == 1:  # a case of the base, since the head waits
-            threading.Timer(0.1, base_is_done.set).start()
-
-    with closing(RunFolder.create(tmp_path, "base")) as base, closing(RunFolder.create(tmp_path, "head")) as head:
-        queues = [queue("base", CASES[:1], base), queue("head", CASES[:cases], head)]
-        assert observe([queues], lambda: True, tell) == []
-    assert sorted(started) == ["base", "head"] + ["head"] * helps
-    assert all(not queue.cases for queue in queues)
 
 
 @pytest.mark.parametrize(
