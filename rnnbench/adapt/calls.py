@@ -11,7 +11,6 @@ step without a state. Of several calls that work, the one that depends on most p
 """
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +21,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.building import POSITIONAL, parameters_of
+from rnnbench.adapt.contract import POSITIONAL, is_of_state, parameters_of
 from rnnbench.adapt.states import (
-    KEPT,
+    Adapted,
     copied,
     first_states,
+    in_usual_form,
     is_alike,
     on_trial,
     own_first_states,
@@ -51,6 +51,7 @@ class CellCall:
     giving: Giving
     shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
     batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch; () if all 0
+    copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
 
     @property
     def is_usual(self) -> bool:
@@ -70,9 +71,10 @@ class CellCall:
             or (type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like))
         )
 
-    def step(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
+    def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
         """One step in the usual form."""
-        own = self.own((state,) if isinstance(state, Tensor) else state)
+        parts = (state,) if isinstance(state, Tensor) else state
+        own = self.own(tuple(part.clone() for part in parts) if self.copies_state else parts)
         output, new = split(called(forward, input, own, self.taking, self.keyword), self.giving)
         flat = self.flat(output, new)
         return flat[0] if len(flat) == 1 else flat
@@ -138,63 +140,7 @@ def can_hoist(cell: nn.Module) -> bool:
     return hasattr(cell, "project") and hasattr(cell, "advance") and not has_hooks
 
 
-class AdaptedCell(nn.Module):
-    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is.
-
-    `copies_state`: each step gets a copy of the state, since the cell writes into it: the outputs of earlier steps may
-    be the same tensor.
-    """
-
-    def __init__(self, cell: nn.Module, call: CellCall, *, copies_state: bool = False) -> None:
-        super().__init__()
-        self.cell = cell
-        self.call = call
-        self.copies_state = copies_state
-
-    def forward(self, input: Tensor, state: Any) -> Any:
-        """One step."""
-        if self.copies_state:
-            state = state.clone() if isinstance(state, Tensor) else tuple(part.clone() for part in state)
-        return self.call.step(self.cell, input, state)
-
-
-Reach = list[frozenset[int]]  # for each tensor, the numbers of the parameters that it depends on
-
-
-def reach(cell: nn.Module, call: Callable[[], Sequence[Tensor]]) -> Reach:
-    """What each tensor that `call` returns depends on, found by changing one parameter at a time.
-
-    Without gradients, since a compiled or scripted cell may be specialised for them by a trial call. Parameters have
-    their values again afterwards.
-    """
-    before = _repeatable(call)
-    reached: list[set[int]] = [set() for _ in before]
-    for number, parameter in enumerate(cell.parameters()):
-        kept = parameter.detach().clone()
-        try:
-            parameter.copy_(kept + torch.randn_like(kept))
-            after = _repeatable(call)
-        finally:
-            parameter.copy_(kept)
-        for tensor, changed, numbers in zip(before, after, reached, strict=True):
-            if not torch.equal(tensor, changed):
-                numbers.add(number)
-    return [frozenset(numbers) for numbers in reached]
-
-
-def in_all(reached: Reach) -> int:
-    """How many parameters the tensors depend on together."""
-    return len(frozenset[int]().union(*reached))
-
-
-def _repeatable(call: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
-    """The tensors of a call, with the same random numbers, such as those of dropout, each time."""
-    torch.manual_seed(0)
-    return [tensor.detach().clone() for tensor in call()]
-
-
 MIN_ROWS = 3
-OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
 UNKNOWN = -1  # in place of the index of an output
 
 
@@ -211,10 +157,9 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
         return cell, None
     call, first = found
     if not call.is_usual:
-        if isinstance(cell, torch.jit.ScriptModule):
-            return AdaptedCell(cell, call), first
-        setattr(cell, KEPT, call)
-        cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
+        cell = in_usual_form(cell, call)
+        if call.is_pair and not isinstance(cell, Adapted):
+            cell.forward = MethodType(_state_of_pair, cell)
     return cell, first
 
 
@@ -274,39 +219,43 @@ def _shaken(cell: nn.Module) -> nn.Module:
     return trial
 
 
-def _step(self: Any, input: Tensor, state: Any) -> Any:
-    call: CellCall = getattr(self, KEPT)
-    return call.step(lambda *given, **named: type(self).forward(self, *given, **named), input, state)
-
-
 def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     """The most common form by itself, since a microsecond counts in the step of a small cell."""
     return type(self).forward(self, input, state)[1]
 
 
-def is_of_state(name: str) -> bool:
-    """Return whether an argument's name, such as `c`, `hx` or `prev_state`, says that it is a state."""
-    return OF_STATES.search(name.lower()) is not None
-
-
 def _reach_of_steps(
     cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any
-) -> Reach:
-    """What the tensors of the state after two steps depend on, and at the end the output if there is one.
+) -> list[frozenset[int]]:
+    """Return which parameters each tensor of the state after two steps depends on, and at the end the output if any.
 
-    With other inputs than zeros, which would hide a dependence. All parameters for a state of one tensor, in which
-    nothing can be left out.
+    Found by changing one parameter at a time: a compiled or scripted cell may be specialised for gradients by a trial
+    call. With other inputs than zeros, which would hide a dependence. All parameters for a state of one tensor, in
+    which nothing can be left out.
     """
     if isinstance(state, Tensor):
         return [frozenset(range(len(list(cell.parameters()))))]
     x = torch.randn_like(input) if input.is_floating_point() else input
 
-    def call() -> list[Tensor]:
-        output, new = step(x.clone(), copied(state))
+    def results() -> list[Tensor]:
+        torch.manual_seed(0)  # the same random numbers, such as those of dropout, each time
+        _, new = step(x.clone(), copied(state))
         output, new = step(x.clone(), new)
-        return [*tensors_of(new, state), *([] if output is None else tensors_of(output))]
+        return [each.clone() for each in (*tensors_of(new, state), *([] if output is None else tensors_of(output)))]
 
-    return reach(cell, call)
+    before = results()
+    reached: list[set[int]] = [set() for _ in before]
+    for number, parameter in enumerate(cell.parameters()):
+        kept = parameter.detach().clone()
+        try:
+            parameter.copy_(kept + torch.randn_like(kept))
+            after = results()
+        finally:
+            parameter.copy_(kept)
+        for tensor, changed, numbers in zip(before, after, reached, strict=True):
+            if not torch.equal(tensor, changed):
+                numbers.add(number)
+    return [frozenset(numbers) for numbers in reached]
 
 
 def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
@@ -358,10 +307,10 @@ def _tried(
         return None
     output = batch_in_front(own, dims)[shown] if output is None and shown is not None else output
     call = CellCall(copied(state), taking, keyword, giving, shown, dims)
-    return call, call.flat(torch.zeros_like(output), state), in_all(reached)
+    return call, call.flat(torch.zeros_like(output), state), len(frozenset[int]().union(*reached))
 
 
-def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Reach) -> int | None:
+def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Sequence[frozenset[int]]) -> int | None:
     """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable.
 
     `pairs`: the output and the tensors of the state, with the cell's own parameters first, then with other ones: an

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import AdaptedCell, CellCall, begins_with_zeros, called, can_hoist, found_call
+from rnnbench.adapt.calls import CellCall, begins_with_zeros, called, can_hoist, found_call
 from rnnbench.adapt.contract import last_exception, likely_cause
 from rnnbench.adapt.layers import may_lack_a_state
-from rnnbench.adapt.states import on_trial, own_first_states
+from rnnbench.adapt.states import Adapted, on_trial, own_first_states
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
@@ -39,12 +39,12 @@ class RunModule:
     @property
     def given(self) -> Any:
         """The user's own module."""
-        return self.module.cell if isinstance(self.module, AdaptedCell) else self.module
+        return self.module.given if isinstance(self.module, Adapted) else self.module
 
     @property
     def _shows_apart(self) -> bool:
         """Whether the output of a cell is no part of its state, and stands in front of the state's own tensors."""
-        return isinstance(self.module, AdaptedCell) and self.module.call.shown is None
+        return isinstance(self.module, Adapted) and self.module.call.shown is None
 
     def zeros(self, input: Tensor) -> State:
         """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
@@ -74,7 +74,7 @@ class RunModule:
 
     def _own_state(self, input: Tensor) -> State:
         """The first state that a cell says it begins with; it is asked in each call, since it may be learned."""
-        cell, call = self.given, self.module.call if isinstance(self.module, AdaptedCell) else None
+        cell, call = self.given, self.module.call if isinstance(self.module, Adapted) else None
         zeros = leaves(self.zeros(input))
         try:
             own = _own_start(cell, input)
@@ -210,7 +210,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
         own, types = own[:kept] + _given_state(input, state, 2), types[:kept] + _types(input, state)
     copies_state = not can_hoist(module) and _writes_into_state(module, call, x, first)
     if copies_state or not call.is_usual:
-        module = AdaptedCell(module, call, copies_state=copies_state)
+        module = Adapted(module, replace(call, copies_state=copies_state))
     return RunModule(module, "cell", own, begins, types)
 
 
@@ -236,7 +236,7 @@ def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tenso
     """Return the state after a step of a copy, with the same random numbers each time."""
     torch.manual_seed(0)
     with torch.no_grad():
-        return leaves(call.step(on_trial(module), x.clone(), tuple(part.clone() for part in state)))
+        return leaves(call.run(on_trial(module), x.clone(), tuple(part.clone() for part in state)))
 
 
 def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
@@ -244,7 +244,7 @@ def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequ
     given = tuple(part.clone() for part in first)
     before = [part._version for part in given]
     with suppress(Exception), torch.no_grad():
-        call.step(on_trial(module), x.clone(), given)
+        call.run(on_trial(module), x.clone(), given)
     return [part._version for part in given] != before
 
 

@@ -5,14 +5,13 @@ Beside that form, it may have the batch first, take no state, and give its outpu
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.building import needed_after_input
-from rnnbench.adapt.states import KEPT, copied, is_alike, on_trial
+from rnnbench.adapt.contract import needed_after_input
+from rnnbench.adapt.states import copied, in_usual_form, is_alike, on_trial
 from rnnbench.cells.states import each_tensor
 
 STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
@@ -44,19 +43,6 @@ class AdaptedLayer:
     width: int
 
 
-class CalledLayer(nn.Module):
-    """Calls a layer of TorchScript, whose `forward` can't be replaced, in the usual form."""
-
-    def __init__(self, layer: nn.Module, call: LayerCall) -> None:
-        super().__init__()
-        self.layer = layer
-        self.call = call
-
-    def forward(self, input: Tensor, state: Any) -> tuple[Any, Any]:
-        """Run a sequence."""
-        return self.call.run(self.layer, input, state)
-
-
 def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | None:
     """Make a module callable in the usual form, if it is not: its `forward` is replaced in this instance.
 
@@ -74,13 +60,8 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
             call = LayerCall(is_batch_first, takes_state)
             width = _width(call, on_trial(module), trial, state, by_trial=declared is None)
             if width is not None:
-                if call == LayerCall(is_batch_first=False, takes_state=True):
-                    return None
-                if isinstance(module, torch.jit.ScriptModule):
-                    return AdaptedLayer(CalledLayer(module, call), call, width)
-                setattr(module, KEPT, call)
-                module.forward = MethodType(_run, module)
-                return AdaptedLayer(module, call, width)
+                is_usual = takes_state and not is_batch_first
+                return None if is_usual else AdaptedLayer(in_usual_form(module, call), call, width)
     return None
 
 
@@ -98,11 +79,6 @@ def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_to
         LayerCall(is_batch_first, takes_state) for takes_state in (True, False) for is_batch_first in (False, True)
     )
     return any(_width(call, module, input, state, by_trial=False) is not None for call in calls)
-
-
-def _run(self: Any, input: Tensor, state: Any) -> Any:
-    call: LayerCall = getattr(self, KEPT)
-    return call.run(lambda *given: type(self).forward(self, *given), input, state)
 
 
 def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_trial: bool) -> int | None:

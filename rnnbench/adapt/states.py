@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from types import MethodType
 from typing import Any
 
 import torch
@@ -13,21 +14,18 @@ from rnnbench.cells.states import in_precision
 from rnnbench.text import error_in_words
 
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
-MAX_DEPTH = 20  # of a state; a deeper one contains itself
 
 
-def tensors_of(state: Any, like: Any = None, depth: int = 0) -> list[Tensor]:
-    """All tensors of a state in order; those of a dictionary in the order of `like`, another state of this structure.
+def tensors_of(state: Any, like: Any = None) -> list[Tensor]:
+    """Return all tensors of a state in order; those of a dictionary in the order of `like`, another state of this form.
 
-    Raises CellError if the state holds something else, or contains itself.
+    Raises CellError if the state holds something else.
     """
     if isinstance(state, Tensor):
         return [state]
-    if depth == MAX_DEPTH:
-        raise CellError(f"its state is nested more than {MAX_DEPTH} deep; does it contain itself?")
     parts = _parts(state)
     parts_like = parts if like is None else _parts(like)
-    return [tensor for name in parts_like for tensor in tensors_of(parts[name], parts_like[name], depth + 1)]
+    return [tensor for name in parts_like for tensor in tensors_of(parts[name], parts_like[name])]
 
 
 def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
@@ -79,6 +77,32 @@ def on_trial(module: nn.Module) -> nn.Module:
     return twin
 
 
+class Adapted(nn.Module):
+    """Calls a module in the usual form, `(input, state)`; the module itself stays as it is."""
+
+    def __init__(self, given: nn.Module, call: Any) -> None:
+        super().__init__()
+        self.given = given
+        self.call = call
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        """Run one step, or a sequence."""
+        return self.call.run(self.given, input, state)
+
+
+def in_usual_form(module: nn.Module, call: Any) -> nn.Module:
+    """Replace the `forward` of this instance; one of TorchScript, where that can't be, is called by another module."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return Adapted(module, call)
+    setattr(module, KEPT, call)
+    module.forward = MethodType(_run, module)
+    return module
+
+
+def _run(self: Any, input: Tensor, state: Any) -> Any:
+    return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
+
+
 def _parts(state: Any) -> Mapping[Any, Any]:
     if isinstance(state, Mapping):
         return state
@@ -100,7 +124,6 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
     """
     own = list(own_first_states(cell, len(input), h))
     yield from own
-    yield from own_first_states(cell, len(input), h, keeps_types=True)  # some keep float32 beside bfloat16
     if own:
         return
     if has_default:
@@ -123,22 +146,24 @@ def says_first_state(cell: nn.Module) -> bool:
     return any(callable(getattr(cell, name, None)) for name in INITIAL)
 
 
-def own_first_states(cell: nn.Module, batch: int, h: Tensor, *, keeps_types: bool = False) -> Iterator[Any]:
-    """The states that a cell says it begins with, in the type of `h`; raises CellError if one is not made of tensors.
+def own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
+    """Yield the states that a cell says it begins with, in the type of `h`, then in types of its own if these differ.
 
-    `keeps_types`: each tensor has the type that the cell gives it, and only states where that is another one count.
+    (Some keep float32 beside bfloat16.) Raises CellError if one is not made of tensors.
     """
     for name in INITIAL:
         if callable(function := getattr(cell, name, None)):
             try:
                 state = _given_by(function, batch)
                 if state is not None:
-                    fitted = _for_batch(state, batch, h, keeps_types=keeps_types)
-                    if not keeps_types or any(part.dtype != h.dtype for part in tensors_of(fitted)):
-                        yield fitted
+                    own = [_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state)]
+                    cast = [in_precision(tensor, h.dtype) for tensor in own]
+                    yield rebuilt(state, iter(cast))
+                    if any(tensor.dtype != h.dtype for tensor in own):
+                        yield rebuilt(state, iter(own))
             except CellError as error:
                 raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
-    size = None if keeps_types else getattr(cell, "state_size", None)
+    size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         yield h.new_zeros(batch, size)
     elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
@@ -160,13 +185,8 @@ def _given_by(function: Callable[..., Any], batch: int) -> Any:
     return None
 
 
-def _for_batch(state: Any, batch: int, h: Tensor, *, keeps_types: bool) -> Any:
-    """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
-
-    def fitted(tensor: Tensor) -> Tensor:
-        new = tensor.to(h.device) if keeps_types else in_precision(tensor.to(h.device), h.dtype)
-        has_batch_second = new.dim() > 2 and new.shape[1] == batch  # behind a dimension of one layer
-        is_of_one = new.dim() and len(new) == 1 and batch > 1 and not has_batch_second
-        return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
-
-    return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))
+def _for_batch(tensor: Tensor, batch: int) -> Tensor:
+    """Return a tensor of a state for the whole batch; a cell may give it for one sequence."""
+    has_batch_second = tensor.dim() > 2 and tensor.shape[1] == batch  # behind a dimension of one layer
+    is_of_one = tensor.dim() and len(tensor) == 1 and batch > 1 and not has_batch_second
+    return tensor.expand(batch, *tensor.shape[1:]).contiguous() if is_of_one else tensor

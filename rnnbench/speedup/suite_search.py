@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.building import construct
+from rnnbench.adapt.contract import construct
 from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.states import convert
 from rnnbench.errors import UserError

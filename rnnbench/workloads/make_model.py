@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.building import construct, parameters_of
 from rnnbench.adapt.calls import can_hoist
+from rnnbench.adapt.contract import construct, parameters_of
 from rnnbench.adapt.layers import runs_whole
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.own import state_count

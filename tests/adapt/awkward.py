@@ -217,18 +217,6 @@ class Changing(Base):
         return self.new(input, state[:, -self.hidden_size :]), torch.cat((state, state[:, :1]), dim=1)
 
 
-class Circular(Base):
-    """Its state contains itself."""
-
-    def forward(self, input: Tensor, state: Any) -> Any:
-        return self.new(input, state[0]), state
-
-    def initial_state(self, batch_size: int) -> list[Any]:
-        state: list[Any] = [torch.zeros(batch_size, self.hidden_size)]
-        state.append(state)
-        return state
-
-
 def not_a_module(input_size: int, hidden_size: int) -> int:
     """A function that builds no module."""
     return input_size + hidden_size

@@ -130,7 +130,6 @@ class Mine(nn.LSTMCell):
     ("name", "words"),
     [
         ("Changing", "Changing: its new h is a tuple of 2; expected a tensor (3, 6)"),
-        ("Circular", "Circular.initial_state: its state is nested more than 20 deep; does it contain itself?"),
         ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
         ("Other", "'theta'; give what it needs with its name, 'Other(theta=VALUE)', or in the sweep, arguments = {th"),
         (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new h has infinite values"),

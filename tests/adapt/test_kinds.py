@@ -427,15 +427,6 @@ CHANGES: dict[str, Callable[[nn.Module, str], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", ["weight_hh_l0", "bias_hh_l0"])
-def test_a_changed_layer_runs_as_given(change: str, name: str) -> None:
-    layer = nn.LSTM(5, 6)
-    assert not why_only_as_given(layer, "layer")
-    CHANGES[change](layer, name)
-    assert why_only_as_given(layer, "layer")
-
-
 def test_hooks_within_a_cell_count_too() -> None:
     cell = Plain()
     assert not why_only_as_given(cell, "cell")
@@ -470,20 +461,6 @@ def test_a_first_state_that_is_zero_only_until_it_is_loaded_is_that_of_each_call
     found = rnnbench.fastest(cell, INPUT, ways=[])
     found.load_state_dict({**found.state_dict(), "first": torch.ones(8)})
     torch.testing.assert_close(found(INPUT)[1], by_hand(cell, INPUT, torch.ones(3, 8))[1][None])
-
-
-class DefaultBuffer(FirstBuffer):
-    """Begins so where no state is given."""
-
-    init_state = None  # type: ignore[assignment]
-
-    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        return self.new(x, super().init_state(len(x)) if h is None else h)
-
-
-def test_a_default_that_is_a_buffer_is_none_of_zeros() -> None:
-    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
-        run_module(DefaultBuffer(), INPUT, None)
 
 
 class Parallel(nn.Module):

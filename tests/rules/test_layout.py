@@ -61,7 +61,7 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 185,
-    "adapt": 820,
+    "adapt": 787,
     "analysis": 2047,
     "api": 191,
     "cells": 833,

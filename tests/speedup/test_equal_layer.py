@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import AdaptedCell, CellCall
+from rnnbench.adapt.calls import CellCall
+from rnnbench.adapt.states import Adapted
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves
@@ -143,7 +144,7 @@ def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
 
 
 def test_a_cell_of_another_form_is_found_too() -> None:
-    cell = AdaptedCell(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "", "state", 0))
+    cell = Adapted(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "", "state", 0))
     assert_computes_the_same(cell, 3, 4, is_pair=True)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import AdaptedCell
 from rnnbench.adapt.kinds import RunModule, run_module
+from rnnbench.adapt.states import Adapted
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.speedup.ways import names, way
@@ -79,8 +79,8 @@ def test_a_stranger_s_cell_is_run_in_the_usual_form_and_stays_as_it_is(cell: Any
     found = run_module(cell, INPUT, None)
     assert found.kind == "cell"
     assert found.zero_state == zero_state
-    assert isinstance(found.module, AdaptedCell)
-    assert found.module.cell is cell
+    assert isinstance(found.module, Adapted)
+    assert found.module.given is cell
     assert vars(cell).keys() == before.keys()
     outputs, _ = way("cell", "as given")(found.module, INPUT, found.zeros(INPUT))
     assert outputs.shape[:2] == INPUT.shape[:2]
