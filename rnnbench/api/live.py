@@ -241,8 +241,8 @@ def explain(
     of `measure` it has
 
     - `.causes`: a row for each step from a module's time to the reference's, the last for what nothing explains:
-      `label`, `kind` and `what`; `seconds` of the difference and `share` of it, with 95% intervals; `calls` in which it
-      happens; `is_certain`, whether it is beyond chance;
+      `label`, `kind` and `what`; `seconds` with a 95% interval, and their `share` of the difference; `calls` in which
+      it happens; `is_certain`, whether it is beyond chance;
     - `.breakdown`: a row for each module, part and kind of work; `.operators`: the operators that take longest.
 
     `.plot()` draws where the time of each module goes, `.plot(name)` the way from one module down to the reference;

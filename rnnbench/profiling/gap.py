@@ -9,19 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import (
-    ENDS,
-    UNKNOWN,
-    Estimate,
-    as_ratio,
-    estimate,
-    estimate_columns,
-    minus,
-    t_quantile,
-)
+from rnnbench.analysis.estimate import ENDS, Estimate, as_ratio, estimate, estimate_columns, minus
 from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.profiling.breakdown import MAX_EXCESS, OVERHEADS, breakdown, in_one_piece, is_alike, rescaled
-from rnnbench.store.profiles import PACKED, PACKING, Cause, Products, Profile
+from rnnbench.store.profiles import Cause, Products, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation
 
 TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
@@ -34,7 +25,6 @@ UNLIKE = (
 NOT_PROFILED = "not profiled, so the difference between the two is not explained"
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned
-CONFIDENCE = 0.95
 
 
 class StepKind(NamedTuple):
@@ -98,16 +88,6 @@ KINDS: dict[str, StepKind] = {
         reference="The reference's dispatch takes",
     ),
     "kernels": StepKind("kernels", "kernels take", reference="The reference's kernels take"),
-    "products": StepKind(
-        "other products",
-        "products that differ from the reference's cost",
-        reference="The reference's products take",
-    ),
-    "besides": StepKind(
-        "gates, copies, dispatch",
-        "gates, copies and dispatch take",
-        reference="The reference's gates, copies and dispatch take",
-    ),
     "rest": StepKind("unexplained", "unexplained"),
 }
 
@@ -128,7 +108,6 @@ class Step:
     kind: str  # of KINDS
     what: str  # where a cause is in the code; empty for rungs
     seconds: Estimate
-    share: Estimate = UNKNOWN  # of the gap; NaN if the gap is not certain
     calls: int = 0  # of a cause in one call of the case
     libraries: Libraries | None = None
 
@@ -136,6 +115,10 @@ class Step:
     def is_certain(self) -> bool:
         """Whether it differs from zero by more than chance."""
         return self.seconds.lower > 0 or self.seconds.upper < 0
+
+    def less(self, others: Sequence["Step"]) -> "Step":
+        """Return the step without the part of it that other steps explain."""
+        return replace(self, seconds=minus(self.seconds, [other.seconds for other in others]))
 
 
 @dataclass(frozen=True)
@@ -164,12 +147,16 @@ class Gap:
         """All steps, the largest first, and at the end what nothing explains."""
         return [*sorted(self.steps, key=lambda step: -abs(step.seconds.value)), self.rest]
 
+    def share(self, step: Step) -> float:
+        """Return the share of the gap that a step explains; NaN if the gap may be nothing."""
+        return step.seconds.value / self.seconds.value if self.seconds.lower > 0 else math.nan
+
 
 # The gap of a case
 
 
 def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
-    """One gap for each cell and workload of a run with both ends."""
+    """Return one gap for each cell and workload of a run with both ends."""
     times = run.replicates[["case", "implementation", "replicate", "median_seconds"]]
     if times.empty:
         return []
@@ -177,17 +164,14 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
     result = []
     for workload, group in times.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
-        if references.empty:
-            continue
-        reference = _by_replicate(references)
         for cell, own in group.groupby("cell", sort=False):
-            rows_of = {str(name): rows for name, rows in own.groupby("implementation", observed=True)}
-            rungs: dict[str, TimesByReplicate] = {
-                name: _by_replicate(rows_of[name]) for name in LADDER if name in rows_of
-            }
+            rungs, reference, cases = dict[str, TimesByReplicate](), _by_replicate(references), []
+            for name in LADDER:
+                if not (rows := own[own["implementation"] == name]).empty:
+                    rungs[name] = _by_replicate(rows)
+                    cases.append(str(rows["case"].iloc[0]))
             if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
                 continue
-            cases = [str(rows_of[name]["case"].iloc[0]) for name in rungs]
             end = str(references["case"].iloc[0])
             gap = of_profiled(rungs, reference, [profiles.get(case) for case in cases], profiles.get(end))
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
@@ -212,16 +196,13 @@ def of_profiled(
         rescaled(profile, call) if profile is not None and profile.works else None
         for profile, call in zip(taken, seconds, strict=True)
     )
-    below: tuple[Step, ...] = ()
+    below: Sequence[Step] = ()
     note = ""
     if of_rungs[-1] is not None and end is not None:
         if is_alike(profiles[-1], seconds[-2]) and is_alike(of_reference, seconds[-1]):
-            shown = next(
-                (each for each in reversed(of_rungs) if each and each.products and each.products.seconds), None
-            )
-            if shown is not None and [*rungs][-1] == "prepacked":
-                shown = in_fastest_library(shown)
-            below = between(of_rungs[-1], end, shown)
+            seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
+            # Of the products of `prepacked`, some are made in another library than those of its eager rungs.
+            below = between(of_rungs[-1], end, None if [*rungs][-1] == "prepacked" else next(seen, None))
         else:
             note = UNLIKE
     elif any(taken):
@@ -240,57 +221,46 @@ def take_apart(
     causes: Sequence[Cause] = (),
     below: Sequence[Step] = (),
 ) -> Gap:
-    """The gap of the first of `rungs`, which are in the ladder's order; `causes` are those of its profile.
+    """Return the gap of the first of `rungs`, which are in the ladder's order; `causes` are those of its profile.
 
     The step of a rung is its difference from the one before it, within each replicate; `below` are the steps between
     the last rung and the reference, as `between` returns them. All rungs of plain operators share the causes, so these
     are subtracted from the step to the first other rung, which removes them too, or else from what lies below.
     Raises ValueError if two rungs, or a rung and the reference, have no replicate in common.
     """
-    names = list(rungs)
-    start, last = rungs[names[0]], rungs[names[-1]]
-    gap = _difference(start, reference)
-    in_replicates = _differences(start, reference)
-
-    def rung(before: TimesByReplicate, after: TimesByReplicate, kind: str) -> Step:
-        """What a rung saves: its share is taken within replicates."""
-        saved, apart, share = _difference(before, after), _differences(before, after), UNKNOWN
-        if (common := sorted(apart.keys() & in_replicates.keys())) and gap.lower > 0:
-            paired = paired_share_of([apart[key] for key in common], [in_replicates[key] for key in common])
-            share = paired.at(saved.value / gap.value)
-        return Step(kind, "", saved, share)
-
-    steps = [rung(rungs[before], rungs[after], after) for before, after in pairwise(names)]
-    rest = rung(last, reference, "rest")
-    own = [replace(step, share=share_of(step.seconds, gap)) for step in below]
-    steps, rest = [*steps, *own], _less(rest, own)
-    named = []
-    for cause in worth_saying(causes, call_time(start.values()).value, rungs):
-        size = estimate(cause.seconds)  # another process's, which can't be paired with the gap's replicates
-        named.append(Step(cause.kind, cause.what, size, share_of(size, gap), cause.calls))
+    names, times = list(rungs), [*rungs.values(), reference]
+    *steps, rest = (
+        Step(kind, "", _difference(before, after))
+        for kind, (before, after) in zip((*names[1:], "rest"), pairwise(times), strict=True)
+    )
+    steps, rest = [*steps, *below], rest.less(below)
+    start, named = call_time(times[0].values()), []
+    for cause in worth_saying(causes, start.value, rungs):
+        named.append(Step(cause.kind, cause.what, estimate(cause.seconds), cause.calls))
         # The step that also removes the cause, and so contains it; weight gradients cost kernels their time.
-        around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead", "besides")
+        around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead")
         kinds = [step.kind for step in steps]
         index = next((kinds.index(kind) for kind in around if kind in kinds), None)
         if index is None:
-            rest = _less(rest, named[-1:])
+            rest = rest.less(named[-1:])
         else:
-            steps[index] = _less(steps[index], named[-1:])
-    ratio = estimate([math.log(start[key] / reference[key]) for key in sorted(start.keys() & reference.keys())])
-    ends = call_time(start.values()), call_time(reference.values())
-    return Gap(names[0], *ends, gap, as_ratio(ratio), (*named, *steps), rest)
+            steps[index] = steps[index].less(named[-1:])
+    first, common = times[0], sorted(times[0].keys() & reference.keys())
+    ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
+    end, gap = call_time(reference.values()), _difference(first, reference)
+    return Gap(names[0], start, end, gap, ratio, (*named, *steps), rest)
 
 
 def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[str] = ()) -> list[Cause]:
-    """The causes that cost something beyond chance, and that no rung removes; the largest first."""
+    """Return the causes that cost something beyond chance, and that no rung removes; the largest first."""
     kept = []
     for cause in causes:
         if not cause.seconds or (cause.kind == "not hoisted" and "hoisted" in rungs):
             continue
         size = estimate(cause.seconds)
         if size.value >= MIN_SHARE * call_seconds and not size.lower <= 0:
-            kept.append(cause)
-    return sorted(kept, key=lambda cause: -estimate(cause.seconds).value)
+            kept.append((size.value, cause))
+    return [cause for _, cause in sorted(kept, key=lambda pair: -pair[0])]
 
 
 def is_fitting(run: RunTimes, profile: Profile) -> bool:
@@ -315,207 +285,102 @@ def call_time(seconds: Iterable[float]) -> Estimate:
 
 
 def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
-    """A row for each step of each gap, the largest first, and one for what nothing explains; `module` names the gap."""
+    """Return a row for each step of each gap, the largest first, and one for what nothing explains.
+
+    `module` names the gap.
+    """
     rows = [
         {
             "module": name,
             "kind": step.kind,
             "what": step.what,
             **estimate_columns("seconds", step.seconds),
-            **estimate_columns("share", step.share),
+            "share": gap.share(step),
             "calls": step.calls,
             "is_certain": step.is_certain,
         }
         for name, gap in all_gaps.items()
         for step in gap.by_size
     ]
-    ends = [f"{name}{end}" for name in ("seconds", "share") for end in ENDS]
-    return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "calls", "is_certain"])
+    ends = [f"seconds{end}" for end in ENDS]
+    return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "share", "calls", "is_certain"])
 
 
 def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:
     return dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
 
 
-def _differences(times: TimesByReplicate, other: TimesByReplicate) -> dict[Any, float]:
+def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
+    """Return the difference of two times as they are shown, with the spread that it has within replicates."""
     replicates = sorted(times.keys() & other.keys())
     if not replicates:
         raise ValueError("no replicate has both")
-    return {replicate: times[replicate] - other[replicate] for replicate in replicates}
-
-
-def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
-    """The difference of two times as they are shown, with the spread that it has within replicates."""
-    spread = estimate(list(_differences(times, other).values()))
+    spread = estimate([times[replicate] - other[replicate] for replicate in replicates])
     return spread.at(call_time(times.values()).value - call_time(other.values()).value)
-
-
-def _less(step: Step, named: Sequence[Step]) -> Step:
-    """A step without the part of it that other steps explain."""
-    return replace(
-        step,
-        seconds=minus(step.seconds, [other.seconds for other in named]),
-        share=minus(step.share, [other.share for other in named]),
-    )
 
 
 # Between two profiled calls
 
 
 def between(last: Profile, reference: Profile, eager: Profile | None = None) -> tuple[Step, ...]:
-    """The differences between two profiled calls; empty if nothing is known of them.
+    """Return the differences between two profiled calls; empty if nothing is known of them.
 
-    Products in different libraries are a step of their own, and so are other products in the same library, such as many
-    small ones for a large one. The others come from both breakdowns, outside kernels and in kernels. If a call can't be
-    taken apart, there is only one other step, `besides`: the rest of the difference. `eager` is a profile that shows
-    the products of `last`, if `last` is compiled and does not show them.
+    Products in different libraries are a step of their own. The others come from both breakdowns, outside kernels and
+    in kernels, and are missing if a call can't be taken apart. `eager` is a profile that shows the products of `last`,
+    if `last` is compiled and does not show them.
     """
     if not (last.works and reference.works):
         return ()
     products = last.products or (None if eager is None else eager.products)
-    of_products: list[Step] = []
-    are_known = False
-    if products is not None and reference.products is not None:
-        of_products = _of_products(products, reference.products)
-        ends = (last, products), (reference, reference.products if reference.products.seconds else products)
-        are_known = all(
-            _fits(own, profile, library)
-            for (profile, own), library in zip(ends, (products.library, reference.products.library), strict=True)
-        )
+    library, steps = _library(last, reference, products), []
     if not (in_one_piece(last) or in_one_piece(reference)):
-        steps = []
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
             own, other = (
-                [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead]
+                _sum([share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
                 for profile in (last, reference)
             )
-            steps.append(Step(kind, "", _sum_of([*own, *map(_negative, other)])))
-    elif are_known:
-        first, second = (estimate(list(profile.times["call"])) for profile in (last, reference))
-        steps = [Step("besides", "", minus(first, [second]))]
-    else:
-        return ()
-    if not are_known:
-        return tuple(steps)
-    rest = minus(steps[-1].seconds, [step.seconds for step in of_products])
-    return (*of_products, *steps[:-1], Step(steps[-1].kind, "", rest))
+            steps.append(Step(kind, "", minus(own, [other])))
+        steps[-1] = steps[-1].less(library)
+    return (*library, *steps)
+
+
+def _sum(parts: Sequence[Estimate]) -> Estimate:
+    value = sum(part.value for part in parts)
+    low = math.hypot(*(part.value - part.lower for part in parts))
+    return Estimate(value, value - low, value + math.hypot(*(part.upper - part.value for part in parts)))
+
+
+def _library(last: Profile, reference: Profile, products: Products | None) -> list[Step]:
+    """Return what another library costs; nothing if it is the same one, or was not measured, or at a busy moment."""
+    if products is None or reference.products is None or products.library == reference.products.library:
+        return []
+    names = products.library, reference.products.library
+    own, other = (_arithmetic(products, name) for name in names)
+    for seconds, profile in ((own, last), (other, reference)):
+        if not 0 < np.median(seconds) <= (1 + MAX_EXCESS) * np.median(profile.times["call"]):
+            return []
+    libraries = Libraries(*names, float(np.median(own) / np.median(other)))
+    return [Step("library", "", estimate((own - other).tolist()), products.calls, libraries)]
+
+
+def _arithmetic(products: Products, library: str) -> np.ndarray:
+    """Return the seconds of all products in a library, for each round, without the way to it; 0 if not measured."""
+    idle = products.idle_seconds.get(library, (0.0,))
+    return np.maximum(np.subtract(products.seconds.get(library, (0.0,)), idle), 0.0)  # below 0 by noise
 
 
 def faster_library(profile: Profile) -> Step | None:
-    """What another library would save of the call's products, the way to it included; None if none saves beyond chance.
+    """Return what another library would save of the call's products; None if none saves beyond chance.
 
-    Weights are packed before the call, as code can do whose weights stay the same.
+    The way to the library, and the packing of weights once in a call, are included.
     """
     products = profile.products
     if products is None or products.library not in products.seconds:
         return None
-    own = np.asarray(products.seconds[products.library])
-    others = {name: np.asarray(seconds) for name, seconds in products.seconds.items() if name != PACKING}
-    best = min(others, key=lambda name: float(np.median(others[name])))
-    saved = estimate((own - others[best]).tolist())
-    if best == products.library or not saved.lower > 0 or saved.value < MIN_SAVED * np.median(profile.times["call"]):
+    medians = {name: float(np.median(seconds)) for name, seconds in products.seconds.items()}
+    own, best = products.library, min(medians, key=medians.__getitem__)
+    saved = estimate(np.subtract(products.seconds[own], products.seconds[best]).tolist())
+    if best == own or not saved.lower > 0 or saved.value < MIN_SAVED * np.median(profile.times["call"]):
         return None
-    libraries = Libraries(products.library, best, float(np.median(own) / np.median(others[best])))
-    return Step("library", "", saved, calls=products.calls, libraries=libraries)
-
-
-def in_fastest_library(profile: Profile) -> Profile:
-    """The profile of a call whose products are made as `prepacked` makes them: in the fastest library measured."""
-    products = profile.products
-    if products is None:
-        return profile
-    measured = {library: in_library(products, library) for library in products.seconds if library != PACKING}
-    medians = {library: float(np.median(seconds)) for library, seconds in measured.items() if seconds is not None}
-    if not medians:
-        return profile
-    return replace(profile, products=replace(products, library=min(medians, key=medians.__getitem__)))
-
-
-def in_library(products: Products, library: str) -> np.ndarray | None:
-    """Seconds of the arithmetic of all products in a library, for each round; None if it was not measured there.
-
-    The way to a library, which differs for each operator, is subtracted. Products that take no longer than that, as
-    those of a few numbers may, count as not measured. Packing each weight once is included, as oneDNN's layers do in
-    each call.
-    """
-
-    def arithmetic(name: str) -> np.ndarray | None:
-        if name not in products.seconds or name not in products.idle_seconds:
-            return None
-        difference = np.asarray(products.seconds[name]) - np.asarray(products.idle_seconds[name])
-        above: np.ndarray = np.maximum(difference, 0.0)  # below 0 by noise
-        return above if name == PACKING or np.median(above) > 0 else None
-
-    seconds = arithmetic(library)
-    packing = arithmetic(PACKING) if library.endswith(PACKED) else None
-    return seconds if seconds is None or packing is None else seconds + packing
-
-
-def _of_products(products: Products, of_reference: Products) -> list[Step]:
-    """What another library costs, and what other products than the reference's cost in the reference's library.
-
-    The first is missing if it is the same library or was not measured, the second if the reference's products were not
-    seen, as in a fused layer.
-    """
-    steps = []
-    own, other = in_library(products, products.library), in_library(products, of_reference.library)
-    if own is not None and other is not None and products.library != of_reference.library:
-        libraries = Libraries(products.library, of_reference.library, float(np.median(own) / np.median(other)))
-        seconds = estimate((own - other).tolist())
-        steps.append(Step("library", "", seconds, calls=products.calls, libraries=libraries))
-    its = in_library(of_reference, of_reference.library)
-    if other is not None and its is not None:
-        steps.append(Step("products", "", _sum_of([estimate(other.tolist()), _negative(estimate(its.tolist()))])))
-    return steps
-
-
-def _fits(products: Products, profile: Profile, library: str) -> bool:
-    """Whether products were measured, and took no longer than their call, as at a busy moment."""
-    seconds = in_library(products, library)
-    return seconds is not None and bool(np.median(seconds) <= (1 + MAX_EXCESS) * np.median(profile.times["call"]))
-
-
-def _sum_of(parts: Sequence[Estimate]) -> Estimate:
-    return minus(Estimate(0.0, 0.0, 0.0), [_negative(part) for part in parts])
-
-
-def _negative(part: Estimate) -> Estimate:
-    return Estimate(-part.value, -part.upper, -part.lower)
-
-
-# Shares of a measured whole, whose intervals account for the errors of the part and of the whole (Fieller 1954,
-# doi:10.1111/j.2517-6161.1954.tb00159.x): they contain every share s for which the part does not differ significantly
-# from s times the whole. They are exact if the errors are normal.
-
-
-def share_of(part: Estimate, whole: Estimate) -> Estimate:
-    """The share of a part that was measured independently of the whole.
-
-    Returns NaN if the whole has no interval, or one that contains zero.
-    """
-    of_part, of_whole = ((interval.upper - interval.lower) / 2 for interval in (part, whole))
-    return _fieller(part.value, whole.value, of_part**2, of_whole**2, 0.0)
-
-
-def paired_share_of(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
-    """The share of a part that was measured together with the whole, with one value of both for each replicate.
-
-    Returns NaN if the interval of the whole contains zero. The bounds are NaN for a single replicate. Raises ValueError
-    if there is no replicate.
-    """
-    part, whole, n = estimate(parts).value, estimate(wholes).value, len(parts)
-    if n == 1:
-        return replace(UNKNOWN, value=part / whole) if whole > 0 else UNKNOWN
-    variances = np.cov(parts, wholes) * (t_quantile((1 + CONFIDENCE) / 2, n - 1) ** 2 / n)
-    return _fieller(part, whole, float(variances[0, 0]), float(variances[1, 1]), float(variances[0, 1]))
-
-
-def _fieller(part: float, whole: float, of_part: float, of_whole: float, of_both: float) -> Estimate:
-    """The roots of `(part - s whole)^2 = of_part - 2 s of_both + s^2 of_whole`, the squares of half intervals."""
-    certain = whole**2 - of_whole
-    if not (whole > 0 and certain > 0):
-        return UNKNOWN
-    middle = part * whole - of_both
-    root = math.sqrt(max(0.0, middle**2 - certain * (part**2 - of_part)))
-    value = part / whole
-    return Estimate(value, min(value, (middle - root) / certain), max(value, (middle + root) / certain))
+    libraries = Libraries(own, best, medians[own] / medians[best])
+    return Step("library", "", saved, products.calls, libraries)

@@ -6,18 +6,20 @@ same operators with a single value in each tensor; the remaining time is the ker
 on its own was tried, too, but then its weights are in a nearer cache than in the call.)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_map
 
 from rnnbench.cells.states import storage_address
+from rnnbench.harness.live.arms import tensors_in
+from rnnbench.kernels.libraries import Matrix
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.store.records import FUSED_LAYERS
 from rnnbench.workloads.phases import Mode, TimedCall
@@ -124,6 +126,23 @@ def category(name: str) -> Category:
     return "pointwise" if is_untagged or torch.Tag.pointwise in overload.tags else "other"
 
 
+class Factors(NamedTuple):
+    """The forms of the factors of `left @ right (+ bias)`."""
+
+    left: Matrix
+    right: Matrix
+    dtype: torch.dtype
+    has_bias: bool
+
+    @classmethod
+    def of(cls, function: Any, args: Sequence[Any]) -> Self | None:
+        """Return the factors of an operator's call; None if it is no plain product."""
+        if function not in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            return None
+        left, right = args[-2:]
+        return cls(Matrix.of(left), Matrix.of(right), left.dtype, len(args) > 2 and args[0].dim() == 1)
+
+
 @dataclass
 class OperatorKind:
     """All calls of one operator on tensors of the same shapes and strides."""
@@ -136,6 +155,7 @@ class OperatorKind:
     kwargs: dict[str, Any]
     calls: int = 0
     new_bytes: int = 0
+    product: Factors | None = None  # its factors, if it is a product of two matrices
 
     @property
     def name(self) -> str:
@@ -173,8 +193,8 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         result = function(*args, **kwargs)
         kind = self.kinds[index]
         kind.calls += 1
-        given = {storage_address(tensor) for tensor in _tensors((args, kwargs))}
-        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in _tensors(result)}
+        given = {storage_address(tensor) for tensor in tensors_in((args, kwargs))}
+        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in tensors_in(result)}
         kind.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
         return result
 
@@ -183,14 +203,17 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         self._seen_backward |= is_backward
         part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
         kind = category(str(function.name()).partition(".")[0])
-        tensors = () if kind == "views" else tuple(_tensors((args, kwargs)))
+        tensors = () if kind == "views" else tuple(tensors_in((args, kwargs)))
         key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
         if key not in self._indices:
             self._indices[key] = len(self.kinds)
             small, smaller = (tree_map(_shrunk, args), tree_map(_shrunk, kwargs)) if kind in SHRINKABLE else ((), {})
             shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
             more = [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
-            self.kinds.append(OperatorKind(function, ", ".join(shapes + more), kind, part, small, smaller))
+            product = None if kwargs else Factors.of(function, args)
+            self.kinds.append(
+                OperatorKind(function, ", ".join(shapes + more), kind, part, small, smaller, product=product)
+            )
         return self._indices[key]
 
 
@@ -292,7 +315,3 @@ def table(
 def _shrunk(value: Any) -> Any:
     """A tensor of the same type and number of dimensions with one value."""
     return value.detach().new_ones((1,) * value.dim()) if isinstance(value, Tensor) else value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_iter(value) if isinstance(leaf, Tensor))

@@ -111,8 +111,7 @@ def profile(
     replays, reasons = _replays(subject, found, program)
     products = ProductReplays("")
     if listed is not None and subject.device.runs_host_code:  # else products are only queued
-        products = product_replays(visible, listed, trained=subject.trained)
-        subject.drop_gradients()
+        products = product_replays(listed, trained=subject.trained)
     parts = {"call": subject.call, "forward": subject.forward, "forward_backward": subject.forward_backward}
     arms = {name: part for name, part in parts.items() if part is not None}
     threads = torch.get_num_threads()

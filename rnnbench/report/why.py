@@ -41,7 +41,6 @@ from rnnbench.report.words.units import (
     ratio,
     ratio_with_interval,
     round_digits,
-    span,
     whole_percent,
 )
 from rnnbench.store.profiles import CATEGORIES, Operator, Profile
@@ -100,7 +99,7 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     gains = sorted((step for step in gap.named if step.seconds.value > 0), key=lambda step: not KINDS[step.kind].cure)
     gains, opening = gains[:MAX_NAMED], f"Of the {duration(gap.seconds.value)} between them, "
     if gains:
-        yield opening + "; ".join(_part(step, base) for step in gains) + "."
+        yield opening + "; ".join(_part(gap, step, base) for step in gains) + "."
     for step in (step for step in gap.named if step.seconds.value < 0):
         longer = duration(-step.seconds.value)
         if KINDS[step.kind].reference:
@@ -110,8 +109,7 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
             yield f"Its products take {longer} less in {own} than they would in {other}."
         else:
             yield f"{_capital(label(step))}, it takes {longer} longer."
-    share = gap.rest.share.value
-    rest = duration(abs(gap.rest.seconds.value)) + (f" ({share_text(abs(share))})" if math.isfinite(share) else "")
+    rest = f"{duration(abs(gap.rest.seconds.value))} ({share_text(abs(gap.share(gap.rest)))})"
     if not gains:
         yield f"{opening}nothing that was looked for explains any."
     elif gap.rest.seconds.lower > 0:
@@ -131,14 +129,12 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
         yield f"To close it: {'; '.join(dict.fromkeys(cures))}."
 
 
-def _part(step: Step, base: Profile | None) -> str:
+def _part(gap: Gap, step: Step, base: Profile | None) -> str:
     if step.libraries is not None:
         text = f"{_libraries(step.libraries)}, which costs {duration(step.seconds.value)}"
     else:
         text = f"{KINDS[step.kind].costs} {duration(step.seconds.value)}"
-    if math.isfinite(step.share.value):
-        interval = span(share_text(step.share.lower), share_text(step.share.upper))
-        text += f", {share_text(step.share.value)} of it ({interval})"
+    text += f" ({duration_interval(step.seconds.lower, step.seconds.upper)}), {share_text(gap.share(step))} of it"
     if step.what:
         text += f": {one_line(step.what)}" + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else "")
     if step.kind in REMOVES and base is not None and base.works and base.operators:
@@ -413,8 +409,8 @@ def waterfall(
                 axes.hlines(
                     y, level - step.seconds.upper, level - step.seconds.lower, color=ink.text, linewidth=1, zorder=4
                 )
-            is_told = math.isfinite(step.share.value) and not drawn.is_narrow
-            share = f"   {share_text(step.share.value)} of the gap" if is_told else ""
+            is_told = math.isfinite(gap.share(step)) and not drawn.is_narrow
+            share = f"   {share_text(gap.share(step))} of the gap" if is_told else ""
             texts.append(f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}{share}")
             level -= seconds
         parts.append({"y": len(names) - 1, "left": 0.0, "width": gap.end.value, "color": ink.text})

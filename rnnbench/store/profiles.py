@@ -25,8 +25,6 @@ CauseKind = Literal[
 ]
 ProfileStatus = Literal["profiled", "failed"]
 
-PACKED = " with packed weights"  # the end of the name of a library that stores weights in an order of its own
-PACKING = "packing"  # of each weight once, for oneDNN; stands beside the libraries
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
     "products": "matrix products",
@@ -79,7 +77,7 @@ class Products:
 
     library: str  # that makes them in the call itself
     calls: Count = 0
-    seconds: dict[str, tuple[Seconds, ...]] = field(default_factory=dict)  # by library, and of `PACKING`
+    seconds: dict[str, tuple[Seconds, ...]] = field(default_factory=dict)  # by library, packing included
     idle_seconds: dict[str, tuple[Seconds, ...]] = field(default_factory=dict)  # with one value in each matrix
 
 

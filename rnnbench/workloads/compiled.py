@@ -1,7 +1,7 @@
 """`torch.compile` of a whole sequence, or of pieces of it where it is long, and what the compiling costs.
 
-There are two ways: `compiled` leaves each product to the library that torch calls, and `prepacked` has it made in the
-one that is fastest for it on this machine.
+There are two ways: `compiled` leaves each product to the library that torch calls, and `prepacked` has it made there or
+in rnnbench's own code, whichever is faster on this machine.
 """
 
 import os
@@ -30,8 +30,8 @@ from rnnbench.workloads.tasks import feed_back
 
 # Options of Inductor on a processor, if this torch has them: C++ that calls its kernels without Python in between,
 # compiled apart from them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from
-# one exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256.
-# A packed weight has no strides, so their check must be off; torch has it for finding its own faults.
+# one exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256. torch's
+# checks of its own strides are off.
 OPTIONS: dict[str, Any] = {
     "cpp_wrapper": True,
     "cpp_wrapper_build_separate": True,
@@ -49,8 +49,7 @@ class CompiledRun:
 
     def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        has_direct = implementation == "prepacked" and bool(direct.available())
-        self._run = compiled(step_by_step if has_direct else eager, implementation)
+        self._run = compiled(step_by_step if implementation == "prepacked" else eager, implementation)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
@@ -145,36 +144,23 @@ def _remedy(error: Exception) -> str:
 
 @cache
 def why_not_routed() -> str:
-    """Why compiled products can't be made in another library on this machine; empty if they can.
-
-    Where only rnnbench's own products don't work, they are not used.
-    """
-    if direct.available():
-        if not (reason := _why_not_routed(with_direct=True)):
-            return ""
-        direct.give_up(reason)
-    return _why_not_routed(with_direct=False)
-
-
-def _why_not_routed(*, with_direct: bool) -> str:
-    from rnnbench.kernels.libraries import DIRECT, ONEDNN_PACKED
+    """Return why compiled code can't call rnnbench's own products on this machine; empty if it can."""
+    from rnnbench.kernels.libraries import DIRECT
     from rnnbench.kernels.routing import RoutedPasses
 
-    def one_of_each(products: Any) -> str:
-        return DIRECT if with_direct and products.right.shape == (WIDE, NARROW) else ONEDNN_PACKED
+    def always(products: Any) -> str:
+        return DIRECT
 
     x, weights = torch.ones(4, NARROW), (torch.ones(WIDE, NARROW), torch.ones(NARROW, WIDE))
     try:
+        direct.load(x.dtype)
         with torch.inference_mode():
-            result = _compile(_products, RoutedPasses(one_of_each))(x, *weights)
+            result = _compile(_products, RoutedPasses(always))(x, *weights)
             if not torch.equal(result, _products(x, *weights)):
-                made_in = "rnnbench's own code" if with_direct else ONEDNN_PACKED
-                return f"products in {made_in} are wrong on this machine"
+                return "products in rnnbench's own code are wrong on this machine; use `compiled`"
     except Exception as error:
         traceback.print_exc()
-        return (
-            f"torch {torch.__version__} does not let compiled code pack weights here: {_telling(error)}; use `compiled`"
-        )
+        return f"torch {torch.__version__} can't call rnnbench's own products here: {_telling(error)}; use `compiled`"
     return ""
 
 

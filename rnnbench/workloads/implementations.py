@@ -92,18 +92,16 @@ def _where(mask: Tensor, new: State, old: State) -> State:
 
 
 def transpose_weights(
-    module: nn.Module,
-    where: Callable[[Tensor], bool] = lambda weight: True,
-    distance: Callable[[int, torch.dtype], int] = lambda rows, dtype: rows,
+    module: nn.Module, distance: Callable[[int, torch.dtype], int] = lambda rows, dtype: rows
 ) -> None:
-    """Store the weights `where` is true column by column, the order in which `input @ weight.T` reads them.
+    """Store weights column by column, the order in which `input @ weight.T` reads them.
 
     Values and shapes stay. A product of few rows then needs no copy of the weight in that order, which BLAS otherwise
     makes in every step. Backward reads the weight in the other order and gains nothing. `distance`: that of two columns
     in values, for the number of rows.
     """
     for parameter in module.parameters():
-        if parameter.dim() == 2 and where(parameter):
+        if parameter.dim() == 2:
             rows, columns = parameter.shape
             strides = (1, distance(rows, parameter.dtype))
             parameter.data = parameter.new_empty_strided((rows, columns), strides).copy_(parameter.data)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, first, to_cell
 from rnnbench.kernels.direct import row_stride
-from rnnbench.kernels.libraries import Matrix, is_read_by_column
 from rnnbench.store.records import Case, DType, Workload, is_cell_reference
 from rnnbench.workloads import graphed
 from rnnbench.workloads.adapted import adapted
@@ -124,7 +123,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
     for body in model.bodies:
-        _store_weights(case, body, compiled_steps)
+        _store_weights(case, body)
     compared = model if reference is None else reference
     return Built(case, cell_spec, model, compared, input, layer_state, unequal, training_step)
 
@@ -153,7 +152,7 @@ def _made_comparable(
     return state, unequal
 
 
-def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
+def _store_weights(case: Case, body: Body) -> None:
     """Store a body's weights in the order that suits the implementation; backward reads them in both orders."""
     workload = case.workload
     is_on_cpu = workload.device == PACKED_ON
@@ -162,12 +161,7 @@ def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
     ):
         transpose_weights(body)
     elif case.implementation == "prepacked" and workload.phase == "inference":
-        steps = min(workload.seq_len, compiled_steps)
-
-        def is_faster(weight: Tensor) -> bool:
-            return is_read_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
-
-        transpose_weights(body, is_faster, row_stride)
+        transpose_weights(body, row_stride)
 
 
 def flatten_weights(module: nn.Module) -> None:

@@ -92,15 +92,6 @@ def test_the_memory_of_a_prepared_call_lives_as_long_as_the_call() -> None:
     assert result.tolist() == [[24.0] * 3] * 2
 
 
-def test_a_packed_product_is_that_of_a_linear_layer() -> None:
-    torch.manual_seed(0)
-    x, weight, bias = torch.randn(3, 5), torch.nn.Parameter(torch.randn(4, 5)), torch.randn(4)
-    call = direct.packed_direct(x, weight, bias)
-    assert call is not None
-    torch.testing.assert_close(call(), torch.nn.functional.linear(x, weight, bias).detach())
-    assert direct.packed_direct(x.bfloat16(), weight.bfloat16(), None) is None
-
-
 @pytest.mark.parametrize(("compiler", "reason"), [("", "no C compiler was found"), ("false", "can't build direct.c")])
 def test_without_a_working_compiler_the_reason_is_told(
     compiler: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -14,21 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from rnnbench.kernels import direct, libraries, operators
-from rnnbench.kernels.libraries import (
-    DIRECT,
-    LIBRARIES,
-    MKL_PACKED,
-    ONEDNN,
-    ONEDNN_PACKED,
-    OWN,
-    Matrix,
-    SharedProducts,
-    torch_library,
-)
+from rnnbench.kernels import direct, libraries, routing
+from rnnbench.kernels.libraries import DIRECT, DIRECT_PACKED, OWN, Matrix, SharedProducts, torch_library
 from rnnbench.kernels.passes import aten
-from rnnbench.kernels.routing import RoutedPasses, route_products
-from rnnbench.store.readings import Unavailable
+from rnnbench.kernels.routing import RoutedPasses, operators, route_products
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
@@ -36,11 +25,11 @@ from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 from tests.kernels.test_passes import count, traced
 
-pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
-AVAILABLE = [
-    *(OWN if direct.available() else []),
-    *(name for name, library in LIBRARIES.items() if library(torch.ones(2, 3), torch.ones(4, 3), None)),
+pytestmark = [
+    pytest.mark.usefixtures("one_thread", "quick_compiler"),
+    pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products"),
 ]
+TORCH = torch_library(torch.float32)
 
 
 def routed(function: Callable[..., Any], library: str, *inputs: Tensor) -> tuple[fx.GraphModule, list[SharedProducts]]:
@@ -75,28 +64,21 @@ def gradients(weight: Tensor, dz: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(library=st.sampled_from(AVAILABLE), batch=st.integers(1, 9), hidden=st.integers(1, 20), by_row=st.booleans())
+@given(library=st.sampled_from(OWN), batch=st.integers(1, 9), hidden=st.integers(1, 20), by_row=st.booleans())
 def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidden: int, by_row: bool) -> None:
     torch.manual_seed(0)
     weight = torch.randn(hidden, hidden)
     weight = weight if by_row else weight.t().contiguous().t()
     module, asked = routed(loop, library, weight, torch.randn(hidden), torch.randn(batch, hidden))
     assert [(products.count, products.left.shape) for products in asked] == [(3, (batch, hidden))]
-    own = operators.registered()
-    packings = {
-        ONEDNN: 0,
-        ONEDNN_PACKED: count(module, own.pack_for_onednn),
-        MKL_PACKED: count(module, own.pack_for_mkl),
-        **dict.fromkeys(OWN, count(module, own.pack_into_panels)),
-    }
-    reads_as_is = library == ONEDNN or (library == DIRECT and Matrix.of(weight.t()).is_by_row)
-    assert packings[library] == (not reads_as_is)
-    assert sum(count(module, made) for made in (own.onednn_linear, own.mkl_linear, own.direct_product)) == 3
+    multiply, pack = operators()
+    reads_as_is = library == DIRECT and Matrix.of(weight.t()).is_by_row
+    assert (count(module, multiply), count(module, pack)) == (3, not reads_as_is)
     assert count(module, aten.addmm.default) == 0
 
 
 @settings(max_examples=20, deadline=None)
-@given(library=st.sampled_from(AVAILABLE), batch=st.integers(1, 9), gates=st.integers(1, 9), hidden=st.integers(1, 9))
+@given(library=st.sampled_from(OWN), batch=st.integers(1, 9), gates=st.integers(1, 9), hidden=st.integers(1, 9))
 def test_the_products_of_backward_are_made_there_too(library: str, batch: int, gates: int, hidden: int) -> None:
     torch.manual_seed(0)
     weight, dz, h = torch.randn(gates, hidden), torch.randn(batch, gates), torch.randn(batch, hidden)
@@ -108,21 +90,6 @@ def test_the_products_of_backward_are_made_there_too(library: str, batch: int, g
     assert count(module, aten.mm.default) == 0
 
 
-def test_a_weight_is_packed_for_each_number_of_rows() -> None:
-    module, asked = routed(
-        lambda weight, few, many: [x @ turned for turned in [weight.t()] for x in (few, many, few)],
-        ONEDNN_PACKED,
-        torch.randn(5, 4),
-        torch.randn(2, 4),
-        torch.randn(9, 4),
-    )
-    assert [(products.left, products.count) for products in asked] == [
-        (Matrix((2, 4), (4, 1)), 2),
-        (Matrix((9, 4), (4, 1)), 1),
-    ]
-    assert count(module, operators.registered().pack_for_onednn) == 2
-
-
 def two_products(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Tensor:
     """Three steps of a cell as people write it: a product of the input, and one of the state."""
     first, second = biases.unbind()
@@ -131,20 +98,18 @@ def two_products(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Te
     return h
 
 
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
 @settings(max_examples=20, deadline=None)
 @given(batch=st.integers(1, 9), hidden=st.integers(1, 20))
 def test_the_two_products_of_a_step_are_one_call(batch: int, hidden: int) -> None:
     torch.manual_seed(0)
     sizes = [(hidden, hidden), (hidden, hidden), (2, hidden), (batch, hidden)]
     module, _ = routed(two_products, DIRECT, *(torch.randn(size, dtype=torch.float64) for size in sizes))
-    assert count(module, operators.registered().direct_product) == batch
+    assert count(module, operators()[0]) == batch
     assert count(module, aten.add.Tensor) == 1  # of the biases, once for all steps
 
 
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
 @pytest.mark.parametrize(
-    ("own", "made"), [("larger", {DIRECT: 2}), ("smaller", {DIRECT: 1, ONEDNN: 1}), ("none", {ONEDNN: 2})]
+    ("own", "made"), [("larger", {DIRECT: 2}), ("smaller", {DIRECT: 1, TORCH: 1}), ("none", {TORCH: 2})]
 )
 def test_the_larger_of_two_added_products_decides_where_both_are_made(own: str, made: dict[str, int]) -> None:
     def step(x: Tensor, weight: Tensor, h: Tensor, other: Tensor) -> Tensor:
@@ -152,19 +117,17 @@ def test_the_larger_of_two_added_products_decides_where_both_are_made(own: str, 
 
     def choose(products: SharedProducts) -> str:
         size = "larger" if products.left.shape[1] == 8 else "smaller"
-        return DIRECT if own == size else ONEDNN
+        return DIRECT if own == size else TORCH
 
     x, weight, h, other = torch.randn(2, 3), torch.randn(3, 16), torch.randn(2, 8), torch.randn(8, 16)
     module = traced(step, x, weight, h, other)
     assert route_products(module.graph, choose) == made
     module.recompile()
     torch.testing.assert_close(module(x, weight, h, other), step(x, weight, h, other))
-    functions = operators.registered()
-    assert count(module, functions.direct_product) == (DIRECT in made)
-    assert count(module, functions.onednn_linear) == made.get(ONEDNN, 0)
+    assert count(module, operators()[0]) == (DIRECT in made)
+    assert count(module, aten.mm.default) == made.get(TORCH, 0)
 
 
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
 def test_biases_that_the_code_adds_itself_later_are_not_used_before() -> None:
     def steps(a: Tensor, b: Tensor) -> list[Tensor]:
         return [torch.addmm(a[0], a, b) + torch.addmm(b[0], b, a), a[0] + b[0]]
@@ -175,10 +138,9 @@ def test_biases_that_the_code_adds_itself_later_are_not_used_before() -> None:
 
     for function in (steps, first):
         module, _ = routed(function, DIRECT, torch.randn(4, 4), torch.randn(4, 4))  # the graph's order is checked
-        assert count(module, operators.registered().direct_product) == 1
+        assert count(module, operators()[0]) == 1
 
 
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
 @pytest.mark.parametrize(
     ("function", "calls", "additions"),
     [
@@ -197,7 +159,7 @@ def test_what_is_added_to_a_product_is_a_part_of_its_call(
     function: Callable[..., Any], calls: int, additions: int
 ) -> None:
     module, _ = routed(function, DIRECT, torch.randn(4, 4), torch.randn(4, 4))
-    assert count(module, operators.registered().direct_product) == calls
+    assert count(module, operators()[0]) == calls
     assert count(module, aten.add.Tensor) == additions
 
 
@@ -211,12 +173,12 @@ def test_what_is_added_to_a_product_is_a_part_of_its_call(
 )
 def test_what_is_no_plain_product_stays(function: Callable[..., Any]) -> None:
     matrix = torch.randn(4, 4)
-    module, _ = routed(function, ONEDNN, matrix, torch.randn(4, 4))
+    module, _ = routed(function, DIRECT, matrix, torch.randn(4, 4))
     assert count(module, aten.addmm.default) + count(module, aten.bmm.default) == 1
 
 
 def test_products_stay_where_torch_s_own_library_is_fastest() -> None:
-    module, _ = routed(gradients, torch_library(torch.float32), torch.randn(3, 4), torch.randn(2, 3), torch.randn(2, 4))
+    module, _ = routed(gradients, TORCH, torch.randn(3, 4), torch.randn(2, 3), torch.randn(2, 4))
     assert count(module, aten.mm.default) == 2
 
 
@@ -228,21 +190,12 @@ def test_the_key_of_the_compiler_s_cache_knows_what_the_choice_depends_on() -> N
     assert RoutedPasses().uuid() != known
 
 
-CALLS = {
-    **dict.fromkeys(OWN, "rnnbench_multiply"),
-    ONEDNN: "linear_pointwise",
-    ONEDNN_PACKED: "linear_pointwise",
-    MKL_PACKED: "mkl_linear",
-}
-
-
 @pytest.fixture(autouse=True)
 def _untried() -> Iterator[None]:
     """Forget whether products were tried, before the test and after it."""
     compiled.why_not_routed.cache_clear()
     yield
     compiled.why_not_routed.cache_clear()
-    direct._unusable.clear()
 
 
 def plain_loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
@@ -258,7 +211,7 @@ def always(library: str) -> Any:
     return choose
 
 
-@pytest.mark.parametrize("library", AVAILABLE)
+@pytest.mark.parametrize("library", OWN)
 def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
     from torch._inductor.utils import run_and_get_code
 
@@ -274,14 +227,14 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
         torch.testing.assert_close(run(weight, bias, h), plain_loop(weight, bias, h))
         weight.copy_(torch.randn(16, 16))
         torch.testing.assert_close(run(weight, bias, h), plain_loop(weight, bias, h))
-    assert CALLS[library] in code
+    assert "rnnbench_multiply" in code
     assert "custom_op_wrapper" not in code  # how generated C++ calls Python
 
 
 def test_gradients_agree_and_weights_are_packed_anew_after_a_step() -> None:
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16, requires_grad=True), torch.randn(16, requires_grad=True), torch.randn(4, 16)
-    run = compiled._compile(plain_loop, RoutedPasses(always(ONEDNN_PACKED)))
+    run = compiled._compile(plain_loop, RoutedPasses(always(DIRECT_PACKED)))
     for _ in range(2):
         expected = torch.autograd.grad(plain_loop(weight, bias, h).square().sum(), (weight, bias))
         gradients = torch.autograd.grad(run(weight, bias, h).square().sum(), (weight, bias))
@@ -291,22 +244,22 @@ def test_gradients_agree_and_weights_are_packed_anew_after_a_step() -> None:
 
 
 def test_a_case_agrees_and_says_which_libraries_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libraries, "library_seconds", lambda products: {"torch": 2.0, ONEDNN_PACKED: 1.0})
+    monkeypatch.setattr(libraries, "library_seconds", lambda products: {"torch": 2.0, DIRECT_PACKED: 1.0})
     monkeypatch.setattr(libraries, "torch_library", lambda dtype: "torch")
     measurement = observe(build(small.case("lstm", "prepacked", phase="training", seq_len=3, dtype="float32"), Path()))
     assert measurement.parity == "agrees"
-    assert measurement.backend == "inductor, products in oneDNN with packed weights"
+    assert measurement.backend == "inductor, products in rnnbench with packed weights"
     assert measurement.metrics["graph_breaks"] == 0
     assert measurement.metrics["compile_seconds"] > 0
 
 
-def test_a_torch_whose_operators_have_moved_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_that_can_t_call_rnnbench_s_products_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def moved() -> Any:
-        raise AttributeError("module 'torch._inductor' has no attribute 'mkldnn_ir'")
+        raise AttributeError("module 'torch._inductor' has no attribute 'ExternKernelOut'")
 
-    monkeypatch.setattr(operators, "registered", moved)
+    monkeypatch.setattr(routing, "operators", moved)
     with pytest.raises(
-        Skip, match=r"torch \d.* does not let compiled code pack weights here: .*mkldnn_ir.*; use `comp"
+        Skip, match=r"torch \d.* can't call rnnbench's own products here: .*ExternKernelOut.*; use `comp"
     ):
         observe(build(small.case("gru", "prepacked", seq_len=2, dtype="float32"), Path()))
 
@@ -318,15 +271,4 @@ def test_weights_are_packed_only_for_a_cpu() -> None:
 
 def test_wrong_products_are_noticed_before_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_compile", lambda function, passes: lambda *given: function(*given) + 1)
-    assert compiled.why_not_routed() == "products in oneDNN with packed weights are wrong on this machine"
-
-
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
-def test_products_of_rnnbench_s_own_are_left_out_where_this_torch_can_t_call_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(direct, "shim", lambda function, dtype: (f"no_such_{function}", "int this is no C++"))
-    assert compiled.why_not_routed() == ""
-    assert direct.available() == []
-    with pytest.raises(Unavailable, match="does not let compiled code pack weights here"):
-        direct.load(torch.float32)
+    assert compiled.why_not_routed() == "products in rnnbench's own code are wrong on this machine; use `compiled`"

@@ -4,23 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import nn
 
-from rnnbench.kernels.libraries import torch_library
+from rnnbench.kernels.libraries import DIRECT_PACKED, Matrix, torch_library
 from rnnbench.profiling import products
-from rnnbench.profiling.operators import listing
-from rnnbench.profiling.products import (
-    IDLE,
-    IN,
-    MADE,
-    Layout,
-    MatrixProduct,
-    product_replays,
-    recorded,
-    stacked,
-)
-from rnnbench.store.profiles import PACKED, PACKING
+from rnnbench.profiling.operators import Factors, listing
+from rnnbench.profiling.products import IDLE, IN, STACKED, STEPWISE, product_replays
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.planted_causes import Clean
 
@@ -39,86 +28,53 @@ def call(module: nn.Module, *, trained: bool = False) -> TimedCall:
     return TimedCall(run, torch.enable_grad if trained else torch.no_grad)
 
 
-def test_the_products_of_a_call_are_recorded_in_order_with_layouts_and_weights() -> None:
-    module = Clean(INPUT, HIDDEN)
-    hoisted, *steps = recorded(call(module))
-    assert hoisted == MatrixProduct(
-        Layout((STEPS * BATCH, INPUT), (INPUT, 1)),
-        Layout((4 * HIDDEN, INPUT), (INPUT, 1)),
-        torch.float32,
-        has_bias=True,
-        weight_id=module.weight_ih.untyped_storage().data_ptr(),
+def test_the_products_of_a_call_are_listed_with_how_their_factors_are_stored() -> None:
+    hoisted, steps = ((kind.product, kind.calls) for kind in listing(call(Clean(INPUT, HIDDEN))).kinds if kind.product)
+    assert hoisted == (
+        Factors(
+            Matrix((STEPS * BATCH, INPUT), (INPUT, 1)),
+            Matrix((INPUT, 4 * HIDDEN), (1, INPUT)),
+            torch.float32,
+            has_bias=True,
+        ),
+        1,
     )
-    assert len(steps) == STEPS
-    assert len(set(steps)) == 1
-    assert not steps[0].has_bias
+    assert steps[1] == STEPS
 
 
-def test_weight_gradients_of_all_steps_are_one_product_with_as_many_multiplications() -> None:
-    made = recorded(call(Clean(INPUT, HIDDEN), trained=True))
-    whole = stacked(made)
-    assert sum(product.is_gradient for product in made) == STEPS + 1  # one for the hoisted product
-    assert len(whole) == len(made) - (STEPS - 1)
-    assert macs(whole) == macs(made)
-    assert not any(product.weight_id for product in made if product.is_gradient)
-    assert all(product.weight_id for product in made if not product.is_gradient)
-
-
-def macs(made: list[MatrixProduct]) -> int:
-    return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in made)
-
-
-def test_a_product_with_a_weight_that_the_call_made_can_not_be_packed_before_it() -> None:
-    weight = torch.randn(HIDDEN, INPUT)
-
-    def run() -> Tensor:
-        return linear(SEQUENCE[0], weight) + linear(SEQUENCE[0], weight * 2)
-
-    fixed, made = recorded(TimedCall(run, torch.no_grad))
-    assert fixed.weight_id
-    assert not made.weight_id
-
-
-def test_replays_are_arms_for_each_library_and_leave_random_numbers_as_they_were() -> None:
-    timed = call(Clean(INPUT, HIDDEN), trained=True)
-    before = torch.get_rng_state()
-    replays = product_replays(timed, listing(timed), trained=True)
+@pytest.mark.parametrize("trained", [False, True])
+def test_products_are_made_in_each_library_and_weight_gradients_step_by_step_and_at_once(*, trained: bool) -> None:
+    listed, before = listing(call(Clean(INPUT, HIDDEN), trained=trained)), torch.get_rng_state()
+    replays = product_replays(listed, trained=trained)
     assert torch.equal(torch.get_rng_state(), before)
     assert replays.library == TORCH
-    assert {MADE, IN + TORCH, IDLE + TORCH} <= set(replays.arms)
-    assert (IN + "oneDNN" + PACKED in replays.arms) == (IN + PACKING in replays.arms)
+    assert replays.calls == (STEPS + 1) * (1 if not trained else 2) + (STEPS - 1 if trained else 0)
+    assert {IN + TORCH, IDLE + TORCH} <= set(replays.arms)
+    assert ({STEPWISE, STACKED} <= set(replays.arms)) == trained
+    assert IN + DIRECT_PACKED not in replays.arms  # only what rnnbench's code can't read where it lies is packed
     for arm in replays.arms.values():
         with arm.mode():
             arm.call()
-
-
-def test_what_is_stored_is_the_time_in_each_library_and_what_one_product_for_all_gradients_saves() -> None:
-    timed = call(Clean(INPUT, HIDDEN), trained=True)
-    replays = product_replays(timed, listing(timed), trained=True)
     times = {arm: (float(index), float(index + 1)) for index, arm in enumerate(replays.arms)}
-    times |= {MADE: (9.0, 8.0), IN + TORCH: (5.0, 5.0)}
-    stored = replays.products(times)
+    stored = replays.products(times | {IN + TORCH: (5.0, 5.0)})
     assert stored.seconds[TORCH] == (5.0, 5.0)
-    assert set(stored.seconds) == {arm.removeprefix(IN) for arm in replays.arms if arm.startswith(IN)}
-    assert set(stored.seconds) == set(stored.idle_seconds)
-    (cause,) = replays.causes(times)
-    assert (cause.kind, cause.calls, cause.seconds) == ("weight gradients", STEPS, (4.0, 3.0))
+    assert set(stored.seconds) == set(stored.idle_seconds) >= {TORCH}
+    causes = list(replays.causes(times | {STEPWISE: (9.0, 8.0), STACKED: (5.0, 5.0)}))
+    assert [(cause.kind, cause.calls, cause.seconds) for cause in causes] == (
+        [("weight gradients", STEPS, (4.0, 3.0))] if trained else []
+    )
 
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, trained: bool) -> None:
     timed = call(nn.LSTM(INPUT, HIDDEN), trained=trained)
-    replays = product_replays(timed, listing(timed), trained=trained)
+    replays = product_replays(listing(timed), trained=trained)
     is_fused = torch.backends.mkldnn.is_available()
-    assert replays.library == (("oneDNN" if trained else "oneDNN" + PACKED) if is_fused else TORCH)
+    assert replays.library == (("oneDNN" if trained else "oneDNN with packed weights") if is_fused else TORCH)
     assert bool(replays.arms) != is_fused
 
 
 def test_matrices_that_would_fill_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    timed = call(Clean(INPUT, HIDDEN))
-    distinct = set(recorded(timed))
-    for spare in (0, -1):
-        monkeypatch.setattr(products, "MAX_BYTES", sum(product.bytes for product in distinct) + spare)
-        replays = product_replays(timed, listing(timed), trained=False)
-        assert (replays.library, replays.calls) == (TORCH, STEPS + 1)
-        assert bool(replays.arms) == (spare == 0)
+    monkeypatch.setattr(products, "MAX_BYTES", 100)
+    replays = product_replays(listing(call(Clean(INPUT, HIDDEN))), trained=False)
+    assert (replays.library, replays.calls, replays.arms) == (TORCH, STEPS + 1, {})

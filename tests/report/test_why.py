@@ -46,17 +46,10 @@ def library(seconds: float) -> Gap:
     return take_apart({"loop": rung(70 * MICRO)}, rung(20 * MICRO), below=(step,))
 
 
-def besides(seconds: float) -> Gap:
-    step = Step("besides", "", Estimate(seconds, seconds, seconds))
-    return take_apart({"compiled": rung(30 * MICRO)}, rung(20 * MICRO), below=(step,))
-
-
 GAPS = {
     "each rung explains a part": gap(),
     "the reference's products are in a faster library": library(30 * MICRO),
     "its own products are in a faster library": library(-3 * MICRO),
-    "compiled code takes longer outside of its products": besides(8 * MICRO),
-    "compiled code takes less outside of its products": besides(-8 * MICRO),
     "the profile is of a busier moment": replace(gap(), note=UNLIKE),
     "a breakdown that reaches both ends leaves nothing unexplained": gap(compiled=False, split=True),
     "no slower": take_apart({"loop": rung(10 * MICRO)}, rung(20 * MICRO)),

@@ -171,5 +171,5 @@ def test_weights_of_compiled_inference_are_turned_on_a_processor_alone(
 ) -> None:
     case = small.case("gru", "compiled", device=device)
     body = torch.nn.Linear(8, 3)
-    prepare._store_weights(case, body, 4)  # type: ignore[arg-type]
+    prepare._store_weights(case, body)  # type: ignore[arg-type]
     assert body.weight.stride() == strides

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CellError
-from rnnbench.kernels.libraries import Matrix
 from rnnbench.store.records import Case
 from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
@@ -40,30 +39,13 @@ def test_a_stacked_cell_is_skipped_where_two_directions_or_dropout_are_asked_for
             build(small.case("deep", **more), ROOT)
 
 
-@pytest.mark.parametrize("implementation", ["transposed", "compiled"])
+@pytest.mark.parametrize("implementation", ["transposed", "compiled", "prepacked"])
 def test_weights_that_are_stored_transposed_have_the_same_values(implementation: Any) -> None:
     plain = build(small.case("lstm"), ROOT).model.body
     turned = build(small.case("lstm", implementation), ROOT).model.body
     for (name, weight), stored in zip(plain.named_parameters(), turned.parameters(), strict=True):
         assert torch.equal(weight, stored), name
         assert stored.is_contiguous() == (stored.dim() == 1)
-
-
-@pytest.mark.parametrize("is_faster", [True, False])
-def test_prepacked_weights_are_stored_in_the_order_that_is_faster(
-    monkeypatch: pytest.MonkeyPatch, is_faster: bool
-) -> None:
-    asked: list[tuple[tuple[int, int], int, int]] = []
-
-    def by_column(weight: Matrix, rows: int, count: int, dtype: torch.dtype) -> bool:
-        asked.append((weight.shape, rows, count))
-        return is_faster
-
-    monkeypatch.setattr(prepare, "is_read_by_column", by_column)
-    case = small.case("gru", "prepacked", batch_size=5, seq_len=9, input_size=3, hidden_size=4)
-    weights = [weight for weight in build(case, ROOT, compiled_steps=7).model.body.parameters() if weight.dim() == 2]
-    assert asked == [((12, 3), 5, 7), ((12, 4), 5, 7)]
-    assert all(weight.is_contiguous() != is_faster for weight in weights)
 
 
 def test_lengths_vary_over_the_whole_range_and_are_the_same_for_all_arms() -> None:

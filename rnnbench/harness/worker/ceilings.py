@@ -75,7 +75,7 @@ def _products(device: Device, dtype: torch.dtype) -> Iterator[tuple[str, float]]
     best: dict[str, float] = {}
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
-        calls = product_calls(left, right)
+        calls = {name: call.multiply for name, call in product_calls(left, right).items()}
         if (as_convolution := convolution(left, right)) is not None:
             calls["convolution"] = as_convolution
         seconds = {library: _best(device, call, SECONDS_PER_RATE)[0] for library, call in calls.items()}

@@ -186,11 +186,11 @@ def test_a_run(
 
 
 @FEW
-@given(estimates(), estimates(), POSITIVE, COUNTS)
-def test_why(ratio: Estimate, share: Estimate, seconds: float, calls: int) -> None:
+@given(estimates(), POSITIVE, COUNTS)
+def test_why(ratio: Estimate, seconds: float, calls: int) -> None:
     size = Estimate(seconds, seconds / 2, seconds)
-    steps = (Step("copy", "x.contiguous()", size, share, calls), Step("kernels", "", replace(size, value=-seconds)))
-    gap = Gap("loop", size, size, size, ratio, steps, Step("rest", "", size, share))
+    steps = (Step("copy", "x.contiguous()", size, calls), Step("kernels", "", replace(size, value=-seconds)))
+    gap = Gap("loop", size, size, size, ratio, steps, Step("rest", "", size))
     assert not faults(why.words(gap, "mine", "torch"))
 
 
