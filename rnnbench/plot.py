@@ -52,7 +52,7 @@ def ratio(
     for each phase, device, data type and number of workers.
     """
     how: dict[str, Any] = {"width": width, "height": height, "noise_floor": noise_floor}
-    return _drawn("runs", "ratio", frame, ax, "no case has a ratio", **how)
+    return _drawn("ratios", "ratio", frame, ax, "no case has a ratio", **how)
 
 
 def ratio_by_size(
@@ -63,13 +63,13 @@ def ratio_by_size(
     A panel for each phase and setting. Where there is no room for all sizes, the numbers are medians over some.
     """
     why = "no case has a ratio, or all have one size"
-    return _drawn("heat", "ratio_by_size", frame, ax, why, width=width, height=height)
+    return _drawn("ratios", "ratio_by_size", frame, ax, why, width=width, height=height)
 
 
 def latency(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
     """Draw how long a step of a stream takes, from p50 to p99.9: a row for each stream. It has one panel."""
     why = "no case is a stream whose steps were timed"
-    return _drawn("runs", "latency", frame, ax, why, width=width, height=height)
+    return _drawn("latency", "latency", frame, ax, why, width=width, height=height)
 
 
 def scaling(
@@ -91,7 +91,7 @@ def scaling(
     _choice("value", value, ("ratio", "seconds"))
     _choice("along", along, ("batch_size", "seq_len", "hidden_size"))
     why = "no size was measured at two values with the others equal"
-    return _drawn("runs", "growth", frame, ax, why, width=width, height=height, value=value, along=along)
+    return _drawn("growth", "growth", frame, ax, why, width=width, height=height, value=value, along=along)
 
 
 def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
@@ -101,7 +101,7 @@ def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None
     """
     columns = ("name", "verdict", "margin", *_RATIOS, *(f"mean_{column}" for column in _RATIOS), "described_by")
     needs = (columns, "the frame of rnnbench.compare for stored runs")
-    return _drawn("comparisons", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
+    return _drawn("changes", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
 
 
 def _drawn(
@@ -131,7 +131,7 @@ def _drawn(
         raise ValueError("don't combine `width` with `ax`: the axes have a width")
     if width is not None and not width >= _MIN_WIDTH:
         raise ValueError(f"width: expected {_MIN_WIDTH:g} inches or more, got {width!r}")
-    draw = getattr(_import_module(f"rnnbench.report.figures.{module}"), name)
+    draw = getattr(_import_module(f"rnnbench.report.{module}"), name)
     figure = draw(without_categories(frame).reset_index(drop=True), ax=ax, **how)
     if figure is None:
         raise ValueError(f"nothing to show: {why}")

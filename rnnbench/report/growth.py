@@ -1,25 +1,55 @@
-"""How the ratio grows with each size, and what is predicted at sizes that were asked for."""
+"""How the ratio, or the time of a call, grows with each size, and what is predicted at sizes that were asked for."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
+from rnnbench.report.colors import HUES
+from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
+from rnnbench.report.drawing.marks import MARKERS, CellMark, hues_of, marks, plain_and_fastest
+from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Picture, refuse_several, sheet
 from rnnbench.report.page.section import Section
 from rnnbench.report.table import Column, Table, of, table, where_new
-from rnnbench.report.words.names import CONTEXT, SIZES, one_line, several, swept, with_series, word
-from rnnbench.report.words.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
+from rnnbench.report.words.names import (
+    CONTEXT,
+    SETTINGS,
+    SIZES,
+    is_reference,
+    one_line,
+    say,
+    several,
+    swept,
+    with_series,
+    word,
+)
+from rnnbench.report.words.ratios import words
+from rnnbench.report.words.units import (
+    MISSING,
+    duration,
+    duration_interval,
+    duration_tick,
+    ratio,
+    ratio_interval,
+    ratio_tick,
+    whole_percent,
+)
+from rnnbench.store.records import TORCH_OWN
 
-if TYPE_CHECKING:
-    from rnnbench.report.drawing.sheet import Picture
-
+Quantity = Literal["ratio", "seconds"]
+GROWING = ("batch_size", "seq_len", "hidden_size")
+FARTHEST = 3  # times the farthest mark: an axis goes no farther, however long an interval is
 MIN_SIZES = 3  # two points show no growth
 Asked = Mapping[str, Sequence[Any]]  # axis -> values
 
 
-def section(summary: pd.DataFrame, asked: Asked | None, pictures: "Mapping[str, Picture]") -> Section | None:
+def section(summary: pd.DataFrame, asked: Asked | None, pictures: Mapping[str, Picture]) -> Section | None:
     """Return the section on growth; None if no size has three values and nothing is predicted.
 
     Raises UserError as `rnnbench.predict` does.
@@ -68,3 +98,139 @@ def _spent_on(row: dict[str, Any]) -> str:
 def _notes(row: dict[str, Any]) -> str:
     measured = f"measured here: {duration(row['measured_seconds'])}" if row["measured_seconds"] > 0 else ""
     return "; ".join(filter(None, [row["status"] if row["status"] != "predicted" else "", row["reason"], measured]))
+
+
+def growth(
+    summary: pd.DataFrame,
+    *,
+    ax: Ax = None,
+    width: Inches = None,
+    height: Inches = None,
+    value: Quantity | None = None,
+    along: str | None = None,
+    least: int = 2,
+) -> Figure | None:
+    """Draw how the ratio, or the time of a call, grows with a size: a line for each cell, all cells in one panel.
+
+    `value`: `ratio` (the default, if any is known) or `seconds`; `along`: the only size to vary. A panel for each phase
+    and size that has `least` values or more; in a column of a paper, for the size with the most.
+    """
+    frame = with_series(summary)
+    value = value or ("ratio" if frame.loc[~is_reference(frame), "ratio"].notna().any() else "seconds")
+    # Torch's own cells take as long as a loop.
+    frame = frame[frame[value].notna() & (is_reference(frame) | ~frame["implementation"].isin(list(TORCH_OWN)))]
+    if settings := swept(frame, SETTINGS):
+        keys = frame[settings].apply(tuple, axis=1)
+        frame = frame[keys == keys.value_counts(sort=False).idxmax()]
+    measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
+    sizes, looks = swept(measured, SIZES), marks(measured)
+    references = list(measured.loc[is_reference(measured), "series"].unique())
+    for series, marker in zip(references[1:], MARKERS, strict=False):
+        looks[series] = replace(looks[series], marker=marker)
+    ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
+    name = words(summary).name
+    how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "are_cases": True}
+    return over_sizes(measured, sizes, ways, looks, value, name, least, **how)
+
+
+def over_sizes(
+    cases: pd.DataFrame,
+    sizes: Sequence[str],
+    ways: Sequence[str],
+    look_of: Mapping[str, CellMark],
+    value: Quantity,
+    reference: str,
+    least: int = 2,
+    *,
+    ax: Ax,
+    width: Inches,
+    height: Inches,
+    are_cases: bool = False,
+) -> Figure | None:
+    """Draw a line for each `series` of the cases over each of the sizes `ways`, a panel for each phase and size.
+
+    The other `sizes` are held where most values were measured, at the smallest of these, which stands below the panel.
+    A panel has `least` values of its size or more; None if there is no panel. In a column of a paper, there is one size
+    only, that with the most values.
+    """
+    wide, phases = width or PAGE, list(dict.fromkeys(cases["phase"]))
+    if ax is None and wide < COLUMN:
+        ways = sorted(ways, key=lambda axis: -cases[axis].nunique())[:1]
+    held = {(phase, axis): _held(cases[cases["phase"] == phase], axis, sizes) for axis in ways for phase in phases}
+    shown = {place: found for place, found in held.items() if found[0][place[1]].nunique() >= least}
+    if not shown:
+        return None
+    columns = len({phase for phase, _ in shown})
+    refuse_several(ax, cases, ["phase"], columns)
+    if ax is not None and len(shown) > 1:
+        some = next(axis for _, axis in shown)
+        raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={some!r}, or leave ax out")
+    shape, handles = (math.ceil(len(shown) / columns), columns), dict[str, Artist]()
+    drawn_cases = pd.concat([own for own, _ in shown.values()])
+    ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
+    ends = ends.clip(drawn_cases[value].min() / FARTHEST, drawn_cases[value].max() * FARTHEST)
+    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, sharey=True) as drawn:
+        for axes, ((phase, axis), (own, where)) in zip(drawn.grid.flat, shown.items(), strict=False):
+            names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
+            points = own.rename(columns=names).assign(value=own[value]).sort_values("x", kind="stable")
+            keys = lines(drawn, axes, points, look_of, are_cases=are_cases)
+            handles |= {str(key.get_label()): key for key in keys}
+            if value == "ratio":
+                axes.axhline(1, color=drawn.ink.text, **REFERENCE)
+            size_ticks(drawn, axes, sorted(points["x"].unique()))
+            axes.set_xlabel(f"{word(axis)}\n({where})" if where else word(axis))
+            drawn.title(axes, str(phase))
+        drawn.hide_others(len(shown))
+        around, tick = (1, ratio_tick) if value == "ratio" else (None, duration_tick)
+        log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
+        for axes in drawn.grid[:, 0]:
+            axes.set_ylabel(f"time over {reference}" if value == "ratio" else "time per call")
+        drawn.legend(list(handles.values()))
+    return drawn.figure
+
+
+def _held(cases: pd.DataFrame, axis: str, sizes: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """Return the cases that differ in one size alone, and in words where the other sizes are held."""
+    others = [other for other in sizes if other != axis and cases[other].nunique() > 1]
+    if not others:
+        return cases, ""
+    values = cases.groupby([*others, "series"], sort=True, observed=True)[axis].nunique()
+    first = values[values > 1].groupby(level=others).sum().idxmax() if (values > 1).any() else values.index[0][:-1]
+    at = first if isinstance(first, tuple) else (first,)
+    shown = cases[cases[others].eq(list(at)).all(axis=1)]
+    told = (say(name, at) if name in SIZES else f"{word(name)} {at}" for name, at in zip(others, at, strict=True))
+    return shown[shown.groupby("series")[axis].transform("nunique") > 1], ", ".join(told)
+
+
+def of_sweep(
+    frame: pd.DataFrame,
+    axes: Sequence[str],
+    *,
+    ax: Ax = None,
+    width: Inches = None,
+    height: Inches = None,
+    value: Quantity = "ratio",
+    along: str | None = None,
+) -> Figure:
+    """Draw the ratios of live modules, or their times, over the sizes that were swept; a panel for each phase and size.
+
+    `axes`: the axes of the frame of `sweep`; `along`: the only size to vary. Raises ValueError if nothing was measured
+    or no size was swept.
+    """
+    measured = frame[frame["seconds"].notna() & (frame["parity"].ne("is the reference") | (value == "seconds"))]
+    if measured.empty:
+        raise ValueError("nothing was measured, so there is nothing to draw")
+    threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
+    cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)
+    varied = [axis for axis in axes if axis != "phase" and cases[axis].nunique() > 1]
+    numbers = [axis for axis in varied if cases[axis].dtype.kind in "iuf"]
+    if along not in (None, *numbers):
+        raise ValueError(f"along: expected one of {', '.join(numbers) or 'no size'}, found {along!r}")
+    hues = hues_of(measured["module"].astype(str))
+    looks = {one_line(name): CellMark(HUES[hue], marker, filled=True) for name, (hue, marker) in hues.items()}
+    how: dict[str, Any] = {"ax": ax, "width": width, "height": height}
+    ways = numbers if along is None else [along]
+    figure = over_sizes(cases, varied, ways, looks, value, "the reference", **how)
+    if figure is None:
+        raise ValueError("no size was measured at two values, so there is no axis to draw along")
+    return figure

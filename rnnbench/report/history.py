@@ -1,23 +1,30 @@
 """The report of a suite's runs over time: what changed for good, in words, a figure and tables."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from rnnbench.analysis.environments import UNIDENTIFIED
 from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History, LevelChange
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.drawing.sheet import picture
-from rnnbench.report.figures import comparisons
-from rnnbench.report.figures.comparisons import MAX_PANELS
+from rnnbench.report.colors import FASTER, SLOWER
+from rnnbench.report.drawing.draw import limits, log_ticks
+from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
 from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.words.names import Names, commit, names, one_line, when
+from rnnbench.report.words.units import change as change_text
 from rnnbench.report.words.units import (
-    MISSING,
     change_cell,
     change_interval,
     count,
@@ -25,12 +32,17 @@ from rnnbench.report.words.units import (
     interval_cell,
     percent,
     ratio,
+    ratio_tick,
     round_percent,
     slower,
     span,
 )
+from rnnbench.store.records import Case
 from rnnbench.text import plural
 
+MAX_PANELS = 12
+PER_ROW = 3  # panels
+FARTHEST = 1.5  # times the farthest mark: an axis goes no farther, however long an interval is
 CAPTION = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
     "since its last change. The band is the 95% interval of that level, which includes the scatter from run to run. At "
@@ -51,9 +63,9 @@ NOTE = (
 def section(history: History, left_out: Sequence[str] = ()) -> Section:
     """Return words, figure and tables of a history; `left_out`: the files of others that can't be read."""
     case_names = names(dict.fromkeys(line.case for line in history.lines))
-    figure = comparisons.history(history, case_names)
+    figure = draw(history, case_names)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", CAPTION, figure),)
-    tables = (changes(history, case_names), lines(history, case_names), runs(history))
+    tables = (changes(history, case_names), lines(history, case_names))
     lost = tuple(map(one_line, noted_of_runs(history.runs)))
     warnings = {LEFT_OUT: left_out, LOST: lost, DIFFERENCES: tuple(_notes(history))}
     words = tuple(_words(history, case_names))
@@ -193,25 +205,75 @@ def _points(history: History) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def runs(history: History) -> Table:
-    """Return one row for each run, in order: its folder, time, commit and environment."""
-    era_of = {run: number for number, era in enumerate(history.eras, 1) for run in era.runs}
-    rows = [
-        {
-            "run": name,
-            "started": when(info),
-            "commit": commit(info),
-            "environment": era_of.get(index),
-            "cases": sum(point.run == index for line in history.lines for point in line.points),
-        }
-        for index, (name, info) in enumerate(history.runs)
+def draw(history: History, case_names: Names) -> Figure | None:
+    """Draw the ratios of the most telling cases over all runs, with levels and changes; None if no case is in two."""
+    by_case: dict[Case, list[CaseHistory]] = {}
+    for line in history.lines:
+        by_case.setdefault(line.case, []).append(line)
+
+    def rank(case: Case) -> tuple[float, float]:
+        sizes = [abs(math.log(each.ratio.value)) for line in by_case[case] for each in line.significant]
+        spread = max(float(np.std([math.log(point.ratio.value) for point in line.points])) for line in by_case[case])
+        return -max(sizes, default=0.0), -spread
+
+    cases = sorted(by_case, key=rank)[:MAX_PANELS]
+    if not cases:
+        return None
+    columns = min(PER_ROW, len(cases))
+    shape = math.ceil(len(cases) / columns), columns
+    times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
+    is_one_day = len({time[:10] for time in times}) == 1
+    with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
+        for axes, case in zip(drawn.grid.flat, cases, strict=False):
+            _panel(drawn, axes, by_case[case])
+            for era in history.eras[1:]:
+                axes.axvline(era.runs[0] - 0.5, color=drawn.ink.soft, linewidth=1, linestyle=":")
+            name = textwrap.shorten(case_names.name(case), 88, placeholder="…")
+            axes.set_title(name, loc="left", fontsize=drawn.small, wrap=True)
+            axes.grid(axis="y")
+            axes.set_xlim(-0.5, last + 0.5)
+            ends = sorted({0, last})
+            axes.set_xticks(ends, [times[end][11:] if is_one_day else times[end][:10] for end in ends])
+        drawn.hide_others(len(cases))
+        drawn.figure.supylabel("time over that of the reference", fontsize=drawn.small)
+        drawn.legend(_keys(drawn, history))
+    return drawn.figure
+
+
+def _panel(drawn: Sheet, axes: Axes, lines_of_case: Sequence[CaseHistory]) -> None:
+    """Draw the points of a case with their intervals, its levels, and what changed for good."""
+    for line in lines_of_case:
+        runs = [point.run for point in line.points]
+        values, low, high = np.array([(p.ratio.value, p.ratio.lower, p.ratio.upper) for p in line.points]).T
+        reach = np.nan_to_num([values - low, high - values])
+        axes.errorbar(runs, values, yerr=reach, fmt="o", color=drawn.ink.soft, markersize=3, elinewidth=0.8)
+        middle, lower, upper = np.array([(each.value, each.lower, each.upper) for each in line.levels]).T
+        axes.step(runs, middle, where="mid", color=drawn.ink.text, linewidth=1.3)
+        axes.fill_between(runs, lower, upper, step="mid", color=drawn.ink.line, alpha=0.5, linewidth=0)
+        for each in line.significant:
+            place = (runs[each.after - 1] + runs[each.after]) / 2
+            color = drawn.ink.of(SLOWER if each.ratio.value > 1 else FASTER)
+            axes.axvline(place, color=color, linewidth=1.2, linestyle="--")
+            axes.annotate(
+                change_text(each.ratio.value), (place, 1), (2, -2), xycoords=("data", "axes fraction"),
+                textcoords="offset points", weight="bold", fontsize=drawn.small, va="top",
+            )  # fmt: skip
+    ratios = [point.ratio for line in lines_of_case for point in line.points]
+    marks = [ratio.value for ratio in ratios]
+    every = np.array([(ratio.value, ratio.lower, ratio.upper) for ratio in ratios])
+    log_ticks(drawn, axes.yaxis, *limits(every.clip(min(marks) / FARTHEST, max(marks) * FARTHEST)), ratio_tick)
+
+
+def _keys(drawn: Sheet, history: History) -> list[Artist]:
+    """Return the legend."""
+    soft = drawn.ink.soft
+    keys: list[Artist] = [
+        Line2D([], [], color=soft, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
+        Patch(facecolor=drawn.ink.line, alpha=0.5, label="level and its 95% interval"),
     ]
-    shown = [
-        Column("run", of("run", one_line)),
-        Column("started", of("started")),
-        Column("commit", of("commit", lambda text: text or MISSING)),
-        *([Column("environment", of("environment", count), numeric=True)] if len(history.eras) > 1 else []),
-        Column("cases", of("cases", count), numeric=True),
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "started", "commit", "environment", "cases"])
-    return table("history_runs", "The runs, the oldest first", "", shown, frame, machine=frame)
+    if any(line.significant for line in history.lines):
+        label = f"significant change (q = {round_percent(Q)})"
+        keys.append(Line2D([], [], color=drawn.ink.of(SLOWER), linestyle="--", label=label))
+    if len(history.eras) > 1:
+        keys.append(Line2D([], [], color=soft, linestyle=":", label="another machine or software"))
+    return keys

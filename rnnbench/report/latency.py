@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rnnbench.analysis.runs.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
+from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
+from rnnbench.report.drawing.marks import marks
+from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet
 from rnnbench.report.page.section import Section
 from rnnbench.report.table import Column, Table, of, table, where_new
-from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, several, word
-from rnnbench.report.words.units import MISSING, duration, duration_interval, percent_digits
+from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, say, several, word
+from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, percent_digits
 
-if TYPE_CHECKING:
-    from rnnbench.report.drawing.sheet import Picture
+MAX_STREAMS = 60  # more do not fit a figure of a page; the table has all
 
 
-def section(summary: pd.DataFrame, pictures: "Mapping[str, Picture]") -> Section | None:
+def section(summary: pd.DataFrame, pictures: Mapping[str, Picture]) -> Section | None:
     """Return the section of streams, or None if none was measured."""
     listed = table_of_latency(summary)
     drawn = [pictures["latency"]] if "latency" in pictures else []
@@ -67,3 +70,45 @@ def _late(share: float, low: float, high: float) -> str:
     if not share:
         return f"none (below {percent_digits(high)})"
     return f"{percent_digits(share)} ({percent_digits(low).removesuffix('%')}–{percent_digits(high)})"
+
+
+def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
+    """Draw how long a step of each stream takes: a mark at its median, and a line to its highest known quantile."""
+    frame, wide = by_workload(summary), width or PAGE
+    if (streams := measured_streams(frame)).empty:
+        return None
+    streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
+    if streams.empty:
+        return None
+    look_of, varied = marks(frame), several(streams, (*SETTINGS, *SIZES))
+    names = [
+        ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
+    ]
+    quantiles = streams[list(QUANTILES)]
+    highest = [str(known.last_valid_index()) for _, known in quantiles.iterrows()]
+    points = pd.DataFrame(
+        {
+            "y": range(len(streams)),
+            "value": streams["latency_p50"],
+            "low": streams["latency_p50"],
+            "high": quantiles.max(axis=1),
+            "shade": [look_of[series].shade for series in streams["series"]],
+            "marker": [look_of[series].marker for series in streams["series"]],
+        }
+    )
+    texts = [f"{quantile_name(name)} {duration(end)}" for name, end in zip(highest, points["high"], strict=True)]
+    periods = sorted(streams["period_seconds"].dropna().unique())
+    with sheet(ax, wide, rows_high(len(streams), wide), height=height) as drawn:
+        rows(drawn, drawn.axes, names, points, texts=texts, thick=2, are_cases=True)
+        for period in periods:
+            drawn.axes.axvline(period, color=drawn.ink.text, **REFERENCE)
+        ends = limits([*quantiles.to_numpy(dtype=float).ravel(), *periods])
+        log_ticks(drawn, drawn.axes.xaxis, *ends, duration_tick)
+        drawn.axes.set_xlabel("time of a step (log scale)")
+        label = f"p50, and a line to {' or '.join(sorted(set(map(quantile_name, highest))))}"
+        handles = [Line2D([], [], color=drawn.ink.soft, marker="o", markersize=5, linewidth=2, label=label)]
+        if periods:
+            label = f"period {' or '.join(map(duration, periods))}"
+            handles.append(Line2D([], [], color=drawn.ink.text, label=label, **REFERENCE))
+        drawn.legend(handles)
+    return drawn.figure

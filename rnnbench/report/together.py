@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rnnbench.analysis.estimate import estimate_columns
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
-from rnnbench.report.drawing.sheet import picture
-from rnnbench.report.figures import comparisons
+from rnnbench.report.colors import level
+from rnnbench.report.drawing.draw import ratio_axes, rows
+from rnnbench.report.drawing.sheet import PAGE, picture, sheet
 from rnnbench.report.page.section import DIFFERENCES, LOST, Section, of_runs
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.words.names import Names, identity, named, names, one_line
+from rnnbench.report.words.names import Names, identity, named, names, one_line, series_name
 from rnnbench.report.words.units import (
     IN_THE_MEAN,
     MISSING,
@@ -45,7 +48,7 @@ SAID: dict[Verdict, str] = {
 def section(found: Together) -> Section:
     """Return words, figure and tables of runs side by side."""
     case_names, runs = names(row.case for row in found.rows), named(found.runs)
-    figure = comparisons.together(found, runs)
+    figure = draw(found, runs)
     pictures = () if figure is None else (picture("together", TITLE, CAPTION, figure),)
     tables = (cases(found, case_names, runs), environments(found, runs))
     words = tuple(_words(found, case_names, runs))
@@ -170,3 +173,40 @@ def _verdict(found: Together, index: int, row: TogetherRow) -> Verdict | None:
         return judged.verdict
     has_both = row.ratios[0] is not None and row.ratios[index + 1] is not None
     return "incomparable" if has_both and found.machines[index] else None
+
+
+def draw(found: Together, runs: list[str]) -> Figure | None:
+    """Draw how far each cell is from its reference in several runs, over the cases that all have; None without such.
+
+    A row for each series, in it a mark for each run: the median, with a line over the middle half of the cases.
+    """
+    ratios = [
+        (series_name(row.case.cell, row.case.implementation), row.case.workload.phase, run, each.value)
+        for row in found.rows
+        if all(row.ratios)
+        for run, each in enumerate(row.ratios)
+        if each is not None
+    ]
+    frame = pd.DataFrame(ratios, columns=["series", "phase", "run", "ratio"])
+    if frame.empty:
+        return None
+    grouped = frame.groupby(["series", "phase", "run"], sort=False)["ratio"]
+    points = pd.DataFrame({"low": grouped.quantile(0.25), "value": grouped.median(), "high": grouped.quantile(0.75)})
+    points = points.reset_index()
+    names, phases, last = list(points["series"].unique()), list(points["phase"].unique()), max(len(runs) - 1, 1)
+    points["y"] = points["series"].map(names.index) + 0.6 * (points["run"] / last - 0.5)
+    shades: list[Any] = [level(run / last) for run in points["run"]]
+    points["shade"] = shades
+    high = 0.9 + len(names) * max(0.24, 0.13 * len(runs))
+    with sheet(None, PAGE, high, (1, len(phases)), sharey=True) as drawn:
+        for axes, phase in zip(drawn.grid[0], phases, strict=True):
+            rows(drawn, axes, names, points[points["phase"] == phase], thick=2)
+            drawn.title(axes, phase)
+        ratio_axes(drawn, points[["low", "value", "high"]], "the reference of the same run")
+        drawn.legend(
+            [
+                Line2D([], [], color=drawn.ink.of(level(run / last)), marker="o", linewidth=2, label=name)
+                for run, name in enumerate(runs)
+            ]
+        )
+    return drawn.figure

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.report import figures
 from rnnbench.report.drawing import sheet
-from rnnbench.report.figures import all_figures
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
@@ -164,7 +164,7 @@ def notebook(made_up: Summaries) -> pd.DataFrame:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports of runs have no figures, for tests of what else is in them."""
-    monkeypatch.setattr(all_figures, "FIGURES", ())
+    monkeypatch.setattr(figures, "FIGURES", ())
 
 
 @pytest.fixture

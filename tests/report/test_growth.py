@@ -1,15 +1,15 @@
-"""Which runs have a section on growth or on streams, and what its tables say."""
+"""The section on growth: which runs have one, what is drawn, what is predicted."""
 
-from pathlib import Path
-
+import numpy as np
 import pandas as pd
 
-from rnnbench.report import growth, latency
+from rnnbench.report import growth
 from rnnbench.report.drawing.sheet import Picture
 from tests.analysis import made_up
-from tests.doubles import streams
+from tests.report.conftest import Summaries, without_reference
+from tests.report.test_ratios import drawn, legend, marked, titles
 
-PICTURES = {"scaling": Picture("scaling", "", "", "", b""), "latency": Picture("latency", "", "", "", b"")}
+PICTURES = {"scaling": Picture("scaling", "", "", "", b"")}
 
 
 def test_only_a_run_of_three_sizes_has_a_curve(quick: pd.DataFrame) -> None:
@@ -32,26 +32,33 @@ def test_every_prediction_is_called_one() -> None:
     assert set(table.frame["status"]) == {"predicted", "not predicted"}
 
 
-def test_a_stream_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Path) -> None:
-    section = latency.section(streams.summary(tmp_path), PICTURES)
-    assert section is not None
-    assert section.pictures == [PICTURES["latency"]]
-    [table] = section.tables
-    assert table.headers == ("cell", "caches", "p50", "p95", "p99", "p99.9", "later than 1.00 ms")
-    rows = {row[:2]: row for row in table.rows}
-    assert list(rows) == [
-        (cell, caches) for caches in ("warm", "cold") for cell in ("torch.nn.LSTM", "lstm loop", "lstm compiled")
-    ]
-    row = rows["lstm loop", "warm"]
-    assert row[2].startswith(("100 µs (", "99.9 µs (", "100.0 µs ("))
-    assert row[6].startswith("1.00% (")
-    assert rows["lstm compiled", "warm"][6].startswith("none (below 0.")
-    assert {"latency_p50_low", "latency_p99_9_high", "late_share"} <= set(table.frame.columns)
+def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:
+    for cases in (quick, without_reference(quick)):
+        figure = drawn(growth.growth, cases, value="seconds", along="seq_len")
+        assert titles(figure) == ["inference", "training"]
+        assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
+    assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
+    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(drawn(growth.growth, quick, value="seconds")))
+    assert not any(name.startswith("torch.nn") for name in legend(drawn(growth.growth, quick)))
 
 
-def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Path, quick: pd.DataFrame) -> None:
-    table = latency.table_of_latency(streams.summary(tmp_path, period=None, steps=50))
-    assert table is not None
-    assert table.headers[-1] == "p99.9"
-    assert {row[-1] for row in table.rows} == {"—"}
-    assert latency.section(quick, PICTURES) is None
+def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
+    figure = drawn(growth.growth, quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
+    own = quick.query("cell == 'lstm' and phase == 'inference' and batch_size == 1 and seq_len == 16")
+    expected = {tuple(cases.sort_values("hidden_size")["ratio"]) for _, cases in own.groupby("implementation")}
+    assert {tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])} == expected & {
+        tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])
+    }
+    assert len(marked(figure.axes[0])) == 2
+
+
+def test_without_ratios_it_is_the_time_per_call(quick: pd.DataFrame) -> None:
+    assert drawn(growth.growth, without_reference(quick)).axes[0].get_ylabel() == "time per call"
+    assert drawn(growth.growth, quick).axes[0].get_ylabel() == "time over torch.nn"
+
+
+def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
+    assert growth.growth(made_up("quick"), least=3) is None
+    figure = drawn(growth.growth, made_up("cpu").query("reference == 'lstm'"), least=3)
+    assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1

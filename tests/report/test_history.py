@@ -9,9 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
-from rnnbench.report.figures import comparisons
-from rnnbench.report.figures.comparisons import MAX_PANELS
-from rnnbench.report.history import section
+from rnnbench.report.history import MAX_PANELS, draw, section
 from rnnbench.report.page.section import Section, Warnings
 from rnnbench.report.words.names import names
 from tests.doubles import workload as small
@@ -36,13 +34,14 @@ def test_a_history_counts_what_changed_and_names_the_largest(
     changed_section: Section, snapshot: SnapshotAssertion
 ) -> None:
     assert shown(changed_section) == snapshot
-    changes, lines, _ = changed_section.tables
+    changes, lines = changed_section.tables
     assert changes.frame[["from_run", "to_run"]].iloc[0].tolist() == ["simulated-08", "simulated-09"]
     assert len(lines.frame) == 20 * 16
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
-    figure = comparisons.history(changed, names([line.case for line in changed.lines]))
+    figure = draw(changed, names([line.case for line in changed.lines]))
+    assert figure is not None
     titles = [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
     assert [title.rpartition(" ")[2] for title in titles[:2]] == ["4", "8"]
     assert len(titles) == MAX_PANELS
@@ -87,6 +86,7 @@ def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: Histor
     line = changed.lines[0]
     first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
     hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
-    figure = comparisons.history(hopeless, names([line.case]))
+    figure = draw(hopeless, names([line.case]))
+    assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert high / low < 4

@@ -22,7 +22,7 @@ from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Produ
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
 from tests.profiling.profiles import cause, profile
-from tests.report.figures.test_runs import legend
+from tests.report.test_ratios import legend
 
 MICRO = 1e-6
 EVIL = "<script>alert(1)</script>"

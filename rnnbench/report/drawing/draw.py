@@ -4,25 +4,26 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rnnbench.report.colors import ON_AREAS
 from rnnbench.report.drawing.marks import CellMark
 from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, TALLEST, Sheet, mark
 from rnnbench.report.words.names import one_line
+from rnnbench.report.words.units import ratio_tick
 
 Label = Callable[[float], str]  # a number as it is written at an axis
 
 ROW, LOW_ROW = 0.24, 0.135  # inches of a row: on a page, and the least
 AROUND = 0.85  # inches above and below the rows
 MAX_NAME, LONG_NAME, SHORT_NAME = 40, 26, 18  # letters of a name: on a page, and beside one or more narrow panels
-STEPS = ((1, 10), (1, 3, 10), (1, 2, 5, 10), (1, 2, 3, 5, 7, 10), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10))
+STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
+SHORT_SPAN = 3  # times the lower end: up to here, even steps are round
 REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}  # the line at 1
 
 
@@ -53,47 +54,56 @@ def rows(
     """Draw marks with their intervals in rows, whose `names` stand on the left.
 
     `points`: a row for each mark, with its place `y` (0 is the first row), `value`, `low` and `high` (NaN where it is
-    not known), `color`, and maybe `marker`, `face` (its filling) and `ends` (the colour of the interval). Its index are
-    rows of the summary if they `are_cases`. `headings`: rows that name a group; `texts`: what stands right of each row,
-    if the axes are not the caller's.
+    not known), its `shade`, and maybe its `marker`, whether it is `hollow`, and the shade of its interval (`ends`). Its
+    index are rows of the summary if they `are_cases`. `headings`: rows that name a group; `texts`: what stands right of
+    each row, if the axes are not the caller's.
     """
-    defaults: dict[str, Any] = {"marker": "o", "face": points["color"], "ends": points["color"]}
+    defaults: dict[str, Any] = {"marker": "o", "hollow": False, "ends": points["shade"]}
     points = points.assign(**{name: value for name, value in defaults.items() if name not in points})
-    looks: Any = points.groupby(["color", "marker", "face"], sort=False)
-    for (color, marker, face), own in looks:
+    looks: Any = points.groupby(["shade", "marker", "hollow"], sort=False)
+    for (shade, marker, hollow), own in looks:
+        color = drawn.ink.of(shade)
         (line,) = axes.plot(
-            own["value"], own["y"], marker, color=color, markerfacecolor=face, markersize=4 if drawn.is_narrow else 5.5,
-            linestyle="", zorder=3,
+            own["value"], own["y"], marker, color=color, markerfacecolor=drawn.ink.paper if hollow else color,
+            markersize=4 if drawn.is_narrow else 5.5, linestyle="", zorder=3,
         )  # fmt: skip
         if are_cases:
             mark(line, own.index)
     known = points.dropna(subset=["low", "high"])
     lows = known["low"].clip(lower=1e-3 * known["value"])  # a log axis has no place for 0
-    intervals = axes.hlines(known["y"], lows, known["high"], colors=list(known["ends"]), linewidth=thick, zorder=4)
+    colors = list(map(drawn.ink.of, known["ends"]))
+    intervals = axes.hlines(known["y"], lows, known["high"], colors=colors, linewidth=thick, zorder=4)
     if are_cases:
         mark(intervals, known.index)
-    high = axes.get_window_extent().height if not drawn.is_own else drawn.figure.dpi * ROW * len(names)
-    letters = min(
-        float(matplotlib.rcParams["font.size"]), max(MIN_LETTERS, 0.72 * 72 * high / drawn.figure.dpi / len(names))
-    )
-    size = MIN_LETTERS if drawn.is_own and drawn.is_narrow else letters
+    high = axes.get_window_extent().height / drawn.figure.dpi
+    is_tight = drawn.is_narrow if drawn.is_own else high < ROW * len(names)
     most = (SHORT_NAME if drawn.grid.size > 1 else LONG_NAME) if drawn.is_narrow else MAX_NAME
-    axes.set_yticks(range(len(names)), [short(one_line(name), most) for name in names], fontsize=size)
+    shown = [short(one_line(name), most) for name in names]
+    axes.set_yticks(range(len(names)), shown, fontsize=MIN_LETTERS if is_tight else None)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     for row in headings:
         axes.get_yticklabels()[row].set_fontweight("bold")
-    if drawn.is_own:
-        for side in ("left", "bottom"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(length=0)
     axes.grid(axis="x")
+    if drawn.is_own:
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.tick_params(length=0)
     if texts and drawn.is_own:
         beside = axes.twinx()
         beside.set_yticks(range(len(texts)), texts, fontsize=drawn.small)
         beside.set_ylim(axes.get_ylim())
         beside.tick_params(length=0)
         beside.spines[:].set_visible(False)
+
+
+def ratio_axes(drawn: Sheet, values: Any, reference: str) -> None:
+    """Make all x axes those of ratios to a reference, with room for `values`, and draw the line at 1."""
+    for axes in drawn.grid.flat:
+        axes.axvline(1, color=drawn.ink.text, **REFERENCE)
+        log_ticks(drawn, axes.xaxis, *limits(values, around=1), ratio_tick)
+    columns = drawn.grid.shape[1]
+    for axes in drawn.grid[-1] if columns < 3 else drawn.grid[-1, columns // 2 :][:1]:
+        axes.set_xlabel(f"time over {reference}" if drawn.is_narrow else f"time over that of {reference} (log scale)")
 
 
 def lines(
@@ -137,7 +147,7 @@ def bars(
         if part.get("text") and abs(part["width"]) > 0.05 * longest:
             place = part["left"] + part["width"] / 2, part["y"]
             axes.text(*place, part["text"], ha="center", va="center", color=ON_AREAS, fontsize=drawn.small)
-    nothing = pd.DataFrame(columns=["y", "value", "low", "high", "color"])
+    nothing = pd.DataFrame(columns=["y", "value", "low", "high", "shade"])
     rows(drawn, axes, names, nothing, texts=texts)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(3 if drawn.is_narrow else 7))
@@ -155,26 +165,6 @@ def key(drawn: Sheet, look: CellMark, name: str) -> Line2D:
     )  # fmt: skip
 
 
-class FittingTicks(Locator):
-    """Ticks of a log axis: as many round numbers, or as many of the given sizes, as have room when it is drawn."""
-
-    def __init__(self, sizes: Sequence[float] = ()) -> None:
-        """`sizes`: those that were measured; both ends are always written. Without them, numbers are round."""
-        self.sizes, self.letters = sizes, float(matplotlib.rcParams["font.size"])
-
-    def __call__(self) -> list[float]:
-        """Return the ticks."""
-        axis: Any = self.axis
-        low, high = sorted(map(float, axis.get_view_interval()))
-        box = axis.axes.bbox
-        inches = (box.width if axis.axis_name == "x" else 1.75 * box.height) / axis.figure.dpi
-        room = inches / (0.06 * self.letters)
-        most = max(2, min(7, int(1.5 * room if len(self.sizes) else room)))  # sizes are short
-        return among(self.sizes, low, high, most) if len(self.sizes) else round_numbers(low, high, most)
-
-    tick_values = None  # type: ignore[assignment]
-
-
 def among(sizes: Sequence[float], low: float, high: float, most: int) -> list[float]:
     """Select the sizes, in rising order, whose numbers have room on a log axis: both ends, and what fits between."""
     room = math.log(high / low) / most
@@ -186,35 +176,39 @@ def among(sizes: Sequence[float], low: float, high: float, most: int) -> list[fl
 
 
 def round_numbers(low: float, high: float, most: int) -> list[float]:
-    """Return the finest set of at most `most` round numbers between two positive ones."""
-    best: list[float] = []
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for steps in STEPS:  # from coarse to fine
-        numbers = sorted({float(f"{step}e{decade}") for decade in decades for step in steps})
+    """Return as many round numbers between two positive ones as are at most `most`."""
+    if high < SHORT_SPAN * low:
+        even = MaxNLocator(max(2, most - 1), steps=[1, 2, 5, 10]).tick_values(low, high)
+        return [float(f"{tick:.6g}") for tick in even if low <= tick <= high]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in STEPS:
+        numbers = [float(f"{step}e{decade}") for decade in decades for step in steps]
         within = [number for number in numbers if low <= number <= high]
-        if len(within) <= most or not best:
-            best = within
-    if len(best) < min(3, most):  # a span too short for these steps
-        even = MaxNLocator(max(1, most - 2)).tick_values(low, high)
-        best = [float(f"{tick:.6g}") for tick in even if low <= tick <= high]
-    return best
+        if len(within) <= most:
+            break
+    return within[:: math.ceil(len(within) / most)]
 
 
-def log_ticks(axis: Axis, low: float, high: float, label: Label, sizes: Sequence[float] = ()) -> None:
+def log_ticks(drawn: Sheet, axis: Axis, low: float, high: float, label: Label, sizes: Sequence[float] = ()) -> None:
     """Make an axis logarithmic, from `low` to `high`, with plainly written numbers: round ones, or these `sizes`."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})  # type: ignore[attr-defined]
-    axis.set_major_locator(FittingTicks(sizes))
+    most = 5
+    if axis is axis.axes.xaxis:
+        inches = (0.45 if drawn.is_narrow else 0.7) * drawn.width / drawn.grid.shape[1]  # beside names and texts
+        most = max(2, min(7, int(inches / (0.3 if len(sizes) else 0.5))))
+    ticks = among(sizes, low, high, most) if len(sizes) else round_numbers(low, high, most)
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axis.set_minor_locator(NullLocator())
 
 
-def size_ticks(axes: Axes, sizes: Sequence[float]) -> None:
+def size_ticks(drawn: Sheet, axes: Axes, sizes: Sequence[float]) -> None:
     """Make the x axis one of these sizes, in rising order."""
     if sizes[0] <= 0:  # such as a dropout of 0, which a log axis has no place for
         axes.xaxis.set_major_locator(FixedLocator(list(sizes), nbins=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        log_ticks(axes.xaxis, sizes[0] / 1.15, sizes[-1] * 1.15, lambda size: f"{size:g}", sizes)
+        log_ticks(drawn, axes.xaxis, sizes[0] / 1.15, sizes[-1] * 1.15, lambda size: f"{size:g}", sizes)
 
 
 def limits(

@@ -207,6 +207,11 @@ class Sheet:
         """Points of letters beside others."""
         return MIN_LETTERS if self.is_narrow else 8.0
 
+    def hide_others(self, shown: int) -> None:
+        """Hide the axes of the grid beyond the first `shown`."""
+        for axes in self.grid.flat[shown:]:
+            axes.axis("off")
+
     def title(self, axes: Axes, text: str) -> None:
         """Write a title above axes of our own. The caller knows what the caller's axes show."""
         if self.is_own:

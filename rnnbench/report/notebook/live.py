@@ -19,8 +19,9 @@ from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
 from rnnbench.profiling.gap import Gap, cause_frame
 from rnnbench.report import why
-from rnnbench.report.figures import modules
+from rnnbench.report.growth import of_sweep
 from rnnbench.report.notebook.result import Frame, FrameResult
+from rnnbench.report.ratios import measured as measured_figure
 from rnnbench.report.words.live import described
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import duration, ratio, round_percent
@@ -65,9 +66,7 @@ def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> FrameR
         "rounds": rounds_of(found.times, found.reference),
         "environment": environment(found),
     }
-    return FrameResult(
-        frames, partial(modules.measured, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts
-    )
+    return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
 
 
 def environment(found: MeasuredModules) -> pd.DataFrame:
@@ -166,7 +165,7 @@ def _draw_sweep(
     if not isinstance(name, str) or name not in ("ratio", "scaling"):
         raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
     value: Literal["ratio", "seconds"] = "ratio" if name == "ratio" else "seconds"
-    return modules.swept(every if frame is None else frame, axes, ax=ax, value=value, **how)
+    return of_sweep(every if frame is None else frame, axes, ax=ax, value=value, **how)
 
 
 def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
@@ -256,14 +255,6 @@ class FastestModule(RunInWays):
     def frame(self) -> pd.DataFrame:
         """Return what was measured: a row for each shape and way, times in seconds per call."""
         return pd.DataFrame([row(timed) for timed in self.timed])
-
-    def plot(self, ax: Any = None, *, width: float | None = None, height: float | None = None) -> Any:
-        """Return the time of each way at each shape as a figure, which a notebook shows; `savefig(path)` keeps it.
-
-        Draws on `ax`, if given, in the style in force, and returns it; `width` and `height` in inches. Raises
-        ValueError if nothing was timed, because the ways were given.
-        """
-        return ax or modules.ways(self.frame, self._given_text(), ax=ax, width=width, height=height)
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""

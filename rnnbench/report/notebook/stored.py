@@ -17,8 +17,8 @@ from rnnbench.analysis.runs.run_times import RunTimes, joined, read_whole
 from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
 from rnnbench.errors import UserError
 from rnnbench.report.answer import answer
+from rnnbench.report.changes import changes
 from rnnbench.report.environment import table_of_environment
-from rnnbench.report.figures import comparisons
 from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, several
@@ -162,7 +162,7 @@ def compared_runs(comparison: Comparison) -> FrameResult:
     found = verdicts.of(comparison)
     note = " ".join(filter(None, [found.answer, found.details]))
     columns = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
-    return FrameResult({"frame": found.frame}, partial(comparisons.changes, found.frame), note, columns)
+    return FrameResult({"frame": found.frame}, partial(changes, found.frame), note, columns)
 
 
 def compared_live(base: pd.DataFrame, head: pd.DataFrame, keys: Sequence[str]) -> FrameResult:

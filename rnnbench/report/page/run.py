@@ -6,16 +6,13 @@ from dataclasses import replace
 import pandas as pd
 
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.report import answer, cases, environment, growth, latency
-from rnnbench.report.figures import all_figures
+from rnnbench.report import answer, cases, environment, figures, growth, latency
 from rnnbench.report.page.page import Page
 from rnnbench.report.page.section import Section, SectionPart
 from rnnbench.report.why import ProfiledCell
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, with_series
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval, when
 from rnnbench.store.run_info import RunInfo
-
-FIGURES = ("ratio", "ratio_by_size", "latency", "scaling")
 
 
 def run_page(
@@ -28,7 +25,7 @@ def run_page(
 ) -> Page:
     """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    drawn = all_figures.render(summary, flushed(summary), FIGURES, noise.floor)
+    drawn = figures.render(summary, flushed(summary), noise.floor)
     sections = [
         why(profiled),
         latency.section(summary, drawn),

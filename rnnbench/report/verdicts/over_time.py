@@ -1,4 +1,4 @@
-"""The checks of a suite over time: what each of them said about each case, in words, a figure and tables."""
+"""The checks of a suite over time: what each of them said about each case, in words and tables."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +9,7 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.verdict import CHANGED
-from rnnbench.report.drawing.sheet import picture
-from rnnbench.report.figures import comparisons
-from rnnbench.report.figures.comparisons import MAX_PANELS
+from rnnbench.report.changes import described
 from rnnbench.report.page.section import LEFT_OUT, Section, of_runs
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
@@ -20,12 +18,6 @@ from rnnbench.report.words.units import change_cell, interval_cell, slower, span
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
-
-CAPTION = (
-    "Each mark is the change of a case in one check, from its base to its head, with its 95% interval. Checks do not "
-    "add up: a check compares its own two commits, and those between two checks may be in none. At most "
-    f"{MAX_PANELS} cases are drawn: first those that regressed or improved, the largest change first."
-)
 
 
 @dataclass(frozen=True)
@@ -73,23 +65,12 @@ def frame(checks: Sequence[DatedCheck]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
 
 
-def described(found: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of verdicts with the columns `change`, `change_low` and `change_high` of the described time."""
-    is_by_mean = found["described_by"] == "mean_ratio"
-    ends = ("", "_low", "_high")
-    return found.assign(
-        **{f"change{end}": found[f"mean_ratio{end}"].where(is_by_mean, found[f"ratio{end}"]) for end in ends}
-    )
-
-
 def section(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
-    """Return words, figure and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
+    """Return words and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
     found = frame(checks)
-    figure = comparisons.checks(found, [when(check.head) for check in checks])
-    pictures = () if figure is None else (picture("checks", "Changes over the checks", CAPTION, figure),)
     tables = (changes(found, checks), every(found, checks))
     words = tuple(_words(found, checks))
-    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, pictures, tables)
+    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, (), tables)
 
 
 def _words(found: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:

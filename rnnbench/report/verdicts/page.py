@@ -5,12 +5,11 @@ from shlex import quote
 
 import pandas as pd
 
+from rnnbench.report.changes import changes, described
 from rnnbench.report.drawing.sheet import picture
-from rnnbench.report.figures import comparisons
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.verdicts.over_time import described
 from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.names import commit, one_line
 from rnnbench.report.words.units import (
@@ -46,7 +45,7 @@ def render(folder: Path) -> dict[str, bytes]:
     """
     sides = {side: read_info(folder / side) for side in SIDES}
     head, check = sides["head"], read(folder)
-    changes = None if check is None else comparisons.changes(check.frame)
+    figure = None if check is None else changes(check.frame)
     sections = [
         *([_verdicts(check, verdicts_table(check.frame))] if check else []),
         _measured(folder, sides, _sides(folder, sides)),
@@ -63,7 +62,7 @@ def render(folder: Path) -> dict[str, bytes]:
         more=check.details if check else "What was measured until then is below.",
         facts=tuple(filter(None, [when(head.started), spent, *commits])),
         warning="" if head.status == "finished" else "this check was interrupted",
-        first=picture("changes", "The change of every case", CHANGES, changes) if changes else None,
+        first=picture("changes", "The change of every case", CHANGES, figure) if figure else None,
         sections=sections,
     )
     return files(page)

@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.report.colors import FASTER, INKS
 from rnnbench.report.drawing.sheet import Ink, ReportFigure, ink, luminance, mixed, png, report_style, svg
-from rnnbench.report.figures import runs
+from rnnbench.report.ratios import ratio
 from tests.doubles.contrast import contrast
 
 
@@ -44,7 +44,7 @@ def test_luminance_is_that_of_wcag() -> None:
 
 
 def test_drawing_twice_gives_the_same_bytes_which_need_no_font_and_no_other_file(quick: pd.DataFrame) -> None:
-    first, second = (runs.ratio(quick[quick["phase"] == "training"]) for _ in range(2))
+    first, second = (ratio(quick[quick["phase"] == "training"]) for _ in range(2))
     assert first is not None
     assert second is not None
     text = svg(first, "twice")

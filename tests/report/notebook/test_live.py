@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from rnnbench.harness.live.measuring import MeasuredModules
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.harness.turns.progress import TimeNeeded
+from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
-from rnnbench.report.figures import modules
 from rnnbench.report.notebook.live import SHOWN, note, swept
 from rnnbench.report.notebook.result import MAX_ROWS, FrameResult
 from rnnbench.suite.file import Settings
@@ -44,7 +44,7 @@ def measured(*names: str, **renamed: str) -> FrameResult:
     frame = pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"}).rename_axis("module")
     frame.attrs = dict(FACTS)
     frames = {"frame": frame, "rounds": pd.DataFrame(), "environment": pd.DataFrame()}
-    return FrameResult(frames, partial(modules.measured, frame), "A <note>.", SHOWN, axes=(), **FACTS)
+    return FrameResult(frames, partial(ratios.measured, frame), "A <note>.", SHOWN, axes=(), **FACTS)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -202,7 +202,8 @@ def test_the_threads_that_torch_chooses_are_told_apart_from_others() -> None:
     made = result(*(point(1e-3, batch=batch, threads=threads) for batch in (1, 2, 4) for threads in (1, None)))
     assert "threads" in repr(made)
     [panel] = made.plot().axes
-    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 2, 4]] * 2
+    assert [line[0].get_xdata().tolist() for line in panel.containers] == [[1, 2, 4]]
+    assert panel.get_xlabel() == "batch\n(threads 1)"
 
 
 def test_a_size_of_zero_has_a_place_on_the_figure() -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.report.figures import comparisons
 from rnnbench.report.page import benchmarks
 from rnnbench.report.page.place import ReportFolder, put
 from rnnbench.store.pytest_benchmark import read
@@ -70,11 +69,11 @@ def test_it_is_written_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_more_benchmarks_than_a_figure_holds_are_in_the_table(tmp_path: Path) -> None:
-    many = [benchmark(f"test_{number}", [1.0]) for number in range(comparisons.MAX_ROWS + 1)]
+    many = [benchmark(f"test_{number}", [1.0]) for number in range(benchmarks.MAX_ROWS + 1)]
     report = page(write(tmp_path / "a.json", many), tmp_path / "out")
     assert "svg" not in report.tags
     assert not (tmp_path / "out" / "figures").exists()
-    assert f"test_{comparisons.MAX_ROWS}" in report.text
+    assert f"test_{benchmarks.MAX_ROWS}" in report.text
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:

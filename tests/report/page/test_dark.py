@@ -20,13 +20,13 @@ from matplotlib.text import Text
 from rnnbench.analysis.pytest_benchmark import summarize
 from rnnbench.analysis.stored import together
 from rnnbench.profiling.gap import take_apart
-from rnnbench.report import why
+from rnnbench.report import figures, history, ratios, why
 from rnnbench.report.colors import INKS, ON_AREAS, variables
 from rnnbench.report.drawing import sheet
 from rnnbench.report.drawing.sheet import mixed
-from rnnbench.report.figures import all_figures, comparisons, heat
+from rnnbench.report.page.benchmarks import draw as draw_benchmarks
 from rnnbench.report.page.inline import inline
-from rnnbench.report.verdicts.verdicts import of
+from rnnbench.report.together import draw as draw_together
 from rnnbench.report.words.names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
 from rnnbench.store.pytest_benchmark import read
@@ -37,13 +37,12 @@ from tests.doubles.saved_files import side
 from tests.profiling.profiles import cause, profile
 from tests.report.conftest import summary_of
 from tests.report.test_together import CASES, run
-from tests.report.verdicts.samples import every_verdict
 from tests.validation.history_simulated import simulated
 
 Color = tuple[float, float, float]
 MICRO = 1e-6
 LETTERS = 4.5  # contrast that WCAG 2.2 asks of letters
-SAME_IN_BOTH = {ON_AREAS, *(to_hex(heat.SCALE(place)) for place in np.linspace(0, 1, 256))}
+SAME_IN_BOTH = {ON_AREAS, *(to_hex(ratios.SCALE(place)) for place in np.linspace(0, 1, 256))}
 DARK = {shade.light: shade.dark for shade in variables().values()}
 
 
@@ -60,34 +59,26 @@ def profiles() -> dict[str, Profile]:
             "torch.nn.GRU": profile(20 * MICRO, 8 * MICRO, 4 * MICRO)}  # fmt: skip
 
 
-def history() -> Figure | None:
+def over_runs() -> Figure | None:
     true = np.zeros((8, 12))
     true[3, 6:] += 0.1
     true[5, 4:] -= 0.08
     found = simulated(np.random.default_rng(5), true)
-    return comparisons.history(found, names([line.case for line in found.lines]))
-
-
-def checks_over_time() -> Figure | None:
-    verdicts = of(every_verdict()).frame
-    ends = {f"change{end}": verdicts[f"ratio{end}"] for end in ("", "_low", "_high")}
-    found = pd.concat([verdicts.assign(check=check, **ends) for check in range(2)], ignore_index=True)
-    return comparisons.checks(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
+    return history.draw(found, names([line.case for line in found.lines]))
 
 
 def benchmarks(folder: Path) -> Figure | None:
     saved = read(side(folder / "saved", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}))
-    return comparisons.benchmarks(summarize(saved, "test_b"), saved)
+    return draw_benchmarks(summarize(saved, "test_b"), saved)
 
 
 OTHERS: dict[str, Callable[[], Figure | None]] = {
     "waterfall": waterfall,
     "breakdown": lambda: why.breakdowns(profiles()),
-    "history": history,
-    "checks": checks_over_time,
-    "together": lambda: comparisons.together(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
+    "history": over_runs,
+    "together": lambda: draw_together(together([run(0), run(1, 0.1), run(2)], 0.025), ["a", "b", "c"]),
 }
-OF_RUNS = tuple(name for name, *_ in all_figures.FIGURES)
+OF_RUNS = tuple(name for name, *_ in figures.FIGURES)
 assert CASES
 
 
@@ -106,7 +97,7 @@ def drawn(name: str, folder: Path) -> Figure:
     elif name == "benchmarks":
         figure = benchmarks(folder)
     else:
-        draw = next(draw for other, draw, *_ in all_figures.FIGURES if other == name)
+        draw = next(draw for other, draw, *_ in figures.FIGURES if other == name)
         figure = draw(streams.summary(folder) if name == "latency" else few(name))
     assert figure is not None
     sheet.settle(figure)

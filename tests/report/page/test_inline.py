@@ -3,9 +3,9 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
+from rnnbench.report import figures
 from rnnbench.report.colors import FASTER
 from rnnbench.report.drawing import sheet
-from rnnbench.report.figures import all_figures
 from rnnbench.report.page.inline import MAX_MARKS, inline
 from rnnbench.report.page.run import titles
 from tests.report.conftest import Summaries
@@ -66,7 +66,7 @@ def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
 @pytest.mark.usefixtures("svg_alone")
 def test_every_reference_within_a_figure_is_met(made_up: Summaries) -> None:
     summary = made_up("quick").query("phase == 'training' and reference == 'rnn'").reset_index(drop=True)
-    for name, picture in all_figures.render(summary).items():
+    for name, picture in figures.render(summary).items():
         page = inline(picture.svg, name, "label", titles(summary))
         targets = set(re.findall(r"url\(#([^)]*)\)|href=\"#([^\"]*)\"", page))
         assert {url or link for url, link in targets} <= set(re.findall(r'\bid="([^"]*)"', page)), name

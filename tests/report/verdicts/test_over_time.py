@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.figures.comparisons import MAX_PANELS
-from rnnbench.report.figures.comparisons import checks as draw_checks
 from rnnbench.report.verdicts.over_time import DatedCheck, frame, section
 from tests.doubles import checks
 from tests.doubles import workload as small
@@ -79,18 +77,3 @@ def test_the_words_count_cases_and_name_the_largest_changes(
     tmp_path: Path, changes: list[dict[int, float]], snapshot: SnapshotAssertion
 ) -> None:
     assert shown(section(of(tmp_path, *changes))) == snapshot
-
-
-def test_the_cases_that_changed_most_are_drawn_first_and_no_more_than_have_room(tmp_path: Path) -> None:
-    found = frame(of(tmp_path, {3: 1.1}, {9: 0.5}))
-    figure = draw_checks(found, ["2026-01-01 08:00", "2026-01-02 08:00"])
-    assert figure is not None
-    titles = [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
-    called = found.drop_duplicates("case").set_index("case")["name"]
-    assert titles[:2] == [called[CASES[place].key] for place in (9, 3)]
-    assert len(titles) == MAX_PANELS
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_one_check_without_a_change_has_no_figure(tmp_path: Path, rows: int) -> None:
-    assert draw_checks(frame(of(tmp_path, {})).head(rows), ["2026-01-01 08:00"]) is None

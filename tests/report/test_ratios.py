@@ -1,9 +1,8 @@
-"""The figures of a run."""
+"""The figures of a run: its ratios, and which figures its page has."""
 
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rnnbench.report import figures
 from rnnbench.report.colors import SIZES
 from rnnbench.report.drawing import sheet
-from rnnbench.report.figures import all_figures, runs
-from rnnbench.report.figures.heat import pooled, ratio_by_size
+from rnnbench.report.growth import growth
+from rnnbench.report.latency import latency
+from rnnbench.report.ratios import pooled, ratio, ratio_by_size
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
-from tests.doubles import streams
 from tests.report.conftest import (
     Summaries,
     renamed,
@@ -30,7 +30,7 @@ from tests.report.conftest import (
 )
 
 Draw = Callable[..., Figure | None]
-EVERY: tuple[Draw, ...] = (runs.ratio, ratio_by_size, runs.growth, runs.latency)
+EVERY: tuple[Draw, ...] = (ratio, ratio_by_size, growth, latency)
 
 
 def drawn(draw: Draw, summary: pd.DataFrame, **how: Any) -> Figure:
@@ -74,20 +74,20 @@ def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> No
 @pytest.mark.usefixtures("svg_alone")
 def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_up: Summaries) -> None:
     training = made_up("cpu").query("phase == 'training' and reference == 'lstm' and threads == 1")
-    assert list(all_figures.render(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size
-    assert list(all_figures.render(training)) == ["ratio", "ratio_by_size", "scaling"]
-    assert list(all_figures.render(with_one_replicate(training))) == ["ratio", "ratio_by_size", "scaling"]
-    assert list(all_figures.render(without_reference(training))) == ["scaling"]
+    assert list(figures.render(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size
+    assert list(figures.render(training)) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(figures.render(with_one_replicate(training))) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(figures.render(without_reference(training))) == ["scaling"]
     single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
-    assert list(all_figures.render(single)) == ["ratio"]
+    assert list(figures.render(single)) == ["ratio"]
 
 
 def test_a_label_stands_above_every_figure(made_up: Summaries, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[Figure] = []
+    found: list[Figure] = []
     monkeypatch.setattr(sheet, "svg", lambda figure, name: "")
-    monkeypatch.setattr(sheet, "png", figures.append)
-    all_figures.render(made_up("cpu").query("reference == 'lstm'"), "caches flushed before every call")
-    assert [figure.get_suptitle() for figure in figures] == ["caches flushed before every call"] * 3
+    monkeypatch.setattr(sheet, "png", found.append)
+    figures.render(made_up("cpu").query("reference == 'lstm'"), "caches flushed before every call")
+    assert [figure.get_suptitle() for figure in found] == ["caches flushed before every call"] * 3
 
 
 @pytest.mark.usefixtures("svg_alone")
@@ -96,7 +96,7 @@ def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
     own = set(measured.index[measured["implementation"] != "torch.nn"])
     found = {
         name: {int(row) for attribute in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in attribute.split()}
-        for name, picture in all_figures.render(measured).items()
+        for name, picture in figures.render(measured).items()
     }
     assert found == {"ratio": own, "ratio_by_size": own}
 
@@ -104,7 +104,7 @@ def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
 def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
     one_cell = notebook.query("phase == 'step' and cell in ('vanilla', 'torch.nn.RNN') and num_layers == 1")
-    for picture in all_figures.render(renamed(one_cell, "vanilla", name)).values():
+    for picture in figures.render(renamed(one_cell, "vanilla", name)).values():
         assert "<script>" not in picture.svg
         assert "\x00" not in picture.svg
 
@@ -113,7 +113,7 @@ def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
     names = [f"some.package.of_mine.{'x' * 150}.{end}" for end in ("cells:First", "cells:Second")]
     summary = made_up("quick").query("phase == 'training' and reference != 'rnn'")
     long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
-    for draw in (runs.ratio, ratio_by_size, runs.growth):
+    for draw in (ratio, ratio_by_size, growth):
         figure = drawn(draw, long)
         sheet.settle(figure)  # pytest turns the warning of a layout without room into an error
         assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
@@ -135,14 +135,14 @@ def by_batch(quick: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_panel_for_each_phase_with_the_median_of_each_row(notebook: pd.DataFrame) -> None:
-    figure = drawn(runs.ratio, notebook)
+    figure = drawn(ratio, notebook)
     assert set(titles(figure)) == {"inference", "training", "step"}
     ratios = notebook.query("cell == 'vanilla' and implementation == 'loop' and phase == 'step'")["ratio"]
     assert f"{ratios.median():.2f}×" in words(figure)
 
 
 def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_batch: pd.DataFrame) -> None:
-    figure = drawn(runs.ratio, by_batch)
+    figure = drawn(ratio, by_batch)
     assert legend(figure)[:2] == ["batch 1", "batch 32"]
     for line in marked(figure.axes[0]):
         is_far = np.min(np.asarray(line.get_xdata())) > 2
@@ -150,38 +150,38 @@ def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_ba
 
 
 def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_batch: pd.DataFrame) -> None:
-    worst = [text for text in words(drawn(runs.ratio, by_batch)) if "up to" in text]
+    worst = [text for text in words(drawn(ratio, by_batch)) if "up to" in text]
     assert len(worst) == 7  # one for each series
     assert all(text.endswith("length 64, hidden 256") for text in worst)
-    assert not [text for text in words(drawn(runs.ratio, by_batch, width=3.35)) if "up to" in text]
+    assert not [text for text in words(drawn(ratio, by_batch, width=3.35)) if "up to" in text]
 
 
 def test_intervals_lie_over_the_marks(by_batch: pd.DataFrame) -> None:
-    axes = drawn(runs.ratio, by_batch).axes[0]
+    axes = drawn(ratio, by_batch).axes[0]
     intervals = [part for part in axes.collections if isinstance(part, LineCollection) and part.get_zorder() == 4]
     assert len(intervals[0].get_segments()) == sum(len(np.asarray(line.get_xdata())) for line in marked(axes))
     assert max(line.get_zorder() for line in marked(axes)) < 4
 
 
 def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:
-    figure = drawn(runs.ratio, by_batch, noise_floor=0.02)
+    figure = drawn(ratio, by_batch, noise_floor=0.02)
     assert "noise floor ±2.0%" in legend(figure)
     low, _, width, _ = figure.axes[0].patches[0].get_bbox().bounds  # type: ignore[attr-defined]
     assert (low, low + width) == pytest.approx((1 / 1.02, 1.02))
-    assert not any("noise" in text for text in legend(drawn(runs.ratio, by_batch, noise_floor=math.nan)))
+    assert not any("noise" in text for text in legend(drawn(ratio, by_batch, noise_floor=math.nan)))
 
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataFrame) -> None:
     row = quick.index[quick["ratio"].notna() & (quick["ratio"] > 1)][0]
     quick.loc[row, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
-    low, high = drawn(runs.ratio, quick).axes[0].get_xlim()
+    low, high = drawn(ratio, quick).axes[0].get_xlim()
     marks = quick["ratio"].dropna()
     assert min(1.0, marks.min()) / 4 < low < marks.min()
     assert marks.max() < high < 4 * marks.max()
 
 
 def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
-    figure = drawn(runs.ratio, made_up("cuda-full").query("reference == 'gru'"))
+    figure = drawn(ratio, made_up("cuda-full").query("reference == 'gru'"))
     named = {title for title in titles(figure) if title.startswith("training")}
     assert named == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
@@ -189,7 +189,7 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
 def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_have(quick: pd.DataFrame) -> None:
     step = quick.query("phase == 'training' and batch_size == 1 and seq_len == 16").assign(phase="step")
     epochs = [step.assign(phase="epoch", workers=workers) for workers in (0, 2)]
-    figure = drawn(runs.ratio, pd.concat([step, *epochs], ignore_index=True))
+    figure = drawn(ratio, pd.concat([step, *epochs], ignore_index=True))
     assert set(titles(figure)) == {"step", "epoch, 0 workers", "epoch, 2 workers"}
     # Workers have panels, so the colour is another size; of so few cases no bar is drawn.
     assert legend(figure) == ["hidden 64", "hidden 256", "95% interval"]
@@ -227,57 +227,3 @@ def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up:
     assert told.startswith("median over length and batch")
     assert few["dtype"].nunique() == 4
     assert few["ratio_low"].isna().all()
-
-
-# How it grows
-
-
-def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:
-    for cases in (quick, without_reference(quick)):
-        figure = drawn(runs.growth, cases, value="seconds", along="seq_len")
-        assert titles(figure) == ["inference", "training"]
-        assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
-    assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
-    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(drawn(runs.growth, quick, value="seconds")))
-    assert not any(name.startswith("torch.nn") for name in legend(drawn(runs.growth, quick)))
-
-
-def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
-    figure = drawn(runs.growth, quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
-    own = quick.query("cell == 'lstm' and phase == 'inference' and batch_size == 1 and seq_len == 16")
-    expected = {tuple(cases.sort_values("hidden_size")["ratio"]) for _, cases in own.groupby("implementation")}
-    assert {tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])} == expected & {
-        tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])
-    }
-    assert len(marked(figure.axes[0])) == 2
-
-
-def test_without_ratios_it_is_the_time_per_call(quick: pd.DataFrame) -> None:
-    assert drawn(runs.growth, without_reference(quick)).axes[0].get_ylabel() == "time per call"
-    assert drawn(runs.growth, quick).axes[0].get_ylabel() == "time over torch.nn"
-
-
-def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
-    assert runs.growth(made_up("quick"), least=3) is None
-    figure = drawn(runs.growth, made_up("cpu").query("reference == 'lstm'"), least=3)
-    assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
-    assert len({axes.get_ylim() for axes in figure.axes}) == 1
-
-
-# Streams
-
-
-def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:
-    summary = streams.summary(tmp_path)
-    figure = drawn(runs.latency, summary)
-    shown = words(figure)
-    assert {"lstm loop, warm caches", "lstm compiled, cold caches"} <= set(shown)
-    assert sum(text.startswith("p99.9 ") for text in shown) == 6
-    assert "period 1.00 ms" in legend(figure)
-    low, high = figure.axes[0].get_xlim()
-    assert low < summary["latency_p50"].min()
-    assert high > max(summary["latency_p99_9"].max(), streams.PERIOD)
-    few = drawn(runs.latency, streams.summary(tmp_path, period=None, steps=50))
-    assert any(text.startswith("p95 ") for text in words(few))
-    assert not any(text.startswith("period") for text in legend(few))
-    assert runs.latency(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile

@@ -5,9 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.figures.comparisons import MAX_ROWS, changes, worst_first
+from rnnbench.report.changes import MAX_ROWS, changes, worst_first
 from rnnbench.report.verdicts.verdicts import of
-from tests.report.figures.test_runs import legend
+from tests.report.test_ratios import legend
 from tests.report.verdicts import samples
 
 

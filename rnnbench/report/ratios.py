@@ -1,0 +1,311 @@
+"""How far each cell is from its reference: the figure of all ratios, the heat map, and the figure of live modules.
+
+The figures return None if there is nothing to show. `ax`: the caller's axes, in place of a new figure; `width` and
+`height` of a new one in inches. In a column of a paper (below 5 inches) a figure is at most 4 inches high: it shows the
+setting with the most cases, and of each cell the fastest implementation if there is no room for all.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from rnnbench.analysis.size_fit import explaining
+from rnnbench.report.colors import FASTER, HEAT, INKS, ON_AREAS, SLOWER, level
+from rnnbench.report.drawing.draw import MAX_NAME, SHORT_NAME, key, most_rows, ratio_axes, rows, rows_high, short
+from rnnbench.report.drawing.marks import OF_TORCH, CellMark, plain_and_fastest
+from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, PAGE, Ax, Inches, Sheet, mark, refuse_several, sheet
+from rnnbench.report.words.names import (
+    CONTEXT,
+    SETTINGS,
+    SIZES,
+    is_reference,
+    one_line,
+    say,
+    say_all,
+    several,
+    swept,
+    with_series,
+    word,
+)
+from rnnbench.report.words.ratios import known_ratios, undecided, words
+from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
+from rnnbench.report.words.units import ratio as ratio_text
+from rnnbench.store.records import LOADS, OF_DATA
+
+WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
+MAX_KEYS = 6  # sizes in a legend
+REACH = 3  # times the farthest mark: an axis goes no farther, however long an interval is
+FEW = 2  # marks in a row; a bar for the median would hide so few and say nothing new
+SCALE = LinearSegmentedColormap.from_list("faster-slower", HEAT)
+BOX, PAPER_BOX = 0.34, 0.27  # inches of the narrowest box that its number fits
+LETTER = 0.066  # inches of a letter of a name
+# From the size that is pooled first to the one that is kept longest. Ratios depend most on batch and hidden size.
+POOLED = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_size", "num_layers", "hidden_size")
+
+
+def ratio(
+    summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None, noise_floor: float = math.nan
+) -> Figure | None:
+    """Draw how far each cell is from its reference: a row for each series, a mark for each workload.
+
+    `noise_floor`: how far a case differs from itself (`analysis.runs.noise`), a band around 1.
+    """
+    frame = with_series(summary)
+    compared = frame[~is_reference(frame) & frame["ratio"].notna()]
+    if compared.empty:
+        return None
+    wide = width or (PAGE if compared["phase"].nunique() == 1 else WIDE)
+    compared = with_room(compared, most_rows(ax, wide, height))
+    names = list(compared["series"].unique())
+    sizes = [axis for axis in swept(compared, SIZES) if axis not in CONTEXT]
+    by = explaining(compared, ["series", "phase", *several(compared, CONTEXT)], sizes)
+    values: list[Any] = sorted(compared[by].unique()) if by else []
+    shades = {value: level(place / max(len(values) - 1, 1)) for place, value in enumerate(values)}
+    shown, columns = panels(compared, CONTEXT, ax, wide)
+    shape = math.ceil(len(shown) / columns), columns
+    marked = compared["ratio"].min() / REACH, compared["ratio"].max() * REACH
+    with sheet(ax, wide, rows_high(len(names), wide) * shape[0], shape, height, sharey=True) as drawn:
+        for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
+            points = cases[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
+            points["y"], points["ends"] = _spread(cases, names, by), INKS["ink"]
+            points["shade"] = cases[by].map(shades) if by else INKS["soft"]
+            known = {str(series): own for series, own in known_ratios(cases).groupby("series", sort=False)}
+            others = [axis for axis in sizes if axis != by]
+            texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
+            rows(drawn, axes, names, points, texts=texts, are_cases=True)
+            for name, own in known.items():
+                if len(own) > FEW:
+                    y = names.index(name)
+                    axes.vlines(own["ratio"].median(), y - 0.4, y + 0.4, color=drawn.ink.text, linewidth=2, zorder=5)
+            if math.isfinite(noise_floor):
+                noise = {"color": drawn.ink.line, "alpha": 0.6, "linewidth": 0, "zorder": 0}
+                axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, **noise)
+            drawn.title(axes, title)
+        drawn.hide_others(len(shown))
+        ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), words(summary).name)
+        has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
+        drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians))
+    return drawn.figure
+
+
+def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
+    """Return the cases of at most `room` series: if there are more, the fastest of each cell."""
+    if cases["series"].nunique() > room:
+        cases = plain_and_fastest(cases, "ratio", room)
+    return cases[cases["series"].isin(cases["series"].unique()[:room])]
+
+
+def panels(cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float) -> tuple[list[tuple[str, Any]], int]:
+    """Return the panels of a figure, each with its title, and how many stand side by side: the phases of a setting.
+
+    Raises ValueError if there are several panels for one `ax`.
+    """
+    varied, phases = several(cases, context), list(cases["phase"].unique())
+    if ax is None and width < COLUMN and varied:
+        settings = cases.groupby(varied, sort=False)["case"]
+        cases = cases[settings.transform("size") == settings.size().max()]
+        cases = cases[cases.groupby(varied, sort=False).ngroup() == 0]
+    by_panel = sorted(
+        cases.groupby([*varied, "phase"], sort=False), key=lambda panel: (*panel[0][:-1], phases.index(panel[0][-1]))
+    )
+    refuse_several(ax, cases, ["phase", *varied], len(by_panel))
+    shown = []
+    for (*setting, phase), own in by_panel:
+        told = [pair for pair in zip(varied, setting, strict=True) if phase in LOADS or pair[0] not in OF_DATA]
+        said = say_all([axis for axis, _ in told], [value for _, value in told])
+        shown.append((", ".join(filter(None, [str(phase), said])), own))
+    return shown, len(phases)
+
+
+def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Series[float]":
+    """Return the place of each case: around the middle of its series' row, in the order of the size."""
+    place = cases.sort_values(by, kind="stable") if by else cases
+    series = place.groupby("series")["ratio"]
+    row = place["series"].map({name: row for row, name in enumerate(names)}).astype(float)
+    return (row + 0.32 * (2 * (series.cumcount() + 0.5) / series.transform("size") - 1)).reindex(cases.index)
+
+
+def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) -> str:
+    if drawn.is_narrow and drawn.grid.shape[1] > 2:
+        return ""  # there is no room
+    median = ratio_text(known["ratio"].median())
+    if drawn.width < PAGE or drawn.grid.shape[1] > 2 or len(known) == 1:
+        return median
+    worst = known.sort_values("ratio").iloc[-1]
+    return f"{median}   up to {ratio_text(worst['ratio'])} {say_all(others, map(worst.get, others))}".rstrip()
+
+
+def _keys(
+    drawn: Sheet, by: str | None, shades: dict[Any, Any], noise_floor: float, *, has_medians: bool
+) -> list[Artist]:
+    """Return the legend: some of the sizes that have a colour, what lines and bars are, and the noise floor."""
+    values = list(shades)
+    picked = np.unique(np.linspace(0, len(values) - 1, min(len(values), MAX_KEYS)).round().astype(int))
+    keys: list[Artist] = [
+        key(drawn, CellMark(shades[values[index]], "o", filled=True), say(str(by), values[index])) for index in picked
+    ]
+    keys.append(Line2D([], [], color=drawn.ink.text, linewidth=1, label="95% interval"))
+    if has_medians:
+        bar: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 2, "linestyle": ""}
+        keys.append(Line2D([], [], color=drawn.ink.text, label="median", **bar))
+    if math.isfinite(noise_floor):
+        keys.append(Patch(facecolor=drawn.ink.line, alpha=0.6, label=f"noise floor {half_width(noise_floor)}"))
+    return keys
+
+
+def ratio_by_size(
+    summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None
+) -> Figure | None:
+    """Draw the ratio of each series at each size, in a panel for each phase; None if no ratio or no size varies.
+
+    A number in brackets is undecided. Where there is no room for all sizes, numbers are medians over some of them.
+    """
+    frame, wide = with_series(summary), width or PAGE
+    own = frame[~is_reference(frame)]
+    own = own[own.groupby("series")["ratio"].transform("count") > 0]
+    if own.empty or not swept(own, SIZES):
+        return None
+    own = with_room(own, most_rows(ax, wide, height))
+    names = list(own["series"].unique())
+    is_narrow = ax is not None or wide < COLUMN
+    letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
+    inches = wide - 0.2 - LETTER * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
+    most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / own["phase"].nunique()))
+    varied = swept(own, SIZES)
+    own, over = pooled(own, lambda cases: len(cases[varied].drop_duplicates()) <= most)
+    sizes = swept(own, SIZES)
+    shown, columns = panels(own, swept(own, SETTINGS), ax, wide)
+    keys = sorted(own[sizes].drop_duplicates().itertuples(index=False, name=None)) or [()]
+    if len(keys) > most:
+        raise ValueError(
+            f"{len(keys)} columns have no room: select fewer values of {sizes[-1]}, or give a larger width"
+        )
+    shape = math.ceil(len(shown) / columns), columns
+    farthest = max(0.5, float(np.abs(np.log2(own["ratio"].astype(float))).max()))
+    high = rows_high(len(names), wide) + 0.13 * len(sizes)
+    with sheet(ax, wide, high * shape[0], shape, height, sharey=True) as drawn:
+        for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
+            _boxes(drawn, axes, cases, names, sizes, keys, Normalize(-farthest, farthest), are_cases=not over)
+            axes.set_yticks(
+                range(len(names)),
+                [short(name, letters) for name in names],
+                fontsize=MIN_LETTERS if drawn.is_narrow else None,
+            )
+            drawn.title(axes, title)
+        drawn.hide_others(len(shown))
+        for axes in drawn.grid[:, 0]:
+            axes.annotate(
+                "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
+                ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=drawn.ink.soft,
+            )  # fmt: skip
+        about = ", ".join(filter(None, [f"time over {words(summary).name}", over]))
+        colors = f"{about}{chr(10) if drawn.is_narrow else ': '}blue is faster, orange slower"
+        (drawn.figure.supxlabel if drawn.is_own else drawn.axes.set_xlabel)(colors, fontsize=drawn.small)
+    return drawn.figure
+
+
+def pooled(own: pd.DataFrame, fits: Callable[[pd.DataFrame], bool]) -> tuple[pd.DataFrame, str]:
+    """Pool cases to median ratios over one size after the other until they fit. Returns these, and what was pooled.
+
+    `own` has the column `series` and no references. The first of the pooled rows stands for all, so a size that is
+    pooled has one value; the intervals are lost.
+    """
+    sizes, over = swept(own, SIZES), list[str]()
+    while not fits(own) and len(sizes) > 1:
+        axis = min(sizes, key=POOLED.index)
+        sizes.remove(axis)
+        over.append(axis)
+        keys = ["series", "phase", *SETTINGS, *(size for size in SIZES if size not in over)]
+        medians = own.groupby(keys, sort=False)["ratio"].transform("median")
+        known = own.assign(ratio=medians, ratio_low=np.nan, ratio_high=np.nan, **{axis: own[axis].iloc[0]})
+        own = known.drop_duplicates(keys)
+    return own, f"median over {' and '.join(map(word, over))}" if over else ""
+
+
+def _boxes(
+    drawn: Sheet,
+    axes: Axes,
+    cases: pd.DataFrame,
+    names: list[str],
+    sizes: list[str],
+    keys: list[tuple[Any, ...]],
+    norm: Normalize,
+    *,
+    are_cases: bool,
+) -> None:
+    """Draw a box with its number for each case, over hatches where nothing was measured, and the sizes on top."""
+    nothing: dict[str, Any] = {"facecolor": drawn.ink.faint, "edgecolor": drawn.ink.line, "hatch": "////"}
+    axes.add_patch(Rectangle((-0.5, -0.5), len(keys), len(names), linewidth=0, zorder=0, **nothing))
+    shown = cases[cases["ratio"].notna()]
+    columns = map(keys.index, shown[sizes].itertuples(index=False, name=None))
+    places = list(zip(columns, map(names.index, shown["series"]), strict=True))
+    boxes = PatchCollection(
+        [Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places],
+        facecolor=SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float)))), edgecolor=drawn.ink.paper, linewidth=0.8,
+    )  # fmt: skip
+    axes.add_collection(boxes)
+    if are_cases:
+        mark(boxes, shown.index)
+    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+        text = f"({ratio_box(case['ratio'])})" if undecided(case) else ratio_box(case["ratio"])
+        number = axes.text(*place, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
+        number.set_in_layout(False)  # it is inside its box, and laying out many takes long
+        if are_cases:
+            mark(number, [index])
+    for column in range(1, len(keys)):
+        if len(sizes) > 1 and keys[column][0] != keys[column - 1][0]:
+            axes.axvline(column - 0.5, color=drawn.ink.paper, linewidth=4)
+    # 65536 is 64k, which a narrow column has room for.
+    heads = [
+        "\n".join(f"{size // 1024}k" if size >= 10_000 and size % 1024 == 0 else str(size) for size in sizes_of)
+        for sizes_of in keys
+    ]
+    axes.set_xticks(range(len(keys)), heads, fontsize=MIN_LETTERS, linespacing=1.25)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labeltop=True)
+    axes.set(xlim=(-0.5, len(keys) - 0.5), ylim=(len(names) - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+
+
+def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure:
+    """Draw the time of each live module over that of the reference: a row for each, from the frame of `measure`."""
+    facts, wide = frame.attrs, width or PAGE
+    reference = list(frame.index).index(facts["reference"])
+    shades = [
+        SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
+        for low, high in zip(frame["ratio_low"], frame["ratio_high"], strict=True)
+    ]
+    shades[reference] = INKS["ink"]
+    points = pd.DataFrame(
+        {
+            "y": range(len(frame)),
+            "value": list(frame["ratio"]),
+            "low": list(frame["ratio_low"]),
+            "high": list(frame["ratio_high"]),
+            "shade": shades,
+            "marker": [OF_TORCH if row == reference else "o" for row in range(len(frame))],
+            "hollow": list(frame["parity"].str.contains("times only")),
+        }
+    )
+    texts = []
+    for row, case in enumerate(frame.to_dict("records")):
+        ends = span(digits(case["ratio_low"]), digits(case["ratio_high"]), ", ")
+        interval = "" if wide < COLUMN or math.isnan(case["ratio_low"]) else f" [{ends}]"
+        first = "reference" if row == reference else ratio_text(case["ratio"]) + interval
+        more = [duration(case["seconds"]), *(["times only"] if points["hollow"][row] else [])]
+        texts.append("   ".join([first, *([] if wide < COLUMN else more)]))
+    with sheet(ax, wide, rows_high(len(frame), wide), height=height) as drawn:
+        rows(drawn, drawn.axes, list(map(one_line, frame.index)), points, texts=texts, thick=2)
+        ratio_axes(drawn, frame[["ratio", "ratio_low", "ratio_high"]], one_line(facts["reference"]))
+        drawn.title(drawn.axes, f"{facts['phase']} on {facts['device']}, {say('threads', facts['threads'])}")
+    return drawn.figure
