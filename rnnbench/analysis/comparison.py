@@ -174,16 +174,14 @@ def finding(
     return with_counts(replace(result, is_counted=is_counted))
 
 
-def timed(
-    case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...], undecidable: str = ""
-) -> Finding:
-    """The finding for a case whose times were judged, before its counts; `undecidable`: why there is no verdict.
+def timed(case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...]) -> Finding:
+    """The finding for a case whose times were judged, before its counts.
 
     A ratio without an interval is left out, so that nothing shows it as a change.
     """
-    verdict, decided_by = ("undecided", None) if undecidable else (judged.verdict, judged.decided_by)
     low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
-    return Finding(case, verdict, margin, undecidable, low, mean, replicates, counts, verdict, decided_by)
+    verdict, decided_by = judged.verdict, judged.decided_by
+    return Finding(case, verdict, margin, "", low, mean, replicates, counts, verdict, decided_by)
 
 
 def _without_times(base: Measurement, head: Measurement) -> Verdict | None:

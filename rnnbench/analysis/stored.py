@@ -108,9 +108,12 @@ def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case
     return cases
 
 
-def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> Comparison:
+def compare(
+    base: StoredRun, head: StoredRun, margins: Mapping[str, float], undecidable: Mapping[str, str] | None = None
+) -> Comparison:
     """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
+    `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves.
     Raises UserError if no case is in both runs.
     """
     both: dict[str, Case] = {key: each.case for run in (base, head) for key, each in run.measurements.items()}
@@ -120,8 +123,12 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     if apart := differences(base.info, head.info):
         findings += [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
-        shifts = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in common])
-        judged = judged_shifts(*shifts, margins)
+        reasons, of_runs = undecidable or {}, undecidable is None
+        low, mean = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in common])
+        unsure, open_mean = ({key: side.pop(key) for key in reasons if key in side} for side in (low, mean))
+        judged = judged_shifts(low, mean, margins, of_runs=of_runs)
+        for key, known in judged_shifts(unsure, open_mean, margins, of_runs=of_runs).items():
+            judged[key] = replace(known, verdict="undecided", decided_by=None)
         counts = [run.ratios["case"].value_counts() for run in (base, head)]
         for case in common:
             result = finding(
@@ -130,12 +137,15 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
                 judged.get(case.key),
                 margins[case.key],
                 min(int(count.get(case.key, 0)) for count in counts),
-                "not timed beside torch.nn in both runs",
+                reasons.get(case.key, "not timed beside torch.nn in both runs"),
             )
-            if result.verdict == "undecided" and not result.reason and not result.has_interval:
-                result = replace(result, reason=TOO_FEW)
+            if result.verdict == "undecided" and not result.reason:
+                result = replace(result, reason=reasons.get(case.key, "" if result.has_interval else TOO_FEW))
             findings.append(result)
-        needed = more_replicates(findings, *shifts)
+        if of_runs:
+            needed = more_replicates(findings, low, mean)
+        elif any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
+            needed = "more processes of each side would tell"
     for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         alone = [both[key] for key in run.measurements if key not in other.measurements]
         findings += one_sided([case for case in alone if not case.is_reference], where)
@@ -206,15 +216,19 @@ def shifts_between(
 
 
 def judged_shifts(
-    low: Mapping[str, Location], mean: Mapping[str, Location], margins: Mapping[str, float]
+    low: Mapping[str, Location], mean: Mapping[str, Location], margins: Mapping[str, float], *, of_runs: bool = True
 ) -> dict[str, Judged]:
     """Judge changes between two runs; `margins` by case key.
 
-    The variation between runs is part of the errors. With too few cases to estimate it, the ratios have no intervals
-    and every verdict is `undecided`.
+    The variation between runs is part of the errors, if the replicates do not show it (`of_runs`). With too few cases
+    to estimate it, the ratios have no intervals and every verdict is `undecided`.
     """
     trial = Trial(margins)
-    look_at_runs(dict.fromkeys(low, trial), low, mean)
+    if of_runs:
+        look_at_runs(dict.fromkeys(low, trial), low, mean)
+    else:
+        for case in low:
+            trial.look(case, low[case], mean[case])
     return trial.verdicts()
 
 

@@ -115,11 +115,13 @@ def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, 
         _refuse_others(given, (), f"{path} is a check")
         return page.render(path)
     if pytest_benchmark.is_saved(path):
-        from rnnbench.analysis.pytest_benchmark import grouped
-        from rnnbench.report.page import benchmarks
+        from rnnbench.analysis.compare_files import read_saved
+        from rnnbench.report import benchmarks
+        from rnnbench.report.page.page import files, page_of_several
 
         _refuse_others(given, ("--reference", "--group-by"), f"{path} is pytest-benchmark's")
-        return benchmarks.render(grouped(pytest_benchmark.read(path), given["--group-by"]), given["--reference"])
+        saved = read_saved(path, given["--reference"], given["--group-by"])
+        return files(page_of_several(saved.name, [benchmarks.section(saved)]))
     _refuse_others(given, ("--predict",), f"{path} is a run")
     return files_of_run(path, given["--predict"], out)
 

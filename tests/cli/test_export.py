@@ -62,7 +62,7 @@ def test_a_file_of_pytest_benchmark_is_reported(run: Path) -> None:
     done = in_process("report", "mine.json", "--reference", "test_b", cwd=Path(), code=0)
     assert done.stdout == "reports/mine/index.html\n"
     text = Path("reports/mine/index.html").read_text(encoding="utf-8")
-    assert "test_a takes 2.00 times as long as test_b." in text
+    assert "1 benchmark takes 2.00 (test_a) times as long as the reference" in text
 
 
 def sizes_of_two_implementations(seconds: float) -> list[dict[str, Any]]:

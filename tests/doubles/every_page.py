@@ -9,15 +9,16 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import together
 from rnnbench.report import why
+from rnnbench.report.benchmarks import section as benchmarks_section
 from rnnbench.report.drawing import sheet
 from rnnbench.report.history import section as history_section
-from rnnbench.report.page import benchmarks
 from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.page.place import PAGE, ReportFolder, put
 from rnnbench.report.page.run import run_page
@@ -27,7 +28,6 @@ from rnnbench.report.verdicts.over_time import DatedCheck
 from rnnbench.report.verdicts.over_time import section as checks_section
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
-from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
 from tests.doubles import checks, stored
 from tests.doubles import workload as small
@@ -53,7 +53,7 @@ def write_all(folder: Path) -> None:
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
         "history": files(page_of_several("history", [history_section(_history()), checks_section(_checks(folder))])),
-        "benchmarks": benchmarks.render(read(saved), "test_b"),
+        "benchmarks": files(page_of_several("saved", [benchmarks_section(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():
         put(content, ReportFolder(folder / REPORTS / name, name))

@@ -17,23 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from rnnbench.analysis.pytest_benchmark import summarize
 from rnnbench.analysis.stored import together
 from rnnbench.profiling.gap import take_apart
 from rnnbench.report import figures, history, ratios, why
 from rnnbench.report.colors import INKS, ON_AREAS, variables
 from rnnbench.report.drawing import sheet
 from rnnbench.report.drawing.sheet import mixed
-from rnnbench.report.page.benchmarks import draw as draw_benchmarks
 from rnnbench.report.page.inline import inline
 from rnnbench.report.together import draw as draw_together
 from rnnbench.report.words.names import names
 from rnnbench.store.profiles import CATEGORIES, Kernels, Profile
-from rnnbench.store.pytest_benchmark import read
 from rnnbench.suite import suites
 from tests.doubles import streams
 from tests.doubles.contrast import contrast
-from tests.doubles.saved_files import side
 from tests.profiling.profiles import cause, profile
 from tests.report.conftest import summary_of
 from tests.report.test_together import CASES, run
@@ -67,11 +63,6 @@ def over_runs() -> Figure | None:
     return history.draw(found, names([line.case for line in found.lines]))
 
 
-def benchmarks(folder: Path) -> Figure | None:
-    saved = read(side(folder / "saved", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}))
-    return draw_benchmarks(summarize(saved, "test_b"), saved)
-
-
 OTHERS: dict[str, Callable[[], Figure | None]] = {
     "waterfall": waterfall,
     "breakdown": lambda: why.breakdowns(profiles()),
@@ -94,8 +85,6 @@ def drawn(name: str, folder: Path) -> Figure:
     """One of the figures that pages show."""
     if name in OTHERS:
         figure = OTHERS[name]()
-    elif name == "benchmarks":
-        figure = benchmarks(folder)
     else:
         draw = next(draw for other, draw, *_ in figures.FIGURES if other == name)
         figure = draw(streams.summary(folder) if name == "latency" else few(name))
@@ -111,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("figures")
 
 
-ALL = (*OF_RUNS, *OTHERS, "benchmarks")
+ALL = (*OF_RUNS, *OTHERS)
 
 
 @dataclass(frozen=True)

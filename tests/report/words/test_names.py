@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from rnnbench.analysis.compare_files import Benchmark
 from rnnbench.report.words.names import case_name, group_name, identity, names
 from rnnbench.store.processor import Cache, Processor
-from rnnbench.store.pytest_benchmark import Benchmark
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from tests.doubles import workload as small
@@ -43,7 +43,7 @@ def test_one_cell_against_two_layers_of_torch_has_two_names() -> None:
 
 
 def test_a_benchmark_of_somebody_else_has_the_name_of_its_author_on_one_line() -> None:
-    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", None, {}, {}, "")
+    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", is_reference=False)
     called = names([other, case("lstm")])
     assert called.name(other) == "bench.py::test_sum[1� 2]"
     assert called.name(case("lstm")) == "lstm loop inference"

@@ -15,22 +15,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rnnbench.analysis import pytest_benchmark as benchmark_comparison
-from rnnbench.analysis.pytest_benchmark import summarize as summarize_benchmarks
+from rnnbench.analysis.compare_files import compare_saved, read_saved
 from rnnbench.analysis.runs.noise import noise
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.report import why
-from rnnbench.report.page import benchmarks as saved_folder
+from rnnbench.report import benchmarks, why
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run import run_page
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
 from rnnbench.suite import suites
@@ -210,16 +206,14 @@ def pytest_benchmark_files() -> Target:
     plain = [saved_files.benchmark(name, [1.0, 1.1]) for name in ("test_a", "test_b")]
     trees = [saved_files.content(benchmarks) for benchmarks in (cases, plain, cases + plain)]
     saved_files.write(right, cases + plain)
-    base, number = pytest_benchmark.read(right), itertools.count()
+    base = read_saved(right)
 
     def use(content: bytes) -> None:
         file.write_bytes(content)
-        head = pytest_benchmark.read(file)
-        table_benchmarks.render(summarize_benchmarks(head), head)
-        if next(number) % RENDERED == 0:
-            saved_folder.render(head, None)
+        head = read_saved(file)
+        benchmarks.section(head)
         for sides in ((base, head), (head, base)):
-            outputs.markdown(verdicts.of(benchmark_comparison.compare(*sides, 0.02))).encode()
+            outputs.markdown(verdicts.of(compare_saved(*sides, 0.02))).encode()
 
     return st.one_of(*map(document, trees)), use
 

@@ -1,0 +1,77 @@
+"""The topic of pytest-benchmark's files: how long does each benchmark take, beside the reference of its group?"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.compare_files import SavedRun
+from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
+from rnnbench.report.page.section import Section
+from rnnbench.report.table import Column, of, table, where_new
+from rnnbench.report.words.names import one_line
+from rnnbench.report.words.units import count, digits, duration, duration_interval, ratio_with_interval
+
+NO_REFERENCE = (
+    "Time only: no benchmark is a reference. rnnbench report FILE --reference NAME gives ratios to the benchmark of "
+    "that name within each group."
+)
+OF_FILES = (
+    "Time: the lower quartile of a file's rounds, seconds per call. Intervals are over files, each of one process: a "
+    "single file has none, since its rounds do not show how processes differ, and a small difference may be chance."
+)
+EXPORTED = (
+    "Time: the median of a replicate's calls. Intervals are over replicates, each a fresh process. "
+    "`rnnbench report` of the run's own folder shows more."
+)
+
+
+def section(saved: SavedRun) -> Section:
+    """Return the section with the answer and a table of all benchmarks, each group with its reference first."""
+    frame = summarize(saved)
+    columns = [
+        Column("benchmark", of("name", one_line)),
+        *([Column("group", of("group", one_line))] if frame["group"].nunique() > 1 else []),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        *([Column("ratio", _ratio, numeric=True)] if frame["ratio"].notna().any() else []),
+        Column("replicates", of("replicates", count), numeric=True),
+    ]
+    title, note = "How long does each take?", OF_FILES if saved.starts else EXPORTED
+    shown = table("benchmarks", title, note, columns, frame, machine=frame, breaks=where_new(frame["group"])[1:])
+    return Section("benchmarks", title, [_answer(frame), shown])
+
+
+def summarize(saved: SavedRun) -> pd.DataFrame:
+    """Return a row for each benchmark: its time and its ratio to its reference, with 95% intervals over replicates."""
+    own = [rows for _, rows in saved.times.groupby("case", sort=False)]
+    times = estimates_of([rows["log_seconds"].tolist() for rows in own])
+    ratios = estimates_of([rows["log_ratio"].where(rows["reference"].ne("")).dropna().tolist() for rows in own])
+    lines = [
+        {
+            **rows[["case", "name", "group", "is_reference"]].iloc[0],
+            **estimate_columns("seconds", as_ratio(time)),
+            **estimate_columns("ratio", as_ratio(ratio)),
+            "replicates": len(rows),
+        }
+        for rows, time, ratio in zip(own, times, ratios, strict=True)
+    ]
+    frame = pd.DataFrame(lines).sort_values(["group", "is_reference"], ascending=[True, False], kind="stable")
+    return frame.reset_index(drop=True)
+
+
+def _answer(frame: pd.DataFrame) -> str:
+    """Return how far the benchmarks are from their references, or that they have none."""
+    compared = frame[frame["ratio"].notna() & ~frame["is_reference"]].sort_values("ratio", kind="stable")
+    if compared.empty:
+        return NO_REFERENCE
+    ends = [f"{digits(row['ratio'])} ({one_line(row['name'])})" for _, row in compared.iloc[[0, -1]].iterrows()]
+    if len(compared) == 1:
+        return f"1 benchmark takes {ends[0]} times as long as the reference of its group."
+    return f"{len(compared):,} benchmarks take {' to '.join(ends)} times as long as the reference of their group."
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    if row["is_reference"]:
+        return "reference"
+    return "" if math.isnan(row["ratio"]) else ratio_with_interval(row["ratio"], row["ratio_low"], row["ratio_high"])

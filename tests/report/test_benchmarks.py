@@ -1,0 +1,51 @@
+"""The report of pytest-benchmark's files."""
+
+from pathlib import Path
+
+from rnnbench.analysis.compare_files import read_saved
+from rnnbench.report.benchmarks import section, summarize
+from rnnbench.report.page.page import files, page_of_several
+from rnnbench.report.page.place import ReportFolder, put
+from tests.doubles.pages import Page
+from tests.doubles.saved_files import benchmark, side, write
+
+
+def page(path: Path, out: Path, reference: str | None = None) -> Page:
+    saved = read_saved(path, reference)
+    content = files(page_of_several(saved.name, [section(saved)]))
+    return Page(put(content, ReportFolder(out, "test")).read_text(encoding="utf-8"))
+
+
+def test_one_file_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", [benchmark("test_a", [1.0, 1.1, 1.3]), benchmark("test_b", [2.0, 2.1, 2.3])])
+    report = page(file, tmp_path / "out")
+    assert "Time only: no benchmark is a reference." in report.text
+    assert "a single file has none" in (tmp_path / "out" / "tables" / "benchmarks.md").read_text(encoding="utf-8")
+    assert summarize(read_saved(file))[["seconds_low", "ratio"]].isna().all(axis=None)
+
+
+def test_several_files_have_intervals_over_processes_and_ratios_to_the_reference(tmp_path: Path) -> None:
+    path = side(tmp_path / "before", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]})
+    report = page(path, tmp_path / "out", "test_b")
+    assert "1 benchmark takes 2.00 (test_a) times as long as the reference of its group." in report.text
+    assert "before (3 files, commit 0123456)" in report.text
+    rows = summarize(read_saved(path, "test_b")).set_index("name")
+    assert rows["seconds_low"].notna().all()
+    assert rows["is_reference"].to_dict() == {"test_b": True, "test_a": False}
+
+
+def test_a_process_without_the_reference_gives_a_time_and_no_ratio(tmp_path: Path) -> None:
+    write(tmp_path / "1.json", [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
+    write(tmp_path / "2.json", [benchmark("test_a", [3.0])])
+    row = summarize(read_saved(tmp_path, "test_b")).set_index("name").loc["test_a"]
+    assert (round(row["ratio"], 9), row["replicates"]) == (2, 2)
+
+
+def test_names_and_groups_of_anybodys_making_are_shown_as_text(tmp_path: Path) -> None:
+    name = "test_<script>alert(1)</script>\x1b[31m$x$"
+    hostile = [benchmark(name, [1.0], group="<b>one"), benchmark("=cmd()", [1.0], group="two")]
+    report = page(write(tmp_path / "a.json", hostile), tmp_path / "out")
+    assert "b" not in report.tags
+    assert report.tags.count("script") == 1  # the page's own
+    assert "test_<script>alert(1)</script>\ufffd[31m$x$" in report.text
+    assert ",'=cmd()," in (tmp_path / "out" / "tables" / "benchmarks.csv").read_text(encoding="utf-8")
