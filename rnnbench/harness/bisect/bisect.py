@@ -11,6 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,7 @@ from rnnbench.harness.bisect.commits import (
     without_documents,
 )
 from rnnbench.harness.check.selection import NOT_OF_THE_CODE
-from rnnbench.harness.check.sides import required_place, required_repository
+from rnnbench.harness.check.sides import Project
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
@@ -69,8 +70,8 @@ def bisect(
     on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
-    repository = required_repository(suite)
-    within = required_place(suite, repository)
+    with ExitStack() as stack:
+        repository, within = Project(stack, suite).required()
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     every = commits_between(repository, first, last)
     path = without_documents(repository, every, within)
@@ -90,7 +91,7 @@ def bisect(
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
-    runner = CommitRunner(suite, groups, folder, question, command, sources, budget_seconds, on_step, now)
+    runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step, now)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     try:
         return folder, answered(answer, runner, path, suite.content.check.margin, suite.content.check.budget_seconds)

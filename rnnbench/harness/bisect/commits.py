@@ -10,12 +10,11 @@ from typing import Any
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.comparison import changes
 from rnnbench.errors import UserError
-from rnnbench.harness.check.affected import sorted_by_kind
 from rnnbench.harness.check.check import check
-from rnnbench.harness.check.own_code import refuse_foreign
+from rnnbench.harness.check.own_code import refuse_foreign, sorted_by_kind
 from rnnbench.harness.check.pairs import start_worker
 from rnnbench.harness.check.selection import Selection
-from rnnbench.harness.check.sides import at_commit, required_repository
+from rnnbench.harness.check.sides import Project
 from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
@@ -96,6 +95,7 @@ class CommitRunner:
         self,
         suite: Suite,
         groups: Sequence[Group],
+        repository: Path,
         folder: Path,
         question: Mapping[str, Any],
         command: str,
@@ -109,7 +109,7 @@ class CommitRunner:
         `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
         the folder holds the bisection of another question, or if another process writes to it.
         """
-        self.repository = required_repository(suite)
+        self.repository = repository
         self.budget_seconds = budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
         self._suite, self._groups, self._folder, self._file = suite, groups, folder, folder / FILE
@@ -178,7 +178,7 @@ class CommitRunner:
         settings = self._suite.settings
         with ExitStack() as stack:
             try:
-                side = at_commit(stack, self._suite, commit.sha, "base", self._sources)
+                side = Project(stack, self._suite, self._sources).at_commit(commit.sha, "base")
                 start = partial(start_worker, "observer", side, LAYOUT)
                 asker = Asker(settings, start, worker := start())
                 stack.callback(asker.close)
@@ -202,11 +202,10 @@ class CommitRunner:
         seconds = min(most, self.budget_seconds - self.seconds)
         suite = self._suite.with_check(margin=margin, budget_seconds=seconds)
         with ExitStack() as stack:
-            base_side = at_commit(stack, suite, base.sha, "base", self._sources)
-            head_side = at_commit(stack, suite, head.sha, "head", self._sources)
+            project = Project(stack, suite, self._sources)
             _, comparison = check(
-                base_side,
-                head_side,
+                project.at_commit(base.sha, "base"),
+                project.at_commit(head.sha, "head"),
                 Selection(with_cases(self._groups, lambda case: case.key in keys), [], []),
                 out=self._folder,
                 command=self._command,

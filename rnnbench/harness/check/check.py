@@ -27,7 +27,7 @@ from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located,
 from rnnbench.cells import is_own
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
-from rnnbench.harness.check.own_code import refuse_equal, untracked
+from rnnbench.harness.check.own_code import refuse_equal
 from rnnbench.harness.check.paired import PairedRunner, Ratios
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.selection import Selection, strictest
@@ -102,17 +102,41 @@ def check(
     """
     cases = cases_of(selection.groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
-    head, budget_seconds = replace(head, suite=suite), suite.content.check.budget_seconds
     counting, trial = InstructionCheck.of(instructions), Trial(margins)
     for note in counting.notes if counting.counter is None else ():
         on_warning(note)
-    name = f"{suite.name}-check"
-    with observed(base, head, selection.groups, out, name, command, on_progress, everything=everything) as opened:
-        runner, folder = opened
+    own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
+    may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
+    base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
+    workers = WorkerPairs((base, head))
+    with ExitStack() as stack:
+        stack.callback(workers.end)
+        hellos = workers.start()
+        folder = dated_folder(out, f"{suite.name}-check")
+        stack.enter_context(_faults_in_words(folder))
+        runs = {
+            side.name: stack.enter_context(_run(folder, side, suite.settings, hellos[side.name], command, workers))
+            for side in (base, head)
+        }
+        runner = PairedRunner(workers, runs, cases, suite.settings)
+        runner.notes += library_notes()
+        if not all(hello.get("fixed_addresses") for hello in hellos.values()):
+            runner.notes.append(
+                "less precise: memory addresses are random on this system, so the two sides have different ones"
+            )
+
+        def tell(done: int, total: int) -> None:
+            on_progress(Progress(0, done, total, None))
+
+        if not everything:
+            runner.find_same(cases, tell)
+        if changed := _changed(runner, selection.groups):
+            runner.observe(changed, tell)
+        if not all(runner.failed(case) for case in cases):
+            refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         if groups := changed_groups(runner, selection.groups):
-            measure(runner, groups, trial, budget_seconds, on_progress, share=share)
+            measure(runner, groups, trial, suite.content.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened, *runner.recorded_notes()]
-        notes += untracked(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         seconds = runner.seconds
         counting.count(runner, groups, on_progress)
     sides = [(runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases]
@@ -140,60 +164,6 @@ def check(
         needed=needed,
     )
     return folder, counting.added(comparison)
-
-
-@contextmanager
-def observed(
-    base: Side,
-    head: Side,
-    groups: Sequence[Group],
-    out: Path,
-    name: str,
-    command: str,
-    on_progress: Callable[[Progress], None],
-    *,
-    everything: bool = True,
-) -> Iterator[tuple[PairedRunner, Path]]:
-    """Yield a runner that has observed every case on both sides, and the folder that keeps what it measures.
-
-    The folder is made below `out` when both sides have started. Unless `everything` is wanted, the cases that run the
-    same code on both sides are found first, and not observed. Raises UserError if
-    a side can't start, its rnnbench is too old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM,
-    also for what happens in the context.
-    """
-    cases = cases_of(groups)
-    own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
-    may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
-    base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, head))
-    pairs = WorkerPairs((base, head))
-    with ExitStack() as stack:
-        stack.callback(pairs.end)
-        hellos = pairs.start()
-        folder = dated_folder(out, name)
-        with _faults_in_words(folder):
-            runs = {
-                side.name: stack.enter_context(
-                    _run(folder, side, head.suite.settings, hellos[side.name], command, pairs)
-                )
-                for side in (base, head)
-            }
-            runner = PairedRunner(pairs, runs, cases, head.suite.settings)
-            runner.notes += library_notes()
-            if not all(hello.get("fixed_addresses") for hello in hellos.values()):
-                runner.notes.append(
-                    "less precise: memory addresses are random on this system, so the two sides have different ones"
-                )
-
-            def tell(done: int, total: int) -> None:
-                on_progress(Progress(0, done, total, None))
-
-            if not everything:
-                runner.find_same(cases, tell)
-            if changed := _changed(runner, groups):
-                runner.observe(changed, tell)
-            if not all(runner.failed(case) for case in cases):
-                refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
-            yield runner, folder
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:

@@ -1,4 +1,8 @@
-"""Which files are a side's own code, and refusals of checks whose sides were not measured with their own."""
+"""Which files are a side's own, refusals of checks that would not measure them, and which cases run the same code.
+
+Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.reach`). A case is the same if these
+are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
+"""
 
 import os
 import sys
@@ -7,21 +11,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 from rnnbench.cells.loading import USER_MODULE
 from rnnbench.errors import UserError
-from rnnbench.harness.check.sides import Side
+from rnnbench.harness.check.sides import PACKAGE, Side
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import is_check
-from rnnbench.text import first_few, plural
+from rnnbench.text import plural
 
 Modules = Mapping[str, str]  # a module's name -> its file
-SHOWN = 2  # modules that an error names
 INSTALLED = {"site-packages", "dist-packages"}
 # Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
 COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
 COPIES |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
 SOURCES = (".py", ".pyx")
+
+DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
+DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
+DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
+HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 
 
 class ForeignModules(UserError):
@@ -40,8 +49,8 @@ class Tree:
         return file.is_relative_to(self.root) and not INSTALLED & set(file.relative_to(self.root).parts)
 
     def tracks(self, file: Path) -> bool:
-        """Whether a file in this folder is one of those that were read."""
-        return str(file.relative_to(self.root)) in self.files
+        """Whether a file is one of those that were read."""
+        return self.has(file) and str(file.relative_to(self.root)) in self.files
 
     def owns(self, file: Path, other: "Tree | None") -> bool:
         """Whether a file belongs to this side; one of the two trees may lie in the other."""
@@ -78,26 +87,12 @@ def refuse_foreign(
         if strays := list(_strays(modules, tree, another)):
             raise ForeignModules(_told(side, strays))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
-            if another and another.has(file) and not tree.owns(file, another) and another.tracks(file):
+            if another and another.tracks(file) and not tree.owns(file, another):
                 raise UserError(
                     f"{side.name} {side.about}: {other.in_words(str(file))} of the {other.name} was opened. Both "
                     "sides would read the same file. Name it relative to the code that reads it, or to the "
                     "current folder."
                 )
-
-
-def untracked(base: Side, head: Side, imported: Mapping[str, Modules]) -> list[str]:
-    """Return notes about modules of one side that git does not track and that the other side lacks."""
-    notes = []
-    for side, other, tree, another in _trees(base, head):
-        files = sorted({*_under_test(side, imported[side.name]).values()}) if another else []
-        paths = [file.relative_to(tree.root) for file in files if tree.owns(file, another) and not tree.tracks(file)]
-        if names := [str(path) for path in paths if another and not (another.root / path).exists()]:
-            notes.append(
-                f"{side.name}: imported {first_few(names, SHOWN)}, which git does not track and the {other.name} "
-                "lacks: the sides differ by more than their commits"
-            )
-    return notes
 
 
 def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
@@ -128,10 +123,11 @@ def _trees(base: Side, head: Side) -> Iterator[tuple[Side, Side, Tree, Tree | No
 
 def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
     """Return a side's modules with their resolved files; those of rnnbench only if the side has its own."""
+    has_rnnbench = side.tree is not None and (side.tree / PACKAGE).is_file()
     return {
         name: Path(file).resolve()
         for name, file in modules.items()
-        if side.holds_rnnbench or name.partition(".")[0] != "rnnbench"
+        if has_rnnbench or name.partition(".")[0] != "rnnbench"
     }
 
 
@@ -182,23 +178,139 @@ def _walk(folder: Path, root: Path) -> Iterator[str]:
 
 
 def _told(side: Side, strays: list[tuple[str, Path, str]]) -> str:
-    is_file = strays[0][0].startswith(USER_MODULE)
-    lines = [
-        f"{side.name} {side.about}: {'a file of a cell' if is_file else name} was imported from {file}, "
-        f"though the {side.name} has its own: {side.in_words(f'{side.tree}/{own}')}"
-        for name, file, own in strays[:SHOWN]
-    ]
-    if more := strays[SHOWN:]:
-        lines.append(f"{plural(len(more), 'more module')} {'was' if len(more) == 1 else 'were'} too")
+    (name, file, own), *others = strays
+    is_file, below = name.startswith(USER_MODULE), PurePosixPath(own)
+    text = f"{side.name} {side.about}: {'a file of a cell' if is_file else name} was imported from {file}, "
+    text += f"though the {side.name} has its own: {side.in_words(f'{side.tree}/{own}')}\n"
+    if others:
+        text += f"so {'was' if len(others) == 1 else 'were'} {plural(len(others), 'other module')}\n"
     if is_file:
-        return "\n".join([*lines, "Both sides would run one file. In the suite, give its path relative to the suite."])
-    name, _, own = strays[0]
-    file, parts = PurePosixPath(own), tuple(name.split("."))
-    path = file.parent if file.stem == "__init__" else file.with_suffix("")
-    source = PurePosixPath(*path.parts[: -len(parts)]) if path.parts[-len(parts) :] == parts else file.parent
-    remedy = (
-        "The check would have measured the wrong code. It imports modules from the project nearest to the suite and "
-        "from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
+        return f"{text}Both sides would run one file. In the suite, give its path relative to the suite."
+    module = below.parent if below.stem == "__init__" else below.with_suffix("")
+    source = PurePosixPath(*module.parts[: -len(name.split("."))])
+    return (
+        f"{text}The check would have measured the wrong code. It imports modules from the project nearest to the suite "
+        "and from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
         f"{source}/ as a source of modules."
     )
-    return "\n".join([*lines, remedy])
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The tracked files that differ between two sides, relative to their trees."""
+
+    python: frozenset[str]
+    documents: frozenset[str]
+    others: frozenset[str]  # data, compiled sources, settings
+
+    @property
+    def may_matter(self) -> bool:
+        """Whether any of them may be run or read by a case."""
+        return bool(self.python or self.others)
+
+
+@dataclass(frozen=True)
+class SameCode:
+    """The cases that run the same code on both sides."""
+
+    cases: frozenset[str] = frozenset()  # keys
+    needs_guard: bool = False  # a file that was imported differs, so that one pair shall show that the time does not
+
+
+def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
+    """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
+    documents, python, others = set[str](), set[str](), set[str]()
+    for file in files:
+        path = PurePosixPath(file)
+        if path.suffix == ".py":
+            python.add(file)
+        elif (
+            path.suffix in DOCUMENTS
+            or path.name.startswith(DOCUMENT_NAMES)
+            or DOCUMENT_FOLDERS & set(path.parts[:-1])
+            or file == suite
+        ):
+            documents.add(file)
+        else:
+            others.add(file)
+    return Changed(frozenset(python), frozenset(documents), frozenset(others))
+
+
+def changed_files(base: Side, head: Side) -> Changed | None:
+    """The files that differ between both sides; None if more than their files differs, or if nobody knows."""
+    if base.tree is None or head.tree is None or base.python != head.python or base.empty_submodules:
+        return None
+    if base.tree.resolve() == head.tree.resolve():
+        return None
+    suite = os.path.relpath(head.suite.file.resolve(), head.tree.resolve())
+    if base.commit is not None:
+        files = git.changed_files(head.tree, base.commit, head.commit)
+        return None if files is None else sorted_by_kind(files, suite)
+    trees = read_tree(base.tree), read_tree(head.tree)
+    both = trees[0].files | trees[1].files
+    return sorted_by_kind((file for file in both if not _is_equal(trees, file)), suite)
+
+
+def _is_equal(trees: tuple[Tree, Tree], file: str) -> bool:
+    one, other = (tree.root / file for tree in trees)
+    try:
+        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    except OSError:  # a side lacks it, or it is a folder
+        return False
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a side's workers used of its tree, as paths below it."""
+
+    imported: frozenset[str]
+    opened: frozenset[str]
+    has_untracked: bool = False  # of both, a file that git does not track
+
+    @classmethod
+    def of(cls, side: Side, imported: Iterable[str], opened: Iterable[str]) -> "Used":
+        """Sort the files that a side's workers told of."""
+        assert side.tree is not None
+        tree = read_tree(side.tree)
+        modules, read = (
+            frozenset(path.relative_to(tree.root).as_posix() for path in map(_resolved, files) if tree.has(path))
+            for files in (imported, opened)
+        )
+        return cls(modules, read - modules, not modules | read <= tree.files)
+
+
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
+
+
+def same_code(
+    changed: Changed,
+    used: Iterable[Used],
+    reached: Mapping[str, Mapping[str, Any]] | None,
+    cases: Iterable[str],
+) -> SameCode:
+    """Return the cases (keys) that run the same code on both sides.
+
+    `used`, of both sides; `reached`: for each case, the replies of both sides about what it may run; None if nobody was
+    asked, since only documentation has changed.
+    """
+    sides = list(used)
+    imported = frozenset[str]().union(*(side.imported for side in sides))
+    opened = frozenset[str]().union(*(side.opened for side in sides))
+    data = changed.others | ((changed.documents | changed.python) & opened)
+    data |= {file for file in changed.python & imported if file.startswith(HARNESS)}
+    if data or any(side.has_untracked for side in sides):
+        return SameCode()
+    if reached is None:
+        return SameCode(frozenset(cases))
+    same = frozenset(key for key in cases if _is_same(changed, [*reached.get(key, {}).values()]))
+    return SameCode(same, needs_guard=bool(changed.python & imported))
+
+
+def _is_same(changed: Changed, replies: list[Any]) -> bool:
+    """Whether both sides know what they may run, and that this is the same."""
+    if len(replies) < 2 or not all(reply["ok"] and not reply["doubts"] for reply in replies):
+        return False
+    may_import = any(reply["may_import"] for reply in replies) and changed.python
+    one, other = (reply["code"] for reply in replies)
+    return not may_import and bool(one == other)

@@ -13,8 +13,7 @@ from typing import Any
 
 from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.harness.check.affected import SameCode, Used, changed_files, same_code
-from rnnbench.harness.check.own_code import refuse_foreign
+from rnnbench.harness.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost

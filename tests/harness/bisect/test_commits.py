@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.bisect import commits
 from rnnbench.harness.bisect.commits import FILE, BudgetSpent, CommitRunner, count_changes
 from rnnbench.harness.check.own_code import ForeignModules
-from rnnbench.harness.check.sides import at_commit
+from rnnbench.harness.check.sides import Project
 from rnnbench.suite import suites
 from tests.doubles import repository
 from tests.doubles.fakes import FakeClock
@@ -127,8 +127,12 @@ class Bench:
     def runner(self, **question: Any) -> Iterator[CommitRunner]:
         """What goes on with the folder."""
         asked = {"suite": "mine", "good": "a", "cases": ["x"]} | question
-        tell = lambda words, left: self.steps.append((words, left))  # noqa: E731
-        made = CommitRunner(self.suite, self.groups, self.folder, asked, "rnnbench bisect", (), 600.0, tell, self.clock)
+
+        def tell(words: str, left: float) -> None:
+            self.steps.append((words, left))
+
+        places = self.repository, self.folder, asked
+        made = CommitRunner(self.suite, self.groups, *places, "rnnbench bisect", (), 600.0, tell, self.clock)
         try:
             yield made
         finally:
@@ -190,7 +194,7 @@ def test_a_commit_with_a_file_in_place_of_the_suites_folder_is_skipped(bench: Be
         ExitStack() as stack,
         pytest.raises(UserError, match=f"^{sha[:7]}: no suite can be put at suites/mine.toml: "),
     ):
-        at_commit(stack, suites.read(str(folder / "mine.toml")), sha, "base")
+        Project(stack, suites.read(str(folder / "mine.toml"))).at_commit(sha, "base")
 
 
 def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:

@@ -17,7 +17,6 @@ from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.analysis.verdict import Trial
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check import check as module
-from rnnbench.harness.check.affected import SameCode
 from rnnbench.harness.check.check import (
     MIN_PAIRS,
     MIN_PAIRS_FOR_UNCHANGED,
@@ -26,6 +25,7 @@ from rnnbench.harness.check.check import (
     measure,
     more_time,
 )
+from rnnbench.harness.check.own_code import SameCode
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.harness.check.selection import select, strictest
 from rnnbench.harness.check.sides import Side

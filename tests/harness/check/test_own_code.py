@@ -1,20 +1,34 @@
-"""Checks that would measure code other than they name are refused, on real repositories and folders."""
+"""Checks that would measure other code than they name, and cases that run the same code on both sides."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.check.own_code import _strays, read_tree, refuse_equal, refuse_foreign, untracked
+from rnnbench.harness.check.own_code import (
+    SameCode,
+    Used,
+    _strays,
+    changed_files,
+    read_tree,
+    refuse_equal,
+    refuse_foreign,
+    same_code,
+    sorted_by_kind,
+)
 from rnnbench.harness.check.sides import Side, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
 from tests.doubles import repository
+from tests.validation.affected import CELLS
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "mypkg.cell:Mine"\nreference = "rnn"\n'
+CELL_SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
 FILES = {"bench/mine.toml": SUITE, "python/mypkg/__init__.py": "", "python/mypkg/cell.py": "note = 'old'"}
 
 
@@ -128,15 +142,6 @@ def test_a_tracked_file_of_the_head_that_the_base_opens_stops_the_check(repo: Pa
                 refuse_foreign(base, head, none, {"base": [str(repo / name)], "head": []})
 
 
-def test_a_module_that_git_does_not_track_and_the_base_lacks_is_told(repo: Path) -> None:
-    (repo / ".gitignore").write_text("*.so")
-    (repo / "python" / "mypkg" / "fast.so").write_text("")
-    with sides_of(repo) as (base, head):
-        own = {"mypkg.cell": str(repo / "python/mypkg/cell.py"), "mypkg.fast": str(repo / "python/mypkg/fast.so")}
-        [note] = untracked(base, head, {"base": {}, "head": own})
-        assert note.startswith("head: imported python/mypkg/fast.so, which git does not track and the base lacks")
-
-
 def test_two_interpreters_with_the_same_files_are_fine_and_one_with_a_copy_is_not(repo: Path, tmp_path: Path) -> None:
     other = repository.executable(tmp_path / "python", f'exec "{sys.executable}" "$@"')
     own = {"mypkg.cell": str(repo / "python/mypkg/cell.py")}
@@ -175,3 +180,92 @@ def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(repo: Path
         refuse_equal(base, head, {"base": {}, "head": elsewhere})  # an older rnnbench does not report its imports
         moved = {"mypkg.cell": str(head.root.parent / "python" / "mypkg" / "cell.py")}
         refuse_equal(base, head, {"base": elsewhere, "head": moved})
+
+
+def reply(*code: str, doubts: tuple[str, ...] = (), may_import: bool = False) -> dict[str, Any]:
+    return {"ok": True, "code": list(code), "doubts": list(doubts), "may_import": may_import}
+
+
+def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
+    imported: dict[str, Any] = {"imported": frozenset({"a.py"}), "opened": frozenset[str]()}
+    sides = Used(**imported), Used(**imported | used)
+    return same_code(sorted_by_kind([changed], "bench.toml"), sides, {"case": {"base": base, "head": head}}, ["case"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "base", "head", "used"),
+    [
+        ("a.py", reply("f 1"), reply("f 2"), {}),  # it may run other code
+        ("a.py", reply("f 1"), reply("f 1", "g 1"), {}),
+        ("a.py", reply("f 1", doubts=("it keeps a thread",)), reply("f 1"), {}),
+        ("a.py", reply("f 1"), {"ok": False}, {}),
+        ("b.py", reply("f 1", may_import=True), reply("f 1"), {}),  # any module, by a name made at run time
+        ("data.bin", reply("f 1"), reply("f 1"), {}),
+        ("README.md", reply("f 1"), reply("f 1"), {"opened": frozenset({"README.md"})}),
+        ("b.py", reply("f 1"), reply("f 1"), {"opened": frozenset({"b.py"})}),  # its text is read
+        ("a.py", reply("f 1"), reply("f 1"), {"has_untracked": True}),
+        (
+            "rnnbench/harness/x.py",
+            reply("f 1"),
+            reply("f 1"),
+            {"imported": frozenset({"rnnbench/harness/x.py"})},
+        ),
+    ],
+)
+def test_what_may_differ_is_timed(changed: str, base: Any, head: Any, used: Any) -> None:
+    assert same(changed, base, head, **used).cases == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("changed", "guard"), [("a.py", True), ("b.py", False), ("bench.toml", False), ("docs/x.bin", False)]
+)
+def test_equal_code_is_the_same_and_needs_a_pair_only_if_an_imported_file_differs(changed: str, guard: bool) -> None:
+    assert same(changed, reply("f 1"), reply("f 1")) == SameCode(frozenset({"case"}), guard)
+
+
+def test_if_only_documentation_has_changed_nobody_is_asked() -> None:
+    changed = sorted_by_kind(["README.md"], "")
+    assert same_code(changed, [], None, ["case"]) == SameCode(frozenset({"case"}))
+
+
+@pytest.mark.parametrize("base", ["HEAD", "folder"])
+def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Path, base: str) -> None:
+    repo = tmp_path / "there"
+    files = {
+        "mine.toml": CELL_SUITE,
+        "cell.py": "1",
+        "same.py": "1",
+        "README.md": "1",
+        "table.csv": "1",
+        "gone.py": "1",
+    }
+    repository.commit(repo, files)
+    repository.git(tmp_path, "clone", "--quiet", "there", "copy")
+    for name in ("cell.py", "README.md", "table.csv", "mine.toml"):
+        (repo / name).write_text((repo / name).read_text() + "# 2")
+    (repo / "gone.py").unlink()
+    with sides(
+        suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None, None
+    ) as both:
+        changed = changed_files(*both)
+    assert changed is not None
+    assert changed.python == {"cell.py", "gone.py"}
+    assert changed.documents == {"README.md", "mine.toml"}
+    assert changed.others == {"table.csv"}
+
+
+def test_another_interpreter_changes_more_than_files(tmp_path: Path) -> None:
+    repository.commit(tmp_path / "there", {"mine.toml": CELL_SUITE, "cell.py": "1"})
+    other = repository.executable(tmp_path / "python", f'exec "{sys.executable}" "$@"')
+    with sides(suites.read(str(tmp_path / "there" / "mine.toml")), "HEAD", str(other), None) as both:
+        assert changed_files(*both) is None
+
+
+def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.validation.affected", "5", "3"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))
+    assert (wrong, cases) == (0, 5 * len(CELLS)), done.stdout + done.stderr
+    assert said > cases / 2

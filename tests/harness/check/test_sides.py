@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.check.pairs import start_worker
-from rnnbench.harness.check.sides import WORKER, NewSuite, Side, at_commit, nearest_project, sides
+from rnnbench.harness.check.sides import WORKER, NewSuite, Project, Side, nearest_project, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
 from rnnbench.suite.cell_suite import of_cell
@@ -190,20 +190,23 @@ def test_submodules_are_in_the_base_and_named_where_their_commits_are_not_here(r
         opened(tmp_path / "clone", "HEAD").__enter__()
 
 
-def test_a_name_of_both_a_folder_with_the_suite_and_a_branch_is_refused_with_what_to_type(
+def test_a_name_of_both_a_folder_and_a_branch_is_the_branch_and_the_folder_has_a_name_of_its_own(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repo)
     (repo / "main").mkdir()
-    with opened(repo, "main") as (base, _):  # a folder without the suite can't be meant
-        assert base.about.startswith("main (")
     (repo / "main" / "mine.toml").write_text(SUITE)
     (repo / "main" / "cell.py").write_text(CELL.format(note="folder"))
-    with pytest.raises(UserError, match=r"give \./main for the folder, or refs/heads/main for the revision"):
-        opened(repo, "main").__enter__()
-    for given, about in (("./main", "folder ./main"), ("refs/heads/main", "refs/heads/main (")):
+    for given, about in (("main", "main ("), ("./main", "folder ./main"), ("refs/heads/main", "refs/heads/main (")):
         with opened(repo, given) as (base, _):
             assert base.about.startswith(about)
+
+
+def test_a_commit_is_measured_by_the_settings_that_are_asked_for(repo: Path) -> None:
+    mine = suites.read(str(repo / "bench" / "mine.toml")).with_check(margin=0.123, budget_seconds=7.0)
+    with ExitStack() as stack:
+        side = Project(stack, mine).at_commit("HEAD~1", "base")
+        assert (side.suite.content.check.margin, side.suite.content.check.budget_seconds) == (0.123, 7.0)
 
 
 def test_each_sides_workers_stand_in_their_own_copy_of_the_current_folder(
@@ -248,5 +251,5 @@ def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_comm
     with sides(mine, str(tmp_path / "other"), None, None) as (base, _):
         assert "other" in cell(base)
     with ExitStack() as stack:
-        side = at_commit(stack, mine, repository.git(repo, "rev-parse", "HEAD~1"), "base")
+        side = Project(stack, mine).at_commit(repository.git(repo, "rev-parse", "HEAD~1"), "base")
         assert "old" in cell(side)  # its own file, which the head's does not replace
