@@ -14,8 +14,10 @@ if [ ! -d "$out/packages" ]; then
     done
 fi
 export PYTHONPATH="$PWD:$out/packages" DEVICE="${DEVICE:-cuda}"
+mkdir -p "$out/logs"
+nvidia-smi -q > "$out/logs/nvidia-smi.txt" 2>&1 || true
 code=0
 "$python" -m tests.gpu.acceptance --out "$out" "$@" || code=$?
 cd "$out"
-find . -type f ! -path './packages/*' ! -name acceptance.tar.gz -size -20M -print0 | tar -czf acceptance.tar.gz --null -T -
+find . -type f ! -path './packages/*' ! -path './copy/*' ! -name acceptance.tar.gz -size -20M -print0 | tar -czf acceptance.tar.gz --null -T -
 exit "$code"

@@ -12,7 +12,7 @@ import pytest
 
 from rnnbench.store.ceilings import Ceiling
 from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.gpu import acceptance, packages, rates
+from tests.gpu import acceptance, rates
 from tests.gpu.acceptance import ROOT, Task, main, run, steps
 
 SCRIPT = ROOT / "tests" / "gpu" / "acceptance.sh"
@@ -23,6 +23,7 @@ def test_the_steps_end_in_time_and_their_programs_are_there(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptance, "DEVICE", device)
+    monkeypatch.setattr(acceptance, "copied_code", lambda out: out)
     seconds = {}
     for step, tasks in steps(tmp_path).items():
         seconds[step] = sum(task.limit_seconds for task in tasks)
@@ -40,7 +41,7 @@ def test_the_steps_end_in_time_and_their_programs_are_there(
     [
         ("print('8 of 8 cases measured')", {}, ""),
         ("raise SystemExit(3)", {}, "exit code 3"),
-        ("print('5 skipped')", {"needs": r"\d+ passed"}, r"its output lacks '\\d+ passed'"),
+        ("print('5 skipped')", {"needs": "passed"}, "its output lacks 'passed'"),
         ("print('not profiled: x')", {"refuses": "not profiled:"}, "its output has 'not profiled:'"),
         ("import time; time.sleep(60)", {"limit_seconds": 1}, "longer than 1 s"),
     ],
@@ -54,14 +55,6 @@ def test_a_program_that_fails_says_how(
     assert found == fault
     assert line.split()[:2] == ["step", "task"]
     assert (fault or "ok") in line
-
-
-def test_a_star_becomes_the_newest_path(tmp_path: Path) -> None:
-    for age, name in enumerate(["run-b", "run-a", "run-c"]):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (1000 - age, 1000 - age))
-    run("step", Task("task", 5, ["json.tool", tmp_path / "run-*"]), tmp_path)
-    assert "run-b" in (tmp_path / "logs" / "step-task.txt").read_text()
 
 
 def test_the_exit_code_tells_of_a_failed_task(
@@ -90,13 +83,7 @@ def test_the_script_unpacks_wheels_says_which_steps_there_are_and_leaves_an_arch
     assert "name steps to run, of smoke, truth, run, gate, more" in done.stderr
     assert [file.name for file in (out / "packages").iterdir()] == ["good_wheel.py"]
     with tarfile.open(out / "acceptance.tar.gz") as archive:
-        assert archive.getnames() == ["./logs/kept.txt"]
-
-
-def test_a_package_that_is_missing_or_too_old_is_named_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    assert packages.main(["click>=1.0", "torchinfo>=99", "no-such-package-at-all>=2.1"]) == 1
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "put wheels of these into the folder WHEELS: torchinfo>=99, no-such-package-at-all>=2.1"
+        assert sorted(archive.getnames()) == ["./logs/kept.txt", "./logs/nvidia-smi.txt"]
 
 
 def ceiling(dtype: str = "bfloat16", tflops: float = 800.0, copies: float = 3.0) -> Ceiling:
@@ -109,7 +96,6 @@ def ceiling(dtype: str = "bfloat16", tflops: float = 800.0, copies: float = 3.0)
     [
         (ceiling(), []),
         (ceiling("float32", 50), []),
-        (ceiling("tf32", 400), []),
         (ceiling(tflops=8000), ["products"]),  # the clock did not wait for the device
         (ceiling("float32", 400), ["products"]),  # TF32 was switched on
         (ceiling(copies=1.5), ["copies"]),  # only one direction was counted

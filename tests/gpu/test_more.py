@@ -1,29 +1,22 @@
-"""Modules of the caller's own process on a GPU, a run that is cut off, and what is too large for the card.
+"""Modules of the caller's own process on a GPU, and what is too large for the card.
 
 On a GPU only, except with DEVICE=cpu, which tries the tests.
 """
 
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.harness.coordinator.origin import STARTER
-from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Phase
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU
 
 pytestmark = NEEDS_DEVICE
-WAIT_SECONDS = 60.0
 
 
 class Loop(nn.Module):
@@ -61,68 +54,6 @@ def test_the_fastest_way_to_run_a_module_on_a_gpu_computes_the_same() -> None:
     print(fastest)
     with torch.inference_mode():
         assert torch.allclose(fastest(input), loop(input), rtol=1e-2, atol=1e-2)
-
-
-SUITE = """
-name = "resumed"
-[measure]
-replicates = 8
-precision = 0.9
-[[sweep]]
-cell = ["lstm", "gru"]
-implementation = ["loop", "hoisted", "torch.nn"]
-batch_size = [1, 32]
-"""
-
-
-def windows(out: Path) -> list[str]:
-    """Return the lines of all windows that are stored below `out`."""
-    return [line for file in out.glob("*/windows-*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def kill_worker(pid: int) -> bool:
-    """Kill a worker of a process and return whether there was one."""
-    for process in psutil.Process(pid).children(recursive=True):
-        try:
-            if str(STARTER) in process.cmdline():
-                process.kill()
-                return True
-        except psutil.Error:
-            continue  # it has ended meanwhile
-    return False
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
-def test_a_run_whose_worker_was_killed_is_resumed_and_no_window_is_lost_or_doubled(tmp_path: Path) -> None:
-    (tmp_path / "resumed.toml").write_text(SUITE)
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "rnnbench", "run", str(tmp_path / "resumed.toml"), "--allow-missing"]
-    process = subprocess.Popen([*command, "--device", DEVICE, "--out", str(out)])
-    try:
-        wait_until(lambda: len(windows(out)) > 10, "the run has no windows")
-        wait_until(lambda: kill_worker(process.pid), "no worker was found")
-        before = len(windows(out))
-        wait_until(lambda: len(windows(out)) > before + 10, "the run does not go on after its worker was killed")
-        process.send_signal(signal.SIGINT)
-        process.wait(WAIT_SECONDS)
-    finally:
-        process.kill()
-    kept, run = Counter(windows(out)), next(out.glob("*/run.json")).parent
-    subprocess.run([*command, "--resume", str(run)], check=True)
-    after = Counter(windows(out))
-    assert not kept - after
-    assert set(after.values()) == {1}
-    assert after.total() > kept.total()
-    assert read_info(run).status == "finished"
-    lost = [measurement for measurement in last_measurements(run).values() if measurement.status != "measured"]
-    assert len(lost) <= 1  # the case that the killed worker was at
-    assert all("SIGKILL" in measurement.reason for measurement in lost)
 
 
 @pytest.mark.skipif(ON_CPU, reason="a CPU's memory may be swapped")

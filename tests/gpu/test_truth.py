@@ -32,35 +32,28 @@ SECONDS = 0.1
 # A busy device has gaps of a microsecond between kernels, as long as a small kernel.
 BUSY, WAITING = 0.5, 0.85  # smallest share of a device that never waits, largest of one that does
 IMPLEMENTATIONS: tuple[Implementation, ...] = ("torch.nn", "loop") if ON_CPU else ("torch.nn", "cudagraph", "loop")
-Tools = dict[str, tuple[Callable[[], float], bool, bool]]  # seconds, whether of a mean, whether caches are flushed
+Tools = dict[str, tuple[Callable[[], float], bool]]  # seconds, whether of a mean
 
 
-def tools(call: Callable[[], object], synchronize: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Tools:
+def tools(call: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Tools:
     """Return other tools' seconds of a call, each with what it does as windows do.
 
-    `torch.utils.benchmark` queues calls one after another, waits for the last and takes their mean, as warm windows do.
-    `triton.testing.do_bench` puts events around each call and takes their median. With nothing between its calls it
-    does as warm windows do; where it waits for the device and then flushes the cache, as cold windows do.
+    `torch.utils.benchmark` queues calls one after another, waits for the last and takes their mean.
+    `triton.testing.do_bench` puts events around each call and takes their median, here without flushing the cache.
     """
     timer = Timer("call()", globals={"call": call})
-    found: Tools = {"timeit": (lambda: float(timer.blocked_autorange(min_run_time=SECONDS).median), True, False)}
+    found: Tools = {"timeit": (lambda: float(timer.blocked_autorange(min_run_time=SECONDS).median), True)}
     if ON_CPU:
         return found
     do_bench = importlib.import_module("triton.testing").do_bench
     driver: Any = importlib.import_module("triton.runtime").driver.active
-    flush = driver.clear_cache
 
-    def warm() -> float:
+    def bench() -> float:
         with monkeypatch.context() as patch:
             patch.setattr(driver, "clear_cache", lambda cache: None)
             return float(do_bench(call, return_mode="median")) / 1e3
 
-    def cold() -> float:
-        with monkeypatch.context() as patch:
-            patch.setattr(driver, "clear_cache", lambda cache: (synchronize(), flush(cache)))
-            return float(do_bench(call, return_mode="median")) / 1e3
-
-    return found | {"do_bench": (warm, False, False), "do_bench, cold": (cold, False, True)}
+    return found | {"do_bench": (bench, False)}
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -73,12 +66,12 @@ def test_the_clock_agrees_with_the_clocks_of_other_tools(
     device = devices.open_device(DEVICE)
     timed = build(case(layer, implementation, 256, phase), Path()).timed_call()
     with timed.mode():
-        for name, (theirs, takes_mean, cold) in tools(timed.call, device.synchronize, monkeypatch).items():
-            plan = calibrate(device, timed.call, SECONDS, cold=cold)
-            warm_up(device, timed.call, plan, cold=cold)
+        for name, (theirs, takes_mean) in tools(timed.call, monkeypatch).items():
+            plan = calibrate(device, timed.call, SECONDS)
+            warm_up(device, timed.call, plan)
             logs = []
             for _ in range(ROUNDS):
-                reading = take_window(device, timed.call, plan, cold=cold)
+                reading = take_window(device, timed.call, plan)
                 ours = reading.seconds / plan.calls if takes_mean else median(reading.quantiles)
                 logs.append(float(np.log(ours / theirs())))
             ratio = float(np.exp(median(logs)))
@@ -142,7 +135,7 @@ def test_energy_is_mean_power_times_time_for_a_short_call_and_one_longer_than_a_
 
     def sample() -> None:
         while not ended.wait(0.02):
-            watts.append(gpu.sample().values["power_watts"])
+            watts.append(gpu.read(["power_watts"]).values["power_watts"])
 
     plan = calibrate(device, call, 0.01)
     joules_per_call(meter, device, call, plan)  # warm up until power is steady
