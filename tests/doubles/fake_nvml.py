@@ -18,6 +18,7 @@ MOMENT: dict[str, Any] = {
     "temperature_celsius": 41.0,
     "throttle_reasons": ["sw_power_cap"],
     "thermal_seconds": 1.5,
+    "processes": [],
 }
 
 

@@ -85,6 +85,7 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
 Fault = Callable[[dict[str, Any]], None]
 Edit = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]  # the request and the reply -> another reply
 START_SECONDS = 2.0
+CARD, JOULES = "H100", 0.5  # the model of each card, and the energy of a call there
 
 
 class Failing(Exception):
@@ -97,7 +98,7 @@ class Failing(Exception):
 class FakeWorker:
     """Speaks the protocol; every request takes time on the shared clock."""
 
-    devices: Mapping[str, str | None] = {"cpu": None}  # name -> uuid
+    cards: Mapping[str, str] = {}  # name of a device, beside the processor -> its uuid
 
     def __init__(
         self,
@@ -137,9 +138,16 @@ class FakeWorker:
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         match message["op"]:
             case "device":
-                reason = "" if message["device"] in self.devices else "not there"
-                uuid = self.devices.get(message["device"])
-                return {"ok": True, "reason": reason, "no_energy": "no counter", "name": "Fake", "uuid": uuid}
+                uuid = self.cards.get(message["device"])
+                reason = "" if uuid or message["device"] == "cpu" else "not there"
+                no_energy = "" if uuid else "no counter"
+                return {
+                    "ok": True,
+                    "reason": reason,
+                    "no_energy": no_energy,
+                    "name": CARD if uuid else "",
+                    "uuid": uuid,
+                }
             case "ceiling":
                 self._clock.seconds += 0.0 if message["again"] else 0.1
                 place = message["device"], message["dtype"], message["threads"]
@@ -156,7 +164,7 @@ class FakeWorker:
                 return {"ok": True, "call_seconds": seconds, "wall_seconds": seconds, "warmup_windows": 1}
             case "visit":
                 return self._visit(message)
-        return {"ok": True}
+        return {"ok": True, "values": {"energy_joules": JOULES}, "missing": {}}  # of `energy`; others need no more
 
     def _visit(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take all turns of this side when they come; each is told to `fault` as an operation of its own."""
@@ -184,9 +192,9 @@ class FakeWorker:
         ]
         return {"ok": True, "windows": windows}
 
-    @staticmethod
-    def _window(case: str, seconds: Sequence[float], calls: int) -> dict[str, Any]:
+    def _window(self, case: str, seconds: Sequence[float], calls: int) -> dict[str, Any]:
         whole = sum(seconds) * calls
+        device = case.partition("device=")[2].partition(" ")[0]
         return {
             "case": case,
             "seconds": whole,
@@ -199,7 +207,7 @@ class FakeWorker:
             "printed": False,
             "cores": [0],
             "clock_mhz": None,
-            "device_uuid": None,
+            "device_uuid": self.cards.get(device),
         }
 
 

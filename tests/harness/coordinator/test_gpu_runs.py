@@ -1,58 +1,229 @@
-"""Runs on one GPU, or on a numbered one of several."""
+"""Runs on one GPU, or on a numbered one of several, and cases that break a GPU: each fails alone."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rnnbench.harness.coordinator.start import OBSERVER, case_settings
+import pandas as pd
+import pytest
+
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import OBSERVER, case_settings, started
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames import missing_reasons
+from rnnbench.store.records import Case, Group
+from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fake_machine import A, B, Machine, Run, gpu_groups
+from tests.doubles.fakes import CARD, JOULES, Failing, FakeWorker, FakeWorkers, run_into
+from tests.doubles.stored import rows
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
 
-TWO = {A: "H100", B: "H100"}
+A, B = "aaaa", "bbbb"
+SETTINGS = Settings(replicates=3, windows=2, precision=None)
+ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
+REASONS = [
+    "out of memory: CUDA out of memory. Tried to allocate 20.00 GiB.",
+    ILLEGAL,
+    "AcceleratorError: CUDA error: unspecified launch failure",
+]
 
 
-def test_a_run_measures_on_one_card_and_says_which(tmp_path: Path) -> None:
-    run = Run(tmp_path, Machine(TWO), gpu_groups(3))
-    frame = run.go()
-    assert set(frame["device_uuid"]) == {A}
-    assert set(frame["energy_joules"]) == {0.5}
-    assert run.said["devices"] == {"cuda": [{"name": "H100", "uuid": A}]}
-    assert run.runner.notes == []
+class OnTwoCards(FakeWorker):
+    """A worker on a machine with two cards."""
+
+    cards = {"cuda": A, "cuda:0": A, "cuda:1": B}  # noqa: RUF012 - as in the class it is of
 
 
-def test_a_card_is_chosen_by_its_number(tmp_path: Path) -> None:
-    run = Run(tmp_path, Machine(TWO), gpu_groups(2, "cuda:1"))
-    assert set(run.go()["device_uuid"]) == {B}
-    assert run.said["devices"] == {"cuda:1": [{"name": "H100", "uuid": B}]}
+class Poisoned(OnTwoCards):
+    """A worker that fails at a request for one case and at every later request."""
+
+    reason = ILLEGAL
+    op = "turn"
+    culprit: Case
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.is_broken = False
+        self._fault = self._break
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        if message["op"] == self.op:
+            self.is_broken |= message.get("case") in (None, self.culprit.key, self.culprit.axes())
+        if self.is_broken:
+            return {"ok": False, "status": "failed", "reason": self.reason}
+        return super().request(message, deadline_seconds)
+
+    def _break(self, message: dict[str, Any]) -> None:
+        self.is_broken |= self.op == message["op"] == "turn" and message["case"] == self.culprit.key
+        if self.is_broken:
+            raise Failing({"ok": False, "status": "failed", "reason": self.reason})
+
+
+def groups_on(device: str, count: int) -> list[Group]:
+    """Groups of a hand-written cell and its reference, in order of batch size."""
+    axes: list[dict[str, Any]] = [{"batch_size": size, "device": device} for size in range(1, count + 1)]
+    return [
+        Group(small.workload(**each), (small.case("vanilla", **each), small.reference_case(**each))) for each in axes
+    ]
+
+
+def measure(
+    parent: Path, groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards
+) -> tuple[pd.DataFrame, Runner, FakeWorkers]:
+    """Do a run on a machine with two cards; returns its windows, its runner and its workers."""
+    workers, folder = FakeWorkers(kind=kind), RunFolder.create(parent, "test")
+    try:
+        runner = run_into(folder, groups, SETTINGS, workers=workers, seed=1)
+    finally:
+        folder.close()
+    assert workers.are_closed
+    return rows(folder.path), runner, workers
+
+
+def said(groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards) -> dict[str, Any]:
+    """Return what the first worker of a run says of software and devices."""
+    workers = FakeWorkers(kind=kind)
+    with started(groups, SETTINGS, start_worker=workers, now=workers.clock) as start:
+        return {**start.software, "unusable": start.unusable}
+
+
+@pytest.mark.parametrize(("device", "uuid"), [("cuda", A), ("cuda:1", B)])
+def test_a_run_measures_on_one_card_and_says_which(tmp_path: Path, device: str, uuid: str) -> None:
+    groups = groups_on(device, 3)
+    frame, runner, _ = measure(tmp_path, groups)
+    assert set(frame["device_uuid"]) == {uuid}
+    assert set(frame["energy_joules"]) == {JOULES}
+    assert runner.notes == []
+    assert said(groups)["devices"] == {device: [{"name": CARD, "uuid": uuid}]}
 
 
 def test_each_worker_times_what_runs_on_the_processor_before_it_uses_a_gpu(tmp_path: Path) -> None:
-    machine = Machine(TWO)
-    frame = Run(tmp_path, machine, [*gpu_groups(4), *CPU_GROUPS]).go()
+    frame, _, workers = measure(tmp_path, [*groups_on("cuda", 4), *CPU_GROUPS])
     assert frame.loc[frame["device"] == "cpu", "device_uuid"].isna().all()
-    for name in {worker.name for worker in machine.workers} - {OBSERVER}:
-        devices = [device for worker, device in machine.timed if worker == name]
+    in_order = frame.sort_values("started", kind="stable")
+    for name in {worker.name for worker in workers.started} - {OBSERVER}:
+        devices = in_order.loc[in_order["worker"] == name, "device"].tolist()
         assert set(devices) == {"cpu", "cuda"}
         assert devices == sorted(devices)
 
 
-def rewrite_cards(path: Path, cards: list[str | None]) -> None:
-    """Give the groups of a stored run other cards, in turn; None: no card was recorded."""
-    for file in path.glob("windows-*.jsonl"):
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        sizes = sorted({line["case"] for line in lines if "torch.nn" in line["case"]})
-        for line in lines:
-            size = next(size for size in line["case"].split() if size.startswith("batch_size="))
-            index = next(number for number, case in enumerate(sizes) if f" {size} " in f" {case} ")
-            line["device_uuid"] = cards[index % len(cards)]
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_the_settings_of_a_run_are_those_of_its_cases(tmp_path: Path) -> None:
+def test_the_settings_of_a_run_are_those_of_its_cases() -> None:
     full = small.workload(device="cuda", dtype="float32")
     assert case_settings([full]) == {"float32 matmul precision": "highest", "cuDNN TF32": "False"}
     both = case_settings([full, small.workload(device="cuda", dtype="tf32"), small.workload(device="tpu")])
     assert both["cuDNN TF32"] == "False: cuda float32; True: cuda tf32"
-    run = Run(tmp_path, Machine({A: "H100"}), gpu_groups(1))
-    run.go()
-    assert run.said["settings"]["cuDNN TF32"] == "False"  # torch's own default is True
+    assert said(groups_on("cuda", 1))["settings"]["cuDNN TF32"] == "False"  # torch's own default is True
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, op: str, reason: str = ILLEGAL) -> tuple[list[Group], Case]:
+    """Return groups, and the case of them that breaks every process that runs it."""
+    groups = groups_on("cuda", 3)
+    for name, value in {"op": op, "culprit": groups[1].cases[0], "reason": reason}.items():
+        monkeypatch.setattr(Poisoned, name, value, raising=False)
+    return groups, groups[1].cases[0]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("op", ["observe", "prepare", "turn"])
+def test_the_case_fails_alone_and_the_others_are_measured_by_other_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str
+) -> None:
+    groups, culprit = poisoned(monkeypatch, op, reason)
+    frame, _, workers = measure(tmp_path, groups, Poisoned)
+    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
+    assert list(cases.loc[culprit.key]) == ["failed", reason]
+    assert set(cases.drop(culprit.key)["status"]) == {"measured"}
+    others = frame[frame["case"] != culprit.key]
+    last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
+    assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
+    assert set(others["energy_joules"]) == {JOULES}
+    assert len([worker for worker in workers.started if isinstance(worker, Poisoned) and worker.is_broken]) == 1
+
+
+def test_a_device_that_breaks_while_energy_is_measured_loses_the_energy_of_one_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups, culprit = poisoned(monkeypatch, "energy")
+    frame, *_ = measure(tmp_path, groups, Poisoned)
+    cases = frame.drop_duplicates("case").set_index("case")
+    assert missing_reasons(cases.loc[culprit.key, "missing"]) == {"energy_joules": ILLEGAL}
+    assert set(cases.drop(culprit.key)["energy_joules"]) == {JOULES}
+    assert set(cases["status"]) == {"measured"}
+
+
+def test_a_device_that_breaks_at_its_ceiling_loses_that_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups, _ = poisoned(monkeypatch, "ceiling")
+    frame, runner, _ = measure(tmp_path, groups, Poisoned)
+    assert set(frame["status"]) == {"measured"}
+    assert f"the limits of cuda in float64 were not measured: {ILLEGAL}" in runner.notes
+
+
+def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    groups, _ = poisoned(monkeypatch, "device")
+    assert said(groups, Poisoned)["unusable"] == {"cuda": ILLEGAL}
+
+
+def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:
+    gone = "torch finds no CUDA device or driver"
+    visits = 0
+
+    class Vanishing(OnTwoCards):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            nonlocal visits
+            visits += message["op"] == "visit"
+            if visits > 4 and message["op"] == "visit":
+                return {"ok": False, "status": "failed", "reason": "AcceleratorError: CUDA error: unknown error"}
+            if visits > 4 and message["op"] == "prepare":
+                return {"ok": False, "status": "skipped", "reason": gone}
+            return super().request(message, deadline_seconds)
+
+    frame, runner, _ = measure(tmp_path, groups_on("cuda", 2), Vanishing)
+    statuses = frame.drop_duplicates("case")["status"].tolist()
+    assert sorted(statuses) == ["failed", "measured", "measured", "measured"]
+    assert f"3 cases got fewer replicates: {gone}" in runner.notes
+    assert frame["replicate"].nunique() == 2
+
+
+CELLS = """
+import torch
+from torch import nn
+
+def look():
+    if getattr(torch, "_broken", False):
+        raise getattr(torch, "AcceleratorError", RuntimeError)(
+            "CUDA error: an illegal memory access was encountered\\nmore")
+
+class Good(nn.RNNCell):
+    def forward(self, input, h):
+        look()
+        return super().forward(input, h)
+
+class Bad(nn.RNNCell):
+    def forward(self, input, h):
+        torch._calls = getattr(torch, "_calls", 0) + 1
+        torch._broken = getattr(torch, "_broken", False) or torch._calls > {most_calls}
+        look()
+        return super().forward(input, h)
+"""
+
+
+@pytest.mark.parametrize("most_calls", [1, 150])  # observing takes some 40 calls, timing many more
+def test_real_workers_are_replaced_after_an_illegal_access(tmp_path: Path, most_calls: int) -> None:
+    (tmp_path / "cells.py").write_text(CELLS.format(most_calls=most_calls))
+    workload = small.workload(dtype="float32")
+    bad, good = (Case(f"cells.py:{name}", "loop", workload) for name in ("Bad", "Good"))
+    groups = [Group(workload, (bad, good, small.reference_case(dtype="float32")))]
+    settings = Settings(replicates=1, windows=2, window_seconds=0.05, precision=None)
+    folder = RunFolder.create(tmp_path, "test")
+    try:
+        run_into(folder, groups, settings)
+    finally:
+        folder.close()
+    cases = rows(folder.path).drop_duplicates("case").set_index("case")
+    assert cases.loc[bad.key, "status"] == "failed"
+    assert "CUDA error: an illegal memory access was encountered (cells.py:" in str(cases.loc[bad.key, "reason"])
+    assert set(cases.drop(bad.key)["status"]) == {"measured"}
