@@ -231,20 +231,6 @@ def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:
     return [Finding(case, None, 0.0, f"only {where}") for case in cases]
 
 
-def newly_suspect(sides: Iterable[tuple[Measurement, Measurement]]) -> list[str]:
-    """A note for the reader if cases are suspect in the head and not in the base.
-
-    `sides`: what is known about each case in the base and in the head. The time of a suspect case may be that of less
-    work, so its verdict should not be trusted.
-    """
-    found = [head for base, head in sides if base.works and head.works and head.suspicion and not base.suspicion]
-    if not found:
-        return []
-    first = found[0]
-    others = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
-    return [f"suspect in the head, but not in the base: {first.case.key}{others}: {first.suspicion}"]
-
-
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import Estimate, Location, as_ratio, estimates_of, shift
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
@@ -149,8 +149,7 @@ def compare(
     for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         alone = [both[key] for key in run.measurements if key not in other.measurements]
         findings += one_sided([case for case in alone if not case.is_reference], where)
-    suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
-    notes = (*suspect, *noted_of_runs((side.name, side.info) for side in (base, head)))
+    notes = tuple(noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(
         head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes, needed
     )

@@ -236,12 +236,8 @@ def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> 
         result = replace(result, kernels=kernels, no_kernels="" if kernels else profiler.no_kernels())
     if folder is None:
         return result
-    name = file_name(subject.name)
-    files = {"trace": f"traces/{name}.json.gz"}
+    files = {"trace": f"traces/{file_name(subject.name)}.json.gz"}
     notes = profiler.write_trace(seen, folder / files["trace"])
-    if isinstance(subject.device, devices.Cuda):
-        files["snapshot"] = f"traces/{name}.memory.pickle"
-        subject.device.snapshot(subject.call, folder / files["snapshot"])
     return replace(result, files=files, notes=(*result.notes, *notes))
 
 

@@ -313,7 +313,7 @@ def live_case(case: Case, root: Path, settings: Settings, before: global_state.T
                 referee.compare(
                     built,
                     timed,
-                    lambda: referee.GroupReference(build(referee.reference_case(case), root).model),
+                    lambda: referee.GroupReference.of(case, root),
                     lambda: build(case, root, settings.compiled_steps),
                     repeats=True,
                 )

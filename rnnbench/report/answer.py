@@ -19,7 +19,7 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import ALONE, FASTEST, is_suspect, known_ratios, tally, words
+from rnnbench.report.words.ratios import ALONE, FASTEST, known_ratios, tally, words
 from rnnbench.report.words.units import digits, duration, percent, ratio, ratio_interval, span
 from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
@@ -44,15 +44,13 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     counted, notes = own.dropna(subset=["ratio"]), []
     if counted.empty:
         return [f"{reference.name} was not measured beside these, so how far they are from it can't be said."]
-    # Suspect and unverified cells are not counted if there are others.
-    doubts = {"suspect": is_suspect(counted), "not verified to do the same work": counted["parity"] != "agrees"}
-    for doubt, mask in doubts.items():
-        doubtful = counted[mask.loc[counted.index]]
-        if len(doubtful):
-            cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
-            is_all = len(doubtful) == len(counted)
-            notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
-            counted = counted if is_all else counted.drop(doubtful.index)
+    doubtful = counted[counted["parity"] != "agrees"]
+    if len(doubtful):  # not counted if there are others
+        cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
+        is_all = len(doubtful) == len(counted)
+        doubt = "not verified to do the same work"
+        notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
+        counted = counted if is_all else counted.drop(doubtful.index)
     if alone := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
         notes += [f"Time only, without a reference: {', '.join(alone)}."] if words(own) is not FASTEST else []
     return [*_late_steps(measured), _range(counted, info), *_by_interval(counted, info), *notes]

@@ -25,7 +25,6 @@ from rnnbench.report.words.ratios import (
     known_ratios,
     missed,
     not_known,
-    suspect,
     tally,
     undecided,
     waits,
@@ -139,7 +138,7 @@ def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
     if row["status"] != "measured":
         return one_line(f"{row['status']}: {row['reason']}")
     fast = "fastest" if row.get("is_fastest") else ""
-    said = [fast, one_line(row["parity"]), suspect(row), undecided(row), missed(row, info), waits(row)]
+    said = [fast, one_line(row["parity"]), undecided(row), missed(row, info), waits(row)]
     return "; ".join(filter(None, said))
 
 

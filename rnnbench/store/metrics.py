@@ -94,14 +94,6 @@ METRICS = (
         device="cuda",
     ),
     Metric(
-        "process_bytes",
-        "process memory",
-        "bytes",
-        "the whole worker on the GPU after one call, by NVML: this case alone, the CUDA context and loaded libraries",
-        "device",
-        device="cuda",
-    ),
-    Metric(
         "operators",
         "operator calls",
         "count",
@@ -129,13 +121,6 @@ METRICS = (
         device="cpu",
     ),
     Metric(
-        "step_macs",
-        "MACs of a step",
-        "count",
-        "of one forward step of the whole batch, by the cell's formula",
-        "summary",
-    ),
-    Metric(
         "mult_adds", "mult-adds (torchinfo)", "count", "of one step of the whole batch, as torchinfo counts", "summary"
     ),
     Metric("input_bytes", "input (torchinfo)", "bytes", "of one step, as torchinfo counts", "summary"),
@@ -143,15 +128,6 @@ METRICS = (
         "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
     ),
     Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
-    Metric(
-        "gradient_factor",
-        "gradient a step",
-        "times",
-        "factor by which the norm of the last output's gradient changes with each step back in time: below 1 it "
-        "vanishes over a long sequence, above 1 it grows, and so does every error of rounding",
-        "gradient",
-        better="neither",
-    ),
     Metric(
         "compile_seconds",
         "compiling",

@@ -99,7 +99,7 @@ class Profile(Record):
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: Count | None = None  # blocks that one call asks for
     peak_bytes: Count | None = None  # the most bytes of them that it holds at once
-    files: dict[str, str] = field(default_factory=dict)  # `trace`, `snapshot` -> file in the run's folder
+    files: dict[str, str] = field(default_factory=dict)  # `trace` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 
     @property

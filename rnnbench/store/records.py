@@ -297,7 +297,6 @@ class Measurement(Record):
     reason: str = ""  # why it was skipped or failed; empty for a measured case
     parity: str = ""  # "agrees", or why outputs and gradients were not compared
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
-    suspicion: str = ""  # why its time may be that of less work than its reference's; empty if nothing speaks for it
     backend: str = ""  # the operator that runs the whole layer, or `aten` if it is made of plain ones
     warmup_windows: Count | None = None  # windows run before the time stopped falling, in the first replicate
 

@@ -24,9 +24,16 @@ from rnnbench.kernels import direct
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import listed, message_of
-from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager, step_by_step
+from rnnbench.workloads.implementations import (
+    NOT_PACKED,
+    PACKED_ON,
+    SequenceOptions,
+    Skip,
+    eager,
+    feed_back,
+    step_by_step,
+)
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.tasks import feed_back
 
 # Options of Inductor on a processor, if this torch has them: C++ that calls its kernels without Python in between,
 # compiled apart from them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from
@@ -89,7 +96,7 @@ class CompiledFeedBack:
         self._run = compiled(feed_back, implementation)
 
     def __call__(self, body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
-        """As `rnnbench.workloads.tasks.feed_back`."""
+        """As `rnnbench.workloads.implementations.feed_back`."""
         outputs = []
         while steps:
             piece = min(steps, self._steps)

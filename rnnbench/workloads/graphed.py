@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, leaves
-from rnnbench.workloads.model import SequenceModel
 
 Pool = tuple[int, int]  # how torch's caching allocator identifies a graph's own memory
 WARM_UP_CALLS = 3  # before the recording: libraries set themselves up in the first calls
@@ -119,19 +118,3 @@ class _Replay(torch.autograd.Function):
         ctx.graphs.backward()
         # Each a new tensor, which autograd may keep as a parameter's gradient without a copy.
         return None, *(None if gradient is None else gradient.detach() for gradient in ctx.graphs.gradients)
-
-
-class Recordings:
-    """Keeps the last recording of one model, since each holds all memory that the model needs in a call."""
-
-    def __init__(self) -> None:
-        self._last: Replayed | None = None
-        self._drawn: tuple[float, ...] = ()
-
-    def of(self, model: SequenceModel, input: Tensor, state: State) -> Replayed:
-        """The recording of the model as it is now. A new one is made only if the model's dropout has changed."""
-        drawn = (float(model.training), *(owner.dropout for owner in model.dropout_owners))
-        if self._last is None or drawn != self._drawn:
-            self._last = None  # frees its memory
-            self._last, self._drawn = Replayed(model, input, state), drawn
-        return self._last

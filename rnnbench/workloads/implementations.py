@@ -1,4 +1,4 @@
-"""The ways to run a cell over a sequence.
+"""The ways to run a cell over a sequence, and the cases in which they make no sense.
 
 `run(cell, input, state, options) -> (outputs, state)` with `input`: (seq, batch, input), `outputs`:
 (seq, batch, hidden) and states in the cell's form (see `rnnbench.cells.states`).
@@ -15,7 +15,7 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
-from rnnbench.store.records import Case
+from rnnbench.store.records import LAYERS, Case
 
 
 class Skip(Exception):
@@ -34,6 +34,7 @@ class SequenceOptions:
 MANY_ROWS, DIRECT_DTYPES = 16, tuple(direct.VALUES)
 
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
+FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
 
 
 def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
@@ -91,6 +92,16 @@ def _where(mask: Tensor, new: State, old: State) -> State:
     return tuple(_where(mask, *parts) for parts in zip(new, old, strict=True))
 
 
+def feed_back(body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
+    """Return `steps` outputs, each fed to the next step: (batch, input) -> (steps, batch, output), final state."""
+    outputs = []
+    for _ in range(steps):
+        hidden, state = body.step(fed, state)
+        fed = head(hidden)
+        outputs.append(fed)
+    return torch.stack(outputs), state
+
+
 def transpose_weights(
     module: nn.Module, distance: Callable[[int, torch.dtype], int] = lambda rows, dtype: rows
 ) -> None:
@@ -112,36 +123,83 @@ PACKED_ON = "cpu"  # the device whose libraries take packed weights
 NOT_PACKED = "weights are packed for the libraries of a CPU; use `compiled`"
 
 
-def check_applies(case: Case) -> None:
-    """Raise Skip if an implementation makes no sense for a workload, whatever the cell."""
-    workload = case.workload
-    match case.implementation:
-        case "sequence" if not is_own(case.cell):
-            raise Skip(
-                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step"
+def check_makes_sense(case: Case) -> None:
+    """Raise Skip if the axes of a workload do not fit its task, or its implementation makes no sense for it."""
+    work, how = case.workload, case.implementation
+    feeds_back, is_varied = work.task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
+    is_epoch, reads_features = work.phase == "epoch", work.input == "features"
+    rules = {
+        f"one_to_one is a single step, but seq_len is {work.seq_len}": work.task == "one_to_one" and work.seq_len != 1,
+        f"one_to_many feeds outputs back as inputs, but output_size {work.output_size} differs from input_size "
+        f"{work.input_size}": work.task == "one_to_many" and work.input_size != work.output_size,
+        f"output_len needs the task encoder_decoder, but the task is {work.task}": work.output_len
+        and work.task != "encoder_decoder",
+        f"{work.task} feeds outputs back, so it can't run in two directions": feeds_back and work.bidirectional,
+        "one_to_many reads one step, so there are no lengths to vary": work.task == "one_to_many" and is_varied,
+        "the phase `epoch` needs a target for each step and sequences of equal length": is_epoch
+        and (work.task != "many_to_many" or is_varied),
+        f"{work.layer} reads features, but the input is {work.input}": not reads_features and work.reference in LAYERS,
+        f"{'an epoch' if is_epoch else work.task} gives features as inputs, but the input is {work.input}": (
+            not reads_features and (feeds_back or is_epoch)
+        ),
+        "dropout applies between layers, but num_layers is 1": work.dropout and work.num_layers == 1,
+    }
+    if work.is_streamed:
+        rules |= {
+            f"streaming takes one step a call, but seq_len is {work.seq_len}": work.seq_len != 1,
+            f"streaming carries a state without gradients, but the phase is {work.phase}": work.phase != "inference",
+            "streaming can't run in two directions: the future is not known yet": work.bidirectional,
+        }
+    match how:
+        case _ if case.is_reference:
+            pass
+        case "sequence":
+            rules |= {
+                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step": (
+                    not is_own(case.cell)
+                ),
+                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences": (
+                    is_varied
+                ),
+                "dropout between layers is random, so the outputs of two implementations can't be compared": (
+                    work.dropout
+                ),
+            }
+        case "prepacked":
+            rules[NOT_PACKED] = work.device != PACKED_ON
+        case "cudagraph":
+            rules |= {
+                f"CUDA graphs need a CUDA device, but the device is {work.device}": (
+                    work.device.partition(":")[0] != GRAPHED_ON
+                ),
+                "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller": is_epoch,
+                "a recorded graph keeps its dropout, which must be off while outputs are compared": (
+                    work.dropout and work.phase != "inference"
+                ),
+            }
+        case "hoisted" | "scan":
+            verb = how.removesuffix("ed")
+            rules |= {
+                f"nothing to {verb}: each call is one step": work.is_streamed,
+                f"nothing to {verb}: each input is the previous output": work.task == "one_to_many",
+                "all sequences of a batch are scanned together, so they must be equally long": (
+                    how == "scan" and is_varied
+                ),
+            }
+        case "torch.nn-flattened":
+            rules["torch flattens these weights itself, or the device reads them as they are"] = (
+                work.dtype != "bfloat16" or work.device == PACKED_ON
             )
-        case "sequence" if workload.lengths == "varied":
-            raise Skip(
-                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences"
-            )
-        case "sequence" if workload.dropout:
-            raise Skip("dropout between layers is random, so the outputs of two implementations can't be compared")
-        case "prepacked" if workload.device != PACKED_ON:
-            raise Skip(NOT_PACKED)
-        case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
-            raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
-        case "cudagraph" if workload.phase == "epoch":
-            raise Skip("a recorded graph accepts one batch size, but the last batch of an epoch may be smaller")
-        case ("hoisted" | "scan") as verb if workload.is_streamed or workload.task == "one_to_many":
-            why = "each call is one step" if workload.is_streamed else "each input is the previous output"
-            raise Skip(f"nothing to {verb.removesuffix('ed')}: {why}")
-        case "scan" if workload.lengths == "varied":
-            raise Skip("all sequences of a batch are scanned together, so they must be equally long")
-        case "torch.nn-flattened" if workload.dtype != "bfloat16" or workload.device == PACKED_ON:
-            raise Skip("torch flattens these weights itself, or the device reads them as they are")
-        case "torch.nn-padded" if workload.lengths == "equal":
-            raise Skip("nothing to pad: all sequences are equally long")
-        case "torch.nn-padded" if workload.task == "encoder_decoder":
-            raise Skip("the encoder's final state would include padding and differ from that of a packed sequence")
-        case "torch.nn-padded" if workload.bidirectional:
-            raise Skip("the backward direction would start in the padding and differ from that of a packed sequence")
+        case "torch.nn-padded":
+            rules |= {
+                "nothing to pad: all sequences are equally long": not is_varied,
+                "the encoder's final state would include padding and differ from that of a packed sequence": (
+                    work.task == "encoder_decoder"
+                ),
+                "the backward direction would start in the padding and differ from that of a packed sequence": (
+                    work.bidirectional
+                ),
+            }
+    for reason, is_so in rules.items():
+        if is_so:
+            raise Skip(reason)

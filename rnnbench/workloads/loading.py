@@ -14,7 +14,7 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case, Measurement
 from rnnbench.workloads import calls
-from rnnbench.workloads.data import Batched, Epochs, make
+from rnnbench.workloads.data import Epochs, Samples, make
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.referee import ParityError
@@ -23,7 +23,6 @@ from rnnbench.workloads.referee import ParityError
 MODEL_MISSING = {
     "summary": "loading has no model",
     "saved": "loading trains nothing",
-    "gradient": "loading trains nothing",
 }
 OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")
 
@@ -33,7 +32,7 @@ class Loading:
     """A data set from which a timed call is made."""
 
     case: Case
-    dataset: Batched
+    dataset: Samples
 
     def timed_call(self) -> TimedCall:
         """The call for an epoch that reads every input."""

@@ -1,30 +1,29 @@
 """Make the model of a case or of its reference: cells, layers and modules, by the sizes of a workload."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import can_hoist
+from rnnbench.adapt.calls import adapt, can_hoist
 from rnnbench.adapt.contract import construct, parameters_of
-from rnnbench.adapt.layers import runs_whole
-from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.own import state_count
+from rnnbench.adapt.layers import adapt_layer, runs_whole
+from rnnbench.adapt.states import on_trial
+from rnnbench.cells import CellError, CellSpec, is_own
+from rnnbench.cells.states import State, fails_in_inference_mode, tensors, to_cell
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import Case, Implementation, Reference, Workload, is_cell_reference
+from rnnbench.store.records import Case, Implementation, Reference, Workload
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
 from rnnbench.workloads.implementations import Run, Skip, eager, hoisted, loop, scan
 from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, step_mask
 
 Factory = Callable[..., nn.Module]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 SEED = 0
 LAYER_CLASSES: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+NEED_STATE = ("one_to_many", "encoder_decoder", "streaming")
 
 RUNS: dict[Implementation, Run] = {
     "loop": loop,
@@ -37,57 +36,29 @@ RUNS: dict[Implementation, Run] = {
 }
 
 
-def own_model(case: Case, cell_spec: CellSpec | None, factory: Factory | None, compiled_steps: int) -> SequenceModel:
-    """The model of a case that is not a reference; without a spec it is that of a layer of torch.nn.
+def make_model(
+    case: Case, spec: CellSpec | None, factory: Factory | None, states: int, compiled_steps: int
+) -> SequenceModel:
+    """Make the model of a case, or of the reference as a case; without a spec it is that of a layer of torch.nn.
 
-    Raises Skip if the implementation can't run the cell, and CellError if the cell can't be built.
+    `states`: the number of tensors of a usual state. In inference the model is in `eval` mode, as in real use: no
+    dropout, and cuDNN keeps nothing for backward. Raises Skip if the implementation can't run the cell, and CellError
+    if the cell can't be built.
     """
     workload = case.workload
-    if cell_spec is None or factory is None:
-        model = _model(
-            workload, partial(_layer, workload, _lengths(workload), is_padded=case.implementation == "torch.nn-padded")
-        )
-    elif case.implementation == "sequence":
-        model = _model(workload, partial(_whole, workload, cell_spec, factory))
-    else:
-        model = _model(workload, partial(_cells, case, cell_spec, factory, compiled_steps))
-    if case.implementation in COMPILED:
-        model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
-    return model
-
-
-def reference_model(workload: Workload, root: Path, factory: Factory | None) -> tuple[SequenceModel | None, int]:
-    """The model of a group's reference, None without one, and the number of tensors of a usual state.
-
-    A cell that is the reference runs in a loop; a module that runs whole sequences does so.
-    """
-    if not is_cell_reference(workload.reference):
-        states = state_count(factory or nn.Module, workload.reference)
-        if workload.reference == "none":
-            return None, states
-        return _model(workload, partial(_layer, workload, _lengths(workload), is_padded=False)), states
-    cell_spec = spec(workload.reference, "none")
-    reference_factory = load(cell_spec.target, root)
-    states = state_count(reference_factory, cell_spec.reference)
 
     def body(input_size: int) -> Body:
-        if is_own(workload.reference):
-            module = _module(workload, cell_spec, reference_factory, input_size)
-            h = torch.zeros(1, 1, workload.hidden_size)
-            step = (input_size, *workload.input_shape[1:])
-            if runs_whole(module, step, h if states == 1 else (h,) * states, reads_tokens=workload.reads_tokens):
-                return _whole(workload, cell_spec, reference_factory, input_size)
-        case = Case(workload.reference, "reference", workload)
-        return _cells(case, cell_spec, reference_factory, 1, input_size)
+        if spec is None or factory is None:
+            return _layer(case, input_size)
+        make = partial(_module, workload, spec, factory, input_size)
+        if case.implementation == "sequence" or (
+            case.implementation == "reference"
+            and is_own(case.cell)
+            and _runs_whole(make(), workload, input_size, states)
+        ):
+            return TorchLayer(make(**_whole_arguments(workload, factory)), directions=workload.directions)
+        return _cells(case, spec, factory, compiled_steps, input_size)
 
-    return _model(workload, body), states
-
-
-def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
-    """The model of a workload; `body` makes a body for an input size.
-
-    In inference it is in `eval` mode, as in real use: no dropout, and cuDNN keeps nothing for backward.
-    """
     model = SequenceModel(
         body(workload.input_shape[0]),
         OutputHead(workload.directions * workload.hidden_size, workload.output_size, workload.head),
@@ -95,47 +66,48 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
         output_steps=workload.output_steps,
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
     )
+    if case.implementation in COMPILED:
+        model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
     return model.eval() if workload.phase == "inference" else model
 
 
-def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> TorchLayer:
+def _layer(case: Case, input_size: int) -> TorchLayer:
+    workload = case.workload
     layer_class = LAYER_CLASSES[workload.reference]
-    more = _nonlinearity(workload, layer_class)
     layer = layer_class(
         input_size,
         workload.hidden_size,
         workload.num_layers,
         dropout=workload.dropout,
         bidirectional=workload.bidirectional,
-        **more,
+        **_nonlinearity(workload, layer_class),
     )
-    return TorchLayer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
+    is_padded = case.implementation == "torch.nn-padded"
+    return TorchLayer(layer, directions=workload.directions, lengths=_lengths(workload), is_padded=is_padded)
 
 
-def _whole(workload: Workload, cell_spec: CellSpec, factory: Factory, input_size: int) -> TorchLayer:
-    """A user's module that runs the whole sequence; raises Skip if it does not support the layers or directions."""
+def _runs_whole(module: nn.Module, workload: Workload, input_size: int, states: int) -> bool:
+    """Return True if a user's module, as the reference, runs whole sequences."""
+    h = torch.zeros(1, 1, workload.hidden_size)
+    step = (input_size, *workload.input_shape[1:])
+    return runs_whole(module, step, h if states == 1 else (h,) * states, reads_tokens=workload.reads_tokens)
+
+
+def _whole_arguments(workload: Workload, factory: Factory) -> dict[str, Any]:
+    """Return what a user's module for whole sequences is built with; raises Skip if it does not support that."""
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
     more |= {"bidirectional": True} if workload.bidirectional else {}
     parameters = parameters_of(factory)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if more.keys() - parameters.keys() and not takes_any:
         raise Skip(f"{factory.__name__} can't be built with {' and '.join(more)}")
-    return TorchLayer(_module(workload, cell_spec, factory, input_size, more), directions=workload.directions)
+    return more
 
 
-def _cells(
-    case: Case,
-    cell_spec: CellSpec,
-    factory: Factory,
-    compiled_steps: int,
-    input_size: int,
-) -> Cells:
-    """The cells of all layers and directions; raises Skip if the implementation can't run the cell."""
-    workload, stacked = case.workload, cell_spec.stacked
-    lengths = _lengths(workload)
-    how = case.implementation
-    run: Run = CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how]
-    if stacked:
+def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, input_size: int) -> Cells:
+    """Make the cells of all layers and directions; raises Skip if the implementation can't run the cell."""
+    workload, how = case.workload, case.implementation
+    if spec.stacked:
         if workload.bidirectional or workload.dropout:
             raise Skip(
                 "the cell has layers of its own, which support neither a second direction nor dropout between layers"
@@ -144,36 +116,35 @@ def _cells(
     else:
         above = workload.directions * workload.hidden_size
         sizes = [input_size, *[above] * (workload.num_layers - 1)]
-        cells = [_module(workload, cell_spec, factory, size) for size in sizes for _ in range(workload.directions)]
-    if case.implementation == "hoisted" and not can_hoist(cells[0]):
+        cells = [_module(workload, spec, factory, size) for size in sizes for _ in range(workload.directions)]
+    if how == "hoisted" and not can_hoist(cells[0]):
         raise Skip("nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call")
-    if case.implementation == "scan" and not hasattr(cells[0], "scan"):
+    if how == "scan" and not hasattr(cells[0], "scan"):
         raise Skip("nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state")
+    lengths = _lengths(workload)
     return Cells(
         cells,
-        run,
-        stacked=stacked,
+        CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how],
+        stacked=spec.stacked,
         directions=workload.directions,
         dropout=workload.dropout,
         mask=None if lengths is None else step_mask(lengths),
     )
 
 
-def _module(
-    workload: Workload, cell_spec: CellSpec, factory: Factory, input_size: int, more: Mapping[str, Any] = NOTHING
-) -> nn.Module:
-    """A module of its own sizes, or of the sizes and the arguments that the suite gives."""
+def _module(workload: Workload, spec: CellSpec, factory: Factory, input_size: int, **more: Any) -> nn.Module:
+    """Make a module of its own sizes, or of the sizes and the arguments that the suite gives."""
     sizes = {
         "input_size": input_size,
         "hidden_size": workload.hidden_size,
         "output_size": workload.output_size,
         "batch_size": workload.batch_size,
     }
-    return construct(factory, sizes, cell_spec.arguments, {**more, **_nonlinearity(workload, factory)})
+    return construct(factory, sizes, spec.arguments, {**more, **_nonlinearity(workload, factory)})
 
 
 def _nonlinearity(workload: Workload, factory: Factory) -> dict[str, Any]:
-    """The argument for a nonlinearity other than tanh; raises Skip if the constructor does not take it."""
+    """Return the argument for a nonlinearity other than tanh; raises Skip if the constructor does not take it."""
     if workload.nonlinearity == "tanh":
         return {}
     takes_it = "nonlinearity" in parameters_of(factory)
@@ -183,10 +154,68 @@ def _nonlinearity(workload: Workload, factory: Factory) -> dict[str, Any]:
 
 
 def _lengths(workload: Workload) -> Tensor | None:
-    """The length of each sequence, (batch): uniform from 1 to `seq_len`, the first `seq_len`; None if all are equal."""
+    """Return each sequence's length, (batch): from 1 to `seq_len`, the first `seq_len`; None if all are equal."""
     if workload.lengths == "equal":
         return None
     generator = torch.Generator().manual_seed(SEED)
     lengths = torch.randint(1, workload.seq_len + 1, (workload.batch_size,), generator=generator)
     lengths[0] = workload.seq_len
     return lengths
+
+
+def adapt_model(
+    model: SequenceModel, input: Tensor, usual: State, workload: Workload, reference: SequenceModel | None = None
+) -> tuple[State, str]:
+    """Make a model of a user's own class callable in the usual way, and its head fit the outputs.
+
+    `input`: (steps, batch, input); `usual`: the reference's state in torch.nn's form. Returns the first state in that
+    form, and why outputs can't be compared with the reference's; empty if nothing is known. Raises CellError if layers
+    keep states of unlike sizes, and Skip if the task needs a state and the module takes none.
+    """
+    state, why, width = usual, "", workload.directions * workload.hidden_size
+    for body in model.bodies:
+        # A decoder begins with the encoder's final state, and reads its own outputs.
+        given = input if body is model.body else input.new_zeros(1, input.shape[1], workload.output_size)
+        if isinstance(body, Cells):
+            own = _adapt_cells(body, given[0], usual)
+            if own is not None:
+                width = workload.directions * own[0].shape[-1]
+                if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in tensors(usual)]:
+                    state = own[0] if len(own) == 1 else tuple(own)
+                    why = f"its state is not that of {workload.layer}"
+        elif (found := adapt_layer(body.layer, given, usual)) is not None:
+            takes_state = found.call.takes_state
+            if not takes_state and workload.task in NEED_STATE:
+                raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
+            body.layer, body.has_state, width = found.module, takes_state, found.width
+            if not takes_state and (reference is None or getattr(reference.body, "has_state", True)):
+                why = "it takes no state"
+    if width != model.head.in_features:
+        why = why or f"its outputs have {width} features where those of {workload.layer} have another number"
+        weight = model.head.weight
+        model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
+    of_model = to_cell(state, stacked=model.is_stacked) if isinstance(model.body, Cells) else state
+    model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], of_model))
+    if why and workload.reference == "none":
+        why = "there is no reference"
+    return state, why and f"not compared: {why}"
+
+
+def _adapt_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
+    """Return each tensor of the first state for all cells, (layers * directions, batch, ...); None if they are none."""
+    of_one = tuple(part[:1] for part in tensors(usual))
+    usual_of_one = to_cell(of_one[0] if isinstance(usual, Tensor) else of_one, stacked=False)
+    states: list[tuple[Tensor, ...]] = []
+    for first in range(0, len(body.cells), body.directions):
+        for index in range(first, first + body.directions):
+            body.cells[index], state = adapt(body.cells[index], input, usual_of_one)
+            if state is None:
+                return None
+            states.append(state)
+        input = torch.cat([torch.zeros_like(state[0]) for state in states[first:]], dim=-1)
+    if len({tuple(part.shape for part in state) for state in states}) > 1:
+        raise CellError(
+            f"{type(body.cells[0]).__name__} keeps states of unlike sizes in its layers or directions; "
+            "expected num_layers = 1 and one direction"
+        )
+    return [torch.stack(list(part)) for part in zip(*states, strict=True)]

@@ -8,7 +8,7 @@ with two directions.
 The model that is timed: a body over the sequence, the output head, and the task that connects them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, output, outside_inference_mode, tensors, to_cell, to_layer
 from rnnbench.store.records import Head, Task
-from rnnbench.workloads.implementations import Run, SequenceOptions
-from rnnbench.workloads.tasks import TASKS, FeedBack, feed_back
+from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back
+
+CallCell = Callable[[nn.Module, Tensor, State, bool], tuple[Tensor, State]]  # the last argument: in reverse
 
 
 class Cells(nn.Module):
@@ -52,36 +53,32 @@ class Cells(nn.Module):
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence."""
+        return self._through_layers(self._run_cell, input, state)
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a step through all layers."""
+        return self._through_layers(self._step_cell, input, state)
+
+    def _run_cell(self, cell: nn.Module, input: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
+        return self.run(cell, input, state, SequenceOptions(self.stacked, reverse, self.mask))
+
+    def _step_cell(self, cell: nn.Module, input: Tensor, state: State, _: bool) -> tuple[Tensor, State]:
+        state = cell(input, state)
+        return output(state, stacked=self.stacked), state
+
+    def _through_layers(self, call: CallCell, input: Tensor, state: State) -> tuple[Tensor, State]:
         if len(self.cells) == 1:
-            return self.run(self.cells[0], input, state, SequenceOptions(self.stacked, mask=self.mask))
+            return call(self.cells[0], input, state, False)
         finals = []
         for first in range(0, len(self.cells), self.directions):
             if first and self.dropout:
                 input = dropout(input, self.dropout, self.training)
             outputs = []
-            for direction in range(self.directions):
-                options = SequenceOptions(reverse=direction == 1, mask=self.mask)
-                index = first + direction
-                shown, final = self.run(self.cells[index], input, state[index], options)
+            for index in range(first, first + self.directions):
+                shown, final = call(self.cells[index], input, state[index], index > first)
                 outputs.append(shown)
                 finals.append(final)
             input = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
-        return input, tuple(finals)
-
-    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run a step through all layers."""
-        if len(self.cells) == 1:
-            state = self.cells[0](input, state)
-            return output(state, stacked=self.stacked), state
-        finals = []
-        for first in range(0, len(self.cells), self.directions):
-            if first and self.dropout:
-                input = dropout(input, self.dropout, self.training)
-            indices = range(first, first + self.directions)
-            new = [self.cells[index](input, state[index]) for index in indices]
-            shown = [output(final, stacked=False) for final in new]
-            input = torch.cat(shown, dim=-1) if self.directions == 2 else shown[0]
-            finals += new
         return input, tuple(finals)
 
     def last(self, outputs: Tensor, state: State) -> Tensor:
@@ -175,7 +172,8 @@ class OutputHead(nn.Linear):
 class SequenceModel(nn.Module):
     """`model(input, state) -> (output, state)`, the same on both sides of a comparison.
 
-    `input`: (steps, batch, input), `output`: (steps, batch, output); `state` in the body's own form.
+    `input`: (steps, batch, input), `output`: (steps, batch, output); `state` in the body's own form. The task decides
+    what goes into the sequence and which steps give an output, whether the body is made of cells or a torch.nn layer.
     """
 
     def __init__(
@@ -193,7 +191,7 @@ class SequenceModel(nn.Module):
         self.body = body
         self.head = head
         self.decoder = decoder
-        self.task = TASKS[task]
+        self.task = task
         self.output_steps = output_steps
         self.feed_back = feed_back
         self.takes_own_gradients = False  # and so can't run in inference mode
@@ -218,8 +216,19 @@ class SequenceModel(nn.Module):
         """Run the task."""
         if self.takes_own_gradients and torch.is_inference_mode_enabled():
             with outside_inference_mode():
-                return self.task(self, input, state)
-        return self.task(self, input, state)
+                return self._run(input, state)
+        return self._run(input, state)
+
+    def _run(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.task == "one_to_many":  # each further step gets the previous output
+            return self.feed_back(self.body, self.head, input[0], state, self.output_steps)
+        outputs, state = self.body(input, state)
+        if self.decoder is not None:  # it starts from zeros and the encoder's final state, and gets its own outputs
+            start = input.new_zeros(input.shape[1], self.head.out_features)
+            return self.feed_back(self.decoder, self.head, start, state, self.output_steps)
+        if self.task == "many_to_one":
+            return self.head(self.body.last(outputs, state))[None], state
+        return self.head(outputs), state  # one product over all steps
 
 
 class LayerStateModel(nn.Module):
@@ -230,6 +239,10 @@ class LayerStateModel(nn.Module):
         super().__init__()
         self.model = model
         self.runner = runner
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the parameters of the model, by its own names."""
+        return self.model.named_parameters(*args, **kwargs)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the model, with `state`: (num_layers * directions, batch, hidden), or two of them."""

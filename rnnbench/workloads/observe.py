@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torchinfo
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from rnnbench.adapt.contract import check_finite, check_signature, unchanged
@@ -14,50 +14,13 @@ from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import leaves, storage_address
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, Measurement, Phase, Task
+from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
 from rnnbench.text import error_in_words, message_of
-from rnnbench.workloads import calls, compiled, macs
+from rnnbench.workloads import calls, compiled
 from rnnbench.workloads.model import StepModel, own_module
 from rnnbench.workloads.phases import fixed_direction
 from rnnbench.workloads.prepare import Built, copied_weights
-from rnnbench.workloads.referee import largest_error, largest_error_to_loop, suspicion
-
-ONE_PASS: tuple[Task, ...] = ("many_to_many", "many_to_one")  # whose last output has read every step of the input
-
-
-def gradient_factor(built: Built) -> Readings:
-    """The factor of the gradient's norm for each step back in time, of the last output by each step of the input.
-
-    The geometric mean over the sequence: the ratio of the norms at the first and the last step, to the power of one
-    over the steps between them. Missing if no gradient goes back through all steps, or if it is too small or too large
-    for its type.
-    """
-    if reason := _why_not(built):
-        return Readings(missing={"gradient_factor": reason})
-    input = built.input.detach().clone().requires_grad_()
-    output, _ = built.model(input, built.state)
-    last = output[-1]
-    (gradient,) = torch.autograd.grad(last, input, fixed_direction(last, last.shape))
-    norms = gradient.flatten(1).double().norm(dim=1)
-    first, final = float(norms[0]), float(norms[-1])
-    if not 0 < first < float("inf") or not 0 < final < float("inf"):
-        return Readings(missing={"gradient_factor": "the gradient is too small or too large for its type"})
-    return Readings({"gradient_factor": (first / final) ** (1 / (len(norms) - 1))})
-
-
-def _why_not(built: Built) -> str:
-    workload = built.case.workload
-    if workload.phase == "inference":
-        return "inference takes no gradient"
-    if built.case.implementation in GRAPH_BACKENDS:
-        return "a compiled or recorded graph has no gradient of its input; that of `loop` is the same"
-    if workload.task not in ONE_PASS or workload.bidirectional or workload.lengths == "varied":
-        return "it needs the task many_to_many or many_to_one, one direction and equal lengths"
-    if workload.seq_len < 2:
-        return "there is no step before a single one"
-    if not built.input.is_floating_point():
-        return f"the input {workload.input} has no gradient"
-    return ""
+from rnnbench.workloads.referee import largest_error, largest_error_to_loop
 
 
 def saved_bytes(built: Built) -> Readings:
@@ -90,10 +53,7 @@ def summary(built: Built) -> Readings:
         "forward_backward_bytes": int(statistics.total_output_bytes),
         "parameter_bytes": int(statistics.total_param_bytes),
     }
-    step_macs = macs.of_step(built.model, built.case.workload)
-    if step_macs is None:
-        return Readings(values, {"step_macs": "the cell has no formula (`products`) of its own"})
-    return Readings(values | {"step_macs": step_macs})
+    return Readings(values)
 
 
 def _of_step(built: Built) -> Any:
@@ -101,18 +61,13 @@ def _of_step(built: Built) -> Any:
     given = [part.clone() for part in (built.input[0], *leaves(built.state))]
     modes = [(module, module.training) for module in built.model.modules()]
     try:
-        return _summary(StepModel(built.model, built.state), *given)
+        return torchinfo.summary(StepModel(built.model, built.state), input_data=given, verbose=0)
+    except RuntimeError as error:
+        raise error.__cause__ or error from None  # torchinfo wraps the model's exception in its own
     finally:
         for module, mode in modes:  # torchinfo leaves all modules in the outermost one's mode
             module.training = mode
         getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # torchinfo keeps the model here
-
-
-def _summary(model: nn.Module, *inputs: Any) -> Any:
-    try:
-        return torchinfo.summary(model, input_data=list(inputs), verbose=0)
-    except RuntimeError as error:
-        raise error.__cause__ or error from None  # torchinfo wraps the model's exception in its own
 
 
 COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
@@ -120,7 +75,6 @@ COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in whi
 PROBES: dict[str, Callable[[Built], Readings]] = {
     "summary": summary,
     "saved": saved_bytes,
-    "gradient": gradient_factor,
     "calls": calls.probe,
 }
 
@@ -160,7 +114,6 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
         "pending",
         parity=f"{parity}; {note}" if note else parity,
         parity_error=error,
-        suspicion=_suspicion(built, readings.values.get("macs")),
         backend=backend,
         metrics=readings.values,
         missing=readings.missing,
@@ -218,14 +171,6 @@ def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Re
         traceback.print_exc()
         reason = f"its probe failed: {error_in_words(error)}"
         return Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
-
-
-def _suspicion(built: Built, counted_macs: int | None) -> str:
-    try:
-        return suspicion(built, counted_macs)
-    except Exception:  # such as too little memory for float64: the case itself works
-        traceback.print_exc()
-        return ""
 
 
 def _check_parity(built: Built) -> tuple[str, float | None]:

@@ -1,12 +1,6 @@
-"""The inputs of a timed call: a few that take turns, and get new values before each window.
+"""The phases: what one timed call does with a model, and the inputs that its calls take in turn.
 
-A cell that keeps results instead of computing them anew returns stale ones, or has nothing to look up.
-
-The parts of a training step that a suite can choose: the loss, the clipping of gradients and the optimizer.
-
-The phases: what one timed call does with a model.
-
-A stream: one step a call, with the state carried over from call to call, as in production.
+Inputs get new values before each window: a cell that keeps results instead of computing them anew returns stale ones.
 """
 
 import random
@@ -72,7 +66,6 @@ def fixed(input: Tensor) -> Inputs:
     return Inputs([input], input.view(-1), input.flatten().clone())
 
 
-Parameters = Iterable[nn.Parameter]
 FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
 OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
@@ -97,7 +90,7 @@ LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 class TrainingStep:
     """What a step does with an output: (steps, batch, output)."""
 
-    optimizer: Callable[[Parameters], torch.optim.Optimizer] = torch.optim.Adam
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.Adam
     loss: Callable[[Tensor, Tensor], Tensor] | None = None  # of output and target; None: a fixed gradient of the output
     has_classes: bool = False  # the targets are numbers of classes, (steps, batch)
     clip: float = 0.0  # the largest norm of all gradients together; 0: they are not clipped
@@ -136,11 +129,6 @@ def of_workload(workload: Workload, root: Path) -> TrainingStep:
         loss == "cross_entropy",
         workload.clip,
     )
-
-
-def target(step: TrainingStep, direction: Tensor) -> Tensor:
-    """A fixed target, from a fixed draw like the output: (steps, batch, output)."""
-    return direction.argmax(dim=-1) if step.has_classes else direction
 
 
 Mode = Callable[[], AbstractContextManager[object]]
@@ -182,61 +170,31 @@ def timed_call(
 ) -> TimedCall:
     """The call of a phase, which takes the inputs in turn; `training_step`: of the phase `step`.
 
-    `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output).
+    `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output). Inference is forward only;
+    training is forward and backward; a step is that and the optimizer's, whose learning rate is zero.
     """
-    if phase == "step":
-        return TimedCall(step(model, inputs, state, output_shape, training_step), MODES[phase])
-    return TimedCall(PHASES[phase](model, inputs, state, output_shape), MODES[phase])
-
-
-def inference(
-    model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
-) -> Callable[[], object]:
-    """Forward only, under `torch.inference_mode`."""
     next_input = cycle(inputs).__next__
-    return lambda: model(next_input(), state)
-
-
-def training(
-    model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
-) -> Callable[[], object]:
-    """Forward and backward, from a fixed gradient of the output to the gradients of all parameters."""
+    if phase == "inference":
+        return TimedCall(lambda: model(next_input(), state), MODES[phase])
     parameters = list(model.parameters())
-    direction, next_input = fixed_direction(leaves(state)[0], output_shape), cycle(inputs).__next__
+    direction = fixed_direction(leaves(state)[0], output_shape)
+    if phase == "training":  # from a fixed gradient of the output to the gradients of all parameters
 
-    def call() -> None:
-        for parameter in parameters:
-            parameter.grad = None  # or backward would add to the gradients of the previous call
-        model(next_input(), state)[0].backward(direction)
+        def call() -> None:
+            for parameter in parameters:
+                parameter.grad = None  # or backward would add to the gradients of the previous call
+            model(next_input(), state)[0].backward(direction)
 
-    return call
+        return TimedCall(call, MODES[phase])
+    optimizer = training_step.made_optimizer(parameters)
+    target = direction.argmax(dim=-1) if training_step.has_classes else direction
 
-
-def step(
-    model: nn.Module,
-    inputs: Sequence[Tensor],
-    state: State,
-    output_shape: Sequence[int],
-    training_step: TrainingStep = ADAM,
-) -> Callable[[], object]:
-    """Forward, backward and a step of the optimizer, whose learning rate is zero."""
-    parameters = list(model.parameters())
-    optimizer, next_input = training_step.made_optimizer(parameters), cycle(inputs).__next__
-    wanted = target(training_step, fixed_direction(leaves(state)[0], output_shape))
-
-    def call() -> None:
+    def whole_step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        training_step.backward(model(next_input(), state)[0], wanted, parameters)
+        training_step.backward(model(next_input(), state)[0], target, parameters)
         optimizer.step()
 
-    return call
-
-
-PHASES: dict[Phase, Callable[[nn.Module, Sequence[Tensor], State, Sequence[int]], Callable[[], object]]] = {
-    "inference": inference,
-    "training": training,
-    "step": step,
-}
+    return TimedCall(whole_step, MODES[phase])
 
 
 def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:

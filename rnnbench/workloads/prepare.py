@@ -7,18 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, convert, first, to_cell
 from rnnbench.kernels.direct import row_stride
-from rnnbench.store.records import Case, DType, Workload, is_cell_reference
+from rnnbench.store.records import Case, DType, Implementation, Workload, is_cell_reference, reference_cell
 from rnnbench.workloads import graphed
-from rnnbench.workloads.adapted import adapted
 from rnnbench.workloads.data import epoch
-from rnnbench.workloads.implementations import (
-    PACKED_ON,
-    check_applies,
-    transpose_weights,
-)
-from rnnbench.workloads.make_model import SEED, own_model, reference_model
+from rnnbench.workloads.implementations import PACKED_ON, check_makes_sense, transpose_weights
+from rnnbench.workloads.make_model import SEED, Factory, adapt_model, make_model
 from rnnbench.workloads.model import Body, Cells, SequenceModel
 from rnnbench.workloads.phases import (
     ADAM,
@@ -31,8 +27,7 @@ from rnnbench.workloads.phases import (
     streaming_call,
     timed_call,
 )
-from rnnbench.workloads.tasks import check_makes_sense
-from rnnbench.workloads.weights import model_weights, take, take_same
+from rnnbench.workloads.weights import is_other_recurrence, take_weights
 
 COMPILED_STEPS = 32
 
@@ -42,14 +37,13 @@ class Built:
     """A model and its inputs, from which a phase makes the timed call."""
 
     case: Case
-    spec: CellSpec | None  # None for a torch.nn layer
     model: SequenceModel
     reference: SequenceModel  # the model itself if the case is the reference, or has none
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
     unequal: str = ""  # why outputs are not compared with the reference's; empty if they are
     training_step: TrainingStep = ADAM  # of the phase `step`
-    recordings: graphed.Recordings = field(default_factory=graphed.Recordings, repr=False, compare=False)
+    recorded: list[graphed.Replayed] = field(default_factory=list, repr=False, compare=False)  # empty, or one
 
     @property
     def state(self) -> State:
@@ -70,8 +64,10 @@ class Built:
         """The module to call: the model itself, or its recording, made at the first call."""
         if self.case.implementation != "cudagraph":
             return self.model
-        with MODES[self.case.workload.phase]():
-            return self.recordings.of(self.model, self.input, self.state)
+        if not self.recorded:
+            with MODES[self.case.workload.phase]():
+                self.recorded.append(graphed.Replayed(self.model, self.input, self.state))
+        return self.recorded[0]
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -93,6 +89,13 @@ class Built:
         return replace(timed, inputs=inputs, pool=pool)
 
 
+def reference_case(case: Case) -> Case:
+    """Return the case of the reference in a case's group, which has one."""
+    reference = case.workload.reference
+    implementation: Implementation = "reference" if is_cell_reference(reference) else "torch.nn"
+    return Case(reference_cell(reference), implementation, case.workload)
+
+
 def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
@@ -100,56 +103,48 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     CellError if a user's own class does not fit, and whatever that class raises.
     """
     workload = case.workload
-    check_makes_sense(workload)
-    if not case.is_reference:
-        check_applies(case)
-    is_torchs = case.implementation in ("torch.nn", "torch.nn-padded", "torch.nn-flattened")
-    cell_spec = None if is_torchs else spec(case.cell, workload.reference)
-    factory = None if cell_spec is None else load(cell_spec.target, root)
+    check_makes_sense(case)
+    cell_spec, factory = _loaded(case, root)
     training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
     torch.manual_seed(SEED)
+    reference, is_to_cell = None, is_cell_reference(workload.reference)
+    states = state_count(factory or nn.Module, workload.reference)
+    dtype = torch_dtype(workload.dtype)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
-    reference, states = reference_model(workload, root, factory)
-    input, layer_state = _inputs(workload, states)
-    if reference is not None:
-        convert(reference, workload.device, torch_dtype(workload.dtype))
-        if is_cell_reference(workload.reference):
-            layer_state, _ = adapted(reference, input, layer_state, workload)
-        if case.is_reference:
-            return Built(case, cell_spec, reference, reference, input, layer_state, training_step=training_step)
-    model = own_model(case, cell_spec, factory, compiled_steps)
-    convert(model, workload.device, torch_dtype(workload.dtype))
-    layer_state, unequal = _made_comparable(case, cell_spec, model, reference, input, layer_state)
+    if workload.reference != "none":
+        other = case if case.is_reference else reference_case(case)
+        other_spec, other_factory = _loaded(other, root)
+        if is_to_cell:
+            states = state_count(other_factory, other_spec.reference if other_spec else "none")
+        reference = make_model(other, other_spec, other_factory, states, 1)
+        convert(reference, workload.device, dtype)
+    input, state = _inputs(workload, states)
+    if reference is not None and is_to_cell:
+        state, _ = adapt_model(reference, input, state, workload)
+    if reference is not None and case.is_reference:
+        return Built(case, reference, reference, input, state, training_step=training_step)
+    model = make_model(case, cell_spec, factory, states, compiled_steps)
+    convert(model, workload.device, dtype)
+    unequal, is_other = "", is_other_recurrence(cell_spec)
+    if is_to_cell or is_other or is_own(case.cell):
+        state, unequal = adapt_model(model, input, state, workload, reference)
+    unequal = unequal or take_weights(case, cell_spec, model, reference)
+    if is_other and unequal and reference is not None and cell_spec is not None and not is_to_cell:
+        unequal = cell_spec.unequal
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
     for body in model.bodies:
         _store_weights(case, body)
     compared = model if reference is None else reference
-    return Built(case, cell_spec, model, compared, input, layer_state, unequal, training_step)
+    return Built(case, model, compared, input, state, unequal, training_step)
 
 
-def _made_comparable(
-    case: Case,
-    cell_spec: CellSpec | None,
-    model: SequenceModel,
-    reference: SequenceModel | None,
-    input: Tensor,
-    usual: State,
-) -> tuple[State, str]:
-    """Adapt a model's calls and give it its reference's weights.
-
-    `usual`: the reference's state in torch.nn's form. Returns the model's state in that form, and why its outputs can't
-    be compared; empty if they can.
-    """
-    workload = case.workload
-    is_to_cell, is_other = is_cell_reference(workload.reference), is_other_recurrence(cell_spec)
-    state, unequal = usual, ""
-    if is_to_cell or is_other or is_own(case.cell):
-        state, unequal = adapted(model, input, usual, workload, reference)
-    unequal = unequal or _take_weights(case, cell_spec, model, reference)
-    if is_other and unequal and reference is not None and cell_spec is not None and not is_to_cell:
-        unequal = cell_spec.unequal
-    return state, unequal
+def _loaded(case: Case, root: Path) -> tuple[CellSpec, Factory] | tuple[None, None]:
+    """Return the spec of a case's cell, and what builds it; None for both of a layer of torch.nn."""
+    if case.implementation in ("torch.nn", "torch.nn-padded", "torch.nn-flattened"):
+        return None, None
+    its_spec = spec(case.cell, "none" if case.implementation == "reference" else case.workload.reference)
+    return its_spec, load(its_spec.target, root)
 
 
 def _store_weights(case: Case, body: Body) -> None:
@@ -187,23 +182,6 @@ def copied_weights(module: nn.Module) -> bool:
         for layer in module.modules()
         if isinstance(layer, nn.RNNBase) and next(layer.parameters()).is_cuda
     )
-
-
-def is_other_recurrence(cell_spec: CellSpec | None) -> bool:
-    """Whether a cell of rnnbench's own has a state and weights that no layer of torch.nn has."""
-    return cell_spec is not None and bool(cell_spec.unequal) and not cell_spec.stacked
-
-
-def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, reference: SequenceModel | None) -> str:
-    """Give a model its reference's weights; returns why its outputs can't be compared, empty if they can."""
-    if reference is None:
-        return "not compared: there is no reference"
-    if is_cell_reference(case.workload.reference):
-        return take_same(model, reference, case.workload.reference)
-    if is_own(case.cell) or is_other_recurrence(cell_spec):
-        return take(model, reference, case.workload.reference)
-    model.load_state_dict(model_weights(model, dict(reference.named_parameters())))
-    return "" if cell_spec is None else cell_spec.unequal
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:

@@ -5,7 +5,7 @@ import signal
 import sys
 
 
-def end_with_parent() -> None:
+def end_with_parent(*_: object) -> None:
     """On Linux, have this process killed when its parent ends in any way; elsewhere do nothing."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -5,64 +5,46 @@ The referee: a case that has been timed is compared with its reference again, by
 What agrees before the clock starts may stop to do its work afterwards: it may return kept results, return early, or
 leave the work to a thread. So the inputs get new values at the same addresses, and the case is called in the form in
 which it was timed.
-
-What makes a case suspect though its outputs agree with its reference's: it does less work, or less precise work.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.parity import (
-    ROUNDOFF,
     ComparedTensors,
     ReferenceRun,
     Sums,
     Tolerance,
-    Weights,
     allowed,
     errors,
     relative_error,
 )
-from rnnbench.cells.states import State, convert, each_tensor, in_precision
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     GRAPH_BACKENDS,
     Case,
-    DType,
     Implementation,
     Phase,
     Workload,
-    is_cell_reference,
-    reference_cell,
 )
-from rnnbench.workloads import macs
 from rnnbench.workloads.calls import operator_calls
-from rnnbench.workloads.implementations import loop
+from rnnbench.workloads.implementations import feed_back, loop
 from rnnbench.workloads.model import Cells, LayerStateModel, SequenceModel
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, fixed_direction, in_turn, timed_call
-from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.tasks import feed_back
+from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
 STREAMED_STEPS = 16  # after which two streams are compared
-BELOW = "model."  # begins the names of parameters within a `LayerStateModel`
-TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
-    "inference": "none",
-    "training": "parameters",
-    "step": "parameters",
-    "epoch": "parameters",
-}
 
 
 class ParityError(Exception):
@@ -75,7 +57,7 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, runs: list[Ref
     `as_timed`: in exactly the form that is timed, so that a call without gradients is compared without any. `runs`: of
     the same reference; one with these values is used in place of another call, and a new one is added.
     """
-    timed = TIMED_GRADIENTS[built.case.workload.phase]
+    timed: Literal["parameters", "none"] = "none" if built.case.workload.phase == "inference" else "parameters"
     # A compiled or recorded graph is always compared in that form. A class that supports no gradients may be timed in a
     # phase that takes none.
     as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
@@ -88,14 +70,13 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, runs: list[Ref
     with comparable(model, takes_gradients), comparable(built.reference, takes_gradients):
         candidate = in_layer_form(model, built.runner() if built.is_of_cells else model)  # a recording is made here
         reference = in_layer_form(built.reference, built.reference)
-        mapping = partial(_mapped, model, is_below=candidate is not model)
+        mapping = partial(model_weights, model)
         runs = [] if runs is None else runs
         known = (run for run in runs if run.is_for(input, built.layer_state, compared))
         if (run := next(known, None)) is None:
             run = ReferenceRun.of(reference, input, built.layer_state, compared)
             runs.append(run)
-        found = errors(candidate, run, mapping, input, built.layer_state)
-    relative_errors = {name.replace(f" {BELOW}", " ", 1): error for name, error in found.items()}
+        relative_errors = errors(candidate, run, mapping, input, built.layer_state)
     check_errors(relative_errors, built.case.workload)
     return max(relative_errors.values())
 
@@ -189,12 +170,6 @@ def in_layer_form(model: SequenceModel, runner: nn.Module) -> nn.Module:
     return LayerStateModel(model, runner) if isinstance(model.body, Cells) else model
 
 
-def _mapped(model: SequenceModel, weights: Weights, *, is_below: bool) -> dict[str, Tensor]:
-    """The parameters of `model` from the reference's; both may be those of a `LayerStateModel`."""
-    mapped = model_weights(model, {name.removeprefix(BELOW): weight for name, weight in weights.items()})
-    return {f"{BELOW}{name}": weight for name, weight in mapped.items()} if is_below else mapped
-
-
 @contextmanager
 def comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
     """Turn dropout off, since the two sides draw different numbers. Not by `eval`, in which cuDNN has no backward."""
@@ -225,12 +200,10 @@ class GroupReference:
     model: SequenceModel  # with its own weights; it was not in memory while anything was timed
     runs: list[ReferenceRun] = field(default_factory=list)
 
-
-def reference_case(case: Case) -> Case:
-    """The case of the reference in a case's group."""
-    reference = case.workload.reference
-    implementation: Implementation = "reference" if is_cell_reference(reference) else "torch.nn"
-    return Case(reference_cell(reference), implementation, case.workload)
+    @classmethod
+    def of(cls, case: Case, root: Path) -> Self:
+        """Build the reference of a case's group."""
+        return cls(build(reference_case(case), root).model)
 
 
 def compare(
@@ -344,67 +317,3 @@ def kept_results(next_operators: Callable[[], int], renew: Callable[[int], objec
 def _watched_phase(built: Built) -> Phase:
     """The phase whose calls are watched: without an optimizer, whose first step does more than the later ones."""
     return "inference" if built.case.workload.phase == "inference" else "training"
-
-
-MIN_MACS_SHARE = 0.5  # of the multiply-accumulates that the reference needs
-# A case's error over its reference's, both against float64. rnnbench's own cells reach 2 on a CPU, at hidden sizes of 4
-# to 256 and up to 500 steps, in float32 and float16.
-MAX_ERROR_RATIO = 30.0
-# Types in which a narrower one shows: float64 has no wider type to compare with, and TF32 is narrow where it is used.
-JUDGED: tuple[DType, ...] = ("float32", "float16")
-
-
-def suspicion(built: Built, counted_macs: int | None) -> str:
-    """Why a case that agrees with its reference is suspect; empty if it is not.
-
-    `counted_macs`: the multiply-accumulates of one call; None if they are not known.
-    """
-    if built.case.is_reference or built.unequal:
-        return ""
-    return "; ".join(filter(None, [_too_few(built, counted_macs), _imprecise(built)]))
-
-
-def _too_few(built: Built, counted: int | None) -> str:
-    needed = macs.of_call(built.reference, built.case.workload)
-    if counted is None or not needed or counted >= MIN_MACS_SHARE * needed:
-        return ""
-    return f"torch shows {counted / needed:.0%} of the multiply-accumulates that the reference needs"
-
-
-def _imprecise(built: Built) -> str:
-    workload = built.case.workload
-    if workload.dtype not in JUDGED or not is_own(built.case.cell):
-        return ""
-    ratio = error_ratio(built)
-    if ratio <= MAX_ERROR_RATIO:
-        return ""
-    return f"computes with less precision than {workload.dtype}: its error is {ratio:,.0f} times the reference's"
-
-
-def error_ratio(built: Built) -> float:
-    """The error of a case's output over that of its reference, both against the reference in float64.
-
-    An error below the type's own rounding counts as that, since it is small by chance.
-    """
-    workload = built.case.workload
-    candidate = in_layer_form(built.model, built.runner() if built.is_of_cells else built.model)
-    reference_model = in_layer_form(built.reference, built.reference)
-    takes_gradients = workload.phase != "inference"
-    wide = partial(in_precision, dtype=torch.float64)
-    with comparable(built.model, takes_gradients), comparable(built.reference, takes_gradients):
-        wide_model = copy.deepcopy(reference_model)
-        convert(wide_model, workload.device, torch.float64)
-        input, state = wide(built.input), each_tensor(built.layer_state, wide)
-        exact = _forward(wide_model, workload, input, state)
-        own, reference = (
-            relative_error(_forward(model, workload, built.input, built.layer_state), exact)
-            for model in (candidate, reference_model)
-        )
-    return own / max(reference, ROUNDOFF[workload.dtype])
-
-
-def _forward(model: nn.Module, workload: Workload, input: Tensor, state: State) -> Tensor:
-    """The output of a forward pass in the autograd mode of the phase, for which code may be compiled."""
-    with MODES.get(workload.phase, torch.enable_grad)():
-        output: Tensor = model(input, state)[0]
-    return output.detach()

@@ -12,7 +12,6 @@ from rnnbench.analysis.comparison import (
     OnUndecided,
     changes,
     finding,
-    newly_suspect,
     one_sided,
     ordered,
 )
@@ -226,15 +225,6 @@ def test_counts_decide_where_the_time_has_another_verdict() -> None:
     assert judge(head=worse, verdict="improved").is_by_counts
     assert not judge(head=worse, verdict="regressed").is_by_counts
     assert not judge(verdict="regressed").is_by_counts
-
-
-def test_a_case_that_becomes_suspect_is_told_once_for_all() -> None:
-    lazy = replace(FINE, suspicion="torch shows 20% of the multiply-accumulates that the reference needs")
-    [note] = newly_suspect([(FINE, lazy), (FINE, FINE), (FINE, lazy)])
-    assert note == f"suspect in the head, but not in the base: {CASE.key} (and 1 more): {lazy.suspicion}"
-    [note] = newly_suspect([(FINE, lazy)])
-    assert note == f"suspect in the head, but not in the base: {CASE.key}: {lazy.suspicion}"
-    assert newly_suspect([(lazy, lazy), (lazy, FINE), (FAILED, lazy), (FINE, replace(lazy, status="failed"))]) == []
 
 
 def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:

@@ -87,25 +87,6 @@ class EarlyReturn(Counting):
         return super().answer(input, state)
 
 
-class Imprecise(Counting):
-    """Rounds its input to fewer digits than float32 has: the error is within the tolerance."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        return super().answer((input * 2**14).round() / 2**14, state)
-
-
-class FewProducts(Counting):
-    """Computes with pointwise operators in place of matrix products, which torch would count."""
-
-    def answer(self, input: Any, state: Any) -> Any:
-        h, outputs = state[0], []
-        for step in input:
-            of_input = (step[:, None] * self.weight_ih_l0).sum(-1) + self.bias_ih_l0
-            h = torch.tanh(of_input + (h[:, None] * self.weight_hh_l0).sum(-1) + self.bias_hh_l0)
-            outputs.append(h)
-        return torch.stack(outputs), h[None]
-
-
 class MemoUncompared(MemoByAddress):
     """As `MemoByAddress`, in a class whose weights can't be mapped."""
 

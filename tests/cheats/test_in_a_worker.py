@@ -1,4 +1,4 @@
-"""Known cheats, in the requests of a worker: each one fails, or is suspect."""
+"""Known cheats, in the requests of a worker: each one fails."""
 
 import random
 from pathlib import Path
@@ -23,20 +23,20 @@ def case_of(name: str, **axes: Any) -> Case:
     return Case(f"cells.py:{name}", "sequence", small.workload(**{**SIZES, **axes}))
 
 
-def outcome(case: Case, visits: int = VISITS) -> tuple[str, str]:
-    """Do what a run does with one case: the first reason for which it fails, and its suspicion."""
+def outcome(case: Case, visits: int = VISITS) -> str:
+    """Do what a run does with one case; returns the first reason for which it fails."""
     observer, worker = (Operations(random.Random(0)) for _ in range(2))
     observed: Any = observer.handle({**BUILDING.observe(case).content})
     if not observed["ok"]:
-        return observed["reason"], ""
+        return str(observed["reason"])
     requests = [BUILDING.prepare(case, 0.001, 1e-4).content, *[visit(case, turns=TURNS)] * visits]
     requests += [BUILDING.verify(case, repeats=True).content]
     replies: list[Any] = []
     for request in requests:
         replies.append(worker.handle({**request}))
         if not replies[-1]["ok"]:
-            return replies[-1]["reason"], ""
-    return "", observed["measurement"]["suspicion"]
+            return str(replies[-1]["reason"])
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -52,27 +52,14 @@ def outcome(case: Case, visits: int = VISITS) -> tuple[str, str]:
     ],
 )
 def test_a_cheat_fails_with_its_reason(name: str, reason: str) -> None:
-    assert outcome(case_of(name))[0].startswith(reason)
-
-
-@pytest.mark.parametrize(
-    ("name", "suspicion"),
-    [
-        ("Imprecise", "computes with less precision than float32: its error is "),
-        ("FewProducts", "torch shows 13% of the multiply-accumulates that the reference needs"),
-    ],
-)
-def test_a_cheat_within_the_tolerance_is_suspect(name: str, suspicion: str) -> None:
-    reason, found = outcome(case_of(name))
-    assert reason == ""
-    assert found.startswith(suspicion)
+    assert outcome(case_of(name)).startswith(reason)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step", "epoch"])
-def test_an_honest_module_neither_fails_nor_is_suspect(phase: str) -> None:
-    assert outcome(case_of("Honest", phase=phase, samples=6 if phase == "epoch" else 0)) == ("", "")
+def test_an_honest_module_does_not_fail(phase: str) -> None:
+    assert outcome(case_of("Honest", phase=phase, samples=6 if phase == "epoch" else 0)) == ""
 
 
 @pytest.mark.parametrize("name", ["HonestUncompared", "RandomUncompared"])
 def test_a_class_that_can_not_be_compared_may_draw_numbers_but_keep_nothing(name: str) -> None:
-    assert outcome(case_of(name)) == ("", "")
+    assert outcome(case_of(name)) == ""

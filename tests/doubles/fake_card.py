@@ -18,9 +18,6 @@ from rnnbench.workloads import graphed, implementations
 from tests.doubles.fake_cuda import FakeCuda, FakeLine
 
 MEGABYTE = 1 << 20
-CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch's first allocation
-WORKSPACE_BYTES = 32 * MEGABYTE  # of cuBLAS, for each stream on which it has multiplied
-STREAMS = 32  # torch hands them out in turn
 
 Pool = tuple[int, int]
 
@@ -39,7 +36,6 @@ class FakeCard:
         self.cached = 0  # bytes freed but not given back to the driver
         self.peak = 0
         self.recordings = 0
-        self._workspaces: dict[int, Block] = {}  # number of a stream -> its workspace
         self._numbers = itertools.count()
         self._pools = itertools.count(1)
 
@@ -82,16 +78,9 @@ class FakeCard:
         """Like `rnnbench.workloads.graphed.Graphs`."""
         for _ in range(graphed.WARM_UP_CALLS):
             call()
-        stream = self.recordings % STREAMS
-        if stream not in self._workspaces:
-            self._workspaces[stream] = self.allocate(WORKSPACE_BYTES)
         self.recordings += 1
         self.empty_cache()  # as `torch.cuda.graph` does before it records
         return FakeGraphs(call, wanted, self.allocate(self.pool_bytes, pool))
-
-    def clear_workspaces(self) -> None:
-        """Like `torch._C._cuda_clearCublasWorkspaces`."""
-        self._workspaces.clear()
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace torch's GPU by the card, and also the processor among rnnbench's devices."""
@@ -106,7 +95,7 @@ class FakeCard:
         }.items():
             monkeypatch.setattr(torch.cuda, name, function)
         monkeypatch.setattr(graphed, "Graphs", self.graphs)
-        monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", self.clear_workspaces, raising=False)
+        monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None, raising=False)
         monkeypatch.setattr(implementations, "GRAPHED_ON", "cpu")
         monkeypatch.setattr(devices, "BACKENDS", {"cpu": type("Carded", (_OnCard,), {"card": self})})
 

@@ -51,7 +51,6 @@ def with_torchs_own_cell(summary: pd.DataFrame) -> pd.DataFrame:
 RUNS: dict[str, Change] = {
     "as measured": lambda quick: quick,
     "torch's own cells are not called hand-written": with_torchs_own_cell,
-    "a suspect cell is named and not counted": of("lstm", suspicion="torch shows 12%", ratio=0.01),
     "flushed caches are named with the machine": lambda quick: quick.assign(caches="cold"),
     "a cell that was not verified is named apart": of("deep-notebook", ratio=99.0),
     "cells that were not verified count where there are no others": (

@@ -35,7 +35,6 @@ def test_every_case_stands_below_its_series_with_the_fastest_marked(
     failed = few.index[(few["cell"] == "gru") & (few["implementation"] == "loop")][:1]
     few.loc[failed, ["status", "reason"]] = ["failed", "parity: off by 0.3\nin gradient"]
     few.loc[failed, ["seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"]] = float("nan")
-    few.loc[few["cell"] == "lstm", "suspicion"] = "torch shows 12%"
     table = table_of_cases(few, info)
     assert table.heads is not None
     assert markdown(table) == snapshot(name="cases")

@@ -9,11 +9,10 @@ import torch
 
 from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled, prepare
-from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
+from rnnbench.workloads.implementations import SequenceOptions, Skip, eager, feed_back
 from rnnbench.workloads.model import Cells
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.tasks import feed_back
 from tests.doubles import workload as small
 
 

@@ -1,15 +1,9 @@
-"""The data sets: the tutorial notebook's values, and any length and stride.
-
-Both ways to load give the same batches, in loader processes too, and those end when nobody needs them.
-
-Training from a loader, end to end.
-"""
+"""The data sets, both ways to load them, in loader processes too, and training from a loader, end to end."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,67 +12,43 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from syrupy.assertion import SnapshotAssertion
 from torch import Tensor
 
-from rnnbench.store.records import DATA_SETS, Case, DataSet, Workload
-from rnnbench.workloads.data import Batched, Example, LoadingWay, RegularDataset, WindowDataset, loader, make
+from rnnbench.store.records import DATA_SETS, Case, DataSet
+from rnnbench.workloads.data import Example, LoadingWay, Samples, loader, make, windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
-from tests.doubles.errors import told
 
-SAMPLES = torch.tensor([[1.1, 2.1], [2.5, 3.5], [0.5, 1.5]])
+ROOT = Path()
 SERIES = torch.tensor([[1.0, 0.0], [0.5, 1.5], [1.0, 2.0], [2.0, 1.0], [1.5, 0.5], [2.5, 1.5]])
 
 
-def regular() -> RegularDataset:
-    return RegularDataset(SAMPLES, torch.tensor([0, 1, 0]))
-
-
-def without_overlap() -> WindowDataset:
-    return WindowDataset(SERIES, torch.tensor([0, 1]), length=3, stride=3)
-
-
-def with_overlap() -> WindowDataset:
-    return WindowDataset(SERIES[:5], torch.tensor([0, 1, 0]), length=3, stride=1)
-
-
-NOTEBOOK = [
-    pytest.param(regular(), [([1.1, 2.1], 0), ([2.5, 3.5], 1), ([0.5, 1.5], 0)], id="regular"),
-    pytest.param(
-        without_overlap(),
-        [([[1.0, 0.0], [0.5, 1.5], [1.0, 2.0]], 0), ([[2.0, 1.0], [1.5, 0.5], [2.5, 1.5]], 1)],
-        id="without overlap",
-    ),
-    pytest.param(
-        with_overlap(),
-        [
-            ([[1.0, 0.0], [0.5, 1.5], [1.0, 2.0]], 0),
-            ([[0.5, 1.5], [1.0, 2.0], [2.0, 1.0]], 1),
-            ([[1.0, 2.0], [2.0, 1.0], [1.5, 0.5]], 0),
-        ],
-        id="with overlap",
-    ),
-]
-
-
-@pytest.mark.parametrize(("dataset", "items"), NOTEBOOK)
-def test_the_notebooks_values_are_its_items(dataset, items) -> None:
+@pytest.mark.parametrize(
+    ("series", "stride", "items"),
+    [
+        (SERIES, 3, [[[1.0, 0.0], [0.5, 1.5], [1.0, 2.0]], [[2.0, 1.0], [1.5, 0.5], [2.5, 1.5]]]),
+        (
+            SERIES[:5],
+            1,
+            [
+                [[1.0, 0.0], [0.5, 1.5], [1.0, 2.0]],
+                [[0.5, 1.5], [1.0, 2.0], [2.0, 1.0]],
+                [[1.0, 2.0], [2.0, 1.0], [1.5, 0.5]],
+            ],
+        ),
+    ],
+    ids=["without overlap", "overlapping"],
+)
+def test_the_windows_of_the_tutorials_series_are_its_items(series: Tensor, stride: int, items: Any) -> None:
+    labels = torch.arange(len(items))
+    dataset = Samples(windows(series, 3, stride), labels)
     assert len(dataset) == len(items)
-    for (values, label), (input, target) in zip(items, dataset, strict=True):
-        assert torch.equal(input, torch.tensor(values))
-        assert target == label
-
-
-@pytest.mark.parametrize("dataset", [regular(), without_overlap(), with_overlap()])
-def test_items_are_counted_from_both_ends_and_end_there(dataset) -> None:
-    last = len(dataset) - 1
-    for from_end, from_start in zip(dataset[-1], dataset[last], strict=True):
-        assert torch.equal(from_end, from_start)
-    for outside in (len(dataset), -len(dataset) - 1):
-        with pytest.raises(IndexError):
-            dataset[outside]
+    for index, item in enumerate(items):
+        assert dataset[index][0].tolist() == item
+        assert dataset[index][1] == index
+    with pytest.raises(IndexError):
+        dataset[len(items)]
 
 
 @st.composite
@@ -94,49 +64,17 @@ def windowed(draw: st.DrawFn) -> tuple[Tensor, int, int]:
 def test_windows_are_the_slices_a_stride_apart_that_fit_and_share_the_series_memory(given) -> None:
     series, length, stride = given
     slices = [series[start : start + length] for start in range(0, len(series) - length + 1, stride)]
-    dataset = WindowDataset(series, torch.arange(len(slices)), length, stride)
-    assert len(dataset) == len(slices)
-    for number, (window, (input, target)) in enumerate(
-        zip(slices, (dataset[i] for i in range(len(dataset))), strict=True)
-    ):
-        assert torch.equal(input, window)
-        assert target == number
-        assert input.untyped_storage().data_ptr() == series.untyped_storage().data_ptr()
-    assert dataset.windows.untyped_storage().data_ptr() == series.untyped_storage().data_ptr()
-
-
-@pytest.mark.parametrize(
-    ("steps", "targets", "length", "stride"),
-    [
-        (2, 0, 3, 1),
-        (5, 2, 3, 1),
-        (5, 2, 3, 3),
-        (5, 3, 3, 0),
-        (5, 3, 3, -1),
-        (5, 3, 0, 1),
-    ],
-)
-def test_what_makes_no_windows_is_told(
-    steps: int, targets: int, length: int, stride: int, snapshot: SnapshotAssertion
-) -> None:
-    assert told(lambda: WindowDataset(torch.zeros(steps, 2), torch.zeros(targets), length, stride)) == snapshot
-
-
-def test_samples_want_a_target_each() -> None:
-    with pytest.raises(ValueError, match="3 inputs and 2 targets"):
-        RegularDataset(SAMPLES, torch.tensor([0, 1]))
-
-
-def load(**changes: int) -> Workload:
-    return small.workload(
-        **{"phase": "loading", "samples": 7, "seq_len": 4, "input_size": 5, "output_size": 2} | changes
-    )
+    made = windows(series, length, stride)
+    assert len(made) == len(slices)
+    assert all(map(torch.equal, made, slices))
+    assert made.untyped_storage().data_ptr() == series.untyped_storage().data_ptr()
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
 @pytest.mark.parametrize("samples", [1, 7])
 def test_a_data_set_has_as_many_samples_as_asked_for_with_a_target_for_each_step(name: DataSet, samples: int) -> None:
-    dataset = make(name, load(samples=samples), torch.float64)
+    sizes = {"seq_len": 4, "input_size": 5, "output_size": 2}
+    dataset = make(name, small.workload(phase="loading", samples=samples, **sizes), torch.float64)
     assert len(dataset) == samples
     input, target = dataset[samples - 1]
     assert (input.shape, target.shape) == ((4, 5), (4, 2))
@@ -145,70 +83,58 @@ def test_a_data_set_has_as_many_samples_as_asked_for_with_a_target_for_each_step
 
 # Python 3.12 and later warn of forking beside threads. torch starts threads before it forks its loaders.
 forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+both_ways = pytest.mark.parametrize("way", ["per_item", "vectorised"])
 
 
 @st.composite
-def datasets(draw: st.DrawFn) -> Batched:
+def datasets(draw: st.DrawFn) -> Samples:
     length, stride, items = draw(st.integers(1, 5)), draw(st.integers(1, 7)), draw(st.integers(1, 20))
     targets = torch.rand(items, *draw(st.sampled_from([(), (2,), (length, 2)])))
     if draw(st.booleans()):
-        return RegularDataset(torch.rand(items, *draw(st.sampled_from([(3,), (length, 3)]))), targets)
-    return WindowDataset(torch.rand((items - 1) * stride + length, 3), targets, length, stride)
+        return Samples(torch.rand(items, *draw(st.sampled_from([(3,), (length, 3)]))), targets)
+    return Samples(windows(torch.rand((items - 1) * stride + length, 3), length, stride), targets)
 
 
-def epochs(
-    dataset: Batched, implementation: LoadingWay, batch_size: int, seed: int | None, workers: int = 0
-) -> list[Example]:
+def epochs(dataset: Samples, way: LoadingWay, batch_size: int, seed: int | None, workers: int = 0) -> list[Example]:
     """The batches of two epochs."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    batches = loader(dataset, implementation, batch_size, workers, generator=generator)
-    return [(inputs, targets) for _ in range(2) for inputs, targets in batches][: 2 * len(batches)]
+    batches = loader(dataset, way, batch_size, workers, generator=generator)
+    return [(inputs, targets) for _ in range(2) for inputs, targets in batches]
 
 
 def is_equal(first: list[Example], second: list[Example]) -> bool:
-    parts: list[tuple[Tensor, Tensor]] = [
-        pair for batches in zip(first, second, strict=True) for pair in zip(*batches, strict=True)
-    ]
-    return all(torch.equal(*pair) for pair in parts)
+    pairs = (pair for batches in zip(first, second, strict=True) for pair in zip(*batches, strict=True))
+    return all(torch.equal(*pair) for pair in pairs)
 
 
 @given(datasets(), st.integers(1, 9), st.none() | st.integers(0, 100))
-def test_both_ways_give_the_same_batches_in_the_same_order(dataset: Batched, batch_size: int, seed: int | None) -> None:
-    count = -(-len(dataset) // batch_size)
-    per_item, vectorised = (
-        epochs(dataset, implementation, batch_size, seed)[:count] for implementation in ("per_item", "vectorised")
-    )
+def test_both_ways_give_the_same_batches_in_the_same_order(dataset: Samples, batch_size: int, seed: int | None) -> None:
+    count = -(-len(dataset) // batch_size)  # later epochs are shuffled by other draws
+    per_item, vectorised = (epochs(dataset, way, batch_size, seed)[:count] for way in ("per_item", "vectorised"))
     assert is_equal(per_item, vectorised)
     seen = torch.cat([targets if targets.dim() < 3 else targets.transpose(0, 1) for _, targets in per_item])
-    assert sorted(seen.flatten().tolist()) == sorted(dataset.batch(torch.arange(len(dataset)))[1].flatten().tolist())
+    assert sorted(seen.flatten().tolist()) == sorted(dataset.targets.flatten().tolist())
 
 
-def eight_windows() -> WindowDataset:
-    return WindowDataset(torch.arange(40.0).reshape(20, 2), torch.arange(144.0).reshape(8, 6, 3), 6, 2)
+def eight_windows() -> Samples:
+    return Samples(windows(torch.arange(40.0).reshape(20, 2), 6, 2), torch.arange(144.0).reshape(8, 6, 3))
 
 
-@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
-def test_steps_come_first_then_the_batch(implementation: LoadingWay) -> None:
+@both_ways
+def test_steps_come_first_then_the_batch_and_every_epoch_is_shuffled_anew(way: LoadingWay) -> None:
     dataset = eight_windows()
-    shapes = [(tuple(inputs.shape), tuple(targets.shape)) for inputs, targets in loader(dataset, implementation, 3)]
+    batches = list(loader(dataset, way, 3))
+    shapes = [(tuple(inputs.shape), tuple(targets.shape)) for inputs, targets in batches]
     assert shapes == [((6, 3, 2), (6, 3, 3)), ((6, 3, 2), (6, 3, 3)), ((6, 2, 2), (6, 2, 3))]
-    inputs, _ = next(iter(loader(dataset, implementation, 3)))
-    assert torch.equal(inputs[:, 1], dataset[1][0])
-
-
-@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
-def test_every_epoch_is_shuffled_anew(implementation: LoadingWay) -> None:
-    first, second = epochs(eight_windows(), implementation, 8, seed=1)
+    assert torch.equal(batches[0][0][:, 1], dataset[1][0])
+    first, second = epochs(dataset, way, 8, seed=1)
     assert not torch.equal(first[0], second[0])
 
 
 @forks
-@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
-def test_batches_that_other_processes_load_are_the_same(implementation: LoadingWay) -> None:
-    assert is_equal(
-        epochs(eight_windows(), implementation, 3, seed=1, workers=1),
-        epochs(eight_windows(), implementation, 3, seed=1),
-    )
+@both_ways
+def test_batches_that_other_processes_load_are_the_same(way: LoadingWay) -> None:
+    assert is_equal(epochs(eight_windows(), way, 3, seed=1, workers=1), epochs(eight_windows(), way, 3, seed=1))
 
 
 @forks
@@ -221,22 +147,20 @@ def test_loading_processes_last_from_epoch_to_epoch_and_end_with_the_loader() ->
     list(batches)
     assert set(psutil.Process().children()) - before == loading
     del batches
-    gone, alive = psutil.wait_procs(loading, timeout=5)
+    gone, alive = psutil.wait_procs(loading, timeout=60)
     assert len(gone) == 2, alive
 
 
 FEEDS = """
-import sys, time, torch
-from rnnbench.workloads.data import RegularDataset
-from rnnbench.workloads.data import loader
+import time, torch
+from rnnbench.workloads.data import Samples, loader
 
-class Slow(RegularDataset):
+class Slow(Samples):
     def __getitem__(self, index):
-        time.sleep(60)
+        print("loading", flush=True)
+        time.sleep(600)
 
-batches = iter(loader(Slow(torch.zeros(4, 2), torch.zeros(4)), "per_item", 1, workers=2))
-print("started", flush=True)
-next(batches)
+next(iter(loader(Slow(torch.zeros(2, 2), torch.zeros(2)), "per_item", 1, workers=2)))
 """
 
 
@@ -247,10 +171,9 @@ def test_loading_processes_end_at_once_when_the_process_that_they_feed_is_killed
     )
     with feeding:
         assert feeding.stdout is not None
-        assert feeding.stdout.readline() == "started\n"
+        assert [feeding.stdout.readline() for _ in range(2)] == ["loading\n"] * 2
         loading = psutil.Process(feeding.pid).children()
         assert len(loading) == 2
-        time.sleep(0.5)  # until they have begun
         os.kill(feeding.pid, signal.SIGKILL)
         gone, alive = psutil.wait_procs(loading, timeout=3)
     for process in alive:
@@ -258,7 +181,6 @@ def test_loading_processes_end_at_once_when_the_process_that_they_feed_is_killed
     assert len(gone) == 2
 
 
-ROOT = Path()
 EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}
 
 

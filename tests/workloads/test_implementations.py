@@ -10,7 +10,7 @@ from torch.nn.utils import prune
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
-from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop, step_by_step
+from rnnbench.workloads.implementations import SequenceOptions, Skip, check_makes_sense, loop, step_by_step
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
@@ -85,25 +85,40 @@ def test_wide_steps_are_not_hoisted_where_rnnbench_makes_their_products(
     assert calls == projections
 
 
-@pytest.mark.parametrize(
-    ("implementation", "changes"),
-    [
-        ("cudagraph", {}),
-        ("prepacked", {"device": "cuda"}),
-        ("hoisted", {"task": "one_to_many"}),
-        ("torch.nn-flattened", {"dtype": "bfloat16"}),
-        ("torch.nn-flattened", {"dtype": "float32", "device": "cuda"}),
-        ("torch.nn-padded", {}),
-        ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}),
-        ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}),
-    ],
-)
-def test_what_makes_no_sense_is_skipped_with_its_reason(
-    implementation: Any, changes: Any, snapshot: SnapshotAssertion
-) -> None:
-    with pytest.raises(Skip) as raised:
-        check_applies(Case("gru", implementation, small.workload(reference="gru", **changes)))
-    assert str(raised.value) == snapshot
+STREAM: dict[str, Any] = {"task": "streaming", "seq_len": 1}
+FED: dict[str, Any] = {"task": "one_to_many", "input_size": 2}
+DROPPING: dict[str, Any] = {"num_layers": 2, "dropout": 0.5}
+SENSELESS: list[tuple[Any, dict[str, Any]]] = [
+    ("loop", {"task": "one_to_one"}),
+    ("loop", {"task": "one_to_many"}),
+    ("loop", {"output_len": 3}),
+    ("loop", {"task": "encoder_decoder", "bidirectional": True}),
+    ("loop", {**FED, "lengths": "varied"}),
+    ("loop", {"dropout": 0.5}),
+    ("loop", {**STREAM, "seq_len": 4}),
+    ("loop", {**STREAM, "phase": "training"}),
+    ("loop", {**STREAM, "bidirectional": True}),
+    ("hoisted", STREAM),
+    ("scan", STREAM),
+    ("hoisted", FED),
+    ("cudagraph", {}),
+    ("cudagraph", {"device": "cuda", "phase": "training", **DROPPING}),
+    ("prepacked", {"device": "cuda"}),
+    ("torch.nn-flattened", {"dtype": "bfloat16"}),
+    ("torch.nn-flattened", {"dtype": "float32", "device": "cuda"}),
+    ("torch.nn-padded", {}),
+    ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}),
+    ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}),
+]
+
+
+def test_what_makes_no_sense_is_skipped_with_its_reason(snapshot: SnapshotAssertion) -> None:
+    reasons = {}
+    for implementation, changes in SENSELESS:
+        with pytest.raises(Skip) as raised:
+            check_makes_sense(Case("gru", implementation, small.workload(reference="gru", **changes)))
+        reasons[f"{implementation} {changes}"] = str(raised.value)
+    assert reasons == snapshot
 
 
 def test_a_cell_with_hooks_is_called_in_each_step() -> None:

@@ -105,15 +105,9 @@ def test_a_padded_layer_multiplies_its_padding_too(how: Any, task: Any, phase: A
     assert probe(built).values["macs"] == counted_by_torch(built)
 
 
-def test_a_step_is_the_whole_batch_and_the_head() -> None:
-    case = small.case("gru", batch_size=3, input_size=4, hidden_size=5, output_size=2)
-    assert macs.of_step(build(case, Path()).model, case.workload) == 3 * (3 * 5 * (4 + 5) + 5 * 2)
-
-
 def test_a_cell_without_a_formula_has_none(tmp_path) -> None:
     (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
     case = Case("mine.py:Mine", "loop", small.workload(reference="gru"))
     built = build(case, tmp_path)
     assert macs.of_call(built.model, case.workload) is None
-    assert macs.of_step(built.model, case.workload) is None
     assert probe(built).values["macs"] > 0

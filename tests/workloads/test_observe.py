@@ -4,20 +4,18 @@ What forward keeps for backward, for models whose needs are known.
 """
 
 import gc
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads import observe as observing
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import PROBES, gradient_factor, observe, saved_bytes
+from rnnbench.workloads.observe import PROBES, observe, saved_bytes
 from rnnbench.workloads.prepare import Built, build
 from tests.doubles import workload as small
 
@@ -45,8 +43,7 @@ def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, p
     assert measurement.metrics.keys() | measurement.missing.keys() == {
         metric.name for metric in OBSERVED if metric.probe in PROBES
     }
-    no_gradient = {"gradient_factor": "inference takes no gradient"}
-    assert measurement.missing == (no_gradient if phase == "inference" else {})
+    assert measurement.missing == {}
     assert all(parameter.grad is None for parameter in built.model.parameters())
 
 
@@ -83,7 +80,7 @@ def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_ar
     measurement = observe(build(case, ROOT))
     lost = {metric.name for metric in OBSERVED if metric.probe == "calls"}
     failed = dict.fromkeys(lost, "its probe failed: ValueError: no such table")
-    assert measurement.missing == failed | {"gradient_factor": "inference takes no gradient"}
+    assert measurement.missing == failed
     assert {name: value for name, value in whole.items() if name not in lost} == measurement.metrics
 
 
@@ -160,63 +157,6 @@ def test_inference_draws_no_dropout_and_training_does(cell: str) -> None:
         assert torch.equal(*outputs) != draws
         # cuDNN's layer keeps what backward needs only where `training` is set.
         assert {part.training for side in (built.model, built.reference) for part in side.modules()} == {draws}
-
-
-LINEAR = """
-import torch
-from torch import nn
-
-
-class Linear(nn.Module):
-    def __init__(self, input_size, hidden_size, factor=0.5):
-        super().__init__()
-        self.factor = factor
-        self.weight = nn.Linear(input_size, hidden_size)
-
-    def forward(self, input, state):
-        return self.factor * state + self.weight(input)
-"""
-
-
-def linear(folder: Path, factor: float, **changes: Any) -> Built:
-    (folder / "linear.py").write_text(LINEAR)
-    workload = small.workload(**{"reference": "none", "phase": "training", "seq_len": 9} | changes)
-    return build(Case(f"linear.py:Linear(factor={factor})", "loop", workload), folder)
-
-
-@pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 3.0])
-@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
-def test_it_is_the_factor_of_a_linear_recurrence(tmp_path: Path, factor: float, task: str) -> None:
-    readings = gradient_factor(linear(tmp_path, factor, task=task))
-    assert readings.values["gradient_factor"] == pytest.approx(factor)
-
-
-@pytest.mark.parametrize(
-    ("factor", "changes"),
-    [
-        (0.5, {"phase": "inference"}),
-        (0.5, {"seq_len": 1}),
-        (0.5, {"lengths": "varied"}),
-        (1e-60, {"dtype": "float32"}),
-    ],
-)
-def test_it_is_missing_with_its_reason(
-    tmp_path: Path, factor: float, changes: dict[str, Any], snapshot: SnapshotAssertion
-) -> None:
-    readings = gradient_factor(linear(tmp_path, factor, **changes))
-    assert not readings.values
-    assert readings.missing["gradient_factor"] == snapshot
-
-
-@pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])
-def test_it_is_a_cells_own_and_not_its_implementations(implementation: str) -> None:
-    axes: dict[str, Any] = {"phase": "training", "seq_len": 6, "hidden_size": 16}
-    case = small.reference_case("lstm", **axes) if implementation == "torch.nn" else small.case("lstm", **axes)
-    factor = gradient_factor(build(case, Path())).values["gradient_factor"]
-    expected = gradient_factor(build(small.case("lstm", **axes), Path())).values["gradient_factor"]
-    assert factor == pytest.approx(expected)
-    assert 0 < factor < 1
-    assert not math.isnan(factor)
 
 
 FLOAT = 8

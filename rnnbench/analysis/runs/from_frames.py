@@ -15,7 +15,7 @@ NEEDED = (*KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status", "re
 NEEDED += ("calls", "seconds", "host_seconds", *QUANTILES)
 SAME_WINDOW = ["run", "case", "replicate", "worker", "order"]
 ORIGIN = "rnnbench.load(...).windows has it, and so has what `rnnbench export --windows` writes"
-TEXTS = ("reason", "parity", "suspicion", "backend", "missing", "ceiling")
+TEXTS = ("reason", "parity", "backend", "missing", "ceiling")
 
 
 def run_times(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: pd.DataFrame | None = None) -> RunTimes:

@@ -18,7 +18,6 @@ from rnnbench.analysis.comparison import (
     Comparison,
     Finding,
     finding,
-    newly_suspect,
     one_sided,
     ordered,
 )
@@ -150,7 +149,6 @@ def check(
         undecided = runner.given_up(case) or "no time was left to measure it"
         told = replace(before, reason=before.reason + why)
         findings.append(finding(told, after, judged if pairs else None, margins[case.key], pairs, undecided))
-    notes = [*newly_suspect(sides), *notes]
     needed = more_time(runner, selection.groups, findings)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     comparison = Comparison(

@@ -29,7 +29,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
-        **nvml.read_all(),
+        **nvml.read_all(nvml.FIXED),
         "load": load(),
         "software": {
             "python": platform.python_version(),

@@ -23,7 +23,7 @@ class Telemetry:
 
     def sample(self, replicate: int, when: str, seconds: float) -> dict[str, Any]:
         """Return a line for `telemetry.jsonl`; `when`: `before` begins a replicate; `seconds` since the run began."""
-        readings = self._gpu.sample()
+        readings = self._gpu.read(nvml.CHANGING)
         line = {
             "replicate": replicate,
             "when": when,

@@ -1,11 +1,9 @@
 """An NVIDIA GPU (or AMD's, by torch for ROCm): calls are queued, and events on the device's own time line time them."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 LEAD, LEAD_CALLS = 3, 5  # how long the device is held, in times that queueing a call takes; calls for the least time
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
-HISTORY_ENTRIES = 200_000  # the last allocations and releases that are kept; about 100 MB when full
 
 
 class Cuda:
@@ -204,15 +201,10 @@ class Cuda:
         return torch.cuda.get_device_properties(self.name)
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`reserved_bytes` of a call, and `process_bytes`, read while the allocator holds only what the call needs.
-
-        `process_bytes` also includes the CUDA context, loaded libraries, and the case's models and inputs. Beside them
-        `device_seconds`, which like these only the device can tell.
-        """
+        """`reserved_bytes` of a call, and `device_seconds`, which only the device can tell."""
         return Readings.of(
             {
                 "reserved_bytes": lambda: self.reserved_bytes(timed),
-                "process_bytes": self._process_bytes,
                 "device_seconds": lambda: self.device_seconds(timed),
             }
         )
@@ -229,13 +221,6 @@ class Cuda:
         if all(each.submit_seconds > LEAD * submit for each in clocked):
             raise Unavailable("its kernels do not fit into the device's queue, so the device waits for the host")
         return min(each.seconds for each in clocked if each.submit_seconds <= LEAD * submit)
-
-    def _process_bytes(self) -> int:
-        """The memory of this process according to the driver; raises Unavailable."""
-        used = nvml.open_gpu(self.uuid()).processes().get(os.getpid(), 0)
-        if not used:  # even a bare CUDA context takes memory
-            raise Unavailable("NVML tells no memory of this process (in a container process ids differ)")
-        return used
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Bytes that torch's caching allocator requests from the driver for one call, starting from an empty cache.
@@ -268,22 +253,6 @@ class Cuda:
 
         spin: Any = torch.cuda._sleep  # untyped in torch
         return partial(spin, 0)
-
-    def snapshot(self, timed: "TimedCall", file: Path) -> None:
-        """Write the caching allocator's history of one call, with the Python and C++ stack of each memory block."""
-        import torch
-
-        memory: Any = torch.cuda.memory  # untyped in torch
-        with timed.mode():
-            timed.call()
-            self.synchronize()
-            memory._record_memory_history(max_entries=HISTORY_ENTRIES)
-            try:
-                timed.call()
-                self.synchronize()
-                memory._dump_snapshot(str(file))
-            finally:
-                memory._record_memory_history(enabled=None)
 
 
 @cache

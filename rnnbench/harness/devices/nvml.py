@@ -47,32 +47,15 @@ class Gpu:
     handle: Any
     fault: str = ""
 
-    def describe(self) -> Readings:
-        """Take the readings that do not change during a measurement."""
-        return self._read(FIXED)
-
-    def sample(self) -> Readings:
-        """Take the readings that change over time."""
-        return self._read(READINGS.keys() - FIXED)
-
-    def stand(self) -> Readings:
-        """Take all readings, and the ids of the `processes` that compute on the GPU."""
-        return self._read(READINGS.keys()) | Readings.of({"processes": lambda: sorted(self.processes())})
-
-    def _read(self, names: Collection[str]) -> Readings:
-        return Readings.of({name: partial(read, self) for name, read in READINGS.items() if name in names})
+    def read(self, names: Collection[str] | None = None) -> Readings:
+        """Take the readings with these names, or all of them."""
+        return Readings.of(
+            {name: partial(read, self) for name, read in READINGS.items() if names is None or name in names}
+        )
 
     def energy_joules(self) -> float:
         """Return the energy counter in joules, which starts when the driver is loaded; raises Unavailable."""
-        joules: float = READINGS["energy_joules"](self)
-        return joules
-
-    def processes(self) -> dict[int, int]:
-        """Return the memory of each process that computes on the GPU, by its id; raises Unavailable."""
-        used: dict[int, int] = {}  # over all MIG instances that it uses
-        for process in self.ask("nvmlDeviceGetComputeRunningProcesses"):
-            used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-        return used
+        return float(READINGS["energy_joules"](self))
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function for this GPU; raises Unavailable."""
@@ -108,14 +91,14 @@ def _open(function: str, argument: Any) -> Gpu:
         return Gpu(None, str(reason))
 
 
-def read_all(read: Callable[[Gpu], Readings] = Gpu.describe) -> dict[str, Any]:
+def read_all(names: Collection[str] | None = None) -> dict[str, Any]:
     """Read every GPU that the driver lists, with a reason for each missing reading; or tell why NVML has no answer."""
     try:
         ask("nvmlInit")
         count = ask("nvmlDeviceGetCount")
     except Unavailable as reason:
         return {"gpu": str(reason)}
-    by_gpu = {f"gpu {index}": read(_open("nvmlDeviceGetHandleByIndex", index)) for index in range(count)}
+    by_gpu = {f"gpu {index}": _open("nvmlDeviceGetHandleByIndex", index).read(names) for index in range(count)}
     return {name: readings.values | {"not known": readings.missing} for name, readings in by_gpu.items()}
 
 
@@ -149,4 +132,7 @@ READINGS: Mapping[str, Callable[[Gpu], Any]] = {
     "throttle_reasons": _reasons,
     # A counter: an idle card is not held back, but it was if this has grown.
     "thermal_seconds": lambda gpu: gpu.ask("nvmlDeviceGetViolationStatus", THERMAL).violationTime / 1e9,
+    # The ids of those that compute on the GPU, each once though it uses several MIG instances.
+    "processes": lambda gpu: sorted({each.pid for each in gpu.ask("nvmlDeviceGetComputeRunningProcesses")}),
 }
+CHANGING = READINGS.keys() - FIXED

@@ -28,7 +28,7 @@ IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobod
 
 def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return the environment with what drivers report about the devices at this moment; nothing is changed."""
-    return {**environment, **nvml.read_all(nvml.Gpu.stand)}
+    return {**environment, **nvml.read_all()}
 
 
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:

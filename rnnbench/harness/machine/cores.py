@@ -69,8 +69,7 @@ def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
 
 def memory_limits() -> list[int]:
     """Return the memory limits of the process's control group and of its parents, in bytes."""
-    folders = [(folder, "memory.max" if is_new else "memory.limit_in_bytes") for folder, is_new in _groups("memory")]
-    return [int(text) for text in (file_text(folder / name) for folder, name in folders) if text.isdecimal()]
+    return [int(text) for text in _group_texts("memory.max") if text.isdecimal()]
 
 
 def cpu_limit() -> str | None:
@@ -78,14 +77,7 @@ def cpu_limit() -> str | None:
 
     It is written as in the file `cpu.max`: the microseconds that the group may run in each period, and the period.
     """
-    limits = []
-    for folder, is_new in _groups("cpu"):
-        text = file_text(folder / "cpu.max")
-        if not is_new:  # version 1 has two files, and -1 for no limit
-            quota, period = (file_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-            text = f"{quota.replace('-1', 'max')} {period}"
-        if re.fullmatch(r"(max|\d+) \d+", text):
-            limits.append(text)
+    limits = (text for text in _group_texts("cpu.max") if re.fullmatch(r"(max|\d+) \d+", text))
     return min(limits, key=cpu_cores, default=None)
 
 
@@ -95,15 +87,12 @@ def cpu_cores(limit: str) -> float:
     return math.inf if quota == "max" else int(quota) / int(period)
 
 
-def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
-    """Yield the folders of the process's control group and of its parents, and whether they are of version 2.
+def _group_texts(name: str) -> Iterator[str]:
+    """Yield this file's text in the process's control group and in its parents, of version 2; empty where it has none.
 
     Some may not exist: a container can see its own group as the root.
     """
     for line in file_text(OWN_GROUP).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers or controller in controllers.split(","):
-            base = GROUPS / controller if controllers else GROUPS
-            group = base / path.lstrip("/")
-            folders = [folder for folder in (group, *group.parents) if folder.is_relative_to(base)]
-            yield from ((folder, not controllers) for folder in folders)
+        if line.startswith("0::/"):
+            group = GROUPS / line.removeprefix("0::/")
+            yield from (file_text(each / name) for each in (group, *group.parents) if each.is_relative_to(GROUPS))

@@ -15,8 +15,7 @@ from rnnbench.harness.machine.scratch import scratch
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 SECONDS = 60.0  # timeout of a git command
 OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
-# In a partial clone git would fetch missing objects. The messages must be in English because rnnbench reads them.
-QUIET = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 Done = subprocess.CompletedProcess[bytes]
@@ -112,10 +111,7 @@ def worktree(repository: Path, revision: str, name: str | None = None) -> Iterat
             tree = parent / "tree"
             done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
             if done.returncode:
-                partial = _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$")
-                hint = "; this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
-                message = f"{_message(done)}{hint if partial else ''}"
-                raise UserError(f"base {name or revision}: git can't make a worktree: {message}")
+                raise UserError(f"base {name or revision}: git can't make a worktree: {_message(done)}")
             yield tree
     finally:
         with suppress(NoAnswer):  # then the next worktree prunes this one
@@ -151,7 +147,7 @@ def submodules(tree: Path) -> list[Path]:
 def run(folder: Path, *arguments: str, **variables: str) -> Done:
     """Run git in a folder; `variables` are added to its environment.
 
-    Hooks do not run, nothing is downloaded, and the user's index is not refreshed. Raises NoAnswer if git is not
+    Hooks do not run, and the user's index is not refreshed. Raises NoAnswer if git is not
     installed or takes more than `SECONDS`.
     """
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET | variables

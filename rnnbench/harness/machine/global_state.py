@@ -9,7 +9,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -142,38 +141,27 @@ TorchState = dict[str, Any]
 
 
 def capture(settings: Mapping[str, Setting] = TORCH) -> TorchState:
-    """Return the current values of the settings, without those that torch refuses to report."""
-    state = {}
-    for name, setting in settings.items():
-        with suppress(RuntimeError):  # TF32 by its old names, after it was set by torch's newer one
-            state[name] = setting.read()
-    return state
+    """Return the current values of the settings."""
+    return {name: setting.read() for name, setting in settings.items()}
 
 
 def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) -> None:
     """Set the settings that differ, and no others, since setting some costs time. Raises NotRestoredError."""
     for name, value in wanted.items():
-        if _is(settings[name], value):
+        setting = settings[name]
+        if setting.read() == value:
             continue
         try:
-            settings[name].write(value)
+            setting.write(value)
         except Exception as error:  # torch, or a mode that the case left on, refuses
             raise NotRestoredError(name) from error
-        if not _is(settings[name], value):
+        if setting.read() != value:
             raise NotRestoredError(name)
 
 
-def _is(setting: Setting, value: Any) -> bool:
-    try:
-        return bool(setting.read() == value)
-    except RuntimeError:  # TF32 by its old names, while torch's newer ones say something else
-        return False
-
-
-def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:
-    """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products; None where unknown."""
-    layers, precision = state.get("cuDNN TF32"), state.get("float32 matmul precision")
-    return None if layers is None else bool(layers), precision and precision != "highest"
+def tf32_allowed(state: TorchState) -> tuple[bool, bool]:
+    """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products."""
+    return bool(state["cuDNN TF32"]), state["float32 matmul precision"] != "highest"
 
 
 class ProcessState:

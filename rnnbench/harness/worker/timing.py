@@ -184,7 +184,7 @@ class Timing:
     def _reference(self, case: Case, root: Path) -> referee.GroupReference:
         """A case's reference, which its group shares."""
         if case.workload not in self._references:
-            self._references[case.workload] = referee.GroupReference(build(referee.reference_case(case), root).model)
+            self._references[case.workload] = referee.GroupReference.of(case, root)
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:

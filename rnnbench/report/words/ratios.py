@@ -62,20 +62,6 @@ def words(summary: pd.DataFrame) -> ReferenceWords:
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
 
 
-def suspect(row: Mapping[Any, Any]) -> str:
-    """Why the time of a case in a summary may not be that of its reference's work; empty if nothing speaks for it."""
-    if row["status"] != "measured" or not row.get("suspicion"):
-        return ""
-    return f"suspect: {one_line(row['suspicion'])}"
-
-
-def is_suspect(summary: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows of a summary are suspect."""
-    if "suspicion" not in summary:
-        return pd.Series(False, index=summary.index)
-    return summary["status"].eq("measured") & summary["suspicion"].fillna("").ne("")
-
-
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
     precision = _asked(info)

@@ -21,9 +21,6 @@ from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.worker.building import settings_of
 from rnnbench.harness.worker.operations import Operations
-from rnnbench.profiling.breakdown import breakdown
-from rnnbench.profiling.profile import profile
-from rnnbench.profiling.subject import of_built
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
@@ -77,32 +74,6 @@ def test_twenty_observations_leave_the_memory_that_they_found() -> None:
     assert reserved == [before] * 20
 
 
-def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() -> None:
-    before = memory_reserved()
-    axes: Any = {"phase": "training", "device": "cuda", "dtype": "float32", "batch_size": 64, "hidden_size": 512}
-    eager = count(build(small.case("lstm", **axes), Path()).timed_call(), torch.device("cuda")).peak_bytes
-    built = build(small.case("lstm", "cudagraph", **axes), Path())
-    reserved = Cuda("cuda").reserved_bytes(built.timed_call())
-    print("a recording holds", reserved, "bytes, and an eager call", eager)
-    assert reserved >= eager / 2  # both hold what forward keeps for backward
-    del built
-    assert memory_reserved() == before
-
-
-@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
-@pytest.mark.parametrize("how", ["torch.nn-padded", "loop"])
-def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task: Any) -> None:
-    axes: Any = {"task": task, "device": "cuda", "dtype": "float32", "lengths": "varied", "reference": "gru"}
-    timed = build(Case("torch.nn.GRU" if how != "loop" else "gru", how, small.workload(**axes)), Path()).timed_call()
-    with timed.mode():
-        timed.call()
-        torch.cuda.synchronize()
-        with torch.profiler.profile() as program:
-            timed.call()
-            torch.cuda.synchronize()
-    assert not [event.name for event in program.events() if "HtoD" in event.name or "DtoH" in event.name]
-
-
 # In bfloat16, cuDNN's layers copy their weights in each call: torch flattens none in that type.
 @pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk of memory")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
@@ -147,21 +118,6 @@ def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
     windows = [device.clock(empty, 10, 50).batch_seconds for _ in range(20)]
     firsts, others = [window[0] for window in windows], [seconds for window in windows for seconds in window[1:]]
     assert median(firsts) == pytest.approx(median(others), rel=0.2)
-
-
-def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
-    built = build(small.case("gru", device="cuda", dtype="float32"), Path())
-    found = profile(of_built(built, Cuda("cuda")), rounds=2, window_seconds=0.001)
-    print(found.kernels, found.no_kernels)
-    assert (found.kernels is None) == (found.no_kernels != "")
-    assert "overhead" not in {share.what for share in breakdown(found)}
-
-
-def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
-    block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
-    readings = Cuda("cuda").memory(block(MEGABYTE))
-    assert readings.missing or readings.values["process_bytes"] >= torch.cuda.memory_reserved()
-    del block_held
 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:

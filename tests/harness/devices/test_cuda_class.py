@@ -1,6 +1,5 @@
 """The logic of CUDA's clock, on a device whose kernel times the test sets and whose kernels run beside the host."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,18 +148,3 @@ def test_a_cudnn_that_torch_was_not_built_with_does_not_keep_a_worker_from_start
     monkeypatch.setattr(torch.backends.cudnn, "version", mixed)
     version = Cuda.about()["cudnn"]
     assert version == "not told: cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)"
-
-
-def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    done: list[str] = []
-    memory: Any = torch.cuda.memory
-    monkeypatch.setattr(
-        memory, "_record_memory_history", lambda **how: done.append("off" if "enabled" in how else "on")
-    )
-    monkeypatch.setattr(memory, "_dump_snapshot", lambda file: done.append(Path(file).name))
-    cuda = FakeCuda(FakeLine())
-    timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
-    cuda.snapshot(timed, tmp_path / "memory.pickle")
-    assert done == ["call", "on", "call", "memory.pickle", "off"]

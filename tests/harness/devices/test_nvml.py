@@ -16,8 +16,7 @@ LOST = "NVML: GPU is lost"
 
 
 def read(uuid: str = FIRST) -> dict[str, Any]:
-    gpu = nvml.open_gpu(uuid)
-    return vars(gpu.describe() | gpu.sample())
+    return vars(nvml.open_gpu(uuid).read())
 
 
 def test_every_reading_of_a_healthy_gpu_is_right(driver: Driver) -> None:
@@ -25,7 +24,7 @@ def test_every_reading_of_a_healthy_gpu_is_right(driver: Driver) -> None:
 
 
 def test_gpus_and_mig_instances_go_by_the_uuid_that_torch_writes(driver: Driver) -> None:
-    names = [nvml.open_gpu(uuid).describe().values["name"] for uuid in (FIRST, SECOND, INSTANCE)]
+    names = [nvml.open_gpu(uuid).read().values["name"] for uuid in (FIRST, SECOND, INSTANCE)]
     assert names == ["Fake H100", "Fake H200", "Fake H100 MIG 1g.10gb"]
 
 
@@ -37,14 +36,14 @@ def test_a_uuid_that_nobody_has_makes_every_reading_missing_with_the_reason(driv
 def test_each_function_may_fail_and_only_what_it_tells_is_missing(driver: Driver, function: str) -> None:
     code = pynvml.NVML_ERROR_NOT_SUPPORTED
     driver.cards[0].refused = {function: code}
-    readings = nvml.read_all(nvml.Gpu.stand)["gpu 0"]
+    readings = nvml.read_all()["gpu 0"]
     [(name, reason)] = readings["not known"].items()
     assert reason == f"NVML: {pynvml.NVMLError(code)}"
     assert readings == {key: value for key, value in whole().items() if key != name} | {"not known": {name: reason}}
 
 
 def whole() -> dict[str, Any]:
-    return FACTS | MOMENT | {"processes": [], "not known": {}}
+    return FACTS | MOMENT | {"not known": {}}
 
 
 @pytest.mark.parametrize("number", ["power", "energy", "clock", "temperature"])
@@ -71,7 +70,7 @@ def test_the_reasons_for_low_clocks_have_names(driver: Driver, bits: int, names:
 
 def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(driver: Driver) -> None:
     driver.lose(0)
-    first, second = nvml.read_all(nvml.Gpu.stand).values()
+    first, second = nvml.read_all().values()
     assert set(first["not known"].values()) == {LOST}
     assert second == whole() | {"name": "Fake H200"}
     assert nvml.open_gpu(FIRST).fault != ""

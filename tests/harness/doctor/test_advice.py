@@ -73,7 +73,7 @@ def stand(driver: Driver, **numbers: Any) -> list[str]:
     driver.cards = driver.cards[:1]
     for name, value in ({"reasons": 1} | numbers).items():
         setattr(driver.cards[0], name, value)
-    return advice(QUIET | nvml.read_all(nvml.Gpu.stand), "2.13.0")
+    return advice(QUIET | nvml.read_all(), "2.13.0")
 
 
 def test_a_gpu_as_one_would_wish_it_needs_no_advice(driver: Driver) -> None:
@@ -99,6 +99,6 @@ def test_each_fault_of_a_gpu_is_told_with_what_to_do(
 
 def test_a_gpu_is_described_as_it_stands(driver: Driver, snapshot: SnapshotAssertion) -> None:
     driver.lose(1)
-    readings = nvml.read_all(nvml.Gpu.stand)
-    assert readings["gpu 0"] == FACTS | MOMENT | {"processes": [], "not known": {}}
+    readings = nvml.read_all()
+    assert readings["gpu 0"] == FACTS | MOMENT | {"not known": {}}
     assert {torch: advice(QUIET | readings, torch) for torch in ("2.13.0+cu130", "2.13.0+cpu")} == snapshot

@@ -23,12 +23,6 @@ PRODUCTS: TorchState = {"cuDNN TF32": False, "float32 matmul precision": "high"}
         (torch.float32, "cuda:0", LAYERS, "cuDNN's layers may use TF32 and matrix products may not"),
         (torch.float32, "cuda:0", PRODUCTS, "matrix products may use TF32 and cuDNN's layers may not"),
         (torch.float32, "cuda:0", LAYERS | {"float32 matmul precision": "high"}, ""),
-        (
-            torch.float32,
-            "cuda:0",
-            {"float32 matmul precision": "highest"},
-            "",
-        ),  # a setting that torch does not report is not judged
         (torch.float16, "cuda:0", LAYERS, ""),
         (torch.float32, "cpu", LAYERS, ""),
     ],

@@ -114,18 +114,3 @@ def test_the_lowest_limit_of_processor_time_around_a_process_counts(
         (limits / folder / "cpu.max").write_text(text)
     assert cores.cpu_limit() == limit
     assert cores.cpu_cores(limit) == number
-
-
-def test_control_groups_of_version_1_limit_too(limits: Path) -> None:
-    (limits.parent / "own").write_text("3:cpu,cpuacct:/a\n2:memory:/a\n0::/\n")
-    for file, text in {
-        "cpu/a/cpu.cfs_quota_us": "50000\n",
-        "cpu/a/cpu.cfs_period_us": "100000\n",
-        "cpu/cpu.cfs_quota_us": "-1\n",
-        "cpu/cpu.cfs_period_us": "100000\n",
-        "memory/a/memory.limit_in_bytes": "3000\n",
-    }.items():
-        (limits / file).parent.mkdir(parents=True, exist_ok=True)
-        (limits / file).write_text(text)
-    assert cores.cpu_limit() == "50000 100000"
-    assert cores.memory_limits() == [3000]

@@ -108,18 +108,6 @@ def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(
     assert global_state.capture()["cuDNN"] == before["cuDNN"]
 
 
-def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("mix of the legacy and new APIs")
-
-    assert global_state.tf32_allowed(global_state.capture()) == (torch.backends.cudnn.allow_tf32, False)
-    monkeypatch.setitem(TORCH, "cuDNN TF32", Setting(refuse, refuse))
-    state = global_state.capture()
-    global_state.restore(state)
-    assert "threads" in state
-    assert global_state.tf32_allowed(state) == (None, False)
-
-
 @pytest.mark.skipif(not NEWER_NAMES, reason="torch before 2.9")
 @pytest.mark.parametrize(
     "holder", [torch.backends, BACKENDS.cudnn, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul, BACKENDS.mkldnn]

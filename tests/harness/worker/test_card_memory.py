@@ -1,18 +1,16 @@
 """GPU memory that a worker holds from case to case, on a fake card. Garbage collection is off, as in a worker."""
 
 import gc
-import os
 import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from rnnbench.harness.devices import nvml
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.fake_card import CONTEXT_BYTES, MEGABYTE, FakeCard
+from tests.doubles.fake_card import MEGABYTE, FakeCard
 
 POOL = 1000 * MEGABYTE
 
@@ -79,26 +77,3 @@ def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
     assert measurement["reserved_bytes"] == POOL
     eager = ask(Operations(random.Random(0)), "observe", small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0
-
-
-def test_the_memory_of_the_process_is_that_of_one_case(card: FakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OneGpu(nvml.Gpu):
-        def processes(self) -> dict[int, int]:
-            return {os.getpid(): CONTEXT_BYTES + card.reserved()}
-
-    monkeypatch.setattr(nvml, "open_gpu", lambda uuid: OneGpu(None))
-    worker = Operations(random.Random(0))
-    sizes = [ask(worker, "observe", graphed(size))["measurement"]["process_bytes"] for size in (1, 2, 3)]
-    assert len(set(sizes)) == 1
-    card.cached = 200 * MEGABYTE  # left behind by an earlier probe
-    eager = ask(worker, "observe", small.case("gru"))["measurement"]
-    assert eager["process_bytes"] == CONTEXT_BYTES
-
-
-def test_dropout_is_recorded_for_the_timed_calls_and_not_for_those_that_are_compared(card: FakeCard) -> None:
-    case = graphed(phase="training", num_layers=2, dropout=0.5)
-    reply = ask(Operations(random.Random(0)), "observe", case)
-    assert reply["ok"], reply
-    assert reply["measurement"]["parity"] == "agrees"
-    assert card.recordings == 2
-    assert card.peak < 2 * POOL  # the first recording is freed before the second is made

@@ -16,7 +16,6 @@ from rnnbench.kernels import direct
 from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
-from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, FakeMark, kernels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,11 +71,6 @@ def test_a_short_call_is_not_clocked_alone_by_a_clock_of_coarse_steps() -> None:
     line = FakeLine(mark=Coarse)
     best, _ = ceilings._best(FakeCuda(line), kernels(line, 1, 3e-6, 1.9e-6), 0.05)
     assert best == pytest.approx(1.9e-6, rel=0.005)
-
-
-def test_a_ceiling_comes_back_from_its_json() -> None:
-    ceiling = made_up_ceiling("cpu", "float32", 2, 5e10, ((1024, 1e10), (4096, 2e10)), 5e-7, None)
-    assert Ceiling.from_json(ceiling.to_json()) == ceiling
 
 
 def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_an_older_version() -> None:

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
@@ -55,22 +53,3 @@ def test_a_decoder_has_weights_of_its_own_and_starts_where_the_encoder_ended() -
     _, end = model.body(built.input, built.state)
     expected = model.head(model.decoder.cells[0](torch.zeros(3, 2).double(), end))
     torch.testing.assert_close(model(built.input, built.state)[0][0], expected)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"task": "one_to_one"},
-        {"task": "one_to_many"},
-        {"output_len": 3},
-        {"task": "encoder_decoder", "bidirectional": True},
-        {"task": "one_to_many", "input_size": 2, "lengths": "varied"},
-        {"dropout": 0.5},
-    ],
-)
-def test_sizes_that_do_not_go_with_a_task_are_skipped_with_the_reason(
-    changes: Any, snapshot: SnapshotAssertion
-) -> None:
-    with pytest.raises(Skip) as raised:
-        build(small.case("gru", **changes), ROOT)
-    assert str(raised.value) == snapshot
