@@ -427,7 +427,7 @@ def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
 
     `mine` is changed and returned; `like` stays as it is. Raises ValueError if the parameters do not fit.
     """
-    from rnnbench.cells.same_weights import copy_weights
+    from rnnbench.cells.weights import copy_weights
 
     copy_weights(mine, like)
     return mine

@@ -3,7 +3,6 @@
 Importing this does not import torch; `load` does.
 """
 
-from rnnbench.cells.loading import load, load_function
 from rnnbench.cells.registry import (
     CELLS,
     CellError,
@@ -11,6 +10,8 @@ from rnnbench.cells.registry import (
     CellSpec,
     file_of,
     is_own,
+    load,
+    load_function,
     misnamed,
     parsed,
     spec,

@@ -103,19 +103,6 @@ def allowed(name: str, dtype: DType, sums: Sums) -> Tolerance:
     return Tolerance(grown, f"{dtype}, a sum of {terms:,} terms") if grown > base else Tolerance(base, dtype)
 
 
-def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
-    """The cell's parameters as a differentiable function of those of a torch.nn layer.
-
-    A cell whose parameters differ from those of torch's own cells maps them in `weights_from(reference)`. `whole`: the
-    cell is a module that runs the whole sequence, and its parameters are named as those of torch's own layers.
-    """
-    mapping = getattr(cell, "weights_from", None)
-    if mapping is not None:
-        mapped: dict[str, Tensor] = mapping(reference)
-        return mapped
-    return {name if whole else name.removesuffix("_l0"): weight for name, weight in reference.items()}
-
-
 @dataclass(frozen=True)
 class ReferenceRun:
     """What a reference gives for an input and a state, to compare several candidates with."""
@@ -206,7 +193,8 @@ def _run(
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
-            return _copied(_results(module(input, state), compared, has_c=has_c))
+            results = _results(module(input, state), compared, has_c=has_c)
+            return {name: part.clone() for name, part in results.items()}
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
@@ -215,7 +203,7 @@ def _run(
         )
     given = leaves[1] if isinstance(state, Tensor) else leaves[1:]
     results = _results(module(leaves[0], given), compared, has_c=has_c)
-    read = _copied(results)
+    read = {name: part.detach().clone() for name, part in results.items()}  # at once: work may be left to a thread
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
     generator = torch.Generator(device=input.device).manual_seed(1)
@@ -231,11 +219,6 @@ def _run(
             if leaf.requires_grad  # tokens have none
         }
     return read
-
-
-def _copied(results: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Results as they are now: work that is left to a thread or another stream comes too late."""
-    return {name: part.detach().clone() for name, part in results.items()}
 
 
 def _results(given: tuple[Tensor, State], compared: ComparedTensors, *, has_c: bool) -> dict[str, Tensor]:

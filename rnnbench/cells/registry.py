@@ -1,17 +1,32 @@
-"""The cells that are measured, and what the names of users' cells mean. Reading this does not import torch.
+"""The cells that are measured, what the names of users' cells mean, and how they are imported.
+
+Reading this does not import torch; `load` does.
 
 To add a cell, write a file beside this one and a line in `CELLS`. A user's cell is `lmu.py:LMU(theta=16)` or
 `package.module:Class`.
 """
 
 import ast
+import importlib
+import importlib.util
 import os
 import re
-from collections.abc import Mapping
+import sys
+import traceback
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from difflib import get_close_matches
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
 
+from rnnbench.raised import line_of
 from rnnbench.store.records import TORCH_OWN, Reference
+from rnnbench.text import error_in_words, first_line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class CellError(Exception):
@@ -125,3 +140,76 @@ def spec(cell: str, reference: Reference) -> CellSpec:
         target, arguments = parsed(cell)
         return CellSpec(target, reference, "the user's own", arguments=arguments)
     return CELLS[cell]
+
+
+USER_MODULE = "rnnbench_user_"  # begins the names of modules that are imported from a file
+
+
+def load(target: str, root: Path) -> Callable[..., "nn.Module"]:
+    """Import what `target` names: a class, or a function that builds a module.
+
+    A file's path is relative to `root`, the folder of the suite. Raises CellMissing if the module can't be imported, or
+    has nothing of that name that can build a torch module.
+    """
+    from torch import nn
+
+    cell_class = load_function(target, root)
+    is_function = isinstance(cell_class, FunctionType)
+    if not is_function and (not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module)):
+        where, _, name = target.rpartition(":")
+        raise CellMissing(f"{where}: {name} is not a subclass of torch.nn.Module, nor a function that builds one")
+    return cell_class
+
+
+def load_function(target: str, root: Path) -> Callable[..., Any]:
+    """Import a function or a class by its name, as `load` does; raises CellMissing if it is not there."""
+    where, _, name = target.rpartition(":")
+    try:
+        module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__  # else Python raised it
+        said = f"{error_in_words(error)}{line_of(frame) if is_in_users_file else ''}"
+        is_relative = where.endswith(".py") and "relative import" in first_line(error)
+        hint = _in_package(root / where, name) if is_relative else ""
+        raise CellMissing(f"{where} can't be imported: {said}{hint}") from error
+    found: Any = getattr(module, name, None)
+    if found is None:
+        classes = [each for each, value in vars(module).items() if isinstance(value, type)]
+        classes = [each for each in classes if not issubclass(getattr(module, each), BaseException | tuple)]
+        like = get_close_matches(name, classes, n=1)
+        own = [each for each in classes if vars(module)[each].__module__ == module.__name__]
+        hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
+        raise CellMissing(f"{where} has no class or function {name}; {hint}")
+    if not callable(found):
+        raise CellMissing(f"{where}: {name} is {type(found).__name__}; expected a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"no Python file {path}")
+    # Python looks up a class's module by name, so files with one name in two folders need two module names.
+    name = f"{USER_MODULE}{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None  # a .py file has a loader
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def _in_package(file: Path, name: str) -> str:
+    """How to name a cell whose file is a part of a package; empty if its folder is none."""
+    path = file.resolve()
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if len(parts) == 1:
+        return ""
+    there = "" if folder == Path.cwd() else f", with {folder} as the current folder"
+    return f"; the file is a part of a package: name it {'.'.join(parts)}:{name}{there}"

@@ -11,7 +11,7 @@ No gradient can be taken in inference mode, so they run in torch's usual mode, w
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -104,8 +104,9 @@ def fails_in_inference_mode(call: Callable[[], object]) -> bool:
             with torch.inference_mode():
                 call()
         except Exception:  # whatever a stranger's code raises
-            with outside_inference_mode():
-                return _works(call)
+            with suppress(Exception), outside_inference_mode():
+                call()
+                return True
     return False
 
 
@@ -114,11 +115,3 @@ def outside_inference_mode() -> Iterator[None]:
     """Without gradients, but in a mode in which a call may take its own."""
     with torch.inference_mode(mode=False), torch.no_grad():
         yield
-
-
-def _works(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except Exception:
-        return False
-    return True

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, convert, first, to_cell
+from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
 from rnnbench.store.records import Case, DType, Implementation, Workload, is_cell_reference, reference_cell
 from rnnbench.workloads import graphed

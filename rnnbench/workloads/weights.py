@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own
-from rnnbench.cells.own import why_unmapped
-from rnnbench.cells.parity import Weights, cell_weights
+from rnnbench.cells.parity import Weights
+from rnnbench.cells.weights import cell_weights, why_unmapped
 from rnnbench.store.records import Case, is_cell_reference
 from rnnbench.workloads.model import Body, Cells, SequenceModel, own_module
 

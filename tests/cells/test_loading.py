@@ -23,7 +23,7 @@ def test_a_users_own_class_is_found_beside_the_suite_and_in_a_package(tmp_path) 
         ("no_such_package:Mine", "no_such_package can't be imported: ModuleNotFoundError: No module named 'no_such"),
         ("torch.nn:GRUSell", "torch.nn has no class or function GRUSell; did you mean GRUCell?"),
         ("mine.py:Other", "mine.py has no class or function Other; it has Mine"),
-        ("mine.py:helper", "mine.py: helper is not a subclass of torch.nn.Module, nor a function that builds one"),
+        ("mine.py:helper", "mine.py: helper is int; expected a function"),
         ("raises.py:Mine", "raises.py can't be imported: ValueError: on purpose (raises.py:2)"),
         ("ends.py:Mine", "ends.py can't be imported: SystemExit: 3 (ends.py:1)"),
         ("typo.py:Mine", "typo.py can't be imported: SyntaxError: invalid syntax (typo.py, line 1)"),

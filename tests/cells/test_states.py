@@ -1,7 +1,19 @@
+"""The two forms of a state, conversions that keep complex numbers, and calls that take gradients of their own."""
+
 import pytest
 import torch
+from torch import nn
 
-from rnnbench.cells.states import output, tensors, to_cell, to_layer
+from rnnbench.cells.states import (
+    convert,
+    fails_in_inference_mode,
+    in_precision,
+    output,
+    outside_inference_mode,
+    tensors,
+    to_cell,
+    to_layer,
+)
 
 H, C = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
 
@@ -17,3 +29,66 @@ def test_a_state_comes_back_from_the_cells_form(layer_state, stacked: bool) -> N
 @pytest.mark.parametrize("layer_state", [H, (H, C)])
 def test_the_output_is_the_top_layers_h(layer_state) -> None:
     assert torch.equal(output(to_cell(layer_state, stacked=True), stacked=True), H[-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        (torch.float32, torch.float64, torch.float64),
+        (torch.float32, torch.bfloat16, torch.bfloat16),
+        (torch.complex64, torch.float64, torch.complex128),
+        (torch.complex128, torch.float32, torch.complex64),
+        (torch.complex64, torch.bfloat16, torch.complex64),
+        (torch.int64, torch.float64, torch.int64),
+        (torch.bool, torch.float16, torch.bool),
+    ],
+)
+def test_each_kind_of_number_stays_what_it_is(given: torch.dtype, wanted: torch.dtype, expected: torch.dtype) -> None:
+    assert in_precision(torch.ones(2, dtype=given), wanted).dtype == expected
+
+
+def test_a_module_keeps_its_complex_parameters_and_buffers() -> None:
+    module = nn.Linear(2, 2)
+    module.register_parameter("kernel", nn.Parameter(torch.tensor([1 + 2j])))
+    module.register_buffer("poles", torch.tensor([1j]))
+    module.register_buffer("steps", torch.tensor(3))
+    convert(module, "cpu", torch.float64)
+    assert {name: value.dtype for name, value in module.state_dict().items()} == {
+        "weight": torch.float64,
+        "bias": torch.float64,
+        "kernel": torch.complex128,
+        "poles": torch.complex128,
+        "steps": torch.int64,
+    }
+    assert module.poles == torch.tensor([1j])
+
+
+def learns() -> torch.Tensor:
+    with torch.enable_grad():
+        w = torch.ones(2, requires_grad=True)
+        (gradient,) = torch.autograd.grad((w * w).sum(), w)
+    return gradient
+
+
+def breaks() -> None:
+    raise AssertionError("anywhere")
+
+
+@pytest.mark.parametrize(("call", "fails"), [(learns, True), (lambda: torch.ones(2), False), (breaks, False)])
+def test_only_a_call_that_works_outside_of_inference_mode_takes_gradients(call: object, fails: bool) -> None:
+    assert fails_in_inference_mode(call) is fails  # type: ignore[arg-type]
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_tried() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    fails_in_inference_mode(lambda: torch.rand(5))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_outside_of_inference_mode_a_call_takes_gradients_only_if_it_asks_for_them() -> None:
+    with torch.inference_mode(), outside_inference_mode():
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()
+        assert torch.equal(learns(), torch.full((2,), 2.0))

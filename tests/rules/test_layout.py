@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "adapt": 787,
     "analysis": 2047,
     "api": 191,
-    "cells": 833,
+    "cells": 793,
     "cli": 919,
     "harness": 5652,
     "kernels": 627,

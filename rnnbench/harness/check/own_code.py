@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.cells.loading import USER_MODULE
+from rnnbench.cells.registry import USER_MODULE
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import PACKAGE, Side
 from rnnbench.harness.machine import git

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from rnnbench.adapt.contract import parameters_of
-from rnnbench.cells.same_weights import copy_weights
+from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.arms import arms_of, reference_of
 from rnnbench.harness.live.measuring import MeasuredModules, measure
 from rnnbench.harness.turns.progress import Progress

@@ -1,0 +1,148 @@
+"""How a module's weights follow from another's: from a layer of torch.nn, or from a module that computes the same.
+
+A user's own class may have these members:
+
+- `weights_from(reference)`: its parameters by name, as a differentiable function of those of one layer and direction
+  of the reference (`weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`), or of all of them for a module that
+  runs the whole sequence. Without it, parameters with the names and shapes of torch.nn's own are used unchanged. If it
+  is None, outputs are not compared.
+- `states`: the number of tensors of its state, used if there is no reference, or if the reference's state does not fit;
+  1 is `h`, 2 is `(h, c)`.
+- `products(input_size, hidden_size)`: its arithmetic, as in `rnnbench.cells.parts`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.parity import Weights
+from rnnbench.store.records import LAYERS, Reference, ReferenceLayer
+
+FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
+REFERENCE_LAYERS: dict[type[nn.Module], ReferenceLayer] = {
+    nn.RNN: "rnn", nn.LSTM: "lstm", nn.GRU: "gru", nn.RNNCell: "rnn", nn.LSTMCell: "lstm", nn.GRUCell: "gru",
+}  # fmt: skip
+
+
+def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
+    """The cell's parameters as a differentiable function of those of a torch.nn layer.
+
+    A cell whose parameters differ from those of torch's own cells maps them in `weights_from(reference)`. `whole`: the
+    cell is a module that runs the whole sequence, and its parameters are named as those of torch's own layers.
+    """
+    mapping = getattr(cell, "weights_from", None)
+    if mapping is not None:
+        mapped: dict[str, Tensor] = mapping(reference)
+        return mapped
+    return {name if whole else name.removesuffix(FIRST_LAYER): weight for name, weight in reference.items()}
+
+
+def state_count(factory: Any, reference: Reference) -> int:
+    """The number of tensors of the state, by the reference, or by the class or function that builds the module.
+
+    Raises CellError if `states` is not valid.
+    """
+    if reference in LAYERS:
+        return 2 if reference == "lstm" else 1
+    is_lstm = isinstance(factory, type) and issubclass(factory, nn.LSTM | nn.LSTMCell)
+    count = getattr(factory, "states", 2 if is_lstm else 1)
+    if not isinstance(count, int) or count < 1:
+        raise CellError(f"{factory.__name__}.states is {count!r}; expected how many tensors its state has: 1 is h")
+    return count
+
+
+def why_unmapped(module: Any, reference: Weights, layer: Reference, *, whole: bool) -> str:
+    """Why the weights of `reference` can't be given to a module; empty if they can.
+
+    `whole`: the module runs the whole sequence and has the parameters of all layers. Raises CellError if its mapping
+    gives other parameters than the module has.
+    """
+    if getattr(module, "weights_from", "") is None:
+        return "not compared: the class asks for that (`weights_from = None`)"
+    mapped, name = cell_weights(module, reference, whole=whole), type(module).__name__
+    if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
+        raise CellError(f"{name}.weights_from gives no tensors by name")
+    given, own = (
+        {name: tuple(weight.shape) for name, weight in each.items()}
+        for each in (mapped, dict(module.named_parameters()))
+    )
+    if given == own:
+        return ""
+    if not hasattr(module, "weights_from"):
+        like = LAYERS[layer] + ("" if whole else "Cell")
+        return f"not compared: no weight mapping: offer `weights_from`, or name parameters as {like} does"
+    more, less = (
+        ", ".join(f"{name} {shape}" for name, shape in one.items() if other.get(name) != shape)
+        or "nothing beside the others"
+        for one, other in ((given, own), (own, given))
+    )
+    raise CellError(f"{name}.weights_from gives {more}; the class has {less}")
+
+
+def copy_weights(mine: nn.Module, like: nn.Module) -> None:
+    """Copy the parameters of `like` into `mine`, and the buffers of the same name and shape.
+
+    Names may differ in the modules before them and in the ending of a single layer: `cell.weight_ih` is `weight_ih_l0`.
+    Another naming, order or form is read from the `weights_from` of `mine`. Raises ValueError if the parameters do not
+    fit.
+    """
+    own, others = (_plain_names(dict(module.named_parameters())) for module in (mine, like))
+    if not own:
+        raise ValueError(f"mine: {type(mine).__name__} has no parameters; call it once first if they are made lazily")
+    strange, lacking = (
+        [name for name, (_, weight) in one.items() if name not in other or other[name][1].shape != weight.shape]
+        for one, other in ((own, others), (others, own))
+    )
+    same = {full: others[name][1] for name, (full, _) in own.items() if name in others}
+    weights = _by_mapping(mine, like) if strange or lacking else same
+    if not weights:
+        raise ValueError(
+            f"mine: can't copy weights from {type(like).__name__}: no match for "
+            f"{', '.join([own[name][0] for name in strange] or lacking[:3])} (left over: "
+            f"{', '.join(lacking[:3]) or 'none'}). Define `weights_from` in its class, or copy them yourself"
+        )
+    buffers, known = (_plain_names(dict(module.named_buffers())) for module in (mine, like))
+    with torch.no_grad():
+        for name, parameter in mine.named_parameters():
+            parameter.copy_(weights[name])
+        for name, (_, buffer) in buffers.items():  # such as the running means of a batch norm
+            if name in known and known[name][1].shape == buffer.shape:
+                buffer.copy_(known[name][1])
+
+
+def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
+    """Each tensor with its full name, by its last name without `_l0`; by its full name if two would be the same."""
+    last = [name.rpartition(".")[2].removesuffix(FIRST_LAYER) for name in tensors]
+    plain = last if len(set(last)) == len(last) else list(tensors)
+    return dict(zip(plain, tensors.items(), strict=True))
+
+
+def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
+    """The parameters by the module's own `weights_from`, or by that of a module in it; None if there is none.
+
+    The module must be the only one with a mapping, besides those within it.
+    """
+    layer = REFERENCE_LAYERS.get(type(like))
+    owners = {name: module for name, module in mine.named_modules() if hasattr(module, "weights_from")}
+    prefix = next(iter(owners), None)  # modules come before those within them
+    if (
+        layer is None
+        or prefix is None
+        or any(not f"{name}.".startswith(f"{prefix}." if prefix else "") for name in owners)
+    ):
+        return None
+    owner = owners[prefix]
+    is_cell = isinstance(like, nn.RNNCellBase)
+    reference = {f"{name}{FIRST_LAYER}" if is_cell else name: weight for name, weight in like.named_parameters()}
+    try:
+        for whole in (False, True):
+            if not why_unmapped(owner, reference, layer, whole=whole):
+                mapped = cell_weights(owner, reference, whole=whole)
+                start = f"{prefix}." if prefix else ""
+                return {f"{start}{name}": weight for name, weight in mapped.items()}
+    except (CellError, KeyError) as error:
+        raise ValueError(f"mine: {error}") from error
+    return None
