@@ -58,7 +58,7 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     from rnnbench.report.history import section
     from rnnbench.report.page.page import files, page_of_several
     from rnnbench.report.page.place import place
-    from rnnbench.report.verdicts import over_time
+    from rnnbench.report.verdicts.page import read_check, section_of_checks
     from rnnbench.store.folder import is_check
 
     left_out: list[str] = []
@@ -67,11 +67,11 @@ def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -
     run_folders = [folder for folder in folders if folder not in check_folders]
     place_of = place(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
     runs = _readable(stored.read, run_folders, left_out)
-    read = _readable(over_time.read_check, check_folders, left_out)
-    checks = over_time.in_order(check for check in read if check is not None)
+    found = filter(None, _readable(read_check, check_folders, left_out))
+    checks = sorted(found, key=lambda check: (check.head.started, check.name))
     sections = [section(history(runs), left_out)] if len(runs) > 1 else []
     if checks and len(check_folders) > 1:
-        sections.append(over_time.section(checks, () if sections else left_out))
+        sections.append(section_of_checks(checks, () if sections else left_out))
     if not sections:
         why = left_out or [f"none of the {len(check_folders)} checks of {suite} ended with verdicts"]
         raise UserError(f"--history: {'; '.join(why)}")

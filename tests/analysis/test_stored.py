@@ -28,9 +28,10 @@ from rnnbench.analysis.stored import (
     with_run_to_run,
 )
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts import verdicts
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Measurement
+from tests.doubles import screens
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, several
 from tests.validation import stored_simulated
@@ -100,7 +101,7 @@ def test_undecided_cases_of_stored_runs_are_not_promised_a_budget(tmp_path: Path
     )
     findings = compare(base, head, margins(head)).findings
     assert {finding.verdict for finding in findings} == {"undecided"}
-    text = outputs.terminal(verdicts.of(compare(base, head, margins(head))))
+    text = screens.of_verdicts(verdicts.of(compare(base, head, margins(head))))
     assert "budget" not in text
     assert "No regression" not in text
     assert "8 of 8 cases are undecided: " in text

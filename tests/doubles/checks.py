@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.verdicts.over_time import DatedCheck, in_order, read_check
+from rnnbench.report.verdicts.page import DatedCheck, read_check
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -55,7 +55,7 @@ def write(
 
 def read_all(folders: Iterable[Path]) -> list[DatedCheck]:
     """The checks in these folders that ended with verdicts, the oldest first."""
-    return in_order(check for check in map(read_check, folders) if check is not None)
+    return sorted(filter(None, map(read_check, folders)), key=lambda check: (check.head.started, check.name))
 
 
 def _info(side: str, pairs: int, *, is_finished: bool) -> RunInfo:

@@ -24,8 +24,7 @@ from rnnbench.report.page.place import PAGE, ReportFolder, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.together import section as together_section
 from rnnbench.report.verdicts import page as check_page
-from rnnbench.report.verdicts.over_time import DatedCheck
-from rnnbench.report.verdicts.over_time import section as checks_section
+from rnnbench.report.verdicts.page import DatedCheck, section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
@@ -52,7 +51,7 @@ def write_all(folder: Path) -> None:
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
-        "history": files(page_of_several("history", [history_section(_history()), checks_section(_checks(folder))])),
+        "history": files(page_of_several("history", [history_section(_history()), section_of_checks(_checks(folder))])),
         "benchmarks": files(page_of_several("saved", [benchmarks_section(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():

@@ -26,12 +26,12 @@ from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.history import section as history_section
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.page.run import run_page
-from rnnbench.report.screen import terminal
 from rnnbench.report.table import markdown
 from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
 from rnnbench.suite.file import Settings
+from tests.doubles import screens
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window
 
@@ -84,7 +84,7 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     drawn = figures.render(summary)
     page = html(run_page(summary, noise(times), info))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
-    texts = [terminal.text(summary, info), markdown(table_of_cases(summary, info)), without_figures]
+    texts = [screens.of_run(summary, info), markdown(table_of_cases(summary, info)), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
     assert "on purpose" in texts[0]
     marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))

@@ -9,8 +9,8 @@ import pytest
 from rnnbench.analysis.runs.run_times import read
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
-from rnnbench.report.screen import terminal
 from rnnbench.store.folder import read_info
+from tests.doubles import screens
 from tests.validation.__main__ import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def test_the_front_page_shows_the_numbers_of_the_run_that_it_names() -> None:
     run = ROOT / re.findall(r"\(results/(quick-[\w-]+)\)", page)[0].join(("results/", ""))
     summary = summarize(read(run))
     chosen = summary[summary["phase"].eq("inference") & summary["batch_size"].eq(1)]
-    printed = {" ".join(line.split()) for line in terminal.text(chosen, read_info(run)).splitlines()}
+    printed = {" ".join(line.split()) for line in screens.of_run(chosen, read_info(run)).splitlines()}
     block = re.findall(r"^    .*\d×.*$", page.partition("## Measure")[2].partition("## Check")[0], re.MULTILINE)
     assert len(block) > 5
     assert {" ".join(line.split()) for line in block} <= printed

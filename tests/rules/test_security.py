@@ -16,12 +16,11 @@ from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run import run_page
-from rnnbench.report.screen import terminal
 from rnnbench.report.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
-from tests.doubles import repository, stored
+from tests.doubles import repository, screens, stored
 from tests.doubles import workload as small
 from tests.validation.fuzz.inputs import NASTY
 
@@ -61,7 +60,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     path = stored.folder(tmp_path, {case: [[0.002]] * 3, small.reference_case(): [[0.001]] * 3}, [failed])
     info, times = read_info(path), read(path)
     summary = summarize(times)
-    assert_harmless(terminal.text(summary, info))
+    assert_harmless(screens.of_run(summary, info))
     page = run_page(summary, noise(times), info)
     for table in page.tables:
         rows = markdown(table).split("|\n")
@@ -78,7 +77,7 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
     findings = [Finding(case, "regressed", 0.02, named), Finding(case, None, 0.02, named)]
     comparison = Comparison(named, named, named, "stored", tuple(findings), (named,))
     found = verdicts.of(comparison)
-    assert_harmless(outputs.terminal(found))
+    assert_harmless(screens.of_verdicts(found))
     text = outputs.markdown(found)
     assert_harmless(text)
     assert "<script" not in text

@@ -10,8 +10,8 @@ from rnnbench.report import answer, cases, environment, figures, growth, latency
 from rnnbench.report.page.page import Page
 from rnnbench.report.page.section import Section, SectionPart
 from rnnbench.report.why import ProfiledCell
-from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, with_series
-from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval, when
+from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
+from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
 from rnnbench.store.run_info import RunInfo
 
 
@@ -42,7 +42,7 @@ def run_page(
         heading=f"{name}: {about}" if about else name,
         answer=first,
         more=" ".join(more),
-        facts=list(filter(None, [answer.counts(summary), when(info.started), floor, flushed(summary)])),
+        facts=list(filter(None, [answer.counts(summary), f"{when(info)} UTC", floor, flushed(summary)])),
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=drawn.get("ratio"),
         fastest=answer.table_of_fastest(summary),

@@ -11,7 +11,6 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.report import answer, cases, environment, latency
-from rnnbench.report.plain_text import plain_text
 from rnnbench.report.table import Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.metrics import METRICS
@@ -41,11 +40,6 @@ class RunScreen:
 def render(summary: pd.DataFrame, info: RunInfo, *, is_full: bool = False) -> RenderableType:
     """Return the output for a rich console of any width; `is_full`: every case, however many there are."""
     return RunScreen(summary, info, is_full)
-
-
-def text(summary: pd.DataFrame, info: RunInfo, width: int = 100, *, is_full: bool = False) -> str:
-    """Return the output as plain text."""
-    return plain_text(render(summary, info, is_full=is_full), width)
 
 
 def _parts(summary: pd.DataFrame, info: RunInfo, width: int, *, is_full: bool) -> Iterator[RenderableType]:

@@ -1,17 +1,22 @@
-"""The page of a check: the answer, and the change of every case."""
+"""The page of a check: the answer, and the change of every case; and the section on the checks of a suite over time."""
 
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 import pandas as pd
 
-from rnnbench.report.changes import changes, described
+from rnnbench.analysis.comparison import RANKS
+from rnnbench.analysis.verdict import CHANGED
+from rnnbench.report.changes import changes
 from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.page.page import Page, files
-from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
-from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.verdicts.verdicts import Verdicts, read
-from rnnbench.report.words.names import commit, one_line
+from rnnbench.report.page.section import LEFT_OUT, Commands, Section, SectionPart, Warnings, of_runs
+from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
+from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     MISSING,
     change_cell,
@@ -19,14 +24,14 @@ from rnnbench.report.words.units import (
     duration,
     interval_cell,
     round_percent,
+    slower,
+    span,
     verdict_cell,
-    when,
 )
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
-SIDES = ("base", "head")
 CHANGES = (
     "One row for each case, the worst on top: the change that its verdict speaks of, with its 95% interval. An "
     "interval that reaches the edge continues beyond it. The grey band is the margin: a change within it is no "
@@ -36,6 +41,12 @@ NOTE = (
     "Change: head over base for the typical call, or in the mean of the calls where that decides. Replicates: pairs "
     "of fresh processes, one of each side."
 )
+SHOWN = [
+    Column("case", of("name")),
+    Column("verdict", of("verdict", verdict_cell)),
+    Column("change", of("change", change_cell), numeric=True),
+    Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
+]
 
 
 def render(folder: Path) -> dict[str, bytes]:
@@ -43,99 +54,170 @@ def render(folder: Path) -> dict[str, bytes]:
 
     Raises UserError if one of the check's files can't be read.
     """
-    sides = {side: read_info(folder / side) for side in SIDES}
+    sides = {side: read_info(folder / side) for side in ("base", "head")}
     head, check = sides["head"], read(folder)
-    figure = None if check is None else changes(check.frame)
-    sections = [
-        *([_verdicts(check, verdicts_table(check.frame))] if check else []),
-        _measured(folder, sides, _sides(folder, sides)),
-    ]
-    seconds = check.seconds if check else None
-    spent = "" if seconds is None else f"measured for {duration(seconds)}"
-    commits = (f"{side} {commit(info)}" for side, info in sides.items() if commit(info))
-    page = Page(
-        name=one_line(head.suite),
-        heading=f"{check.suite}: base {check.base} against head {check.head}"
-        if check
-        else f"{one_line(head.suite)}: a check",
-        answer=check.answer if check else "This check has no verdict: it ended before there was one.",
-        more=check.details if check else "What was measured until then is below.",
-        facts=tuple(filter(None, [when(head.started), spent, *commits])),
-        warning="" if head.status == "finished" else "this check was interrupted",
-        first=picture("changes", "The change of every case", CHANGES, figure) if figure else None,
-        sections=sections,
+    reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
+    again = "To repeat the check, and to see the times of each side, which is a run of its own:"
+    commands = Commands((one_line(head.command), *reports))
+    measured = Section("measured", "What was compared, and where is it kept?", [again, commands, _sides(folder, sides)])
+    commits = [f"{side} {commit(info)}" for side, info in sides.items() if commit(info)]
+    warning = "" if head.status == "finished" else "this check was interrupted"
+    name = one_line(head.suite)
+    if check is None:
+        answer = "This check has no verdict: it ended before there was one."
+        more = "What was measured until then is below."
+        page = Page(
+            name, f"{name}: a check", answer, more, [f"{when(head)} UTC", *commits], warning, sections=[measured]
+        )
+        return files(page)
+    figure = changes(check.frame)
+    spent = "" if check.seconds is None else f"measured for {duration(check.seconds)}"
+    return files(
+        Page(
+            name,
+            f"{check.suite}: base {check.base} against head {check.head}",
+            check.answer,
+            check.details,
+            list(filter(None, [f"{when(head)} UTC", spent, *commits])),
+            warning,
+            first=picture("changes", "The change of every case", CHANGES, figure) if figure else None,
+            sections=[_verdicts(check), measured],
+        )
     )
-    return files(page)
 
 
-def verdicts_table(findings: pd.DataFrame) -> Table:
-    """Return one row for each case, the worst first. `findings`: `Verdicts.frame`."""
-    has_margins = findings.loc[findings["verdict"].notna(), "margin"].nunique() > 1
+def _verdicts(check: Verdicts) -> Section:
+    """Return the section of the verdicts, the worst first, with what a reader must know about them."""
+    frame = check.frame.assign(verdict=pd.Series([row.verdict for row in check.rows], dtype=object))
+    has_margins = " to " in check.margins
     columns = [
-        Column("case", of("name")),
-        Column("verdict", of("verdict", verdict_cell)),
-        Column("change", of("change", change_cell), numeric=True),
-        Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
+        *SHOWN,
         *([Column("margin", of("margin", round_percent), numeric=True)] if has_margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
-    frame = described(findings).assign(
-        verdict=findings["verdict"].astype(object).where(findings["verdict"].notna(), None)
-    )
-    breaks = [int(row) for row in range(1, len(frame)) if frame["verdict"].iloc[row] != frame["verdict"].iloc[row - 1]]
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
-    return table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=findings, breaks=breaks)
-
-
-def _verdicts(check: Verdicts, of_cases: Table) -> Section:
-    """The verdicts with what a reader must know about them."""
-    without_time = sum(row.ratio is None for row in check.judged)
-    why_not = []
-    if without_time and without_time == len(check.judged):
-        why_not = ["No change is drawn: no time was compared. The table says why."]
-    elif without_time:
-        verb = "has" if without_time == 1 else "have"
-        why_not = [f"{plural(without_time, 'case')} {verb} a verdict without a time; the table says why."]
-    parts: list[SectionPart] = [
-        *([Warnings("Notes on this check:", check.notes)] if check.notes else []),
-        *why_not,
-        of_cases,
-        check.method,
-    ]
-    return Section("verdicts", "Which cases changed?", parts)
-
-
-def _measured(folder: Path, sides: dict[str, RunInfo], both: Table) -> Section:
-    reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in SIDES]
-    parts: list[SectionPart] = [
-        "To repeat the check, and to see the times of each side, which is a run of its own:",
-        Commands((one_line(sides["head"].command), *reports)),
-        both,
-    ]
-    return Section("measured", "What was compared, and where is it kept?", parts)
+    breaks = where_new(frame["verdict"].fillna(""))
+    listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
+    without_time = plural(sum(row.ratio is None for row in check.judged), "case")
+    parts: list[SectionPart] = [Warnings("Notes on this check:", check.notes)] if check.notes else []
+    if check.judged and all(row.ratio is None for row in check.judged):
+        parts.append("No change is drawn: no time was compared. The table says why.")
+    elif not without_time.startswith("0 "):
+        parts.append(f"Without a time there is a verdict on {without_time}; the table says why.")
+    return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
-    """The two runs of a check, a column each."""
-
-    def facts(side: str, info: RunInfo) -> dict[str, str]:
-        software = info.environment.get("software") or {}
-        packages, worker = software.get("packages") or {}, info.environment.get("worker") or {}
+    """Return the table of the two runs of a check, a column each."""
+    facts = {}
+    for side, info in sides.items():
+        software, worker = info.environment.get("software") or {}, info.environment.get("worker") or {}
         about = f"{side} of a check: "
-        return {
+        facts[side] = {
             "code": next((note.removeprefix(about) for note in info.notes if note.startswith(about)), ""),
             "commit": commit(info),
             "folder": str(folder / side),
-            "started": when(info.started),
+            "started": when(info),
             "status": info.status,
             "pairs": count(info.replicates),
             "python": str(worker.get("python") or software.get("python") or ""),
-            "torch": str(worker.get("torch") or packages.get("torch") or ""),
+            "torch": str(worker.get("torch") or (software.get("packages") or {}).get("torch") or ""),
         }
+    frame = pd.DataFrame(facts).rename_axis("what").reset_index()
+    cells = [Column(side, of(side, lambda value: one_line(value) or MISSING)) for side in sides]
+    return table("sides", "The two sides", "", [Column("what", of("what")), *cells], frame, machine=frame)
 
-    known = pd.DataFrame({side: facts(side, info) for side, info in sides.items()})
-    frame = known.rename_axis("what").reset_index()
-    columns = [Column("what", of("what"))]
-    columns += [Column(side, of(side, lambda value: one_line(value) or MISSING)) for side in SIDES]
-    return table("sides", "The two sides", "", columns, frame, machine=frame)
+
+@dataclass(frozen=True)
+class DatedCheck:
+    """A check, and the runs of its two sides."""
+
+    name: str  # of its folder
+    base: RunInfo
+    head: RunInfo
+    verdicts: Verdicts
+
+    @property
+    def commits(self) -> str:
+        """Return `1a2b3c4 → 5e6f7a8`: the commits that were compared, or what they were called."""
+        sides = ((self.base, self.verdicts.base), (self.head, self.verdicts.head))
+        return " → ".join(commit(info) or called for info, called in sides)
+
+
+def read_check(folder: Path) -> DatedCheck | None:
+    """Read a check; None if it ended without verdicts. Raises UserError if it can't be read."""
+    if (verdicts := read(folder)) is None:
+        return None
+    base, head = (read_info(folder / side) for side in ("base", "head"))
+    return DatedCheck(folder.resolve().name, base, head, verdicts)
+
+
+def section_of_checks(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
+    """Return words and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
+    cases = frame_of_checks(checks)
+    tables = (_changes(cases, checks), _every(cases, checks))
+    words = tuple(_words(cases, checks))
+    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, (), tables)
+
+
+def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
+    """Return a row for each case of each check: that of `Verdicts.frame`, and `check`, its place in the sequence.
+
+    A `name` tells its case apart from those of all checks.
+    """
+    called = names(row.subject for check in checks for row in check.verdicts.rows)
+    parts = [
+        check.verdicts.frame.assign(check=index, name=[called.name(row.subject) for row in check.verdicts.rows])
+        for index, check in enumerate(checks)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
+
+
+def _words(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:
+    days = span(when(checks[0].head)[:10], when(checks[-1].head)[:10])
+    judged = cases[cases["verdict"].notna()]
+    over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
+    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
+    told = [f"{count:,} {verdict}" for verdict, count in counts.items() if count]
+    which = " and ".join(told) if told else "none regressed and none improved"
+    yield f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
+    for verdict, word in zip(CHANGED, ("slowdown", "gain"), strict=True):
+        rows = judged[(judged["verdict"] == verdict) & judged["change"].notna()]
+        if len(rows):
+            largest = rows.sort_values("change", ascending=verdict == "improved").iloc[0]
+            head = checks[int(largest["check"])].head
+            where = f"{when(head)} {commit(head)}".rstrip()
+            yield f"The largest {word}: {largest['name']}, {slower(float(largest['change']))}, in the check of {where}."
+
+
+def _changes(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+    """Return the table of what regressed or improved, the largest change first."""
+    changed = cases[cases["verdict"].isin(CHANGED)]
+    changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
+    of_row = [checks[int(number)] for number in changed["check"]]
+    changed = changed.assign(
+        check=[check.name for check in of_row],
+        commits=[check.commits for check in of_row],
+        checked=[when(check.head) for check in of_row],
+    )
+    columns = [*SHOWN, *(Column(name, of(name)) for name in ("commits", "checked", "why"))]
+    shown = changed.drop(columns="case")
+    return table("checks_changes", "What regressed or improved", "", columns, shown, machine=changed)
+
+
+def _every(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+    """Return the table of the checks, the newest first."""
+    counts = pd.crosstab(cases["check"], cases["verdict"])
+    verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
+    frame = pd.DataFrame(
+        {
+            "checked": [when(check.head) for check in checks],
+            "commits": [check.commits for check in checks],
+            **{verdict: counts[verdict].reindex(range(len(checks)), fill_value=0) for verdict in verdicts},
+            "answer": [check.verdicts.answer for check in checks],
+            "check": [check.name for check in checks],
+        }
+    )[::-1]
+    columns = [Column(name, of(name, one_line), numeric=name in verdicts) for name in map(str, frame)]
+    return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnbench.analysis.comparison import Change, Finding
@@ -28,19 +28,19 @@ PARTS: dict[Part, str] = {
 def why(finding: Finding) -> str:
     """Return why a case has its verdict; empty if the numbers say all."""
     judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
-    counts = ", ".join(map(counted, judged))
+    counts, instructions = ", ".join(map(counted, judged)), _instructions(finding)
     is_open = finding.verdict == "undecided"
     if finding.reason:
         clauses = [counts, one_line(finding.reason), _work(finding) if is_open else ""]
     elif is_open:
-        clauses = [counts, _interval(finding), _work(finding), _instructions(finding)]
+        clauses = [counts, _interval(finding), _work(finding), instructions]
     elif finding.verdict == "unchanged":
         differ = ", ".join(f"{each.metric.label} {_share(each) or _from_to(each)}" for each in finding.changes)
-        clauses = [f"counts that differ: {differ}" if differ else "", _instructions(finding)]
+        clauses = [f"counts that differ: {differ}" if differ else "", instructions]
     elif finding.is_by_instructions:
-        clauses = [_instructions(finding), counts]
+        clauses = [instructions, counts]
     else:
-        clauses = [counts, _in_the_mean(finding), _cause(finding), _instructions(finding)]
+        clauses = [counts, _in_the_mean(finding), _cause(finding), instructions]
     return shortened("; ".join(filter(None, clauses)))
 
 
@@ -65,25 +65,26 @@ def difference(one: Change) -> str:
 
 
 def _from_to(one: Change) -> str:
-    show = memory if one.metric.unit == "bytes" else count
-    if show(one.base) == show(one.head):  # they differ in digits that are not shown
-        return f"{count(one.base)} -> {count(one.head)}{' bytes' if one.metric.unit == 'bytes' else ''}"
-    return f"{show(one.base)} -> {show(one.head)}"
+    is_bytes = one.metric.unit == "bytes"
+    base, head = (memory(each) if is_bytes else count(each) for each in (one.base, one.head))
+    if base == head:  # they differ in digits that are not shown
+        return f"{count(one.base)} -> {count(one.head)}{' bytes' if is_bytes else ''}"
+    return f"{base} -> {head}"
 
 
 def _share(one: Change) -> str:
-    """The relative change; empty if it is not known or rounds to zero."""
+    """Return the relative change; empty if it is not known or rounds to zero."""
     share = change(one.ratio)
     return "" if share == "0.0%" else share
 
 
 def _direction(finding: Finding) -> int:
-    """1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
+    """Return 1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
     return {"regressed": 1, "improved": -1}.get(finding.time_verdict or "", 0)
 
 
 def _is_of_some_calls(finding: Finding) -> bool:
-    """Whether the mean decided and most calls changed by less than half as much."""
+    """Return True if the mean decided and most calls changed by less than half as much."""
     if finding.decided_by != "mean" or finding.low is None or finding.mean is None:
         return False
     sign = _direction(finding)
@@ -91,7 +92,7 @@ def _is_of_some_calls(finding: Finding) -> bool:
 
 
 def _in_the_mean(finding: Finding) -> str:
-    """By how much the mean changed if it decided, and by how much the typical call did."""
+    """Return by how much the mean changed if it decided, and by how much the typical call did."""
     mean, low = finding.mean, finding.low
     if finding.decided_by != "mean" or finding.is_by_counts or mean is None:
         return ""
@@ -102,13 +103,15 @@ def _in_the_mean(finding: Finding) -> str:
 
 
 def _cause(finding: Finding) -> str:
-    """The work that changed in the direction of the time, or that went against it."""
+    """Return the work that changed in the direction of the time, or that went against it."""
     sign = _direction(finding)
     work = [each for each in finding.changes if each.metric.time_follows and each not in finding.judged_changes]
-    along = ", ".join(difference(each) for each in work if (each.head > each.base) == (sign > 0))
-    against = ", ".join(difference(each) for each in work if (each.head > each.base) != (sign > 0))
+    along, against = (
+        ", ".join(difference(each) for each in work if (each.head > each.base) == is_more)
+        for is_more in (sign >= 0, sign < 0)
+    )
     if not sign:
-        return ", ".join(map(difference, work))
+        return ", ".join(filter(None, [along, against]))
     if along:
         return f"likely cause: {along}{f', but {against}' if against else ''}"
     if finding.judged_changes or (_is_of_some_calls(finding) and not against):
@@ -121,7 +124,7 @@ def _cause(finding: Finding) -> str:
 
 
 def _interval(finding: Finding) -> str:
-    """Where the change of an undecided case lies."""
+    """Return where the change of an undecided case lies."""
     estimate, edge = finding.deciding, 1 + finding.margin
     if estimate is None:
         return f"no interval from {plural(finding.replicates, 'replicate')}"
@@ -130,7 +133,7 @@ def _interval(finding: Finding) -> str:
 
 
 def _work(finding: Finding) -> str:
-    """`counts: +16 operator calls`, or `counts: same`; they are exact where the time is not. Empty if not counted."""
+    """Return `counts: +16 operator calls`, or `counts: same`; they are exact where the time is not."""
     changed = ", ".join(
         f"{'+' if each.head > each.base else '-'}{count(abs(each.head - each.base))} {each.metric.label}"
         for each in finding.changes
@@ -140,7 +143,7 @@ def _work(finding: Finding) -> str:
 
 
 def _instructions(finding: Finding) -> str:
-    """The change of instructions, if it is beyond the margin or the time changed, and whether the time agrees."""
+    """Return the change of instructions if it, or that of the time, is beyond the margin, and whether both agree."""
     known = finding.instructions
     if known is None:
         return ""
@@ -152,29 +155,27 @@ def _instructions(finding: Finding) -> str:
 
 
 def instruction_change(known: InstructionChange) -> str:
-    """Return `0.7% more instructions, in aten::add (16 calls instead of 15)`."""
+    """Return `0.7% more instructions, in aten::add (16 calls instead of 15)`.
+
+    It names the operators that are called more often, if the instructions grew, or else the part that grew most.
+    """
     sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
-    where = _where(known, sign)
     spread = f" (spread {percent(known.spread)})" if known.spread else ""
-    return f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}{f', {where}' if where else ''}"
+    size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
 
+    def along(differences: Sequence[CountDifference], least: float = 0.0) -> list[CountDifference]:
+        return [each for each in differences if each.difference * sign > least][:NAMED]
 
-def _where(known: InstructionChange, sign: int) -> str:
-    """The operators that are called more often, if the instructions grew, or else the part that grew most."""
-    if operators := _along(known.operators(), sign):
+    if operators := along(known.operators()):
         calls = (f"{each.name} ({plural(each.head, 'call')} instead of {each.base:,})" for each in operators)
-        return f"in {' and '.join(calls)}"
+        return f"{size}, in {' and '.join(calls)}"
     parts = {part: share * sign for part, share in known.parts().items() if share * sign > 0}
     if not parts:
-        return ""
-    most = max(parts, key=lambda part: parts[part])
-    functions = _along(known.functions(most), sign, MIN_SHARE * parts[most] * known.base.total)
-    names = ", ".join(f"`{short(each.name)}`" for each in functions if most in FUNCTIONS_TOLD)
-    return f"most in {PARTS[most]}{f' ({names})' if names else ''}"
-
-
-def _along(differences: Iterable[CountDifference], sign: int, least: float = 0.0) -> list[CountDifference]:
-    return [each for each in differences if each.difference * sign > least][:NAMED]
+        return size
+    most = max(parts, key=parts.__getitem__)
+    functions = along(known.functions(most), MIN_SHARE * parts[most] * known.base.total)
+    named = ", ".join(f"`{short(each.name)}`" for each in functions) if most in FUNCTIONS_TOLD else ""
+    return f"{size}, most in {PARTS[most]}{f' ({named})' if named else ''}"
 
 
 def short(function: str) -> str:
@@ -188,11 +189,12 @@ def short(function: str) -> str:
 
 def instruction_counts(known: Mapping[str, Any]) -> str:
     """Return `instructions: 24.1 M -> 24.3 M (+0.7%), of which Python +0.1%, ...`, from a line of `verdicts.json`."""
-    shares = {part: share for part, share in known["parts"].items() if abs(share) >= 0.0005}
-    parts = ", ".join(f"{PARTS[part]} {_signed(share)}" for part, share in shares.items())
+
+    def signed(share: float) -> str:
+        return f"{'+' if share >= 0 else '-'}{percent(abs(share))}"
+
+    parts = ", ".join(
+        f"{PARTS[part]} {signed(share)}" for part, share in known["parts"].items() if abs(share) >= 0.0005
+    )
     of_which = f", of which {parts}" if parts else ""
-    return f"instructions: {count(known['base'])} -> {count(known['head'])} ({_signed(known['ratio'] - 1)}){of_which}"
-
-
-def _signed(share: float) -> str:
-    return f"{'+' if share >= 0 else '-'}{percent(abs(share))}"
+    return f"instructions: {count(known['base'])} -> {count(known['head'])} ({signed(known['ratio'] - 1)}){of_which}"

@@ -6,12 +6,10 @@ A number that is too large or too small to say anything is written as a bound or
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.metrics import Unit
-from rnnbench.text import printable
 
 MISSING = "—"
 TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
@@ -162,14 +160,6 @@ def rate(value: float, what: str = "") -> str:
     """`12.3 G/s`, or with a unit `51.9 GMAC/s`."""
     size, prefix = _unit(value, PREFIXES)
     return _scaled(value, size, f"{prefix}{what}/s")
-
-
-def when(started: str) -> str:
-    """Return `2026-11-25 02:17 UTC`; the recorded text if it is not a time."""
-    try:
-        return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError):  # in the first or the last hours of all years
-        return printable(started)
 
 
 def quantity(value: float, unit: Unit) -> str:

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.screen import terminal
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
 from rnnbench.store.run_info import RunInfo
+from tests.doubles import screens
 from tests.report.conftest import (
     Summaries,
     of_an_older_version,
@@ -27,7 +27,7 @@ SUITES = ["quick", "notebook", "cuda", "data", "training"]
 def test_no_line_is_wider_than_the_console(
     made_up: Summaries, info: RunInfo, suite: str, width: int, is_full: bool
 ) -> None:
-    assert max(map(len, terminal.text(made_up(suite), info, width, is_full=is_full).splitlines())) <= width
+    assert max(map(len, screens.of_run(made_up(suite), info, width, is_full=is_full).splitlines())) <= width
 
 
 RUNS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -44,21 +44,21 @@ RUNS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_on_a_terminal(quick: pd.DataFrame, info: RunInfo, run: str, snapshot: SnapshotAssertion) -> None:
     few = quick[(quick["seq_len"] == 16) & (quick["phase"] == "inference") & (quick["batch_size"] == 1)]
-    assert terminal.text(RUNS[run](few), info, 120) == snapshot
+    assert screens.of_run(RUNS[run](few), info, 120) == snapshot
 
 
 def test_a_run_of_many_cases_has_its_medians_and_with_full_every_case(
     quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion
 ) -> None:
-    text = terminal.text(quick, info, 80)
+    text = screens.of_run(quick, info, 80)
     assert text == snapshot
     assert len(text.splitlines()) <= 60
-    every = terminal.text(quick, info, 200, is_full=True)
+    every = screens.of_run(quick, info, 200, is_full=True)
     assert len(re.findall(r"\d (µs|ms) ", every)) >= (quick["status"] == "measured").sum()
 
 
 def test_a_run_in_which_nothing_was_measured_has_one_line(quick: pd.DataFrame, info: RunInfo) -> None:
-    text = terminal.text(with_none_measured(quick), info, 1000)
+    text = screens.of_run(with_none_measured(quick), info, 1000)
     assert text.count("\n") == 1
     assert "186 skipped; " in text
     assert "no device" in text
@@ -68,7 +68,7 @@ def test_a_run_in_which_nothing_was_measured_has_one_line(quick: pd.DataFrame, i
 def test_the_answer_comes_first_and_last_and_no_column_vanishes_silently(
     made_up: Summaries, info: RunInfo, suite: str
 ) -> None:
-    wide, narrow = (terminal.text(made_up(suite), info, width) for width in (400, 60))
+    wide, narrow = (screens.of_run(made_up(suite), info, width) for width in (400, 60))
     lines = wide.splitlines()
     assert " times as long as " in lines[1]
     assert lines[1].startswith(lines[-2])
@@ -84,5 +84,5 @@ def test_a_brief_metric_that_is_added_is_a_column(
     added = (*metrics.METRICS, Metric("flips", "flips", "count", "", "calls", is_brief=True))
     for place in ("rnnbench.store.metrics", "rnnbench.report.screen.terminal"):
         monkeypatch.setattr(f"{place}.METRICS", added)
-    assert "flips" not in terminal.text(quick, info, 140)
-    assert "flips" in terminal.text(quick.assign(flips=3), info, 140)
+    assert "flips" not in screens.of_run(quick, info, 140)
+    assert "flips" in screens.of_run(quick.assign(flips=3), info, 140)

@@ -25,13 +25,14 @@ from rnnbench.report import answer, why
 from rnnbench.report.environment import noise_sentence
 from rnnbench.report.notebook.live import SHOWN, note
 from rnnbench.report.notebook.result import FrameResult
-from rnnbench.report.screen import progress, terminal
+from rnnbench.report.screen import progress
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import live, ratios, units
 from rnnbench.slurm import progress as jobs_progress
 from rnnbench.slurm.watch import JobsProgress
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import Settings
+from tests.doubles import screens
 from tests.doubles.workload import case
 from tests.report.conftest import Summaries
 from tests.report.verdicts.samples import LARGER, comparison
@@ -136,7 +137,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
     ]  # fmt: skip
     found = verdicts.of(comparison(*findings, seconds=93.0))
     texts = [found.answer, found.details, *outputs.annotations(found)]
-    texts += [outputs.terminal(found, 300), outputs.junit(found), outputs.markdown(found)]
+    texts += [screens.of_verdicts(found, 300), outputs.junit(found), outputs.markdown(found)]
     texts += [f"{row.sentence}. {row.brief}" for row in found.rows]
     for text in texts:
         assert not faults(re.sub(r'time="[^"]*"|cell=[^"<&]*', "", text))
@@ -182,7 +183,7 @@ def test_a_run(
         *(ratios.missed(row, with_target) for row in frame.to_dict("records")),
     ]
     assert not faults("; ".join(texts))
-    assert not faults(terminal.text(frame, with_target, 200))
+    assert not faults(screens.of_run(frame, with_target, 200))
 
 
 @FEW

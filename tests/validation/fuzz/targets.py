@@ -25,13 +25,12 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import benchmarks, why
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run import run_page
-from rnnbench.report.screen import terminal
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
-from tests.doubles import saved_files, stored
+from tests.doubles import saved_files, screens, stored
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.profiling.profiles import cause, profile
@@ -169,7 +168,7 @@ def run_folders() -> Target:
         summary, profiles = summarize(times), read_profiles(run)
         read_state(run)
         if next(number) % RENDERED == 0:
-            terminal.text(summary, info)
+            screens.of_run(summary, info)
             why.sections(times, profiles)
             html(run_page(summary, noise(times), info)).encode()
 
@@ -189,7 +188,7 @@ def compared_runs() -> Target:
         for comparison in (compare(base, head, margins), compare(head, base, dict.fromkeys(base.measurements, 0.02))):
             found = verdicts.of(comparison)
             texts = [found.json(), found.json_lines(), *outputs.annotations(found)]
-            texts += [render(found) for render in (outputs.junit, outputs.markdown, outputs.terminal)]
+            texts += [render(found) for render in (outputs.junit, outputs.markdown, screens.of_verdicts)]
             "\n".join(texts).encode()
 
     return _files(path), lambda change: _with(path, change, use)

@@ -1,0 +1,26 @@
+"""What a terminal of some width shows, as plain text without spaces at the ends of lines."""
+
+import io
+from typing import Any
+
+import pandas as pd
+from rich.console import Console, RenderableType
+
+from rnnbench.report.screen import terminal
+from rnnbench.report.verdicts.outputs import VerdictScreen
+from rnnbench.report.verdicts.verdicts import Verdicts
+from rnnbench.store.run_info import RunInfo
+
+
+def text(content: RenderableType, width: int = 100) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(content)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def of_run(summary: pd.DataFrame, info: RunInfo, width: int = 100, **how: Any) -> str:
+    return text(terminal.render(summary, info, **how), width)
+
+
+def of_verdicts(verdicts: Verdicts, width: int = 100) -> str:
+    return text(VerdictScreen(verdicts), width)
