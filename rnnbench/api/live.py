@@ -229,7 +229,7 @@ def explain(
 
     `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of `rnnbench.measure`, which runs
     first; `budget` (`"30s"` or seconds) limits only that part. With a `folder`, traces are written below
-    it: https://ui.perfetto.dev shows them as flame graphs, with the bytes that the call holds.
+    it: https://ui.perfetto.dev shows them as flame graphs.
 
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
     products of the input or the output that could be one, several small products of one input, values that are read

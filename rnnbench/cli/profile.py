@@ -30,7 +30,7 @@ def profile(
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
     The last line is the path of the report. It has a page for each cell with waterfalls, breakdowns and the hottest
-    operators. The run's folder has `traces/` with flame graphs and memory, for https://ui.perfetto.dev.
+    operators. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev.
 
     \b
     Example:

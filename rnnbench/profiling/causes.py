@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnbench.harness.live.arms import tensors_in
 from rnnbench.profiling.program import Program, ProgramCall, Storage, ordinals, place, steps_of, storages
-from rnnbench.profiling.replay import Replay
+from rnnbench.profiling.replay import Replay, ReplayDiffers
 from rnnbench.store.profiles import CauseKind
 
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
@@ -27,8 +27,8 @@ MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
 CUT = "gradients flow through it"
 
-Remedy = Callable[[Replay], None]
 CallGroup = list[ProgramCall]
+Remedy = Callable[[Replay, CallGroup], None]  # rewrites a replay to do without a group's work
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,20 @@ class Suspect:
     kind: CauseKind
     what: str
     calls: int
-    remedies: tuple[Remedy, ...] = ()
+    groups: Sequence[CallGroup] = ()
+    remedy: Remedy | None = None
     note: str = ""  # why it can't be measured; empty if it can be measured
+
+    def leave_out(self, replay: Replay) -> None:
+        """Rewrite a replay to do without the needless work; raises ReplayDiffers if that can't be done."""
+        if self.note or self.remedy is None:
+            raise ReplayDiffers(self.note)
+        for group in self.groups:
+            self.remedy(replay, group)
 
 
 def suspects(program: Program, *, trained: bool) -> list[Suspect]:
-    """All suspects, those with the most calls first; `trained`: whether gradients are computed."""
+    """Return all suspects, those with the most calls first; `trained`: whether gradients are computed."""
     dead = _dead(program)
     repeated = [group for group in invariants(program) if dead is None or group[0].ordinal not in dead]
     before, after = _mergeable(program, repeated)
@@ -67,10 +75,10 @@ def suspects(program: Program, *, trained: bool) -> list[Suspect]:
 def _suspect(
     kind: CauseKind,
     groups: Sequence[CallGroup],
-    remedy: Callable[[Replay, CallGroup], None] | None = None,
+    remedy: Remedy | None = None,
     note: str = "",
 ) -> Suspect:
-    """A suspect of some groups of calls: `clone (my_cell.py:31)`, or of several lines `linear (my_cell.py:31, 33)`."""
+    """Return a suspect: `clone (my_cell.py:31)`, or of several lines `linear (my_cell.py:31, 33)`."""
     calls = sorted((call for group in groups for call in group), key=lambda call: call.ordinal)
     lines: dict[str, list[str]] = defaultdict(list)
     for where in sorted({call.where for call in calls if call.where}):
@@ -78,16 +86,11 @@ def _suspect(
         lines[file].append(line)
     places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
     names = ", ".join(dict.fromkeys(call.name for call in calls))
-    remedies = () if remedy is None or note else tuple(_applied(remedy, group) for group in groups)
-    return Suspect(kind, f"{names} ({places})" if places else names, len(calls), remedies, note)
-
-
-def _applied(remedy: Callable[[Replay, CallGroup], None], group: CallGroup) -> Remedy:
-    return lambda replay: remedy(replay, group)
+    return Suspect(kind, f"{names} ({places})" if places else names, len(calls), groups, remedy, note)
 
 
 def invariants(program: Program) -> list[CallGroup]:
-    """Groups of calls that compute one value, in each step or more often; the first call comes first.
+    """Return groups of calls that compute one value, in each step or more often; the first call comes first.
 
     Views are not work, and so are not found. Neither is a value into which something is written, nor a plain copy,
     which is a suspect of its own.
@@ -108,7 +111,7 @@ def invariants(program: Program) -> list[CallGroup]:
 
 
 def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[CallGroup], list[CallGroup]]:
-    """Groups of products with one weight that don't depend on each other, and so could be a single product.
+    """Return groups of products with one weight that don't depend on each other, and so could be a single product.
 
     First those that could be made before a loop, then those that only read its outputs, as a head does.
     """
@@ -126,7 +129,7 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
 
 
 def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[CallGroup]:
-    """Products of one input with several weights, which could be a single product with all weights."""
+    """Return products of one input with several weights, which could be a single product with all weights."""
     by_input: dict[Any, CallGroup] = defaultdict(list)
     excluded = ordinals(call for group in covered for call in group)
     for call in program.calls:
@@ -137,7 +140,7 @@ def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[Call
 
 
 def _line_by_line(program: Program, repeated: set[int], dead: set[int] | None, *, trained: bool) -> list[Suspect]:
-    """Suspects that a line of code makes again and again: copies, concatenations, values read back, unused results."""
+    """Return what a line makes again and again: copies, concatenations, values read back, unused results."""
     calls = program.calls
     waits = [call for call in calls if _is_wait(call)]
     fed = ordinals(_feeding(calls, waits, dead))
@@ -160,7 +163,7 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int] | None, *
         replay.use_recorded_results([*group, *_feeding(calls, group, dead)])
 
     once = [call for call in calls if call.ordinal not in repeated]
-    chosen: list[tuple[CauseKind, list[ProgramCall], Callable[[Replay, CallGroup], None]]] = [
+    chosen: list[tuple[CauseKind, list[ProgramCall], Remedy]] = [
         ("copy", [call for call in once if _is_copy(call) and stays(call)], Replay.use_sources),
         ("concatenation", [call for call in once if is_join(call)], Replay.use_recorded_results),
         ("synchronisation", waits, without_waiting),
@@ -203,7 +206,7 @@ def _is_wait(call: ProgramCall) -> bool:
 
 
 def _dead(program: Program) -> set[int] | None:
-    """Calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
+    """Return calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
     if program.hidden:
         return None
     fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
@@ -218,7 +221,7 @@ def _dead(program: Program) -> set[int] | None:
 
 
 def _feeding(calls: Sequence[ProgramCall], waits: Iterable[ProgramCall], dead: set[int] | None) -> CallGroup:
-    """Dead calls on which one of `waits` depends."""
+    """Return dead calls on which one of `waits` depends."""
     among, needed, feeding = ordinals(waits), set[Storage](), list[ProgramCall]()
     for call in reversed(calls):
         is_feeding = call.ordinal in (dead or ()) and bool(call.writes & needed) and call.ordinal not in among

@@ -22,7 +22,7 @@ from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import ProfileReply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling import profiler
-from rnnbench.profiling.causes import Remedy, Suspect, suspects
+from rnnbench.profiling.causes import Suspect, suspects
 from rnnbench.profiling.operators import ClockedOperators, eager_mode, idle, listing, table
 from rnnbench.profiling.products import ProductReplays, product_replays
 from rnnbench.profiling.program import Program, TooLong, record, steps_of
@@ -41,7 +41,7 @@ ROUNDS = 10
 MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
-MAX_OPERATORS = 100_000  # in a profiled call: the profiler needs about a kilobyte for each
+REPLAYED = "replayed"  # the arm that makes the recorded call, with all that may be needless
 ONE_THREAD = "one thread"  # the arm that runs the call on one
 MEASURED = ("call", "forward", "forward_backward")  # arms whose times a profile keeps
 
@@ -106,16 +106,14 @@ def profile(
     visible = TimedCall(subject.call.call, eager_mode(subject.call.mode))  # torch shows each operator
     listed = None if subject.opaque else listing(visible)
     subject.drop_gradients()
-    program, notes = _recorded_program(subject)
-    found = suspects(program, trained=subject.trained) if program is not None and subject.own else []
-    replays, reasons = _replays(subject, found, program)
-    products = ProductReplays("")
-    if listed is not None and subject.device.runs_host_code:  # else products are only queued
-        products = product_replays(listed, trained=subject.trained)
+    found, replays, steps, notes = _causes(subject)
+    is_host_code = listed is not None and subject.device.runs_host_code
+    # A device's products are only queued.
+    products = product_replays(listed, trained=subject.trained) if listed and is_host_code else ProductReplays("")
     parts = {"call": subject.call, "forward": subject.forward, "forward_backward": subject.forward_backward}
     arms = {name: part for name, part in parts.items() if part is not None}
     threads = torch.get_num_threads()
-    if threads > 1 and subject.own and subject.device.runs_host_code and not subject.opaque:
+    if threads > 1 and subject.own and is_host_code:
         arms[ONE_THREAD] = _on_one_thread(subject.call)  # compiled code has its threads built in
     clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds if listed else []))
     operators = {} if listed is None else {"clocked": clocked.arm(), "idle": idling.arm()}
@@ -134,29 +132,63 @@ def profile(
     rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
     times |= {arm: times[arm][-rounds:] for arm in arms}
     causes = [
-        Cause(suspect.kind, suspect.what, suspect.calls, saved(times["replayed"], times[f"without {index}"]))
-        for index, suspect in enumerate(found)
-        if index not in reasons
+        Cause(cause.kind, cause.what, cause.calls, saved(times[REPLAYED], times[arm])) for arm, cause in found.items()
     ]
     causes += products.causes(times)
     if ONE_THREAD in arms:
         causes.append(Cause("threads", f"{threads} threads", 1, saved(times["call"], times[ONE_THREAD])))
     result = Profile(
         subject.name,
-        steps=subject.steps or (1 if program is None else steps_of(program)),
+        steps=subject.steps or steps,
         times={arm: times[arm] for arm in MEASURED if arm in arms},
         operators=() if listed is None else table(listed, clocked, idling, finished, rounds),
         opaque=subject.opaque,
         causes=tuple(causes),
         products=products.products(times) if products.library else None,
-        notes=(*notes, *(f"{found[index].what}: {reason}" for index, reason in reasons.items())),
+        notes=tuple(notes),
     )
-    del arms, replays, products, operators, program, found  # also frees the tensors of a call
-    if listed is not None and len(listed.order) > MAX_OPERATORS:
-        more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
-        missing = "" if subject.device.runs_host_code else more
-        return replace(result, no_kernels=missing, notes=(*result.notes, more))
+    del arms, replays, products, operators, found  # also frees the tensors of a call
     return _with_trace(subject, result, folder)
+
+
+def _causes(subject: ProfiledCall) -> tuple[dict[str, Suspect], dict[str, TimedCall], int, list[str]]:
+    """Return suspects by the arm that leaves each out, these arms with that of the whole call, steps, and notes.
+
+    The notes say what can't be measured.
+    """
+    found, arms, notes = dict[str, Suspect](), dict[str, TimedCall](), list[str]()
+    if subject.opaque:
+        return found, arms, 1, notes
+    try:
+        with subject.call.mode():
+            program = record(subject.call.call)
+    except TooLong as long:
+        return found, arms, 1, [f"causes were not looked for: {long}"]
+    finally:
+        subject.drop_gradients()
+    for suspect in suspects(program, trained=subject.trained) if subject.own else []:
+        try:
+            if not arms:
+                arms[REPLAYED] = _replay(subject, program)
+            arm = f"without {suspect.kind}: {suspect.what}"
+            arms[arm] = _replay(subject, program, suspect)
+            found[arm] = suspect
+        except Exception as error:  # a limit of rnnbench, not of the code
+            if not isinstance(error, ReplayDiffers):
+                traceback.print_exc()
+            why = str(error) if isinstance(error, ReplayDiffers) else error_in_words(error)
+            notes.append(f"{suspect.what}: it can't be left out: {why}")
+        finally:
+            subject.drop_gradients()
+    return found, arms if found else {}, steps_of(program), notes
+
+
+def _replay(subject: ProfiledCall, program: Program, suspect: Suspect | None = None) -> TimedCall:
+    with subject.call.mode():
+        replay = Replay(program)
+        if suspect is not None:
+            suspect.leave_out(replay)
+        return TimedCall(replay.call(), subject.call.mode)
 
 
 def saved(whole: Iterable[float], without: Iterable[float]) -> tuple[float, ...]:
@@ -164,50 +196,8 @@ def saved(whole: Iterable[float], without: Iterable[float]) -> tuple[float, ...]
     return tuple(seconds - less for seconds, less in zip(whole, without, strict=True))
 
 
-def _recorded_program(subject: ProfiledCall) -> tuple[Program | None, list[str]]:
-    """The torch functions of the call; None if they can't be seen, with notes that say why."""
-    if subject.opaque:
-        return None, []
-    try:
-        with subject.call.mode():
-            return record(subject.call.call), []
-    except TooLong as long:
-        return None, [f"causes were not looked for: {long}"]
-    finally:
-        subject.drop_gradients()
-
-
-def _replays(
-    subject: ProfiledCall, found: list[Suspect], program: Program | None
-) -> tuple[dict[str, TimedCall], dict[int, str]]:
-    """Replays of the call: whole and without each suspect; and, by a suspect's index, why it can't be left out."""
-    arms: dict[str, TimedCall] = {}
-    reasons = {index: suspect.note for index, suspect in enumerate(found) if suspect.note}
-    wanted: dict[str, tuple[Remedy, ...]] = {
-        f"without {index}": suspect.remedies for index, suspect in enumerate(found) if not suspect.note
-    }
-    for name, remedies in ({"replayed": ()} | wanted if wanted else {}).items():
-        assert program is not None  # otherwise there would be no suspects
-        try:
-            with subject.call.mode():
-                replay = Replay(program)
-                for remedy in remedies:
-                    remedy(replay)
-                arms[name] = TimedCall(replay.call(), subject.call.mode)
-        except Exception as error:  # a limit of rnnbench, not of the code
-            if not isinstance(error, ReplayDiffers):
-                traceback.print_exc()
-            why = str(error) if isinstance(error, ReplayDiffers) else error_in_words(error)
-            if name == "replayed":
-                return {}, dict.fromkeys(range(len(found)), f"it can't be left out: {why}")
-            reasons[int(name.removeprefix("without "))] = f"it can't be left out: {why}"
-        finally:
-            subject.drop_gradients()
-    return arms if len(arms) > 1 else {}, reasons
-
-
 def _on_one_thread(timed: TimedCall) -> TimedCall:
-    """The same call on one thread."""
+    """Return the same call on one thread."""
     threads = torch.get_num_threads()
 
     @contextmanager
@@ -223,7 +213,7 @@ def _on_one_thread(timed: TimedCall) -> TimedCall:
 
 
 def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
-    """The profile with what one watched call shows: its blocks of memory, a GPU's kernels, and files in `folder`."""
+    """Return the profile with what one watched call shows: its memory, a GPU's kernels, and files in `folder`."""
     device = torch.device(subject.device.name)
     counts = calls.count(subject.call, device, subject.drop_gradients)
     result = replace(result, allocations=counts.allocations, peak_bytes=counts.peak_bytes)
@@ -237,8 +227,9 @@ def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> 
     if folder is None:
         return result
     files = {"trace": f"traces/{file_name(subject.name)}.json.gz"}
-    notes = profiler.write_trace(seen, folder / files["trace"])
-    return replace(result, files=files, notes=(*result.notes, *notes))
+    (folder / "traces").mkdir(parents=True, exist_ok=True)
+    seen.export_chrome_trace(str(folder / files["trace"]))  # torch packs it
+    return replace(result, files=files)
 
 
 def file_name(case: str) -> str:

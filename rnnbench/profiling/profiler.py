@@ -3,24 +3,18 @@
 The profiler slows the call, so no time is taken from it but that of a GPU's kernels, which have a clock of their own.
 """
 
-import gzip
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnbench.harness.machine.scratch import scratch
 from rnnbench.profiling.operators import category
 from rnnbench.store.profiles import Category, Kernels
 from rnnbench.workloads.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 from rnnbench.workloads.phases import TimedCall
 
-MAX_EVENTS = 100_000  # of a trace; a browser shows no more
 LOOKS = 2  # the last is kept: the first in a process is slow
-HELD = "bytes held by the call"  # a line in the trace
 NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
 NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
 WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
@@ -58,43 +52,3 @@ def no_kernels() -> str:
     """Say why a profile of a device that launches kernels shows none."""
     supported: Any = torch.profiler.supported_activities  # untyped in torch
     return NO_KERNELS if supported() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
-
-
-def write_trace(profiled: Any, file: Path) -> list[str]:
-    """Write the trace for Perfetto, packed, with a line of the bytes held; returns a note if it was too large."""
-    with scratch("trace") as folder:  # removed even if the worker is killed at its deadline
-        whole = folder / "trace.json"
-        profiled.export_chrome_trace(str(whole))
-        content = json.loads(whole.read_text(encoding="utf-8"))
-    events = content["traceEvents"]
-    timed = sorted((event for event in events if "ts" in event), key=lambda event: float(event["ts"]))
-    content["traceEvents"] = [
-        *(event for event in events if "ts" not in event),  # names of threads
-        *timed[:MAX_EVENTS],
-        *bytes_held(timed[:MAX_EVENTS]),
-    ]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(file, "wt", encoding="utf-8") as packed:
-        json.dump(content, packed)
-    is_cut = len(timed) > MAX_EVENTS
-    return [f"the trace has the first {MAX_EVENTS:,} of {len(timed):,} events"] if is_cut else []
-
-
-def bytes_held(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return counters for a trace: the bytes that the call holds after each of its allocations and releases.
-
-    Blocks from before the call do not count.
-    """
-    sizes: dict[Any, int] = {}
-    counters = []
-    for event in events:
-        if event["name"] != "[memory]":
-            continue
-        block = event["args"]
-        sizes.pop(block["Addr"], None)
-        if block["Bytes"] > 0:
-            sizes[block["Addr"]] = block["Bytes"]
-        counters.append(
-            {"ph": "C", "name": HELD, "ts": event["ts"], "pid": event["pid"], "args": {"bytes": sum(sizes.values())}}
-        )
-    return counters

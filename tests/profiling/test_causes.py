@@ -14,7 +14,7 @@ from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.profiling.causes import Suspect, invariants, suspects
 from rnnbench.profiling.program import MAX_CALLS, Program, ProgramCall, TooLong, record, steps_of
-from rnnbench.profiling.replay import Replay
+from rnnbench.profiling.replay import Replay, ReplayDiffers
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,8 +60,7 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
     assert first.calls == STEPS * (4 if kind == "small products" else 1)
     assert not others
     replay = Replay(recording)
-    for remedy in first.remedies:
-        remedy(replay)
+    first.leave_out(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
         torch.testing.assert_close(
             replay.call()(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
@@ -117,8 +116,7 @@ def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once
         (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
         assert suspect.calls == calls
         replay = Replay(recording)
-        for remedy in suspect.remedies:
-            remedy(replay)
+        suspect.leave_out(replay)
         replayed = program(replay.call())
         assert sum(len(group) for group in invariants(replayed)) == 0
         torch.testing.assert_close(replayed.returned, loop(step)())
@@ -157,8 +155,7 @@ def test_a_product_that_only_reads_outputs_is_one_of_the_output_and_not_of_the_i
     (suspect,) = suspects(recording, trained=trained)
     assert (suspect.kind, suspect.calls) == ("output product", STEPS)
     replay = Replay(recording)
-    for remedy in suspect.remedies:
-        remedy(replay)
+    suspect.leave_out(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
         torch.testing.assert_close(replay.call()(), run().sum() if trained else run())
 
@@ -174,8 +171,7 @@ def test_small_products_with_biases_by_name_are_made_one() -> None:
     (suspect,) = suspects(recording, trained=False)
     assert (suspect.kind, suspect.calls) == ("small products", 2 * STEPS)
     replay = Replay(recording)
-    for remedy in suspect.remedies:
-        remedy(replay)
+    suspect.leave_out(replay)
     torch.testing.assert_close(replay.call()(), loop(step)())
 
 
@@ -184,7 +180,8 @@ def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
     outputs = causes_of(lambda: torch.stack([nn.functional.linear(x, w_x) for x in below.tanh()]), trained=True)
     (suspect,) = (suspect for suspect in outputs if suspect.kind == "not hoisted")
     assert suspect.note == "gradients flow into their inputs"
-    assert not suspect.remedies
+    with pytest.raises(ReplayDiffers, match="gradients flow"):
+        suspect.leave_out(Replay(Program((), None, frozenset())))
 
 
 def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:

@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "cli": 919,
     "harness": 5652,
     "kernels": 627,
-    "profiling": 1345,
+    "profiling": 1615,
     "pytest_plugin": 313,
     "report": 4584,
     "speedup": 735,

@@ -60,7 +60,7 @@ def why(profiled: Sequence[ProfiledCell]) -> Section | None:
         parts += [f"{workload.title}: {workload.words}", *workload.pictures, *named]
         if workload.traces:
             where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
-            told = "Traces, with every frame, operator and the bytes held: open them at ui.perfetto.dev."
+            told = "Traces, with every frame and operator: open them at ui.perfetto.dev."
             parts.append(f"{told} {where}.")
     return Section("why", "Why", parts) if parts else None
 
