@@ -13,7 +13,6 @@ from rnnbench.cells.parity import (
     ALL,
     ROUNDOFF,
     TOLERANCES,
-    ComparedTensors,
     ReferenceRun,
     Sums,
     allowed,
@@ -134,15 +133,6 @@ DTYPES: tuple[DType, ...] = ("float64", "float32", "tf32", "float16", "bfloat16"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_results_and_the_gradients_of_short_sums_have_the_tolerance_of_their_type(dtype: DType) -> None:
-    long, short = Sums(2048, 32, 8, 1), Sums(32, 32, 32, 32)
-    quantities = ("output", "final h", "final c", "gradient of input", "gradient of initial h", "gradient of initial c")
-    assert {allowed(name, dtype, long).error for name in quantities} == {TOLERANCES[dtype]}
-    assert allowed(WEIGHT, dtype, short).error == TOLERANCES[dtype]
-    assert allowed("gradient of input_weight", "float16", long).error > TOLERANCES["float16"]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tolerance_grows_with_the_sum_and_a_gradient_of_zero_never_passes(dtype: DType) -> None:
     tolerances = [allowed(WEIGHT, dtype, Sums(10**power, 64, 8, 10)).error for power in range(12)]
     assert tolerances == sorted(tolerances)
@@ -199,14 +189,6 @@ class Swapped(GRUCell):
         return super().advance(torch.cat((z, r, n), dim=-1), h)
 
 
-class Wrong(GRUCell):
-    """Mixes the old state and the new the other way round."""
-
-    def advance(self, projected, h):
-        right = super().advance(projected, h)
-        return right + (1 - 2 * torch.sigmoid(projected.chunk(3, dim=-1)[1])) * h
-
-
 class Stale(GRUCell):
     """Averages the new state and the old one."""
 
@@ -214,7 +196,7 @@ class Stale(GRUCell):
         return super().advance(projected, h) / 2 + h / 2
 
 
-@pytest.mark.parametrize("wrong", [NoBias, Swapped, Wrong, Stale])
+@pytest.mark.parametrize("wrong", [NoBias, Swapped, Stale])
 @pytest.mark.parametrize(
     ("dtype", "steps"),
     [(dtype, steps) for dtype in ("float64", "float32", "float16", "bfloat16") for steps in (1, 64)]
@@ -229,28 +211,8 @@ def test_wrong_cells_fail_in_every_type_at_every_length(wrong: type[GRUCell], dt
         _check_parity(built)
 
 
-def test_a_failure_says_which_tolerance_and_why() -> None:
-    built = build(small.case("gru", phase="training", dtype="bfloat16", seq_len=512, hidden_size=32), ROOT)
-    cells: Any = built.model.body
-    cells.cells[0].bias_hh.register_hook(lambda gradient: 0 * gradient)
-    with pytest.raises(ParityError, match=r"bias_hh_l0 is off by 1.0e\+00 .* 2e-01 is allowed .bfloat16, a sum of 512"):
-        _check_parity(built)
-
-
 def test_the_imaginary_part_counts_too() -> None:
     right = torch.complex(torch.ones(3), torch.ones(3))
     assert relative_error(right.conj(), right) == pytest.approx(2**0.5)
     assert relative_error(right.real, right) == pytest.approx(0.5**0.5)
     assert relative_error(right, right) == 0
-
-
-def test_a_run_of_the_reference_is_for_its_own_values_alone() -> None:
-    layer, x, h = nn.LSTM(3, 5), torch.randn(4, 2, 3), torch.randn(1, 2, 5)
-    run = ReferenceRun.of(layer, x, (h, h))
-    assert run.is_for(x.clone(), (h.clone(), h), ALL)
-    assert not run.is_for(x + 1, (h, h), ALL)
-    assert not run.is_for(x, (h, h + 1), ALL)
-    assert not run.is_for(x, (h, h), ComparedTensors("parameters"))
-    x.add_(1)  # in place
-    assert not run.is_for(x, (h, h), ALL)
-    assert all(parameter.grad is None for parameter in layer.parameters())

@@ -429,25 +429,3 @@ def test_a_decision_that_is_not_sure_says_so(most: int) -> None:
     stop, made = decided({"as given": 1.0, "compiled": 0.99}, spread=0.2, most=most)
     assert not stop.is_sure
     assert made == [min(most, STAGES[-1])] * 2
-
-
-class BatchFirstLayer(nn.Module):
-    """Reads (batch, seq, features), and has no attribute that says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.GRU(5, 6, batch_first=True)
-
-    def forward(self, input: Tensor) -> Any:
-        return self.inner(input)
-
-
-@pytest.mark.usefixtures("seconds")
-def test_the_place_of_the_batch_is_found_by_trial_where_a_module_does_not_say_it() -> None:
-    module, input = BatchFirstLayer(), torch.randn(3, 7, 5)
-    row = {"seq_len": 7, "batch_size": 3, "input_size": 5, "dtype": "float32", "device": "cpu", "threads": 1}
-    known = fast(module, input, ways=[{**row, "phase": "inference", "way": "compiled"}])
-    with torch.no_grad():
-        torch.testing.assert_close(known(input), module(input))
-    shapes = fast(module, input, shapes=[(2, 9)]).frame[["seq_len", "batch_size"]].drop_duplicates()
-    assert shapes.to_numpy().tolist() == [[7, 3], [9, 2]]

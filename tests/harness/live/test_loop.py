@@ -113,12 +113,6 @@ def test_the_budget_ends_the_rounds_after_one_at_least(budget: float) -> None:
     assert budget == 0.0 or machine.clock.seconds <= budget + 0.01
 
 
-def test_a_budget_too_small_for_full_rounds_gets_shorter_ones() -> None:
-    machine = Machine(spread=0.0)
-    assert len(machine.run(deadline=0.4)[0].times["mine"]) == 6
-    assert machine.clock.seconds <= 0.4 < 6 * ROUND_SECONDS
-
-
 def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
     steps: list[Progress] = []
     Machine(spread=0.01).run(on_progress=steps.append)
@@ -181,15 +175,6 @@ def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, 
         machine.run(mine=call)
     assert str(error.value) == message
     assert gc.isenabled()
-
-
-def test_the_time_that_rounds_lack_is_what_they_would_take() -> None:
-    settings = SETTINGS.model_copy(update={"precision": None, "replicates": 20})
-    cut, needed = Machine().run(settings, deadline=0.05)  # so small that rounds are as short as they can be
-    made = len(cut.times["mine"])
-    assert 0 < made < 20
-    assert not needed.is_least
-    assert needed.seconds == pytest.approx((20 - made) * 0.01, rel=0.5)
 
 
 def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -> None:

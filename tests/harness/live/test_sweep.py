@@ -2,7 +2,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -43,18 +42,6 @@ def test_each_combination_has_its_rows_with_the_sizes_as_columns() -> None:
     assert table.notna().all(axis=None)
     assert "mine" in repr(swept)
     assert swept._repr_html_().startswith("<table")
-
-
-def test_its_figure_is_drawn_along_the_size_with_most_values() -> None:
-    swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1, 2, 3], hidden=[4, 5], **QUICK)
-    figure = swept.plot()
-    assert [axes.get_xlabel() for axes in figure.axes] == ["batch"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mine, hidden 4", "mine, hidden 5"]
-    one = swept.frame[swept.frame["hidden"] == 4]
-    _, ax = plt.subplots()
-    assert swept.plot(ax=ax, frame=one) is ax
-    assert len(ax.containers) == 1  # one module at one hidden size
-    plt.close("all")
 
 
 def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
