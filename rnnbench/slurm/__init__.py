@@ -2,8 +2,7 @@
 
     job.py    what a job does: a local run of its part, into files of its own
     queue.py  Slurm's commands: what a job requests, submit it, ask for the states of jobs, cancel them
-    watch.py  waits for the jobs, submits parts that have none, and tells how far they are
-    sweep.py  the submitting side from start to end, and the run.json of the whole run
+    sweep.py  the submitting side: parts, their jobs until all have ended, and the run.json of the whole run
 
 A part's own files hold its state; Slurm is asked only whether a job, which bears the name of its part, is still at work
 on it. So whatever happens to the submitting side, the controller or a node, resuming means to look at both and submit

@@ -28,10 +28,6 @@ MISSED = "groups missed"  # key of a part's environment: how many groups are les
 MACHINE = "machine.json"  # describes the node of the first job
 
 
-class UnlikeMachine(Exception):
-    """This node's times can't be compared with those of the run's first job; the message is the reason in a clause."""
-
-
 def measure_part(folder: str, part: str, root: str) -> None:
     """Measure the rest of a part; `root` is the folder that files of a user's own cells are relative to.
 
@@ -41,10 +37,9 @@ def measure_part(folder: str, part: str, root: str) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, _stop)
     try:
-        _measure(Path(folder), part, Path(root))
-    except UnlikeMachine as reason:
-        print(reason, file=sys.stderr)
-        sys.exit(UNLIKE)
+        if unlike := _measure(Path(folder), part, Path(root)):
+            print(unlike, file=sys.stderr)
+            sys.exit(UNLIKE)
     except (KeyboardInterrupt, Interrupted):
         sys.exit("it was told to end")
     except UserError as fault:
@@ -59,31 +54,25 @@ def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
     return info.status == "finished" and info.resolved["measure"] == settings
 
 
-def first_machine(path: Path) -> RunInfo | None:
-    """Return what the run's first job recorded about its node; None if no job has started yet."""
-    file = path / MACHINE
-    return read_info_file(file) if file.exists() else None
-
-
-def refuse_unlike(path: Path, here: RunInfo) -> None:
-    """Raise UnlikeMachine if the run's first job ran on another kind of machine; the first job records its own."""
+def unlike_the_first(path: Path, here: RunInfo) -> str:
+    """Return how this node differs from that of the run's first job; empty if it does not, or this is the first."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
     temporary.write_bytes(info_bytes(here))
     try:
         os.link(temporary, path / MACHINE)  # in one step, since several jobs may be first
     except FileExistsError:
-        first = first_machine(path)
-        assert first is not None
-        if apart := differences(first, here, ("the first node", "this node")):
-            raise UnlikeMachine("; ".join(apart)) from None
+        first = read_info_file(path / MACHINE)
+        return "; ".join(differences(first, here, ("the first node", "this node")))
     finally:
         temporary.unlink()
+    return ""
 
 
-def _measure(path: Path, part: str, root: Path) -> None:
+def _measure(path: Path, part: str, root: Path) -> str:
+    """Measure the rest of a part; returns why this node can't, or nothing."""
     info = read_info(path)
     if is_finished(path, part, info.resolved["measure"]):
-        return
+        return ""
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
@@ -101,13 +90,15 @@ def _measure(path: Path, part: str, root: Path) -> None:
                 | {"worker": start.software, NODES: [*nodes, os.environ.get("SLURMD_NODENAME")]},
                 notes=notes,
             )
-            refuse_unlike(path, job_info)
+            if unlike := unlike_the_first(path, job_info):
+                return unlike
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
             measure_into(folder, runner, job_info, is_part=True)
             ended, needed = read_info(path, part), runner.time_needed
             total = None if needed is None else (ended.seconds or 0.0) + needed.seconds
             about = ended.environment | {MISSED: runner.missed}
             folder.write_info(replace(ended, environment=about, seconds_needed=total))
+    return ""
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

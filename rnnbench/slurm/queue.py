@@ -1,4 +1,7 @@
-"""Slurm's commands: what a job requests, submit it, ask for the states of a run's jobs, and cancel them."""
+"""Slurm's commands: what a job requests, submit it, ask for the states of a run's jobs, and cancel them.
+
+submitit submits. The states come from `squeue`, since submitit's come from accounts, which only some clusters keep.
+"""
 
 import math
 import re
@@ -13,24 +16,14 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, START_SECONDS
 from rnnbench.suite.file import Settings
 
-MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 # Options that rnnbench sets itself, to recognize its jobs and to run one process in each.
 OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
 AT_ONCE = 200  # jobs on one command line
-# The states of a job that has ended, and how it ended, in a clause.
-ENDED = {
-    "BOOT_FAIL": "its node {node} failed",
-    "CANCELLED": "it was cancelled",
-    "COMPLETED": "it ended",
-    "DEADLINE": "it came to its time limit",
-    "FAILED": "it exited with {code}",
-    "NODE_FAIL": "its node {node} failed",
-    "OUT_OF_MEMORY": "it ran out of memory",
-    "PREEMPTED": "another job was preferred to it",
-    "REVOKED": "it was moved to another cluster",
-    "TIMEOUT": "it came to its time limit",
-}
+ENDED = (  # the states of a job that has ended
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
+    *("REVOKED", "TIMEOUT"),
+)
 # Why jobs wait that will start soon, or at the time that they were given.
 USUAL = ("None", "Priority", "Resources", "BeginTime", "Prolog")
 FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList", "Reason")
@@ -67,19 +60,6 @@ class JobState:
         """Slurm's word for what keeps the job from starting; empty if it only waits for its turn."""
         return self.reason if self.state == "PENDING" and self.reason not in USUAL else ""
 
-    @property
-    def killed_by(self) -> int:
-        """The signal that ended the job, or 0; a shell adds 128 to the signal of a program that it started."""
-        code, _, signal = self.exit_code.partition(":")
-        return int(signal or 0) or max(0, int(code) - 128)
-
-    @property
-    def how_it_ended(self) -> str:
-        """How the job ended, in a clause."""
-        if self.state == "FAILED" and self.killed_by:
-            return f"it was killed by signal {self.killed_by}"
-        return ENDED[self.state].format(node=self.node, code=self.exit_code.partition(":")[0])
-
 
 def require() -> None:
     """Raise UserError if Slurm or submitit is not installed."""
@@ -94,16 +74,15 @@ def require() -> None:
 
 def parse(options: Sequence[str]) -> dict[str, str]:
     """Parse long options of sbatch, such as `partition=gpu`; raises UserError if one is not valid."""
-    parsed = {}
+    parsed: dict[str, str] = {}
     for option in options:
-        name, equals, value = option.partition("=")
+        name, _, value = option.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
-        if not equals or not value or not re.fullmatch(r"[a-z][a-z_]*", key) or "\n" in value:
+        if not value or not re.fullmatch(r"[a-z][a-z_]*", key) or "\n" in value:
             raise UserError(f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu")
-        if key in OWN:
-            raise UserError(f"Slurm option {option}: rnnbench sets {name} itself")
-        if key in parsed:
-            raise UserError(f"Slurm option {option}: {name} is given twice")
+        if key in OWN or key in parsed:
+            why = "is given twice" if key in parsed else "is set by rnnbench itself"
+            raise UserError(f"Slurm option {option}: {name} {why}")
         if key == "array_parallelism" and not (value.isdecimal() and int(value)):
             raise UserError(f"Slurm option {option}: expected a whole number")
         parsed[key] = value
@@ -116,17 +95,15 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
     Cases on a card get one card, and the cores that they need. Other cases get a whole node, so that no other job
     disturbs what is timed, or as many cores of a node as the user requests.
     """
+    node: dict[str, Any] = {"exclusive": True, "mem": "0"}  # all of the node's memory too
     if cards:
-        node: dict[str, Any] = {"gpus_per_node": cards, "cpus_per_task": cores + 1}  # one for the coordinator
+        node = {"gpus_per_node": cards, "cpus_per_task": cores + 1}  # one for the coordinator
     elif "cpus_per_task" in given:
         node = {}
-    else:
-        node = {"exclusive": True, "mem": "0"}  # all of the node's memory too
     # An option of the user for the same resource, under whatever name, replaces rnnbench's own.
     for own, names in {"gpus_per_node": ("gpus", "gres"), "mem": ("mem",)}.items():
         if any(name.startswith(names) for name in given):
             node.pop(own, None)
-    extra = {name: value for name, value in given.items() if name != "array_parallelism"}
     limit = None
     if settings.budget_seconds is not None:  # and the start of its workers, and a case that hangs
         limit = math.ceil((settings.budget_seconds + START_SECONDS + settings.deadline_seconds) / 60)
@@ -141,7 +118,7 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
         # The shell ignores SIGTERM and waits for its program, which ends in order on that signal.
         "setup": ["trap : TERM", *safe_path],
         # Restarts by Slurm itself would be neither counted nor limited.
-        "additional_parameters": {"no_requeue": True, **node, **extra},
+        "additional_parameters": {"no_requeue": True, **node, **given},
     }
 
 
@@ -158,16 +135,12 @@ def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], par
     try:
         return str(executor.submit(function, *arguments).job_id)
     except (FailedJobError, FailedSubmissionError) as fault:
-        words = str(fault)
-        kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else JobRefused
-        raise kind(_last_words("sbatch", words)) from None
+        is_down = any(unreached in str(fault) for unreached in UNREACHED)
+        raise (ControllerDown if is_down else JobRefused)(_last_words("sbatch", str(fault))) from None
 
 
 def states(run: str) -> list[JobState]:
-    """Return the states of a run's jobs, except jobs that ended long ago. Raises ControllerDown.
-
-    Slurm forgets a job some minutes after its end (MinJobAge), and only some clusters keep accounts of it.
-    """
+    """Return the states of a run's jobs, except jobs that ended some minutes ago (MinJobAge). Raises ControllerDown."""
     shown = ",".join(f"{field}:|" for field in FIELDS)
     listing = _ask("squeue", "--me", "--states=all", "--noheader", "-O", shown)
     jobs = (JobState(*(field.strip() for field in line.split("|")[: len(FIELDS)])) for line in listing.splitlines())
@@ -178,11 +151,6 @@ def cancel(jobs: Sequence[str]) -> None:
     """Cancel jobs, of which some may have ended meanwhile; raises ControllerDown."""
     for start in range(0, len(jobs), AT_ONCE):
         _ask("scancel", "--quiet", *jobs[start : start + AT_ONCE])
-
-
-def log(folder: Path, job: str) -> Path:
-    """Return the file that a job's standard error goes to."""
-    return folder / f"{job}_0_log.err"
 
 
 def _ask(*command: str) -> str:

@@ -1,12 +1,14 @@
-"""The submitting side of a run by Slurm's jobs, from start to end, and the `run.json` of the whole run."""
+"""The submitting side of a run by Slurm's jobs: parts, their jobs until all have ended, and the whole `run.json`."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.budget import wider_than_asked
@@ -15,19 +17,57 @@ from rnnbench.harness.coordinator.session import filling, resolved
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
-from rnnbench.slurm.job import MISSED, NODES, first_machine
-from rnnbench.slurm.watch import NO_JOB_YET, JobsProgress, NotTaken, Watch
+from rnnbench.slurm.job import MACHINE, MISSED, NODES, UNLIKE, is_finished, measure_part
+from rnnbench.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
-from rnnbench.store.records import Group, Measurement
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.records import Group, Measurement, Status
+from rnnbench.store.run_info import RunInfo, read_info_file
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
-from rnnbench.text import plural
+from rnnbench.text import last_line, plural
 
 GROUPS_PER_JOB = 16
+MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
+MAX_LOST = 3  # jobs of a part: it is sent again twice
+MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
+CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
+NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
 SLURM = "slurm"  # key of the environment
+LOGS = "slurm"  # folder of a run, with what submitit writes
 RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew at each end
+
+
+class NotTaken(UserError):
+    """Slurm takes none of the jobs."""
+
+
+@dataclass
+class JobPart:
+    """Whole groups of a run, which one job at a time measures."""
+
+    name: str
+    job: str | None = None  # its job's number; None: it needs a job
+    state: Literal["open", "running", "finished", "given up"] = "open"
+    lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be measured."""
+        return self.state in ("open", "running")
+
+
+@dataclass(frozen=True)
+class JobsProgress:
+    """How far the jobs of a run are, for display."""
+
+    jobs: int
+    done: int
+    running: int
+    lost: int  # jobs that were sent again or given up
+    trouble: str  # what keeps jobs waiting; empty if nothing does
+
+
 OnProgress = Callable[[JobsProgress], None]
 
 
@@ -84,20 +124,18 @@ def resume_by_slurm(
     `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
-    given = queue.parse(options)
     info = read_info(path)
     refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
     if not parts(path):
         raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
     folder = RunFolder(path)
-    before = info.environment.get(SLURM, {})  # runs of older versions do not know their options
-    given = before.get("options", {}) | given
+    given = info.environment.get(SLURM, {}).get("options", {}) | queue.parse(options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
-        environment=info.environment | {SLURM: before | {"options": given}},
+        environment=info.environment | {SLURM: {"options": given}},
         status="running",
     )
     folder.write_info(info)
@@ -121,9 +159,8 @@ def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
     """Give each part its file, with all of its cases pending; nothing else records which part a case is in."""
     for number, piece in enumerate(pieces):
         folder = RunFolder(path, f"p{number:05d}")
-        for group in piece:
-            for case in group.cases:
-                folder.add_measurement(Measurement(case, "pending", NO_JOB_YET))
+        for case in (case for group in piece for case in group.cases):
+            folder.add_measurement(Measurement(case, "pending", NO_JOB_YET))
         folder.close()
 
 
@@ -134,8 +171,9 @@ def _go_on(
     path = folder.path
     workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
     cards = 0 if all(is_shared(workload.device) for workload in workloads) else 1
-    parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, given)
-    most = int(given.get("array_parallelism", queue.MAX_JOBS))
+    options = {name: value for name, value in given.items() if name != "array_parallelism"}
+    parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, options)
+    most = int(given.get("array_parallelism", MAX_JOBS))
     finished = False
     try:
         watch = Watch(path, settings, parameters, root, most, on_progress)
@@ -150,43 +188,189 @@ def _go_on(
             watch.cancel()
             raise
         finally:
-            folder.write_info(summed_up(path, info, watch, settings, finished=finished))
+            folder.write_info(_summed_up(path, info, watch, settings, finished=finished))
             folder.close()
     except OSError as fault:
         raise UserError(f"{path}: can't be written: {fault.strerror}; the run can be resumed") from None
 
 
-def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
+class Watch:
+    """Watches every part of a run with its job, until all parts are finished or given up."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        parameters: Mapping[str, Any],
+        root: Path,
+        most: int,
+        on_progress: OnProgress,
+    ) -> None:
+        """`parameters`: what `queue.requested` returns; `most`: jobs in the queue at once."""
+        self._path = path.resolve()
+        self._settings = settings.model_dump(mode="json")
+        self._parameters = dict(parameters)
+        self._root = root.resolve()
+        self._most = most
+        self._on_progress = on_progress
+        self._began = time.monotonic()
+        self.parts = [JobPart(name) for name in parts(path)]
+        self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
+        self._taken = False  # whether a job of the run was seen alive, or submitted
+        self._trouble = ""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the watch began."""
+        return time.monotonic() - self._began
+
+    def until_done(self) -> None:
+        """Wait for all parts; passes KeyboardInterrupt on, and raises UserError if no job can be submitted."""
+        while True:
+            self._trouble = ""
+            try:
+                self._look(queue.states(self._path.name))
+                self._submit()
+            except ControllerDown as down:
+                self._trouble = str(down)
+            is_open = [part for part in self.parts if part.is_open]
+            running = sum(part.state == "running" for part in is_open)
+            lost = sum(len(part.lost) for part in self.parts)
+            done = len(self.parts) - len(is_open)
+            self._on_progress(JobsProgress(len(self.parts), done, running, lost, self._trouble))
+            if not is_open:
+                return
+            time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
+
+    def cancel(self) -> str:
+        """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
+        end = time.monotonic() + CANCEL_SECONDS
+        try:
+            while alive := [state.job for state in queue.states(self._path.name) if state.is_alive]:
+                queue.cancel(alive)
+                if time.monotonic() > end:
+                    return f"{plural(len(alive), 'job')} {'was' if len(alive) == 1 else 'were'} told to end"
+                time.sleep(MIN_WAIT)
+        except ControllerDown as down:
+            return f"its jobs go on, since they could not be cancelled: {down}"
+        return "its jobs are cancelled"
+
+    def _look(self, states: list[JobState]) -> None:
+        """Judge each part by its own files, which may be newer than the controller's answer, then by that answer."""
+        by_job = {state.job: state for state in states}
+        alive = {state.name: state for state in states if state.is_alive}
+        for part in self.parts:
+            if not part.is_open:
+                continue
+            if is_finished(self._path, part.name, self._settings):
+                part.state = "finished"
+                continue
+            # A job of its name that is unknown here: of an earlier submitter, or sbatch got no answer.
+            state = alive.get(self._name(part)) if part.job is None else by_job.get(part.job)
+            if state is not None and state.is_alive:
+                part.job, self._taken = state.job, True
+                part.state = "running" if state.state == "RUNNING" else part.state
+                if state.waits_for:
+                    self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
+            elif part.job is not None:
+                part.job, part.state = None, "open"
+                self._note_ended(part, state)
+
+    def _name(self, part: JobPart) -> str:
+        return f"{self._path.name}.{part.name}"
+
+    def _note_ended(self, part: JobPart, state: JobState | None) -> None:
+        """Note that a job has ended though its part is not finished: it is lost, unless its node or nobody is at fault.
+
+        A job that completed measured its part to the end, by the settings that the run had when the job began.
+        """
+        if state is not None and state.state == "COMPLETED":
+            return
+        if state is None:
+            part.lost.append("it has gone from the queue")
+        else:
+            log = self._path / LOGS / f"{state.job}_0_log.err"
+            share = f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
+            words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
+            if state.exit_code == f"{UNLIKE}:0":
+                self.left_out[state.node] = f"it is unlike the first: {words}"
+                return
+            words = f": {words}" if state.state == "FAILED" and words else ""
+            part.lost.append(f"it ended as {state.state} ({state.exit_code}){words}")
+        is_unwanted = state is not None and state.state == "CANCELLED"  # somebody does not want it to run
+        if is_unwanted or len(part.lost) >= MAX_LOST:
+            self._give_up(part, f"{LOST}{'' if is_unwanted else f' {MAX_LOST} times'}: {part.lost[-1]}")
+
+    def _give_up(self, part: JobPart, why: str) -> None:
+        """Mark the cases of a part that were not measured as failed; the others keep what they have."""
+        part.state = "given up"
+        self._change(part, "pending", "", "failed", why)
+
+    def _change(self, part: JobPart, old: Status, reason: str, new: Status, why: str) -> None:
+        """Give another status to the cases of a part that have this one, for a reason that begins so."""
+        folder = RunFolder(self._path, part.name)
+        for measurement in last_measurements(self._path, part.name).values():
+            if measurement.status == old and measurement.reason.startswith(reason):
+                folder.add_measurement(replace(measurement, status=new, reason=why))
+        folder.close()
+
+    def _submit(self) -> None:
+        """Submit jobs for the parts that need one, as many as may be in the queue; raises ControllerDown."""
+        options = dict(self._parameters["additional_parameters"])
+        if self.left_out:
+            options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
+        parameters = self._parameters | {"additional_parameters": options}
+        waiting = [part for part in self.parts if part.is_open and part.job is None]
+        queued = sum(part.is_open for part in self.parts) - len(waiting)
+        for part in waiting[: max(0, self._most - queued)]:
+            self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
+            arguments = (str(self._path), part.name, str(self._root))
+            try:
+                part.job = queue.submit(self._path / LOGS, self._name(part), measure_part, arguments, parameters)
+            except JobRefused as words:
+                asked = " ".join(
+                    f"{key.replace('_', '-')}={value}" for key, value in options.items() if value is not True
+                )
+                fault = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
+                if not self._taken:
+                    raise NotTaken(f"Slurm: {fault}") from None
+                if any(other.job is not None for other in self.parts if other.is_open):
+                    self._trouble = fault  # it may take it when these have ended
+                else:
+                    self._give_up(part, f"{LOST}: {fault}")
+                return
+            self._taken = True
+
+
+def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
     """Return `info` with what all parts have recorded, and notes about all of them together."""
-    part_infos = [read_info(path, part.name) for part in watch.parts if (path / f"run-{part.name}.json").exists()]
-    lost = Counter(info.environment[SLURM].get("jobs lost", {}))  # before the run was resumed
-    lost.update(why for part in watch.parts for why in part.lost)
-    repeated = Counter(note for part_info in part_infos for note in part_info.notes)
+    infos = [read_info(path, part.name) for part in watch.parts if (path / f"run-{part.name}.json").exists()]
+    lost = Counter(why for part in watch.parts for why in part.lost)
+    repeated = Counter(note for part_info in infos for note in part_info.notes)
     notes = [
         *info.notes,
         *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
         *(f"node {node} was left out, since {why}" for node, why in watch.left_out.items()),
         *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
     ]
-    needed = [part_info.seconds_needed for part_info in part_infos if part_info.seconds_needed is not None]
+    needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
     if finished:
-        missed = sum(part_info.environment.get(MISSED, 0) for part_info in part_infos)
+        missed = sum(part_info.environment.get(MISSED, 0) for part_info in infos)
         groups = len({measurement.case.workload for measurement in last_measurements(path).values()})
         notes += wider_than_asked(missed, groups, settings)
     # The environment of the first job, which all others share: the machines are alike, so the best rate that any of
     # them reached is the limit of all.
-    first = first_machine(path)
-    environment = dict(info.environment if first is None else first.environment)
-    environment.pop(NODES, None)
-    environment[SLURM] = {
+    first = path / MACHINE
+    environment = read_info_file(first).environment if first.exists() else info.environment
+    slurm = {
         "options": info.environment[SLURM]["options"],
         "jobs": len(watch.parts),
-        "nodes": sorted({node for part_info in part_infos for node in part_info.environment.get(NODES, [])}),
+        "nodes": sorted({node for part_info in infos for node in part_info.environment.get(NODES, [])}),
         "nodes left out": sorted(watch.left_out),
         "jobs lost": dict(lost),
     }
-    ceilings = best_of(ceiling for part_info in part_infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
-    stages = {stage for part_info in part_infos for stage in part_info.stage_seconds}
+    ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
+    stages = sorted({stage for part_info in infos for stage in part_info.stage_seconds})
     # Without the time from an interruption to its resumption, if that is known.
     since = (datetime.now(UTC) - datetime.fromisoformat(info.started)).total_seconds()
     return replace(
@@ -194,11 +378,9 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
         status="finished" if finished else "interrupted",
         seconds=round(since if info.seconds is None else info.seconds + watch.seconds, 1),
         seconds_needed=max(needed, default=None) if finished else None,
-        replicates=max((part_info.replicates for part_info in part_infos), default=0),
+        replicates=max((part_info.replicates for part_info in infos), default=0),
         ceilings=[ceiling.to_json() for ceiling in ceilings],
-        stage_seconds={
-            stage: max(part_info.stage_seconds.get(stage, 0.0) for part_info in part_infos) for stage in sorted(stages)
-        },
+        stage_seconds={stage: max(each.stage_seconds.get(stage, 0.0) for each in infos) for stage in stages},
         notes=list(dict.fromkeys(notes)),
-        environment=environment,
+        environment={key: value for key, value in environment.items() if key != NODES} | {SLURM: slurm},
     )

@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "pytest_plugin": 313,
     "report": 4584,
     "speedup": 735,
-    "slurm": 480,
+    "slurm": 421,
     "store": 1093,
     "suite": 529,
     "workloads": 1479,

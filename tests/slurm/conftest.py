@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.slurm.sweep import run_by_slurm
-from rnnbench.slurm.watch import JobsProgress
+from rnnbench.slurm.sweep import JobsProgress, run_by_slurm
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster

@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -5,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
+from rnnbench.slurm.job import MACHINE, is_finished, unlike_the_first
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import RunInfo, read_info_file
 from tests.doubles.stored import INFO, PROCESSOR
 
 MEASURE = {"windows": 4}
@@ -32,26 +33,17 @@ def on(cpu: str, gpus: tuple[str, ...] = (), cores: tuple[int, ...] = (0, 1), st
 def test_machines_like_the_first_are_taken_and_others_refused_with_what_differs(
     tmp_path: Path, other: RunInfo, words: str
 ) -> None:
-    refuse_unlike(tmp_path, on("Xeon"))
-    refuse_unlike(tmp_path, on("Xeon", cores=(6, 7)))
-    with pytest.raises(UnlikeMachine, match=words):
-        refuse_unlike(tmp_path, other)
+    assert unlike_the_first(tmp_path, on("Xeon")) == unlike_the_first(tmp_path, on("Xeon", cores=(6, 7))) == ""
+    assert re.fullmatch(words, unlike_the_first(tmp_path, other))
     assert [file.name for file in tmp_path.iterdir()] == [MACHINE]
-    assert first_machine(tmp_path).environment["machine"]["cores_allowed"] == [0, 1]
+    assert read_info_file(tmp_path / MACHINE).environment["machine"]["cores_allowed"] == [0, 1]
 
 
 def test_of_many_jobs_at_once_one_is_the_first(tmp_path: Path) -> None:
-    def come(number: int) -> bool:
-        try:
-            refuse_unlike(tmp_path, on(f"kind {number % 8}"))
-        except UnlikeMachine:
-            return False
-        return True
-
     with ThreadPoolExecutor(8) as pool:
-        accepted = list(pool.map(come, range(64)))
+        accepted = list(pool.map(lambda number: not unlike_the_first(tmp_path, on(f"kind {number % 8}")), range(64)))
     assert sum(accepted) == 8
-    assert accepted[int(first_machine(tmp_path).environment["machine"]["cpu"].split()[1])]
+    assert accepted[int(read_info_file(tmp_path / MACHINE).environment["machine"]["cpu"].split()[1])]
 
 
 def test_a_part_is_finished_by_the_settings_of_now_or_not_at_all(tmp_path: Path) -> None:

@@ -28,8 +28,6 @@ from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import live, ratios, units
-from rnnbench.slurm import progress as jobs_progress
-from rnnbench.slurm.watch import JobsProgress
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import Settings
 from tests.doubles import screens
@@ -153,15 +151,6 @@ def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
 def test_time(seconds: float, is_least: bool, needed: float) -> None:
     assert not faults(progress.time_left(seconds))
     assert not faults(TimeNeeded(min(needed, 1e9), is_least).more("for this"))
-
-
-@FEW
-@given(COUNTS, COUNTS, st.one_of(st.none(), ODD))
-def test_jobs(jobs: int, running: int, seconds_left: float | None) -> None:
-    step = JobsProgress(jobs, 1, running, 1, 1, 8, 1.0, seconds_left, "")
-    said: list[str] = []
-    jobs_progress.lines(said.append)(step)
-    assert not faults(said[0])
 
 
 @settings(max_examples=6)
