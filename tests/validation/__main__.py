@@ -1,8 +1,8 @@
-"""`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
+"""`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE] [--times N]`: measure errors, keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables but those that need hours or a package.
 Of `faults`, `fuzz` and `gate`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of
-the full number (of `gate` always all), and the column `commit` says what was tried.
+the full number (of `gate`, `--times` checks of each commit), and the column `commit` says what was tried.
 """
 
 import argparse
@@ -84,6 +84,7 @@ TABLES = {
     "regret": Table(regret.regrets, regret.summary, is_of_processor=True),
     "pairs": Table(lambda: pairs.pairs(150), pairs.summary, if_named=True),
     "gate": Table(gate.checks, takes_options=True, if_named=True),
+    "gate-busy": Table(partial(gate.checks, busy=1), takes_options=True, if_named=True),
     "faults": Table(faults.faults, takes_options=True, if_named=True),
     "fuzz": Table(fuzz.fuzz, takes_options=True, if_named=True),
     "strangers": Table(strangers.strangers, if_named=True),
@@ -97,6 +98,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.validation", description=__doc__)
     parser.add_argument("tables", nargs="*")
     parser.add_argument("--only", default="", help="a part of the name of a kind of `faults`, `fuzz` or `gate`")
+    parser.add_argument("--times", type=int, help="checks of each commit of `gate`; otherwise 3, and 20 of one")
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.tables if name not in TABLES]:
@@ -104,7 +106,8 @@ def main(arguments: list[str]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in args.tables or [name for name, table in TABLES.items() if not table.if_named]:
         table, started = TABLES[name], time.monotonic()
-        made = table.make(args.share, args.only) if table.takes_options else table.make()
+        options = (args.share, args.only) if table.takes_options else ()
+        made = table.make(*options, *([args.times] if args.times and name.startswith("gate") else []))
         _keep(name, made, time.monotonic() - started)
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 

@@ -90,9 +90,10 @@ def test_a_check_of_the_gate_is_right_if_its_code_and_the_cells_it_names_are() -
     slow = json.dumps({"cell": "tinycells.leaky:Leaky", "verdict": "regressed"})
     other = json.dumps({"cell": "tinycells.gated:Gated", "verdict": "regressed"})
     commit = gate.Commit("10% slower", {}, 1, "Leaky")
-    for lines, code, right in (([slow], 1, "yes"), ([slow, other], 1, "no"), ([slow], 0, "no"), ([], 2, "no")):
-        done = subprocess.CompletedProcess([], code, "\n".join(lines), "")
-        assert gate._row(commit, done)["right"] == right
+    said = [([slow], 1), ([slow, other], 1), ([slow], 0), ([], 2), ([slow], 1)]
+    row = gate.row(commit, [gate.Checked(code, "\n".join(lines), "") for lines, code in said])
+    assert (row["checks"], row["right"]) == (5, 2)
+    assert row["others said"] == "1 x 1: Gated, Leaky; 1 x 0: Leaky; 1 x 2"
 
 
 def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
