@@ -12,9 +12,9 @@ several settings the one with the most cases, and of each cell the fastest imple
 With `ax` they draw on these axes in the style in force, dark ones too, add no title, and return them; a figure with
 `layout="constrained"` gives the legend its room. The same frame gives the same bytes as PNG, SVG and PDF.
 
-Every function raises ValueError if the frame lacks a column or has nothing to show, if `ax` is not one rectilinear
+Every function raises ValueError if the frame lacks a column or has nothing to show, if `ax` is not one
 `matplotlib.axes.Axes`, if the frame makes several panels and there is one `ax` (the message says what to select), or if
-`width` is below 3 inches or given beside `ax`.
+`width` is below 3 inches.
 """
 
 import math as _math
@@ -88,8 +88,8 @@ def scaling(
     with the most values. The other sizes are held at those that stand below the panel: select rows for others. The
     result of `rnnbench.sweep` has it as `.plot("scaling")`.
     """
-    _choice("value", value, ("ratio", "seconds"))
-    _choice("along", along, ("batch_size", "seq_len", "hidden_size"))
+    if value not in (None, "ratio", "seconds"):
+        raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
     why = "no size was measured at two values with the others equal"
     return _drawn("growth", "growth", frame, ax, why, width=width, height=height, value=value, along=along)
 
@@ -117,20 +117,21 @@ def _drawn(
 
     `needs`: the columns that the frame must have, and where such a frame is from.
     """
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from rnnbench.store.frames import without_categories
 
-    _check_frame(frame, *needs)
-    if ax is not None and not (isinstance(ax, Axes) and ax.name == "rectilinear"):
-        got = f"{ax.name} axes" if isinstance(ax, Axes) else type(ax).__name__
+    columns, source = needs
+    has = frame.columns if isinstance(frame, pd.DataFrame) else ()
+    if missing := [column for column in columns if column not in has]:
+        raise ValueError(f"frame: expected {source}; this {type(frame).__name__} has no column {missing[0]!r}")
+    is_axes = isinstance(ax, Axes)
+    if ax is not None and not is_axes:
         pick = ": pick one, such as ax.flat[0]" if hasattr(ax, "flat") else ""
-        raise ValueError(f"ax: expected one rectilinear matplotlib Axes, got {got}{pick}")
-    width = how["width"]
-    if width is not None and ax is not None:
-        raise ValueError("don't combine `width` with `ax`: the axes have a width")
-    if width is not None and not width >= _MIN_WIDTH:
-        raise ValueError(f"width: expected {_MIN_WIDTH:g} inches or more, got {width!r}")
+        raise ValueError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}{pick}")
+    if how["width"] is not None and not how["width"] >= _MIN_WIDTH:
+        raise ValueError(f"width: expected {_MIN_WIDTH:g} inches or more, got {how['width']!r}")
     draw = getattr(_import_module(f"rnnbench.report.{module}"), name)
     figure = draw(without_categories(frame).reset_index(drop=True), ax=ax, **how)
     if figure is None:
@@ -140,19 +141,3 @@ def _drawn(
         if str(artist.get_gid()).startswith("cases"):  # a note for pages, which a file must not repeat as an id
             artist.set_gid(None)
     return drawn
-
-
-def _check_frame(frame: Any, columns: tuple[str, ...], source: str) -> None:
-    import pandas as pd
-
-    is_frame = isinstance(frame, pd.DataFrame)
-    if not is_frame:
-        raise ValueError(f"frame: expected {source}, got {type(frame).__name__}")
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ValueError(f"frame has no column {missing[0]!r}: expected {source}")
-
-
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value is not None and value not in allowed:
-        raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")

@@ -1,7 +1,7 @@
 """Functions of `import rnnbench` for stored runs."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rnnbench.api.errors import for_users
 
@@ -12,29 +12,26 @@ if TYPE_CHECKING:
 
     from rnnbench.report.notebook.result import FrameResult
 
-ALIKE = ("reference", "phase", "device", "threads")  # in two live results, else they are not of the same work
-
 
 @for_users
-def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "FrameResult":
+def load(runs: "str | Path | Iterable[str | Path]") -> "FrameResult":
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
         run = rnnbench.load("results/quick-20260101T120000Z-ab12")
         run.cases[["cell", "batch_size", "seconds", "ratio", "ratio_low", "ratio_high"]]
 
-    `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both. `columns`: the columns of
-    `.windows` that are needed. All columns of a run with a million windows take half a gigabyte.
+    `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both.
 
     Returns a `FrameResult`. Its `.frame` has a row for each case: the axes that vary, `seconds`, `ratio` and its 95%
-    interval, `parity`, then metrics and the rest; `.cases` is the same in the order of files. `.windows` has a row for
-    each window, `.replicates` for each case and replicate, `.steps` for each step of a stream, `.environment` for each
-    fact about the machine and the software; `.names` and `.paths` are those of the runs. `.plot(name)` draws the figure
-    of `rnnbench.plot` with this name, by default `ratio`. results/README.md describes every column. Raises
-    `rnnbench.errors.UserError` if a folder is not a run, if a line can't be read, or for an unknown column.
+    interval, `parity`, then metrics and the rest; `.cases` is the same in the order of files. `.replicates` has a row
+    for each case and replicate, `.windows` for each window (half a gigabyte for a million), `.steps` for each step of a
+    stream, `.environment` for each fact about the machine and the software; `.names` and `.paths` are those of the
+    runs. `.plot(name)` draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md
+    describes every column. Raises `rnnbench.errors.UserError` if a folder is not a run, or if a line can't be read.
     """
     from rnnbench.report.notebook import stored
 
-    return stored.load(stored.found(runs), columns)
+    return stored.load(stored.found(runs))
 
 
 @for_users
@@ -85,49 +82,33 @@ def summarize(
 def compare(
     base: "FrameResult | str | Path", head: "FrameResult | str | Path", *, margin: float | None = None
 ) -> "FrameResult":
-    """Compare two results: what changed from `base` to `head`.
+    """Compare two stored runs: what changed from `base` to `head`, judged as `rnnbench compare` does.
 
         rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34")
 
-    `base`, `head`: the folders of two stored runs, or what `rnnbench.load` returned for one run each, which are judged
-    as `rnnbench compare` does; `margin`: the share of the time up to which a slower case is not a regression, by
-    default that of the head's suite. Or two results of `measure` or `sweep`, whose ratios to their references are
-    compared, without a verdict.
+    `base`, `head`: the folders of two runs, or what `rnnbench.load` returned for one run each. `margin`: the share of
+    the time up to which a slower case is not a regression, by default that of the head's suite. To compare live
+    modules, measure them together: `rnnbench.measure({"before": ..., "after": ...}, input)`.
 
-    Returns a `FrameResult`. Its `.frame` has a row for each case of stored runs, the worst first: `case` and its short
-    `name`; `verdict` (missing if it was not compared) and `margin`; `ratio` of the head's time to the base's with its
-    95% interval, and `mean_ratio` for the mean of the calls; `decided_by`, what gave the verdict, and `described_by`,
-    which of the two ratios says how much; `replicates` and `why`. `.plot()` draws the changes. For live results it has
-    a row for each module (and combination of sizes) that both have. Raises TypeError for results of different kinds,
-    ValueError for live ones of other work (another phase, device or number of threads, other sizes) or with another
-    reference, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
+    Returns a `FrameResult`. Its `.frame` has a row for each case, the worst first: `case` and its short `name`;
+    `verdict` (missing if it was not compared) and `margin`; `ratio` of the head's time to the base's with its 95%
+    interval, and `mean_ratio` for the mean of the calls; `decided_by`, what gave the verdict, and `described_by`, which
+    of the two ratios says how much; `replicates` and `why`. `.plot()` draws the changes. Raises ValueError if a side is
+    not one stored run, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
     from rnnbench.analysis.compare_files import compare_files
     from rnnbench.report.notebook import stored
     from rnnbench.report.notebook.result import FrameResult
-    from rnnbench.store.frames import without_categories
 
-    sides = [side if isinstance(side, FrameResult) else load(side) for side in (base, head)]
-    paths: list[Any] = [side.facts.get("paths") for side in sides]
-    if all(paths):
-        for side, runs in zip(("base", "head"), paths, strict=True):
-            if len(runs) != 1:
-                raise ValueError(f"{side}: expected one run, found {len(runs)}; load each by itself")
-        return stored.compared_runs(compare_files(paths[0][0], paths[1][0], margin=margin, reference=None))
-    if margin is not None:
-        raise ValueError("margin: only stored runs are judged; leave it out")
-    axes: list[Any] = [side.facts.get("axes") for side in sides]
-    if None in axes or bool(axes[0]) != bool(axes[1]):
-        raise TypeError("expected two stored runs, two results of measure, or two of sweep; found one of each")
-    for name in ALIKE:
-        of_base, of_head = (side.facts.get(name) for side in sides)
-        if of_base != of_head:
-            raise ValueError(f"{name}: the base has {of_base!r} and the head {of_head!r}; they must be the same")
-    if sorted(axes[0]) != sorted(axes[1]):
-        swept = [", ".join(sorted(own)) for own in axes]
-        raise ValueError(f"the base was swept over {swept[0]} and the head over {swept[1]}")
-    frames = [without_categories(side.frame) if axes[0] else side.frame.reset_index() for side in sides]
-    return stored.compared_live(frames[0], frames[1], ["module", *axes[0]])
+    paths: list[Path] = []
+    for name, side in (("base", base), ("head", head)):
+        runs = side.facts.get("paths", ()) if isinstance(side, FrameResult) else stored.found(side)
+        if len(runs) != 1:
+            raise ValueError(
+                f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"
+            )
+        paths += runs
+    return stored.compared_runs(compare_files(paths[0], paths[1], margin=margin, reference=None))
 
 
 @for_users

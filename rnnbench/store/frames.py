@@ -101,18 +101,16 @@ def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{str(name): frame[name].astype(object) for name in names}) if names else frame
 
 
-def window_frame(
-    cases: pd.DataFrame, parts: Iterable[WindowPart], columns: Collection[str] = WINDOW_COLUMNS
-) -> pd.DataFrame:
-    """Return a row for each window, in the order of their cases; `columns` are some of `WINDOW_COLUMNS`.
+def window_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame:
+    """Return a row for each window, in the order of their cases, with the columns `WINDOW_COLUMNS`.
 
     `cases`: the frame of cases; `parts`: windows with the row of their case.
     """
-    number, table = _joined(parts, columns)
+    number, table = _joined(parts, WINDOW_COLUMNS)
     order = np.argsort(number, kind="stable")
     number, table = number[order], table.take(order)
     found: dict[str, Any] = {}
-    for name in columns:
+    for name in WINDOW_COLUMNS:
         if name in TEXT_AXES or name in ("run", "case", "status"):
             found[name] = repeated(category(cases[name]), number)
         elif name in AXES:
@@ -120,9 +118,8 @@ def window_frame(
         elif name not in QUANTILES:
             is_text = name == "cores" or pa.types.is_string(table[name].type)
             found[name] = _texts(table[name]) if is_text else table[name].to_numpy()
-    if not set(QUANTILES).isdisjoint(columns):
-        found |= dict(zip(QUANTILES, _quantiles(table["quantiles"]).T, strict=True))
-    return pd.DataFrame({name: found[name] for name in WINDOW_COLUMNS if name in columns}, copy=False)
+    found |= dict(zip(QUANTILES, _quantiles(table["quantiles"]).T, strict=True))
+    return pd.DataFrame({name: found[name] for name in WINDOW_COLUMNS}, copy=False)
 
 
 def step_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame:

@@ -87,16 +87,6 @@ def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
         rows(path)
 
 
-def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0], [2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
-    columns = ["case", "calls", "seconds", "quantile_0"]
-    whole, narrow = rnnbench.load(path).windows, rnnbench.load(path, columns[::-1]).windows
-    assert list(narrow.columns) == columns
-    pd.testing.assert_frame_equal(narrow, whole[columns])
-    with pytest.raises(UserError, match=r"columns: windows have no column 'secnds' \(did you mean 'seconds'\?\)"):
-        rnnbench.load(path, ["secnds"])
-
-
 def test_quantiles_have_a_column_each_and_cores_are_text(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0, 3.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
     [row] = rnnbench.load(path).windows.to_dict("records")

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +26,6 @@ from rnnbench.report.words.live import described
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import duration, ratio, round_percent
 from rnnbench.speedup.module import RunInWays, row
-from rnnbench.store.frames import category
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
@@ -123,49 +122,36 @@ def swept(points: Sequence[SweptPoint], names: Sequence[str], settings: Settings
 
     `expected`: the points that there would be without Ctrl-C. Raises RuntimeError if every point failed.
     """
-    known = [
-        (point, measured(point.found, point.sizes["phase"], settings)) for point in points if point.found is not None
-    ]
-    failed = [point for point in points if point.found is None]
+    known, rows, rounds = [], [], []
+    for point in points:
+        if point.found is None:
+            failed = pd.DataFrame({"module": list(names)})
+            rows.append(_sized(point, failed.assign(status="failed", reason=point.reason)))
+        else:
+            result = measured(point.found, point.sizes["phase"], settings)
+            known.append((point.found, result))
+            rows.append(_sized(point, _without_unsound(result.frame.reset_index())))
+            rounds.append(_sized(point, result.rounds))
     if not known:
-        raise RuntimeError(f"all {plural(len(failed), 'combination')} failed; the first: {failed[0].reason}")
-    rows = [_sized(point, _without_unsound(result.frame.reset_index())) for point, result in known]
-    rows += [
-        _sized(point, pd.DataFrame({"module": list(names)})).assign(status="failed", reason=point.reason)
-        for point in failed
-    ]
-    frame = pd.concat([part for part in rows if len(part)], ignore_index=True)
-    axes = tuple(points[0].sizes)
-    order = {tuple(point.sizes.values()): number for number, point in enumerate(points)}
-    numbers = [order[values] for values in frame[list(axes)].itertuples(index=False, name=None)]
-    frame = _with_kinds(frame.iloc[pd.Series(numbers).argsort(kind="stable")].reset_index(drop=True), axes)
-    _, first = known[0]
-    rounds = pd.concat([_sized(point, result.rounds) for point, result in known], ignore_index=True)
+        raise RuntimeError(f"all {plural(len(points), 'combination')} failed; the first: {points[0].reason}")
+    frame, axes, first = pd.concat(rows, ignore_index=True), tuple(points[0].sizes), known[0][1]
     combinations = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
+    frames = {"frame": frame, "rounds": pd.concat(rounds, ignore_index=True), "environment": first.environment}
+
+    def draw(name: str = "ratio", ax: Any = None, *, frame: pd.DataFrame = frame, **how: Any) -> Any:
+        if not isinstance(name, str) or name not in ("ratio", "scaling"):
+            raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
+        return of_sweep(frame, axes, ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
+
     return FrameResult(
-        {"frame": frame, "rounds": _with_kinds(rounds, axes), "environment": first.environment},
-        partial(_draw_sweep, frame, axes),
+        frames,
+        draw,
         _note(known, combinations, len(points), expected),
         [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])],
         axes=axes,
         reference=first.reference,
     )
-
-
-def _draw_sweep(
-    every: pd.DataFrame,
-    axes: Sequence[str],
-    name: Literal["ratio", "scaling"] = "ratio",
-    ax: Any = None,
-    *,
-    frame: pd.DataFrame | None = None,
-    **how: Any,
-) -> Any:
-    if not isinstance(name, str) or name not in ("ratio", "scaling"):
-        raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
-    value: Literal["ratio", "seconds"] = "ratio" if name == "ratio" else "seconds"
-    return of_sweep(every if frame is None else frame, axes, ax=ax, value=value, **how)
 
 
 def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
@@ -186,16 +172,10 @@ def _sized(point: SweptPoint, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([sizes, frame], axis=1)
 
 
-def _with_kinds(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
-    """The frame with text axes and modules as categories."""
-    texts = [axis for axis in (*axes, "module", "status") if axis in frame and isinstance(frame[axis].iloc[0], str)]
-    return frame.assign(**{name: category(frame[name]) for name in texts})
-
-
-def _note(known: Sequence[tuple[SweptPoint, FrameResult]], failed: int, points: int, expected: int) -> str:
+def _note(known: Sequence[tuple[MeasuredModules, FrameResult]], failed: int, points: int, expected: int) -> str:
     notes = list(dict.fromkeys(result.note for _, result in known))
     said = notes[0] if len(notes) == 1 else (notes[0].split(". Wider")[0] if notes else "")
-    more = dict.fromkeys(text for point, _ in known if point.found is not None for text in point.found.notes)
+    more = dict.fromkeys(text for found, _ in known for text in found.notes)
     parts = [f"Interrupted after {points} of {plural(expected, 'combination')}."] if points < expected else []
     parts += [said.rstrip(".") + "." if said else "", *(text for text in more if text not in said)]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why." if failed else ""]

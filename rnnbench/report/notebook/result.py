@@ -14,7 +14,7 @@ from rnnbench.text import plural
 MAX_ROWS = 20  # of a frame that is printed or shown in a notebook
 FORMATS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("seconds", "seconds_low", "seconds_high", "mean_seconds"), duration),
-    **dict.fromkeys(("ratio", "ratio_low", "ratio_high", "base_ratio", "head_ratio", "mean_ratio"), ratio),
+    **dict.fromkeys(("ratio", "ratio_low", "ratio_high", "mean_ratio"), ratio),
     "parameters": count,
 }
 
@@ -46,24 +46,32 @@ class FrameResult:
 
         `draw`: makes the figure, with the arguments of `plot`; `columns`: those of `frame` that are shown.
         """
-        self._frames, self._draw, self._columns = dict(frames), draw, columns
+        self._frames, self._draw, self._columns = dict(frames), draw, list(columns)
         self.note, self.facts = note, facts
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The most important frame."""
-        return self._frame("frame")
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
         """All frames, by name."""
-        return {name: self._frame(name) for name in self._frames}
+        return {name: getattr(self, name) for name in self._frames}
 
-    def _frame(self, name: str) -> pd.DataFrame:
-        found = self._frames[name]
-        if not isinstance(found, pd.DataFrame):
-            self._frames[name] = found = found()
-        return found
+    def __getattr__(self, name: str) -> Any:
+        """Return a frame, which is made at its first use, or a fact."""
+        frames, facts = self.__dict__.get("_frames", {}), self.__dict__.get("facts", {})
+        if name in frames:
+            if callable(frames[name]):
+                frames[name] = frames[name]()
+            return frames[name]
+        if name in facts:
+            return facts[name]
+        hint = f"; it is no frame but holds some: use .frame.{name}" if hasattr(pd.DataFrame, name) else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+
+    def __getitem__(self, key: object) -> Any:
+        """Raise TypeError that names the frame."""
+        raise TypeError(f"{type(self).__name__} is no frame but holds some: use .frame[{key!r}]")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._frames, *self.facts})
 
     def plot(self, *args: Any, **how: Any) -> Any:
         """Return the figure, which a notebook shows; `savefig(path)` keeps it.
@@ -81,47 +89,27 @@ class FrameResult:
             raise ValueError("nothing to show: nothing was measured that this figure needs")
         return figure if how.get("ax") is None else how["ax"]
 
-    def __getattr__(self, name: str) -> Any:
-        """Return a frame or a fact; name the frames for what only a frame has."""
-        if not name.startswith("_"):
-            if name in self._frames:
-                return self._frame(name)
-            if name in self.facts:
-                return self.facts[name]
-            if hasattr(pd.DataFrame, name):
-                raise AttributeError(f"a FrameResult is not a DataFrame, but holds some: use .frame.{name}")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
-    def __getitem__(self, key: object) -> Any:
-        """Raise TypeError that names the frame."""
-        raise TypeError(f"a FrameResult is not a DataFrame, but holds some: use .frame[{key!r}]")
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._frames, *self.facts})
-
-    def _shown(self) -> tuple[pd.DataFrame, str]:
-        """The first rows of the frame as text, with units, and the note."""
-        frame = self.frame[list(self._columns)]
-        shown = frame.head(MAX_ROWS)
+    def _table(self) -> pd.DataFrame:
+        """Return the first rows of the shown columns as text, with units."""
+        shown = self.frame[list(self._columns)].head(MAX_ROWS)
         texts = {
             name: [MISSING if pd.isna(value) else FORMATS.get(name, str)(value) for value in shown[name]]
             for name in shown.columns
         }
-        more = f"{plural(len(frame) - MAX_ROWS, 'more row')}: .frame has all." if len(frame) > MAX_ROWS else ""
-        return pd.DataFrame(texts, index=shown.index), "\n\n".join(filter(None, [more, self.note]))
+        return pd.DataFrame(texts, index=shown.index)
+
+    def _paragraphs(self) -> list[str]:
+        """Return the note, after how many rows are not shown."""
+        hidden = len(self.frame) - MAX_ROWS if self._columns else 0
+        return [*([f"{plural(hidden, 'more row')}: .frame has all."] if hidden > 0 else []), *self.note.split("\n\n")]
 
     def __repr__(self) -> str:
-        text = self.note
         width = shutil.get_terminal_size((120, 24)).columns
-        if len(self._columns):
-            table, text = self._shown()
-            lines = table.to_string(line_width=width, index=table.index.name is not None)
-            text = f"{lines}\n\n{text}"
-            head, _, rest = text.partition("\n\n")
-            return "\n\n".join([head, *(textwrap.fill(paragraph, width) for paragraph in rest.split("\n\n"))])
-        return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in text.split("\n\n"))
+        parts = [textwrap.fill(paragraph, width) for paragraph in self._paragraphs()]
+        if self._columns:
+            parts.insert(0, self._table().to_string(line_width=width, index=self.frame.index.name is not None))
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
-        table, text = self._shown() if len(self._columns) else (None, self.note)
-        rows = "" if table is None else table.to_html(index=table.index.name is not None)
-        return rows + "".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
+        rows = self._table().to_html(index=self.frame.index.name is not None) if self._columns else ""
+        return rows + "".join(f"<p>{escape(paragraph)}</p>" for paragraph in self._paragraphs())

@@ -1,6 +1,5 @@
 """The results of stored runs: of `rnnbench.load` and `compare`."""
 
-import math
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,26 +30,18 @@ from rnnbench.store.frames import (
     window_frame,
     with_categories,
 )
-from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import WindowPart, window_parts
-from rnnbench.text import nearest, plural
+from rnnbench.text import plural
 
-PATTERN = set("*?[")
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
 MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
-OF_LIVE = (
-    "Each ratio is that of two ratios to the reference, measured apart: what differs from session to session, such "
-    "as the layout of memory, is not in the intervals. rnnbench check compares in turns."
-)
 
 
-def load(paths: Sequence[Path], columns: Collection[str] | None = None) -> FrameResult:
+def load(paths: Sequence[Path]) -> FrameResult:
     """Return stored runs as frames; each is made when it is first used.
 
-    `columns`: those of `windows`, which of a long run take a gigabyte. Raises UserError if a folder is not a run, if a
-    line can't be read, or for an unknown column.
+    Raises UserError if a folder is not a run, or if a line can't be read.
     """
-    wanted = WINDOW_COLUMNS if columns is None else _known(columns)
     runs = [read_whole(path) for path in paths]
     infos, times = [info for info, _, _ in runs], joined([times for _, _, times in runs])
     names = tuple(path.resolve().name for path in paths)
@@ -80,14 +71,14 @@ def load(paths: Sequence[Path], columns: Collection[str] | None = None) -> Frame
             how = {"noise_floor": noise(times).floor} | how
         return getattr(plot, name)(cases, ax, **how)
 
-    answers = [
-        " ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *_lost(info)])
-        for name, info in zip(names, infos, strict=True)
-    ]
+    answers = []
+    for name, info in zip(names, infos, strict=True):
+        lost = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
+        answers.append(" ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *lost]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "cases": cases,
-        "windows": lambda: window_frame(times.cases, parts(wanted), wanted),
+        "windows": lambda: window_frame(times.cases, parts(WINDOW_COLUMNS)),
         "replicates": partial(_replicates, times),
         "steps": lambda: step_frame(times.cases, parts(STEP_COLUMNS)),
         "environment": environment,
@@ -109,52 +100,26 @@ def _replicates(times: RunTimes) -> pd.DataFrame:
     return with_categories(order[list(REPLICATE_COLUMNS)].reset_index(drop=True))
 
 
-def _lost(info: RunInfo) -> list[str]:
-    """Return sentences on the windows of a run that were lost."""
-    return [f"{note[:1].upper()}{note[1:]}." for note in noted(info)]
-
-
 def found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
     """Return the folders of runs: a path, a pattern such as `results/quick-*`, or several of both, each run once.
 
-    Raises UserError if a pattern has no match, or if two runs have one name.
+    Raises UserError if there is no run, and if two runs have one name.
     """
-    given = [runs] if isinstance(runs, str | Path) else list(runs)
-    paths = list(dict.fromkeys(path for one in given for path in _matches(str(one))))
+    paths: dict[Path, None] = {}
+    for given in map(Path, [runs] if isinstance(runs, str | Path) else runs):
+        pattern = str(given.relative_to(given.anchor))
+        matches = [given] if given.exists() else sorted(Path(given.anchor).glob(pattern))
+        folders = [match for match in matches if (match / "run.json").exists() or is_check(match)]
+        if not folders:
+            raise UserError(f"{given}: no folder of a run is there")
+        paths |= dict.fromkeys(folders)
     if not paths:
         raise UserError("runs: expected at least one folder of a run, found an empty list")
-    if checks := [path for path in paths if is_check(path)]:
+    if checks := list(filter(is_check, paths)):
         raise UserError(f"{checks[0]}: it is a check, which holds two runs: load its base or its head")
-    names: dict[str, Path] = {}
-    for path in paths:
-        name = path.resolve().name
-        if name in names and names[name].resolve() != path.resolve():
-            raise UserError(f"{names[name]} and {path}: two runs of one name can't be told apart; rename one of them")
-        names[name] = path
-    return list(names.values())
-
-
-def _matches(text: str) -> list[Path]:
-    path = Path(text)
-    if path.exists() or PATTERN.isdisjoint(text):
-        return [path]
-    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    runs = sorted(match for match in matches if (match / "run.json").exists())
-    if not runs:
-        raise UserError(f"{text}: no folder of a run matches this pattern")
-    return runs
-
-
-def _known(columns: Collection[str]) -> tuple[str, ...]:
-    """Return the columns in their usual order; raises UserError if one is not known."""
-    if isinstance(columns, str):
-        raise UserError(f"columns: expected a list of names, found the text {columns!r}")
-    for name in columns:
-        if name not in WINDOW_COLUMNS:
-            raise UserError(
-                f"columns: windows have no column {name!r}{nearest(str(name), WINDOW_COLUMNS)}; metrics are in .cases"
-            )
-    return tuple(name for name in WINDOW_COLUMNS if name in columns)
+    if len({path.resolve().name for path in paths}) < len({path.resolve() for path in paths}):
+        raise UserError(f"{runs}: two runs of one name can't be told apart; rename one of them")
+    return list(paths)
 
 
 def compared_runs(comparison: Comparison) -> FrameResult:
@@ -163,27 +128,3 @@ def compared_runs(comparison: Comparison) -> FrameResult:
     note = " ".join(filter(None, [found.answer, found.details]))
     columns = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
     return FrameResult({"frame": found.frame}, partial(changes, found.frame), note, columns)
-
-
-def compared_live(base: pd.DataFrame, head: pd.DataFrame, keys: Sequence[str]) -> FrameResult:
-    """Return the comparison of two live results; `keys` name a row: `module`, and the sizes of a sweep.
-
-    Raises ValueError if they have no row in common.
-    """
-    both = base.merge(head, on=list(keys), suffixes=("_base", "_head"))
-    both = both.loc[[not str(parity).startswith("is the reference") for parity in both["parity_base"]]]
-    if both.empty:
-        raise ValueError("the two results have no module in common, beside references")
-    # Half the width of a 95% interval, for errors that are independent.
-    halves = [(both[f"ratio_high_{side}"] / both[f"ratio_low_{side}"]).map(math.log) / 2 for side in ("base", "head")]
-    value, error = (both["ratio_head"] / both["ratio_base"]).map(math.log), (halves[0] ** 2 + halves[1] ** 2) ** 0.5
-    frame = both[list(keys)].copy()
-    frame["ratio"], frame["ratio_low"], frame["ratio_high"] = (
-        (value + end * error).map(math.exp) for end in (0.0, -1.0, 1.0)
-    )
-    frame["base_ratio"], frame["head_ratio"] = both["ratio_base"], both["ratio_head"]
-
-    def draw(**how: Any) -> Any:
-        raise ValueError("nothing to show: results of live modules have no verdicts; compare stored runs")
-
-    return FrameResult({"frame": frame.reset_index(drop=True)}, draw, OF_LIVE, list(map(str, frame)))
