@@ -316,9 +316,8 @@ class WorkerProcess:
 
     def _end(self, grace_seconds: float) -> bool:
         """End the worker; returns whether it ended by itself within `grace_seconds`."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
+        ended_itself = self._process.returncode is not None or end_with_descendants(self._process, grace_seconds)
+        for stream in (self._process.stdin, self._process.stdout):  # not before: a worker ends without its input, and
+            if stream is not None:  # then nobody knows any more which processes it has started
                 stream.close()
-        if self._process.returncode is not None:
-            return True
-        return end_with_descendants(self._process, grace_seconds)
+        return ended_itself
