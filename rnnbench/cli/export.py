@@ -51,7 +51,7 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
 
 def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
     """Write a file, or to standard output; raises UserError if the file may not be replaced."""
-    from rnnbench.report.page.place import write
+    from rnnbench.report.page import place
     from rnnbench.store.folder import is_record
 
     if out is None and not FORMATS[to].is_text:
@@ -68,5 +68,5 @@ def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
         target = Path(os.path.realpath(out)) if out.is_symlink() else out
         if target.is_symlink():
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
-        write(target, data, out)
+        place.write(target, data, out)
         output.say_path(out, err=True)
