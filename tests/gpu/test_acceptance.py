@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.store.ceilings import Ceiling
-from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.gpu import acceptance, rates
+from tests.gpu import acceptance
 from tests.gpu.acceptance import ROOT, Task, main, run, steps
 
 SCRIPT = ROOT / "tests" / "gpu" / "acceptance.sh"
@@ -84,24 +82,3 @@ def test_the_script_unpacks_wheels_says_which_steps_there_are_and_leaves_an_arch
     assert [file.name for file in (out / "packages").iterdir()] == ["good_wheel.py"]
     with tarfile.open(out / "acceptance.tar.gz") as archive:
         assert sorted(archive.getnames()) == ["./logs/kept.txt", "./logs/nvidia-smi.txt"]
-
-
-def ceiling(dtype: str = "bfloat16", tflops: float = 800.0, copies: float = 3.0) -> Ceiling:
-    rate = tflops * 1e12 / 2
-    return made_up_ceiling("cuda", dtype, 1, rate, ((1 << 20, 9e12), (1 << 30, copies * 1e12)), 4e-6, 2.5e-6)
-
-
-@pytest.mark.parametrize(
-    ("found", "wrong"),
-    [
-        (ceiling(), []),
-        (ceiling("float32", 50), []),
-        (ceiling(tflops=8000), ["products"]),  # the clock did not wait for the device
-        (ceiling("float32", 400), ["products"]),  # TF32 was switched on
-        (ceiling(copies=1.5), ["copies"]),  # only one direction was counted
-    ],
-)
-def test_a_ceiling_that_can_not_be_is_off(found: Ceiling, wrong: list[str]) -> None:
-    copies = rates.COPIES["H100 80GB HBM3"]
-    assert [text.split()[1] for text, is_right in rates.judged(found, copies) if not is_right] == wrong
-    assert all(is_right for _, is_right in rates.judged(found, None))  # nothing is known of the card

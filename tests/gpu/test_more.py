@@ -1,20 +1,15 @@
-"""Modules of the caller's own process on a GPU, and what is too large for the card.
+"""Modules of the caller's own process on a GPU.
 
 On a GPU only, except with DEVICE=cpu, which tries the tests.
 """
-
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Phase
-from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU
+from tests.gpu.cases import DEVICE, NEEDS_DEVICE
 
 pytestmark = NEEDS_DEVICE
 
@@ -54,16 +49,3 @@ def test_the_fastest_way_to_run_a_module_on_a_gpu_computes_the_same() -> None:
     print(fastest)
     with torch.inference_mode():
         assert torch.allclose(fastest(input), loop(input), rtol=1e-2, atol=1e-2)
-
-
-@pytest.mark.skipif(ON_CPU, reason="a CPU's memory may be swapped")
-def test_a_batch_that_is_too_large_for_the_card_is_skipped_in_words(tmp_path: Path) -> None:
-    sweep = '[[sweep]]\ncell = "vanilla"\nreference = "rnn"\nbatch_size = [1, 4_000_000_000]\n'
-    (tmp_path / "large.toml").write_text(f'name = "large"\n[measure]\nreplicates = 2\n{sweep}')
-    options = ["--device", DEVICE, "--out", str(tmp_path / "out"), "--allow-missing"]
-    subprocess.run([sys.executable, "-m", "rnnbench", "run", str(tmp_path / "large.toml"), *options], check=True)
-    measurements = last_measurements(next((tmp_path / "out").iterdir())).values()
-    for measurement in measurements:
-        is_large = measurement.case.workload.batch_size > 1
-        assert measurement.status == ("skipped" if is_large else "measured")
-        assert measurement.reason.startswith("it needs" if is_large else "")

@@ -4,6 +4,7 @@ On a GPU only, except with DEVICE=cpu, which tries the tests at small sizes.
 """
 
 import importlib
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,12 @@ from torch._C._autograd import DeviceType
 from torch.utils.benchmark import Timer
 
 from rnnbench.analysis.runs.summary import launch_bound
-from rnnbench.harness import devices
+from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window, warm_up
-from rnnbench.store.records import Implementation, Phase
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import DType, Implementation, Phase
 from rnnbench.workloads.prepare import build
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU, case
 
@@ -148,3 +151,26 @@ def test_energy_is_mean_power_times_time_for_a_short_call_and_one_longer_than_a_
     sampler.join()
     print(f"{joules} J a call, {len(calls)} calls, {mean(watts)} W, {seconds} s")
     assert joules * len(calls) == pytest.approx(mean(watts) * seconds, rel=0.05)
+
+
+# From three quarters of published measurements to the data sheet's peak: TFLOP/s of dense products by dtype, TB/s of
+# large copies (bytes read and written) by a part of the card's name, and µs of a launch.
+HOPPER: dict[DType, tuple[float, float]] = {"float32": (35, 67), "tf32": (280, 495), "bfloat16": (560, 990)}
+COPIES = {"H100 80GB HBM3": (2.3, 3.36), "H200": (3.3, 4.81)}
+LAUNCH = (1.0, 10.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32"] if ON_CPU else HOPPER)
+def test_ceilings_lie_between_what_was_published_and_what_the_card_can_do(dtype: DType, tmp_path: Path) -> None:
+    request = protocol.ceiling(DEVICE, dtype, 1, str(tmp_path))
+    reply = Operations(random.Random(0)).handle(dict(request.content))
+    assert reply["ok"], reply
+    ceiling = Ceiling.from_json(reply["ceiling"])
+    tflops, copies = 2 * ceiling.macs_per_second / 1e12, ceiling.copies[-1].value / 1e12
+    microseconds = (ceiling.launch_seconds or 0.0) * 1e6
+    print(f"{dtype}: products {tflops:.3g} TFLOP/s, copies {copies:.3g} TB/s, a launch {microseconds:.3g} µs")
+    name = "" if ON_CPU else torch.cuda.get_device_name(DEVICE)
+    known = next((figures for part, figures in COPIES.items() if part in name), None)
+    if known is not None:  # nothing is known of another card
+        for value, (low, high) in ((tflops, HOPPER[dtype]), (copies, known), (microseconds, LAUNCH)):
+            assert low <= value <= high

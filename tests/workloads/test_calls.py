@@ -1,13 +1,8 @@
-"""What one call does is counted, and equal from call to call and from process to process."""
+"""What one call does is counted, and equal from call to call."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +21,6 @@ from tests.doubles import workload as small
 
 CPU = torch.device("cpu")
 MEGABYTE = 1 << 20
-REPOSITORY = Path(__file__).parents[3]
-
 CELLS = ("vanilla", "lstm", "gru", "combined", "deep", "deep-notebook")
 CASES = [
     *(small.case(cell, "loop", dtype="float32") for cell in CELLS),
@@ -36,32 +29,12 @@ CASES = [
 ]
 
 
-def counted(case: Case) -> CallCounts:
-    built = build(case, Path())
-    return count(built.timed_call(), CPU)
-
-
 def of(call: Callable[[], object]) -> CallCounts:
     return count(TimedCall(call, torch.inference_mode), CPU)
 
 
 def a_megabyte() -> torch.Tensor:
     return torch.empty(MEGABYTE, dtype=torch.uint8)
-
-
-def with_phase(case: Case, phase: str) -> Case:
-    return Case.from_axes(case.axes() | {"phase": phase})
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
-def test_training_takes_more_of_everything_than_inference_and_a_step_more_operators(case: Case) -> None:
-    inference, training, step = (counted(with_phase(case, phase)) for phase in ("inference", "training", "step"))
-    assert training.macs > inference.macs or case.is_reference  # a fused layer shows none but the head's
-    assert training.operators > inference.operators
-    assert training.allocations > inference.allocations
-    assert training.peak_bytes > inference.peak_bytes
-    assert step.macs == training.macs
-    assert step.operators > training.operators
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
@@ -73,55 +46,6 @@ def test_the_products_are_those_that_torchs_own_counter_sees(case: Case, phase: 
     with timed.mode(), FlopCounterMode(display=False) as counter:
         timed.call()
     assert count(timed, CPU).macs * 2 == counter.get_total_flops()
-
-
-SCRIPT = """
-import json, random, sys
-from dataclasses import astuple
-from pathlib import Path
-from rnnbench.store.records import Case
-from rnnbench.workloads.calls import count
-from rnnbench.workloads.prepare import build
-from rnnbench.workloads.calls import CallCounts, count, probe
-cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
-random.Random(int(sys.argv[1])).shuffle(cases)
-counts = {}
-for case in cases:
-    built = build(case, Path())
-    forget = lambda: built.model.zero_grad(set_to_none=True)
-    counts[case.key] = astuple(count(built.timed_call(), built.input.device, forget))
-print(json.dumps(counts))
-"""
-
-
-def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
-    # The tested modules set this variable on import; the process must set it itself.
-    environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT, seed],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps([case.axes() for case in cases]))
-    process.stdin.flush()
-    return process
-
-
-@pytest.mark.slow
-def test_processes_with_other_hashes_and_another_order_of_cases_count_the_same_and_say_nothing() -> None:
-    axes = product(CASES, ("inference", "training", "step"), ("float32", "float64", "bfloat16"))
-    cases = [Case.from_axes(case.axes() | {"phase": phase, "dtype": dtype}) for case, phase, dtype in axes]
-    (output, errors), (other_output, other_errors) = [
-        process.communicate() for process in [started(cases, seed) for seed in ("1", "2")]
-    ]
-    assert (errors, other_errors) == ("", "")
-    assert len(json.loads(output)) == len(cases)
-    assert json.loads(output) == json.loads(other_output)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
@@ -154,15 +78,6 @@ def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -
 
     counts = of(call)
     assert (counts.macs, counts.operators) == (3 * 2 * 5, 1)
-
-
-def test_operators_that_autograd_calls_count() -> None:
-    weight, direction = torch.ones(3, requires_grad=True), torch.ones(3)
-
-    def call() -> None:
-        torch.autograd.grad(weight * 2, weight, direction)
-
-    assert count(TimedCall(call, torch.enable_grad), CPU).operators == 2
 
 
 class Scripted(nn.Module):

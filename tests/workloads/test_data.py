@@ -51,25 +51,6 @@ def test_the_windows_of_the_tutorials_series_are_its_items(series: Tensor, strid
         dataset[len(items)]
 
 
-@st.composite
-def windowed(draw: st.DrawFn) -> tuple[Tensor, int, int]:
-    """A series of numbers or of vectors, a length that fits it, and any stride."""
-    length, stride = draw(st.integers(1, 6)), draw(st.integers(1, 9))
-    steps = draw(st.integers(length, 30))
-    shape = draw(st.sampled_from([(steps,), (steps, 1), (steps, 3)]))
-    return torch.rand(shape), length, stride
-
-
-@given(windowed())
-def test_windows_are_the_slices_a_stride_apart_that_fit_and_share_the_series_memory(given) -> None:
-    series, length, stride = given
-    slices = [series[start : start + length] for start in range(0, len(series) - length + 1, stride)]
-    made = windows(series, length, stride)
-    assert len(made) == len(slices)
-    assert all(map(torch.equal, made, slices))
-    assert made.untyped_storage().data_ptr() == series.untyped_storage().data_ptr()
-
-
 @pytest.mark.parametrize("name", DATA_SETS)
 @pytest.mark.parametrize("samples", [1, 7])
 def test_a_data_set_has_as_many_samples_as_asked_for_with_a_target_for_each_step(name: DataSet, samples: int) -> None:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from rnnbench.workloads import graphed
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
-from tests.doubles.fake_card import FakeCard, FakeGraphs
+from tests.doubles.fake_card import FakeCard
 
 
 @pytest.fixture
@@ -56,19 +55,6 @@ def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) ->
     with timed.mode():
         output = called(timed)
     torch.testing.assert_close(output, built.reference(built.input, built.layer_state)[0])
-
-
-def test_a_recording_that_computes_something_else_does_not_pass(recordings, monkeypatch) -> None:
-    built = build(small.case("gru", "cudagraph"), Path())
-    replay = FakeGraphs.forward
-
-    def other(self: FakeGraphs) -> None:
-        replay(self)
-        self.outputs[0] += 1
-
-    monkeypatch.setattr(FakeGraphs, "forward", other)
-    with pytest.raises(ParityError, match="output is off"):
-        observe(built)
 
 
 class Kept(torch.autograd.Function):

@@ -133,13 +133,3 @@ def test_an_epoch_copies_each_batch_to_the_device_and_nothing_else() -> None:
     axes: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3, "device": DEVICE, "dtype": "float32"}
     copies = [copy for copy in watched(build(small.case("lstm", **axes), Path()).timed_call()) if "meta" in copy]
     assert copies == ["aten._to_copy.default: ['cpu'] -> ['meta']"] * 2 * 3
-
-
-@pytest.mark.parametrize("part", ["mask", "last_steps", "rows"])
-def test_what_a_padded_layer_keeps_moves_with_it_and_is_no_part_of_its_state(part: str) -> None:
-    case = small.reference_case("gru", lengths="varied", device=DEVICE, dtype="bfloat16")
-    built = build(Case(case.cell, "torch.nn-padded", case.workload), Path())
-    kept = dict(built.model.body.named_buffers())[part]
-    assert kept.device.type == DEVICE
-    assert not kept.is_floating_point()
-    assert built.model.state_dict().keys() == built.reference.state_dict().keys()

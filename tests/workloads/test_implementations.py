@@ -22,23 +22,6 @@ def test_another_way_changes_nothing_in_what_is_computed(cell: str, implementati
     torch.testing.assert_close(looped.model(looped.input, looped.state), other.model(other.input, other.state))
 
 
-def test_outputs_have_a_row_for_every_step() -> None:
-    for cell, state in (
-        (nn.GRUCell(3, 5), torch.zeros(2, 5)),
-        (nn.LSTMCell(3, 5), (torch.zeros(2, 5), torch.zeros(2, 5))),
-    ):
-        outputs, _ = loop(cell, torch.randn(4, 2, 3), state, SequenceOptions())
-        assert outputs.shape == (4, 2, 5)
-
-
-def test_backwards_the_last_step_comes_first_and_outputs_stay_in_their_places() -> None:
-    cell, input, h = nn.GRUCell(3, 5), torch.randn(4, 2, 3), torch.randn(2, 5)
-    outputs, final = loop(cell, input, h, SequenceOptions(reverse=True))
-    flipped, same = loop(cell, input.flip(0), h, SequenceOptions())
-    assert torch.equal(outputs, flipped.flip(0))
-    assert torch.equal(final, same)
-
-
 def test_a_sequence_that_has_ended_keeps_its_state_and_shows_zeros() -> None:
     cell, input, h = nn.LSTMCell(3, 5), torch.randn(4, 2, 3), (torch.randn(2, 5), torch.randn(2, 5))
     mask = torch.tensor([[True, True], [True, True], [True, False], [True, False]])[..., None]
@@ -47,22 +30,6 @@ def test_a_sequence_that_has_ended_keeps_its_state_and_shows_zeros() -> None:
     assert not outputs[2:, 1].any()
     for masked, alone in zip(final, short, strict=True):
         assert torch.equal(masked[1], alone[1])
-
-
-def test_hoisting_calls_the_projection_once_for_the_whole_sequence() -> None:
-    built = build(small.case("vanilla", "hoisted"), Path())
-    body: Any = built.model.body
-    calls: list[torch.Size] = []
-    cell = body.cells[0]
-    project = cell.project
-
-    def counted(input):
-        calls.append(input.shape)
-        return project(input)
-
-    cell.project = counted
-    built.model(built.input, built.state)
-    assert calls == [built.input.shape]
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,6 @@ def test_a_way_that_gives_other_batches_is_not_timed(monkeypatch: pytest.MonkeyP
         built.observe()
 
 
-def test_item_by_item_takes_more_operators_and_no_value_is_a_zero() -> None:
-    counts = [loading.build(case(implementation)).observe().metrics for implementation in ("per_item", "vectorised")]
-    assert counts[0]["operators"] > counts[1]["operators"] > 0
-    assert all(value != 0 for metrics in counts for name, value in metrics.items() if name != "resident_bytes")
-
-
 @forks
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:

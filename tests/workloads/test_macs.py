@@ -103,11 +103,3 @@ def test_a_padded_layer_multiplies_its_padding_too(how: Any, task: Any, phase: A
     workload = small.workload(reference="lstm", task=task, phase=phase, dtype="float32", seq_len=7, lengths="varied")
     built = build(Case("torch.nn.LSTM", how, workload), Path())
     assert probe(built).values["macs"] == counted_by_torch(built)
-
-
-def test_a_cell_without_a_formula_has_none(tmp_path) -> None:
-    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
-    case = Case("mine.py:Mine", "loop", small.workload(reference="gru"))
-    built = build(case, tmp_path)
-    assert macs.of_call(built.model, case.workload) is None
-    assert probe(built).values["macs"] > 0

@@ -180,15 +180,6 @@ def test_a_weight_that_is_tied_to_another_counts_once(root: Path) -> None:
     assert measurement.metrics["parameters"] == (5 * 6 + 6) + (6 * 6 + 6) + (6 * 2 + 2)
 
 
-def test_a_part_that_a_class_keeps_from_training_stays_so(root: Path) -> None:
-    built = build(Case("good.py:Apart", "loop", small.workload(phase="training")), root)
-    body: Any = built.model.body
-    body.cells[0].x.eval()
-    observe(built)
-    assert not body.cells[0].x.training
-    assert body.cells[0].h.training
-
-
 def test_a_class_keeps_its_own_weights_where_they_can_not_be_mapped_and_takes_the_heads(root: Path) -> None:
     built = build(Case("good.py:Renamed", "loop", small.workload()), root)
     assert torch.equal(built.model.head.weight, built.reference.head.weight)
@@ -284,15 +275,3 @@ def test_a_cell_that_takes_gradients_in_its_steps_is_observed_and_timed(tmp_path
     with timed.mode():
         timed.call()
         timed.call()
-
-
-def test_other_cells_run_in_inference_mode(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell):\n    weights_from = None\n")
-    modes = []
-    built = build(Case("mine.py:Mine", "loop", small.workload(reference="gru")), tmp_path)
-    built.model.register_forward_pre_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
-    timed = built.timed_call()
-    with timed.mode():
-        timed.call()
-    assert not built.model.takes_own_gradients
-    assert modes == [True]

@@ -27,12 +27,6 @@ def test_cases_of_equal_workloads_get_equal_inputs_and_reference_weights() -> No
         assert torch.equal(mine, yours)
 
 
-@pytest.mark.parametrize("cell", ["combined", "deep", "deep-notebook"])
-def test_a_cell_without_a_projection_is_skipped_when_hoisted(cell: str) -> None:
-    with pytest.raises(Skip, match="nothing to hoist"):
-        build(small.case(cell, "hoisted"), ROOT)
-
-
 def test_a_stacked_cell_is_skipped_where_two_directions_or_dropout_are_asked_for() -> None:
     for more in ({"bidirectional": True}, {"dropout": 0.5}):
         with pytest.raises(Skip, match="the cell has layers of its own"):

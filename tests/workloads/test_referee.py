@@ -162,19 +162,6 @@ def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_w
     assert built("Frames", "frames:2x5x4").input.shape == (4, 3, 2, 5, 4)
 
 
-@pytest.mark.parametrize(
-    ("cell", "input", "implementation"),
-    [("Tokens", "tokens:11", "loop"), ("TokenLayer", "tokens:11", "sequence"), ("Frames", "frames:2x5x4", "loop")],
-)
-@pytest.mark.parametrize("phase", ["inference", "training"])
-def test_another_cell_that_reads_them_is_the_reference(cell: str, input: str, implementation: Any, phase: Any) -> None:
-    case = built(cell, input, implementation, reference=f"awkward.py:{cell}", phase=phase)
-    assert observe(case).parity == "agrees"
-    timed = case.timed_call()
-    reference = referee.GroupReference.of(case.case, FOLDER)
-    referee.compare(case, timed, lambda: reference, lambda: case, repeats=True)
-
-
 def test_torch_nn_reads_features_alone() -> None:
     for changes, words in (
         ({"reference": "gru"}, "torch.nn.GRU reads features, but the input is tokens:3"),

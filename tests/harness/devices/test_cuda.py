@@ -7,7 +7,6 @@ import gc
 import random
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,6 @@ from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
-from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import count
 from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.phases import TimedCall
@@ -91,16 +89,6 @@ def test_right_cells_agree_with_cudnn_over_hundreds_of_steps(cell: str, dtype: A
     assert parity == "agrees"
 
 
-def test_torch_compile_works_or_says_why_not() -> None:
-    reason = compiled.why_not("cuda")
-    print(reason or "torch.compile works")
-    if reason:
-        assert reason.startswith("torch.compile does not work on cuda: ")
-    else:
-        numbers = torch.rand(1000, device="cuda")
-        assert torch.equal(torch.compile(torch.neg)(numbers), -numbers)
-
-
 def spin(seconds: float) -> Callable[[], None]:
     """A call of one kernel that lasts at least `seconds`."""
     device = Cuda("cuda")
@@ -111,13 +99,6 @@ def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> 
     for seconds in (1e-4, 5e-3):
         lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
         assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card runs at a low clock
-
-
-def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
-    device, empty = Cuda("cuda"), Cuda("cuda").launch()
-    windows = [device.clock(empty, 10, 50).batch_seconds for _ in range(20)]
-    firsts, others = [window[0] for window in windows], [seconds for window in windows for seconds in window[1:]]
-    assert median(firsts) == pytest.approx(median(others), rel=0.2)
 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:

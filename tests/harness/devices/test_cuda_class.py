@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cuda, nvml
-from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeCuda, FakeLine, cold_kernels, kernels
@@ -38,12 +37,6 @@ def test_events_are_created_before_the_clock_starts() -> None:
     assert cold.batch_seconds == pytest.approx([200e-6] * 5)
 
 
-def test_a_lead_lets_the_device_wait_for_nothing() -> None:
-    line = FakeLine()
-    clocked = FakeCuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
-    assert clocked.batch_seconds == pytest.approx([200e-6] * 4)
-
-
 def test_the_devices_own_time_of_a_launch_bound_call_is_without_the_host() -> None:
     line = FakeLine()
     call = TimedCall(kernels(line, 100, host=20e-6, gpu=5e-6), torch.inference_mode)
@@ -56,13 +49,6 @@ def test_the_devices_own_time_is_not_known_of_more_kernels_than_its_queue_holds(
     call = TimedCall(kernels(line, 3000, host=20e-6, gpu=5e-6), torch.inference_mode)
     with pytest.raises(Unavailable, match="do not fit into the device's queue"):
         FakeCuda(line).device_seconds(call)
-
-
-@pytest.mark.parametrize("microseconds", [1.0, 7.0, 60.0, 120.0, 150.0, 190.0, 199.0, 201.0, 500.0])
-def test_blocks_of_a_device_are_long_beside_the_steps_of_its_events(microseconds: float) -> None:
-    line = FakeLine()
-    plan = calibrate(FakeCuda(line), kernels(line, 1, 0.1e-6, microseconds * 1e-6), 0.01)
-    assert plan.seconds / plan.batches >= 0.999 * 200e-6
 
 
 def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
@@ -80,31 +66,6 @@ def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_th
     # The host queued kernels while the device flushed for 60 us: by the device's marks a call would take 140 us.
     assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
     assert 0.95 < clocked.submit_seconds / clocked.host_seconds < 1
-
-
-def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
-    line = FakeLine()
-    work = cold_kernels(line, 10, 5e-6, 20e-6)
-    plan = calibrate(FakeCuda(line), work, 0.01, cold=True)
-    assert plan.batch == 1
-    assert plan.seconds == pytest.approx(plan.calls * 400e-6)
-    warm_up(FakeCuda(line), work, plan, cold=True)
-    before = line.flushes
-    reading = take_window(FakeCuda(line), work, plan, cold=True)
-    assert line.flushes - before == plan.batches + 1
-    assert reading.quantiles == pytest.approx([400e-6] * len(reading.quantiles))
-    assert reading.host_seconds == pytest.approx(0.01, rel=0.1)
-
-
-def test_what_goes_wrong_on_the_device_shows_when_it_is_waited_for() -> None:
-    class Lost(FakeLine):
-        def synchronize(self) -> None:
-            if self.launches:
-                raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    line = Lost()
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        FakeCuda(line).clock(kernels(line, 1, 1e-6, 1e-6), batches=1, batch=1)
 
 
 @pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])

@@ -63,13 +63,6 @@ def test_a_shallow_clone_is_told_to_fetch_more(repo: Path, tmp_path: Path) -> No
         git.commit(tmp_path / "shallow", "HEAD~1")
 
 
-def test_the_top_of_a_repository_is_found_from_below_and_nowhere_else(repo: Path, tmp_path: Path) -> None:
-    below = repo / "a" / "b"
-    below.mkdir(parents=True)
-    assert git.top(below) == repo.resolve()
-    assert git.top(tmp_path) is None
-
-
 def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
