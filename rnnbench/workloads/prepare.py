@@ -10,7 +10,7 @@ from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, first, to_cell
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
-from rnnbench.store.records import Case, DType, Implementation, Workload, is_cell_reference, reference_cell
+from rnnbench.store.records import LAYERS, Case, DType, Implementation, Workload, is_cell_reference, reference_cell
 from rnnbench.workloads import graphed
 from rnnbench.workloads.data import epoch
 from rnnbench.workloads.implementations import PACKED_ON, check_makes_sense, transpose_weights
@@ -102,21 +102,20 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     `compiled_steps`: how many steps `torch.compile` gets in one piece. Raises Skip if the case makes no sense,
     CellError if a user's own class does not fit, and whatever that class raises.
     """
-    workload = case.workload
     check_makes_sense(case)
+    workload, dtype = case.workload, torch_dtype(case.workload.dtype)
     cell_spec, factory = _loaded(case, root)
     training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
     torch.manual_seed(SEED)
     reference, is_to_cell = None, is_cell_reference(workload.reference)
     states = state_count(factory or nn.Module, workload.reference)
-    dtype = torch_dtype(workload.dtype)
-    # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     if workload.reference != "none":
-        other = case if case.is_reference else reference_case(case)
-        other_spec, other_factory = _loaded(other, root)
-        if is_to_cell:
-            states = state_count(other_factory, other_spec.reference if other_spec else "none")
-        reference = make_model(other, other_spec, other_factory, states, 1)
+        its_case = reference_case(case)
+        its_spec, its_factory = _loaded(its_case, root)
+        if its_spec is not None:
+            states = state_count(its_factory, its_spec.reference)
+        reference = make_model(its_case, its_spec, its_factory, states, 1)
+        # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
         convert(reference, workload.device, dtype)
     input, state = _inputs(workload, states)
     if reference is not None and is_to_cell:
@@ -129,7 +128,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     if is_to_cell or is_other or is_own(case.cell):
         state, unequal = adapt_model(model, input, state, workload, reference)
     unequal = unequal or take_weights(case, cell_spec, model, reference)
-    if is_other and unequal and reference is not None and cell_spec is not None and not is_to_cell:
+    if cell_spec is not None and is_other and unequal and workload.reference in LAYERS:
         unequal = cell_spec.unequal
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
@@ -143,8 +142,8 @@ def _loaded(case: Case, root: Path) -> tuple[CellSpec, Factory] | tuple[None, No
     """Return the spec of a case's cell, and what builds it; None for both of a layer of torch.nn."""
     if case.implementation in ("torch.nn", "torch.nn-padded", "torch.nn-flattened"):
         return None, None
-    its_spec = spec(case.cell, "none" if case.implementation == "reference" else case.workload.reference)
-    return its_spec, load(its_spec.target, root)
+    cell_spec = spec(case.cell, "none" if case.implementation == "reference" else case.workload.reference)
+    return cell_spec, load(cell_spec.target, root)
 
 
 def _store_weights(case: Case, body: Body) -> None:

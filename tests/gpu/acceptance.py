@@ -56,7 +56,7 @@ def steps(out: Path) -> dict[str, list[Task]]:
 
     def measured(limit: int, *arguments: str | int) -> Task:
         name, suite, only, seconds = arguments
-        refuses = r"\d (skipped|failed|not reached)" if on_gpu else "not reached"  # a CPU has no graphs
+        refuses = rf"\d ({'skipped|' if on_gpu else ''}failed|not reached)"  # a CPU has no graphs
         command = ["rnnbench", "run", *chosen(str(name), str(suite), str(only), int(seconds))]
         return Task(str(name), limit, command, needs=r"cases? measured", refuses=refuses)
 

@@ -1,6 +1,7 @@
 """The acceptance run reports failures, ends tasks that take too long, and keeps all output in one archive."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -30,6 +31,8 @@ def test_the_steps_end_in_time_and_their_programs_are_there(
             files = [f"{program.replace('.', '/')}.py"] if program.startswith("tests.") else []
             files += [argument for argument in arguments if argument.endswith(".py")]
             assert all((ROOT / file).is_file() for file in files)
+            # A precision that is missed is no fault.
+            assert not task.refuses or not re.search(task.refuses, "precision: ±2% was not reached in 2 of 2 groups")
     assert max(seconds.values()) <= 9 * 60
     assert sum(seconds[step] for step in ("smoke", "truth", "run", "gate")) <= 25 * 60
 
