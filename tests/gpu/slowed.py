@@ -6,30 +6,34 @@ The exit code is 1 if a slowed case is called unchanged or improved, or another 
 
 import sys
 
-from rnnbench.analysis.verdict import Verdict
+from rnnbench.analysis.comparison import Finding
 from tests.validation.verdicts import one_check
 
 SLOWED = "GRUSlow"
-RIGHT: dict[bool, tuple[Verdict, ...]] = {True: ("regressed", "undecided"), False: ("unchanged", "undecided")}
+
+
+def is_wrong(finding: Finding) -> bool:
+    """Return True for a verdict that can't be; that of a case which runs the same code on both sides needs no time."""
+    right = ("regressed", "undecided") if is_slowed(finding) else ("unchanged", "undecided")
+    return (finding.time_verdict or finding.verdict) not in right
+
+
+def is_slowed(finding: Finding) -> bool:
+    """Return True for a case of the slowed cell."""
+    return str(finding.case.axes()["cell"]).endswith(f":{SLOWED}")
 
 
 def main(device: str, budget_seconds: float) -> int:
     """Print each case's verdict and return whether one is wrong."""
-    comparison = one_check({SLOWED: 0.05}, budget_seconds, device=device)
-    wrong = caught = slowed = 0
-    for finding in comparison.findings:
-        axes = finding.case.axes()
-        cell = str(axes["cell"]).rpartition(":")[2]
-        is_slowed = cell == SLOWED
-        is_wrong = finding.time_verdict not in RIGHT[is_slowed]
-        wrong += is_wrong
-        slowed += is_slowed
-        caught += is_slowed and finding.time_verdict == "regressed"
-        change = f"{finding.low.value:.3f}" if finding.low else finding.reason
-        name = f"{cell} {axes['phase']} batch {axes['batch_size']}"
-        print(f"{name:<32} {finding.time_verdict!s:<13} {change}{'   wrong' if is_wrong else ''}")
-    print(f"caught {caught} of {slowed} slowed cases, {wrong} verdicts are wrong, {len(comparison.findings)} cases")
-    return int(wrong > 0 or slowed == 0)
+    findings = one_check({SLOWED: 0.05}, budget_seconds, device=device).findings
+    for finding in findings:
+        axes, change = finding.case.axes(), f"{finding.low.value:.3f}" if finding.low else finding.reason
+        name = f"{str(axes['cell']).rpartition(':')[2]} {axes['phase']} batch {axes['batch_size']}"
+        print(f"{name:<32} {finding.time_verdict!s:<13} {change}{'   wrong' if is_wrong(finding) else ''}")
+    wrong, slowed = sum(map(is_wrong, findings)), [finding for finding in findings if is_slowed(finding)]
+    caught = sum(finding.time_verdict == "regressed" for finding in slowed)
+    print(f"caught {caught} of {len(slowed)} slowed cases, {wrong} verdicts are wrong, {len(findings)} cases")
+    return int(wrong > 0 or not slowed)
 
 
 if __name__ == "__main__":

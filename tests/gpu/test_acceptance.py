@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.gpu import acceptance
+from rnnbench.analysis.comparison import Finding
+from rnnbench.store.records import Case
+from tests.doubles import workload as small
+from tests.gpu import acceptance, slowed
 from tests.gpu.acceptance import ROOT, Task, main, run, steps
 
 SCRIPT = ROOT / "tests" / "gpu" / "acceptance.sh"
@@ -85,3 +88,19 @@ def test_the_script_unpacks_wheels_says_which_steps_there_are_and_leaves_an_arch
     assert [file.name for file in (out / "packages").iterdir()] == ["good_wheel.py"]
     with tarfile.open(out / "acceptance.tar.gz") as archive:
         assert sorted(archive.getnames()) == ["./logs/kept.txt", "./logs/nvidia-smi.txt"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "finding", "wrong"),
+    [
+        ("GRUSlow", {"verdict": "regressed", "time_verdict": "regressed"}, False),
+        ("GRUSlow", {"verdict": "regressed", "time_verdict": "unchanged"}, True),  # by its counts alone
+        ("GRUSame", {"verdict": "unchanged", "is_by_code": True}, False),
+        ("GRUSame", {"verdict": "regressed", "time_verdict": "regressed"}, True),
+    ],
+)
+def test_of_a_slowed_cell_the_time_is_judged_and_cases_that_run_the_same_code_are_right(
+    cell: str, finding: dict[str, Any], wrong: bool
+) -> None:
+    case = Case(f"planted.py:{cell}", "loop", small.workload(reference="none"))
+    assert slowed.is_wrong(Finding(case, margin=0.025, **finding)) == wrong

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
@@ -56,17 +55,3 @@ def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:
     assert measurement.missing["parameters"] == "loading has no model"
     assert measurement.missing["macs"] == ("other processes load" if workers else "loading multiplies nothing")
     assert ("operators" in measurement.metrics) == (workers == 0)
-
-
-@forks
-def test_loading_processes_end_with_the_call_and_with_the_observation() -> None:
-    before = set(psutil.Process().children())
-    built = loading.build(case(workers=1))
-    built.observe()
-    timed = built.timed_call()
-    timed.call()
-    loaders = set(psutil.Process().children()) - before
-    timed.end()
-    gone, alive = psutil.wait_procs(loaders, timeout=60)
-    assert (len(gone), alive) == (1, [])
-    assert set(psutil.Process().children()) == before

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
-from torch import Tensor
 
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
@@ -228,28 +227,6 @@ def test_a_window_begins_with_the_first_state() -> None:
             firsts += [timed.call() for _ in timed.inputs.tensors]  # all inputs, so that the same one comes first again
     assert torch.equal(firsts[0], firsts[len(timed.inputs.tensors)])
     assert not torch.equal(firsts[0], firsts[1])
-
-
-@pytest.mark.parametrize(
-    ("cell", "implementation", "input"),
-    [
-        ("Tutorial", "loop", "features"),
-        ("Named", "loop", "features"),
-        ("Matrix", "loop", "features"),
-        ("Frames", "loop", "frames:2x5x4"),
-        ("Tokens", "loop", "tokens:11"),
-    ],
-)
-def test_strangers_carry_their_own_states(cell: str, implementation: Any, input: str) -> None:
-    workload = small.workload(reference="none", input=input, dtype="float32", **STREAM)
-    case = build(Case(f"awkward.py:{cell}", implementation, workload), FOLDER)
-    timed = case.timed_call()
-    with timed.mode():
-        first, second = timed.call(), timed.call()
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
-    assert first.shape[:2] == (1, 3)
-    assert bool(second.isfinite().all())
 
 
 def test_a_module_without_a_state_has_none_to_carry() -> None:
