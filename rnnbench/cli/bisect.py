@@ -55,8 +55,8 @@ def bisect(
     Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
     bad is not slower than good, 3 a case is undecided.
     """
+    from rnnbench.check.bisect import bisect as search
     from rnnbench.errors import Interrupted
-    from rnnbench.harness.bisect.bisect import bisect as search
     from rnnbench.report.verdicts import bisection
     from rnnbench.store.folder import write_whole
     from rnnbench.suite.expressions import parse_only

@@ -13,7 +13,7 @@ from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, no_devic
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnUndecided
-    from rnnbench.harness.check.instructions import InstructionsMode
+    from rnnbench.check.instructions import InstructionsMode
     from rnnbench.suite.suites import Suite
 
 instructions_option = click.option(
@@ -79,11 +79,11 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
     can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.harness.check import check as live
-    from rnnbench.harness.check.check import check_against_run
-    from rnnbench.harness.check.own_code import ForeignModules
-    from rnnbench.harness.check.selection import select
-    from rnnbench.harness.check.sides import NewSuite, sides
+    from rnnbench.check import check as live
+    from rnnbench.check.check import check_against_run
+    from rnnbench.check.own_code import ForeignModules
+    from rnnbench.check.selection import select
+    from rnnbench.check.sides import NewSuite, sides
     from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only

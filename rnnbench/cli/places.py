@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Subject
 from rnnbench.cells import CELLS, is_own, parsed
-from rnnbench.harness.check.sides import nearest_project
+from rnnbench.check.sides import nearest_project
 
 
 def place_of(case: Subject, suite: Path, root: Path, sources: Sequence[str] = ()) -> tuple[str, int] | None:

@@ -39,8 +39,8 @@ STARTED = [sys.executable, "-m", "rnnbench"]
 OF_COMMANDS = (
     "rnnbench.cli",
     "rnnbench.analysis.compare_files",
-    "rnnbench.harness.check.check",
-    "rnnbench.harness.check.sides",
+    "rnnbench.check.check",
+    "rnnbench.check.sides",
     "rnnbench.harness.coordinator.session",
     "rnnbench.report.page.run",
     "rnnbench.report.export",

@@ -84,7 +84,6 @@ TABLES = {
     "regret": Table(regret.regrets, regret.summary, is_of_processor=True),
     "pairs": Table(lambda: pairs.pairs(150), pairs.summary, if_named=True),
     "gate": Table(gate.checks, takes_options=True, if_named=True),
-    "gate-busy": Table(partial(gate.checks, busy=1), takes_options=True, if_named=True),
     "faults": Table(faults.faults, takes_options=True, if_named=True),
     "fuzz": Table(fuzz.fuzz, takes_options=True, if_named=True),
     "strangers": Table(strangers.strangers, if_named=True),
@@ -99,6 +98,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("tables", nargs="*")
     parser.add_argument("--only", default="", help="a part of the name of a kind of `faults`, `fuzz` or `gate`")
     parser.add_argument("--times", type=int, help="checks of each commit of `gate`; otherwise 3, and 20 of one")
+    parser.add_argument("--busy", type=int, default=0, help="processes that run beside the checks of `gate`")
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.tables if name not in TABLES]:
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> None:
     for name in args.tables or [name for name, table in TABLES.items() if not table.if_named]:
         table, started = TABLES[name], time.monotonic()
         options = (args.share, args.only) if table.takes_options else ()
-        made = table.make(*options, *([args.times] if args.times and name.startswith("gate") else []))
+        made = table.make(*options, *([args.times, args.busy] if name == "gate" else []))
         _keep(name, made, time.monotonic() - started)
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 

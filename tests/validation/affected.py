@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from rnnbench.cells import load
-from rnnbench.harness.check.own_code import Used, same_code, sorted_by_kind
+from rnnbench.check.own_code import Used, same_code, sorted_by_kind
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case

@@ -7,7 +7,7 @@ check of a pull request is: three times, and the one that is 10% slower twenty t
     python -m tests.validation gate                                  # 45 minutes on a quiet machine with two cores
     python -m tests.validation gate --times 1                        # 12 minutes
     python -m tests.validation gate --only "10% slower" --times 5    # 2 minutes
-    python -m tests.validation gate-busy                             # beside a busy process
+    python -m tests.validation gate --busy 1                         # beside a busy process, as rows of their own
 """
 
 import json
@@ -189,7 +189,7 @@ def make(repo: Path, commit: Commit) -> None:
     repository.commit(repo, commit.files, commit.about)
 
 
-def checks(_share: float = 1.0, only: str = "", times: int | None = None, *, busy: int = 0) -> pd.DataFrame:
+def checks(_share: float = 1.0, only: str = "", times: int | None = None, busy: int = 0) -> pd.DataFrame:
     """A row for each commit whose name contains `only`: what was said, what is true, and how long it took.
 
     `times`: checks of each commit; `busy`: processes that run beside them.
@@ -202,7 +202,8 @@ def checks(_share: float = 1.0, only: str = "", times: int | None = None, *, bus
             make(repo, commit)
             if only in commit.about:
                 done = [_checked(commit, repo, scratch) for _ in range(times or commit.checks)]
-                rows.append(row(commit, done))
+                beside = f" (busy processes: {busy})" if busy else ""
+                rows.append(row(commit, done) | {"what": f"{commit.about}{beside}"})
                 print(rows[-1], flush=True)
     return pd.DataFrame(rows)
 

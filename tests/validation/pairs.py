@@ -10,9 +10,9 @@ import pandas as pd
 
 from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.runs.run_times import read
-from rnnbench.harness.check.check import check
-from rnnbench.harness.check.selection import select
-from rnnbench.harness.check.sides import sides
+from rnnbench.check.check import check
+from rnnbench.check.selection import select
+from rnnbench.check.sides import sides
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info

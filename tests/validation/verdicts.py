@@ -16,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.harness.check.check import check
-from rnnbench.harness.check.selection import select
-from rnnbench.harness.check.sides import sides
+from rnnbench.check.check import check
+from rnnbench.check.selection import select
+from rnnbench.check.sides import sides
 from rnnbench.suite import suites
 
 PLANTED = Path(__file__).with_name("planted")

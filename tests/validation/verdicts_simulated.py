@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.verdict import Trial, Verdict
-from rnnbench.harness.check.check import measure
-from rnnbench.harness.check.paired import Ratios
+from rnnbench.check.check import measure
+from rnnbench.check.paired import Ratios
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import CASES, MODES, NOISES, START_SECONDS, Noise

@@ -15,9 +15,8 @@ import pytest
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.analysis.verdict import Trial
-from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check import check as module
-from rnnbench.harness.check.check import (
+from rnnbench.check import check as module
+from rnnbench.check.check import (
     MIN_PAIRS,
     MIN_PAIRS_FOR_UNCHANGED,
     check,
@@ -25,10 +24,11 @@ from rnnbench.harness.check.check import (
     measure,
     more_time,
 )
-from rnnbench.harness.check.own_code import SameCode
-from rnnbench.harness.check.paired import Ratios
-from rnnbench.harness.check.selection import select, strictest
-from rnnbench.harness.check.sides import Side
+from rnnbench.check.own_code import SameCode
+from rnnbench.check.paired import Ratios
+from rnnbench.check.selection import select, strictest
+from rnnbench.check.sides import Side
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement

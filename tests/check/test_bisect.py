@@ -9,10 +9,10 @@ import pytest
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.check import bisect as module
+from rnnbench.check.bisect import NOTHING_CONFIRMED, Search, answered, cases_to_search
+from rnnbench.check.commits import BudgetSpent, count_changes
 from rnnbench.errors import UserError
-from rnnbench.harness.bisect import bisect as module
-from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, Search, answered, cases_to_search
-from rnnbench.harness.bisect.commits import BudgetSpent, count_changes
 from rnnbench.store.records import Case
 from rnnbench.suite.file import CheckSettings
 from tests.doubles import workload as small

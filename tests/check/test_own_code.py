@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.errors import UserError
-from rnnbench.harness.check.own_code import (
+from rnnbench.check.own_code import (
     SameCode,
     Used,
     _strays,
@@ -21,7 +20,8 @@ from rnnbench.harness.check.own_code import (
     same_code,
     sorted_by_kind,
 )
-from rnnbench.harness.check.sides import Side, sides
+from rnnbench.check.sides import Side, sides
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
 from tests.doubles import repository

@@ -13,14 +13,14 @@ from typing import Any
 
 from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.harness.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
-from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.check.counting import Counted, CountingQueue, count_instructions
+from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
+from rnnbench.check.pairs import WorkerPairs
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
-from rnnbench.harness.instructions.counting import Counted, CountingQueue, count_instructions
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
 from rnnbench.harness.protocol import release
 from rnnbench.store.folder import RunFolder

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.check.sides import Side
 from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, grouped, margins
 from rnnbench.text import plural

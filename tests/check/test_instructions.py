@@ -7,10 +7,10 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.instructions import InstructionCounts
+from rnnbench.check import instructions
+from rnnbench.check.counting import Counted
+from rnnbench.check.instructions import AVX2, InstructionCheck
 from rnnbench.errors import UserError
-from rnnbench.harness.check import instructions
-from rnnbench.harness.check.instructions import AVX2, InstructionCheck
-from rnnbench.harness.instructions.counting import Counted
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group

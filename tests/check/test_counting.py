@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from rnnbench.analysis.instructions import FunctionName, InstructionChange, InstructionCounts
+from rnnbench.check import counting
+from rnnbench.check.counting import Counted, CountingQueue, count_instructions, read_dump
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.instructions import counting
-from rnnbench.harness.instructions.counting import Counted, CountingQueue, count_instructions, read_dump
 from rnnbench.harness.protocol import Building
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case

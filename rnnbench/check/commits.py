@@ -9,12 +9,12 @@ from typing import Any
 
 from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.comparison import changes
+from rnnbench.check.check import check
+from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
+from rnnbench.check.pairs import start_worker
+from rnnbench.check.selection import Selection
+from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
-from rnnbench.harness.check.check import check
-from rnnbench.harness.check.own_code import refuse_foreign, sorted_by_kind
-from rnnbench.harness.check.pairs import start_worker
-from rnnbench.harness.check.selection import Selection
-from rnnbench.harness.check.sides import Project
 from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from rnnbench.cells.registry import USER_MODULE
+from rnnbench.check.sides import PACKAGE, Side
 from rnnbench.errors import UserError
-from rnnbench.harness.check.sides import PACKAGE, Side
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import is_check
 from rnnbench.text import plural

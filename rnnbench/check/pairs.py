@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.check.pairs import start_worker
+from rnnbench.check.sides import WORKER, NewSuite, Project, Side, nearest_project, sides
 from rnnbench.errors import UserError
-from rnnbench.harness.check.pairs import start_worker
-from rnnbench.harness.check.sides import WORKER, NewSuite, Project, Side, nearest_project, sides
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
 from rnnbench.suite.cell_suite import of_cell

@@ -10,11 +10,11 @@ import pytest
 
 from rnnbench.analysis.bisection import CaseChange
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.check import commits
+from rnnbench.check.commits import FILE, BudgetSpent, CommitRunner, count_changes
+from rnnbench.check.own_code import ForeignModules
+from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
-from rnnbench.harness.bisect import commits
-from rnnbench.harness.bisect.commits import FILE, BudgetSpent, CommitRunner, count_changes
-from rnnbench.harness.check.own_code import ForeignModules
-from rnnbench.harness.check.sides import Project
 from rnnbench.suite import suites
 from tests.doubles import repository
 from tests.doubles.fakes import FakeClock

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from rnnbench.check.paired import PairedRunner
+from rnnbench.check.pairs import WorkerPairs
+from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.check.paired import PairedRunner
-from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder

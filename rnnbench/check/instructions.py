@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
 from rnnbench.analysis.instructions import CounterName, InstructionChange
+from rnnbench.check.counting import Counted
+from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
-from rnnbench.harness.check.paired import PairedRunner
-from rnnbench.harness.instructions.counting import Counted
 from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.readings import Unavailable

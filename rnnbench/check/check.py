@@ -24,13 +24,13 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located, share_of_look
 from rnnbench.cells import is_own
+from rnnbench.check.instructions import InstructionCheck, InstructionsMode
+from rnnbench.check.own_code import refuse_equal
+from rnnbench.check.paired import PairedRunner, Ratios
+from rnnbench.check.pairs import WorkerPairs
+from rnnbench.check.selection import Selection, strictest
+from rnnbench.check.sides import Side
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
-from rnnbench.harness.check.own_code import refuse_equal
-from rnnbench.harness.check.paired import PairedRunner, Ratios
-from rnnbench.harness.check.pairs import WorkerPairs
-from rnnbench.harness.check.selection import Selection, strictest
-from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import is_shared

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import share_of_look
-from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.bisect.commits import (
+from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
     CommitRunner,
@@ -28,8 +27,9 @@ from rnnbench.harness.bisect.commits import (
     count_changes,
     without_documents,
 )
-from rnnbench.harness.check.selection import NOT_OF_THE_CODE
-from rnnbench.harness.check.sides import Project
+from rnnbench.check.selection import NOT_OF_THE_CODE
+from rnnbench.check.sides import Project
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case

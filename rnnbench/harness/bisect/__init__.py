@@ -1,1 +1,0 @@
-"""Which commit made a case slower."""

@@ -1,1 +1,0 @@
-"""Instructions that a call takes, counted in workers that are never timed."""
