@@ -43,7 +43,7 @@ def profile(
     from rnnbench.profiling.gap import is_fitting
     from rnnbench.profiling.run import profile_run
     from rnnbench.report.page.place import name_of, place, put
-    from rnnbench.report.screen.progress import shown_profiling, shown_progress
+    from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.store.folder import last_measurements
     from rnnbench.store.records import NOT_REACHED
@@ -62,7 +62,7 @@ def profile(
     took = time.monotonic() - started
     left = None if budget is None else (1 - REPORT_SHARE) * budget - took
     fits = partial(is_fitting, run)
-    with shown_profiling() as on_progress:
+    with shown_progress("profiling") as on_progress:
         profiles = profile_run(folder, suite.file.parent, settings, left=left, is_fitting=fits, on_progress=on_progress)
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(

@@ -51,6 +51,7 @@ class Table:
     total: int  # rows for readers, if none were cut
     cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
     heads: "Table | None" = None  # a row for each part, which stands above it on a page
+    is_folded: bool = False  # on a page, the reader opens it
 
     @property
     def headers(self) -> tuple[str, ...]:

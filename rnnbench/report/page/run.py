@@ -56,7 +56,7 @@ def why(profiled: Sequence[ProfiledCell]) -> Section | None:
     parts: list[SectionPart] = []
     for workload in profiled:
         name = one_line(workload.cell)
-        named = [replace(listed, title=f"{name}: {listed.title}") for listed in workload.tables]
+        named = [replace(listed, title=f"{name}: {listed.title}", is_folded=True) for listed in workload.tables]
         parts += [f"{workload.title}: {workload.words}", *workload.pictures, *named]
         if workload.traces:
             where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,94 +16,68 @@ from rnnbench.text import plural
 ShowRun = Callable[[RunProgress], None]
 Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left
 
-REDRAW_SECONDS = 0.1  # rounds in the user's own process have turns of about 10 ms
+REDRAW_SECONDS = 0.1  # rounds in the user's own process have turns of milliseconds
 BAR_WIDTH = 24  # characters, in a notebook
 
 
 @contextmanager
-def shown_progress() -> Iterator[ShowRun]:
-    """Yield a function that shows each step of a run; on a terminal, its bar disappears at the end."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _with_notices(console, _lines(console))
-        return
-    with _bar(console, "starting the first worker", lambda step: _stage(step, "replicate")) as show:
-        yield _with_notices(console, show)
+def shown_progress(words: str = "") -> Iterator[ShowRun]:
+    """Yield a function that shows each step of a run; on a terminal, its bar disappears at the end.
 
-
-@contextmanager
-def shown_profiling() -> Iterator[ShowRun]:
-    """Like `shown_progress`, for cases that are profiled one after another."""
+    `words`: what is done, if it is not a run.
+    """
     console = Console(stderr=True)
-    if console.is_terminal:
-        with _bar(console, "starting a worker", lambda step: "profiling") as show:
-            yield _with_notices(console, show)
-        return
-    yield _with_notices(
-        console,
-        lambda step: None if step.visits_done else console.print(f"profiling: {plural(step.visits, 'case')}"),
-    )
+    with ExitStack() as stack:
+        show = _lines(console, words)
+        if console.is_terminal:
+            draw = stack.enter_context(bar(console, "starting a worker", auto_refresh=False))
+            show = _drawn(draw, words, "replicate")
+
+        def noticed(step: RunProgress) -> None:
+            if step.notice:  # on a line that stays
+                console.print(step.notice, soft_wrap=True, highlight=False, markup=False)
+            show(step)
+
+        yield noticed
 
 
 @contextmanager
 def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
     """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
-    if not is_wanted:
-        yield lambda step: None
-        return
     console = Console(stderr=True)
-    if console.is_jupyter:
-        # Not rich's own bar, which needs ipywidgets there, and warns without it.
-        with _in_notebook() as show:
-            yield _forward(_now_and_then(show))
-    elif console.is_terminal:
-        with _bar(console, "checking outputs", lambda step: _stage(step, "round")) as show:
-            yield _forward(_now_and_then(show))
-    else:
-        yield lambda step: None
+    with ExitStack() as stack:
+        if is_wanted and console.is_jupyter:  # rich's own bar needs ipywidgets there, and warns without it
+            yield _forward(_drawn(stack.enter_context(_in_notebook()), "", "round"))
+        elif is_wanted and console.is_terminal:
+            draw = stack.enter_context(bar(console, "checking outputs", auto_refresh=False))
+            yield _forward(_drawn(draw, "", "round"))
+        else:
+            yield lambda step: None
 
 
 @contextmanager
 def shown_points(*, is_wanted: bool = True) -> Iterator[Callable[[int, int], ShowRun]]:
     """Like `shown_rounds`, for a sweep: yields what shows the rounds of point `number` of so many `points`."""
     with shown_rounds(is_wanted=is_wanted) as show:
-        yield (
-            lambda number, points: (
-                lambda step: show(
-                    RunProgress(
-                        step.replicate,
-                        number * max(1, step.visits) + step.visits_done,
-                        points * max(1, step.visits),
-                        None if step.seconds_left is None else step.seconds_left * (points - number),
-                    )
-                )
-            )
-        )
 
+        def at_point(number: int, points: int) -> ShowRun:
+            def show_point(step: RunProgress) -> None:
+                visits = max(1, step.visits)
+                left = None if step.seconds_left is None else step.seconds_left * (points - number)
+                done = number * visits + step.visits_done
+                show(replace(step, visits_done=done, visits=points * visits, seconds_left=left))
 
-def _with_notices(console: Console, show: ShowRun) -> ShowRun:
-    """Show each step, and print its notice on a line that stays."""
+            return show_point
 
-    def noticed(step: RunProgress) -> None:
-        if step.notice:
-            console.print(step.notice, soft_wrap=True, highlight=False, markup=False)
-        show(step)
-
-    return noticed
-
-
-@contextmanager
-def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[ShowRun]:
-    # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
-    with bar(console, first, auto_refresh=False) as draw:
-        yield lambda step: draw(stage(step), step.visits_done, step.visits, step.seconds_left)
+        yield at_point
 
 
 @contextmanager
 def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
     """Show a bar on a terminal until the end; yields a function that draws it, with words without markup.
 
-    `first`: words until the first drawing; `auto_refresh`: a thread keeps the spinner turning.
+    `first`: words until the first drawing; `auto_refresh`: a thread keeps the spinner turning, and takes time from the
+    cores.
     """
     columns = (
         SpinnerColumn(),
@@ -120,69 +94,56 @@ def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
 
 
 @contextmanager
-def _in_notebook() -> Iterator[ShowRun]:
+def _in_notebook() -> Iterator[Draw]:
     """Show a line below the cell, and nothing at the end: what a saved notebook keeps is empty."""
     from IPython.display import display
 
     shown: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-    def show(step: RunProgress) -> None:
-        full = BAR_WIDTH * step.visits_done // max(1, step.visits)
-        bar = "█" * full + "░" * (BAR_WIDTH - full)
-        shown.update({"text/plain": f"{_stage(step, 'round')} {bar} {time_left(step.seconds_left)}"}, raw=True)
+    def draw(words: str, done: float, total: int, seconds_left: float | None) -> None:
+        full = int(BAR_WIDTH * done // max(1, total))
+        drawn = "█" * full + "░" * (BAR_WIDTH - full)
+        shown.update({"text/plain": f"{words} {drawn} {time_left(seconds_left)}"}, raw=True)
 
     try:
-        yield show
+        yield draw
     finally:
         shown.update({"text/plain": ""}, raw=True)
 
 
+def _drawn(draw: Draw, words: str, unit: str) -> ShowRun:
+    return lambda step: draw(words or _stage(step, unit), step.visits_done, step.visits, step.seconds_left)
+
+
 def _forward(show: ShowRun) -> ShowRun:
-    """Show steps as parts of a bar that never goes back, although more rounds may turn out to be needed."""
-    furthest = 0.0
+    """Show now and then how far it is, by a bar that never goes back, although more rounds may be needed."""
+    furthest, last = 0.0, -REDRAW_SECONDS
 
     def forward(step: RunProgress) -> None:
-        nonlocal furthest
+        nonlocal furthest, last
         furthest = max(furthest, step.visits_done / max(1, step.visits) if step.replicate else 0.0)
-        show(replace(step, visits_done=round(1000 * furthest), visits=1000))
+        if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
+            show(replace(step, visits_done=round(1000 * furthest), visits=1000))
+            last = time.monotonic()
 
     return forward
 
 
-def _now_and_then(show: ShowRun) -> ShowRun:
-    last = -REDRAW_SECONDS
-
-    def throttled(step: RunProgress) -> None:
-        nonlocal last
-        if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
-            show(step)
-            last = time.monotonic()
-
-    return throttled
-
-
-def _lines(console: Console) -> ShowRun:
-    shown, quarter = -1, 0
+def _lines(console: Console, words: str) -> ShowRun:
+    """Print a line when a replicate begins, and at each quarter of what is counted."""
+    shown: tuple[str, int] | None = None
 
     def show(step: RunProgress) -> None:
-        nonlocal shown, quarter
-        if step.is_counting:
-            if not step.visits_done:
-                console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'count')}")
-                quarter = 1
-            elif 4 * step.visits_done >= quarter * step.visits and step.visits_done < step.visits:
-                counted = f"{_stage(step, 'replicate')}: {step.visits_done} of {step.visits}"
-                console.print(", ".join(filter(None, [counted, time_left(step.seconds_left)])))
-                quarter += 1
-        elif step.replicate == 0 > shown:
-            shown = 0
-            console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")
-        elif step.replicate > shown and step.seconds_left is not None:
-            shown = step.replicate
-            groups = plural(step.visits, "group")
-            console.print(
-                ", ".join(filter(None, [f"replicate {step.replicate}: {groups}", time_left(step.seconds_left)]))
-            )
+        nonlocal shown
+        quarter = 4 * step.visits_done // max(1, step.visits) if step.is_counting else 0
+        now = words or _stage(replace(step, stage=""), "replicate"), quarter
+        is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
+        if now == shown or quarter == 4 or is_early:
+            return
+        shown = now
+        noun = "count" if step.is_counting else "group" if step.replicate else "case"
+        done = f"{step.visits_done} of {step.visits}" if quarter else plural(step.visits, noun)
+        console.print(", ".join(filter(None, [f"{now[0]}: {done}", time_left(step.seconds_left)])))
 
     return show
 
@@ -198,7 +159,7 @@ def _stage(step: RunProgress, unit: str) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """The time left in words; empty if it is not known."""
+    """Return the time left in words; empty if it is not known."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     minutes, seconds = divmod(max(0, round(seconds)), 60)

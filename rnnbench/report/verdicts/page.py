@@ -104,7 +104,7 @@ def _verdicts(check: Verdicts) -> Section:
     if check.judged and all(row.ratio is None for row in check.judged):
         parts.append("No change is drawn: no time was compared. The table says why.")
     elif not without_time.startswith("0 "):
-        parts.append(f"Without a time there is a verdict on {without_time}; the table says why.")
+        parts.append(f"No time was compared for {without_time}; the table says why.")
     return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
 
 

@@ -22,73 +22,43 @@ if TYPE_CHECKING:
 
 def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
     """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer."""
+    parity = found.parity.removesuffix(": times only")
     if found.is_unequal:
-        return _unequal(found, mine, than)
-    lines = [_answer(found, mine, than), _basis(found)]
-    if found.answer is None:
-        lines.append(_remedy(found))
-    elif found.answer == "not slower":
+        timed = "so its time means nothing" if found.rounds else "and nothing was timed"
+        return (
+            f"outputs differ: {mine}'s output is not {than}'s, {timed}: {parity}\n"
+            "Give both the same weights, or say equal_outputs=False to compare the time of unequal work"
+        )
+    shown, where = (found.mean_ratio, " in the mean of its calls") if found.by_the_mean else (found.ratio, "")
+    limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
+    limit = limits.get(found.answer or "", "{} allowed").format(f"{round_digits(found.factor)}×")
+    answer = f"{found.answer or 'undecided'}{where}: {mine} takes {_ratio(shown)} as long as {than}, {limit}"
+    times = " against ".join(duration(seconds) for seconds in found.seconds.values())
+    lines = [
+        f"{answer}; by the typical call {_ratio(found.ratio)}" if where else answer,
+        f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
+        f"{plural(found.rounds, 'round')} in {duration(found.took_seconds)}, budget {duration(found.budget_seconds)}; "
+        f"{'outputs agree' if found.agrees else f'outputs: {parity}'}",
+    ]
+    if found.answer == "not slower":
         lines.append(f"Each was called {plural(found.calls, 'time')}: slow calls that are rarer can't be seen")
+    elif found.answer is None and found.precise_enough:
+        lines.append(f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {PASS}")
+    elif found.answer is None:
+        threads = f"With {found.threads} threads every call waits for the slowest core: give threads=1, or "
+        more = f"budget='{as_budget(4 * found.budget_seconds)}', a factor further from the ratio, {PASS}"
+        lines.append(f"The budget is spent. {threads if found.threads > 1 else 'Give '}{more}")
     return "\n".join([*lines, *found.notes])
 
 
-def _unequal(result: "NotSlowerResult", mine: str, than: str) -> str:
-    parity = result.parity.removesuffix(": times only")
-    timed = "so its time means nothing" if result.rounds else "and nothing was timed"
-    return (
-        f"outputs differ: {mine}'s output is not {than}'s, {timed}: {parity}\n"
-        "Give both the same weights, or say equal_outputs=False to compare the time of unequal work"
+def _ratio(estimate: "Estimate") -> str:
+    """Return `1.380x (99% interval 1.310x to 1.457x)`: one digit more than elsewhere, to tell it from the factor."""
+    value, low, high = (
+        f"{each:.3f}×" if 0.001 <= each < 10 else ratio(each)
+        for each in (estimate.value, estimate.lower, estimate.upper)
     )
-
-
-def _answer(result: "NotSlowerResult", mine: str, than: str) -> str:
-    answer = result.answer or "undecided"
-    shown, where = (result.mean_ratio, " in the mean of its calls") if result.by_the_mean else (result.ratio, "")
-    text = f"{answer}{where}: {mine} takes {_ratio(shown.value)} as long as {than} ({_interval(shown)})"
-    factor = f"{round_digits(result.factor)}×"
-    match result.answer:
-        case "slower":
-            text += f", more than the {factor} allowed"
-        case "not slower":
-            text += f", at most the {factor} allowed"
-        case _:
-            text += f"; {factor} is allowed"
-    if where:
-        text += f"; by the typical call {_ratio(result.ratio.value)} ({_interval(result.ratio)})"
-    return text
-
-
-def _interval(estimate: "Estimate") -> str:
-    if not estimate.has_interval:
-        return "no interval"
-    return f"{round_percent(CONFIDENCE)} interval {span(_ratio(estimate.lower), _ratio(estimate.upper))}"
-
-
-def _ratio(value: float) -> str:
-    """A ratio with one digit more than elsewhere, since an end of the interval may lie next to the factor."""
-    return f"{value:.3f}×" if 0.001 <= value < 10 else ratio(value)
-
-
-def _basis(result: "NotSlowerResult") -> str:
-    times = " against ".join(duration(seconds) for seconds in result.seconds.values())
-    outputs = "outputs agree" if result.agrees else f"outputs: {result.parity.removesuffix(': times only')}"
-    where = f"{result.phase} on {result.device}, {plural(result.threads, 'thread')}"
-    spent = f"{plural(result.rounds, 'round')} in {duration(result.took_seconds)}"
-    return f"{where}: {times}; {spent}, budget {duration(result.budget_seconds)}; {outputs}"
-
-
-def _remedy(result: "NotSlowerResult") -> str:
-    """Say why there is no answer, and what to type."""
-    lets_through = "or undecided='pass' to let it through"
-    if result.precise_enough:
-        return f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {lets_through}"
-    threads = (
-        f"With {result.threads} threads every call waits for the slowest core: give threads=1, or "
-        if result.threads > 1
-        else "Give "
-    )
-    more = f"budget='{as_budget(4 * result.budget_seconds)}'"
-    return f"The budget is spent. {threads}{more}, a factor further from the ratio, {lets_through}"
+    interval = f"{round_percent(CONFIDENCE)} interval {span(low, high)}" if estimate.has_interval else "no interval"
+    return f"{value} ({interval})"
 
 
 def names(mine: object, than: object) -> tuple[str, str]:
@@ -101,10 +71,11 @@ def names(mine: object, than: object) -> tuple[str, str]:
 
 
 AS_GIVEN = "as given"
+PASS = "or undecided='pass' to let it through"
 
 
 def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training: bool = False) -> str:
-    """A line for the module, and one for each shape that was measured.
+    """Return a line for the module, and one for each shape that was measured.
 
     `is_random_in_training`: whether the module draws random numbers in training mode.
     """
@@ -113,7 +84,13 @@ def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training:
         phase = "training" if shape.trains else "inference"
         own = [each for each in timed if each.shape == shape]
         phase += f" in {shape.dtype}" if "autocast" in shape.dtype else ""
-        lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {_chosen(own)}")
+        chosen = next(each for each in own if each.is_chosen)
+        way = chosen.way if math.isnan(chosen.seconds) else f"{chosen.way}, {duration(chosen.seconds)}"
+        if chosen.way != AS_GIVEN and math.isfinite(chosen.seconds):
+            way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
+        if not chosen.is_sure and math.isfinite(chosen.seconds):
+            way += "; another way may be faster: give it more time"
+        lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {way}")
         lines += [
             f"    {each.way}{'' if each.is_chosen else ' is not used'}: {one_line(each.reason)}"
             for each in own
@@ -123,14 +100,3 @@ def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training:
     if is_random_in_training:
         lines.append("  in training mode as given, since it draws random numbers there")
     return "\n".join(lines)
-
-
-def _chosen(timed: Sequence["TimedWay"]) -> str:
-    chosen = next(each for each in timed if each.is_chosen)
-    if math.isnan(chosen.seconds):
-        return chosen.way
-    text = f"{chosen.way}, {duration(chosen.seconds)}"
-    if chosen.way != AS_GIVEN:
-        ratio = ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)
-        text += f", {ratio} the time as given"
-    return text if chosen.is_sure else f"{text}; another way may be faster: give it more time"

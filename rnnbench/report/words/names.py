@@ -1,6 +1,7 @@
 """The names of axes, series, cases, runs and processors, in words."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Subject
-from rnnbench.store.processor import Cache, Processor
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import (
     AXES,
     DEFAULTS,
@@ -68,17 +69,17 @@ SAID: dict[str, Callable[[Any], str]] = {
 
 
 def is_reference(cases: pd.DataFrame) -> "pd.Series[bool]":
-    """Boolean mask of the reference rows."""
+    """Return the boolean mask of the reference rows."""
     return cases["implementation"].isin(REFERENCES)
 
 
 def word(axis: str) -> str:
-    """The name of an axis in headings."""
+    """Return the name of an axis in headings."""
     return WORDS.get(axis, axis)
 
 
 def say(axis: str, value: Any) -> str:
-    """An axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
+    """Return an axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
     if axis in SAID:
         return SAID[axis](value)
     if axis in COUNTED:
@@ -87,18 +88,18 @@ def say(axis: str, value: Any) -> str:
 
 
 def say_all(axes: Iterable[Hashable], values: Iterable[Any]) -> str:
-    """Several axes in running text: `batch 32, length 16`. Axes in `SAID` are left out at their default value."""
+    """Return several axes in running text: `batch 32, length 16`; those in `SAID` only if not at their default."""
     pairs = [(str(axis), value) for axis, value in zip(axes, values, strict=True)]
     return ", ".join(say(axis, value) for axis, value in pairs if axis not in SAID or value != DEFAULTS[axis])
 
 
 def several(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
-    """The axes with more than one value in the run."""
+    """Return the axes with more than one value in the run."""
     return [axis for axis in axes if summary[axis].nunique() > 1]
 
 
 def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
-    """The axes with more than one value for at least one cell.
+    """Return the axes with more than one value for at least one cell.
 
     If `deep` has three layers and `vanilla` one, the number of layers belongs to the cell and is not swept.
     """
@@ -108,7 +109,7 @@ def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
 
 
 def constants(summary: pd.DataFrame) -> str:
-    """The axes with a single value in the run, in running text."""
+    """Return the axes with a single value in the run, in running text."""
     without = (
         *(OF_MODELS if set(summary["phase"]) == {"loading"} else ()),
         *(() if summary["samples"].any() else OF_DATA),
@@ -118,12 +119,12 @@ def constants(summary: pd.DataFrame) -> str:
 
 
 def flushed(summary: pd.DataFrame) -> str:
-    """The label for every figure of a run in which all calls start with cold caches; empty for other runs."""
+    """Return the label for every figure of a run in which all calls start with cold caches; empty for other runs."""
     return "caches flushed before every call" if len(summary) and summary["caches"].eq("cold").all() else ""
 
 
 def one_line(value: object) -> str:
-    """A value from outside as one line of printable characters, so that it can't move a cursor or break a row."""
+    """Return a value from outside as one line of printable characters: it can't move a cursor or break a row."""
     text = str(value)
     if text.isprintable() and "  " not in text and text == text.strip():
         return text  # true of nearly all
@@ -131,7 +132,7 @@ def one_line(value: object) -> str:
 
 
 def series_name(cell: str, implementation: str) -> str:
-    """`lstm hoisted`; `torch.nn.LSTM`, `torch.nn.LSTMCell`, `torch.nn.LSTM padded`; a cell that is the reference."""
+    """Return `lstm hoisted`, `torch.nn.LSTM`, `torch.nn.LSTM padded`, or a cell that is the reference."""
     own = {"torch.nn": "", "reference": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(
         implementation, implementation.removeprefix("torch.nn-")
     )
@@ -139,7 +140,7 @@ def series_name(cell: str, implementation: str) -> str:
 
 
 def with_series(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with each row's `series` and `family`, sorted so that rows to compare stand together.
+    """Return the summary with each row's `series` and `family`, sorted so that rows to compare stand together.
 
     A family shares one reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` if that number belongs to the cell, or
     a data set. Rows of torch.nn have the family's name as their series.
@@ -176,18 +177,16 @@ def _each(frame: pd.DataFrame, columns: list[str], say: Callable[..., str]) -> l
 
 
 def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
-    """The cases with their `series`, sorted by workload, with the reference first."""
+    """Return the cases with their `series`, sorted by workload, with the reference first.
+
+    `group`: the number of the workload; phases and settings count in order of appearance.
+    """
     frame = with_series(summary)
-    frame["group"] = _group_numbers(frame)
+    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS)}
+    sizes = {axis: frame[axis].to_numpy() for axis in SIZES}
+    keys = pd.DataFrame(ranks | sizes | {"family": pd.factorize(frame["family"])[0]}, index=frame.index)
+    frame["group"] = keys.groupby(list(keys), sort=True).ngroup()
     return frame.sort_values("group", kind="stable")
-
-
-def _group_numbers(frame: pd.DataFrame) -> Any:
-    """Number the workloads by phase, settings and sizes; phases and settings count in order of appearance."""
-    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
-    keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
-    order = [*("phase", *SETTINGS), *SIZES, "family"]
-    return keys.groupby(order, sort=True).ngroup()
 
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
@@ -208,7 +207,7 @@ class Names:
     shared: str  # the axes that do not differ, in words; may be empty
 
     def name(self, case: Subject) -> str:
-        """`lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it."""
+        """Return `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it."""
         if not isinstance(case, Case):
             return one_line(case.key)
         values = case.axes()
@@ -218,25 +217,19 @@ class Names:
 
 
 def names(cases: Iterable[Subject]) -> Names:
-    """The shortest names that tell these cases apart."""
+    """Return the shortest names that tell these cases apart."""
     axes = [case.axes() for case in cases if isinstance(case, Case)]
     frame = pd.DataFrame(axes, columns=[axis for axis in AXES if axis != "cell"])
-    kinds = {key: _with_several(axes, key) for key in ("reference", "num_layers")}
-    reference = ["reference"] if kinds["reference"] else []
-    layered = frozenset(map(str, kinds["num_layers"]))
+    # Without pandas, which can't hold every name of a cell.
+    values = {axis: {(case["cell"], case[axis]) for case in axes} for axis in ("reference", "num_layers")}
+    counts = {axis: Counter(cell for cell, _ in pairs) for axis, pairs in values.items()}
+    reference = ["reference"] if max(counts["reference"].values(), default=0) > 1 else []
+    layered = frozenset(str(cell) for cell, number in counts["num_layers"].items() if number > 1)
     return Names((*reference, *several(frame, (*SIZES, *SETTINGS))), layered, constants(frame))
 
 
-def _with_several(axes: Iterable[Mapping[str, Any]], axis: str) -> set[Any]:
-    """The cells with more than one value of an axis. Does not use pandas, which can't hold every name."""
-    values: dict[Any, set[Any]] = {}
-    for case_axes in axes:
-        values.setdefault(case_axes["cell"], set()).add(case_axes[axis])
-    return {cell for cell, cell_values in values.items() if len(cell_values) > 1}
-
-
 def case_name(case: Case) -> str:
-    """The name that a case has in every run and suite: `lstm-loop-training-batch32-length16-hidden64`.
+    """Return the name that a case has in every run and suite: `lstm-loop-training-batch32-length16-hidden64`.
 
     It has the sizes that suites mostly sweep, and what is not the default.
     """
@@ -247,7 +240,7 @@ def case_name(case: Case) -> str:
 
 
 def group_name(workload: Workload) -> str:
-    """`torch.nn.LSTM training, batch 32, length 16, hidden 64`: cases with this name are compared with each other."""
+    """Return `torch.nn.LSTM training, batch 32, length 16, hidden 64`: cases of one name are compared."""
     axes = dict(_named_axes(workload))
     return f"{reference_cell(workload.reference)} {workload.phase}, {say_all(axes, axes.values())}"
 
@@ -272,21 +265,25 @@ def _short(axis: str, value: Any) -> str:
 
 
 def when(info: RunInfo) -> str:
-    """`2026-11-25 02:17`: when a run was started, as it was recorded."""
+    """Return `2026-11-25 02:17`: when a run was started, as it was recorded."""
     return one_line(info.started[:16].replace("T", " "))
 
 
 def commit(info: RunInfo) -> str:
-    """`1713406`, with `+` for changes that were not committed; empty if there is no repository."""
+    """Return `1713406`, with `+` for changes that were not committed; empty if there is no repository."""
     git = info.environment.get("git") or {}
     revision = str(git.get("commit") or "")[:7]
     return one_line(f"{revision}{'+' if revision and git.get('dirty') else ''}")
 
 
+def _torch(info: RunInfo) -> str:
+    return one_line(((info.environment.get("software") or {}).get("packages") or {}).get("torch") or "")
+
+
 def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """Names that tell runs apart: the first of torch's version, processor, commit and time that differs for each."""
+    """Return names that tell runs apart: the first of torch, processor, commit and time that differs for each."""
     candidates = (
-        [_software(info, "torch") for _, info in runs],
+        [f"torch {torch}" if (torch := _torch(info)) else "" for _, info in runs],
         [one_line((info.environment.get("machine") or {}).get("cpu") or "") for _, info in runs],
         [commit(info) for _, info in runs],
         [when(info) for _, info in runs],
@@ -298,7 +295,7 @@ def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
 
 
 def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """`A (1713406, 2026-11-25 02:17)`: the names of `short`, with commit and time where they are no part of it."""
+    """Return `A (1713406, 2026-11-25 02:17)`: the names of `short`, with commit and time where they lack."""
     texts = []
     for name, (_, info) in zip(short(runs), runs, strict=True):
         known = [fact for fact in (commit(info), when(info)) if fact and fact != name]
@@ -306,41 +303,33 @@ def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     return texts
 
 
-def _software(info: RunInfo, package: str) -> str:
-    version = ((info.environment.get("software") or {}).get("packages") or {}).get(package)
-    return one_line(f"{package} {version}") if version else ""
-
-
 MEBIBYTE = 1 << 20
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
 
 def identity(processor: Processor) -> str:
-    """Its kind, instruction sets, caches, microcode and hypervisor; its name has a row of its own.
+    """Return a processor's kind, instruction sets, caches, microcode and hypervisor; its name has a row of its own.
 
     `GenuineIntel family 6 model 207 stepping 2; avx2, fma, 21 more instruction sets; L1 48 KiB for 1 core; ...`
     """
-    numbers = {key: getattr(processor, key) for key in ("family", "model", "stepping")}
-    kind = [processor.vendor, *(f"{key} {value}" for key, value in numbers.items() if value is not None)]
+    kind = [
+        f"{key} {value}" for key in ("family", "model", "stepping") if (value := getattr(processor, key)) is not None
+    ]
+    sets = [flag for flag in TELLING if flag in processor.instruction_sets]
+    if others := len(processor.instruction_sets) - len(sets):
+        sets.append(plural(others, "more instruction set" if sets else "instruction set"))
+    caches = [
+        f"L{cache.level} {cache.bytes / 1024:g} KiB for {plural(cache.cores, 'core')}"
+        if cache.bytes < MEBIBYTE or cache.bytes % (MEBIBYTE >> 1)
+        else f"L{cache.level} {cache.bytes / MEBIBYTE:g} MiB for {plural(cache.cores, 'core')}"
+        for cache in processor.caches
+        if cache.kind != "instruction"
+    ]
     parts = [
-        " ".join(filter(None, kind)),
-        _instruction_sets(processor.instruction_sets),
-        ", ".join(_cache(cache) for cache in processor.caches if cache.kind != "instruction"),
+        " ".join(filter(None, [processor.vendor, *kind])),
+        ", ".join(sets),
+        ", ".join(caches),
         f"microcode {processor.microcode}" if processor.microcode else "microcode not known",
         f"under {processor.hypervisor}" if processor.hypervisor else "no hypervisor known",
     ]
     return one_line("; ".join(filter(None, parts)))
-
-
-def _instruction_sets(flags: tuple[str, ...]) -> str:
-    telling = [flag for flag in TELLING if flag in flags]
-    others = len(flags) - len(telling)
-    more = "more instruction set" if telling else "instruction set"
-    return ", ".join([*telling, *([plural(others, more)] if others else [])])
-
-
-def _cache(cache: Cache) -> str:
-    """`L3 300 MiB for 2 cores`."""
-    is_small = cache.bytes < MEBIBYTE or cache.bytes % (MEBIBYTE >> 1)
-    size = f"{cache.bytes / 1024:g} KiB" if is_small else f"{cache.bytes / MEBIBYTE:g} MiB"
-    return f"L{cache.level} {size} for {plural(cache.cores, 'core')}"

@@ -24,7 +24,7 @@ MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
 def digits(value: float) -> str:
-    """Three significant digits, never in exponents: 0.987, 6.88, 12.3, 1,234, <0.0001, >1,000,000."""
+    """Return three significant digits, never in exponents: 0.987, 6.88, 12.3, 1,234, <0.0001, >1,000,000."""
     size = abs(value)
     if not math.isfinite(value):
         return MISSING
@@ -38,28 +38,28 @@ def digits(value: float) -> str:
 
 
 def round_digits(value: float) -> str:
-    """Three significant digits without the zeros at their end: 2.5, 5, 0.4."""
+    """Return three significant digits without the zeros at their end: 2.5, 5, 0.4."""
     text = digits(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def or_missing(value: float | None, show: Callable[[float], str]) -> str:
-    """A value as `show` writes it; a dash if there is none."""
+    """Return a value as `show` writes it; a dash if there is none."""
     return MISSING if value is None else show(value)
 
 
 def span(low: str, high: str, joint: str = " to ") -> str:
-    """Two ends of a range as they are written: `1.31 to 1.42`, or `1.31` if both are written alike."""
+    """Return two ends of a range as they are written: `1.31 to 1.42`, or `1.31` if both are written alike."""
     return low if low == high else f"{low}{joint}{high}"
 
 
 def duration(seconds: float) -> str:
-    """`1.23 ms`."""
+    """Return `1.23 ms`."""
     return _scaled(seconds, *_unit(seconds, TIMES))
 
 
 def duration_interval(low: float, high: float) -> str:
-    """`1.20–1.31 ms`: both ends in the unit of the higher."""
+    """Return `1.20–1.31 ms`: both ends in the unit of the higher."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
     size, unit = _unit(high, TIMES)
@@ -68,36 +68,36 @@ def duration_interval(low: float, high: float) -> str:
 
 
 def duration_tick(seconds: float) -> str:
-    """`1 ms`, `200 µs`: a round time, for axes."""
+    """Return `1 ms`, `200 µs`: a round time, for axes."""
     size, unit = _unit(seconds, TIMES)
     return f"{seconds / size:g} {unit}"
 
 
 def ratio(value: float) -> str:
-    """`6.88×`."""
+    """Return `6.88×`."""
     return f"{digits(value)}×" if math.isfinite(value) else MISSING
 
 
 def ratio_interval(low: float, high: float) -> str:
-    """`6.71–7.05`; a dash if it is not known, or holds every ratio."""
+    """Return `6.71–7.05`; a dash if it is not known, or holds every ratio."""
     if not (math.isfinite(low) and math.isfinite(high)) or (low < MIN_NUMBER and high > MAX_NUMBER):
         return MISSING
     return span(digits(low), digits(high), "–")
 
 
 def ratio_with_interval(value: float, low: float, high: float) -> str:
-    """`6.88× (6.71–7.05)`, or `6.88× (no interval)`."""
+    """Return `6.88× (6.71–7.05)`, or `6.88× (no interval)`."""
     interval = ratio_interval(low, high)
     return f"{ratio(value)} ({'no interval' if interval == MISSING else interval})"
 
 
 def ratio_tick(value: float) -> str:
-    """`1×`, `0.5×`: a round ratio, for axes."""
+    """Return `1×`, `0.5×`: a round ratio, for axes."""
     return f"{value:g}×"
 
 
 def ratio_box(value: float) -> str:
-    """A ratio that fits a box of a heat map: 0.002, 0.95, 1.04, 6.9, 12; most precise near 1, where it matters."""
+    """Return a ratio that fits a box of a heat map, most precise near 1: 0.002, 0.95, 1.04, 6.9, 12."""
     if not MIN_NUMBER <= value <= MAX_NUMBER:
         return digits(value)
     if value < 0.0995:  # never 0.00
@@ -106,7 +106,7 @@ def ratio_box(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """`5.1%`, `58%`: a share without its sign. One decimal below 10% and just below 100%; `>9,999%` for any above."""
+    """Return `5.1%`, `58%`: a share without its sign, with one decimal below 10% and just below 100%."""
     size = abs(100 * share)
     if 99.5 <= size < 100:
         return f"{min(size, 99.9):.1f}%"
@@ -114,7 +114,7 @@ def percent(share: float) -> str:
 
 
 def half_width(half: float) -> str:
-    """How precise a ratio is, from the half-width of its interval: `±5.1%` for 0.051.
+    """Return how precise a ratio is, from the half-width of its interval: `±5.1%` for 0.051.
 
     From 100% on a percentage is hard to read: `a factor of 12`, and `more than a factor of 100` for any above.
     """
@@ -126,54 +126,54 @@ def half_width(half: float) -> str:
 
 
 def whole_percent(share: float) -> str:
-    """`35%`: a part of a whole."""
+    """Return `35%`: a part of a whole."""
     size = _bounded(abs(100 * share), count)
     return f"-{size}" if share < 0 and size != "0%" else size
 
 
 def percent_digits(share: float) -> str:
-    """`4.10%`: three significant digits."""
+    """Return `4.10%`: three significant digits."""
     return _bounded(abs(100 * share), digits)
 
 
 def round_percent(share: float) -> str:
-    """`2.5%`, `5%`: a round share, as somebody chose it."""
+    """Return `2.5%`, `5%`: a round share, as somebody chose it."""
     return _bounded(abs(100 * share), round_digits)
 
 
 def count(value: float) -> str:
-    """`1,234,567`."""
+    """Return `1,234,567`."""
     return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
 def large_count(value: float) -> str:
-    """`1,234`, and `17.1 M` where the number is long."""
+    """Return `1,234`, and `17.1 M` where the number is long."""
     return count(value) if abs(value) < MAX_PLAIN_COUNT else _scaled(value, *_unit(value, PREFIXES))
 
 
 def energy(joules: float) -> str:
-    """`12.3 mJ`."""
+    """Return `12.3 mJ`."""
     return _scaled(joules, *_unit(joules, ENERGIES))
 
 
 def rate(value: float, what: str = "") -> str:
-    """`12.3 G/s`, or with a unit `51.9 GMAC/s`."""
+    """Return `12.3 G/s`, or with a unit `51.9 GMAC/s`."""
     size, prefix = _unit(value, PREFIXES)
     return _scaled(value, size, f"{prefix}{what}/s")
 
 
 def quantity(value: float, unit: Unit) -> str:
-    """A metric's value with its unit."""
+    """Return a metric's value with its unit."""
     return FORMATS[unit](value) if math.isfinite(value) else MISSING
 
 
 def memory(size: float) -> str:
-    """`33.5 GB`, in powers of 1,000 as torchinfo counts."""
+    """Return `33.5 GB`, in powers of 1,000 as torchinfo counts."""
     return _scaled(size, *_unit(size, SIZES))
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
-    """The first unit in which the value stays below 1,000 after rounding."""
+    """Return the first unit in which the value stays below 1,000 after rounding."""
     return next((unit for unit in units if abs(value) < 999.5 * unit[0]), units[-1])
 
 
@@ -211,7 +211,7 @@ NEARLY_ALL = -0.9999
 
 
 def change(ratio: float) -> str:
-    """`+5.1%` for 1.051, `over 100×` for any ratio above a hundred; empty if it is not known."""
+    """Return `+5.1%` for 1.051, `over 100×` for any ratio above a hundred; empty if it is not known."""
     if not math.isfinite(ratio):
         return ""
     size = _size(ratio)
@@ -219,24 +219,24 @@ def change(ratio: float) -> str:
 
 
 def change_with_interval(judged: Judged) -> str:
-    """`+5.1% [+4.2%, +6.0%]`, with `in the mean` if that decided."""
+    """Return `+5.1% [+4.2%, +6.0%]`, with `in the mean` if that decided."""
     which = "in the mean" if judged.decided_by == "mean" else ""
     return " ".join(filter(None, [change(judged.deciding.value), which, change_interval(judged.deciding)]))
 
 
 def change_interval(estimate: Estimate) -> str:
-    """`[+4.2%, +6.0%]`; empty if it is not known."""
+    """Return `[+4.2%, +6.0%]`; empty if it is not known."""
     ends = span(change(estimate.lower), change(estimate.upper), ", ")
     return f"[{ends}]" if estimate.has_interval else ""
 
 
 def change_cell(ratio: float) -> str:
-    """As `change`, and a dash if it is not known: for the cells of tables."""
+    """Return as `change`, and a dash if it is not known: for the cells of tables."""
     return change(ratio) or MISSING
 
 
 def interval_cell(low: float, high: float) -> str:
-    """As `change_interval`, and a dash if it is not known: for the cells of tables."""
+    """Return as `change_interval`, and a dash if it is not known: for the cells of tables."""
     return change_interval(Estimate(math.nan, low, high)) or MISSING
 
 
@@ -246,12 +246,12 @@ def verdict_cell(verdict: Verdict | None) -> str:
 
 
 def change_span(estimate: Estimate) -> str:
-    """`+4.2% to +6.0%`: the interval in running text; its ends must be known."""
+    """Return `+4.2% to +6.0%`: the interval in running text; its ends must be known."""
     return span(change(estimate.lower), change(estimate.upper))
 
 
 def slower(ratio: float) -> str:
-    """`5.1% slower`, `1.2% faster`, `over 100× slower`, and `0.0% different` for a change too small to be shown."""
+    """Return `5.1% slower`, `1.2% faster`, `over 100× slower`, or `0.0% different` for a tiny change."""
     if not math.isfinite(ratio):
         return NOT_KNOWN
     size = _size(ratio)
@@ -259,7 +259,7 @@ def slower(ratio: float) -> str:
 
 
 def between(estimate: Estimate) -> str:
-    """`between 1.2% faster and 3.9% slower`."""
+    """Return `between 1.2% faster and 3.9% slower`."""
     low, high = slower(estimate.lower), slower(estimate.upper)
     if low == high:
         return low
@@ -272,5 +272,5 @@ def between(estimate: Estimate) -> str:
 
 
 def _size(ratio: float) -> str:
-    """How far a ratio is from 1; a time above zero is never 100% less."""
+    """Return how far a ratio is from 1; a time above zero is never 100% less."""
     return FAR if ratio > MAX_FACTOR else percent(max(ratio - 1, NEARLY_ALL) if ratio > 0 else ratio - 1)

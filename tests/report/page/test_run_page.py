@@ -209,7 +209,7 @@ def test_a_search_leaves_the_rows_that_have_every_word_and_the_marks_of_their_ca
     expect(page.locator("#table-cases .count")).to_have_text(f"{rows} of 33 rows")
     assert page.locator("#table-cases tbody tr:not(.head):visible").count() == rows
     bright = page.locator("#figure-ratio use[data-case]:not(.out)")
-    names = bright.evaluate_all("marks => marks.map((mark) => mark.ariaLabel.split(';')[0])")
+    names = bright.evaluate_all("marks => marks.map((mark) => mark.dataset.title.split(';')[0])")
     assert len(names) <= rows
     assert all("hoisted" in name for name in names) or query != "HOISTED"
 

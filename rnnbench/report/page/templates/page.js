@@ -76,7 +76,7 @@ function enhance(table) {
   const parts = [...table.tBodies].map((body) => ({ body, head: body.querySelector(".head"), rows: [...body.querySelectorAll("tr:not(.head)")] }));
   const rows = parts.flatMap((part) => part.rows);
   const hasHeads = parts.some((part) => part.head);
-  const title = table.closest(".table").querySelector("h3");
+  const title = table.closest(".table").querySelector("h2, h3");
   let sorted = { column: -1, direction: 0 };
 
   function sort(column) {
@@ -170,7 +170,7 @@ function addTips() {
     tip.hidden = !mark;
     if (!mark) return;
     mark.classList.add("lit");
-    words.textContent = mark.ariaLabel;
+    words.textContent = mark.dataset.title;
     link.href = `#case=${mark.dataset.case}`;
     link.hidden = !document.getElementById(`case=${mark.dataset.case}`);
     const box = mark.getBoundingClientRect();
@@ -182,7 +182,7 @@ function addTips() {
     const marks = marksIn(card);
     for (const mark of marks) { // the browser's own tooltip is for pointers alone
       const title = mark.querySelector(":scope > title");
-      mark.ariaLabel = title.textContent;
+      mark.dataset.title = title.textContent;
       title.remove();
       mark.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") show(mark); });
       mark.addEventListener("click", (event) => {
@@ -201,7 +201,7 @@ function addTips() {
       const place = cases.findIndex((mark) => mark.dataset.case === lit?.dataset.case);
       show(cases[(place < 0 && step < 0 ? cases.length - 1 : place + step + cases.length) % cases.length]);
       lit.scrollIntoView({ block: "nearest" });
-      say(lit.ariaLabel);
+      say(lit.dataset.title);
     });
   }
   return show;
