@@ -163,12 +163,18 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
     return cell, first
 
 
-def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
+def found_call(
+    cell: nn.Module, input: Tensor, usual: Any, *, in_both_modes: bool = False
+) -> tuple[CellCall, tuple[Tensor, ...]] | None:
+    """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`.
+
+    `in_both_modes`: the call must be right in training and in evaluation. The output may be a tensor of the state in
+    one mode alone, as with dropout between the two: then it is kept apart.
+    """
     count = len(list(cell.parameters()))
     best, most = None, -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for call, first, reached in _candidates(cell, input, usual):
+        for call, first, reached in _candidates(cell, input, usual, in_both_modes):
             if reached > most:
                 best, most = (call, tuple(part[: len(input)].detach().clone() for part in first)), reached
             if most == count:
@@ -176,16 +182,31 @@ def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tu
     return best
 
 
-def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
-    """Yield the ways of calling a cell that work twice in a row, each with the first state and its reach."""
+Candidate = tuple[CellCall, tuple[Tensor, ...], int]  # a way to call a cell, its first state, the parameters it reaches
+
+
+def _candidates(cell: nn.Module, input: Tensor, usual: Any, in_both_modes: bool) -> Iterator[Candidate]:
+    """Yield the ways of calling a cell that work twice in a row."""
     h = tensors_of(usual)[0]
     own = list(own_first_states(on_trial(cell), len(input), h))
     may_be_usual = not own or any(is_alike(state, usual) for state in own)
-    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "", "state")):
+    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "", "state", in_both_modes)):
         yield found
+    names, is_keyword_only, has_default = _state_parameters(cell)
+    if not names:
+        return
     # In a small batch, a sequence without a batch would look like a step.
     rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-    yield from _ways(on_trial(cell), rows, h)
+    ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
+    if len(names) > 1:  # what is not given to a cell that keeps its state itself would be what it kept
+        ways = ["apart"] if is_of_state(names[1]) and not is_keyword_only else [*ways, "apart"]
+    trial = on_trial(cell)
+    for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
+        for taking, giving in product(ways, GIVING):
+            if taking == "apart" and giving == "state" and not (own or all(map(is_of_state, names[1:]))):
+                continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
+            if found := _tried(trial, rows, state, taking, names[0], giving, in_both_modes):
+                yield found
 
 
 def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: Callable[[nn.Module], Any]) -> bool:
@@ -207,10 +228,12 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: 
         return all(map(torch.equal, without, tensors_of(from_zeros(_shaken(cell)))))
 
 
-def _shaken(cell: nn.Module) -> nn.Module:
+def _shaken(cell: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
     """Return a copy of a cell with other, larger values in its parameters and buffers; the same ones each time."""
     trial = on_trial(cell)
     if trial is not cell:
+        if in_other_mode:
+            trial.train(not trial.training)
         torch.manual_seed(0)
         for tensor in (*trial.parameters(), *trial.buffers()):
             if tensor.is_floating_point() or tensor.is_complex():
@@ -258,25 +281,9 @@ def _reach_of_steps(
     return [frozenset(numbers) for numbers in reached]
 
 
-def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...], int]]:
-    names, is_keyword_only, has_default = _state_parameters(cell)
-    if not names:
-        return
-    ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
-    if len(names) > 1:  # what is not given to a cell that keeps its state itself would be what it kept
-        ways = ["apart"] if is_of_state(names[1]) and not is_keyword_only else [*ways, "apart"]
-    says_state = next(own_first_states(cell, len(input), h), None) is not None
-    for state in map(copied, first_states(cell, input, h, has_default=has_default)):  # a learned one is a view
-        for taking, giving in product(ways, GIVING):
-            if taking == "apart" and giving == "state" and not (says_state or all(map(is_of_state, names[1:]))):
-                continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
-            if found := _tried(cell, input, state, taking, names[0], giving):
-                yield found
-
-
 def _tried(
-    cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving
-) -> tuple[CellCall, tuple[Tensor, ...], int] | None:
+    cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving, in_both_modes: bool
+) -> Candidate | None:
     """Return a way as `_candidates` yields it, if the state after a step has the form of the one before it."""
     if taking == "apart" and not isinstance(state, tuple | list):
         return None
@@ -299,7 +306,9 @@ def _tried(
         dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
         dims = dims if any(dims) else ()
         # With other parameters, too: an output that is the state times a gain of 1 is another tensor.
-        pairs = [(output, own)] if output is None else [(output, own), after_two(_shaken(cell))]
+        pairs = [(output, own)]
+        if output is not None:
+            pairs.append(after_two(_shaken(cell, in_other_mode=in_both_modes)))
         shown = _shown([(each, batch_in_front(parts, dims)) for each, parts in pairs], len(input), reached)
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None

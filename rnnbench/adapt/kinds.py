@@ -188,7 +188,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     """Return a module that is a cell, in the usual form; None if it is none."""
     x, given = input[0, :1].detach().expand(PROBED[0], -1), () if state is None else leaves(state)
     try:
-        found = (_call_in_both_modes(module, x, x.new_zeros(len(x), size)) for size in _sizes(module, x))
+        found = (found_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
         call, first = next(filter(None, found), (None, ()))
         if call is None:
             return None
@@ -246,22 +246,6 @@ def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequ
     with suppress(Exception), torch.no_grad():
         call.run(on_trial(module), x.clone(), given)
     return [part._version for part in given] != before
-
-
-def _call_in_both_modes(module: nn.Module, x: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """Return how a cell is called, and its first state; None if it is no cell.
-
-    The output may be a tensor of the state in one mode alone, as with dropout between the two. Then it is kept apart.
-    """
-    modes = [on_trial(module) for _ in range(2)]
-    if modes[0] is module:  # it can't be copied
-        return found_call(module, x, usual)
-    found = [
-        found_call(trial.train(mode), x, usual)
-        for trial, mode in zip(modes, (module.training, not module.training), strict=True)
-    ]
-    apart = (each for each in found if each is not None and each[0].shown is None)
-    return found[0] and next(apart, found[0])
 
 
 def _sizes(module: nn.Module, input: Tensor) -> list[int]:

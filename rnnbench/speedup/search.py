@@ -22,10 +22,9 @@ from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import with_gradients
+from rnnbench.harness.live.arms import rounded_to, with_gradients
 from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.measuring import ready
-from rnnbench.harness.live.outputs import rounded_to
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending

@@ -57,7 +57,7 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 172,
-    "adapt": 787,
+    "adapt": 783,
     "analysis": 2047,
     "api": 191,
     "cells": 793,

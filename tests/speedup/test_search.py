@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live import outputs
+from rnnbench.harness.live import arms
 from rnnbench.speedup import search, ways
 from rnnbench.speedup.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.workloads import compiled
@@ -227,7 +227,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
 
     monkeypatch.setattr(search, "way", rounded)
     monkeypatch.setattr(Cpu, "lacks", lambda dtype: "" if may_round else "no such units")
-    monkeypatch.setattr(outputs, "tf32_allowed", lambda state: (False, True))  # torch's own start
+    monkeypatch.setattr(arms, "tf32_allowed", lambda state: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen

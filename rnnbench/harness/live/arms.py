@@ -1,21 +1,31 @@
-"""The modules and functions that a measurement compares ("arms"), and what one timed call of each phase does."""
+"""The modules and functions that a measurement compares ("arms"), and what one timed call of each phase does.
+
+Their outputs are compared before timing starts and again afterwards, and the cause of a difference is looked for.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rnnbench.adapt.layers import reads_batch_first
-from rnnbench.cells.states import BATCHED, fails_in_inference_mode
+from rnnbench.cells.parity import TOLERANCES, relative_error
+from rnnbench.cells.states import BATCHED, fails_in_inference_mode, in_precision
+from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
-from rnnbench.harness.live.put_back import Kept
+from rnnbench.harness.live.put_back import Kept, gpus
+from rnnbench.harness.machine.global_state import TorchState, capture, tf32_allowed
 from rnnbench.store.records import Phase
+from rnnbench.text import error_in_words
+from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.phases import TimedCall, fixed_direction
+from rnnbench.workloads.referee import kept_results
 
 PHASES: tuple[Phase, ...] = ("inference", "training", "step")
 WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
@@ -178,3 +188,224 @@ def with_gradients() -> Iterator[None]:
     """Enable gradients, whatever mode the caller is in."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield
+
+
+ONLY_TIMES = "times only"
+NOT_FINITE = "NaN or infinite"
+
+
+def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
+    """Return the first tensor of each arm's result, all from the same state of the random generators.
+
+    Raises ValueError for an arm that returns no tensor or writes into its input, and for outputs on several devices or
+    on a device that can't be used. An error of an arm has the arm's name in front.
+    """
+    by_arm = {name: _output(arm) for name, arm in arms.items()}
+    if len({output.device for output in by_arm.values()}) > 1:
+        listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_arm.items())
+        raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
+    if reason := devices.why_not(str(next(iter(by_arm.values())).device)):
+        raise ValueError(f"input: {reason}")
+    return by_arm
+
+
+def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
+    """Whether the output of each arm agrees with that of the reference; raises ValueError if shapes differ."""
+    expected = found[reference]
+    for name, output in found.items():
+        if output.shape != expected.shape:
+            is_turned = output.dim() > 1 and output.transpose(0, 1).shape == expected.shape
+            hint = "is `batch_first` set alike?" if is_turned else "they do not do the same work"
+            raise ValueError(
+                f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
+                f"{hint}"
+            )
+    is_sound = not _not_finite(expected)
+    compared = {name: compared_outputs(output, expected) for name, output in found.items()}
+    if not is_sound:
+        compared = dict.fromkeys(found, f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}")
+    return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
+
+
+def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
+    """Why one arm's arithmetic is less precise than another's, as a sentence; empty if no arm's is."""
+    layers, products = tf32_allowed(settings)
+    if dtype != torch.float32 or devices.backend(device).lacks("tf32") or layers == products:
+        return ""
+    coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
+    return (
+        f"{coarse} may use TF32 and {fine} may not: set torch.backends.cudnn.allow_tf32 and "
+        "torch.set_float32_matmul_precision alike for arms of equal precision."
+    )
+
+
+def _output(arm: Arm) -> Tensor:
+    snapshots, hint = [Kept.of(tensor) for tensor in tensors_in(arm.args)], ""
+    is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
+    if is_sequence and isinstance(arm.run, nn.Module) and not isinstance(arm.run, nn.RNNBase):
+        hint = f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
+    try:
+        with torch.no_grad(), torch.random.fork_rng(gpus()):
+            with named(arm.name, hint):
+                output = arm.output(arm.run(*arm.args))
+            with named(arm.name):
+                if output is None:
+                    raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
+                output = output.clone()  # at once: work that is left to a thread comes too late
+                if any(snapshot.is_changed for snapshot in snapshots):
+                    raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
+    finally:
+        for snapshot in snapshots:
+            if snapshot.is_changed:
+                snapshot.put_back()
+    return output
+
+
+def compared_outputs(output: Tensor, expected: Tensor) -> str:
+    """`agrees`, or by how much an output differs from the expected one of the same shape."""
+    if not_finite := _not_finite(output):
+        return f"{not_finite}: {ONLY_TIMES}"
+    types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
+    apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
+    error = output_error(output, expected)
+    if error <= max(_tolerance(output), _tolerance(expected)):
+        return f"agrees{apart}"
+    return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
+
+
+def _not_finite(output: Tensor) -> str:
+    count = int((~torch.isfinite(output)).sum())
+    return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
+
+
+def rounded_to(dtype: torch.dtype, device: str) -> str:
+    """The type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
+    is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
+    return "tf32" if is_tf32 and tf32_allowed(capture()) != (False, False) else str(dtype).removeprefix("torch.")
+
+
+def _tolerance(output: Tensor) -> float:
+    """The tolerance of the parity check; 0 for integers."""
+    tolerances: dict[str, float] = {str(name): tolerance for name, tolerance in TOLERANCES.items()}
+    dtype = output.dtype.to_real() if output.is_complex() else output.dtype
+    return tolerances.get(rounded_to(dtype, str(output.device)), 0.0)
+
+
+def output_error(output: Tensor, expected: Tensor) -> float:
+    """Return the largest difference of two tensors of equal shape, as a share of the largest expected value."""
+    return relative_error(output, expected) if expected.numel() else 0.0
+
+
+MAX_SHARE = 10  # a difference that rounding explains is at most so many times the reference's own error of rounding
+DIFFERS = "differs by "
+IN_FLOAT64 = "agrees in float64"  # begins the parity of an arm that differs by its rounding alone
+
+
+def with_causes(
+    parity: Mapping[str, str], arms: Mapping[str, Arm], found: Mapping[str, Tensor], reference: str
+) -> dict[str, str]:
+    """The parity of each arm, with the cause of a difference.
+
+    Where copies in float64 agree, and the reference's own error of rounding is of the same size, so do the modules.
+    """
+    expected = found[reference]
+    return {
+        name: _with_cause(text, arms[name], found[name], arms[reference], expected)
+        if text.startswith(DIFFERS)
+        else text
+        for name, text in parity.items()
+    }
+
+
+def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: Tensor) -> str:
+    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
+    if is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees"):
+        return f"{text}; with its first two dimensions in the other order it agrees: is `batch_first` set alike?"
+    if not all(each.is_floating_point() and each.dtype != torch.float64 for each in (output, expected)):
+        return text
+    first, second = _in_float64(arm), _in_float64(reference)
+    if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
+        return text
+    if output_error(output, expected) > MAX_SHARE * output_error(expected, second):
+        return text  # the reference rounds far less: this is coarser work
+    size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
+    kind = str(output.dtype).removeprefix("torch.")
+    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, since each step makes errors larger"
+
+
+def _in_float64(arm: Arm) -> Tensor | None:
+    """The output of a copy of the module in float64; None if there is none, or if it is of another type."""
+    if not isinstance(arm.run, nn.Module):
+        return None
+    try:
+        module = deepcopy(arm.run).double()
+        args = tree_map_only(Tensor, lambda value: in_precision(value.detach(), torch.float64), arm.args)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = arm.output(module(*args))
+    except Exception:  # whatever a stranger's module raises in another type: then nothing is known
+        return None
+    return output if output is not None and output.dtype == torch.float64 else None
+
+
+def compared_again(
+    arms: Mapping[str, Arm], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the parity of each arm after timing, and notes on why it could not be checked.
+
+    `before`: the parity before timing, which stays if it still holds.
+    """
+    compared = dict(before)
+    try:
+        with new_values(arms) as renew:
+            renew(1)
+            by_arm = outputs(arms)
+            found = parity(by_arm, reference)
+            # A copy in float64 keeps no results of earlier calls, so that of a cheat agrees: it clears no arm that
+            # agreed without it before.
+            rounded = {name: after for name, after in found.items() if before[name].startswith(IN_FLOAT64)}
+            for name, after in (found | with_causes(rounded, arms, by_arm, reference)).items():
+                if _kind(after) != _kind(before[name]):
+                    compared[name] = f"after timing: {after}"
+            for name, arm in arms.items():
+                call = replace(calls[name], call=partial(_forward, arm))
+                if fault := kept_results(partial(operator_calls, call), lambda number: renew(2 + number)):
+                    compared[name] = f"{fault}: {ONLY_TIMES}"
+    except Exception as error:  # nothing is wrong with the times: an arm may not take other values
+        return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
+    return compared, []
+
+
+def _kind(text: str) -> str:
+    """What a parity says, without its numbers."""
+    return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
+
+
+def _forward(arm: Arm) -> Tensor | None:
+    return first_tensor(arm.run(*arm.args))
+
+
+@contextmanager
+def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
+    """Yield a function that gives the arms' inputs new values in place; the old ones are put back at the end.
+
+    The new values are the old ones, each tensor's rolled by a number of places: they stay in their domain. Arms with
+    inputs of their own keep them, since a layout of another order would roll otherwise.
+    """
+    first, *others = [list(tensors_in(arm.args)) for arm in arms.values()]
+    is_shared = all(list(map(id, other)) == list(map(id, first)) for other in others)
+    kept = [Kept.of(tensor) for tensor in first if is_shared and _can_roll(tensor)]
+
+    def renew(places: int) -> None:
+        for known in kept:
+            known.tensor.data.copy_(known.values.roll(places))
+
+    try:
+        yield renew
+    finally:
+        renew(0)
+
+
+def _can_roll(tensor: Tensor) -> bool:
+    """Return whether any order of the values makes sense (lengths stay) and they can be written in place."""
+    is_expanded = any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.is_floating_point() and not is_expanded and not tensor.is_inference()

@@ -14,9 +14,20 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.rounds import Answer, Question
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import PHASES, Arm, arms_of, in_order, reference_of, timed_call
+from rnnbench.harness.live.arms import (
+    PHASES,
+    Arm,
+    arms_of,
+    compared_again,
+    in_order,
+    outputs,
+    parity,
+    reference_of,
+    timed_call,
+    uneven,
+    with_causes,
+)
 from rnnbench.harness.live.loop import LiveTurns, Precision, named
-from rnnbench.harness.live.outputs import compared_again, outputs, parity, uneven, with_causes
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.machine import global_state, variables
 from rnnbench.harness.turns.progress import Progress, TimeNeeded

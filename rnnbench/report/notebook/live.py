@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
+from rnnbench.harness.live.arms import NOT_FINITE
 from rnnbench.harness.live.measuring import MeasuredModules
-from rnnbench.harness.live.outputs import NOT_FINITE
 from rnnbench.harness.live.sweep import SweptPoint
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor

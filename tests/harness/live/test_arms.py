@@ -10,8 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
 from rnnbench.adapt.layers import reads_batch_first
-from rnnbench.harness.live.arms import arms_of, in_order, reference_of
-from rnnbench.harness.live.outputs import outputs
+from rnnbench.harness.live.arms import arms_of, in_order, outputs, reference_of
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")

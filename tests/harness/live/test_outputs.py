@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench import measure, same_weights, unroll
-from rnnbench.harness.live.outputs import uneven
+from rnnbench.harness.live.arms import uneven
 from rnnbench.harness.machine.global_state import TorchState
 from tests.harness.live.modules import INPUT, QUICK, Loop
 
