@@ -42,11 +42,9 @@ def measure(
         rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
     `modules`: torch modules or functions by name; `rnnbench.unroll` makes a layer of a cell. `input`: a tensor,
-    (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping from each name to its own input. The
-    modules run on the device of their input. A module that reads (batch, seq, input), by its `batch_first` or by trial,
-    needs an input of its own beside one that reads (seq, batch, input).
-    `threads`: how many torch uses while it measures, None for its current number. More than one are faster and steady
-    only if as many cores are free.
+    (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping from each name to its own input, which
+    modules that read (batch, seq, input) need beside others. The modules run on the device of their input. `threads`:
+    how many torch uses (None: its current number); more than one are steady only if as many cores are free.
 
     `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
     the output to all parameters) or `step` (`training` and an Adam step with a learning rate of zero). The output is
@@ -54,12 +52,9 @@ def measure(
     eval mode: call `eval()` first for inference without dropout.
 
     `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
-    first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`;
-    gradients are not compared. An output of another shape is an error. A module whose output has other values, for
-    example from other weights, is still timed. The column `parity` then says so and, if it can be found, why: two
-    dimensions are swapped, or rounding grows from step to step although float64 agrees. Outputs are compared again
-    after the last round, on other values: the inputs are rolled in place for this, and restored. `parity` also says if
-    a module keeps results, so that a second call with the same input does less.
+    first module. Outputs are compared with its output before timing and, on other values, after it, to the tolerances
+    of `rnnbench run`; gradients are not. An output of another shape is an error. A module whose output has other
+    values, for example from other weights, is still timed, and `parity` says so and, if it can be found, why.
 
     Rounds are added until each ratio's interval is within `precision` (`"2%"` or 0.02; None: stop after `replicates`)
     or the `budget` is spent (`"30s"`, `"5m"` or seconds; None: no limit). There are at least `replicates` rounds if the
@@ -70,22 +65,21 @@ def measure(
 
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over rounds;
     - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
-    - `parity`: whether the output agrees with the reference's, before and after timing, or why it is not compared;
+    - `parity`: whether the output agrees with the reference's, or why it is not compared, and whether a module keeps
+      results, so that a second call with the same input does less;
     - `replicates`, how many rounds; `mean_seconds`, the plain mean over all calls, which shows what a median can't;
       `parameters`, how many a module has, missing for a function.
 
     `.rounds` has a row for each module and round, `.environment` one for each fact about the machine and the software;
     `.note` says what was missed, and `.plot()` draws the ratios.
 
-    A round is some 50 ms of short turns for each module. Intervals are wider if rounds resemble their neighbours. With
-    fewer than 20 rounds this is hard to see, so their 95% intervals contain the true ratio less often. They do not
-    include the differences between processes, such as the layout of memory: about one or two percent. For numbers that
-    should hold tomorrow, use `rnnbench run`, which starts fresh processes.
+    Intervals do not include the differences between processes, such as the layout of memory: one or two percent. Below
+    20 rounds they contain the true ratio less often than 95%. For numbers that should hold tomorrow, use
+    `rnnbench run`, which starts fresh processes.
 
     Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
-    also after Ctrl-C. Raises ValueError for arguments that do not fit together, and RuntimeError if another thread of
-    this process is measuring. An exception from a module is raised as ValueError or RuntimeError with the module's name
-    in front.
+    also after Ctrl-C. Raises ValueError for arguments that do not fit together, RuntimeError if another thread of this
+    process is measuring, and for an exception from a module one of the two with the module's name in front.
     """
     from rnnbench.harness.live.measuring import measure as measure_live
     from rnnbench.report.notebook.live import measured
@@ -234,8 +228,7 @@ def explain(
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
     products of the input or the output that could be one, several small products of one input, values that are read
     back into Python, and unused results. Its cost is measured by calls that leave it out, in turns with calls that
-    don't. On a CPU the module's matrix products are also made in each library that torch has. This changes neither what
-    the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
+    don't. The module's weights stay as they are. Compiled and TorchScript modules can't be looked into.
 
     Returns a `FrameResult`, which prints as a few sentences; `words(name)` are those on one module. Beside the frames
     of `measure` it has
@@ -249,10 +242,8 @@ def explain(
     `trace(name)` is the path of a trace, if a `folder` was given. Raises ValueError and RuntimeError as
     `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.profiling.breakdown import rescaled
-    from rnnbench.profiling.gap import call_time, of_profiled
     from rnnbench.profiling.profile import explain as explain_live
-    from rnnbench.report.notebook.live import explained, measured
+    from rnnbench.report.notebook.live import explained
     from rnnbench.report.screen.progress import shown_rounds
 
     settings = measure_settings(budget)
@@ -262,18 +253,7 @@ def explain(
         result, profiles = explain_live(
             modules, input, phase, reference, settings, path, threads, on_progress, on_overrun
         )
-    taken = {name: {index: time.median for index, time in enumerate(times)} for name, times in result.times.items()}
-    end = result.reference
-    gaps = {
-        name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
-        for name, profile in profiles.items()
-        if name != end
-    }
-    shown = {
-        name: rescaled(profile, call_time(taken[name].values()).value) if profile.works else profile
-        for name, profile in profiles.items()
-    }
-    return explained(measured(result, phase, settings), shown, gaps, path)
+    return explained(result, phase, settings, profiles, path)
 
 
 def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> "Settings":

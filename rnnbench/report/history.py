@@ -3,7 +3,6 @@
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.environments import UNIDENTIFIED
-from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History, LevelChange
+from rnnbench.analysis.estimate import estimate_columns
+from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History
 from rnnbench.analysis.runs.lost_windows import noted_of_runs
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.colors import FASTER, SLOWER
@@ -125,8 +125,23 @@ def changes(history: History, case_names: Names) -> Table:
     """Return one row for each change: the significant ones before the others, larger ones before smaller ones."""
     found = [(line, change) for line in history.lines for change in line.changes]
     found.sort(key=lambda pair: (not pair[1].is_significant, -abs(pair[1].ratio.value - 1)))
+    rows = [
+        {
+            "case": line.case.key,
+            "from_run": history.runs[line.points[change.after - 1].run][0],
+            "to_run": history.runs[line.points[change.after].run][0],
+            "ratio": change.ratio.value,
+            "low": change.ratio.lower,
+            "high": change.ratio.upper,
+            "p_value": change.p_value,
+            "is_significant": change.is_significant,
+            "name": case_names.name(line.case),
+            "between": f"{_run(history, line, change.after - 1)} → {_run(history, line, change.after)}",
+        }
+        for line, change in found
+    ]
     columns = ["case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant", "name", "between"]
-    frame = pd.DataFrame([_change(history, case_names, *pair) for pair in found], columns=columns)
+    frame = pd.DataFrame(rows, columns=columns)
     shown = [
         Column("case", of("name")),
         Column("change", of("ratio", change_cell), numeric=True),
@@ -140,69 +155,41 @@ def changes(history: History, case_names: Names) -> Table:
     return table("history_changes", "Lasting changes over the runs", NOTE, shown, text, machine=machine)
 
 
-def _change(history: History, case_names: Names, line: CaseHistory, change: LevelChange) -> dict[str, Any]:
-    places = (change.after - 1, change.after)
-    from_run, to_run = (history.runs[line.points[index].run][0] for index in places)
-    return {
-        "case": line.case.key,
-        "from_run": from_run,
-        "to_run": to_run,
-        "ratio": change.ratio.value,
-        "low": change.ratio.lower,
-        "high": change.ratio.upper,
-        "p_value": change.p_value,
-        "is_significant": change.is_significant,
-        "name": case_names.name(line.case),
-        "between": " → ".join(_run(history, line, index) for index in places),
-    }
-
-
 def lines(history: History, case_names: Names) -> Table:
     """Return one row for each case and environment; the CSV has a row for each of its runs."""
-    rows = [
-        {
-            "case": case_names.name(line.case),
-            "environment": line.era + 1,
-            "runs": len(line.points),
-            "first": line.points[0].ratio.value,
-            "last": line.points[-1].ratio.value,
-            "level now": line.levels[-1].value,
-            "significant changes": "; ".join(slower(change.ratio.value) for change in line.significant),
-        }
-        for line in history.lines
-    ]
-    columns = ["case", "environment", "runs", "first", "last", "level now", "significant changes"]
-    shows = {"environment": count, "runs": count, "first": ratio, "last": ratio, "level now": ratio}
+    rows, points = [], []
+    for line in history.lines:
+        rows.append(
+            {
+                "name": case_names.name(line.case),
+                "environment": line.era + 1,
+                "runs": len(line.points),
+                "first": line.points[0].ratio.value,
+                "last": line.points[-1].ratio.value,
+                "level": line.levels[-1].value,
+                "changes": "; ".join(slower(change.ratio.value) for change in line.significant),
+            }
+        )
+        for point, level in zip(line.points, line.levels, strict=True):
+            run, info = history.runs[point.run]
+            points.append(
+                {"case": line.case.key, "environment": line.era + 1, "run": run, "started": info.started}
+                | {"commit": (info.environment.get("git") or {}).get("commit")}
+                | estimate_columns("ratio_to_reference", point.ratio)
+                | estimate_columns("level", level)
+            )
     shown = [
-        Column(name, of(name, shows.get(name, str)), numeric=name in shows)
-        for name in columns
-        if name != "environment" or len(history.eras) > 1
+        Column("case", of("name")),
+        *([Column("environment", of("environment", count), numeric=True)] if len(history.eras) > 1 else []),
+        Column("runs", of("runs", count), numeric=True),
+        Column("first", of("first", ratio), numeric=True),
+        Column("last", of("last", ratio), numeric=True),
+        Column("level now", of("level", ratio), numeric=True),
+        Column("significant changes", of("changes")),
     ]
+    columns = ["name", "environment", "runs", "first", "last", "level", "changes"]
     frame = pd.DataFrame(rows, columns=columns)
-    return table("history", "Every case over the runs", "", shown, frame, machine=_points(history))
-
-
-def _points(history: History) -> pd.DataFrame:
-    rows = [
-        {
-            "case": line.case.key,
-            "environment": line.era + 1,
-            "run": history.runs[point.run][0],
-            "started": history.runs[point.run][1].started,
-            "commit": (history.runs[point.run][1].environment.get("git") or {}).get("commit"),
-            "ratio_to_reference": point.ratio.value,
-            "ratio_to_reference_low": point.ratio.lower,
-            "ratio_to_reference_high": point.ratio.upper,
-            "level": level.value,
-            "level_low": level.lower,
-            "level_high": level.upper,
-        }
-        for line in history.lines
-        for point, level in zip(line.points, line.levels, strict=True)
-    ]
-    columns = ["case", "environment", "run", "started", "commit", "ratio_to_reference", "ratio_to_reference_low"]
-    columns += ["ratio_to_reference_high", "level", "level_low", "level_high"]
-    return pd.DataFrame(rows, columns=columns)
+    return table("history", "Every case over the runs", "", shown, frame, machine=pd.DataFrame(points))
 
 
 def draw(history: History, case_names: Names) -> Figure | None:

@@ -15,7 +15,7 @@ from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.colors import level
 from rnnbench.report.drawing.draw import ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, picture, sheet
-from rnnbench.report.page.section import DIFFERENCES, LOST, Section, of_runs
+from rnnbench.report.page.section import LOST, Section, of_runs
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.words.names import Names, identity, named, names, one_line, series_name
 from rnnbench.report.words.units import (
@@ -35,7 +35,6 @@ CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
     "are divided by those of the reference that was measured beside them, never by another run's."
 )
-MAX_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 SAID: dict[Verdict, str] = {
     "regressed": "slower",
     "improved": "faster",
@@ -52,7 +51,7 @@ def section(found: Together) -> Section:
     pictures = () if figure is None else (picture("together", TITLE, CAPTION, figure),)
     tables = (cases(found, case_names, runs), environments(found, runs))
     words = tuple(_words(found, case_names, runs))
-    warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs))), DIFFERENCES: tuple(_differences(found, runs))}
+    warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs)))}
     return of_runs("together", "The runs side by side", words, warnings, pictures, tables)
 
 
@@ -62,10 +61,7 @@ def _words(found: Together, case_names: Names, runs: list[str]) -> Iterator[str]
         if differences:
             apart.setdefault(differences, []).append(run)
     for differences, others in apart.items():
-        which = f"{listed(others)} can't"
-        if len(others) == len(runs) - 1 > 2:
-            which = f"None of the {len(others)} later runs can"
-        yield one_line(f"{which} be compared with {runs[0]}: {'; '.join(differences)}.")
+        yield one_line(f"{listed(others)} can't be compared with {runs[0]}: {'; '.join(differences)}.")
     for index, run in enumerate(runs[1:]):
         if found.machines[index]:
             continue
@@ -88,18 +84,6 @@ def _words(found: Together, case_names: Names, runs: list[str]) -> Iterator[str]
             yield f"The largest difference: {case_names.name(row.case)}, {size}."
     if found.alone:
         yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
-
-
-def _differences(found: Together, runs: list[str]) -> Iterator[str]:
-    """The differences between the environments, one line each."""
-    for key, values in list(found.unlike.items())[:MAX_NOTED]:
-        sides = "; ".join(
-            text if run in text else f"{text} ({run})" for text, run in zip(map(_value, values), runs, strict=True)
-        )
-        yield one_line(f"{key.replace('_', ' ')}: {sides}")
-    if (more := len(found.unlike) - MAX_NOTED) > 0:
-        differ = "key of the environment differs" if more == 1 else "keys of the environment differ"
-        yield f"{more:,} more {differ}; the table has all."
 
 
 def _value(value: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnbench.report.page
-from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK, Shade, level
+from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK, Shade
 from rnnbench.report.colors import variables as palette
 from tests.doubles.contrast import contrast
 
@@ -69,8 +69,3 @@ def test_the_pages_own_colours_are_those_that_figures_count_on() -> None:
     css = (Path(rnnbench.report.page.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
     dark = dict(re.findall(r"--(\w+): light-dark\(#\w+, (#\w+)\)", css))
     assert {name: dark[name] for name in INKS} == {name: shade.dark for name, shade in INKS.items()}
-
-
-def test_sizes_go_from_the_first_colour_to_the_last() -> None:
-    assert [level(0.0), level(1.0)] == [SIZES[0], SIZES[-1]]
-    assert level(0.5) == SIZES[len(SIZES) // 2]

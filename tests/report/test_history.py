@@ -70,10 +70,8 @@ def of_unknown_machines(count: int) -> list[StoredRun]:
         pytest.param(unchanged(6), id="nothing changed"),
         pytest.param(unchanged(8, torch=["2.13"] * 4 + ["2.14"] * 4), id="another torch"),
         pytest.param(unchanged(2, torch=["2.13", "2.14"]), id="no two runs of one environment"),
-        pytest.param(of_unknown_machines(1), id="one unknown machine"),
         pytest.param(of_unknown_machines(3), id="three unknown machines"),
         pytest.param(unchanged(2), id="two runs"),
-        pytest.param(unchanged(3), id="three runs"),
     ],
 )
 def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotAssertion) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -154,13 +153,6 @@ def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_
     assert len(worst) == 7  # one for each series
     assert all(text.endswith("length 64, hidden 256") for text in worst)
     assert not [text for text in words(drawn(ratio, by_batch, width=3.35)) if "up to" in text]
-
-
-def test_intervals_lie_over_the_marks(by_batch: pd.DataFrame) -> None:
-    axes = drawn(ratio, by_batch).axes[0]
-    intervals = [part for part in axes.collections if isinstance(part, LineCollection) and part.get_zorder() == 4]
-    assert len(intervals[0].get_segments()) == sum(len(np.asarray(line.get_xdata())) for line in marked(axes))
-    assert max(line.get_zorder() for line in marked(axes)) < 4
 
 
 def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:

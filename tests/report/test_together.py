@@ -43,7 +43,7 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(
     assert len(compared.tables[0].frame) == 3 * len(CASES)
 
 
-@pytest.mark.parametrize("later", [1, 2, 3])
+@pytest.mark.parametrize("later", [1, 2])
 def test_runs_of_another_machine_are_not_compared(later: int, snapshot: SnapshotAssertion) -> None:
     compared = section(together([run(0), *map(elsewhere, range(1, later + 1))], 0.025))
     assert compared.paragraphs == snapshot

@@ -48,7 +48,7 @@ class CellMark:
 
 
 def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
-    """The mark of each series of a frame from `with_series`."""
+    """Return the mark of each series of a frame from `with_series`."""
     own = frame[~is_reference(frame)]
     ladder = own["implementation"].map(rung)
     plainest = ladder.groupby(own["cell"]).min()
@@ -67,40 +67,35 @@ def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
 
 
 def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The hue and the marker of each cell, whatever the order of `cells` is.
+    """Return the hue and the marker of each cell, whatever the order of `cells` is.
 
-    A name that is not shipped takes the first free hue from its own on; if none is free, the first free marker.
+    A name that is not shipped takes the first free hue from its own on; if none is free, the first free pair.
     """
     names = set(cells)
     taken = {cell: CELLS[cell] for cell in CELLS if cell in names}
     for cell in sorted(names - taken.keys()):
-        number = zlib.crc32(cell.encode(errors="replace"))
-        hues, markers = (_from(number, list(HUES)), _from(number // len(HUES), list(MARKERS)))
+        number, hues = zlib.crc32(cell.encode(errors="replace")), list(HUES)
+        first = [hues[(number + step) % len(hues)] for step in range(len(hues))]
+        markers = [MARKERS[(number // len(hues) + step) % len(MARKERS)] for step in range(len(MARKERS))]
         used = {hue for hue, _ in taken.values()}
-        free = [(hue, markers[0]) for hue in hues if hue not in used]
-        free += [(hues[0], marker) for marker in markers if (hues[0], marker) not in taken.values()]
-        taken[cell] = (free or [(hues[0], markers[0])])[0]
+        free = [hue for hue in first if hue not in used] or first
+        looks = [(hue, marker) for marker in markers for hue in free]
+        taken[cell] = next((look for look in looks if look not in taken.values()), looks[0])
     return taken
 
 
 def of_cell(cell: str) -> Shade:
-    """The colour of a cell that is the only one of its figure; black for those of torch."""
+    """Return the colour of a cell that is the only one of its figure; black for those of torch."""
     return INKS["ink"] if cell.startswith("torch.nn") else HUES[hues_of([cell])[cell][0]]
 
 
-def _from(number: int, items: list[str]) -> list[str]:
-    """All items, from the one with this number on, around the end."""
-    start = number % len(items)
-    return items[start:] + items[:start]
-
-
 def rung(implementation: str) -> int:
-    """The place of an implementation on the ladder, from the plainest up."""
+    """Return the place of an implementation on the ladder, from the plainest up."""
     return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
 
 
 def plain_and_fastest(cases: pd.DataFrame, value: str, most: int = MAX_SERIES) -> pd.DataFrame:
-    """The cases of each cell's plainest implementation and of its fastest, and all references.
+    """Return the cases of each cell's plainest implementation and of its fastest, and all references.
 
     The fastest has the lowest median of the column `value`. If that leaves more than `most` series, only the fastest of
     each cell stays. `cases` has a column `series`; cells without any value are left out.

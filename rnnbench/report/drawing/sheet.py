@@ -266,12 +266,6 @@ def refuse_several(ax: Axes | None, cases: pd.DataFrame, axes: Sequence[str], pa
     """
     if ax is None or panels <= 1:
         return
-    several = [axis for axis in axes if cases[axis].nunique() > 1]
-    terms = [f"frame[{axis!r}] == {plain(cases[axis].iloc[0])!r}" for axis in several]
-    picked = terms[0] if len(terms) == 1 else " & ".join(f"({term})" for term in terms)
+    terms = [f"(frame[{axis!r}] == {cases[axis].tolist()[0]!r})" for axis in axes if cases[axis].nunique() > 1]
+    picked = " & ".join(terms) if len(terms) > 1 else terms[0][1:-1]
     raise ValueError(f"the frame makes {panels} panels: select one, such as frame[{picked}], or leave ax out")
-
-
-def plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python, as it is typed."""
-    return value.item() if isinstance(value, np.generic) else value

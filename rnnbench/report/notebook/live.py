@@ -17,7 +17,8 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
-from rnnbench.profiling.gap import Gap, cause_frame
+from rnnbench.profiling.breakdown import rescaled
+from rnnbench.profiling.gap import call_time, cause_frame, of_profiled
 from rnnbench.report import why
 from rnnbench.report.growth import of_sweep
 from rnnbench.report.notebook.result import Frame, FrameResult
@@ -183,16 +184,27 @@ def _note(known: Sequence[tuple[MeasuredModules, FrameResult]], failed: int, poi
 
 
 def explained(
-    found: FrameResult, profiles: Mapping[str, Profile], gaps: Mapping[str, Gap], folder: Path | None = None
+    found: MeasuredModules, phase: Phase, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
 ) -> FrameResult:
-    """Return the result of `rnnbench.explain`, from that of `measure`, and by module its profile and its gap.
+    """Return the result of `rnnbench.explain`, from what `measure` found and the profile of each module.
 
     The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
     slower; `trace(name)` is its trace in `folder`.
     """
+    result, end = measured(found, phase, settings), found.reference
+    taken = {name: {index: time.median for index, time in enumerate(times)} for name, times in found.times.items()}
+    gaps = {
+        name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
+        for name, profile in profiles.items()
+        if name != end
+    }
+    shown = {
+        name: rescaled(profile, call_time(taken[name].values()).value) if profile.works else profile
+        for name, profile in profiles.items()
+    }
 
     def words(name: str) -> str:
-        return why.words(gaps[name], name, found.reference, profiles[name])
+        return why.words(gaps[name], name, end, shown[name])
 
     def causes() -> pd.DataFrame:
         frame = cause_frame(gaps)
@@ -200,28 +212,28 @@ def explained(
         return frame
 
     def operators() -> pd.DataFrame:
-        tables = {name: why.operators_table(profile, name) for name, profile in profiles.items()}
+        tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
         frames = {name: table.frame for name, table in tables.items() if table is not None}
         return pd.concat(frames, names=["module", None]).reset_index(level=0) if frames else pd.DataFrame()
 
     def draw(name: str | None = None, ax: Any = None, **how: Any) -> Any:
         if name is None:
-            return why.breakdowns(profiles, ax=ax, **how)
-        return why.waterfall(gaps[name], name, found.reference, ax=ax, **how)
+            return why.breakdowns(shown, ax=ax, **how)
+        return why.waterfall(gaps[name], name, end, ax=ax, **how)
 
     def trace(name: str) -> Path | None:
-        file = profiles[name].files.get("trace")
+        file = shown[name].files.get("trace")
         return None if folder is None or file is None else folder / file
 
-    failed = [f"{name} is not profiled: {each.reason}" for name, each in profiles.items() if not each.works]
+    failed = [f"{name} is not profiled: {each.reason}" for name, each in shown.items() if not each.works]
     frames: dict[str, Frame] = {
         "causes": causes,
-        "breakdown": partial(breakdown_frame, profiles),
+        "breakdown": partial(breakdown_frame, shown),
         "operators": operators,
     }
-    facts: dict[str, Any] = {"words": words, "profiles": profiles, "gaps": gaps, "trace": trace}
+    facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     note = "\n\n".join([*map(words, gaps), *failed])
-    return FrameResult({**found.frames, **frames}, draw, note, **found.facts, **facts)
+    return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
 
 
 class FastestModule(RunInWays):

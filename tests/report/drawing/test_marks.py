@@ -1,11 +1,8 @@
-import pandas as pd
-import pytest
-
 from rnnbench.cells import CELLS as SHIPPED
 from rnnbench.report.colors import HUES, INKS
 from rnnbench.report.drawing.marks import CELLS, MARKERS, OF_TORCH, hues_of, marks, of_cell, plain_and_fastest
 from rnnbench.report.words.names import with_series
-from tests.report.conftest import Summaries, renamed
+from tests.report.conftest import Summaries
 
 
 def test_every_shipped_cell_has_a_mark_of_its_own() -> None:
@@ -13,12 +10,9 @@ def test_every_shipped_cell_has_a_mark_of_its_own() -> None:
     assert len(set(CELLS.values())) == len(CELLS)
     assert {hue for hue, _ in CELLS.values()} <= set(HUES)
     assert {marker for _, marker in CELLS.values()} <= set(MARKERS)
-
-
-@pytest.mark.parametrize("reference", ["rnn", "lstm", "gru"])
-def test_the_cells_of_one_reference_have_different_hues(reference: str) -> None:
-    hues = [CELLS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
-    assert len(set(hues)) == len(hues)
+    for reference in ("rnn", "lstm", "gru"):  # the cells of one reference have different hues
+        hues = [CELLS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
+        assert len(set(hues)) == len(hues)
 
 
 def test_a_cell_has_the_same_mark_whatever_else_is_shown(made_up: Summaries) -> None:
@@ -58,44 +52,20 @@ def test_another_cell_has_a_mark_by_its_name_and_a_free_hue_if_that_is_taken() -
     assert together == hues_of(["lstm", *reversed(own)])
     assert len({hue for hue, _ in together.values()}) == len(HUES)
     assert together["lstm"] == CELLS["lstm"]
+    assert of_cell(own[0]) == HUES[alone[own[0]][0]]
+    assert len(set(hues_of([f"cell {number}" for number in range(200)]).values())) > 40
 
 
-def test_very_many_cells_still_have_marks() -> None:
-    many = hues_of([f"cell {number}" for number in range(200)])
-    assert len(many) == 200
-    assert len(set(many.values())) > 40
-
-
-def test_the_colour_of_a_single_cell_is_that_of_all_figures(quick: pd.DataFrame) -> None:
-    name = "a\x00b.py:C"
-    drawn = marks(with_series(renamed(quick.query("reference == 'lstm'"), "lstm", name)))
-    assert of_cell(name) in {mark.shade for mark in drawn.values()}
-    assert of_cell("lstm") == HUES["purple"]
-    assert of_cell("torch.nn.LSTM") == INKS["ink"]
-
-
-def kept(cases: pd.DataFrame, **how: int) -> set[str]:
-    return set(plain_and_fastest(with_series(cases), "ratio", **how)["series"])
-
-
-def test_of_each_cell_the_loop_and_the_fastest_are_left_and_all_references(made_up: Summaries) -> None:
+def test_of_each_cell_the_plainest_and_the_fastest_are_left_or_of_many_the_fastest(made_up: Summaries) -> None:
     summary = made_up("ladder").query("reference == 'lstm' and phase == 'training'")
-    medians = summary[summary["cell"] == "lstm"].groupby("implementation")["ratio"].median()
-    fastest = medians.idxmin()
+    fastest = summary[summary["cell"] == "lstm"].groupby("implementation")["ratio"].median().idxmin()
     assert fastest != "loop"
-    assert kept(summary) == {"torch.nn.LSTM", "lstm loop", f"lstm {fastest}", "torch.nn.LSTMCell"}
-
-
-def test_if_these_are_too_many_only_the_fastest_are_left(made_up: Summaries) -> None:
+    kept = plain_and_fastest(with_series(summary), "ratio")
+    assert set(kept["series"]) == {"torch.nn.LSTM", "lstm loop", f"lstm {fastest}", "torch.nn.LSTMCell"}
     summary = made_up("ladder").query("reference == 'rnn' and phase == 'training'")
-    few = kept(summary, most=3)
+    summary.loc[summary["cell"] == "torch.nn.RNNCell", "ratio"] = float("nan")
+    few = set(plain_and_fastest(with_series(summary), "ratio", 1)["series"])
+    assert len(few) == 3  # vanilla, combined and the reference
     assert not any(name.endswith(" loop") for name in few)
-    assert len(few) == 4  # vanilla, combined, torch.nn.RNNCell and the reference
-
-
-def test_a_cell_without_a_value_is_left_out(made_up: Summaries) -> None:
-    summary = made_up("quick").query("reference == 'rnn'")
-    summary.loc[summary["cell"] == "combined", "ratio"] = float("nan")
-    assert not any(name.startswith("combined") for name in kept(summary))
     summary["ratio"] = float("nan")
-    assert kept(summary) == {"torch.nn.RNN", "torch.nn.RNN, 3 layers"}
+    assert set(plain_and_fastest(with_series(summary), "ratio")["series"]) == {"torch.nn.RNN"}
