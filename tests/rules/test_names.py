@@ -68,16 +68,6 @@ def test_a_suite_that_hides_one_of_rnnbenchs_own_is_told_first(tmp_path: Path, c
     assert not any("hides" in line for line in messages)
 
 
-def test_a_list_of_suites_marks_those_that_hide_rnnbenchs_own(tmp_path: Path) -> None:
-    (tmp_path / "suites").mkdir()
-    (tmp_path / "suites" / "quick.toml").write_text(SUITE)
-    (tmp_path / "suites" / "mine.toml").write_text(SUITE)
-    listed = rnnbench("list", "suites", cwd=tmp_path).stdout.splitlines()
-    marked = [line.split()[0] for line in listed if line.endswith("(suites/quick.toml, which hides rnnbench's own)")]
-    assert marked == ["quick"]
-    assert "mine" in [line.split()[0] for line in listed]
-
-
 def test_in_rnnbenchs_own_folder_no_suite_hides_another() -> None:
     done = rnnbench("list", "suites", cwd=Path(suites.__file__).parents[1])
     assert "hides" not in done.stdout + done.stderr

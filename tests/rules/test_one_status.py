@@ -160,12 +160,3 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     for visit in state.visits:
         planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
     assert planner.next_visits(None) == []
-
-
-def test_where_the_reference_fails_there_are_times_and_no_ratios(run: Path) -> None:
-    folder = RunFolder(run)
-    folder.add_measurement(Measurement(REFERENCE, "failed", "on purpose"))
-    folder.close()
-    rows = summarize(read(run)).set_index("case")
-    assert rows.loc[WORKS.key, "seconds"] == pytest.approx(3.0, rel=0.01)
-    assert rows["ratio"].isna()[WORKS.key]
