@@ -1,6 +1,7 @@
 """`rnnbench check` and `rnnbench compare`: did it become slower?"""
 
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from rnnbench.cli import output
 from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, no_device, selected, takes, takes_suite, typed
 
 if TYPE_CHECKING:
-    from rnnbench.analysis.comparison import Comparison, OnUndecided
+    from rnnbench.analysis.comparison import Comparison, OnUndecided, Subject
     from rnnbench.check.instructions import InstructionsMode
     from rnnbench.suite.suites import Suite
 
@@ -128,7 +129,7 @@ def check(
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    _tell(comparison, folder, suite=suite.file, sources=sources, as_json=as_json)
+    _tell(comparison, folder, suite=suite.file, as_json=as_json)
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 
 
@@ -179,14 +180,12 @@ def _tell(
     folder: Path | None,
     *,
     suite: Path | None,
-    sources: tuple[str, ...] = (),
     as_json: bool,
 ) -> None:
     """Write the verdicts into a folder, if there is one, and into GitHub's summary, and only then print them.
 
     So the files exist even if nobody reads standard output any more.
     """
-    from rnnbench.cli.places import place_of
     from rnnbench.report.verdicts import ci, outputs, verdicts
 
     root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
@@ -211,6 +210,17 @@ def _tell(
         if folder is not None:
             output.say_path(folder, err=as_json)
         if ci.is_at_work():
-            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root, sources=sources)
+            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root)
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
             (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))
+
+
+def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None:
+    """Return the file and the line of the class of FILE.py:CELL, or the suite's first line; None if outside `root`."""
+    file, _, name = str(case.axes().get("cell", "")).partition("(")[0].partition(":")
+    for path, pattern in ((suite.parent / file, rf"^(class|def) {name}\b"), (suite, "")):
+        if path.is_file() and (inside := path.resolve()).is_relative_to(root.resolve()):
+            found = re.search(pattern, text := path.read_text(errors="replace"), re.MULTILINE) if name else None
+            line = 1 + text.count("\n", 0, found.start()) if found else 1
+            return inside.relative_to(root.resolve()).as_posix(), line
+    return None

@@ -9,11 +9,11 @@ A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pyte
     pytest --benchmark-only [--rnnbench-suite SUITE] [--rnnbench-only 'cell=lstm phase=training']
 
 A worker first compares a case with its reference and observes it: a case that disagrees fails, one that can't run here
-is skipped, each with its reason. Then the case is timed in pytest's own process, alone and not in turns; `rnnbench run`
-gives ratios with intervals. pytest-benchmark's options `--benchmark-max-time`, `-min-rounds` and `-min-time` say for
-how long. Saving, comparing, histograms, `-disable`, `-skip`, `-cprofile` and the options of the marker `benchmark` work
-as for any benchmark. Clock, calibration, warm-up and garbage collection (off) are always rnnbench's, whatever the
-options say, and `-precision` does nothing, as for all benchmarks with a fixed number of rounds.
+is skipped, each with its reason. Then another worker times it, alone and not in turns; `rnnbench run` gives ratios with
+intervals. pytest-benchmark's options `--benchmark-max-time`, `-min-rounds` and `-min-time` say for how long. Saving,
+comparing, histograms, `-disable`, `-skip` and the options of the marker `benchmark` work as for any benchmark. Clock,
+calibration, warm-up and garbage collection (off) are always rnnbench's, whatever the options say. `rnnbench profile`
+takes the place of `-cprofile`.
 
 Two modules or functions in your own test:
 
@@ -33,7 +33,7 @@ from rnnbench.text import nearest
 
 if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
-    from rnnbench.pytest_plugin.cases import ObservingSession
+    from rnnbench.pytest_plugin.cases import MeasuringSession
 
 CASE_FIXTURE = "rnnbench_case"
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
@@ -116,18 +116,18 @@ def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
 class CaseCall:
     """Benchmarks a case when it is called."""
 
-    def __init__(self, run: Callable[[], object]) -> None:
+    def __init__(self, run: Callable[[], None]) -> None:
         self._run = run
         self.was_called = False
 
-    def __call__(self) -> object:
-        """Benchmark the case; returns the result of its last call."""
+    def __call__(self) -> None:
+        """Benchmark the case."""
         self.was_called = True
-        return self._run()
+        self._run()
 
 
 @pytest.fixture
-def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "ObservingSession") -> CaseCall:
+def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "MeasuringSession") -> CaseCall:
     """A case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.cases import benchmarked
 
@@ -145,7 +145,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _rnnbench_session() -> "Iterator[ObservingSession]":
+def _rnnbench_session() -> "Iterator[MeasuringSession]":
     """What all cases of a session share."""
     from rnnbench.pytest_plugin.cases import open_session
 

@@ -15,9 +15,12 @@ from xml.etree import ElementTree
 import pytest
 
 from rnnbench.analysis.stored import MIN_CASES
+from rnnbench.cli.check import place_of
 from rnnbench.store.folder import read_info
+from rnnbench.store.records import Case
 from tests.doubles import repository, stored
 from tests.doubles.commands import MINE, SLOW, cells, in_process, rnnbench
+from tests.doubles.workload import workload
 
 
 @pytest.fixture
@@ -268,3 +271,25 @@ def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witn
     assert (folder / "junit.xml").read_text().count("runs the same code on both sides") == 2
     assert "runs the same code on both sides" in (folder / "verdicts.md").read_text()
     assert not list(folder.glob("*/windows-*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "place"),
+    [
+        ("cells/mine.py:Mine", ("bench/cells/mine.py", 6)),
+        ("cells/mine.py:built(size=3)", ("bench/cells/mine.py", 3)),
+        ("cells/mine.py:Imported", ("bench/cells/mine.py", 1)),
+        ("../../outside.py:Mine", ("bench/mine.toml", 1)),
+        ("package.module:Mine", ("bench/mine.toml", 1)),
+        ("gru", ("bench/mine.toml", 1)),
+    ],
+)
+def test_a_case_is_where_its_cell_is_or_else_in_its_suite(tmp_path: Path, cell: str, place: tuple[str, int]) -> None:
+    (tmp_path / "outside.py").write_text("class Mine: ...")
+    suite = tmp_path / "checkout/bench/mine.toml"
+    (suite.parent / "cells").mkdir(parents=True)
+    suite.write_text("")
+    (suite.parent / "cells/mine.py").write_text("import torch\n\ndef built(): ...\n\n\nclass Mine: ...\n")
+    case = Case(cell, "loop", workload())
+    assert place_of(case, suite, tmp_path / "checkout") == place
+    assert place_of(Case("gru", "loop", workload()), suite, suite.parent / "cells") is None

@@ -101,11 +101,10 @@ def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     assert benchmark["stats"]["min"] <= benchmark["extra_info"]["seconds"] <= benchmark["stats"]["mean"]
 
     more = ("--benchmark-compare", "--benchmark-group-by=param:phase", "--benchmark-min-rounds=300")
-    second = in_process("--benchmark-only", GRU, *more, "--benchmark-cprofile=tottime", *QUICK)
+    second = in_process("--benchmark-only", GRU, *more, *QUICK)
     second.assert_outcomes(passed=2)
     text = second.stdout.str()
     assert "benchmark 'phase=inference': 4 tests" in text  # two of them saved before
-    assert "gru.py" in text  # the profiler sees the case
     compare = [sys.executable, "-m", "pytest_benchmark", "compare", "out.json", "--columns=min"]
     output = subprocess.run(compare, cwd=mine.parent, capture_output=True, text=True, check=True).stdout
     assert "test_mine[gru-loop-inference-batch2-length3-hidden4]" in output

@@ -56,17 +56,17 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 172,
+    ".": 162,
     "adapt": 783,
     "analysis": 2047,
     "api": 158,
     "cells": 793,
-    "cli": 919,
+    "cli": 891,
     "check": 1362,
     "harness": 4290,
     "kernels": 627,
     "profiling": 1615,
-    "pytest_plugin": 313,
+    "pytest_plugin": 236,
     "report": 3811,
     "speedup": 735,
     "slurm": 421,
