@@ -125,81 +125,106 @@ NOT_PACKED = "weights are packed for the libraries of a CPU; use `compiled`"
 
 def check_makes_sense(case: Case) -> None:
     """Raise Skip if the axes of a workload do not fit its task, or its implementation makes no sense for it."""
-    work, how = case.workload, case.implementation
-    feeds_back, is_varied = work.task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
-    is_epoch, reads_features = work.phase == "epoch", work.input == "features"
-    rules = {
-        f"one_to_one is a single step, but seq_len is {work.seq_len}": work.task == "one_to_one" and work.seq_len != 1,
-        f"one_to_many feeds outputs back as inputs, but output_size {work.output_size} differs from input_size "
-        f"{work.input_size}": work.task == "one_to_many" and work.input_size != work.output_size,
-        f"output_len needs the task encoder_decoder, but the task is {work.task}": work.output_len
-        and work.task != "encoder_decoder",
-        f"{work.task} feeds outputs back, so it can't run in two directions": feeds_back and work.bidirectional,
-        "one_to_many reads one step, so there are no lengths to vary": work.task == "one_to_many" and is_varied,
-        "the phase `epoch` needs a target for each step and sequences of equal length": is_epoch
-        and (work.task != "many_to_many" or is_varied),
-        f"{work.layer} reads features, but the input is {work.input}": not reads_features and work.reference in LAYERS,
-        f"{'an epoch' if is_epoch else work.task} gives features as inputs, but the input is {work.input}": (
-            not reads_features and (feeds_back or is_epoch)
+    work, task = case.workload, case.workload.task
+    feeds_back, is_varied = task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
+    is_epoch, reads_other = work.phase == "epoch", work.input != "features"
+    rules = [
+        (task == "one_to_one" and work.seq_len != 1, f"one_to_one is a single step, but seq_len is {work.seq_len}"),
+        (
+            task == "one_to_many" and work.input_size != work.output_size,
+            f"one_to_many feeds outputs back as inputs, but output_size {work.output_size} differs from input_size "
+            f"{work.input_size}",
         ),
-        "dropout applies between layers, but num_layers is 1": work.dropout and work.num_layers == 1,
-    }
+        (
+            work.output_len and task != "encoder_decoder",
+            f"output_len needs the task encoder_decoder, but the task is {task}",
+        ),
+        (feeds_back and work.bidirectional, f"{task} feeds outputs back, so it can't run in two directions"),
+        (task == "one_to_many" and is_varied, "one_to_many reads one step, so there are no lengths to vary"),
+        (
+            is_epoch and (task != "many_to_many" or is_varied),
+            "the phase `epoch` needs a target for each step and sequences of equal length",
+        ),
+        (
+            reads_other and work.reference in LAYERS,
+            f"{work.layer} reads features, but the input is {work.input}",
+        ),
+        (
+            reads_other and (feeds_back or is_epoch),
+            f"{task if feeds_back else 'an epoch'} gives features as inputs, but the input is {work.input}",
+        ),
+        (work.dropout and work.num_layers == 1, "dropout applies between layers, but num_layers is 1"),
+    ]
     if work.is_streamed:
-        rules |= {
-            f"streaming takes one step a call, but seq_len is {work.seq_len}": work.seq_len != 1,
-            f"streaming carries a state without gradients, but the phase is {work.phase}": work.phase != "inference",
-            "streaming can't run in two directions: the future is not known yet": work.bidirectional,
-        }
-    match how:
+        rules += [
+            (work.seq_len != 1, f"streaming takes one step a call, but seq_len is {work.seq_len}"),
+            (
+                work.phase != "inference",
+                f"streaming carries a state without gradients, but the phase is {work.phase}",
+            ),
+            (work.bidirectional, "streaming can't run in two directions: the future is not known yet"),
+        ]
+    match case.implementation:
         case _ if case.is_reference:
             pass
         case "sequence":
-            rules |= {
-                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step": (
-                    not is_own(case.cell)
+            rules += [
+                (
+                    not is_own(case.cell),
+                    "`sequence` needs a module that processes the whole sequence, but this cell computes a single step",
                 ),
-                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences": (
-                    is_varied
+                (
+                    is_varied,
+                    "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences",
                 ),
-                "dropout between layers is random, so the outputs of two implementations can't be compared": (
-                    work.dropout
+                (
+                    work.dropout,
+                    "dropout between layers is random, so the outputs of two implementations can't be compared",
                 ),
-            }
+            ]
         case "prepacked":
-            rules[NOT_PACKED] = work.device != PACKED_ON
+            rules.append((work.device != PACKED_ON, NOT_PACKED))
         case "cudagraph":
-            rules |= {
-                f"CUDA graphs need a CUDA device, but the device is {work.device}": (
-                    work.device.partition(":")[0] != GRAPHED_ON
+            rules += [
+                (
+                    work.device.partition(":")[0] != GRAPHED_ON,
+                    f"CUDA graphs need a CUDA device, but the device is {work.device}",
                 ),
-                "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller": is_epoch,
-                "a recorded graph keeps its dropout, which must be off while outputs are compared": (
-                    work.dropout and work.phase != "inference"
+                (is_epoch, "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller"),
+                (
+                    work.dropout and work.phase != "inference",
+                    "a recorded graph keeps its dropout, which must be off while outputs are compared",
                 ),
-            }
+            ]
         case "hoisted" | "scan":
-            verb = how.removesuffix("ed")
-            rules |= {
-                f"nothing to {verb}: each call is one step": work.is_streamed,
-                f"nothing to {verb}: each input is the previous output": work.task == "one_to_many",
-                "all sequences of a batch are scanned together, so they must be equally long": (
-                    how == "scan" and is_varied
+            verb = case.implementation.removesuffix("ed")
+            rules += [
+                (work.is_streamed, f"nothing to {verb}: each call is one step"),
+                (task == "one_to_many", f"nothing to {verb}: each input is the previous output"),
+                (
+                    verb == "scan" and is_varied,
+                    "all sequences of a batch are scanned together, so they must be equally long",
                 ),
-            }
+            ]
         case "torch.nn-flattened":
-            rules["torch flattens these weights itself, or the device reads them as they are"] = (
-                work.dtype != "bfloat16" or work.device == PACKED_ON
-            )
+            rules += [
+                (
+                    work.dtype != "bfloat16" or work.device == PACKED_ON,
+                    "torch flattens these weights itself, or the device reads them as they are",
+                )
+            ]
         case "torch.nn-padded":
-            rules |= {
-                "nothing to pad: all sequences are equally long": not is_varied,
-                "the encoder's final state would include padding and differ from that of a packed sequence": (
-                    work.task == "encoder_decoder"
+            rules += [
+                (not is_varied, "nothing to pad: all sequences are equally long"),
+                (
+                    task == "encoder_decoder",
+                    "the encoder's final state would include padding and differ from that of a packed sequence",
                 ),
-                "the backward direction would start in the padding and differ from that of a packed sequence": (
-                    work.bidirectional
+                (
+                    work.bidirectional,
+                    "the backward direction would start in the padding and differ from that of a packed sequence",
                 ),
-            }
-    for reason, is_so in rules.items():
-        if is_so:
+            ]
+    for is_broken, reason in rules:
+        if is_broken:
             raise Skip(reason)
