@@ -66,7 +66,7 @@ def log_quantiles(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, ca
 def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
     """The times of a case from the order statistics, the number of calls and the total seconds of its windows.
 
-    `rnnbench.analysis.runs.visits.reduced` does the same for a whole frame at once.
+    `rnnbench.analysis.run_times.reduced` does the same for a whole frame at once.
     """
     sizes, points = [len(each) for each in quantiles], [value for each in quantiles for value in each]
     [logs] = log_quantiles(np.zeros(len(calls), dtype=int), np.array(sizes), np.array(points), np.array(calls))

@@ -28,9 +28,8 @@ import pandas as pd
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import Estimate, Location, as_ratio, estimates_of, shift
-from rnnbench.analysis.runs.lost_windows import noted_of_runs
-from rnnbench.analysis.runs.run_times import read_whole
-from rnnbench.analysis.runs.summary import reference_ratios
+from rnnbench.analysis.run_times import noted_of_runs, read_whole
+from rnnbench.analysis.summary import reference_ratios
 from rnnbench.analysis.verdict import Evidence, Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check

@@ -67,15 +67,15 @@ def summarize(
     variances of the cases of a run borrow from each other, so a part of a frame may have slightly other intervals.
     Raises `rnnbench.errors.UserError` if a frame lacks a column or a row.
     """
-    from rnnbench.analysis.runs.from_frames import run_times
-    from rnnbench.analysis.runs.summary import summarize as summarized
+    from rnnbench.analysis.run_times import of_frames
+    from rnnbench.analysis.summary import summarize as summarized
     from rnnbench.report.notebook.result import FrameResult
     from rnnbench.store.frames import with_categories
 
     if isinstance(windows, FrameResult):
         known: pd.DataFrame = windows.cases
         return known
-    return with_categories(summarized(run_times(windows, cases, steps)))
+    return with_categories(summarized(of_frames(windows, cases, steps)))
 
 
 @for_users

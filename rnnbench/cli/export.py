@@ -29,9 +29,8 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     no place for cases that were not measured, they are left out, and a line on standard error says so.
     """
     from rnnbench import load
-    from rnnbench.analysis.runs.lost_windows import noted
-    from rnnbench.analysis.runs.run_times import read_whole
-    from rnnbench.analysis.runs.summary import summarize
+    from rnnbench.analysis.run_times import noted, read_whole
+    from rnnbench.analysis.summary import summarize
     from rnnbench.report.export import ExportedRun, left_out, rendered_check
     from rnnbench.store.folder import is_check
 

@@ -36,8 +36,8 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench.analysis.runs.run_times import read
-    from rnnbench.analysis.runs.summary import summarize
+    from rnnbench.analysis.run_times import read
+    from rnnbench.analysis.summary import summarize
     from rnnbench.cli.report import files_of_run
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
     from rnnbench.profiling.gap import is_fitting

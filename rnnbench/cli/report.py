@@ -133,9 +133,8 @@ def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, 
 
 def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> dict[str, bytes]:
     """Return the files of a run's report, whose page names the command that makes it."""
-    from rnnbench.analysis.runs.noise import noise
-    from rnnbench.analysis.runs.run_times import read_whole
-    from rnnbench.analysis.runs.summary import summarize
+    from rnnbench.analysis.run_times import read_whole
+    from rnnbench.analysis.summary import noise, summarize
     from rnnbench.report.page.page import files
     from rnnbench.report.page.run import run_page
     from rnnbench.report.why import sections

@@ -142,9 +142,8 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
 
     Raises UserError if cases are missing, unless they may be. `given`: the parameters of the command.
     """
-    from rnnbench.analysis.runs.noise import noise
-    from rnnbench.analysis.runs.run_times import read
-    from rnnbench.analysis.runs.summary import summarize
+    from rnnbench.analysis.run_times import read
+    from rnnbench.analysis.summary import noise, summarize
     from rnnbench.report import export
     from rnnbench.report.environment import noise_sentence
     from rnnbench.report.screen import terminal

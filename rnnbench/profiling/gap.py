@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import ENDS, Estimate, as_ratio, estimate, estimate_columns, minus
-from rnnbench.analysis.runs.run_times import RunTimes
+from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.breakdown import MAX_EXCESS, OVERHEADS, breakdown, in_one_piece, is_alike, rescaled
 from rnnbench.store.profiles import Cause, Products, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation

@@ -17,7 +17,7 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.analysis.derived import with_derived
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import Asker

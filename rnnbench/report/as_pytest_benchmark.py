@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.runs.run_times import RunTimes
+from rnnbench.analysis.run_times import RunTimes
 from rnnbench.report.words.names import SETTINGS, SIZES, say_all, series_name, several
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
 from rnnbench.report.table import Column, Table, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series

@@ -13,7 +13,7 @@ from rnnbench.text import encoded, plural
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rnnbench.analysis.runs.run_times import RunTimes
+    from rnnbench.analysis.run_times import RunTimes
     from rnnbench.store.run_info import RunInfo
 
 
@@ -23,7 +23,7 @@ class ExportedRun:
 
     info: "RunInfo"
     times: "RunTimes"
-    summary: "pd.DataFrame"  # `rnnbench.analysis.runs.summary.summarize(times)`
+    summary: "pd.DataFrame"  # `rnnbench.analysis.summary.summarize(times)`
     windows: "pd.DataFrame | None" = None  # if they are written instead of the cases
 
 

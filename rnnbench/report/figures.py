@@ -51,7 +51,7 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
 def render(summary: pd.DataFrame, label: str = "", noise_floor: float = math.nan) -> dict[str, Picture]:
     """Draw all figures that have something to show, by name.
 
-    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.runs.noise`, if known.
+    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
     pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:

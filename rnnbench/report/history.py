@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from rnnbench.analysis.environments import UNIDENTIFIED
 from rnnbench.analysis.estimate import estimate_columns
 from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, CaseHistory, History
-from rnnbench.analysis.runs.lost_windows import noted_of_runs
+from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.colors import FASTER, SLOWER
 from rnnbench.report.drawing.draw import limits, log_ticks

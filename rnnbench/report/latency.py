@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.runs.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
+from rnnbench.analysis.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.estimate import estimate_columns
-from rnnbench.analysis.runs.lost_windows import noted_of_runs
+from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.colors import level

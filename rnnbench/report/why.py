@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.runs.run_times import RunTimes
+from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.breakdown import (
     NAMES,
     OVERHEADS,

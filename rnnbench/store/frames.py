@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,7 +16,7 @@ from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import WindowPart, empty_table
+from rnnbench.store.windows import WindowTable, joined
 from rnnbench.text import writable
 
 NUMBERS = tuple(name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool))
@@ -101,12 +101,12 @@ def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{str(name): frame[name].astype(object) for name in names}) if names else frame
 
 
-def window_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame:
+def window_frame(cases: pd.DataFrame, tables: Iterable[WindowTable]) -> pd.DataFrame:
     """Return a row for each window, in the order of their cases, with the columns `WINDOW_COLUMNS`.
 
-    `cases`: the frame of cases; `parts`: windows with the row of their case.
+    `cases`: the frame of cases; `tables`: windows with the row of their case.
     """
-    number, table = _joined(parts, WINDOW_COLUMNS)
+    number, table = joined(tables)
     order = np.argsort(number, kind="stable")
     number, table = number[order], table.take(order)
     found: dict[str, Any] = {}
@@ -122,14 +122,11 @@ def window_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFra
     return pd.DataFrame({name: found[name] for name in WINDOW_COLUMNS}, copy=False)
 
 
-def step_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame:
+def step_frame(cases: pd.DataFrame, tables: Iterable[WindowTable]) -> pd.DataFrame:
     """Return a row for each step of each stream: its `seconds`, and its place `step` in the window, shortest first."""
     is_stream = cases["task"].eq("streaming").to_numpy()
-    streams = (
-        WindowPart(part.file, part.number[is_stream[part.number]], part.table.filter(is_stream[part.number]))
-        for part in parts
-    )
-    number, table = _joined(streams, STEP_COLUMNS)
+    streams = ((number[is_stream[number]], table.filter(is_stream[number])) for number, table in tables)
+    number, table = joined(streams)
     lists = table["quantiles"].combine_chunks()
     sizes = lists.value_lengths().to_numpy()
     rows = np.repeat(np.arange(len(number)), sizes)
@@ -145,20 +142,6 @@ def step_frame(cases: pd.DataFrame, parts: Iterable[WindowPart]) -> pd.DataFrame
             "seconds": lists.flatten().to_numpy(),
         }
     )
-
-
-def stored_columns(columns: Collection[str]) -> set[str]:
-    """Return the columns of stored windows from which these columns of frames are made."""
-    lists = set() if {*QUANTILES, "step"}.isdisjoint(columns) else {"quantiles"}
-    return {name for name in columns if name not in QUANTILES} | lists
-
-
-def _joined(parts: Iterable[WindowPart], columns: Collection[str]) -> tuple[np.ndarray, pa.Table]:
-    numbers, tables = [np.empty(0, dtype=np.int64)], [empty_table(stored_columns(columns))]
-    for part in parts:
-        numbers.append(part.number)
-        tables.append(part.table)
-    return np.concatenate(numbers), pa.concat_tables(tables).combine_chunks()
 
 
 def _quantiles(lists: pa.ChunkedArray) -> np.ndarray:

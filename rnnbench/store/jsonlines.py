@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,37 +11,44 @@ from rnnbench.errors import UserError
 from rnnbench.store.record import Record, clean, valid
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
-def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield every complete line of a file with its number; raises UserError if the file can't be read."""
+def complete_lines(path: Path) -> bytes:
+    """Return a file without a last line that was cut off; raises UserError if it can't be read."""
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):  # or else the writer was cut off in the middle of it
-                    yield number, line
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _parsed(path: Path, parse: Callable[[bytes], T]) -> Iterator[T]:
+    """Yield what is in every complete line of a file; a UserError of `parse` is raised with the place."""
+    for number, line in enumerate(complete_lines(path).split(b"\n")[:-1], 1):
+        with placed(f"{path}, line {number}"):
+            parsed = parse(line)
+        yield parsed
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield every complete line of a file as an object; raises UserError if one is none."""
-    from pydantic_core import from_json
-
-    for number, line in raw_lines(path):
-        with placed(f"{path}, line {number}"):
-            content = valid(from_json, line)
-            if not isinstance(content, dict):
-                raise UserError(f"expected an object, found {line[:40].decode(errors='replace')}")
-        yield content
+    return _parsed(path, parsed_object)
 
 
 def read_records(path: Path, kind: type[R]) -> Iterator[R]:
     """Yield the record in every complete line of a file; raises UserError, with the place, if a line holds none."""
-    for number, line in raw_lines(path):
-        with placed(f"{path}, line {number}"):
-            record = kind.read(line)
-        yield record
+    return _parsed(path, kind.read)
+
+
+def parsed_object(line: bytes) -> dict[str, Any]:
+    """Return the object in a line of JSON; raises UserError if there is none."""
+    from pydantic_core import from_json
+
+    content: dict[str, Any] = valid(from_json, line)
+    if not isinstance(content, dict):
+        raise UserError(f"expected an object, found {line[:40].decode(errors='replace')}")
+    return content
 
 
 @contextmanager

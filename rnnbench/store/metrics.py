@@ -2,7 +2,7 @@
 
 To add an observed metric, add an entry with the name of its probe: one of `PROBES` in `rnnbench/workloads/observe.py`,
 which the worker runs apart from all timing; or `device`, if the device's class in `rnnbench/harness/devices/` reports
-it. To add a metric that follows from others, add an entry, and its formula in `rnnbench/analysis/runs/derived.py`.
+it. To add a metric that follows from others, add an entry, and its formula in `rnnbench/analysis/derived.py`.
 """
 
 from dataclasses import dataclass

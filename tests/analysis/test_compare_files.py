@@ -9,12 +9,11 @@ import pytest
 from pytest_benchmark.plugin import pytest_benchmark_group_stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis import stored
+from rnnbench.analysis import run_times, stored
 from rnnbench.analysis.compare_files import UNFAIR, SavedRun, compare_saved, in_turns, read_saved
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.runs import run_times
-from rnnbench.analysis.runs.summary import summarize as summarize_run
 from rnnbench.analysis.stored import MIN_CASES, TOO_FEW
+from rnnbench.analysis.summary import summarize as summarize_run
 from rnnbench.errors import UserError
 from rnnbench.report import as_pytest_benchmark as exporter
 from rnnbench.store.folder import read_info

@@ -11,10 +11,9 @@ import pytest
 
 from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import read as read_run
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
+from rnnbench.analysis.summary import noise, summarize
 from rnnbench.report import why
 from rnnbench.report.benchmarks import section as benchmarks_section
 from rnnbench.report.drawing import sheet

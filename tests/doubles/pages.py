@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.report.page.page import files
 from rnnbench.report.page.place import ReportFolder, put
 from rnnbench.report.page.run import run_page

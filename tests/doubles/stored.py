@@ -10,8 +10,7 @@ import pandas as pd
 
 from rnnbench import load
 from rnnbench.analysis.replicate import LEVELS, Times
-from rnnbench.analysis.runs.from_frames import run_times
-from rnnbench.analysis.runs.run_times import RunTimes, read
+from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
 from rnnbench.store.processor import Cache, Processor
@@ -95,7 +94,7 @@ def times_of(windows: Sequence[tuple[Case, Window]]) -> RunTimes:
         line = made.to_json()
         points = dict(zip(QUANTILES, [*line.pop("quantiles"), *[np.nan] * len(QUANTILES)], strict=False))
         lines.append({**case.axes(), "run": "r", "status": "measured", **line, **points})
-    return run_times(pd.DataFrame(lines))
+    return of_frames(pd.DataFrame(lines))
 
 
 def counted_windows(path: Path) -> pd.DataFrame:

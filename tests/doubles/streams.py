@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import summarize
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Case
 from tests.doubles import workload as small

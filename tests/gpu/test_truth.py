@@ -19,7 +19,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.utils.benchmark import Timer
 
-from rnnbench.analysis.runs.summary import launch_bound
+from rnnbench.analysis.summary import launch_bound
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window, warm_up

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.run_times import read
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
     UNLIKE,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.analysis.derived import with_derived
 from rnnbench.report import figures
 from rnnbench.report.drawing import sheet
 from rnnbench.store.frames import missing_text

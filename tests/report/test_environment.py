@@ -5,7 +5,7 @@ import json
 import pandas as pd
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.report.environment import (
     facts,
     noise_sentence,

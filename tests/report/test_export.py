@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet as reader
 
 from rnnbench import load
-from rnnbench.analysis.runs import run_times
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis import run_times
+from rnnbench.analysis.summary import summarize
 from rnnbench.report.as_pytest_benchmark import plain
 from rnnbench.report.export import FORMATS, ExportedRun, left_out, lines
 from rnnbench.store import ceilings

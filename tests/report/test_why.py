@@ -9,9 +9,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import noise, summarize
 from rnnbench.profiling.gap import KINDS, LADDER, UNLIKE, Gap, Libraries, Step, between, take_apart
 from rnnbench.report import why
 from rnnbench.report.page.page import files as files_of

@@ -58,7 +58,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 162,
     "adapt": 783,
-    "analysis": 2047,
+    "analysis": 1859,
     "api": 158,
     "cells": 793,
     "cli": 891,
@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "report": 3811,
     "speedup": 735,
     "slurm": 421,
-    "store": 1093,
+    "store": 966,
     "suite": 529,
     "workloads": 1478,
 }

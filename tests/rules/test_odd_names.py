@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, ExportedRun

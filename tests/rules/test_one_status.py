@@ -12,11 +12,10 @@ import pytest
 from rnnbench import load
 from rnnbench.analysis.history import history
 from rnnbench.analysis.replicate import times_by_case
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import compare, located_ratios, together
 from rnnbench.analysis.stored import read as read_stored
+from rnnbench.analysis.summary import noise, summarize
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps

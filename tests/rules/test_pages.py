@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.store.folder import read_info
 from tests.doubles import screens

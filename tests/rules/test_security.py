@@ -9,9 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html

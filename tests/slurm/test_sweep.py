@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.run_times import read
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.slurm import queue, sweep
 from rnnbench.slurm.job import UNLIKE

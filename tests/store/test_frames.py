@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import rnnbench
-from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import QUANTILES
 from rnnbench.store.records import AXES, Measurement
@@ -58,13 +57,6 @@ def test_the_last_line_of_a_case_counts_and_the_first_gives_its_place(tmp_path: 
     assert frame["status"].tolist() == ["failed", "measured"]
 
 
-def test_a_run_cut_off_in_the_middle_of_a_line_is_read_up_to_it(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0], [2.0]]})
-    file = path / "windows-0001.jsonl"
-    file.write_bytes(file.read_bytes()[:-20])
-    assert rows(path)["replicate"].tolist() == [0]
-
-
 def test_a_run_without_a_single_window_is_read(tmp_path: Path) -> None:
     assert rows(folder(tmp_path, {LOOP: []}))["status"].tolist() == ["measured"]
 
@@ -80,24 +72,9 @@ def test_a_run_from_before_there_were_data_sets_has_no_samples(tmp_path: Path) -
     assert rnnbench.summarize(rnnbench.load(path))["ratio"].tolist() == [2.0, 1.0]
 
 
-def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0]]})
-    (path / "measurements.jsonl").unlink()
-    with pytest.raises(UserError, match=r"windows-0000\.jsonl, line 1: case: measurements\.jsonl has no 'cell=van"):
-        rows(path)
-
-
 def test_quantiles_have_a_column_each_and_cores_are_text(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0, 3.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
     [row] = rnnbench.load(path).windows.to_dict("records")
     assert [row[name] for name in QUANTILES[:2]] == [1.0, 3.0]
     assert all(math.isnan(row[name]) for name in QUANTILES[2:])
     assert row["cores"] == "0"
-
-
-def test_a_window_with_a_text_for_a_number_is_an_error_with_its_place(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0]]})
-    file = path / "windows-0000.jsonl"
-    file.write_text(file.read_text().replace('"calls":1', '"calls":"many"'))
-    with pytest.raises(UserError, match=r"windows-0000.jsonl, line 1: calls: expected a whole number, found 'many'"):
-        rows(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.runs.latency import QUANTILES, quantile, share_of
+from rnnbench.analysis.latency import QUANTILES, quantile, share_of
 
 KINDS = ("independent", "in bursts", "replicates differ")
 REPLICATES, STEPS = (3, 6), 10_000

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.replicate import log_ratios
-from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.run_times import read
 from rnnbench.check.check import check
 from rnnbench.check.selection import select
 from rnnbench.check.sides import sides

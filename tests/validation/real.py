@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.run_times import read
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.suite import suites
 from tests.doubles.stored import counted_windows

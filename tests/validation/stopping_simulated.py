@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimate, estimates_of
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import reference_ratios
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import REFERENCES, Group
 from rnnbench.suite.file import Settings

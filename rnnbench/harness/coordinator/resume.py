@@ -10,7 +10,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import read_windows, too_many
+from rnnbench.store.windows import read_windows
 from rnnbench.suite.file import Sweep
 from rnnbench.suite.suites import grouped
 
@@ -56,20 +56,13 @@ def read_state(path: Path, part: str | None = None) -> RunState:
         measurements=measurements,
         visits=[
             _visit(groups[workload], visit_windows, measurements)
-            for (worker, workload), visit_windows in visits.items()
-            if _is_complete(path / f"windows-{worker}.jsonl", visit_windows)
+            for (_, workload), visit_windows in visits.items()
+            if len(visit_windows) == visit_windows[0].turns
         ],
         replicates=max((window.replicate + 1 for window in windows), default=0),
         workers=max((_number(window.worker) + 1 for window in windows), default=0),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
-
-
-def _is_complete(file: Path, windows: Sequence[Window]) -> bool:
-    """Whether a visit has all of its windows; raises UserError if it has more."""
-    if len(windows) > windows[0].turns:
-        raise too_many(file, windows[0].turns)
-    return len(windows) == windows[0].turns
 
 
 def _visit(group: Group, windows: Sequence[Window], measurements: Mapping[str, Measurement]) -> Visit:

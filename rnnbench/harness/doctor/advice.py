@@ -6,8 +6,8 @@ from importlib import metadata
 from typing import Any
 
 from rnnbench.analysis.environments import MAX_QUIET_LOAD
-from rnnbench.analysis.runs.noise import Noise, noise
-from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine.cores import cpu_cores

@@ -10,10 +10,8 @@ import pandas as pd
 
 from rnnbench import plot
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.runs.lost_windows import noted
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import RunTimes, joined, read_whole
-from rnnbench.analysis.runs.summary import fastest_ratios, reference_ratios, summarize
+from rnnbench.analysis.run_times import RunTimes, joined, noted, read_whole
+from rnnbench.analysis.summary import noise, ratios, summarize
 from rnnbench.errors import UserError
 from rnnbench.report.answer import answer
 from rnnbench.report.changes import changes
@@ -22,15 +20,8 @@ from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.folder import is_check
-from rnnbench.store.frames import (
-    STEP_COLUMNS,
-    WINDOW_COLUMNS,
-    step_frame,
-    stored_columns,
-    window_frame,
-    with_categories,
-)
-from rnnbench.store.windows import WindowPart, window_parts
+from rnnbench.store.frames import step_frame, window_frame, with_categories
+from rnnbench.store.windows import SCHEMA, WindowTable, window_tables
 from rnnbench.text import plural
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
@@ -50,12 +41,12 @@ def load(paths: Sequence[Path]) -> FrameResult:
     axes = ["cell", "implementation", "phase", *several(summary, (*SETTINGS, *SIZES))]
     first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED]
 
-    def parts(stored: Collection[str]) -> Iterable[WindowPart]:
+    def tables(columns: Collection[str]) -> Iterable[WindowTable]:
         before = 0
         for path, (info, lines, _) in zip(paths, runs, strict=True):
             row_of = {key: row for row, key in enumerate(lines)}
-            for part in window_parts(path, info.id, row_of, stored_columns(stored)):
-                yield WindowPart(part.file, part.number + before, part.table)
+            for number, table in window_tables(path, info.id, row_of, columns):
+                yield number + before, table
             before += len(row_of)
 
     def environment() -> pd.DataFrame:
@@ -78,9 +69,9 @@ def load(paths: Sequence[Path]) -> FrameResult:
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "cases": cases,
-        "windows": lambda: window_frame(times.cases, parts(WINDOW_COLUMNS)),
+        "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),
         "replicates": partial(_replicates, times),
-        "steps": lambda: step_frame(times.cases, parts(STEP_COLUMNS)),
+        "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
         "environment": environment,
     }
     told = answers if len(answers) == 1 else [plural(len(answers), "run"), *answers]
@@ -91,10 +82,9 @@ def load(paths: Sequence[Path]) -> FrameResult:
 def _replicates(times: RunTimes) -> pd.DataFrame:
     """Return a row for each case and replicate that counts; `ratio` is NaN where the group has no reference."""
     rows = times.replicates
-    has_reference = times.cases["reference"].ne("none").any()
-    ratios = (reference_ratios if has_reference else fastest_ratios)(rows).set_index(["number", "replicate"])
+    known = ratios(times).set_index(["number", "replicate"])
     frame = rows.assign(mean_seconds=rows["seconds"] / rows["calls"], seconds=rows["median_seconds"])
-    logs = ratios["log_ratio"].reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]]))
+    logs = known["log_ratio"].reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]]))
     frame["ratio"] = np.exp(logs.to_numpy(dtype=float))
     order = frame.sort_values(["number", "replicate"], kind="stable")
     return with_categories(order[list(REPLICATE_COLUMNS)].reset_index(drop=True))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.report import answer, cases, environment, figures, growth, latency
 from rnnbench.report.page.page import Page
 from rnnbench.report.page.section import Section, SectionPart

@@ -13,14 +13,14 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
-from rnnbench.analysis.runs import run_times
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis import run_times
+from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
-from tests.analysis.runs.test_visits import make_run
+from tests.analysis.test_run_times import make_run
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.errors import told

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rnnbench.analysis.runs.noise import Noise, noise
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
+from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.report.page.page import html
 from rnnbench.report.page.place import PAGE

@@ -15,7 +15,7 @@ import numpy as np
 from rnnbench import plot
 from rnnbench.suite import suites
 from rnnbench.analysis.history import history
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.analysis.stored import together
 from rnnbench.report.page.page import files as files_of, page_of_several
 from rnnbench.report.page.run import run_page

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.runs.noise import Noise
+from rnnbench.analysis.summary import Noise
 from rnnbench.analysis.verdict import Judged
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.gap import Gap, Step

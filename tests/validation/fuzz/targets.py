@@ -16,11 +16,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rnnbench.analysis.compare_files import compare_saved, read_saved
-from rnnbench.analysis.runs.noise import noise
-from rnnbench.analysis.runs.run_times import read
-from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
+from rnnbench.analysis.summary import noise, summarize
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import benchmarks, why
 from rnnbench.report.page.page import html

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load, summarize
-from rnnbench.analysis.runs.latency import MIN_BEYOND, MIN_REPLICATES, quantile, share_of
+from rnnbench.analysis.latency import MIN_BEYOND, MIN_REPLICATES, quantile, share_of
 from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles import workload as small
 from tests.doubles.stored import folder

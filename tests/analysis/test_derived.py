@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.runs.derived import FORMULAS, moved_bytes, serial_steps, with_derived
+from rnnbench.analysis import derived as module
+from rnnbench.analysis.derived import FORMULAS, with_derived
 from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 
@@ -24,6 +26,14 @@ def row(**changes: Any) -> dict[str, Any]:
 def derived(**changes: Any) -> dict[Any, Any]:
     record: dict[Any, Any] = with_derived(pd.DataFrame([row(**changes)])).to_dict("records")[0]
     return record
+
+
+def moved_bytes(row: dict[str, Any]) -> float:
+    return module.moved_bytes(Case.from_axes(row).workload, row["parameters"])
+
+
+def serial_steps(row: dict[str, Any]) -> int:
+    return module.serial_steps(Case.from_axes(row).workload, row["implementation"], row["backend"])
 
 
 def test_every_derived_metric_has_its_formula() -> None:

@@ -95,17 +95,13 @@ def share_of(counted: Sequence[int], steps: Sequence[int]) -> tuple[float, float
     if replicates < 2:
         return share, math.nan, math.nan
     narrow, wide = (t_quantile(1 - tail, freedom) for freedom in (total - 1, replicates - 1))
-    size = total / _design_effect(np.array(counted), np.array(steps)) * (narrow / wide) ** 2
+    between = (
+        replicates / (replicates - 1) * float(((np.array(counted) - share * np.array(steps)) ** 2).sum()) / total**2
+    )
+    # How many times larger the variance of the share is than that of independent steps.
+    effect = max(1.0, between / (share * (1 - share) / total)) if 0 < share < 1 else 1.0
+    size = total / effect * (narrow / wide) ** 2
     hits = share * size
     lower = float(special.betaincinv(hits, size - hits + 1, tail)) if hits > 0 else 0.0
     upper = float(special.betaincinv(hits + 1, size - hits, 1 - tail)) if hits < size else 1.0
     return share, lower, upper
-
-
-def _design_effect(counted: np.ndarray, steps: np.ndarray) -> float:
-    """How many times larger the variance of a share is than that of independent steps; at least 1."""
-    share, replicates = counted.sum() / steps.sum(), len(steps)
-    if not 0 < share < 1:
-        return 1.0
-    between = replicates / (replicates - 1) * ((counted - share * steps) ** 2).sum() / steps.sum() ** 2
-    return max(1.0, float(between / (share * (1 - share) / steps.sum())))
