@@ -81,7 +81,12 @@ KINDS: dict[str, StepKind] = {
         "several products of one input, which could be one, cost",
         "stack the weights, and split one product",
     ),
-    "library": StepKind("products in another library", "the library of the products costs", "make the products in"),
+    "library": StepKind(
+        "products in another library",
+        "the library of the products costs",
+        "make the products in",
+        reference="The reference's library of products would take",
+    ),
     "overhead": StepKind(
         "dispatch and Python",
         "overhead outside kernels (dispatch, Python) takes",
@@ -93,23 +98,14 @@ KINDS: dict[str, StepKind] = {
 
 
 @dataclass(frozen=True)
-class Libraries:
-    """The same products in the library of one call, and in that of the other."""
-
-    own: str
-    other: str
-    ratio: float  # of their times, own to other
-
-
-@dataclass(frozen=True)
 class Step:
     """The time that one change saves; negative if it adds time."""
 
     kind: str  # of KINDS
-    what: str  # where a cause is in the code; empty for rungs
+    what: str  # where a cause is in the code, or what a library costs; empty for rungs
     seconds: Estimate
     calls: int = 0  # of a cause in one call of the case
-    libraries: Libraries | None = None
+    library: str = ""  # in which the products would take so much less
 
     @property
     def is_certain(self) -> bool:
@@ -354,13 +350,17 @@ def _library(last: Profile, reference: Profile, products: Products | None) -> li
     """Return what another library costs; nothing if it is the same one, or was not measured, or at a busy moment."""
     if products is None or reference.products is None or products.library == reference.products.library:
         return []
-    names = products.library, reference.products.library
-    own, other = (_arithmetic(products, name) for name in names)
+    own, other = (_arithmetic(products, name) for name in (products.library, reference.products.library))
     for seconds, profile in ((own, last), (other, reference)):
         if not 0 < np.median(seconds) <= (1 + MAX_EXCESS) * np.median(profile.times["call"]):
             return []
-    libraries = Libraries(*names, float(np.median(own) / np.median(other)))
-    return [Step("library", "", estimate((own - other).tolist()), products.calls, libraries)]
+    return [_in_library(products, reference.products.library, own, other)]
+
+
+def _in_library(products: Products, library: str, own: np.ndarray, other: np.ndarray) -> Step:
+    times = np.median(own) / np.median(other)
+    what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
+    return Step("library", what, estimate((own - other).tolist()), products.calls, library)
 
 
 def _arithmetic(products: Products, library: str) -> np.ndarray:
@@ -377,10 +377,8 @@ def faster_library(profile: Profile) -> Step | None:
     products = profile.products
     if products is None or products.library not in products.seconds:
         return None
-    medians = {name: float(np.median(seconds)) for name, seconds in products.seconds.items()}
-    own, best = products.library, min(medians, key=medians.__getitem__)
-    saved = estimate(np.subtract(products.seconds[own], products.seconds[best]).tolist())
-    if best == own or not saved.lower > 0 or saved.value < MIN_SAVED * np.median(profile.times["call"]):
-        return None
-    libraries = Libraries(own, best, medians[own] / medians[best])
-    return Step("library", "", saved, products.calls, libraries)
+    seconds = {name: np.asarray(taken) for name, taken in products.seconds.items()}
+    best = min(seconds, key=lambda name: float(np.median(seconds[name])))
+    step = _in_library(products, best, seconds[products.library], seconds[best])
+    is_worth_it = step.seconds.lower > 0 and step.seconds.value >= MIN_SAVED * np.median(profile.times["call"])
+    return step if is_worth_it else None

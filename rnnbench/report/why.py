@@ -1,9 +1,9 @@
 """Why a cell takes longer than its reference: sentences, tables, figures, and all of them for each cell of a run."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,8 @@ from rnnbench.profiling.breakdown import (
     frame,
     in_one_piece,
     operators_per_step,
-    overhead,
 )
-from rnnbench.profiling.gap import KINDS, Gap, Libraries, Step, at_the_speed_of, faster_library, gaps
+from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, faster_library, gaps
 from rnnbench.report import colors
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
@@ -38,18 +37,16 @@ from rnnbench.report.words.units import (
     duration_tick,
     memory,
     or_missing,
-    ratio,
     ratio_with_interval,
     round_digits,
     whole_percent,
 )
-from rnnbench.store.profiles import CATEGORIES, Operator, Profile
-from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Measurement
+from rnnbench.store.profiles import CATEGORIES, Profile
+from rnnbench.store.records import WORKLOAD_AXES, Measurement
 from rnnbench.text import plural
 
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left if the last rung is faster
-REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size depends on the number of operators
 MAX_NAMED = 4
 MAX_CASES = 3  # that one line names
 
@@ -77,110 +74,76 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
     elif not gap.seconds.lower > 0:
         sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
     else:
-        sentences += _explained(gap, base)
+        sentences += _explained(gap)
     if base is not None and base.works:
         sentences.append(_goes(base))
-        faster = None if any(step.libraries for step in gap.steps) else faster_library(base)
-        if faster is not None and faster.libraries is not None:
-            saved, other = duration(faster.seconds.value), one_line(faster.libraries.other)
-            sentences.append(f"Its products would take {saved} less in {other}: {_libraries(faster.libraries)}.")
+        faster = None if any(step.library for step in gap.steps) else faster_library(base)
+        if faster is not None:
+            saved, what = duration(faster.seconds.value), one_line(faster.what)
+            sentences.append(f"Its products would take {saved} less in {one_line(faster.library)}: {what}.")
     return " ".join(sentences)
 
 
 def label(step: Step) -> str:
-    """The name of a step in figures."""
+    """Return the name of a step in figures."""
     if step.kind == "rest" and step.seconds.upper < 0:
         return AHEAD
-    return KINDS[step.kind].label if step.libraries is None else f"products in {one_line(step.libraries.other)}"
+    return f"products in {one_line(step.library)}" if step.library else KINDS[step.kind].label
 
 
-def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
+def _explained(gap: Gap) -> Iterable[str]:
     # Causes first: they say what to change. Then what the rungs recover, and what remains between the two ends.
     gains = sorted((step for step in gap.named if step.seconds.value > 0), key=lambda step: not KINDS[step.kind].cure)
-    gains, opening = gains[:MAX_NAMED], f"Of the {duration(gap.seconds.value)} between them, "
-    if gains:
-        yield opening + "; ".join(_part(gap, step, base) for step in gains) + "."
+    texts, cures = [], dict[str, None]()
+    for step in gains[:MAX_NAMED]:
+        kind, low, high = KINDS[step.kind], step.seconds.lower, step.seconds.upper
+        text = f"{kind.costs} {duration(step.seconds.value)} ({duration_interval(low, high)})"
+        text += f", {share_text(gap.share(step))} of it" + (f": {one_line(step.what)}" if step.what else "")
+        texts.append(text + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else ""))
+        if kind.cure:
+            cures[f"{kind.cure} {one_line(step.library)}".rstrip()] = None
+    known = "; ".join(texts) or "nothing that was looked for explains any"
+    yield f"Of the {duration(gap.seconds.value)} between them, {known}."
     for step in (step for step in gap.named if step.seconds.value < 0):
-        longer = duration(-step.seconds.value)
-        if KINDS[step.kind].reference:
-            yield f"{KINDS[step.kind].reference} {longer} longer than its own."
-        elif step.libraries is not None:
-            own, other = one_line(step.libraries.own), one_line(step.libraries.other)
-            yield f"Its products take {longer} less in {own} than they would in {other}."
-        else:
-            yield f"{_capital(label(step))}, it takes {longer} longer."
-    rest = f"{duration(abs(gap.rest.seconds.value))} ({share_text(abs(gap.share(gap.rest)))})"
-    if not gains:
-        yield f"{opening}nothing that was looked for explains any."
-    elif gap.rest.seconds.lower > 0:
-        yield f"{rest} is left unexplained."
-    elif gap.rest.seconds.upper < 0:
-        yield f"What is left of it runs {rest} faster than the reference."
-    else:
+        longer, reference = duration(-step.seconds.value), KINDS[step.kind].reference
+        yield (
+            f"{reference} {longer} longer than its own."
+            if reference
+            else f"As `{step.kind}`, it takes {longer} longer."
+        )
+    rest, size = gap.rest, f"{duration(abs(gap.rest.seconds.value))} ({share_text(abs(gap.share(gap.rest)))})"
+    if gains and rest.seconds.lower > 0:
+        yield f"{size} is left unexplained."
+    elif gains and rest.seconds.upper < 0:
+        yield f"What is left of it runs {size} faster than the reference."
+    elif gains:
         yield "Nothing beyond chance is left unexplained."
     if gap.note:
-        yield f"{_capital(gap.note)}."
-    cures = [
-        KINDS[step.kind].cure + (f" {one_line(step.libraries.other)}" if step.libraries is not None else "")
-        for step in gains
-        if KINDS[step.kind].cure
-    ]
+        yield f"{gap.note[0].upper()}{gap.note[1:]}."
     if cures:
-        yield f"To close it: {'; '.join(dict.fromkeys(cures))}."
-
-
-def _part(gap: Gap, step: Step, base: Profile | None) -> str:
-    if step.libraries is not None:
-        text = f"{_libraries(step.libraries)}, which costs {duration(step.seconds.value)}"
-    else:
-        text = f"{KINDS[step.kind].costs} {duration(step.seconds.value)}"
-    text += f" ({duration_interval(step.seconds.lower, step.seconds.upper)}), {share_text(gap.share(step))} of it"
-    if step.what:
-        text += f": {one_line(step.what)}" + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else "")
-    if step.kind in REMOVES and base is not None and base.works and base.operators:
-        saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
-        text += f", {saved} {_operators(operators_per_step(base))}"
-    return text
-
-
-def _libraries(libraries: Libraries) -> str:
-    """`the same products take 2.20× as long in MKL as in oneDNN`."""
-    own, other = one_line(libraries.own), one_line(libraries.other)
-    return f"the same products take {ratio(libraries.ratio)} as long in {own} as in {other}"
+        yield f"To close it: {'; '.join(cures)}."
 
 
 def _goes(base: Profile) -> str:
-    shares = breakdown(base)
     if reason := in_one_piece(base):
         return f"Its call can't be taken apart: {reason}."
-    above, number = overhead(shares), operators_per_step(base)
-    outside = sum(share.seconds.value for share in shares if share.what in OVERHEADS)
-    counted = ""
-    if number >= 1 and above:
-        counted = f" ({_operators(number)}, {duration(outside / (number * base.steps))} each)"
-    by_what = {share.what: 0.0 for share in shares if share.what not in OVERHEADS}
+    shares, number, counted = breakdown(base), operators_per_step(base), ""
+    by_what, outside = Counter[str](), sum(share.seconds.value for share in shares if share.what in OVERHEADS)
     for share in shares:
-        if share.what in by_what:
-            by_what[share.what] += share.share
-    largest = sorted(by_what.items(), key=lambda pair: -pair[1])[:2]
-    kernels = "".join(f", {share_text(share)} {NAMES[what]}" for what, share in largest if share >= 0.01)
-    kind = NAMES["gaps" if base.kernels is not None else "overhead"]
-    return f"{share_text(above)} of its call is {kind}{counted}{kernels}."
-
-
-def _operators(number: float) -> str:
-    """`12.3 operators a step`, `1 operator a step`."""
-    text = round_digits(number)
-    return f"{text} operator{'' if text == '1' else 's'} a step"
+        by_what[NAMES[share.what]] += share.share  # type: ignore[assignment] # shares, not counts
+    above = NAMES["gaps" if base.kernels is not None else "overhead"]
+    if number >= 1 and by_what[above]:
+        each = duration(outside / (number * base.steps))
+        text = round_digits(number)
+        counted = f" ({text} operator{'' if text == '1' else 's'} a step, {each} each)"
+    kernels = [pair for pair in by_what.most_common() if pair[0] != above and pair[1] >= 0.01][:2]
+    told = "".join(f", {share_text(share)} {what}" for what, share in kernels)
+    return f"{share_text(by_what[above])} of its call is {above}{counted}{told}."
 
 
 def share_text(share: float) -> str:
-    """`35%`, with a minus that is as wide as a plus."""
+    """Return `35%`, with a minus that is as wide as a plus."""
     return whole_percent(share).replace("-", MINUS)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def not_profiled(profiles: Mapping[str, Profile], known: Mapping[str, Measurement]) -> list[str]:
@@ -207,6 +170,10 @@ OF_DEVICE = (
     "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
     "call that is not profiled."
 )
+ALL_CALLS = "All calls of an operator on tensors of the same shapes in one call; times "
+LOOK = "hold the look at the clock around each, a microsecond or two a call"
+OF_KERNELS = f"{ALL_CALLS}{LOOK}, which kernels do not."
+OF_HOST = f"{ALL_CALLS}are the host's, which queues kernels and does not wait for them; they {LOOK}."
 MAX_OPERATORS = 15  # of a table; its CSV file has all
 
 
@@ -272,27 +239,13 @@ def counts_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> T
 
 
 def operators_table(profile: Profile, name: str) -> Table | None:
-    """The hottest operators of a profile, by their time within the call, or None if no operator can be seen."""
+    """Return the hottest operators of a profile, by their time within the call, or None if no operator can be seen."""
     if not profile.operators:
         return None
-
-    def middle(values: tuple[float, ...]) -> float:
-        return float(np.median(values)) if values else 0.0
-
-    def row(operator: Operator) -> dict[str, Any]:
-        seconds, idle = middle(operator.seconds), middle(operator.idle_seconds)
-        return {
-            "operator": operator.name,
-            "shapes": operator.shapes,
-            "part": operator.part,
-            "category": operator.category,
-            "calls": operator.calls,
-            "seconds": seconds,
-            "kernel_seconds": None if profile.launches else max(0.0, seconds - idle),
-            "new_bytes": operator.new_bytes,
-        }
-
-    rows = pd.DataFrame(map(row, profile.operators))
+    rows = pd.DataFrame(map(asdict, profile.operators)).rename(columns={"name": "operator"})
+    rows["seconds"] = rows["seconds"].map(np.median)
+    above = (rows["seconds"] - rows.pop("idle_seconds").map(np.median)).clip(lower=0.0)
+    rows.insert(6, "kernel_seconds", None if profile.launches else above)
     rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
         Column("operator", of("operator", one_line)),
@@ -304,13 +257,9 @@ def operators_table(profile: Profile, name: str) -> Table | None:
         Column("of that in kernels", of("kernel_seconds", lambda value: or_missing(value, duration)), numeric=True),
         Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
     ]
-    left = len(rows) - MAX_OPERATORS
-    all_calls = "All calls of an operator on tensors of the same shapes in one call; times"
-    look = "hold the look at the clock around each, a microsecond or two a call"
-    note = f"{all_calls} {look}, which kernels do not."
-    if profile.launches:
-        note = f"{all_calls} are the host's, which queues kernels and does not wait for them; they {look}."
-    note += f" {left} more are in the CSV file." if left > 0 else ""
+    note = OF_HOST if profile.launches else OF_KERNELS
+    if len(rows) > MAX_OPERATORS:
+        note += f" {len(rows) - MAX_OPERATORS} more are in the CSV file."
     title = f"The hottest operators of {one_line(name)}"
     return table("operators", title, note, columns, rows.head(MAX_OPERATORS), machine=rows)
 
@@ -345,37 +294,25 @@ def breakdowns(
     taken = {one_line(name): profile for name, profile in profiles.items() if profile.works}
     if not taken:
         return None
-    calls, wide = {name: estimate(list(profile.times["call"])) for name, profile in taken.items()}, width or PAGE
+    calls, wide = [estimate(list(profile.times["call"])) for profile in taken.values()], width or PAGE
     with sheet(ax, wide, rows_high(len(taken), wide), height=height) as drawn:
-        parts, seen = [], dict[What, None]()
+        axes, ink, parts, seen = drawn.axes, drawn.ink, [], set[What]()
         for y, profile in enumerate(taken.values()):
-            left, shares = 0.0, breakdown(profile)
-            starts: dict[str, float | None] = dict.fromkeys(share.part for share in shares)
+            left, shares, part = 0.0, breakdown(profile), ""
             for share in shares:
-                if len(starts) > 1 and starts[share.part] is None:
-                    starts[share.part] = left
-                    drawn.axes.text(left, y - 0.3, share.part, va="bottom", fontsize=MIN_LETTERS, color=drawn.ink.soft)
-                color, seconds = drawn.ink.of(SHADES[share.what]), share.seconds.value
-                parts.append(
-                    {"y": y, "left": left, "width": seconds, "color": color, "text": whole_percent(share.share)}
-                )
+                if share.part != part and shares[-1].part != "forward":
+                    part = share.part
+                    axes.text(left, y - 0.3, part, va="bottom", fontsize=MIN_LETTERS, color=ink.soft)
+                color, seconds = ink.of(SHADES[share.what]), share.seconds.value
+                parts.append((y, left, seconds, color, whole_percent(share.share)))
                 left += seconds
-                seen.setdefault(share.what)
-        bars(
-            drawn,
-            drawn.axes,
-            list(taken),
-            pd.DataFrame(parts),
-            duration_tick,
-            [duration(call.value) for call in calls.values()],
-        )
-        for y, call in enumerate(calls.values()):
-            if call.has_interval:
-                drawn.axes.hlines(y, call.lower, call.upper, color=drawn.ink.text, linewidth=1)
-        drawn.axes.set_xlabel("time per call")
-        drawn.legend(
-            [Patch(color=drawn.ink.of(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen]
-        )
+                seen.add(share.what)
+            if calls[y].has_interval:
+                axes.hlines(y, calls[y].lower, calls[y].upper, color=ink.text, linewidth=1, zorder=4)
+        boxes = pd.DataFrame(parts, columns=["y", "left", "width", "color", "text"])
+        bars(drawn, axes, list(taken), boxes, duration_tick, [duration(call.value) for call in calls])
+        axes.set_xlabel("time per call")
+        drawn.legend([Patch(color=ink.of(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen])
     return drawn.figure
 
 
@@ -383,46 +320,27 @@ def waterfall(
     gap: Gap, name: str, reference: str, *, ax: Ax = None, width: Inches = None, height: Inches = None
 ) -> Figure:
     """Draw the way from a cell's time down to its reference's: a bar for each step that explains part of the gap."""
-    wide = width or PAGE
-    steps = [*gap.steps, gap.rest]
+    wide, steps, level = width or PAGE, [*gap.steps, gap.rest], gap.start.value
     names = [name, *map(label, steps), reference]
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
-        axes, ink = drawn.axes, drawn.ink
-        of_gap = (
-            of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]
-        )  # a live module is no cell
-        parts = [{"y": 0, "left": 0.0, "width": gap.start.value, "color": ink.of(of_gap)}]
-        texts, level = [duration(gap.start.value)], gap.start.value
+        ink = drawn.ink
+        of_gap = of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]  # a live module
+        rows = [(0.0, level, ink.of(of_gap), "", duration(level))]
         for y, step in enumerate(steps, start=1):
-            seconds = step.seconds.value
+            seconds, share = step.seconds.value, gap.share(step)
             color = ink.line if step.kind == "rest" else ink.of(colors.FASTER if seconds >= 0 else colors.SLOWER)
-            parts.append(
-                {
-                    "y": y,
-                    "left": level - seconds,
-                    "width": seconds,
-                    "color": color,
-                    "hatch": "" if step.is_certain else "////",
-                }
-            )
+            text = f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}"
+            if math.isfinite(share) and not drawn.is_narrow:
+                text += f"   {share_text(share)} of the gap"
+            rows.append((level - seconds, seconds, color, "" if step.is_certain else "////", text))
             if step.seconds.has_interval:
-                axes.hlines(
-                    y, level - step.seconds.upper, level - step.seconds.lower, color=ink.text, linewidth=1, zorder=4
-                )
-            is_told = math.isfinite(gap.share(step)) and not drawn.is_narrow
-            share = f"   {share_text(gap.share(step))} of the gap" if is_told else ""
-            texts.append(f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}{share}")
+                low, high = level - step.seconds.upper, level - step.seconds.lower
+                drawn.axes.hlines(y, low, high, color=ink.text, linewidth=1, zorder=4)
             level -= seconds
-        parts.append({"y": len(names) - 1, "left": 0.0, "width": gap.end.value, "color": ink.text})
-        bars(
-            drawn,
-            axes,
-            names,
-            pd.DataFrame(parts).fillna({"hatch": ""}),
-            duration_tick,
-            [*texts, duration(gap.end.value)],
-        )
-        axes.set_xlabel("time per call")
+        rows.append((0.0, gap.end.value, ink.text, "", duration(gap.end.value)))
+        parts = pd.DataFrame(rows, columns=["left", "width", "color", "hatch", "text"]).rename_axis("y").reset_index()
+        bars(drawn, drawn.axes, names, parts.drop(columns="text"), duration_tick, list(parts["text"]))
+        drawn.axes.set_xlabel("time per call")
     return drawn.figure
 
 

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "check": 1362,
     "harness": 4290,
     "kernels": 627,
-    "profiling": 1615,
+    "profiling": 1303,
     "pytest_plugin": 236,
     "report": 3811,
     "speedup": 735,
