@@ -23,10 +23,7 @@ from rnnbench.kernels.passes import (
     Exponentials,
     LoopPasses,
     aten,
-    copy_weights,
     new_node,
-    share_transposes,
-    stack_gradients,
 )
 
 NAMESPACE = "rnnbench"
@@ -53,13 +50,9 @@ class RoutedPasses(LoopPasses):
         self._choose = choose
         self._made = Counter() if made is None else made
 
-    def __call__(self, graph: fx.Graph) -> None:
-        """Run all passes."""
-        share_transposes(graph)
-        stack_gradients(graph)
+    def route(self, graph: fx.Graph) -> None:
+        """Have each product made in the library that `choose` names."""
         self._made.update(route_products(graph, self._choose))
-        copy_weights(graph)
-        graph.eliminate_dead_code()
 
     def uuid(self) -> Any:
         """Return the key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""

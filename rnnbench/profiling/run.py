@@ -11,7 +11,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
-from rnnbench.harness.protocol import Building, FailedReply, ProfileReply
+from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
@@ -60,11 +60,19 @@ def profile_run(
             return Profile(case.key, "failed", NOT_REACHED)
         seconds = None if math.isinf(left) else max(LEAST_SECONDS, left / waiting) - BESIDE_SECONDS
         request = building.profile(case, str(path.resolve()), settings.window_seconds, seconds)
-        return _profile(case, asker.ask(request, measuring_cores(case.workload.cores)))
+        reply = asker.ask(request, measuring_cores(case.workload.cores))
+        if not reply["ok"]:
+            return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
+        return replace(Profile.from_json(reply["profile"]), case=case.key)
 
     try:
         with compiler_cache():
-            waiting, notice = cases, _too_many(len(cases), until - now())
+            waiting, notice, most = cases, "", max(0.0, (until - now()) // LEAST_SECONDS)
+            if most < len(cases):
+                notice = (
+                    f"there is time for {most:,.0f} of {plural(len(cases), 'profile')}, each of which takes "
+                    f"{LEAST_SECONDS:.0f} s or more; choose fewer cases with --only, or give a larger --budget"
+                )
             for attempt in range(1 + MAX_AGAIN):
                 for number, case in enumerate(waiting):
                     on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None, notice=notice))
@@ -82,20 +90,3 @@ def profile_run(
         asker.close()
         folder.close()
     return profiles
-
-
-def _too_many(cases: int, left: float) -> str:
-    """Say how many cases can be profiled in the time that is left, if not all."""
-    if cases * LEAST_SECONDS <= left:
-        return ""
-    return (
-        f"there is time for {max(0, int(left // LEAST_SECONDS)):,} of {plural(cases, 'profile')}, each of which takes "
-        f"{LEAST_SECONDS:.0f} s or more; choose fewer cases with --only, or give a larger --budget"
-    )
-
-
-def _profile(case: Case, reply: ProfileReply | FailedReply) -> Profile:
-    """The profile in a worker's reply, or one that has failed with the reason."""
-    if not reply["ok"]:
-        return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
-    return replace(Profile.from_json(reply["profile"]), case=case.key)

@@ -48,6 +48,7 @@ from rnnbench.text import plural
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left if the last rung is faster
 MAX_NAMED = 4
+MIN_ROUGH = 0.1  # of the gap; smaller steps that may be nothing are not told
 MAX_CASES = 3  # that one line names
 
 
@@ -118,6 +119,9 @@ def _explained(gap: Gap) -> Iterable[str]:
         yield f"What is left of it runs {size} faster than the reference."
     elif gains:
         yield "Nothing beyond chance is left unexplained."
+    rough = [step for step in gap.by_size[:-1] if not step.is_certain and abs(gap.share(step)) >= MIN_ROUGH]
+    if rough:
+        yield f"Known too roughly: {', '.join(f'{label(step)} ({share_text(gap.share(step))})' for step in rough)}."
     if gap.note:
         yield f"{gap.note[0].upper()}{gap.note[1:]}."
     if cures:

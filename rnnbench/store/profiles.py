@@ -1,13 +1,11 @@
 """What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
 
-from rnnbench.errors import UserError
 from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size, rounded
-from rnnbench.text import plural
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
@@ -35,7 +33,6 @@ CATEGORIES: dict[Category, str] = {
     "views": "views",
 }
 PARTS: tuple[CallPart, ...] = ("forward", "backward", "optimizer")
-BEGINNINGS = ("forward", "forward_backward")  # of the call, whose times are subtracted from it round by round
 
 
 @dataclass(frozen=True)
@@ -115,17 +112,3 @@ class Profile(Record):
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
         return rounded(super().to_json())  # type: ignore[no-any-return]
-
-    def checked(self) -> Self:
-        """Return the profile; raises UserError if one of its lists of times does not have a value for each round."""
-        if self.works:
-            arms = ["call", *(arm for arm in BEGINNINGS if arm in self.times)]
-            lists = {f"times.{arm}": self.times.get(arm, ()) for arm in arms}
-            for index, operator in enumerate(self.operators):
-                lists[f"operators[{index}].seconds"] = operator.seconds
-                lists[f"operators[{index}].idle_seconds"] = operator.idle_seconds
-            rounds = len(self.times.get("call", ())) or 1
-            for name, values in lists.items():
-                if len(values) != rounds:
-                    raise UserError(f"{name}: expected {plural(rounds, 'round')}, found {len(values)}")
-        return self

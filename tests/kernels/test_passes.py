@@ -53,16 +53,33 @@ def gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
+def split_gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of a weight and a bias that are split into three in each step, added up over the steps."""
+    steps = len(parts) // 4
+    weight, bias = [], []
+    for step in range(steps):
+        *deltas, h = parts[4 * step : 4 * step + 4]
+        weight.append(torch.cat([dz.permute(1, 0) @ h for dz in deltas]))
+        bias.append(torch.cat([dz.sum(0, keepdim=True).view(-1) for dz in deltas]))
+    whole = weight[0], bias[0]
+    for of_step in zip(weight[1:], bias[1:], strict=True):
+        whole = whole[0] + of_step[0], whole[1] + of_step[1]
+    return whole
+
+
 @settings(max_examples=15, deadline=None)
 @given(steps=st.integers(2, 6), batch=st.integers(1, 3), gates=st.integers(1, 5), hidden=st.integers(1, 4))
-def test_the_products_of_all_steps_become_one(steps: int, batch: int, gates: int, hidden: int) -> None:
+def test_the_products_of_all_steps_become_one_also_for_parts_of_a_weight_that_every_step_splits(
+    steps: int, batch: int, gates: int, hidden: int
+) -> None:
     torch.manual_seed(0)
-    deltas = [torch.randn(batch, gates, dtype=torch.float64) for _ in range(steps)]
-    states = [torch.randn(batch, hidden, dtype=torch.float64) for _ in range(steps)]
-    module = passed(gradients, *deltas, *states)
-    assert count(module, aten.mm.default) == 1
-    assert count(module, aten.sum.dim_IntList) == 1
-    assert count(module, aten.add.Tensor) == 0
+    deltas, states = [(batch, gates)] * steps, [(batch, hidden)] * steps
+    of_step = [(batch, gates)] * 3 + [(batch, hidden)]
+    for function, shapes, products in ((gradients, deltas + states, 1), (split_gradients, of_step * steps, 3)):
+        module = passed(function, *(torch.randn(shape, dtype=torch.float64) for shape in shapes))
+        assert count(module, aten.mm.default) == products
+        assert count(module, aten.sum.dim_IntList) == products
+        assert count(module, aten.add.Tensor) == 0
 
 
 @pytest.mark.parametrize(
@@ -114,33 +131,6 @@ def test_a_weight_that_many_steps_read_is_copied_once(steps: int, copies: int) -
 
     module = passed(loop, torch.randn(4, 4).double(), torch.randn(4).double(), torch.randn(2, 4).double())
     assert count(module, aten.clone.default) == copies
-
-
-def split_gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of a weight and a bias that are split into three in each step, added up over the steps."""
-    steps = len(parts) // 4
-    weight, bias = [], []
-    for step in range(steps):
-        *deltas, h = parts[4 * step : 4 * step + 4]
-        weight.append(torch.cat([dz.permute(1, 0) @ h for dz in deltas]))
-        bias.append(torch.cat([dz.sum(0, keepdim=True).view(-1) for dz in deltas]))
-    whole = weight[0], bias[0]
-    for of_step in zip(weight[1:], bias[1:], strict=True):
-        whole = whole[0] + of_step[0], whole[1] + of_step[1]
-    return whole
-
-
-@settings(max_examples=10, deadline=None)
-@given(steps=st.integers(2, 5), batch=st.integers(1, 3), size=st.integers(1, 4), hidden=st.integers(1, 4))
-def test_the_parts_of_a_weight_that_every_step_splits_are_summed_apart(
-    steps: int, batch: int, size: int, hidden: int
-) -> None:
-    torch.manual_seed(0)
-    of_step = [(batch, size)] * 3 + [(batch, hidden)]
-    module = passed(split_gradients, *(torch.randn(shape, dtype=torch.float64) for shape in of_step * steps))
-    assert count(module, aten.mm.default) == 3
-    assert count(module, aten.sum.dim_IntList) == 3
-    assert count(module, aten.add.Tensor) == 0
 
 
 ODD = [float("nan"), float("inf"), -float("inf"), 200.0, -200.0, 0.0, -0.0, 1e-30]

@@ -46,6 +46,12 @@ def loop(step: Callable[[Tensor, Tensor], Tensor], size: int = 5) -> Callable[[]
     return run
 
 
+def left_out(recording: Program, suspect: Suspect) -> Callable[[], object]:
+    replay = Replay(recording)
+    suspect.leave_out(replay)
+    return replay.call()
+
+
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives_the_same_output(
@@ -59,11 +65,9 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
     assert "planted_causes.py:" in first.what
     assert first.calls == STEPS * (4 if kind == "small products" else 1)
     assert not others
-    replay = Replay(recording)
-    first.leave_out(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
         torch.testing.assert_close(
-            replay.call()(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
+            left_out(recording, first)(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
         )
 
 
@@ -115,9 +119,7 @@ def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once
         recording = program(loop(step))
         (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
         assert suspect.calls == calls
-        replay = Replay(recording)
-        suspect.leave_out(replay)
-        replayed = program(replay.call())
+        replayed = program(left_out(recording, suspect))
         assert sum(len(group) for group in invariants(replayed)) == 0
         torch.testing.assert_close(replayed.returned, loop(step)())
 
@@ -154,10 +156,8 @@ def test_a_product_that_only_reads_outputs_is_one_of_the_output_and_not_of_the_i
     recording = program(run, trained=trained)
     (suspect,) = suspects(recording, trained=trained)
     assert (suspect.kind, suspect.calls) == ("output product", STEPS)
-    replay = Replay(recording)
-    suspect.leave_out(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
-        torch.testing.assert_close(replay.call()(), run().sum() if trained else run())
+        torch.testing.assert_close(left_out(recording, suspect)(), run().sum() if trained else run())
 
 
 def test_small_products_with_biases_by_name_are_made_one() -> None:
@@ -170,9 +170,7 @@ def test_small_products_with_biases_by_name_are_made_one() -> None:
     recording = program(loop(step))
     (suspect,) = suspects(recording, trained=False)
     assert (suspect.kind, suspect.calls) == ("small products", 2 * STEPS)
-    replay = Replay(recording)
-    suspect.leave_out(replay)
-    torch.testing.assert_close(replay.call()(), loop(step)())
+    torch.testing.assert_close(left_out(recording, suspect)(), loop(step)())
 
 
 def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
@@ -184,42 +182,40 @@ def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
         suspect.leave_out(Replay(Program((), None, frozenset())))
 
 
-def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:
-    def step(x: Tensor, h: Tensor) -> Tensor:
-        h = torch.tanh(h)
-        before = h.clone()
-        h.add_(1.0)
-        return h * before
-
-    assert not causes_of(loop(step))
+def kept(x: Tensor, h: Tensor) -> Tensor:
+    h = torch.tanh(h)
+    before = h.clone()  # needed, since something is written into its source
+    h.add_(1.0)
+    return h * before
 
 
-def test_adding_nothing_is_a_copy() -> None:
-    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(h + 0)))
-    assert (suspect.kind, suspect.calls) == ("copy", STEPS)
+def wasteful(x: Tensor, h: Tensor) -> Tensor:
+    torch.exp(h)
+    return torch.tanh(h)
 
 
-def test_a_cell_that_puts_input_and_state_side_by_side_is_told() -> None:
-    cell = CombinedCell(3, 5)
-    kinds = [suspect.kind for suspect in causes_of(loop(cell))]
-    assert kinds == ["concatenation"]
-    (trained,) = causes_of(loop(cell), trained=True)
-    assert trained.note == "gradients flow through it"
+def reading(x: Tensor, h: Tensor) -> Tensor:
+    float(torch.exp(h).sum())  # goes with the value that needs it
+    return torch.tanh(h)
 
 
-def test_what_nothing_uses_is_told_and_what_only_a_value_needs_goes_with_the_value() -> None:
-    def wasteful(x: Tensor, h: Tensor) -> Tensor:
-        torch.exp(h)
-        return torch.tanh(h)
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        (kept, []),
+        (lambda x, h: torch.tanh(h + 0), [("copy", STEPS)]),
+        (wasteful, [("unused", STEPS)]),
+        (reading, [("synchronisation", STEPS)]),
+        (CombinedCell(3, 5), [("concatenation", STEPS)]),
+    ],
+)
+def test_what_a_line_makes_in_every_step_is_told(step: Any, found: list[tuple[str, int]]) -> None:
+    assert [(suspect.kind, suspect.calls) for suspect in causes_of(loop(step))] == found
 
-    def reading(x: Tensor, h: Tensor) -> Tensor:
-        float(torch.exp(h).sum())
-        return torch.tanh(h)
 
-    (suspect,) = causes_of(loop(wasteful))
-    assert (suspect.kind, suspect.calls) == ("unused", STEPS)
-    (suspect,) = causes_of(loop(reading))
-    assert (suspect.kind, suspect.calls) == ("synchronisation", STEPS)
+def test_a_concatenation_is_not_left_out_where_gradients_flow_through_it() -> None:
+    (suspect,) = causes_of(loop(CombinedCell(3, 5)), trained=True)
+    assert suspect.note == "gradients flow through it"
 
 
 def test_a_program_without_end_is_not_held_in_memory() -> None:

@@ -51,6 +51,11 @@ GAPS = {
     "its own products are in a faster library": library(-3 * MICRO),
     "the profile is of a busier moment": replace(gap(), note=UNLIKE),
     "a breakdown that reaches both ends leaves nothing unexplained": gap(compiled=False, split=True),
+    "a step may be nothing": take_apart(
+        {"loop": rung(100 * MICRO)},
+        rung(20 * MICRO),
+        below=(Step("overhead", "", Estimate(60 * MICRO, -10 * MICRO, 130 * MICRO)),),
+    ),
     "no slower": take_apart({"loop": rung(10 * MICRO)}, rung(20 * MICRO)),
     "a rung is slower": take_apart({"loop": rung(50 * MICRO), "hoisted": rung(60 * MICRO)}, rung(20 * MICRO)),
     "a rung is ahead of the reference": take_apart(
