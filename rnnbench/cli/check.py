@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, no_device, selected, takes, takes_suite, typed
+from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, selected, takes, takes_suite, typed
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnUndecided, Subject
@@ -85,7 +85,6 @@ def check(
     from rnnbench.check.own_code import ForeignModules
     from rnnbench.check.selection import select
     from rnnbench.check.sides import NewSuite, sides
-    from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only
     from rnnbench.suite.suites import TooManyCases
@@ -101,13 +100,8 @@ def check(
         groups, settings = selected(suite, only, device, yes=yes), suite.settings
         if budget is not None:
             settings = settings.model_copy(update={"budget_seconds": budget})
-        try:
-            with shown_progress() as on_progress:
-                folder, comparison = check_against_run(
-                    suite, groups, settings, Path(base), on_progress=on_progress, **how
-                )
-        except NoDevice as missing:
-            raise no_device(missing, suite, device) from None
+        with shown_progress() as on_progress:
+            folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:

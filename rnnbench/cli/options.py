@@ -17,7 +17,6 @@ from rnnbench.errors import UserError
 from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
-    from rnnbench.harness.coordinator.session import NoDevice
     from rnnbench.store.records import Group
     from rnnbench.suite.suites import Suite
 
@@ -229,8 +228,3 @@ def adding(words: str, to: type[Exception]) -> Iterator[None]:
         yield
     except to as error:
         raise type(error)(f"{error} {words}") from None
-
-
-def no_device(missing: "NoDevice", suite: "Suite", device: str | None) -> UserError:
-    """Return the error that no device of the selected cases is there, with what asked for it: --device or the suite."""
-    return UserError(f"{suite.name if device is None else f'--device {device}'}: {missing}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, no_device, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, selected, takes, takes_suite, typed
 from rnnbench.cli.outcome import naming_budget, refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
@@ -39,7 +39,7 @@ def profile(
     from rnnbench.analysis.run_times import read
     from rnnbench.analysis.summary import summarize
     from rnnbench.cli.report import files_of_run
-    from rnnbench.harness.coordinator.session import NoDevice, run_suite
+    from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.profiling.gap import is_fitting
     from rnnbench.profiling.run import profile_run
     from rnnbench.report.page.place import name_of, place, put
@@ -52,11 +52,8 @@ def profile(
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()
-    try:
-        with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
-            folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
-    except NoDevice as missing:
-        raise no_device(missing, suite, device) from None
+    with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
+        folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     run = read(folder)
     refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)
     took = time.monotonic() - started

@@ -13,7 +13,6 @@ from rnnbench.cli.options import (
     PERCENT,
     TEXT,
     adding,
-    no_device,
     refuse_other_out,
     selected,
     takes,
@@ -128,10 +127,8 @@ def run(
                     resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
                 folder = resume or run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
-        if device is not None:
-            raise no_device(missing, suite, device) from None
-        if not allow_missing:
-            raise UserError(f"{no_device(missing, suite, None)}; {ACCEPT}") from None
+        if device is not None or not allow_missing:
+            raise UserError(f"{suite.name}: {missing}{'' if device else f'; {ACCEPT}'}") from None
         (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
     _print_run(folder, context.params, is_full=is_full, as_json=as_json, may_lack=allow_missing)

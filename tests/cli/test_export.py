@@ -71,17 +71,6 @@ def sizes_of_two_implementations(seconds: float) -> list[dict[str, Any]]:
     return [benchmark("test_cell", [time], params={"impl": impl, "size": size}) for (impl, size), time in times.items()]
 
 
-def test_a_parametrized_test_has_ratios_to_a_parameters_value_within_each_size(run: Path) -> None:
-    write(Path("mine.json"), sizes_of_two_implementations(1.0))
-    for reference in ("impl=torch", "*torch*"):
-        done = in_process("report", "mine.json", "--reference", reference, cwd=Path(), code=2)
-        assert f"reference {reference}: fits 2 benchmarks of group ''" in done.stderr
-        in_process("report", "mine.json", "--reference", reference, "--group-by", "param:size", cwd=Path(), code=0)
-        text = Path("reports/mine/index.html").read_text(encoding="utf-8")
-        assert "2 benchmarks take 2.00 (test_cell[mine-32]) to 3.00 (test_cell[mine-64]) times as long as" in text
-        assert "size=64" in text
-
-
 def test_a_comparison_takes_the_same_groups_and_references(run: Path) -> None:
     for number, noise in enumerate(STEADY):
         write(Path(f"before/{number}.json"), sizes_of_two_implementations(noise))

@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "analysis": 1859,
     "api": 158,
     "cells": 793,
-    "cli": 891,
+    "cli": 881,
     "check": 1362,
     "harness": 4290,
     "kernels": 619,

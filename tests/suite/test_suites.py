@@ -6,12 +6,11 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.errors import UserError
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Group
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import expression, parse_only
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import Suite, cases_of, grouped, with_cases
-from tests.doubles.workload import workload
+from rnnbench.suite.suites import Suite
 
 
 def suite(folder: Path, text: str) -> Suite:
@@ -329,19 +328,3 @@ def test_only_can_name_an_argument(tmp_path: Path, only: str, cells: int) -> Non
     for case in group.cases:
         again = parse_only([expression(case)])
         assert [kept for other in chosen.groups(again, None, most=None) for kept in other.cases if kept == case]
-
-
-ONE, TWO = workload(batch_size=1), workload(batch_size=2)
-GROUPED = [Case("lstm", "loop", TWO), Case("lstm", "loop", ONE), Case("gru", "loop", TWO)]
-
-
-def test_cases_of_one_workload_are_a_group_in_their_order() -> None:
-    first, second = grouped(GROUPED)
-    assert (first.workload, first.cases) == (TWO, (GROUPED[0], GROUPED[2]))
-    assert (second.workload, second.cases) == (ONE, (GROUPED[1],))
-    assert cases_of([first, second]) == [GROUPED[0], GROUPED[2], GROUPED[1]]
-
-
-def test_a_group_without_cases_is_left_out() -> None:
-    [left] = with_cases(grouped(GROUPED), lambda case: case.cell == "gru")
-    assert left.cases == (GROUPED[2],)
