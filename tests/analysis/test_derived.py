@@ -151,12 +151,6 @@ def test_a_limit_that_is_beaten_is_not_shown_and_the_likely_cause_is(seconds: tu
     assert table["times_limit"][slower] == pytest.approx(10)
 
 
-def test_each_row_has_its_own_limit_and_what_is_not_known_of_one_is_known_of_others() -> None:
-    table = with_derived(pd.DataFrame([row(), row(ceiling=""), row(macs=2 * 10**6)]))
-    assert table["limit_seconds"].tolist() == pytest.approx([1e-3, math.nan, 2e-3], nan_ok=True)
-    assert table["bound_by"].tolist() == ["arithmetic", "", "arithmetic"]
-
-
 @pytest.mark.parametrize(
     ("compiled", "calls"),
     [(0.004, 2.0 / (0.006 - 0.004)), (0.006, math.inf), (0.02, math.inf), (math.nan, math.nan)],
@@ -173,26 +167,9 @@ def test_compiling_has_paid_after_as_many_calls_as_make_up_for_it(compiled: floa
     assert break_even[3] == pytest.approx(calls, nan_ok=True)
 
 
-def test_compiling_has_nothing_to_make_up_for_where_nothing_else_was_timed() -> None:
-    alone = row(implementation="compiled", seconds=0.001, compile_seconds=2.0, hidden_size=9)
-    break_even = with_derived(pd.DataFrame([alone, row(implementation="loop")]))["break_even_calls"]
-    assert break_even.isna().all()
-
-
-def test_rates_and_energy_are_those_of_the_call() -> None:
-    record = derived()
-    assert record["macs_per_second"] == pytest.approx(1e8)
-    assert record["sequences_per_second"] == pytest.approx(200)
-    assert record["energy_joules_per_sequence"] == pytest.approx(0.2)
-
-
 @pytest.mark.parametrize("unknown", [{"ceiling": ""}, {"macs": None}, {"macs": math.nan}, {"parameters": math.nan}])
 def test_what_is_not_known_has_no_limit_and_no_zero(unknown: dict[str, Any]) -> None:
     record = derived(**unknown)
     assert math.isnan(record["limit_seconds"])
     assert math.isnan(record["times_limit"])
     assert record["bound_by"] == ""
-
-
-def test_a_frame_without_cases_stays_empty() -> None:
-    assert with_derived(pd.DataFrame([row()]).iloc[:0]).empty

@@ -6,8 +6,6 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import Location, raised
@@ -72,13 +70,6 @@ def test_a_level_is_as_well_known_as_its_runs_are_together() -> None:
         assert astuple(level) == pytest.approx(student(0.1, 0.01 / 2, 3))
 
 
-def test_a_spoilt_run_is_no_change_and_makes_its_level_less_sure() -> None:
-    (line,) = exact([[0.0] * 4 + [0.1] + [0.0] * 4]).lines
-    assert not line.significant
-    scatter = 10**2 * (8 / 9) / 8  # relative to the expected scatter
-    assert astuple(line.levels[0]) == pytest.approx(student(0.1 / 9, math.sqrt(scatter) * 0.01 / 3, 8))
-
-
 def test_cases_share_what_is_known_of_their_scatter() -> None:
     spoilt = np.arange(9) == 4
     result = exact([1e-5 * spoilt, 1e-4 * spoilt], error=0.0)  # an error of 0 is taken as a millionth
@@ -123,12 +114,6 @@ def test_a_change_of_less_than_a_hundredth_counts_for_nothing_however_sure(size:
     assert (len(line.significant), len({level.value for level in line.levels})) == ((1, 2) if counts else (0, 1))
 
 
-def test_what_never_changed_is_one_level() -> None:
-    result = simulated(np.random.default_rng(4), steps(9, 0.0))
-    assert not any(line.significant for line in result.lines)
-    assert all(len({level.value for level in line.levels}) == 1 for line in result.lines)
-
-
 def test_one_run_that_something_slowed_is_no_lasting_change() -> None:
     true = steps(9, 0.0)
     true[:, 7] += 0.1  # all cases of one run
@@ -164,15 +149,6 @@ def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
     return replace(stored, info=replace(stored.info, environment=on(processor).environment))
 
 
-def test_runs_that_differ_only_in_the_stepping_are_not_on_one_line() -> None:
-    logs = np.zeros((6, 1, 6))
-    steppings = [replace(PROCESSOR, stepping=str(number // 3)) for number in range(6)]
-    runs = [of(stored_run(number, CASES[:1], logs[number]), steppings[number]) for number in range(6)]
-    result = history(runs)
-    assert [era.runs for era in result.eras] == [(0, 1, 2), (3, 4, 5)]
-    assert result.eras[1].differences == ("processor stepping was 0 and is 1",)
-
-
 def test_runs_of_an_unknown_machine_are_on_no_line_and_counted() -> None:
     known = [None, PROCESSOR, None, PROCESSOR]
     runs = [of(stored_run(number, CASES[:1], np.zeros((1, 6))), known[number]) for number in range(4)]
@@ -195,12 +171,6 @@ def test_machines_that_take_turns_have_a_line_each() -> None:
         assert {point.run: math.log(point.ratio.value) for point in line.points} == (
             pytest.approx({run: values[run] for run in era.runs})
         )
-
-
-def test_runs_are_in_the_order_in_which_they_were_started() -> None:
-    logs = np.random.default_rng(1).normal(0, 0.01, (3, len(CASES), 6))
-    result = history([stored_run(number, CASES, logs[number]) for number in (2, 0, 1)])
-    assert [name for name, _ in result.runs] == ["simulated-00", "simulated-01", "simulated-02"]
 
 
 @pytest.mark.parametrize("replicates", [1, 2])
@@ -231,50 +201,13 @@ def test_a_line_that_wanders_and_comes_back_has_no_lasting_change() -> None:
     assert false / (30 * len(CASES)) < 0.03
 
 
-@pytest.mark.parametrize(("cases", "histories", "most"), [(1, 40, 3), (3, 15, 4)])
-def test_few_cases_that_wander_have_few_false_changes(cases: int, histories: int, most: int) -> None:
-    rng = np.random.default_rng(10)
-    flat = np.zeros((cases, 20))
-    lines = [line for _ in range(histories) for line in simulated(rng, flat, correlation=0.8).lines]
-    assert sum(bool(line.significant) for line in lines) <= most
-
-
 NOISE = np.random.default_rng(3).normal(0, 0.01, 24)
-
-
-@pytest.mark.parametrize("at", [2, 9, 22])
-def test_a_step_is_found_at_its_place(at: int) -> None:
-    assert starts_of_levels(NOISE + 0.1 * (np.arange(24) >= at), 1e-4) == [0, at]
 
 
 def test_two_steps_are_found_and_noise_is_none() -> None:
     index = np.arange(24)
     assert starts_of_levels(NOISE + 0.1 * ((index >= 8) & (index < 16)), 1e-4) == [0, 8, 16]
     assert starts_of_levels(NOISE, 1e-4) == [0]
-
-
-def test_points_that_are_known_better_count_for_more() -> None:
-    step = NOISE + 0.03 * (np.arange(24) >= 12)
-    assert starts_of_levels(step, 1e-4) == [0, 12]
-    assert starts_of_levels(step, 1e-2) == [0]
-
-
-def test_the_fewest_points_with_a_change_are_two_and_two() -> None:
-    assert starts_of_levels(np.array([0.0, 0.0, 1.0, 1.0]), 1e-4) == [0, 2]
-    assert starts_of_levels(np.array([0.0, 1.0, 1.0]), 1e-4) == [0]
-    assert starts_of_levels(np.array([0.1]), 0.3) == [0]
-
-
-def test_steps_are_found_however_high_the_line_lies() -> None:
-    step = NOISE + 0.1 * (np.arange(24) >= 9)
-    assert starts_of_levels(step + 1e6, 1e-4) == [0, 9]
-
-
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
-def test_stretches_begin_at_the_start_and_have_two_points_or_more(values: list[float]) -> None:
-    starts = starts_of_levels(np.array(values), 1e-3)
-    assert starts[0] == 0
-    assert len(starts) == 1 or min(np.diff([*starts, len(values)])) >= 2
 
 
 def test_the_scatter_from_run_to_run_is_what_the_points_own_errors_do_not_explain() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.replicate import LEVELS, Times, log_quantiles, log_ratio, log_ratios, times
+from rnnbench.analysis.replicate import LEVELS, Times, log_quantiles, log_ratio, times
 from tests.doubles import workload as small
 from tests.doubles.stored import steady, window
 
@@ -49,15 +49,6 @@ def test_sides_that_see_a_slow_state_unlike_often_are_compared_state_by_state(sh
     assert error < abs(math.log(head.mean / base.mean) - math.log(1.05))
 
 
-def test_many_ratios_at_once_are_those_of_each_pair() -> None:
-    rng = np.random.default_rng(3)
-    first, second = (np.sort(rng.normal(0, 1, (5000, 49)), axis=1) for _ in range(2))
-    whole = log_ratios(first, second)
-    assert whole.shape == (5000,)
-    for row in (0, 4095, 4096, 4999):
-        assert whole[row] == pytest.approx(float(np.median(np.subtract.outer(first[row], second[row]))))
-
-
 windows = st.tuples(st.integers(0, 3), st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=11), st.integers(1, 50))
 
 
@@ -82,8 +73,3 @@ def test_a_quantile_is_the_first_that_its_share_of_the_calls_does_not_exceed(dra
                 if sum(share for time, share in shares if time <= at) >= (LEVELS[level] - 1e-9) * total
             ]
             assert logs[number, level] == pytest.approx(math.log(min(reached)))
-
-
-def test_no_windows_have_no_quantiles() -> None:
-    nothing = np.zeros(0, dtype=int)
-    assert log_quantiles(nothing, nothing, np.zeros(0), nothing).shape == (0, 49)

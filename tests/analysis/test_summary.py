@@ -40,11 +40,6 @@ def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
     assert row["seconds_high"] / row["seconds_low"] == pytest.approx(3.0)
 
 
-def test_the_reference_is_one_to_itself(tmp_path: Path) -> None:
-    row = summary(folder(tmp_path, {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})).loc[REFERENCE.key]
-    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1.0, 1.0, 1.0)
-
-
 def test_without_a_reference_there_is_a_time_and_no_ratio(tmp_path: Path) -> None:
     row = summary(folder(tmp_path, {LOOP: [[2.0]] * 6})).loc[LOOP.key]
     assert row["seconds"] == pytest.approx(2.0)
@@ -64,11 +59,6 @@ def test_a_skipped_case_keeps_its_row(tmp_path: Path) -> None:
     assert table.loc[SKIPPED.key, "reason"] == "nothing to hoist"
     assert table.loc[SKIPPED.key, "replicates"] == 0
     assert table["seconds"].isna()[SKIPPED.key]
-
-
-def test_a_run_with_nothing_measured_has_a_summary(tmp_path: Path) -> None:
-    table = summary(folder(tmp_path, {}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
-    assert table["status"].tolist() == ["skipped"]
 
 
 def test_a_replicates_time_is_the_median_of_its_calls_and_the_mean_stands_beside_it(tmp_path: Path) -> None:
@@ -136,14 +126,6 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
     run.close()
     [row] = summary(run.path).to_dict("records")
     return row
-
-
-def test_windows_are_pooled_by_their_number_of_calls() -> None:
-    few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
-    [row] = times_of([(LOOP, few), (LOOP, replace(many, order=1))]).replicates.to_dict("records")
-    assert row["log_seconds"] == pytest.approx(np.log(2.0))
-    assert row["log_mean"] == pytest.approx(np.log((1 + 11 * 2.0) / 12))
-    assert "index" not in row
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
@@ -220,11 +202,6 @@ def test_the_floor_grows_with_the_noise_of_the_windows(tmp_path: Path, spread: f
     assert result.cases == len(CASES)
 
 
-def test_few_cases_differ_from_themselves(tmp_path: Path) -> None:
-    result = noise(read(run(tmp_path, 0.02)))
-    assert result.alarms <= 10  # of 80; with p = 1/32 each, more than 10 happen once in 10,000 runs
-
-
 ABBA = (0, 1, 1, 0, 0, 1, 1, 0)  # the half of each turn
 
 
@@ -243,14 +220,6 @@ def test_turns_are_dealt_out_to_two_halves_that_change_places_from_replicate_to_
     slower = [2.0 if half else 1.0 for half in ABBA]
     ratios = made_up({1: [slower, slower]}).replicates
     assert ratios["self_log_ratio"].tolist() == pytest.approx([math.log(2), -math.log(2)])
-
-
-def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> None:
-    def turns(replicate: int, slower: float) -> list[float]:  # one half is slower, by a varying amount
-        return [1.0 + (slower * (1 + 0.1 * replicate) if (half + replicate) % 2 else 0.0) for half in ABBA]
-
-    result = noise(made_up({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
-    assert (result.alarms, result.cases) == (2, 3)
 
 
 @pytest.mark.parametrize("replicates", [6, 4])

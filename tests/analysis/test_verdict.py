@@ -128,15 +128,6 @@ def test_unchanged_may_need_more_than_the_two_ratios() -> None:
         assert trial.verdicts()["case"].verdict == expected
 
 
-def test_a_single_replicate_decides_nothing() -> None:
-    logs = located({"case": [0.5]})["case"]
-    assert verdict(logs, logs) == "undecided"
-
-
-def test_no_case_is_no_verdict() -> None:
-    assert Trial({}).verdicts() == {}
-
-
 def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
     rng = np.random.default_rng(6)
     alarms = 0

@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "report": 3811,
     "speedup": 735,
     "slurm": 421,
-    "store": 966,
+    "store": 951,
     "suite": 529,
     "workloads": 1478,
 }

@@ -75,10 +75,6 @@ def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_ru
     assert Case.from_axes(later.axes()) == later
 
 
-def test_the_layer_is_named_as_torch_names_it() -> None:
-    assert small.workload(reference="gru").layer == "torch.nn.GRU"
-
-
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"status": "done"}, "status: expected 'pending', 'measured', 'skipped' or 'failed', found 'done'"),
     ({"reference": 3}, "reference: expected"),
@@ -136,11 +132,6 @@ CEILING = made_up_ceiling("cuda", "float32", 1, 5e10, ((1_000, 3e9), (10_000, 8e
 )
 def test_few_bytes_move_no_slower_than_many(size: int, rate: float) -> None:
     assert CEILING.bytes_per_second(size) == rate
-
-
-def test_a_step_takes_a_dispatch_or_a_launch_whichever_is_longer() -> None:
-    assert CEILING.step_seconds == 2e-6
-    assert made_up_ceiling("cpu", "float32", 1, 1.0, ((1, 1.0),), 5e-7, None).step_seconds == 5e-7
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
