@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench.store.ceilings import Ceiling, Rate
-from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, RunInfo
 from rnnbench.text import plural, printable
 
 UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"

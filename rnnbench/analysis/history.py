@@ -165,7 +165,13 @@ def history(runs: Sequence[StoredRun]) -> History:
     cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
     eras: list[Era] = []
     lines: list[tuple[int, Case, list[int], Line]] = []
-    for number, indices in enumerate(_alike([run.info for run in ordered])):
+    alike: list[list[int]] = []  # the indices of the runs of each environment
+    for index, run in enumerate(ordered):
+        same = next((indices for indices in alike if not differences(ordered[indices[0]].info, run.info)), None)
+        if same is None:
+            alike.append(same := [])
+        same.append(index)
+    for number, indices in enumerate(alike):
         logs: dict[str, list[tuple[int, Location]]] = {}
         for index in indices:
             for key, (low, _) in located[index].items():
@@ -190,18 +196,6 @@ def history(runs: Sequence[StoredRun]) -> History:
         histories.append(CaseHistory(case, era, points, at_points, changes))
     infos = tuple((run.name, run.info) for run in ordered)
     return History(infos, tuple(eras), tuple(histories), len(runs) - len(known))
-
-
-def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
-    """Group the indices of runs by their environment."""
-    eras: list[list[int]] = []
-    for index, info in enumerate(infos):
-        same = next((indices for indices in eras if not differences(infos[indices[0]], info)), None)
-        if same is None:
-            eras.append([index])
-        else:
-            same.append(index)
-    return eras
 
 
 def cut_lines(lines: Sequence[Sequence[Location]], run_variance: float) -> list[Line]:

@@ -33,9 +33,8 @@ from rnnbench.analysis.summary import reference_ratios
 from rnnbench.analysis.verdict import Evidence, Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
-from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Measurement
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import plural, writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs

@@ -14,8 +14,7 @@ from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say
 from rnnbench.report.words.ratios import reached, words
 from rnnbench.report.words.units import change, duration, half_width, memory, rate
 from rnnbench.store.ceilings import REGISTERS, Ceiling
-from rnnbench.store.processor import Processor
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import plural
 
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see

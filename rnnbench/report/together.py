@@ -27,7 +27,7 @@ from rnnbench.report.words.units import (
     round_percent,
     slower,
 )
-from rnnbench.store.processor import Processor
+from rnnbench.store.run_info import Processor
 from rnnbench.text import listed, plural
 
 TITLE = "How far from the reference in each run"

@@ -13,9 +13,9 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.processor import of_py_cpuinfo
 from rnnbench.store.record import HUGE, Count, Positive, Record, Size, adapter, valid
 from rnnbench.store.records import AXES, Case
+from rnnbench.store.run_info import of_py_cpuinfo
 
 REPLICATES = "replicate_numbers"  # keys of `extra_info` in a file that rnnbench wrote, a value for each round
 REPLICATE_MEANS = "replicate_mean_seconds"

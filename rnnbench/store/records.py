@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from annotated_types import MinLen
 
 from rnnbench.errors import UserError
+from rnnbench.store.jsonlines import parsed_object
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown, valid
+from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
@@ -338,10 +339,7 @@ class Measurement(Record):
     @classmethod
     def read(cls, line: bytes) -> Self:
         """Return the measurement in a line of JSON; raises UserError if there is none."""
-        from pydantic_core import from_json
-
-        content = valid(from_json, line)
-        return cls.from_json(content if isinstance(content, dict) else {})
+        return cls.from_json(parsed_object(line))
 
 
 APART = ("case", "metrics", "missing", "failure")

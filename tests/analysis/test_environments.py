@@ -15,7 +15,7 @@ from rnnbench.analysis.environments import (
     rate_differences,
 )
 from rnnbench.store.ceilings import Rate
-from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
+from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO, PROCESSOR, on
 

@@ -20,8 +20,8 @@ from rnnbench.analysis.history import (
 )
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.verdict import Q
-from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
+from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small
 from tests.doubles.stored import PROCESSOR, on
 from tests.validation.history_simulated import error_rates, simulated, stored_run, wandering

@@ -28,8 +28,8 @@ from rnnbench.analysis.stored import (
     with_run_to_run,
 )
 from rnnbench.errors import UserError
-from rnnbench.store.processor import Processor
 from rnnbench.store.records import Measurement
+from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, several
 from tests.validation import stored_simulated

@@ -30,8 +30,8 @@ from rnnbench.check.selection import select, strictest
 from rnnbench.check.sides import Side
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import RunFolder, read_info
-from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.run_info import Processor
 from rnnbench.suite import suites
 from rnnbench.suite.suites import cases_of
 from tests.analysis.test_stored import CASE, EDGE, undecided

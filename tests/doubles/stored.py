@@ -13,9 +13,8 @@ from rnnbench.analysis.replicate import LEVELS, Times
 from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
-from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Cache, Processor, RunInfo
 from tests.doubles import workload as small
 
 PROCESSOR = Processor("A Processor", "A Maker", "25", "17", "1", ("avx2", "fma"), (Cache(3, "unified", 32 << 20, 8),))

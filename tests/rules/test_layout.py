@@ -58,7 +58,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 162,
     "adapt": 783,
-    "analysis": 1859,
+    "analysis": 1855,
     "api": 158,
     "cells": 793,
     "cli": 881,
@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "report": 3811,
     "speedup": 735,
     "slurm": 421,
-    "store": 951,
+    "store": 946,
     "suite": 529,
     "workloads": 1478,
 }

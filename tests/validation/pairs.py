@@ -16,7 +16,7 @@ from rnnbench.check.sides import sides
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info
-from rnnbench.store.processor import Processor
+from rnnbench.store.run_info import Processor
 from rnnbench.suite import suites
 from tests.validation.noise import REAL, hogs
 from tests.validation.verdicts import write_sides

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rnnbench.harness.machine.cores import file_text
-from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
+from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 

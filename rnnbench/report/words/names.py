@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Subject
-from rnnbench.store.processor import Processor
 from rnnbench.store.records import (
     AXES,
     DEFAULTS,
@@ -23,7 +22,7 @@ from rnnbench.store.records import (
     axis_text,
     reference_cell,
 )
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.suite import expressions
 from rnnbench.suite.file import Sweep
 from rnnbench.text import plural

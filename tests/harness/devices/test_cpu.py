@@ -13,8 +13,8 @@ import torch
 from rnnbench.harness.devices import BACKENDS, Cpu, Meter, cpu, open_device, why_not
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.readings import Unavailable
+from rnnbench.store.run_info import Cache, Processor
 
 
 @pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99", "cuda:", "cuda:0:1", "cudacpu"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness.machine.processor import processor
-from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
+from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
 
 XEON = """\
 processor	: 0

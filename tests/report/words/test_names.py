@@ -7,8 +7,8 @@ import pytest
 
 from rnnbench.analysis.compare_files import Benchmark
 from rnnbench.report.words.names import case_name, group_name, identity, names
-from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case
+from rnnbench.store.run_info import Cache, Processor
 from rnnbench.suite import suites
 from tests.doubles import workload as small
 from tests.doubles.workload import case, reference_case, workload
