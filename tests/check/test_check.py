@@ -243,18 +243,6 @@ def test_an_interrupted_check_gives_no_verdict_and_says_where_its_data_are(
     assert {read_info(folder / name).status for name in ("base", "head")} == {"interrupted"}
 
 
-def test_sides_that_imported_none_of_their_own_files_stop_the_check_before_any_timing(tmp_path: Path, run: Run) -> None:
-    for name in ("base", "head"):
-        (tmp_path / name).mkdir()
-
-    def in_tree(side: Side) -> Side:
-        return replace(side, tree=tmp_path / side.name)
-
-    modules = {name: {"elsewhere": "/usr/lib/elsewhere.py"} for name in ("base", "head")}
-    with pytest.raises(UserError, match="nothing differs between base"):
-        run(sides=in_tree, modules=modules)
-
-
 def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path, run: Run) -> None:
     (tmp_path / "tree").mkdir()
     key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None, any_number=False).groups[0].cases[0].key
@@ -271,14 +259,6 @@ def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_emp
     assert "checked out here: libs/a, b; check them out" in worst.reason
     assert comparison.notes[0] == "lost at main:mine.py"
     assert comparison.notes[1].startswith("less precise: memory addresses are random on this system")
-
-
-def test_cases_of_one_side_are_listed_and_not_compared(tmp_path: Path) -> None:
-    base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
-    selected = select(base, head, {}, None, any_number=False)
-    assert {case.workload.batch_size for group in selected.groups for case in group.cases} == {2}
-    assert {case.workload.batch_size for case in selected.only_base} == {1}
-    assert {case.workload.batch_size for case in selected.only_head} == {3}
 
 
 def test_only_what_a_commit_can_change_is_compared(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from rnnbench.check import instructions
 from rnnbench.check.counting import Counted
 from rnnbench.check.instructions import AVX2, InstructionCheck
 from rnnbench.errors import UserError
-from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
@@ -98,13 +97,6 @@ def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.Mo
     assert comparison.notes == tuple(found.notes)
     with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
         InstructionCheck.of("gate")
-
-
-def test_progress_says_that_instructions_are_counted() -> None:
-    steps: list[Progress] = []
-    runner: Any = Runner([counts(1), counts(1)], [counts(1), counts(1)])
-    InstructionCheck.of("show").count(runner, GROUPS, steps.append)
-    assert steps == [Progress(4, 1, 4, 9.0, is_counting=True)]
 
 
 def test_a_change_that_is_not_larger_than_that_of_equal_code_in_other_processes_is_chance() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.check.pairs import start_worker
 from rnnbench.check.sides import WORKER, NewSuite, Project, Side, nearest_project, sides
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
@@ -229,12 +228,6 @@ def test_each_side_has_its_own_folder_for_each_cache_by_name(repo: Path) -> None
     with opened(repo, "HEAD") as (base, head):
         assert base.variables.keys() == head.variables.keys() >= {"TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"}
         assert not set(base.variables.values()) & set(head.variables.values())
-        for side in (base, head):
-            worker = start_worker("each", side, 1)
-            try:
-                assert dict(worker._variables) == side.variables
-            finally:
-                worker.close()
 
 
 def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_commit(

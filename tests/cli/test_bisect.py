@@ -105,11 +105,3 @@ def test_nothing_is_added_to_a_folder_that_holds_no_bisection(tmp_path: Path) ->
     done = in_process("bisect", "mine.toml", "--good", shas[0], "--resume", "results/run", cwd=tmp_path, code=2)
     assert "results/run: it holds no bisection; give the folder of an interrupted one" in done.stderr
     assert not list(run.iterdir())
-
-
-def test_a_suite_outside_of_any_repository_is_told(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(MINE)
-    (tmp_path / "mine.py").write_text(cells())
-    arguments = ("bisect", "mine.toml", "--good", "HEAD")
-    done = in_process(*arguments, cwd=tmp_path, code=2)
-    assert f"{tmp_path} is not in a git repository" in done.stderr

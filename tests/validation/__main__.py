@@ -77,7 +77,7 @@ TABLES = {
     "verdicts-unchanged": Table(lambda: verdicts.unchanged(40, 60), verdicts.rates, is_of_processor=True),
     "stored-simulated": Table(lambda: stored_simulated.error_rates(1000)),
     "affected": Table(affected.edits),
-    "bisect-simulated": Table(lambda: bisect_simulated.error_rates(500)),
+    "bisect-simulated": Table(lambda: bisect_simulated.error_rates(100)),
     "bisect-real": Table(bisect_real.histories, bisect_real.summary),
     "explained": Table(explained.explained),
     "products": Table(products.products, is_of_processor=True),
