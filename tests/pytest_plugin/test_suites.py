@@ -98,7 +98,7 @@ def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     assert {axis: benchmark["extra_info"][axis] for axis in AXES} == benchmark["params"]
     assert benchmark["extra_info"]["parameters"] > 0
     assert benchmark["extra_info"]["parity"] == "agrees"
-    assert benchmark["stats"]["min"] <= benchmark["extra_info"]["seconds"] <= benchmark["stats"]["mean"]
+    assert benchmark["stats"]["min"] <= benchmark["extra_info"]["seconds"] <= benchmark["stats"]["max"]
 
     more = ("--benchmark-compare", "--benchmark-group-by=param:phase", "--benchmark-min-rounds=300")
     second = in_process("--benchmark-only", GRU, *more, *QUICK)
@@ -114,7 +114,8 @@ def test_a_case_that_stops_working_while_it_is_timed_fails_and_has_no_times(mine
     sweep = '[[sweep]]\ncell = "cells.py:Tired"\nimplementation = ["loop", "torch.nn"]\nreference = "gru"\n'
     (mine / "mine.toml").write_text(SUITE.partition("[[sweep]]")[0] + sweep)
     (mine / "cells.py").write_text(TIRED)
-    result = in_process("--benchmark-only", "--benchmark-json=out.json", *QUICK)
+    rounds = "--benchmark-min-rounds=100"  # of three steps or more: they tire it on the slowest machine, too
+    result = in_process("--benchmark-only", "--benchmark-json=out.json", rounds, *QUICK)
     result.assert_outcomes(passed=1, failed=1)
     assert "after timing: final h is off by" in result.stdout.str()
     assert list(benchmarks(mine.parent / "out.json")) == [
