@@ -7,6 +7,7 @@ import hashlib
 import math
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,18 +22,17 @@ from rnnbench.harness.live.measuring import MeasuredModules, ready, timed
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import ProfileReply
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.profiling import profiler
 from rnnbench.profiling.causes import Suspect, suspects
-from rnnbench.profiling.operators import ClockedOperators, eager_mode, idle, listing, table
+from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
 from rnnbench.profiling.products import ProductReplays, product_replays
 from rnnbench.profiling.program import Program, TooLong, record, steps_of
 from rnnbench.profiling.replay import Replay, ReplayDiffers
 from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
-from rnnbench.store.profiles import Cause, Profile
+from rnnbench.store.profiles import Category, Cause, Kernels, Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
-from rnnbench.workloads import calls
+from rnnbench.workloads import calls  # which mutes the profiler's log before its first use
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
@@ -42,6 +42,10 @@ MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECI
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
 REPLAYED = "replayed"  # the arm that makes the recorded call, with all that may be needless
+LOOKS = 2  # of torch's profiler; the last is kept: the first in a process is slow
+NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
+NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
+WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
 ONE_THREAD = "one thread"  # the arm that runs the call on one
 MEASURED = ("call", "forward", "forward_backward")  # arms whose times a profile keeps
 
@@ -220,16 +224,49 @@ def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> 
     launches = not subject.device.runs_host_code
     if folder is None and not launches:
         return result
-    seen = profiler.look(subject.call, subject.drop_gradients, subject.device.synchronize)
+    seen = look(subject.call, subject.drop_gradients, subject.device.synchronize)
     if launches:
-        kernels = profiler.kernels(seen.events())
-        result = replace(result, kernels=kernels, no_kernels="" if kernels else profiler.no_kernels())
+        summed = kernels(seen.events())
+        unseen = NO_KERNELS if _activities() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
+        result = replace(result, kernels=summed, no_kernels="" if summed else unseen)
     if folder is None:
         return result
     files = {"trace": f"traces/{file_name(subject.name)}.json.gz"}
     (folder / "traces").mkdir(parents=True, exist_ok=True)
     seen.export_chrome_trace(str(folder / files["trace"]))  # torch packs it
     return replace(result, files=files)
+
+
+def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Callable[[], object]) -> Any:
+    """Return torch's profile of one call, with Python's frames, shapes and blocks of memory."""
+    with timed.mode():
+        timed.call()
+        for _ in range(LOOKS):
+            drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
+            synchronize()
+            with torch.profiler.profile(
+                activities=_activities(), profile_memory=True, with_stack=True, record_shapes=True
+            ) as profiled:
+                timed.call()
+                synchronize()
+    return profiled
+
+
+def kernels(events: Iterable[calls.ProfilerEvent]) -> Kernels | None:
+    """Sum the kernels of a profile by the category of the operator that launched them; None if there are none."""
+    seconds: dict[Category, float] = defaultdict(float)
+    launches = waits = 0
+    for event in events:
+        waits += event.name in WAITS
+        for kernel in event.kernels:
+            seconds[category(event.name)] += kernel.duration / 1e6
+            launches += 1
+    return Kernels(launches, dict(seconds), waits) if launches else None
+
+
+def _activities() -> set[Any]:
+    supported: Any = torch.profiler.supported_activities  # untyped in torch
+    return supported()  # type: ignore[no-any-return]
 
 
 def file_name(case: str) -> str:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.profiling.breakdown import breakdown, in_one_piece
-from rnnbench.profiling.profile import MAX_ROUNDS, file_name, profile
+from rnnbench.profiling.profile import MAX_ROUNDS, file_name, kernels, profile
 from rnnbench.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -130,3 +130,23 @@ def test_a_call_is_also_made_on_one_thread_which_shows_what_several_cost(tmp_pat
     assert (cause.what, len(cause.seconds)) == ("2 threads", 2)
     assert set(taken.times) == {"call"}
     assert torch.get_num_threads() == 2
+
+
+@dataclass
+class Kernel:
+    duration: float  # microseconds
+
+
+@dataclass
+class Event:
+    name: str
+    kernels: list[Kernel] = field(default_factory=list)
+
+
+def test_kernels_are_summed_by_what_launched_them() -> None:
+    events = [Event("aten::mm", [Kernel(10.0), Kernel(5.0)]), Event("aten::tanh", [Kernel(2.0)]), Event("x")]
+    summed = kernels([*events, Event("cudaStreamSynchronize")])
+    assert summed is not None
+    assert (summed.launches, summed.host_waits) == (3, 1)
+    assert summed.seconds == pytest.approx({"products": 15e-6, "pointwise": 2e-6})
+    assert kernels([Event("aten::mm")]) is None
