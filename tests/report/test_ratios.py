@@ -81,14 +81,6 @@ def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_
     assert list(figures.render(single)) == ["ratio"]
 
 
-def test_a_label_stands_above_every_figure(made_up: Summaries, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[Figure] = []
-    monkeypatch.setattr(sheet, "svg", lambda figure, name: "")
-    monkeypatch.setattr(sheet, "png", found.append)
-    figures.render(made_up("cpu").query("reference == 'lstm'"), "caches flushed before every call")
-    assert [figure.get_suptitle() for figure in found] == ["caches flushed before every call"] * 3
-
-
 @pytest.mark.usefixtures("svg_alone")
 def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
     measured = quick.query("phase == 'training' and status == 'measured' and reference == 'rnn'")

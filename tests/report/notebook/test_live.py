@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnbench.harness.live.measuring import MeasuredModules
@@ -105,23 +104,6 @@ def test_colours_say_slower_faster_or_neither_and_a_hollow_mark_says_times_only(
     colours = [marks[row].get_color() for row in range(5)]
     assert colours == [shade.light for shade in (INKS["ink"], SLOWER, FASTER, INKS["soft"], INKS["soft"])]
     assert [row for row in range(5) if marks[row].get_markerfacecolor() == INKS["card"].light] == [2]
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        measured(),
-        measured(loop="a name that is far longer than it should be, " * 3, same="x$\\frac$<b>\n\x00"),
-    ],
-    ids=["all", "names"],
-)
-def test_nothing_is_cut_off_at_the_figures_edges(frame: FrameResult) -> None:
-    figure = frame.plot()
-    FigureCanvasAgg(figure).draw()
-    axes, beside = figure.axes
-    for text in (*beside.get_yticklabels(), *axes.get_yticklabels(), axes.title, axes.xaxis.label):
-        box = text.get_window_extent()
-        assert box.width == 0 or (box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1)
 
 
 def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:

@@ -1,7 +1,6 @@
 """`rnnbench.load(...)`: frames that pandas can store, select, reshape and read back."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,35 +52,17 @@ def run(path: Path) -> Any:
     return rnnbench.load(path)
 
 
-def parquet(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    frame.to_parquet(folder / "f.parquet")
-    return pd.read_parquet(folder / "f.parquet")
-
-
-def csv(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    frame.to_csv(folder / "f.csv", index=False)
-    return pd.read_csv(folder / "f.csv")
-
-
-Trip = Callable[[pd.DataFrame, Path], pd.DataFrame]
-
-
 @pytest.mark.parametrize("name", FRAMES)
 def test_every_frame_is_read_back_as_it_was(run: Any, tmp_path: Path, name: str) -> None:
     frame = getattr(run, name)
-    back = parquet(frame, tmp_path)
+    frame.to_parquet(tmp_path / "f.parquet")
+    back = pd.read_parquet(tmp_path / "f.parquet")
     assert type(frame) is pd.DataFrame
     assert isinstance(frame.index, pd.RangeIndex)
     assert [isinstance(kind, pd.CategoricalDtype) for kind in back.dtypes] == [
         isinstance(kind, pd.CategoricalDtype) for kind in frame.dtypes
     ]
     pd.testing.assert_frame_equal(back, frame, check_dtype=False, check_categorical=False)
-
-
-@pytest.mark.parametrize("trip", [parquet, csv])
-def test_what_is_read_back_is_summarized_as_the_run_itself(run: Any, tmp_path: Path, trip: Trip) -> None:
-    frames = [trip(getattr(run, name), tmp_path) for name in ("windows", "cases", "steps")]
-    assert_close(rnnbench.summarize(*frames), run.cases)
 
 
 @pytest.mark.parametrize(("to", "read"), [("parquet", pd.read_parquet), ("csv", pd.read_csv)])
