@@ -143,7 +143,7 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
     from rnnbench.analysis.summary import noise, summarize
     from rnnbench.report import export
     from rnnbench.report.environment import noise_sentence
-    from rnnbench.report.screen import terminal
+    from rnnbench.report.screen.terminal import RunScreen
     from rnnbench.store.folder import read_info
 
     times = read(folder)
@@ -160,7 +160,7 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
         if to_continue:
             output.note(to_continue)
     else:
-        output.show(terminal.render(summary, info, is_full=is_full))
+        output.show(RunScreen(summary, info, is_full))
         lines = [noise_sentence(noise(times)), *map(printable, info.notes), *filter(None, [to_continue])]
         output.say("\n".join(lines))
     output.say_path(folder, err=as_json)

@@ -180,7 +180,11 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         Column("range", of(("lowest", "highest"), ratio_interval), numeric=True),
         *(Column(word(key), of(key, one_line)) for key in keys[1:]),
         Column("fastest", of("fastest", one_line)),
-        Column("decided", of(("decided", "compared"), _decided), numeric=True),
+        Column(
+            "decided",
+            of(("decided", "compared"), _of_all),
+            numeric=True,
+        ),
         Column(f"faster than {reference.name}", of(("faster", "workloads"), _of_all), numeric=True),
     ]
     note = (
@@ -190,9 +194,5 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     return table("fastest", "What is fastest", note, columns, frame, machine=frame, breaks=where_new(frame["cell"]))
 
 
-def _decided(decided: int, compared: int) -> str:
-    return _of_all(decided, compared) if compared else "the only one"
-
-
 def _of_all(number: int, total: int) -> str:
-    return f"{number:,} of {total:,}"
+    return f"{number:,} of {total:,}" if total else "the only one"

@@ -13,7 +13,7 @@ from rnnbench.report.table import Column, Table, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
 from rnnbench.report.words.ratios import reached, words
 from rnnbench.report.words.units import change, duration, half_width, memory, rate
-from rnnbench.store.ceilings import REGISTERS, Ceiling
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import plural
 
@@ -151,18 +151,13 @@ def _show(key: str, value: Any) -> str:
 
 
 def _limits(ceiling: Ceiling) -> str:
-    """Return the best rates of a machine, in words."""
-    by_speed = sorted(ceiling.products, key=lambda product: -product.value)
-    products = [
-        f"{rate(speed.value, 'MAC')} {'on registers' if speed.library == REGISTERS else f'in {speed.library}'}"
-        for speed in by_speed
+    """Return the best rates of a machine, in words; the file of the table has all."""
+    sized = {"copies": ceiling.copies, "reads": ceiling.reads}
+    parts = [
+        f"arithmetic {rate(max(product.value for product in ceiling.products), 'MAC')} at best",
+        *(f"{kind} {rate(max(each.value for each in sizes), 'B')} at best" for kind, sizes in sized.items() if sizes),
+        f"{duration(ceiling.dispatch_seconds)} an operator",
     ]
-    parts = [f"arithmetic {', '.join(products)}"]
-    for kind, sized in (("copies", ceiling.copies), ("reads", ceiling.reads)):
-        if sized:
-            best = max(each.value for each in sized)
-            parts.append(f"{kind} {rate(sized[-1].value, 'B')} of {memory(sized[-1].size)}, {rate(best, 'B')} at best")
-    parts.append(f"{duration(ceiling.dispatch_seconds)} an operator")
     if ceiling.launch_seconds is not None:
         parts.append(f"{duration(ceiling.launch_seconds)} a kernel in a queue")
     return "; ".join(parts)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console, RenderableType
 
-from rnnbench.report.screen import terminal
+from rnnbench.report.screen.terminal import RunScreen
 from rnnbench.report.verdicts.outputs import VerdictScreen
 from rnnbench.report.verdicts.verdicts import Verdicts
 from rnnbench.store.run_info import RunInfo
@@ -19,7 +19,7 @@ def text(content: RenderableType, width: int = 100) -> str:
 
 
 def of_run(summary: pd.DataFrame, info: RunInfo, width: int = 100, **how: Any) -> str:
-    return text(terminal.render(summary, info, **how), width)
+    return text(RunScreen(summary, info, **how), width)
 
 
 def of_verdicts(verdicts: Verdicts, width: int = 100) -> str:

@@ -142,7 +142,3 @@ def test_the_fastest_has_the_lowest_ratio_and_is_decided_where_its_interval_lies
     table = table_of_fastest(ladder)
     assert table is not None
     assert [row[-3:-1] for row in table.rows] == [("hoisted", "the only one")]
-
-
-def test_without_any_ratio_nothing_is_fastest(quick: pd.DataFrame) -> None:
-    assert table_of_fastest(with_none_measured(quick)) is None

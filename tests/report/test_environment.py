@@ -71,8 +71,3 @@ def test_what_was_not_measured_is_told_once_for_each_series_and_reason(quick: pd
     where = "1 of 16: inference, batch 1, length 16, hidden 64, 1 layer"
     assert first == f"gru loop, failed ({where}): ValueError: on purpose"
     assert second.startswith("combined hoisted, skipped (all 16): combined has one product")
-
-
-def test_without_missing_cases_no_section_says_so(quick: pd.DataFrame, info: RunInfo) -> None:
-    whole = quick[quick["status"] == "measured"]
-    assert "missing" not in {each.id for each in sections(whole, KNOWN["quiet"], info, [])}

@@ -3,9 +3,6 @@
 import csv as reader
 import io
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,7 +14,6 @@ from rnnbench.report.words.names import one_line
 
 PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-TEX = shutil.which("pdflatex") or shutil.which("tectonic")
 
 
 def small(rows: int, text: str = "a_b 50%") -> Table:
@@ -95,12 +91,3 @@ def test_latex_has_rules_a_caption_a_label_and_the_columns_that_are_not_optional
         r"\end{table}",
     ]
     assert r"\begin{longtable}{lr}" in latex(small(PAGE + 1))
-
-
-@pytest.mark.skipif(TEX is None, reason="there is no TeX here")
-def test_tex_sets_a_table_whatever_stands_in_it(tmp_path: Path) -> None:
-    body = latex(small(3, "\\x_{1}~^$&#% 1.2× µs")) + latex(small(PAGE + 1))
-    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable}\begin{document}"
-    (tmp_path / "a.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
-    assert TEX is not None
-    subprocess.run([TEX, "a.tex"], cwd=tmp_path, check=True, capture_output=True)

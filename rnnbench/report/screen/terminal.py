@@ -30,43 +30,35 @@ class RunScreen:
 
     summary: pd.DataFrame
     info: RunInfo
-    is_full: bool
+    is_full: bool = False  # every case, however many there are
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        yield from _parts(self.summary, self.info, options.max_width, is_full=self.is_full)
-
-
-def render(summary: pd.DataFrame, info: RunInfo, *, is_full: bool = False) -> RenderableType:
-    """Return the output for a rich console of any width; `is_full`: every case, however many there are."""
-    return RunScreen(summary, info, is_full)
-
-
-def _parts(summary: pd.DataFrame, info: RunInfo, width: int, *, is_full: bool) -> Iterator[RenderableType]:
-    first, *more = answer.sentences(summary, info)
-    counts, missing = answer.counts(summary), environment.not_measured(summary)
-    if not (summary["status"] == "measured").any():
-        yield Text("; ".join([first.removesuffix("."), counts, *missing[:1]]))
-        return
-    title = f"{info.suite}: {info.description}" if info.description else info.suite
-    yield Text(one_line(title), style="dim")
-    yield Text(" ".join([first, *more]), style="bold")
-    yield Text(cases.about(summary), style="dim")
-    if len(summary) > MAX_CASES and not is_full:
-        medians = cases.table_of_medians(summary)
-        compared = medians.frame["compared"].gt(0) & medians.frame["parity"].ne("is the reference")
-        rows = tuple(row for row, is_shown in zip(medians.rows, compared, strict=False) if is_shown)
-        yield from _grid(replace(medians, rows=rows), summary, width)
-        yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
-    else:
-        yield from _grid(cases.table_of_cases(summary, info), summary, width)
-    for table in filter(None, [latency.table_of_latency(summary), cases.table_of_epochs(summary)]):
-        yield Text(f"\n{table.title}", style="bold")
-        yield from _grid(table, summary, width)
-    yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
-    if len(missing) > MAX_REASONS:
-        yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
-    yield Text(f"{first}\n{counts}", style="bold")
+        summary, info, width = self.summary, self.info, options.max_width
+        first, *more = answer.sentences(summary, info)
+        counts, missing = answer.counts(summary), environment.not_measured(summary)
+        if not (summary["status"] == "measured").any():
+            yield Text("; ".join([first.removesuffix("."), counts, *missing[:1]]))
+            return
+        title = f"{info.suite}: {info.description}" if info.description else info.suite
+        yield Text(one_line(title), style="dim")
+        yield Text(" ".join([first, *more]), style="bold")
+        yield Text(cases.about(summary), style="dim")
+        if len(summary) > MAX_CASES and not self.is_full:
+            medians = cases.table_of_medians(summary)
+            compared = medians.frame["compared"].gt(0) & medians.frame["parity"].ne("is the reference")
+            rows = tuple(row for row, is_shown in zip(medians.rows, compared, strict=False) if is_shown)
+            yield from _grid(replace(medians, rows=rows), summary, width)
+            yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
+        else:
+            yield from _grid(cases.table_of_cases(summary, info), summary, width)
+        for table in filter(None, [latency.table_of_latency(summary), cases.table_of_epochs(summary)]):
+            yield Text(f"\n{table.title}", style="bold")
+            yield from _grid(table, summary, width)
+        yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
+        if len(missing) > MAX_REASONS:
+            yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
+        yield Text(f"{first}\n{counts}", style="bold")
 
 
 def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:

@@ -3,7 +3,6 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from rnnbench.report import figures
 from rnnbench.report.colors import FASTER
 from rnnbench.report.drawing import sheet
 from rnnbench.report.page.inline import MAX_MARKS, inline
@@ -42,15 +41,6 @@ def test_colours_become_the_pages_own(svg: str) -> None:
     assert "#ffffff" not in page
 
 
-def test_the_element_has_a_label_and_its_size_but_no_fixed_one(svg: str) -> None:
-    start = inline(svg, "name", 'a "label"', TITLES).partition(">")[0]
-    assert 'role="img"' in start
-    assert 'aria-label="a &quot;label&quot;"' in start
-    assert "--wide: 288px; --high: 216px" in start
-    assert " width=" not in start
-    assert start.startswith("<svg")
-
-
 def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
     rows = range(MAX_MARKS + 1)
     with sheet.report_style():
@@ -61,15 +51,6 @@ def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
     assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)
-
-
-@pytest.mark.usefixtures("svg_alone")
-def test_every_reference_within_a_figure_is_met(made_up: Summaries) -> None:
-    summary = made_up("quick").query("phase == 'training' and reference == 'rnn'").reset_index(drop=True)
-    for name, picture in figures.render(summary).items():
-        page = inline(picture.svg, name, "label", titles(summary))
-        targets = set(re.findall(r"url\(#([^)]*)\)|href=\"#([^\"]*)\"", page))
-        assert {url or link for url, link in targets} <= set(re.findall(r'\bid="([^"]*)"', page)), name
 
 
 def test_a_mark_is_named_with_its_workload_ratio_interval_and_time(made_up: Summaries) -> None:

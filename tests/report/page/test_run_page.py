@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +12,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import Noise, noise, summarize
-from rnnbench.errors import UserError
 from rnnbench.report.page.page import html
 from rnnbench.report.page.place import PAGE
 from rnnbench.report.page.run import run_page
@@ -25,10 +23,8 @@ from tests.doubles.browser import Opened
 from tests.doubles.once import made_once
 from tests.doubles.pages import written
 from tests.report.conftest import (
-    Summaries,
     info_with,
     of_an_older_version,
-    renamed,
     with_none_measured,
     with_one_replicate,
     without_any_reference,
@@ -72,20 +68,6 @@ def test_the_page_says_what_a_reader_must_know_first(notebook: pd.DataFrame, inf
         page = html(run_page(notebook.assign(caches="cold" if cold else "warm"), NOISE, info))
         assert page.count("caches flushed before every call") >= count
         assert ("flushed" in page) == cold
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_hostile_names_are_shown_as_text_and_a_folder_in_the_way_is_the_users_error(
-    notebook: pd.DataFrame, info: RunInfo, tmp_path: Path
-) -> None:
-    hostile = info_with(info, command="rnnbench <img src=x>", notes=["<b>&"], environment={"<i>": "<u>"})
-    page = html(run_page(renamed(notebook, "vanilla", HOSTILE), NOISE, hostile))
-    assert not re.search(r"<(img|b|i|u)\b", page)
-    assert page.count("<script") == 1
-    assert "&lt;script&gt;" in page
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r".*file: can't be written: "):
-        written(notebook.head(3), NOISE, info, tmp_path / "file")
 
 
 def measured_cases() -> dict[Case, list[list[float]]]:
@@ -291,25 +273,4 @@ def test_without_scripts_all_is_there_to_read(browser: Browser, report: Path) ->
     assert opened.page.locator("#table-cases tbody tr:visible").count() == 9 + 33
     assert opened.page.locator("button").count() == 0
     expect(opened.page.locator(".answer")).to_be_visible()
-    opened.close()
-
-
-@in_a_browser
-def test_headings_regions_and_figures_have_names(page: Page) -> None:
-    assert page.locator("h1").count() == 1
-    assert page.evaluate("document.documentElement.lang") == "en"
-    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
-    assert all(after <= before + 1 for before, after in pairwise(levels[1:]))
-    for image in page.get_by_role("img").all():
-        assert len(image.get_attribute("aria-label") or "") > 40
-    page.keyboard.press("Tab")
-    expect(page.locator(":focus")).to_have_text("Skip to the answer")
-
-
-@in_a_browser
-@pytest.mark.usefixtures("undrawn")
-def test_a_table_of_many_cases_is_complete(browser: Browser, made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
-    summary = made_up("cpu").head(1_000)
-    opened = Opened(browser, written(summary, NOISE, info, tmp_path).as_uri())
-    expect(opened.page.locator("#table-cases .count")).to_have_text("1000 rows")
     opened.close()

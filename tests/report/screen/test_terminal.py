@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.store import metrics
-from rnnbench.store.metrics import Metric
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import screens
 from tests.report.conftest import (
@@ -76,13 +74,3 @@ def test_the_answer_comes_first_and_last_and_no_column_vanishes_silently(
     assert "No room" not in wide
     if suite == "quick":
         assert named == ["cases, peak memory, times the limit"]
-
-
-def test_a_brief_metric_that_is_added_is_a_column(
-    quick: pd.DataFrame, info: RunInfo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    added = (*metrics.METRICS, Metric("flips", "flips", "count", "", "calls", is_brief=True))
-    for place in ("rnnbench.store.metrics", "rnnbench.report.screen.terminal"):
-        monkeypatch.setattr(f"{place}.METRICS", added)
-    assert "flips" not in screens.of_run(quick, info, 140)
-    assert "flips" in screens.of_run(quick.assign(flips=3), info, 140)

@@ -1,6 +1,5 @@
 """Verdicts on a terminal, as Markdown, JUnit and annotations, and in a check's folder."""
 
-import io
 import json
 import re
 from collections.abc import Callable
@@ -11,13 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding, timed
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import Trial
-from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import Verdicts
 from rnnbench.report.words.units import change, change_span
@@ -37,7 +34,6 @@ from .samples import (
     nasty,
     near,
     realistic,
-    unchanged,
 )
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
@@ -128,29 +124,6 @@ def test_no_line_is_wider_than_the_console(compared: Comparison, width: int) -> 
     assert max(map(cell_len, text_of(compared, width).splitlines())) <= width
 
 
-def test_a_console_too_narrow_for_the_columns_still_gets_the_answer() -> None:
-    assert "2 of 24 cases" in text_of(realistic(), 20)
-
-
-def test_many_unchanged_cases_are_counted_where_something_else_is_to_be_seen() -> None:
-    text = text_of(comparison(SLOWER, *unchanged(11)))
-    assert "\nNot listed: 11 unchanged.\n" in text
-    assert "vanilla" not in text
-
-
-@pytest.mark.parametrize("compared", [comparison(SLOWER, *unchanged(10)), comparison(*unchanged(30))])
-def test_few_unchanged_cases_or_nothing_else_are_listed(compared: Comparison) -> None:
-    assert text_of(compared).count(" unchanged  ") == compared.count("unchanged")
-
-
-def test_verdicts_are_coloured_on_a_terminal() -> None:
-    out = io.StringIO()
-    Console(file=out, width=100, force_terminal=True, color_system="truecolor").print(
-        outputs.VerdictScreen(verdicts.of(realistic()))
-    )
-    assert re.search(r"\x1b\[1;38;2;213;94;0mregressed", out.getvalue())
-
-
 def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> None:
     slower = [Finding(case("gru", batch_size=n), "regressed", 0.025, low=near(1.5), mean=near(1.5)) for n in range(300)]
     same = [Finding(case("lstm", batch_size=n), "unchanged", 0.025, low=near(1.0), mean=near(1.0)) for n in range(5000)]
@@ -224,8 +197,3 @@ def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> 
     assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == "quick"
     assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
     assert {file.name for file in tmp_path.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
-
-
-def test_a_folder_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="can't be written: No such file or directory"):
-        outputs.write_files(verdicts.of(COMPARISON), tmp_path / "gone")

@@ -9,7 +9,6 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.errors import UserError
 from rnnbench.report.page.place import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
@@ -95,31 +94,9 @@ def test_without_intervals_in_an_older_check_the_page_says_so(tmp_path: Path) ->
     assert "2 of 24 cases regressed" in text
 
 
-def test_verdicts_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
-    check = folder(tmp_path, samples.realistic())
-    (check / "verdicts.json").write_text("{}")
-    with pytest.raises(UserError, match=r"verdicts\.json: can't be read"):
-        page(check)
-
-
 def test_where_no_time_was_compared_no_change_is_drawn(tmp_path: Path) -> None:
     text = Page(page(folder(tmp_path, samples.comparison(samples.FAILING)))).text
     assert "No change is drawn: no time was compared." in text
-
-
-def test_names_and_messages_that_are_markup_are_only_text(tmp_path: Path) -> None:
-    compared = samples.nasty()
-    html = check_page.render(checks.write(tmp_path, compared, {samples.SLOWER.case: 1.0}))  # type: ignore[dict-item]
-    for name, content in html.items():
-        if name.endswith((".html", ".svg", ".md")):
-            assert b"<script>alert" not in content, name
-
-
-@pytest.mark.slow
-def test_a_large_check_is_a_small_page(tmp_path: Path) -> None:
-    compared = samples.large(10, 400)
-    check = folder(tmp_path, compared, pairs=2)
-    assert len(page(check)) < 700_000
 
 
 LOOP = small.case("vanilla")

@@ -111,11 +111,6 @@ def test_the_answer_counts_the_cases_that_take_more_instructions(snapshot: Snaps
     assert {kind: answers_of(comparison(*found)) for kind, found in samples.items()} == snapshot
 
 
-def test_margins_of_cases_that_were_not_compared_do_not_count() -> None:
-    assert verdicts.of(comparison(SAME, ONE_SIDED)).margins == "2.5%"
-    assert verdicts.of(comparison(SAME, finding("unchanged", 1.0, margin=0.05))).margins == "2.5% to 5%"
-
-
 def _refuse(constant: str) -> Any:
     raise AssertionError(constant)
 

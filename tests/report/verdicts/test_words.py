@@ -163,7 +163,3 @@ def test_a_functions_name_is_short(function: str, name: str) -> None:
 def test_counts_are_said_from_base_to_head(change: tuple[str, int, int], text: str, more: str) -> None:
     assert counted(changed(*change)) == text
     assert difference(changed(*change)) == more
-
-
-def test_sizes_that_differ_in_hidden_digits_are_said_in_full() -> None:
-    assert counted(changed("peak_bytes", 1_200_000, 1_200_048)) == "peak memory 1,200,000 -> 1,200,048 bytes"

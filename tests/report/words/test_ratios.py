@@ -25,10 +25,6 @@ def test_a_ratio_is_marked_where_it_is_wider_than_asked(
     assert missed({"ratio": 2.0, "ratio_low": low, "ratio_high": high}, info) == words
 
 
-def test_a_run_that_says_nothing_of_precision_marks_nothing() -> None:
-    assert missed({"ratio": 2.0, "ratio_low": 1.0, "ratio_high": 3.0}, INFO) == ""
-
-
 @pytest.mark.parametrize(
     ("row", "is_told"),
     [

@@ -18,24 +18,17 @@ from hypothesis import strategies as st
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.summary import Noise
-from rnnbench.analysis.verdict import Judged
 from rnnbench.harness.turns.progress import TimeNeeded
-from rnnbench.profiling.gap import Gap, Step
-from rnnbench.report import answer, why
+from rnnbench.report import answer
 from rnnbench.report.environment import noise_sentence
-from rnnbench.report.notebook.live import SHOWN, note
-from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.words import live, ratios, units
+from rnnbench.report.words import ratios, units
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite.file import Settings
 from tests.doubles import screens
 from tests.doubles.workload import case
 from tests.report.conftest import Summaries
 from tests.report.verdicts.samples import LARGER, comparison
-
-from .test_live import SLOWER
 
 POSITIVE = st.one_of(
     st.sampled_from([1e-130, 1e-12, 1e-4, 0.9999, 1.0, 1.31, 99.6, 100.9, 9791.54, 1e6, 1e12, 1e130]),
@@ -115,13 +108,6 @@ def test_numbers(value: float, other: float) -> None:
     assert not faults(units.ratio_with_interval(value, low, high))
 
 
-@given(estimates(), st.sampled_from(["regressed", "unchanged"]), st.sampled_from(["low", "mean", None]))
-def test_changes(estimate: Estimate, verdict: Any, by: Any) -> None:
-    texts = [units.change_interval(estimate), units.between(estimate)]
-    texts.append(units.change_with_interval(Judged(verdict, estimate, estimate, by)))
-    assert not faults("; ".join(texts))
-
-
 @FEW
 @given(st.lists(st.tuples(st.sampled_from(list(RANKS)), estimates(), estimates(), COUNTS), min_size=1, max_size=4))
 def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
@@ -173,36 +159,3 @@ def test_a_run(
     ]
     assert not faults("; ".join(texts))
     assert not faults(screens.of_run(frame, with_target, 200))
-
-
-@FEW
-@given(estimates(), POSITIVE, COUNTS)
-def test_why(ratio: Estimate, seconds: float, calls: int) -> None:
-    size = Estimate(seconds, seconds / 2, seconds)
-    steps = (Step("copy", "x.contiguous()", size, calls), Step("kernels", "", replace(size, value=-seconds)))
-    gap = Gap("loop", size, size, size, ratio, steps, Step("rest", "", size))
-    assert not faults(why.words(gap, "mine", "torch"))
-
-
-@FEW
-@given(estimates(), estimates(), POSITIVE, st.sampled_from(["slower", "not slower", None]), COUNTS)
-def test_not_slower(low: Estimate, mean: Estimate, factor: float, given_answer: Any, rounds: int) -> None:
-    for by_the_mean in (True, False):
-        result = replace(
-            SLOWER, ratio=low, mean_ratio=mean, factor=factor, answer=given_answer, rounds=rounds,
-            by_the_mean=by_the_mean, took_seconds=factor, threads=rounds,
-        )  # fmt: skip
-        assert not faults(live.sentence(result, "MyLSTM", "LSTM"))
-
-
-@FEW
-@given(estimates(), POSITIVE, COUNTS, st.booleans())
-def test_measured(ratio: Estimate, seconds: float, rounds: int, is_least: bool) -> None:
-    row = {"seconds": seconds, "seconds_low": seconds, "seconds_high": seconds, "mean_seconds": seconds * 2}
-    row |= {"ratio": ratio.value, "ratio_low": ratio.lower, "ratio_high": ratio.upper, "replicates": rounds}
-    frame = pd.DataFrame([row | {"parity": "agrees"}], index=["mine"])
-    for cut in (True, False):
-        needed = TimeNeeded(min(seconds, 1e9), is_least) if cut else None
-        told = note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, interrupted=not cut, needed=needed)
-        result = FrameResult({"frame": frame}, print, told, SHOWN)
-        assert not faults(repr(result))

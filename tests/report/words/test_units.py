@@ -38,20 +38,6 @@ def test_a_duration_reads_back_within_half_a_percent(seconds: float) -> None:
     assert float(number.replace(",", "")) < 1000 or unit == "s"
 
 
-@given(st.floats(1, 1e14))
-def test_a_size_reads_back_within_half_a_percent(size: float) -> None:
-    number, unit = units.memory(size).split()
-    assert float(number.replace(",", "")) * UNIT_BYTES[unit] == pytest.approx(size, rel=0.00501)
-
-
-@given(st.floats(1e-3, 1e5))
-def test_a_ratio_reads_back_within_half_a_percent_and_without_exponent(ratio: float) -> None:
-    text = units.ratio(ratio)
-    assert text.endswith("×")
-    assert "e" not in text
-    assert float(text[:-1].replace(",", "")) == pytest.approx(ratio, rel=0.00501)
-
-
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [
@@ -86,11 +72,6 @@ def test_a_ratio_with_its_interval_says_where_there_is_none() -> None:
 )
 def test_a_half_width_is_a_percentage_a_factor_or_not_known(half: float, text: str) -> None:
     assert units.half_width(half) == text
-
-
-@pytest.mark.parametrize(("ratio", "text"), [(0.001, "0.001"), (0.0994, "0.1"), (0.12, "0.12"), (6.88, "6.9")])
-def test_a_ratio_in_a_box_is_never_nothing(ratio: float, text: str) -> None:
-    assert units.ratio_box(ratio) == text
 
 
 def test_both_ends_of_an_interval_share_a_unit() -> None:
@@ -131,11 +112,6 @@ def test_a_share_is_a_percentage_as_fine_as_it_is_needed(
     assert write(share) == text
 
 
-def test_counts_have_separators_and_millions_two_decimals() -> None:
-    assert units.count(1234567) == "1,234,567"
-    assert units.count(math.nan) == "—"
-
-
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
@@ -162,10 +138,6 @@ def test_every_unit_of_a_metric_has_a_format() -> None:
     assert set(units.FORMATS) == set(get_args(Unit))
 
 
-def test_a_rate_can_name_what_it_counts() -> None:
-    assert units.rate(51.9e9, "MAC") == "51.9 GMAC/s"
-
-
 @pytest.mark.parametrize(
     ("ratio", "text"), [(0.954, "0.95"), (1.004, "1.00"), (1.997, "2.0"), (6.88, "6.9"), (9.96, "10"), (123.4, "123")]
 )
@@ -188,12 +160,6 @@ def test_boxes_of_a_heat_map_are_finest_about_1(ratio: float, text: str) -> None
 )
 def test_a_change_has_its_sign_and_a_decimal_below_ten_percent(ratio: float, text: str) -> None:
     assert units.change(ratio) == text
-
-
-@given(st.floats(0.01, 100))
-def test_a_change_reads_back(ratio: float) -> None:
-    read = 1 + float(units.change(ratio).rstrip("%").replace(",", "")) / 100
-    assert read == pytest.approx(ratio, abs=0.00051 if abs(ratio - 1) < 0.099 else 0.0051)
 
 
 def test_an_interval_that_is_not_known_is_empty() -> None:
