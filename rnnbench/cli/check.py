@@ -204,17 +204,20 @@ def _tell(
         if folder is not None:
             output.say_path(folder, err=as_json)
         if ci.is_at_work():
-            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root)
+            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root.resolve())
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
             (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))
 
 
 def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None:
-    """Return the file and the line of the class of FILE.py:CELL, or the suite's first line; None if outside `root`."""
-    file, _, name = str(case.axes().get("cell", "")).partition("(")[0].partition(":")
-    for path, pattern in ((suite.parent / file, rf"^(class|def) {name}\b"), (suite, "")):
-        if path.is_file() and (inside := path.resolve()).is_relative_to(root.resolve()):
-            found = re.search(pattern, text := path.read_text(errors="replace"), re.MULTILINE) if name else None
-            line = 1 + text.count("\n", 0, found.start()) if found else 1
-            return inside.relative_to(root.resolve()).as_posix(), line
-    return None
+    """Return the file and the line of a case's class, or the suite's first line; None if it is outside `root`."""
+    where, _, name = str(case.axes().get("cell", "")).partition("(")[0].partition(":")
+    files = [suite.parent / where]
+    if not where.endswith(".py"):  # a package may take the class from any of its modules
+        tops = [top / below / where.replace(".", "/") for top in (suite.parent, root) for below in ("src", "")]
+        files = [file for top in tops for file in (top.with_suffix(".py"), *sorted(top.rglob("*.py")))]
+    for file in [file.resolve() for file in files if name and file.is_file()]:
+        found = re.search(rf"^(class|def) {name}\b", text := file.read_text(errors="replace"), re.MULTILINE)
+        if found and file.is_relative_to(root):
+            return file.relative_to(root).as_posix(), 1 + text.count("\n", 0, found.start())
+    return (suite.resolve().relative_to(root).as_posix(), 1) if suite.resolve().is_relative_to(root) else None

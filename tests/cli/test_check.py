@@ -276,20 +276,22 @@ def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witn
 @pytest.mark.parametrize(
     ("cell", "place"),
     [
-        ("cells/mine.py:Mine", ("bench/cells/mine.py", 6)),
-        ("cells/mine.py:built(size=3)", ("bench/cells/mine.py", 3)),
-        ("cells/mine.py:Imported", ("bench/cells/mine.py", 1)),
+        ("cells/mine.py:Mine(size=3)", ("bench/cells/mine.py", 8)),
+        ("cells/mine.py:Built", ("bench/cells/mine.py", 4)),
+        ("mycells.gru:Mine", ("src/mycells/gru.py", 8)),
+        ("mycells:Mine", ("src/mycells/gru.py", 8)),  # which the package takes from its module
         ("../../outside.py:Mine", ("bench/mine.toml", 1)),
         ("package.module:Mine", ("bench/mine.toml", 1)),
         ("gru", ("bench/mine.toml", 1)),
     ],
 )
-def test_a_case_is_where_its_cell_is_or_else_in_its_suite(tmp_path: Path, cell: str, place: tuple[str, int]) -> None:
-    (tmp_path / "outside.py").write_text("class Mine: ...")
-    suite = tmp_path / "checkout/bench/mine.toml"
-    (suite.parent / "cells").mkdir(parents=True)
-    suite.write_text("")
-    (suite.parent / "cells/mine.py").write_text("import torch\n\ndef built(): ...\n\n\nclass Mine: ...\n")
-    case = Case(cell, "loop", workload())
-    assert place_of(case, suite, tmp_path / "checkout") == place
-    assert place_of(Case("gru", "loop", workload()), suite, suite.parent / "cells") is None
+def test_an_annotation_stands_at_the_cells_class_or_else_at_its_suite(
+    tmp_path: Path, cell: str, place: tuple[str, int]
+) -> None:
+    source, root = "import torch\n\n\ndef Built():\n    pass\n\n\nclass Mine:\n    pass\n", tmp_path / "checkout"
+    for file in ("checkout/bench/cells/mine.py", "checkout/src/mycells/gru.py", "outside.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(source)
+    (root / "src/mycells/__init__.py").write_text("from mycells.gru import Mine\n")
+    (root / "bench/mine.toml").write_text("")
+    assert place_of(Case(cell, "loop", workload()), root / "bench/mine.toml", root) == place
