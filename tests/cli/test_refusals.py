@@ -1,5 +1,6 @@
 """Command lines that are refused, as a user gets them wrong. The golden file has what each is told."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -167,7 +168,8 @@ def test_a_refusal_says_what_is_wrong_and_what_would_be_right(
         assert (done.returncode, done.stdout) == (2, ""), line
         assert done.stderr.startswith("rnnbench: ")
         assert len(done.stderr) < 800
-        messages = done.stderr.replace(str(folder), "FOLDER").splitlines()
+        # A long name is cut to a length that depends on the folder's.
+        messages = re.sub("a{99,} ... a+", "LONG", done.stderr.replace(str(folder), "FOLDER")).splitlines()
         told[line] = [message for message in messages if not message.startswith("Try '")]  # names the test's program
     assert told == snapshot
     assert sorted(folder.rglob("*")) == before
