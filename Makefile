@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test golden docs lowest coverage mutants audit axe validate wheels release-check check
+.PHONY: bench test docs lowest coverage mutants audit axe validate wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results

@@ -20,7 +20,8 @@ MAX_LINES = 150
 
 def pages() -> list[str]:
     """The Markdown files of the repository, without the tables that a report or a validation wrote."""
-    globs = ROOT.rglob("README.md"), (ROOT / ".github").glob("*.md"), (ROOT / "results/validation").glob("*.md")
+    folders = (".github", "results/validation", "rnnbench/check")
+    globs = ROOT.rglob("README.md"), *((ROOT / folder).glob("*.md") for folder in folders)
     return sorted(
         {
             str(file.relative_to(ROOT))

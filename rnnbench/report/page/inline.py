@@ -22,7 +22,7 @@ Xml.register_namespace("xlink", XLINK)
 
 
 def inline(svg: str, name: str, label: str, titles: Mapping[int, str]) -> Markup:
-    """Turn an SVG that `canvas.svg` made into an element of a page, with a label for readers who can't see it.
+    """Turn an SVG that `sheet.svg` made into an element of a page, with a label for readers who can't see it.
 
     `name`: of the figure, unlike that of every other figure of the page. Each mark has the row of the run's summary
     that it shows (`data-case="3"`) and the row's title, unless there are very many. CSS variables hold the figure's
