@@ -143,7 +143,7 @@ def compare(
         if of_runs:
             needed = more_replicates(findings, low, mean)
         elif any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
-            needed = "more processes of each side would tell"
+            needed = "save more processes of each side"
     for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         alone = [both[key] for key in run.measurements if key not in other.measurements]
         findings += one_sided([case for case in alone if not case.is_reference], where)

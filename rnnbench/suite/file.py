@@ -200,7 +200,7 @@ class Settings(_Strict):
     compiled_steps: WholeSize = 32  # that torch.compile gets in one piece
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
     compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile
-    period_seconds: Annotated[float, Field(gt=0)] | None = None  # of the steps of a stream: what takes longer is late
+    period_seconds: Annotated[float, Field(gt=0)] | None = None  # deadline of a streaming step
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Self:

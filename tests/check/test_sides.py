@@ -98,7 +98,7 @@ def test_two_interpreters_run_the_same_files(repo: Path, tmp_path: Path) -> None
     [
         (("nowhere",), "base nowhere: neither a folder nor a revision"),
         (("",), "the base is empty"),
-        ((), "nothing to compare with"),
+        ((), "give `rnnbench check` --base main"),
         ((None, "no-such-python"), "base: no such interpreter: no-such-python"),
         (("..",), r"base \.\.: the folder has no bench/mine\.toml and no mine\.toml"),
         ((".",), "nothing differs: that folder contains the head's own files"),

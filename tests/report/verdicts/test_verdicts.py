@@ -60,7 +60,7 @@ ANSWERS = {
     "undecided": [OPEN],
     "a large change undecided": [FAR_OFF, OPEN, SAME],
     "two undecided": [
-        replace(FAR_OFF, reason="more processes of each side would tell"),
+        replace(FAR_OFF, reason="save more processes of each side"),
         LONE,
     ],
     "not reached": [finding("undecided", reason="not reached")],
