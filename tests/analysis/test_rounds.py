@@ -282,3 +282,10 @@ def test_a_single_round_decides_nothing() -> None:
     assert question.low.value == 1.0
     assert math.isnan(question.low.upper)
     assert not question.is_within(0.5)
+
+
+def test_rounds_tell_little_once_both_ratios_are_known_within_the_precision() -> None:
+    near, wide = as_ratio(Estimate(0.0, -0.005, 0.005)), as_ratio(Estimate(0.0, -0.02, 0.02))
+    assert Question(1.5, within=(near, near)).is_within(0.01)
+    assert not Question(1.5, within=(near, wide)).is_within(0.01)
+    assert not Question(1.5, within=(near, near)).is_within(None)

@@ -162,6 +162,16 @@ def test_the_ratio_that_decided_is_named(low: Location, mean: Location, by: str 
     assert trial.verdicts()["case"].decided_by == by
 
 
+@pytest.mark.parametrize(("sign", "other"), [(1, 4), (-1, -4)])
+def test_where_both_ratios_decide_the_one_that_is_surely_farther_is_named(sign: int, other: int) -> None:
+    trial = Trial(dict.fromkeys(["case", "near", "weak"], MARGIN))
+    trial.look("case", at(5 * sign), at(20 * sign))
+    trial.look("near", at(5 * sign), at(5 * sign, error=0.25))
+    trial.look("weak", at(other, error=0.3), at(other, error=0.3))  # so that neither of both p-values is the largest
+    found = {case: judged.decided_by for case, judged in trial.verdicts().items()}
+    assert found == {"case": "mean", "near": "low", "weak": "low"}
+
+
 def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:
     trial = Trial(dict.fromkeys(["case", *map(str, range(9))], MARGIN))
     early = Location(math.log1p(MARGIN) + 3.6 * 0.002, 0.002, 30.0)
