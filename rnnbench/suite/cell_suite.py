@@ -78,7 +78,7 @@ def _checked(cell: str) -> Path:
     elif fault:
         raise UserError(f"{cell}: {fault}")
     elif PathFinder.find_spec(module := where.partition(".")[0], [str(Path.cwd()), *sys.path]) is None:
-        raise UserError(f"{cell}: no module {module}; expected FILE.py:CELL or PACKAGE:CELL")
+        raise UserError(f"{cell}: no module {module} here or installed; pip install -e ., or give FILE.py:CELL")
     return file
 
 
