@@ -69,7 +69,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
             for axis in several(summary, (*SETTINGS, *SIZES))
         ),
         Column("time", of("seconds", duration), numeric=True),
-        Column("its 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         *map(_cost, known(frame, metrics.METRICS)),
         Column("backend", of("backend", one_line), is_optional=True),
         Column("limit set by", of("bound_by", one_line), is_optional=True),

@@ -75,7 +75,7 @@ def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
         *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
         *(Column(word(axis), of(axis, str), numeric=True) for axis in sizes),
         Column("predicted time", of("seconds", duration), numeric=True),
-        Column("its 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         Column("mostly spent on", _spent_on),
         Column("notes", _notes),
     ]

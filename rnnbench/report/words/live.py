@@ -1,23 +1,21 @@
 """What `assert_not_slower` and `fastest` say about modules of the caller's own process."""
 
-from typing import TYPE_CHECKING
-
-from rnnbench.analysis.rounds import CONFIDENCE
-from rnnbench.report.words.units import duration, ratio, round_digits, round_percent, span
-from rnnbench.text import as_budget, plural
-
-if TYPE_CHECKING:  # it imports torch
-    from rnnbench.analysis.estimate import Estimate
-    from rnnbench.harness.live.measuring import NotSlowerResult
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rnnbench.analysis.rounds import CONFIDENCE
 from rnnbench.report.words.names import one_line
-from rnnbench.report.words.units import ratio_with_interval
+from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, round_percent, span
+from rnnbench.text import as_budget, plural
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch
+    from rnnbench.analysis.estimate import Estimate
+    from rnnbench.harness.live.measuring import NotSlowerResult
     from rnnbench.speedup.module import TimedWay
+
+AS_GIVEN = "as given"
+PASS = "or undecided='pass' to let it through"
 
 
 def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
@@ -68,10 +66,6 @@ def names(mine: object, than: object) -> tuple[str, str]:
         both = ["<lambda>", "<lambda>"]
     mine_name, than_name = both
     return mine_name.replace("<lambda>", "mine"), than_name.replace("<lambda>", "the other")
-
-
-AS_GIVEN = "as given"
-PASS = "or undecided='pass' to let it through"
 
 
 def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training: bool = False) -> str:
