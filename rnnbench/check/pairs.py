@@ -21,7 +21,7 @@ WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
     tree = str(side.tree or "")
-    first = Building(str(side.root), 0).imports(side.imports, tree).content if side.imports else None
+    first = Building(str(side.root), 0).imports(side.imports, tree) if side.imports else None
     return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
 
 

@@ -20,7 +20,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import MeasuredModules, ready, timed
 from rnnbench.harness.live.put_back import undisturbed
-from rnnbench.harness.protocol import ProfileReply
+from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import Suspect, suspects
 from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
@@ -80,13 +80,13 @@ def explain(
     return result, profiles
 
 
-def answer(built: object, request: Mapping[str, Any]) -> ProfileReply:
+def answer(built: object, request: Mapping[str, Any]) -> Reply:
     """Profile a case in a worker; raises Skip if its phase can't be profiled, and any error of the call."""
     if not isinstance(built, Built):
         raise Skip("the phase `loading` has no model to profile")
     subject = of_built(built, devices.open_device(built.case.workload.device))
     limits = {name: request[name] for name in ("window_seconds", "seconds")}
-    return ProfileReply(ok=True, profile=profile(subject, Path(request["folder"]), **limits).to_json())
+    return {"ok": True, "profile": profile(subject, Path(request["folder"]), **limits).to_json()}
 
 
 def profile(

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,7 +25,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.devices import backend
 from rnnbench.harness.machine.cores import measuring_cores
-from rnnbench.harness.protocol import Building, FailedReply, Reply, Request
+from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, plan_turns
 from rnnbench.report.as_pytest_benchmark import plain
 from rnnbench.report.words.names import case_name, group_name
@@ -105,7 +105,7 @@ class MeasuringSession:
 
     workers: dict[tuple[Path, Settings, str], Asker] = field(default_factory=dict)
 
-    def ask(self, chosen: Chosen, request: Request[Reply], name: str, when: str = "") -> Reply:
+    def ask(self, chosen: Chosen, request: Request, name: str, when: str = "") -> Reply:
         """Return a worker's reply; skips or fails the test, with the reason, if it can't do what is asked."""
         __tracebackhide__ = True
         key = chosen.root, chosen.settings, name
@@ -113,11 +113,10 @@ class MeasuringSession:
             self.workers[key] = Asker(chosen.settings, partial(WorkerProcess, name))
         reply = self.workers[key].ask(request, measuring_cores(chosen.case.workload.cores))
         if reply["ok"]:
-            return cast("Reply", reply)
-        failed = cast("FailedReply", reply)
-        if failed["status"] == "skipped":
-            pytest.skip(failed["reason"])
-        pytest.fail(when + failed["reason"], pytrace=False)
+            return reply
+        if reply["status"] == "skipped":
+            pytest.skip(reply["reason"])
+        pytest.fail(when + reply["reason"], pytrace=False)
 
 
 @contextmanager

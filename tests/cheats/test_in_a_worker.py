@@ -26,11 +26,11 @@ def case_of(name: str, **axes: Any) -> Case:
 def outcome(case: Case, visits: int = VISITS) -> str:
     """Do what a run does with one case; returns the first reason for which it fails."""
     observer, worker = (Operations(random.Random(0)) for _ in range(2))
-    observed: Any = observer.handle({**BUILDING.observe(case).content})
+    observed: Any = observer.handle({**BUILDING.observe(case)})
     if not observed["ok"]:
         return str(observed["reason"])
-    requests = [BUILDING.prepare(case, 0.001, 1e-4).content, *[visit(case, turns=TURNS)] * visits]
-    requests += [BUILDING.verify(case, repeats=True).content]
+    requests = [BUILDING.prepare(case, 0.001, 1e-4), *[visit(case, turns=TURNS)] * visits]
+    requests += [BUILDING.verify(case, repeats=True)]
     replies: list[Any] = []
     for request in requests:
         replies.append(worker.handle({**request}))

@@ -163,7 +163,7 @@ LAUNCH = (1.0, 10.0)
 @pytest.mark.parametrize("dtype", ["float32"] if ON_CPU else HOPPER)
 def test_ceilings_lie_between_what_was_published_and_what_the_card_can_do(dtype: DType, tmp_path: Path) -> None:
     request = protocol.ceiling(DEVICE, dtype, 1, str(tmp_path))
-    reply = Operations(random.Random(0)).handle(dict(request.content))
+    reply = Operations(random.Random(0)).handle(dict(request))
     assert reply["ok"], reply
     ceiling = Ceiling.from_json(reply["ceiling"])
     tflops, copies = 2 * ceiling.macs_per_second / 1e12, ceiling.copies[-1].value / 1e12

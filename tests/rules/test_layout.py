@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "cells": 793,
     "cli": 881,
     "check": 1362,
-    "harness": 4290,
+    "harness": 4248,
     "kernels": 619,
     "profiling": 1292,
     "pytest_plugin": 236,

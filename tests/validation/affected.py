@@ -330,11 +330,9 @@ def reached(folder: Path) -> dict[str, Any]:
     sys.path.insert(0, str(folder))
     os.chdir(folder)
     worker, building = Operations(random.Random(0)), Building(str(folder), 64)
-    worker.handle({**building.imports(CELLS, str(folder)).content})
+    worker.handle(building.imports(CELLS, str(folder)))
     workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
-    replies = {
-        cell: worker.handle({**building.reach(Case(cell, "loop", workload), str(folder)).content}) for cell in CELLS
-    }
+    replies = {cell: worker.handle(building.reach(Case(cell, "loop", workload), str(folder))) for cell in CELLS}
     opened = {file for reply in replies.values() for file in reply.get("opened", ())}
     modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}
     own = {

@@ -1,11 +1,11 @@
 """Wait for a worker's hello, send it requests with a fitting deadline, and replace a worker that is lost."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, VisitReply
+from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite.file import Settings
 
@@ -33,18 +33,18 @@ def hello(worker: WorkerProcess, of: str = "", remedy: str = PYTHONPATH) -> dict
     return reply
 
 
-def ask(worker: WorkerProcess, request: Request[Reply], settings: Settings) -> Reply | FailedReply:
+def ask(worker: WorkerProcess, request: Request, settings: Settings) -> Reply:
     """Send a request and return the worker's reply; raises WorkerLost."""
-    return cast("Reply | FailedReply", worker.request(request.content, deadline_seconds(request, settings)))
+    return worker.request(request, deadline_seconds(request, settings))
 
 
-def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
+def deadline_seconds(request: Request, settings: Settings) -> float:
     """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
-    if request.reply is VisitReply:
-        return settings.deadline_seconds + SLOW_VISIT * float(request.content["seconds"])
-    if request.implementation in COMPILED:
+    if request["op"] == "visit":
+        return settings.deadline_seconds + SLOW_VISIT * float(request["seconds"])
+    if request.get("case", {}).get("implementation") in COMPILED:
         return max(settings.deadline_seconds, settings.compile_deadline_seconds)
-    if request.reply is CountReply:
+    if request["op"] == "count":
         return COUNTING_FACTOR * settings.deadline_seconds
     return settings.deadline_seconds
 
@@ -70,7 +70,7 @@ class Asker:
         self._stopped = False
         self._worker = first
 
-    def ask(self, request: Request[Reply], cores: Sequence[int]) -> Reply | FailedReply:
+    def ask(self, request: Request, cores: Sequence[int]) -> Reply:
         """The reply of a worker on these cores; if the worker is lost, the reply says so."""
         try:
             if self._worker is None:
@@ -84,7 +84,7 @@ class Asker:
         except WorkerLost as lost:
             if self._stopped:
                 raise Stopped from None
-            reply = FailedReply(ok=False, status="failed", reason=str(lost), failure="lost")
+            reply = {"ok": False, "status": "failed", "reason": str(lost), "failure": "lost"}
         if reply.get("status") == "failed":  # the state of the worker is unknown
             self.close()
         return reply

@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.start import OBSERVER, RunStart
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
-from rnnbench.harness.protocol import CeilingReply, FailedReply, Request
+from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.records import Case, DType, Group, Workload
@@ -30,7 +30,7 @@ ENERGY_SHARE = 0.2  # of the budget that is left after that
 
 
 Place = tuple[str, DType, int]  # device, dtype, threads
-Ask = Callable[[Request[CeilingReply]], CeilingReply | FailedReply]
+Ask = Callable[[Request], Reply]
 
 
 def place_of(workload: Workload) -> Place:

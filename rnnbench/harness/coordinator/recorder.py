@@ -9,15 +9,7 @@ from typing import Any
 from rnnbench.analysis.instructions import InstructionCounts
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import WorkerProcess
-from rnnbench.harness.protocol import (
-    Building,
-    FailedReply,
-    ObserveReply,
-    Reply,
-    Request,
-    UsedFiles,
-    VisitReply,
-)
+from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.suite.file import Settings
@@ -69,17 +61,17 @@ class Recorder:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
 
-    def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
+    def ask(self, worker: WorkerProcess, request: Request) -> Reply:
         """The worker's reply; raises WorkerLost."""
         reply = ask(worker, request, self.settings)
         self._note_used(reply)
         return reply
 
-    def _note_used(self, used: UsedFiles) -> None:
+    def _note_used(self, used: Reply) -> None:
         self.imported |= used.get("imported", {})
         self.opened |= dict.fromkeys(used.get("opened", []))
 
-    def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> str | None:
+    def note_observed(self, case: Case, reply: Reply) -> str | None:
         """Keep what was observed, or drop the case; returns a note if its worker was lost."""
         self._note_used(reply)
         if not reply["ok"]:
@@ -124,7 +116,7 @@ class Recorder:
         self,
         worker: WorkerProcess,
         cases: Sequence[Case],
-        request: Request[VisitReply],
+        request: Request,
         replicate: int,
         started: float,
     ) -> list[Window]:
@@ -190,7 +182,7 @@ class Recorder:
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
-    def _note_fault(self, case: Case, reply: FailedReply) -> None:
+    def _note_fault(self, case: Case, reply: Reply) -> None:
         """Drop a case; raises VisitCut for a failed one, since the state that it left behind is unknown."""
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
             # Its device is gone, but what was measured stays valid.

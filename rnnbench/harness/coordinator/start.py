@@ -14,7 +14,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
-from rnnbench.harness.protocol import DeviceReply
+from rnnbench.harness.protocol import Reply
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
 
@@ -27,7 +27,7 @@ class RunStart:
 
     first: Asker
     hello: dict[str, Any]
-    devices: dict[str, DeviceReply]  # of the groups, by name
+    devices: dict[str, Reply]  # of the groups, by name
     settings: dict[str, str]  # of torch, that the cases get; those that depend on device or dtype
     began: float  # on the clock of the run
     worker_seconds: float  # that the worker took to start
@@ -75,12 +75,12 @@ def started(
             first.close()
 
 
-def _device(first: Asker, name: str) -> DeviceReply:
+def _device(first: Asker, name: str) -> Reply:
     reply = first.ask(protocol.device(name), allowed_cores())
     if reply["ok"]:
         return reply
     # The driver lists the device, but it does not work.
-    return DeviceReply(ok=True, reason=reply["reason"], no_energy=reply["reason"], name="", uuid=None)
+    return reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:

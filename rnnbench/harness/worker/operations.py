@@ -17,18 +17,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.global_state import NotRestoredError
-from rnnbench.harness.protocol import (
-    NO_RANDOMIZATION,
-    PROTOCOL_VERSION,
-    CeilingReply,
-    CountReply,
-    DeviceReply,
-    EnergyReply,
-    FailedReply,
-    FineReply,
-    ObserveReply,
-    ReachReply,
-)
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call
 from rnnbench.harness.worker import ceilings, instructions, native
 from rnnbench.harness.worker.building import Builder
@@ -78,7 +67,7 @@ class Operations:
         self._imported = Imported()
         self._opened = opened
 
-    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+    def handle(self, request: Request) -> Reply:
         """The reply to one request; an error of a case becomes a reply, too."""
         if self._guard is not None:
             self._guard.begin()
@@ -90,11 +79,11 @@ class Operations:
             reply |= {"imported": self._imported.new(), "opened": self._opened.new() if self._opened else []}
         return reply
 
-    def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], FineReply]) -> dict[str, Any]:
+    def _reply(self, request: Request, answer: Callable[[Request], Reply]) -> dict[str, Any]:
         try:
-            return {**answer(request)}
+            return answer(request)
         except Skip as skip:
-            return {**FailedReply(ok=False, status="skipped", reason=str(skip))}
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
             return failed_reply(error, str(error))
         except NotRestoredError as error:
@@ -108,8 +97,8 @@ class Operations:
             traceback.print_exc()
             return failed_reply(error, failure_reason(error))
 
-    def _answer(self, request: dict[str, Any]) -> FineReply:
-        operations: dict[str, Callable[[dict[str, Any]], FineReply]] = {
+    def _answer(self, request: Request) -> Reply:
+        operations: dict[str, Callable[[Request], Reply]] = {
             "device": self._device,
             "ceiling": self._ceiling,
             "import": self._import,
@@ -123,11 +112,11 @@ class Operations:
             "release": self._timing.release,
         }
         if (module := ABOVE.get(request["op"])) is not None:
-            reply: FineReply = import_module(module).answer(self._builder.build(request), request)
+            reply: Reply = import_module(module).answer(self._builder.build(request), request)
             return reply
         return operations[request["op"]](request)
 
-    def _put_back(self, request: dict[str, Any]) -> FineReply:
+    def _put_back(self, request: Request) -> Reply:
         """Prepare the process for the next case; raises NotRestoredError and CellError.
 
         Also runs after a failed request: only now does nothing refer to its case any more.
@@ -137,27 +126,27 @@ class Operations:
         self._builder.put_back()
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
-        return FineReply(ok=True)
+        return {"ok": True}
 
-    def _loads_in_children(self, request: dict[str, Any]) -> bool:
+    def _loads_in_children(self, request: Request) -> bool:
         """Whether the case of a request or a prepared case uses processes that load data."""
         requested = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
         return any(case.workload.workers for case in (*self._timing.cases, *requested))
 
-    def _device(self, request: dict[str, Any]) -> DeviceReply:
+    def _device(self, request: Request) -> Reply:
         name = request["device"]
         reason = devices.why_not(name)
         if reason:
-            return DeviceReply(ok=True, reason=reason, no_energy=reason, name="", uuid=None)
+            return {"ok": True, "reason": reason, "no_energy": reason, "name": "", "uuid": None}
         device = devices.open_device(name)
         try:
             device.meter()
             no_energy = ""
         except Unavailable as missing:
             no_energy = str(missing)
-        return DeviceReply(ok=True, reason="", no_energy=no_energy, name=device.model(), uuid=device.uuid())
+        return {"ok": True, "reason": "", "no_energy": no_energy, "name": device.model(), "uuid": device.uuid()}
 
-    def _ceiling(self, request: dict[str, Any]) -> CeilingReply:
+    def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._builder.restore(name, dtype, threads)
         device, kernels, no_kernels = devices.open_device(name), None, ""
@@ -170,28 +159,28 @@ class Operations:
             ceiling = ceilings.measure_again(device, dtype, threads, kernels)
         else:
             ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"])
-        return CeilingReply(ok=True, ceiling=ceiling.to_json(), no_kernels=no_kernels)
+        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": no_kernels}
 
-    def _import(self, request: dict[str, Any]) -> FineReply:
+    def _import(self, request: Request) -> Reply:
         """Import the code under test before anything else; what this changes in the process stays."""
         with self._tracer.following(request["tree"]):
             self._builder.import_all(request["cells"], Path(request["root"]))
         if self._guard is not None:
             self._guard.adopt()
-        return FineReply(ok=True)
+        return {"ok": True}
 
-    def _reach(self, request: dict[str, Any]) -> ReachReply:
+    def _reach(self, request: Request) -> Reply:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             raise CellError("it draws from a data set, with code that may run in other processes")
         found = reach(self._tracer, request["tree"], lambda: self._builder.build(request))
-        return ReachReply(ok=True, code=sorted(found.code), doubts=[*found.doubts], may_import=found.may_import)
+        return {"ok": True, "code": sorted(found.code), "doubts": [*found.doubts], "may_import": found.may_import}
 
     @cached_property
     def _tracer(self) -> Tracer:
         return Tracer()
 
-    def _observe(self, request: dict[str, Any]) -> ObserveReply:
+    def _observe(self, request: Request) -> Reply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""
         built = self._builder.build(request)
         device = devices.open_device(built.case.workload.device)
@@ -200,9 +189,9 @@ class Operations:
         else:
             measurement = built.observe(device.memory)
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
-        return ObserveReply(ok=True, measurement=measurement.to_json())
+        return {"ok": True, "measurement": measurement.to_json()}
 
-    def _energy(self, request: dict[str, Any]) -> EnergyReply:
+    def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""
         built = self._builder.build(request)
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
@@ -211,9 +200,9 @@ class Operations:
             meter = device.meter()
             readings = Readings.of({"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)})
         timed.end()
-        return EnergyReply(ok=True, values=readings.values, missing=readings.missing)
+        return {"ok": True, "values": readings.values, "missing": readings.missing}
 
-    def _count(self, request: dict[str, Any]) -> CountReply:
+    def _count(self, request: Request) -> Reply:
         """The instructions of one call."""
         built = self._builder.build(request)
         if not isinstance(built, Built):
@@ -223,7 +212,7 @@ class Operations:
         timed = built.timed_call()
         totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
         timed.end()
-        return CountReply(ok=True, totals=totals)
+        return {"ok": True, "totals": totals}
 
 
 def _forget() -> None:
@@ -239,7 +228,7 @@ def _forget() -> None:
 
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
     """Return the reply to a request in which this error was raised."""
-    return {**FailedReply(ok=False, status="failed", reason=reason, failure=failure_kind(error))}
+    return {"ok": False, "status": "failed", "reason": reason, "failure": failure_kind(error)}
 
 
 def failure_kind(error: BaseException) -> Failure:

@@ -17,7 +17,7 @@ import torch
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.protocol import FineReply, PrepareReply, VisitReply
+from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.engine import calibrate, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.building import Builder
@@ -93,7 +93,7 @@ class Timing:
         """The prepared cases."""
         return [ready.case for ready in self._ready.values()]
 
-    def prepare(self, request: dict[str, Any]) -> PrepareReply:
+    def prepare(self, request: Request) -> Reply:
         """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
         # Allocates a random size before the case's own memory, so that its addresses differ from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
@@ -114,11 +114,14 @@ class Timing:
         self._ready[case.key] = PreparedCase(kept, device, timed, padding)
         call_seconds = plan.seconds / plan.calls
         wall_seconds = call_seconds if flushed is None else max(call_seconds, flushed.host_seconds)
-        return PrepareReply(
-            ok=True, call_seconds=call_seconds, wall_seconds=wall_seconds, warmup_windows=warmup_windows
-        )
+        return {
+            "ok": True,
+            "call_seconds": call_seconds,
+            "wall_seconds": wall_seconds,
+            "warmup_windows": warmup_windows,
+        }
 
-    def visit(self, request: dict[str, Any]) -> VisitReply:
+    def visit(self, request: Request) -> Reply:
         """Take all turns of a visit; the worker of another side takes its own in between."""
         ready = [self._ready[case] for case in request["cases"]]
         plans = [Turns(**fields) for fields in request["plans"]]
@@ -155,9 +158,9 @@ class Timing:
             for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
             for half in range(2)
         ]
-        return VisitReply(ok=True, windows=windows)
+        return {"ok": True, "windows": windows}
 
-    def verify(self, request: dict[str, Any]) -> FineReply:
+    def verify(self, request: Request) -> Reply:
         """Compare a case with its reference once more, now that it has been timed."""
         case = Case.from_axes(request["case"])
         ready = self._ready[case.key]
@@ -171,15 +174,15 @@ class Timing:
                     lambda: build(case, Path(request["root"]), request["compiled_steps"]),
                     repeats=request["repeats"],
                 )
-        return FineReply(ok=True)
+        return {"ok": True}
 
-    def release(self, _request: dict[str, Any]) -> FineReply:
+    def release(self, _request: Request) -> Reply:
         """Forget the cases of the group."""
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
         self._references.clear()
-        return FineReply(ok=True)
+        return {"ok": True}
 
     def _reference(self, case: Case, root: Path) -> referee.GroupReference:
         """A case's reference, which its group shares."""

@@ -1,7 +1,5 @@
 """The deadlines of requests to a worker."""
 
-from typing import Any
-
 import pytest
 
 from rnnbench.harness import protocol
@@ -16,7 +14,7 @@ from tests.doubles.visits import TURNS
 def deadlines(implementation: Implementation, **settings: float) -> set[float]:
     """The deadlines of all requests that build a case."""
     building, case = Building("", 16), small.case("gru", implementation)
-    requests: list[Request[Any]] = [
+    requests: list[Request] = [
         building.observe(case),
         building.energy(case, 0.01),
         building.profile(case, "", 0.01),
@@ -38,5 +36,5 @@ def test_a_case_that_compiles_never_has_less_time_than_others() -> None:
 @pytest.mark.parametrize(
     "request_", [protocol.visit([small.case("gru", "compiled")], [TURNS], [], "run", 0.0), protocol.release()]
 )
-def test_what_compiles_nothing_has_the_common_deadline(request_: Request[Any]) -> None:
+def test_what_compiles_nothing_has_the_common_deadline(request_: Request) -> None:
     assert deadline_seconds(request_, Settings()) == 120.0

@@ -271,10 +271,10 @@ class Mine(nn.RNNCell):
 @pytest.mark.parametrize(("cells", "seen"), [([], "None"), (["missing.py:Not", "Mine.py:Mine"], "here")])
 def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, cells: list[str], seen: str) -> None:
     (tmp_path / "Mine.py").write_text(SETS)
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, "").content)
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, ""))
     try:
         process.wait_ready()
-        prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None).content, 60)
+        prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None), 60)
         assert prepared["ok"], prepared
         assert visit(process)["calls"] == 1
         assert (tmp_path / "Mine.py.seen").read_text() == seen
@@ -284,7 +284,7 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, c
 
 def test_a_first_request_that_kills_the_worker_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], "").content)
+    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
     try:
         assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
         assert process.request({"op": "release"}, 60)["ok"]

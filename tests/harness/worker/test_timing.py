@@ -95,7 +95,7 @@ class Side:
         self.reply: dict[str, Any] = {}
 
     def visit(self, order: list[tuple[str, int]]) -> threading.Thread:
-        request = protocol.visit(self._cases, [TURNS] * len(self._cases), order, self.name, 1.0).content
+        request = protocol.visit(self._cases, [TURNS] * len(self._cases), order, self.name, 1.0)
         thread = threading.Thread(target=lambda: self.reply.update(self._worker.handle({**request})), daemon=True)
         thread.start()
         return thread
