@@ -9,7 +9,7 @@ from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts.outputs import few, rendered
-from rnnbench.report.verdicts.words import difference
+from rnnbench.report.verdicts.words import differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import change_span, duration, round_percent, slower
 from rnnbench.text import first_few, plural
@@ -27,10 +27,10 @@ def text(answer: Bisection) -> str:
         """Return `gru loop: 5.1% slower (+4.2% to +6.0%)` for each case."""
         return [f"{labels[key]}: {_size(changes[key])}" for key in sorted(changes, key=lambda key: -changes[key].log)]
 
-    def work(cause: SlowCommit) -> list[str]:
+    def work(cause: SlowCommit) -> str:
         """Return the counts that differ in the case in which most do."""
         changes = max((change.changes for change in _slow(cause.cases).values()), key=len, default=())
-        return [difference(change) for change in changes if change.metric.time_follows]
+        return differences(change for change in changes if change.metric.time_follows)
 
     return rendered(
         "bisection.txt",

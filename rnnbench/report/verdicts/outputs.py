@@ -21,10 +21,8 @@ from rnnbench.report.colors import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.ci import command
 from rnnbench.report.verdicts.verdicts import FILE, VerdictRow, Verdicts
-from rnnbench.report.verdicts.words import instruction_counts
 from rnnbench.report.words.units import GLYPHS, change, change_interval, round_percent
 from rnnbench.store.folder import write_whole
-from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import encoded, plural
 
 GAP, INDENT = 2, 4  # between columns; of the line that says why
@@ -138,10 +136,8 @@ def junit(verdicts: Verdicts) -> str:
         rows=list(zip(verdicts.rows, tags, strict=True)),
         counts={tag: tags.count(tag) for tag in ("failure", "error", "skipped")},
         told=[verdicts.subject, verdicts.answer, verdicts.details, *verdicts.notes],
-        metrics=BY_NAME,
         change=change,
         change_interval=change_interval,
-        instruction_counts=instruction_counts,
     )
     return FORBIDDEN.sub("�", text)
 

@@ -1,7 +1,7 @@
 """The page of a check: the answer, and the change of every case; and the section on the checks of a suite over time."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -24,7 +24,6 @@ from rnnbench.report.words.units import (
     duration,
     interval_cell,
     round_percent,
-    slower,
     span,
     verdict_cell,
 )
@@ -63,22 +62,21 @@ def render(folder: Path) -> dict[str, bytes]:
     commits = [f"{side} {commit(info)}" for side, info in sides.items() if commit(info)]
     warning = "" if head.status == "finished" else "this check was interrupted"
     name = one_line(head.suite)
+    facts = [f"{when(head)} UTC", *commits]
     if check is None:
         answer = "This check has no verdict: it ended before there was one."
         more = "What was measured until then is below."
-        page = Page(
-            name, f"{name}: a check", answer, more, [f"{when(head)} UTC", *commits], warning, sections=[measured]
-        )
-        return files(page)
+        return files(Page(name, f"{name}: a check", answer, more, facts, warning, sections=[measured]))
     figure = changes(check.frame)
-    spent = "" if check.seconds is None else f"measured for {duration(check.seconds)}"
+    if check.seconds is not None:
+        facts.insert(1, f"measured for {duration(check.seconds)}")
     return files(
         Page(
             name,
             f"{check.suite}: base {check.base} against head {check.head}",
             check.answer,
             check.details,
-            list(filter(None, [f"{when(head)} UTC", spent, *commits])),
+            facts,
             warning,
             first=picture("changes", "The change of every case", CHANGES, figure) if figure else None,
             sections=[_verdicts(check), measured],
@@ -99,12 +97,9 @@ def _verdicts(check: Verdicts) -> Section:
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
-    without_time = plural(sum(row.ratio is None for row in check.judged), "case")
     parts: list[SectionPart] = [Warnings("Notes on this check:", check.notes)] if check.notes else []
-    if check.judged and all(row.ratio is None for row in check.judged):
-        parts.append("No change is drawn: no time was compared. The table says why.")
-    elif not without_time.startswith("0 "):
-        parts.append(f"No time was compared for {without_time}; the table says why.")
+    if without_time := sum(row.ratio is None for row in check.judged):
+        parts.append(f"No time was compared for {plural(without_time, 'case')}; the table says why.")
     return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
 
 
@@ -156,9 +151,14 @@ def read_check(folder: Path) -> DatedCheck | None:
 def section_of_checks(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
     """Return words and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
     cases = frame_of_checks(checks)
+    judged, days = cases[cases["verdict"].notna()], span(when(checks[0].head)[:10], when(checks[-1].head)[:10])
+    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
+    told = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
+    over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
+    which = " and ".join(told) if told else "none regressed and none improved"
+    words = f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
     tables = (_changes(cases, checks), _every(cases, checks))
-    words = tuple(_words(cases, checks))
-    return of_runs("checks", "What the checks found", words, {LEFT_OUT: left_out}, (), tables)
+    return of_runs("checks", "What the checks found", [words], {LEFT_OUT: left_out}, (), tables)
 
 
 def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
@@ -172,23 +172,6 @@ def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
         for index, check in enumerate(checks)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
-
-
-def _words(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Iterator[str]:
-    days = span(when(checks[0].head)[:10], when(checks[-1].head)[:10])
-    judged = cases[cases["verdict"].notna()]
-    over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
-    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
-    told = [f"{count:,} {verdict}" for verdict, count in counts.items() if count]
-    which = " and ".join(told) if told else "none regressed and none improved"
-    yield f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
-    for verdict, word in zip(CHANGED, ("slowdown", "gain"), strict=True):
-        rows = judged[(judged["verdict"] == verdict) & judged["change"].notna()]
-        if len(rows):
-            largest = rows.sort_values("change", ascending=verdict == "improved").iloc[0]
-            head = checks[int(largest["check"])].head
-            where = f"{when(head)} {commit(head)}".rstrip()
-            yield f"The largest {word}: {largest['name']}, {slower(float(largest['change']))}, in the check of {where}."
 
 
 def _changes(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:

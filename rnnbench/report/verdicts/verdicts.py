@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
+from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts.words import shortened, why
@@ -144,11 +145,6 @@ class Verdicts:
         return [row for row in self.rows if row.verdict is not None]
 
     @property
-    def counts(self) -> str:
-        """Return `2 regressed, 22 unchanged`."""
-        return ", ".join(f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows)
-
-    @property
     def subject(self) -> str:
         """Return `quick: base main (1a2b3c4) against head the working tree: 3 of 24 cases run code that changed`."""
         changed = sum(row.decided_by != "code" for row in self.judged)
@@ -200,20 +196,21 @@ class Verdicts:
     @property
     def details(self) -> str:
         """Return what the answer leaves out: other verdicts, what is needed, instructions; may be empty."""
-        sentences = [f"Also {others}."] if (others := self.counts.partition(", ")[2]) else []
+        others = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows][1:]
+        sentences = [f"Also {', '.join(others)}."] if others else []
         opens = {row.name: row.described for row in self.by_verdict["undecided"] if row.described}
         if opens and self.rows[0].verdict == "undecided":
             name, widest = max(opens.items(), key=lambda each: abs(math.log(each[1].value)))
             sentences.insert(0, f"The largest undecided change is {name}: {between(widest)}.")
         elif self.needed:
             sentences.append(f"{self.needed[0].upper()}{self.needed[1:]}.")
-        if ratios := {row.name: row.instructions for row in self.rows if row.instructions}:
-            more = {name: each["ratio"] - 1 for name, each in ratios.items() if each["is_beyond_margin"]}
-            most = max(more, key=more.__getitem__, default="")
-            take = sum(share > 0 for share in more.values())
-            worst = f"; the most: {most}, {percent(more[most])}" if take else ""
-            count = f"{take or 'None'} of {plural(len(ratios), 'counted case')}"
-            sentences.append(f"{count} {'take' if take > 1 else 'takes'} more instructions{worst}.")
+        if counted := [(row.instructions, row.name) for row in self.rows if row.instructions]:
+            beyond = [(each["ratio"] - 1, name) for each, name in counted if each["is_beyond_margin"]]
+            more = [pair for pair in beyond if pair[0] > 0]
+            share, name = max(more, default=(0.0, ""))
+            count = f"{len(more) or 'None'} of {plural(len(counted), 'counted case')}"
+            worst = f"; the most: {name}, {percent(share)}" if more else ""
+            sentences.append(f"{count} {'take' if len(more) > 1 else 'takes'} more instructions{worst}.")
         return " ".join(sentences)
 
     @cached_property
@@ -266,25 +263,11 @@ def of(comparison: Comparison) -> Verdicts:
 
 
 def _row(finding: Finding, name: str) -> VerdictRow:
-    decided_by = {"low": "ratio", "mean": "mean_ratio", None: None}[finding.decided_by]
-    witnesses = {
-        "instructions": finding.is_by_instructions,
-        "code": finding.is_by_code,
-        "counts": finding.is_by_counts,
-    }
-    counted = None
-    if known := finding.instructions:
-        counted = {
-            "counter": known.head.counter,
-            "ratio": known.ratio,
-            "spread": known.spread,
-            "is_beyond_margin": known.is_beyond,
-            "base": known.base.total,
-            "head": known.head.total,
-            "parts": known.parts(),
-            "operators": [vars(changed) for changed in known.operators()[:MAX_LISTED]],
-            "functions": [vars(changed) for changed in known.functions()[:MAX_LISTED]],
-        }
+    witness = {"low": "ratio", "mean": "mean_ratio"}.get(finding.decided_by or "")
+    if finding.is_by_code or finding.is_by_counts:
+        witness = "code" if finding.is_by_code else "counts"
+    elif finding.is_by_instructions:
+        witness = "instructions"
     return VerdictRow(
         finding.case,
         name,
@@ -292,19 +275,35 @@ def _row(finding: Finding, name: str) -> VerdictRow:
         finding.reason,
         why(finding),
         finding.margin,
-        next((witness for witness, is_it in witnesses.items() if is_it), decided_by),
+        witness,
         "mean_ratio" if finding.is_by_mean else "ratio",
         finding.replicates,
         [{"metric": each.metric.name, "base": each.base, "head": each.head} for each in finding.changes],
-        counted,
+        _counted(finding.instructions) if finding.instructions else None,
         finding.low,
         finding.mean,
     )
 
 
+def _counted(known: InstructionChange) -> dict[str, Any]:
+    return {
+        "counter": known.head.counter,
+        "ratio": known.ratio,
+        "spread": known.spread,
+        "is_beyond_margin": known.is_beyond,
+        "base": known.base.total,
+        "head": known.head.total,
+        "parts": known.parts(),
+        "operators": [vars(changed) for changed in known.operators()[:MAX_LISTED]],
+        "functions": [vars(changed) for changed in known.functions()[:MAX_LISTED]],
+    }
+
+
 def read(folder: Path) -> Verdicts | None:
     """Read a check's verdicts; None if it ended before it had any. Raises UserError if the file can't be read."""
     file = folder / FILE
+    if not file.exists():
+        return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
@@ -323,21 +322,15 @@ def read(folder: Path) -> Verdicts | None:
             tuple(_row_of(line, case, called.name(case)) for line, case in zip(lines, cases, strict=True)),
             called.shared,
         )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as fault:
-        raise UserError(f"{file}: can't be read: {fault.strerror}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}; was it edited?") from None
+    except (OSError, LookupError, TypeError, ValueError) as fault:
+        raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}") from None
 
 
 def _row_of(line: Mapping[str, Any], case: Case, name: str) -> VerdictRow:
     values: dict[str, Any] = {key: line.get(key) for key in PLAIN}
-    if not values["described_by"]:  # in older checks
-        values["described_by"] = "mean_ratio" if line["decided_by"] == "mean_ratio" else "ratio"
+    older = "mean_ratio" if line["decided_by"] == "mean_ratio" else "ratio"
+    values["described_by"] = line.get("described_by") or older
     values |= {"verdict": OLDER_WORDS.get(line["verdict"], line["verdict"]), "sentence": one_line(line["sentence"])}
-    if values["verdict"] not in (None, *get_args(Verdict)):
-        raise ValueError(f"verdict {values['verdict']!r}")
     for ratio in RATIOS:
         ends = [line[f"{ratio}{end}"] for end in ENDS]
         values[ratio] = None if None in ends else Estimate(*ends)
