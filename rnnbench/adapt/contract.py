@@ -200,7 +200,7 @@ def _fits_other(module: Any, input: Tensor, layer_state: State, *, is_cell: bool
 def _check_state(what: str, state: Any, like: State) -> None:
     """Check form, shapes, types and values of a state against another state."""
     wanted = tensors(like)
-    names = tensor_names(len(wanted), has_c=True)
+    names = tensor_names(len(wanted))
     parts: Sequence[Any] = state if isinstance(state, tuple | list) else ()
     if len(wanted) == 1:
         parts = (state,)

@@ -28,7 +28,7 @@ the tolerance of outputs in float16 or bfloat16.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,92 +73,47 @@ class ComparedTensors:
 ALL = ComparedTensors()
 
 
-@dataclass(frozen=True)
-class Sums:
-    """The sizes of a workload that decide how many terms a gradient sums, and how many values a bias has."""
+def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, output: int) -> float:
+    """Return the tolerance for the error that `errors` returns under this name, for a workload of these sizes.
 
-    steps: int
-    batch: int
-    hidden: int
-    output: int  # the values of the head's bias
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """The largest relative error that is allowed, and why it is that large."""
-
-    error: float
-    why: str  # in a few words, for a message
-
-
-def allowed(name: str, dtype: DType, sums: Sums) -> Tolerance:
-    """The tolerance for the error that `errors` returns under this name."""
+    `output`: the values of the head's bias.
+    """
     base, summed = TOLERANCES[dtype], name.removeprefix("gradient of ")
     if summed in (name, "input") or summed.startswith("initial "):  # computed anew in each step
-        return Tolerance(base, dtype)
-    terms = sums.steps * (1 if dtype in SUMMED_IN_FLOAT32 else sums.batch)
-    values = sums.output if summed.startswith("head.") else sums.hidden
-    few_values = max(1.0, math.sqrt(MANY_VALUES / values))
-    grown = min(SAFETY * few_values * ROUNDOFF[dtype] * math.sqrt(terms), MAX_TOLERANCE)
-    return Tolerance(grown, f"{dtype}, a sum of {terms:,} terms") if grown > base else Tolerance(base, dtype)
-
-
-@dataclass(frozen=True)
-class ReferenceRun:
-    """What a reference gives for an input and a state, to compare several candidates with."""
-
-    input: Tensor
-    state: State
-    compared: ComparedTensors
-    results: Mapping[str, Tensor]  # by the name of what is compared
-    weights: dict[str, Tensor]  # copies of its parameters that take gradients
-    unreached: Sequence[Tensor]  # those of `weights` that get no gradient, such as frozen ones
-    has_c: bool
-
-    @classmethod
-    def of(cls, reference: nn.Module, input: Tensor, state: State, compared: ComparedTensors = ALL) -> Self:
-        """Run a reference, which maps `(input, layer state) -> (output, layer state)`."""
-        has_c = any(isinstance(part, nn.LSTM | nn.LSTMCell) for part in reference.modules())
-        kept = input.detach().clone(), tuple(part.detach().clone() for part in tensors(state))
-        results = _run(reference, input, state, compared, has_c=has_c)
-        weights: dict[str, Tensor] = {}
-        unreached = []
-        if compared.gradients != "none":
-            for name, parameter in reference.named_parameters():
-                weights[name] = parameter.detach().requires_grad_()
-                if parameter.grad is None:
-                    unreached.append(weights[name])
-                results[f"gradient of {name}"] = (
-                    torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                )
-        reference.zero_grad(set_to_none=True)
-        return cls(kept[0], kept[1], compared, results, weights, unreached, has_c)
-
-    def is_for(self, input: Tensor, state: State, compared: ComparedTensors) -> bool:
-        """Whether it is a run with these values, so that another one would give the same."""
-        parts = (input, *tensors(state))
-        return compared == self.compared and all(map(torch.equal, (self.input, *tensors(self.state)), parts))
+        return base
+    terms = steps * (1 if dtype in SUMMED_IN_FLOAT32 else batch)
+    few_values = max(1.0, math.sqrt(MANY_VALUES / (output if summed.startswith("head.") else hidden)))
+    return max(base, min(SAFETY * few_values * ROUNDOFF[dtype] * math.sqrt(terms), MAX_TOLERANCE))
 
 
 def errors(
     candidate: nn.Module,
-    run: ReferenceRun,
+    reference: nn.Module,
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
+    compared: ComparedTensors = ALL,
 ) -> dict[str, float]:
-    """Relative error of everything that is compared, by name; NaN if either side is not finite.
+    """Return the relative error of everything that is compared, by name; NaN if either side is not finite.
 
-    The candidate maps `(input, layer state) -> (output, layer state)` as the reference does; `mapping` gives its
-    parameters from the reference's, and it must already hold exactly these. `run`: for the same values.
+    Both sides map `(input, layer state) -> (output, layer state)`. `mapping` gives the candidate's parameters from the
+    reference's, and the candidate must already hold exactly these.
     """
-    actual = _run(candidate, input, state, run.compared, has_c=run.has_c)
-    if run.compared.gradients != "none":
+    expected, weights, unreached = _run(reference, input, state, compared), dict[str, Tensor](), list[Tensor]()
+    if compared.gradients != "none":
+        for name, parameter in reference.named_parameters():
+            weights[name] = parameter.detach().requires_grad_()
+            if parameter.grad is None:  # a frozen one, for example
+                unreached.append(weights[name])
+            expected[f"gradient of {name}"] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    reference.zero_grad(set_to_none=True)
+    actual = _run(candidate, input, state, compared)
+    if compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
-        pulled = _pulled_back(candidate, mapping, run.weights, run.unreached)
-        actual |= {f"gradient of {name}": grad for name, grad in zip(run.weights, pulled, strict=True)}
+        pulled = _pulled_back(candidate, mapping, weights, unreached)
+        actual |= {f"gradient of {name}": grad for name, grad in zip(weights, pulled, strict=True)}
     candidate.zero_grad(set_to_none=True)
-    return {name: relative_error(actual[name], expected) for name, expected in run.results.items()}
+    return {name: relative_error(actual[name], part) for name, part in expected.items()}
 
 
 def _pulled_back(
@@ -187,22 +142,18 @@ def _pulled_back(
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(
-    module: nn.Module, input: Tensor, state: State, compared: ComparedTensors, *, has_c: bool
-) -> dict[str, Tensor]:
+def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
-            results = _results(module(input, state), compared, has_c=has_c)
-            return {name: part.clone() for name, part in results.items()}
+            return {name: part.clone() for name, part in _results(module(input, state), compared).items()}
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
         leaves = tuple(
             part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in leaves
         )
-    given = leaves[1] if isinstance(state, Tensor) else leaves[1:]
-    results = _results(module(leaves[0], given), compared, has_c=has_c)
+    results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
     read = {name: part.detach().clone() for name, part in results.items()}  # at once: work may be left to a thread
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
@@ -212,7 +163,7 @@ def _run(
     ]
     torch.autograd.backward(directed, directions)
     if compared.gradients == "all":
-        names = ["input", *(f"initial {name}" for name in tensor_names(len(leaves) - 1, has_c=has_c))]
+        names = ["input", *(f"initial {name}" for name in tensor_names(len(leaves) - 1))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
             for name, leaf in zip(names, leaves, strict=True)
@@ -221,14 +172,11 @@ def _run(
     return read
 
 
-def _results(given: tuple[Tensor, State], compared: ComparedTensors, *, has_c: bool) -> dict[str, Tensor]:
+def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
     output, final = given
-    results = {"output": output}
-    if compared.final_state:
-        parts = tensors(final)
-        names = tensor_names(len(parts), has_c=has_c)
-        results |= {f"final {name}": part for name, part in zip(names, parts, strict=True)}
-    return results
+    parts = tensors(final) if compared.final_state else ()
+    names = (f"final {name}" for name in tensor_names(len(parts)))
+    return {"output": output, **dict(zip(names, parts, strict=False))}
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

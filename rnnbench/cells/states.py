@@ -61,14 +61,9 @@ def tensors(state: State) -> tuple[Tensor, ...]:
     return (state,) if isinstance(state, Tensor) else tuple(state)
 
 
-def tensor_names(count: int, *, has_c: bool) -> list[str]:
-    """Names for the tensors of a state, for messages; the first is what the cell shows.
-
-    `has_c`: whether a second one is an LSTM's `c`. Other cells may keep anything beside their output.
-    """
-    if count == 2:
-        return ["h", "c" if has_c else "state beside h"]
-    return ["h", *(f"state {index}" for index in range(1, count))]
+def tensor_names(count: int) -> list[str]:
+    """Return names for the tensors of a state, for messages; the first is what the cell shows."""
+    return ["h", "c"] if count == 2 else ["h", *(f"state {index}" for index in range(1, count))]
 
 
 def storage_address(tensor: Tensor) -> int:

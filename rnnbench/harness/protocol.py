@@ -71,12 +71,9 @@ class Building:
         """
         return self._of("prepare", case, window_seconds=window_seconds, call_seconds=known)
 
-    def verify(self, case: Case, *, repeats: bool) -> Request:
-        """Compare a case that has been timed with its reference again.
-
-        `repeats`: also compare the work of a call with that of a second call on the same values.
-        """
-        return self._of("verify", case, repeats=repeats)
+    def verify(self, case: Case) -> Request:
+        """Compare a case that has been timed with its reference again."""
+        return self._of("verify", case)
 
     def _of(self, op: str, case: Case, **fields: Any) -> Request:
         return {"op": op, "case": case.axes(), "root": self.root, "compiled_steps": self.compiled_steps, **fields}

@@ -19,7 +19,7 @@ from rnnbench.adapt.layers import reads_batch_first
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
-from rnnbench.cells.parity import TOLERANCES, ComparedTensors, ReferenceRun, Sums, allowed, errors
+from rnnbench.cells.parity import TOLERANCES, ComparedTensors, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import rounded_to, with_gradients
@@ -44,7 +44,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.referee import ParityError, check_parity_errors
+from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES = ("inference", "training")
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
@@ -302,8 +302,7 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
     compared = ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None)
-    known = ReferenceRun.of(reference, subject.input, state, compared)
-    found = errors(candidate, known, dict, subject.input, state)
+    found = errors(candidate, reference, dict, subject.input, state, compared)
     if candidate.types != reference.types:
         mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))
         raise ParityError(f"it returns {mine}, but the given module returns {given}")
@@ -314,8 +313,9 @@ def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
         raise ParityError(f"no tolerance is known for {tolerance_of}")
     steps, batch = subject.input.shape[:2]
     hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
-    sums = Sums(steps, batch, hidden, hidden)
-    check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")
+    sizes = {"steps": steps, "batch": batch, "hidden": hidden, "output": hidden}
+    tolerances = {name: allowed(name, tolerance_of, **sizes) for name in found}
+    check_tolerances(found, tolerances, tolerance_of, "the given module's")
 
 
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower ways are left out

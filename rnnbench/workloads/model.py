@@ -8,7 +8,7 @@ with two directions.
 The model that is timed: a body over the sequence, the output head, and the task that connects them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, output, outside_inference_mode, tensors, to_cell, to_layer
 from rnnbench.store.records import Head, Task
-from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back
+from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back, loop
 
 CallCell = Callable[[nn.Module, Tensor, State, bool], tuple[Tensor, State]]  # the last argument: in reverse
 
@@ -35,7 +35,7 @@ class Cells(nn.Module):
 
     def __init__(
         self,
-        cells: Sequence[nn.Module],
+        cells: Iterable[nn.Module],
         run: Run,
         *,
         stacked: bool = False,
@@ -200,6 +200,22 @@ class SequenceModel(nn.Module):
     def bodies(self) -> list[Body]:
         """The body, and the decoder if there is one."""
         return [self.body] if self.decoder is None else [self.body, self.decoder]
+
+    def looped(self) -> "SequenceModel":
+        """Return the same model, with the same parts, whose cells are called once for each step."""
+
+        def plain(body: Body) -> Body:
+            if isinstance(body, TorchLayer):
+                return body
+            shape: dict[str, Any] = {"stacked": body.stacked, "directions": body.directions}
+            return Cells(body.cells, loop, **shape, dropout=body.dropout, mask=body.mask)
+
+        body, *decoder = map(plain, self.bodies)
+        model = SequenceModel(
+            body, self.head, self.task, output_steps=self.output_steps, decoder=decoder[0] if decoder else None
+        )
+        model.takes_own_gradients = self.takes_own_gradients
+        return model.train(self.training)
 
     @property
     def dropout_owners(self) -> list[Any]:

@@ -55,20 +55,6 @@ class MemoByAddress(MemoByIdentity):
         return input.data_ptr()
 
 
-class MemoByValue(MemoByIdentity):
-    """Looks results up by the values of the input: all outputs are right."""
-
-    def key(self, input: Any) -> Any:
-        return input.numpy().tobytes()
-
-
-class MemoByVersion(MemoByIdentity):
-    """Looks results up by the tensor and by how often torch wrote into it."""
-
-    def key(self, input: Any) -> Any:
-        return id(input), input._version
-
-
 class FirstResult(Counting):
     """Returns its first result again, once it has been called often enough."""
 

@@ -27,7 +27,6 @@ def pair(name: str) -> dict[str, Any]:
     [
         ("MemoByIdentity", "after timing: differs by "),
         ("MemoByAddress", "after timing: differs by "),
-        ("MemoByValue", "keeps results: a second call with the same input does 4 operator calls, where"),
         ("FirstResult", "after timing: differs by "),
         ("EarlyReturn", "after timing: differs by "),
         ("Honest", "agrees"),

@@ -59,18 +59,18 @@ def test_every_task_and_shape_passes(phase: Phase) -> None:
     assert any(passed)
 
 
+def verify(built: Built, call: Any, root: Path = Path()) -> None:
+    """Compare a case again, as a worker does."""
+    case = built.case
+    referee.compare(built, call, lambda: referee.reference_of(case, root), lambda: build(case, root))
+
+
 def passes(cell: str, implementation: Any, **axes: Any) -> bool:
     """Verify a case after a few calls; returns whether it makes sense at all."""
-    case = small.case(cell, implementation, **axes)
     try:
-        built, call = timed(case)
+        verify(*timed(small.case(cell, implementation, **axes)))
     except Skip:
         return False
-    if built.unequal:
-        referee.verify_alone(built, call, lambda: build(case, Path()))
-    else:
-        referee.verify(built, call, referee.GroupReference.of(case, Path()))
-    referee.check_repeats(built, call)
     return True
 
 
@@ -81,49 +81,18 @@ def test_the_reference_that_is_built_later_has_the_same_weights() -> None:
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-def test_the_reference_runs_once_for_the_cases_of_a_group() -> None:
-    cases = [small.case("lstm", implementation, phase="training") for implementation in ("loop", "hoisted")]
-    reference = referee.GroupReference.of(cases[0], Path())
-    calls: list[object] = []
-    reference.model.register_forward_hook(lambda module, given, result: calls.append(result))
-    for case in cases:
-        referee.verify(*timed(case), reference)
-    assert (len(calls), len(reference.runs)) == (1, 1)
-    built, call = timed(cases[1])
-    with torch.no_grad():
-        next(built.model.body.parameters()).mul_(1.01)
-    with pytest.raises(ParityError, match="is off by"):
-        referee.verify(built, call, reference)
-
-
-def test_without_a_reference_a_case_must_do_what_a_new_instance_does_and_give_finite_values() -> None:
-    built, call = timed(small.case("vanilla", reference="none"))
-
-    def anew() -> Built:
-        return build(built.case, Path())
-
-    referee.verify_alone(built, call, anew)
-    with torch.no_grad():
-        next(built.model.body.parameters()).mul_(1.01)
-    with pytest.raises(ParityError, match=r"output is off by .* of a new instance's largest value"):
-        referee.verify_alone(built, call, anew)
-    with torch.no_grad():
-        next(built.model.body.parameters()).fill_(torch.nan)
-    with pytest.raises(ParityError, match="output has NaN or infinite values"):
-        referee.verify_alone(built, call, anew)
-
-
-def counts(*operators: int) -> Any:
-    """A function that returns these numbers of operators, one after the other."""
-    calls = iter(operators)
-    return lambda: next(calls)
-
-
-def test_less_in_every_second_call_is_told_and_less_now_and_then_is_chance() -> None:
-    assert referee.kept_results(counts(*[9, 1] * referee.REPEATS), lambda number: None).startswith(
-        "keeps results: a second"
-    )
-    assert referee.kept_results(counts(9, 1, 9, 1, 9, 9), lambda number: None) == ""
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [("rnn", "of the reference's largest value"), ("none", "output is off by .* of a new instance's largest value")],
+)
+def test_what_a_case_computes_after_timing_must_be_right_and_finite(reference: Any, message: str) -> None:
+    built, call = timed(small.case("vanilla", reference=reference))
+    verify(built, call)
+    for factor, words in ((1.01, message), (torch.nan, "has NaN or infinite values")):
+        with torch.no_grad():
+            next(built.model.body.parameters()).mul_(factor)
+        with pytest.raises(ParityError, match=words):
+            verify(built, call)
 
 
 FOLDER = Path(awkward.__file__).parent
@@ -147,7 +116,7 @@ def test_they_are_read(cell: str, input: str, implementation: Any, task: Any, ph
     timed = case.timed_call()
     with timed.mode():
         timed.call()
-    referee.compare(case, timed, lambda: referee.GroupReference(case.model), make, repeats=True)
+    referee.compare(case, timed, lambda: case.model, make)
 
 
 def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_window() -> None:

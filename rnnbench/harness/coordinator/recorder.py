@@ -53,7 +53,6 @@ class Recorder:
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
-        self._repeated: set[str] = set()  # keys of cases of which repeated calls were compared with new ones
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
@@ -145,11 +144,10 @@ class Recorder:
 
     def verify(self, worker: WorkerProcess, case: Case) -> None:
         """Let the worker compare a case that it has timed with its reference again. Raises VisitCut."""
-        reply = self.ask(worker, self.building.verify(case, repeats=case.key not in self._repeated))
+        reply = self.ask(worker, self.building.verify(case))
         if not reply["ok"]:
             self._note_fault(case, reply)
             raise VisitCut
-        self._repeated.add(case.key)
 
     def notes(self) -> list[str]:
         """Notes for the reader about how the cases were timed."""

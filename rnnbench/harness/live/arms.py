@@ -23,9 +23,7 @@ from rnnbench.harness.live.put_back import Kept, gpus
 from rnnbench.harness.machine.global_state import TorchState, capture, tf32_allowed
 from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
-from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.phases import TimedCall, fixed_direction
-from rnnbench.workloads.referee import kept_results
 
 PHASES: tuple[Phase, ...] = ("inference", "training", "step")
 WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
@@ -348,7 +346,7 @@ def _in_float64(arm: Arm) -> Tensor | None:
 
 
 def compared_again(
-    arms: Mapping[str, Arm], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, str]
+    arms: Mapping[str, Arm], reference: str, before: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the parity of each arm after timing, and notes on why it could not be checked.
 
@@ -366,10 +364,6 @@ def compared_again(
             for name, after in (found | with_causes(rounded, arms, by_arm, reference)).items():
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
-            for name, arm in arms.items():
-                call = replace(calls[name], call=partial(_forward, arm))
-                if fault := kept_results(partial(operator_calls, call), lambda number: renew(2 + number)):
-                    compared[name] = f"{fault}: {ONLY_TIMES}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values
         return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
     return compared, []
@@ -378,10 +372,6 @@ def compared_again(
 def _kind(text: str) -> str:
     """What a parity says, without its numbers."""
     return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
-
-
-def _forward(arm: Arm) -> Tensor | None:
-    return first_tensor(arm.run(*arm.args))
 
 
 @contextmanager

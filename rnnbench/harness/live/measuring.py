@@ -98,7 +98,7 @@ def timed(
     turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
     stop = Precision(list(prepared.calls), prepared.reference, settings)
     turns.until(stop, deadline, on_progress, on_overrun)
-    compared, more = compared_again(prepared.arms, prepared.calls, prepared.reference, prepared.parity)
+    compared, more = compared_again(prepared.arms, prepared.reference, prepared.parity)
     return MeasuredModules(
         turns.times,
         turns.cut,
@@ -267,7 +267,7 @@ def not_slower(
             if turns.interrupted:
                 raise KeyboardInterrupt
             stop.look()
-            compared, more = compared_again(prepared.arms, prepared.calls, THAN, prepared.parity)
+            compared, more = compared_again(prepared.arms, THAN, prepared.parity)
             parity, notes = compared[MINE], (*notes, *turns.notes(), *more)
     question = stop.question
     return NotSlowerResult(

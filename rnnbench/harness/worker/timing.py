@@ -24,6 +24,7 @@ from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
 from rnnbench.store.records import Case, Workload, evenly_spaced
 from rnnbench.workloads import loading, referee
+from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 
@@ -86,7 +87,7 @@ class Timing:
         self._relay = relay or Relay()
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
-        self._references: dict[Workload, referee.GroupReference] = {}  # built after the last window of a visit
+        self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
 
     @property
     def cases(self) -> list[Case]:
@@ -172,7 +173,6 @@ class Timing:
                     ready.timed,
                     partial(self._reference, case, Path(request["root"])),
                     lambda: build(case, Path(request["root"]), request["compiled_steps"]),
-                    repeats=request["repeats"],
                 )
         return {"ok": True}
 
@@ -184,10 +184,10 @@ class Timing:
         self._references.clear()
         return {"ok": True}
 
-    def _reference(self, case: Case, root: Path) -> referee.GroupReference:
+    def _reference(self, case: Case, root: Path) -> SequenceModel:
         """A case's reference, which its group shares."""
         if case.workload not in self._references:
-            self._references[case.workload] = referee.GroupReference.of(case, root)
+            self._references[case.workload] = referee.reference_of(case, root)
         return self._references[case.workload]
 
     def _printed_bytes(self) -> int:

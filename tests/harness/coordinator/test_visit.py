@@ -161,16 +161,6 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
         assert ops == ["prepare"] * 3 + ["visit"] + ["turn"] * turns + ["verify"] * 3 + ["release"]
 
 
-def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[..., Visits]) -> None:
-    repeats: list[bool] = []
-    visits = begin(
-        ["run"], lambda _, message: repeats.append(message["repeats"]) if message["op"] == "verify" else None
-    )
-    for replicate in range(2):
-        visits.visitor.visit(GROUP, visits.sides, replicate, case_seconds=CASE_SECONDS)
-    assert repeats == [True] * 3 + [False] * 3
-
-
 def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
     begin: Callable[..., Visits], sides: tuple[str, ...]
 ) -> None:
