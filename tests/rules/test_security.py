@@ -21,7 +21,7 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
 from tests.doubles import repository, screens, stored
 from tests.doubles import workload as small
-from tests.validation.fuzz.inputs import NASTY
+from tests.validation.fuzz import NASTY
 
 PACKAGE = Path(__file__).parents[2] / "rnnbench"
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
