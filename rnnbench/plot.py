@@ -99,7 +99,7 @@ def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None
 
     `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the worst are drawn. It has one panel.
     """
-    columns = ("name", "verdict", "margin", *_RATIOS, *(f"mean_{column}" for column in _RATIOS), "described_by")
+    columns = ("name", "verdict", "margin", "change", "change_low", "change_high", "described_by")
     needs = (columns, "the frame of rnnbench.compare for stored runs")
     return _drawn("changes", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
 

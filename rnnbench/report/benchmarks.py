@@ -7,8 +7,7 @@ import pandas as pd
 
 from rnnbench.analysis.compare_files import SavedRun
 from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
-from rnnbench.report.page.section import Section
-from rnnbench.report.table import Column, of, table, where_new
+from rnnbench.report.table import Column, Section, of, table, where_new
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import count, digits, duration, duration_interval, ratio_with_interval
 

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.answer import fastest
-from rnnbench.report.page.section import Section
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.page.section import Commands, Section, SectionPart, Warnings
-from rnnbench.report.table import Column, Table, table
+from rnnbench.report.table import Column, Commands, Section, SectionPart, Table, Warnings, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
 from rnnbench.report.words.ratios import reached, words
 from rnnbench.report.words.units import change, duration, half_width, memory, rate

@@ -15,8 +15,7 @@ from rnnbench.report.colors import HUES
 from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import MARKERS, CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Picture, refuse_several, sheet
-from rnnbench.report.page.section import Section
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,

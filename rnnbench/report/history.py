@@ -20,8 +20,7 @@ from rnnbench.analysis.verdict import Q
 from rnnbench.report.colors import FASTER, SLOWER
 from rnnbench.report.drawing.draw import limits, log_ticks
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
-from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT, LOST, Section, of_runs
-from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table
 from rnnbench.report.words.names import Names, commit, names, one_line, when
 from rnnbench.report.words.units import change as change_text
 from rnnbench.report.words.units import (

@@ -11,8 +11,7 @@ from rnnbench.analysis.latency import LATE, MIN_REPLICATES, QUANTILES, measured_
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet
-from rnnbench.report.page.section import Section
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, say, several, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, percent_digits
 

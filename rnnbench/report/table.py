@@ -1,15 +1,21 @@
-"""A table of a report, as rows of text for readers and as a frame for programs; and as CSV, Markdown and LaTeX."""
+"""What a section of a report consists of: paragraphs, figures, and tables.
+
+A table is rows of text for readers and a frame for programs, and is written as CSV, Markdown and LaTeX.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.report.words.names import one_line
 from rnnbench.text import encoded
+
+if TYPE_CHECKING:  # matplotlib, which a terminal does not need
+    from rnnbench.report.drawing.sheet import Picture
 
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
 PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages
@@ -166,3 +172,65 @@ def latex(shown: Table) -> str:
         environment="longtable" if is_long else None,
         position_float=None if is_long else "centering",
     )
+
+
+# Headings of what a reader must know before the numbers of several runs
+LEFT_OUT = "Left out, since these files can't be read:"
+LOST = "Lost from these runs:"
+DIFFERENCES = "Not the same in these runs:"
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands for the reader to type."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """What a reader must not miss."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+SectionPart = Union[str, Commands, Warnings, "Picture", Table]  # a text is a paragraph
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and below it paragraphs, figures and tables in their order."""
+
+    id: str  # the target of links; the same in every report
+    title: str
+    parts: Sequence[SectionPart]
+    is_folded: bool = False  # the reader opens it
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """Return its paragraphs."""
+        return [part for part in self.parts if isinstance(part, str)]
+
+    @property
+    def pictures(self) -> "list[Picture]":
+        """Return its figures."""
+        return [part for part in self.parts if not isinstance(part, str | Commands | Warnings | Table)]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return its tables."""
+        return [part for part in self.parts if isinstance(part, Table)]
+
+
+def of_runs(
+    id: str,
+    title: str,
+    paragraphs: Sequence[str],
+    warnings: Mapping[str, Sequence[str]],
+    pictures: "Sequence[Picture]",
+    tables: Sequence[Table],
+) -> Section:
+    """Return a section on several runs; `warnings`: the lines below each heading, which comes only with lines."""
+    first = [Warnings(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
+    return Section(id, title, [*first, *paragraphs, *pictures, *tables])

@@ -15,8 +15,7 @@ from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.colors import level
 from rnnbench.report.drawing.draw import ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, picture, sheet
-from rnnbench.report.page.section import LOST, Section, of_runs
-from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.table import LOST, Column, Section, Table, of, of_runs, table
 from rnnbench.report.words.names import Names, identity, named, names, one_line, series_name
 from rnnbench.report.words.units import (
     IN_THE_MEAN,

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from rnnbench.report.page.section import DIFFERENCES, LEFT_OUT
+from rnnbench.report.table import DIFFERENCES, LEFT_OUT
 from tests.doubles import checks
 from tests.doubles import workload as small
 from tests.doubles.stored import folder, several

@@ -9,8 +9,7 @@ from rnnbench.analysis.summary import Noise
 from rnnbench.report.page.page import files
 from rnnbench.report.page.place import ReportFolder, put
 from rnnbench.report.page.run import run_page
-from rnnbench.report.page.section import Section, Warnings
-from rnnbench.report.table import markdown
+from rnnbench.report.table import Section, Warnings, markdown
 from rnnbench.store.run_info import RunInfo
 
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}

@@ -14,8 +14,7 @@ from rnnbench.report.environment import (
     sections,
     table_of_environment,
 )
-from rnnbench.report.page.section import Commands, Warnings
-from rnnbench.report.table import markdown
+from rnnbench.report.table import Commands, Warnings, markdown
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.stored import PROCESSOR
 from tests.report.conftest import info_with

@@ -10,7 +10,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.report.history import MAX_PANELS, draw, section
-from rnnbench.report.page.section import Section, Warnings
+from rnnbench.report.table import Section, Warnings
 from rnnbench.report.words.names import names
 from tests.doubles import workload as small
 from tests.doubles.pages import shown

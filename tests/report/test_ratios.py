@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.report import figures
 from rnnbench.report.colors import SIZES
 from rnnbench.report.drawing import sheet
 from rnnbench.report.growth import growth
 from rnnbench.report.latency import latency
+from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled, ratio, ratio_by_size
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
@@ -73,12 +73,12 @@ def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> No
 @pytest.mark.usefixtures("svg_alone")
 def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_up: Summaries) -> None:
     training = made_up("cpu").query("phase == 'training' and reference == 'lstm' and threads == 1")
-    assert list(figures.render(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size
-    assert list(figures.render(training)) == ["ratio", "ratio_by_size", "scaling"]
-    assert list(figures.render(with_one_replicate(training))) == ["ratio", "ratio_by_size", "scaling"]
-    assert list(figures.render(without_reference(training))) == ["scaling"]
+    assert list(figures.render_figures(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size
+    assert list(figures.render_figures(training)) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(figures.render_figures(with_one_replicate(training))) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(figures.render_figures(without_reference(training))) == ["scaling"]
     single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
-    assert list(figures.render(single)) == ["ratio"]
+    assert list(figures.render_figures(single)) == ["ratio"]
 
 
 @pytest.mark.usefixtures("svg_alone")
@@ -87,7 +87,7 @@ def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
     own = set(measured.index[measured["implementation"] != "torch.nn"])
     found = {
         name: {int(row) for attribute in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in attribute.split()}
-        for name, picture in figures.render(measured).items()
+        for name, picture in figures.render_figures(measured).items()
     }
     assert found == {"ratio": own, "ratio_by_size": own}
 
@@ -95,7 +95,7 @@ def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
 def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
     one_cell = notebook.query("phase == 'step' and cell in ('vanilla', 'torch.nn.RNN') and num_layers == 1")
-    for picture in figures.render(renamed(one_cell, "vanilla", name)).values():
+    for picture in figures.render_figures(renamed(one_cell, "vanilla", name)).values():
         assert "<script>" not in picture.svg
         assert "\x00" not in picture.svg
 

@@ -7,7 +7,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.stored import StoredRun, together
-from rnnbench.report.page.section import Section
+from rnnbench.report.table import Section
 from rnnbench.report.together import section
 from rnnbench.report.words.names import named, short
 from tests.doubles import workload as small

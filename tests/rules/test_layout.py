@@ -67,7 +67,7 @@ MAX_STATEMENTS = {
     "kernels": 619,
     "profiling": 1292,
     "pytest_plugin": 236,
-    "report": 3660,
+    "report": 3637,
     "speedup": 735,
     "slurm": 421,
     "store": 946,

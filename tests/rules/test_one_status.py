@@ -19,10 +19,10 @@ from rnnbench.analysis.summary import noise, summarize
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
-from rnnbench.report import figures
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.export import FORMATS, ExportedRun
 from rnnbench.report.history import section as history_section
+from rnnbench.report.page import run as figures
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.page.run import run_page
 from rnnbench.report.table import markdown
@@ -80,7 +80,7 @@ def test_its_row_has_no_number_of_its_time(run: Path) -> None:
 def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
     info, times = read_info(run), read(run)
     summary = summarize(times)
-    drawn = figures.render(summary)
+    drawn = figures.render_figures(summary)
     page = html(run_page(summary, noise(times), info))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
     texts = [screens.of_run(summary, info), markdown(table_of_cases(summary, info)), without_figures]

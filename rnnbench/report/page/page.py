@@ -12,8 +12,7 @@ from rnnbench.report.colors import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.inline import inline
 from rnnbench.report.page.place import PAGE
-from rnnbench.report.page.section import Section
-from rnnbench.report.table import FORMATS, Table
+from rnnbench.report.table import FORMATS, Section, Table
 from rnnbench.report.words.names import one_line
 from rnnbench.text import encoded
 

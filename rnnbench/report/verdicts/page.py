@@ -13,8 +13,19 @@ from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.changes import changes
 from rnnbench.report.drawing.sheet import picture
 from rnnbench.report.page.page import Page, files
-from rnnbench.report.page.section import LEFT_OUT, Commands, Section, SectionPart, Warnings, of_runs
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import (
+    LEFT_OUT,
+    Column,
+    Commands,
+    Section,
+    SectionPart,
+    Table,
+    Warnings,
+    of,
+    of_runs,
+    table,
+    where_new,
+)
 from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (

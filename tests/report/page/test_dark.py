@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.stored import together
 from rnnbench.profiling.gap import take_apart
-from rnnbench.report import figures, history, ratios, why
+from rnnbench.report import history, ratios, why
 from rnnbench.report.colors import ON_AREAS, variables
 from rnnbench.report.drawing import sheet
+from rnnbench.report.page import run as figures
 from rnnbench.report.page.inline import inline
 from rnnbench.report.together import draw as draw_together
 from rnnbench.report.words.names import names
