@@ -1,6 +1,5 @@
 """Where the time of one call goes: kernels by what they do, and the time between them."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -114,11 +113,6 @@ def part_times(times: Mapping[str, Sequence[float]]) -> dict[CallPart, Estimate]
     return parts
 
 
-def overhead(shares: Sequence[Share]) -> float:
-    """Return the share of the call that is spent outside kernels."""
-    return sum(share.share for share in shares if share.what in OVERHEADS)
-
-
 def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
     """All shares of all successful profiles: `case`, `part`, `what`, `seconds` with its interval, `share`, counts."""
     columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
@@ -129,12 +123,6 @@ def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
         for share in breakdown(profile)
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def operators_per_step(profile: Profile) -> float:
-    """Count the operators called in a step of the sequence, views included; NaN if none can be seen."""
-    calls = sum(operator.calls for operator in profile.operators)
-    return calls / profile.steps if calls else math.nan
 
 
 def is_alike(profile: Profile | None, seconds: float) -> bool:

@@ -1,19 +1,27 @@
 """Find needless work in a program by its structure alone, without timing anything.
 
-Each suspect says how the call would run without it; `profile` then measures how much time that saves.
+Each suspect gives the program without it; `profile` then measures how much time that saves.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnbench.harness.live.arms import tensors_in
-from rnnbench.profiling.program import Program, ProgramCall, Storage, ordinals, place, steps_of, storages
-from rnnbench.profiling.replay import Replay, ReplayDiffers
+from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, steps_of, storages
+from rnnbench.profiling.replay import (
+    merge_after,
+    merge_before,
+    merge_over_weights,
+    use_first_results,
+    use_recorded_results,
+    use_sources,
+)
 from rnnbench.store.profiles import CauseKind
 
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
@@ -25,10 +33,8 @@ COUNTS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"
 MAX_SUSPECTS = 8
 MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
-CUT = "gradients flow through it"
 
-CallGroup = list[ProgramCall]
-Remedy = Callable[[Replay, CallGroup], None]  # rewrites a replay to do without a group's work
+Remedy = Callable[[Program, Sequence[CallGroup]], Program]  # returns the program without the groups' work
 
 
 @dataclass(frozen=True)
@@ -36,57 +42,44 @@ class Suspect:
     """Calls that may be needless."""
 
     kind: CauseKind
-    what: str
-    calls: int
-    groups: Sequence[CallGroup] = ()
-    remedy: Remedy | None = None
-    note: str = ""  # why it can't be measured; empty if it can be measured
+    groups: Sequence[CallGroup]
+    remedy: Remedy
 
-    def leave_out(self, replay: Replay) -> None:
-        """Rewrite a replay to do without the needless work; raises ReplayDiffers if that can't be done."""
-        if self.note or self.remedy is None:
-            raise ReplayDiffers(self.note)
-        for group in self.groups:
-            self.remedy(replay, group)
+    @property
+    def calls(self) -> list[ProgramCall]:
+        """All calls, in the order of the program."""
+        return sorted(chain(*self.groups), key=lambda call: call.ordinal)
+
+    @property
+    def what(self) -> str:
+        """Where the calls are: `clone (my_cell.py:31)`, or on several lines `linear (my_cell.py:31, 33)`."""
+        lines: dict[str, list[str]] = defaultdict(list)
+        for where in sorted({call.where for call in self.calls if call.where}):
+            file, _, line = where.rpartition(":")
+            lines[file].append(line)
+        places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
+        names = ", ".join(dict.fromkeys(call.name for call in self.calls))
+        return f"{names} ({places})" if places else names
 
 
 def suspects(program: Program, *, trained: bool) -> list[Suspect]:
-    """Return all suspects, those with the most calls first; `trained`: whether gradients are computed."""
+    """Return all suspects, those with the most calls first; `trained`: whether gradients are computed.
+
+    Work is no suspect if it can't be left out without cutting off gradients that flow back through it.
+    """
     dead = _dead(program)
-    repeated = [group for group in invariants(program) if dead is None or group[0].ordinal not in dead]
+    repeated = [group for group in invariants(program) if group[0].ordinal not in dead]
     before, after = _mergeable(program, repeated)
-    # Removing the other groups would also remove the gradients that flow back into their inputs.
-    kept = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
-    found = [_suspect("output product", [group], Replay.merge_after) for group in after]
-    if kept:
-        found.append(_suspect("not hoisted", kept, Replay.merge_before))
-    elif before:
-        found.append(_suspect("not hoisted", before[:1], note="gradients flow into their inputs"))
-    if repeated:  # all together, since one may be made of another
-        backwards = sorted(repeated, key=lambda group: -group[0].ordinal)
-        found.append(_suspect("loop invariant", backwards, Replay.use_first_result))
-    small = _small_products(program, [*repeated, *kept, *after])
-    if len(small) >= MIN_CALLS:
-        found.append(_suspect("small products", small, Replay.merge_over_weights))
-    found += _line_by_line(program, ordinals(call for group in repeated for call in group), dead, trained=trained)
-    return sorted(found, key=lambda suspect: -suspect.calls)[:MAX_SUSPECTS]
-
-
-def _suspect(
-    kind: CauseKind,
-    groups: Sequence[CallGroup],
-    remedy: Remedy | None = None,
-    note: str = "",
-) -> Suspect:
-    """Return a suspect: `clone (my_cell.py:31)`, or of several lines `linear (my_cell.py:31, 33)`."""
-    calls = sorted((call for group in groups for call in group), key=lambda call: call.ordinal)
-    lines: dict[str, list[str]] = defaultdict(list)
-    for where in sorted({call.where for call in calls if call.where}):
-        file, _, line = where.rpartition(":")
-        lines[file].append(line)
-    places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
-    names = ", ".join(dict.fromkeys(call.name for call in calls))
-    return Suspect(kind, f"{names} ({places})" if places else names, len(calls), groups, remedy, note)
+    before = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
+    small = _small_products(program, [*repeated, *before, *after])
+    found = [
+        *(Suspect("output product", [group], merge_after) for group in after),
+        Suspect("not hoisted", before, merge_before),
+        Suspect("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
+        Suspect("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
+        *_line_by_line(program, ordinals(chain(*repeated)), dead, trained=trained),
+    ]
+    return sorted((each for each in found if each.groups), key=lambda each: -len(each.calls))[:MAX_SUSPECTS]
 
 
 def invariants(program: Program) -> list[CallGroup]:
@@ -117,21 +110,24 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
     """
     groups = [group for group in program.by_weight if len(group) >= MIN_CALLS]
     recurrent = [call for group in groups if program.is_chain(group) for call in group]
-    excluded = ordinals(recurrent) | ordinals(call for group in repeated for call in group)
+    excluded = ordinals(chain(recurrent, *repeated))
     before, after = list[CallGroup](), list[CallGroup]()
     reading = program.following(recurrent)
     for group in groups:
         are_alike = len({call.rows.shape for call in group}) == 1 and group[0].rows.dim() == MATRIX
         if are_alike and group[0].ordinal not in excluded:
-            is_output = reading & ordinals(group) and not program.following(group) & ordinals(recurrent)
-            (after if is_output else before).append(group)
+            following = program.following(group)
+            if not reading & ordinals(group) or following & ordinals(recurrent):
+                before.append(group)
+            elif min(following, default=group[-1].ordinal) >= group[-1].ordinal:  # nothing in the loop needs them
+                after.append(group)
     return before, after
 
 
 def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[CallGroup]:
     """Return products of one input with several weights, which could be a single product with all weights."""
     by_input: dict[Any, CallGroup] = defaultdict(list)
-    excluded = ordinals(call for group in covered for call in group)
+    excluded = ordinals(chain(*covered))
     for call in program.calls:
         if call.is_product and call.ordinal not in excluded and call.rows.dim() == MATRIX:
             factors = sum(isinstance(factor, Tensor) for factor in call.factors)
@@ -139,11 +135,11 @@ def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[Call
     return [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
 
 
-def _line_by_line(program: Program, repeated: set[int], dead: set[int] | None, *, trained: bool) -> list[Suspect]:
-    """Return what a line makes again and again: copies, concatenations, values read back, unused results."""
+def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, trained: bool) -> Iterable[Suspect]:
+    """Yield what a line makes again and again: copies, concatenations, values read back, unused results."""
     calls = program.calls
     waits = [call for call in calls if _is_wait(call)]
-    fed = ordinals(_feeding(calls, waits, dead))
+    unused = _dead(program, waits)
     last_written: dict[Storage, int] = {
         storage: call.ordinal for call in calls if call.written for storage in storages(call.args[:1])
     }
@@ -154,32 +150,31 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int] | None, *
 
     def is_unused(call: ProgramCall) -> bool:
         is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
-        return is_work and call.name != GETTER and call.ordinal in (dead or set()) - fed
+        return is_work and call.name != GETTER and call.ordinal in unused
 
     def is_join(call: ProgramCall) -> bool:
         return call.name in JOINS and isinstance(call.result, Tensor) and not call.written
 
-    def without_waiting(replay: Replay, group: CallGroup) -> None:
-        replay.use_recorded_results([*group, *_feeding(calls, group, dead)])
+    def is_cut(call: ProgramCall) -> bool:
+        return trained and any(tensor.requires_grad for tensor in tensors_in(call.result))
+
+    def without_waiting(program: Program, groups: Sequence[CallGroup]) -> Program:
+        """Leave out the dead calls that are made for the values, too."""
+        fed = dead - _dead(program, chain(*groups))
+        return use_recorded_results(program, [*groups, [call for call in calls if call.ordinal in fed]])
 
     once = [call for call in calls if call.ordinal not in repeated]
     chosen: list[tuple[CauseKind, list[ProgramCall], Remedy]] = [
-        ("copy", [call for call in once if _is_copy(call) and stays(call)], Replay.use_sources),
-        ("concatenation", [call for call in once if is_join(call)], Replay.use_recorded_results),
-        ("synchronisation", waits, without_waiting),
-        ("unused", [call for call in calls if is_unused(call)], Replay.use_recorded_results),
+        ("copy", [call for call in once if _is_copy(call) and stays(call)], use_sources),
+        ("concatenation", [call for call in once if is_join(call) and not is_cut(call)], use_recorded_results),
+        ("synchronisation", [call for call in waits if not is_cut(call)], without_waiting),
+        ("unused", [call for call in calls if is_unused(call)], use_recorded_results),
     ]
-    found = []
     for kind, of_kind, remedy in chosen:
         by_line: dict[str, CallGroup] = defaultdict(list)
         for call in of_kind:
             by_line[call.where].append(call)
-        for group in by_line.values():
-            has_gradients = any(tensor.requires_grad for call in group for tensor in tensors_in(call.result))
-            is_cut = trained and has_gradients and kind in ("concatenation", "synchronisation")
-            if len(group) >= MIN_CALLS:
-                found.append(_suspect(kind, [group], remedy, CUT if is_cut else ""))
-    return found
+        yield from (Suspect(kind, [group], remedy) for group in by_line.values() if len(group) >= MIN_CALLS)
 
 
 def _is_copy(call: ProgramCall) -> bool:
@@ -205,28 +200,19 @@ def _is_wait(call: ProgramCall) -> bool:
     return is_masked or call.name in COUNTS or all(tensor.is_cpu for tensor in results)
 
 
-def _dead(program: Program) -> set[int] | None:
-    """Return calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
+def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[int]:
+    """Return calls whose tensors contribute to neither the returned value nor `needed_calls`.
+
+    Empty if not all tensors can be followed.
+    """
     if program.hidden:
-        return None
+        return set()
     fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
-    needed, dead = storages(program.returned), set[int]()
+    needed, dead, kept = storages(program.returned), set[int](), ordinals(needed_calls)
     for call in reversed(program.calls):
         lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
-        if lasts or call.writes & needed:
+        if lasts or call.writes & needed or call.ordinal in kept:
             needed |= call.reads
         elif storages(call.result):
             dead.add(call.ordinal)
     return dead
-
-
-def _feeding(calls: Sequence[ProgramCall], waits: Iterable[ProgramCall], dead: set[int] | None) -> CallGroup:
-    """Return dead calls on which one of `waits` depends."""
-    among, needed, feeding = ordinals(waits), set[Storage](), list[ProgramCall]()
-    for call in reversed(calls):
-        is_feeding = call.ordinal in (dead or ()) and bool(call.writes & needed) and call.ordinal not in among
-        if call.ordinal in among or is_feeding:
-            needed |= call.reads
-        if is_feeding:
-            feeding.append(call)
-    return feeding

@@ -153,25 +153,23 @@ class Gap:
 
 def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
     """Return one gap for each cell and workload of a run with both ends."""
-    times = run.replicates[["case", "implementation", "replicate", "median_seconds"]]
-    if times.empty:
-        return []
-    times = times.merge(run.cases[["case", "cell", *WORKLOAD_AXES]], on="case")
+    times: dict[str, TimesByReplicate] = {
+        str(case): dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
+        for case, rows in run.replicates.groupby("case", observed=True)
+    }
     result = []
-    for workload, group in times.groupby([*WORKLOAD_AXES], sort=False):
+    for workload, group in run.cases[run.cases["case"].isin(times)].groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
         for cell, own in group.groupby("cell", sort=False):
-            rungs, reference, cases = dict[str, TimesByReplicate](), _by_replicate(references), []
-            for name in LADDER:
-                if not (rows := own[own["implementation"] == name]).empty:
-                    rungs[name] = _by_replicate(rows)
-                    cases.append(str(rows["case"].iloc[0]))
-            if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
+            cases = dict(zip(own["implementation"], own["case"].astype(str), strict=True))
+            rungs: dict[str, TimesByReplicate] = {name: times[cases[name]] for name in LADDER if name in cases}
+            reference = str(references["case"].iloc[0]) if len(references) else ""
+            if not rungs or not all(rung.keys() & times.get(reference, {}).keys() for rung in rungs.values()):
                 continue
-            end = str(references["case"].iloc[0])
-            gap = of_profiled(rungs, reference, [profiles.get(case) for case in cases], profiles.get(end))
+            taken = [profiles.get(cases[name]) for name in rungs]
+            gap = of_profiled(rungs, times[reference], taken, profiles.get(reference))
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
-            result.append(replace(gap, axes=axes, case=cases[0], reference=end))
+            result.append(replace(gap, axes=axes, case=cases[next(iter(rungs))], reference=reference))
     return result
 
 
@@ -222,7 +220,7 @@ def take_apart(
     The step of a rung is its difference from the one before it, within each replicate; `below` are the steps between
     the last rung and the reference, as `between` returns them. All rungs of plain operators share the causes, so these
     are subtracted from the step to the first other rung, which removes them too, or else from what lies below.
-    Raises ValueError if two rungs, or a rung and the reference, have no replicate in common.
+    Two rungs, and a rung and the reference, must have a replicate in common.
     """
     names, times = list(rungs), [*rungs.values(), reference]
     *steps, rest = (
@@ -302,16 +300,9 @@ def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "share", "calls", "is_certain"])
 
 
-def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:
-    return dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
-
-
 def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
     """Return the difference of two times as they are shown, with the spread that it has within replicates."""
-    replicates = sorted(times.keys() & other.keys())
-    if not replicates:
-        raise ValueError("no replicate has both")
-    spread = estimate([times[replicate] - other[replicate] for replicate in replicates])
+    spread = estimate([times[replicate] - other[replicate] for replicate in sorted(times.keys() & other.keys())])
     return spread.at(call_time(times.values()).value - call_time(other.values()).value)
 
 
@@ -319,14 +310,12 @@ def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
 
 
 def between(last: Profile, reference: Profile, eager: Profile | None = None) -> tuple[Step, ...]:
-    """Return the differences between two profiled calls; empty if nothing is known of them.
+    """Return the differences between two profiled calls.
 
     Products in different libraries are a step of their own. The others come from both breakdowns, outside kernels and
     in kernels, and are missing if a call can't be taken apart. `eager` is a profile that shows the products of `last`,
     if `last` is compiled and does not show them.
     """
-    if not (last.works and reference.works):
-        return ()
     products = last.products or (None if eager is None else eager.products)
     library, steps = _library(last, reference, products), []
     if not (in_one_piece(last) or in_one_piece(reference)):

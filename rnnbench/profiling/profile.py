@@ -25,8 +25,8 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import Suspect, suspects
 from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
 from rnnbench.profiling.products import ProductReplays, product_replays
-from rnnbench.profiling.program import Program, TooLong, record, steps_of
-from rnnbench.profiling.replay import Replay, ReplayDiffers
+from rnnbench.profiling.program import TooLong, record, steps_of
+from rnnbench.profiling.replay import ReplayDiffers, replay
 from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
 from rnnbench.store.records import Phase
@@ -43,9 +43,9 @@ PRECISION = 0.01
 WINDOW_SECONDS = 0.01
 REPLAYED = "replayed"  # the arm that makes the recorded call, with all that may be needless
 LOOKS = 2  # of torch's profiler; the last is kept: the first in a process is slow
-NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
-NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
-WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
+NO_KERNELS = (
+    "torch's profiler saw no kernel of this call: it has no CUPTI, or another profiler or the driver forbids it"
+)
 ONE_THREAD = "one thread"  # the arm that runs the call on one
 MEASURED = ("call", "forward", "forward_backward")  # arms whose times a profile keeps
 
@@ -136,7 +136,7 @@ def profile(
     rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
     times |= {arm: times[arm][-rounds:] for arm in arms}
     causes = [
-        Cause(cause.kind, cause.what, cause.calls, saved(times[REPLAYED], times[arm])) for arm, cause in found.items()
+        Cause(each.kind, each.what, len(each.calls), saved(times[REPLAYED], times[arm])) for arm, each in found.items()
     ]
     causes += products.causes(times)
     if ONE_THREAD in arms:
@@ -163,36 +163,27 @@ def _causes(subject: ProfiledCall) -> tuple[dict[str, Suspect], dict[str, TimedC
     found, arms, notes = dict[str, Suspect](), dict[str, TimedCall](), list[str]()
     if subject.opaque:
         return found, arms, 1, notes
-    try:
-        with subject.call.mode():
-            program = record(subject.call.call)
-    except TooLong as long:
-        return found, arms, 1, [f"causes were not looked for: {long}"]
-    finally:
-        subject.drop_gradients()
-    for suspect in suspects(program, trained=subject.trained) if subject.own else []:
+    with subject.call.mode():
         try:
-            if not arms:
-                arms[REPLAYED] = _replay(subject, program)
-            arm = f"without {suspect.kind}: {suspect.what}"
-            arms[arm] = _replay(subject, program, suspect)
-            found[arm] = suspect
-        except Exception as error:  # a limit of rnnbench, not of the code
-            if not isinstance(error, ReplayDiffers):
-                traceback.print_exc()
-            why = str(error) if isinstance(error, ReplayDiffers) else error_in_words(error)
-            notes.append(f"{suspect.what}: it can't be left out: {why}")
+            program = record(subject.call.call)
+        except TooLong as long:
+            return found, arms, 1, [f"needless work was not looked for: {long}"]
         finally:
             subject.drop_gradients()
+        for suspect in suspects(program, trained=subject.trained) if subject.own else []:
+            arm = f"without {suspect.kind}: {suspect.what}"
+            try:
+                if not arms:
+                    arms[REPLAYED] = TimedCall(replay(program), subject.call.mode)
+                arms[arm] = TimedCall(replay(suspect.remedy(program, suspect.groups)), subject.call.mode)
+                found[arm] = suspect
+            except Exception as error:  # a limit of rnnbench, not of the code
+                if not isinstance(error, ReplayDiffers):
+                    traceback.print_exc()
+                notes.append(f"the cost of {suspect.what} could not be measured")
+            finally:
+                subject.drop_gradients()
     return found, arms if found else {}, steps_of(program), notes
-
-
-def _replay(subject: ProfiledCall, program: Program, suspect: Suspect | None = None) -> TimedCall:
-    with subject.call.mode():
-        replay = Replay(program)
-        if suspect is not None:
-            suspect.leave_out(replay)
-        return TimedCall(replay.call(), subject.call.mode)
 
 
 def saved(whole: Iterable[float], without: Iterable[float]) -> tuple[float, ...]:
@@ -217,24 +208,20 @@ def _on_one_thread(timed: TimedCall) -> TimedCall:
 
 
 def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
-    """Return the profile with what one watched call shows: its memory, a GPU's kernels, and files in `folder`."""
-    device = torch.device(subject.device.name)
-    counts = calls.count(subject.call, device, subject.drop_gradients)
-    result = replace(result, allocations=counts.allocations, peak_bytes=counts.peak_bytes)
+    """Return the profile with what one watched call shows: a GPU's kernels, and a trace in `folder`."""
     launches = not subject.device.runs_host_code
     if folder is None and not launches:
         return result
     seen = look(subject.call, subject.drop_gradients, subject.device.synchronize)
     if launches:
         summed = kernels(seen.events())
-        unseen = NO_KERNELS if _activities() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
-        result = replace(result, kernels=summed, no_kernels="" if summed else unseen)
+        result = replace(result, kernels=summed, no_kernels="" if summed else NO_KERNELS)
     if folder is None:
         return result
-    files = {"trace": f"traces/{file_name(subject.name)}.json.gz"}
+    file = f"traces/{file_name(subject.name)}.json.gz"
     (folder / "traces").mkdir(parents=True, exist_ok=True)
-    seen.export_chrome_trace(str(folder / files["trace"]))  # torch packs it
-    return replace(result, files=files)
+    seen.export_chrome_trace(str(folder / file))  # torch packs it
+    return replace(result, files={"trace": file})
 
 
 def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Callable[[], object]) -> Any:
@@ -244,9 +231,7 @@ def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Ca
         for _ in range(LOOKS):
             drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
             synchronize()
-            with torch.profiler.profile(
-                activities=_activities(), profile_memory=True, with_stack=True, record_shapes=True
-            ) as profiled:
+            with torch.profiler.profile(profile_memory=True, with_stack=True, record_shapes=True) as profiled:
                 timed.call()
                 synchronize()
     return profiled
@@ -255,18 +240,12 @@ def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Ca
 def kernels(events: Iterable[calls.ProfilerEvent]) -> Kernels | None:
     """Sum the kernels of a profile by the category of the operator that launched them; None if there are none."""
     seconds: dict[Category, float] = defaultdict(float)
-    launches = waits = 0
+    launches = 0
     for event in events:
-        waits += event.name in WAITS
         for kernel in event.kernels:
             seconds[category(event.name)] += kernel.duration / 1e6
             launches += 1
-    return Kernels(launches, dict(seconds), waits) if launches else None
-
-
-def _activities() -> set[Any]:
-    supported: Any = torch.profiler.supported_activities  # untyped in torch
-    return supported()  # type: ignore[no-any-return]
+    return Kernels(launches, dict(seconds)) if launches else None
 
 
 def file_name(case: str) -> str:

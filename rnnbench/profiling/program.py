@@ -6,7 +6,7 @@ The functions become operators (`operators.py`). Causes are found at this level 
 import linecache
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rnnbench.cells.states import BATCHED, storage_address
+from rnnbench.cells.states import storage_address
 from rnnbench.harness.live.arms import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
@@ -25,8 +25,8 @@ OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("harness", "prof
 # Functions that multiply rows with a weight -> the index of the argument that holds the rows.
 PRODUCTS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
-LAYERS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
 FIRST_WEIGHT = 2  # index among the arguments of a cell
+CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change later calls
 
 Storage = int  # the address: all tensors of a call are held, so no address is used twice
 
@@ -45,13 +45,17 @@ class ProgramCall:
     kwargs: dict[str, Any]
     result: Any
     where: str  # `my_cell.py:31`
-    written: bool = field(default=False)  # it writes into its first argument, or into `out`
+    written: bool = False  # it writes into its first argument, or into `out`
+
+    @property
+    def attribute(self) -> str:
+        """The function's own name, such as `linear` or `__matmul__`."""
+        return str(getattr(self.function, "__name__", self.function))
 
     @property
     def name(self) -> str:
-        """The function's name, such as `linear`; for an operator, the name of its function, such as `matmul`."""
-        plain = str(getattr(self.function, "__name__", self.function))
-        return plain.strip("_") if plain.startswith("__") else plain
+        """The function's name; for an operator, the name of its function, such as `matmul`."""
+        return self.attribute.strip("_") if self.attribute.startswith("__") else self.attribute
 
     @cached_property
     def reads(self) -> set[Storage]:
@@ -65,21 +69,35 @@ class ProgramCall:
         return storages(self.result) | into
 
     @property
+    def is_work(self) -> bool:
+        """False for access to `grad`, since a replay drops earlier gradients, and for calls that involve no tensor."""
+        if self.name in ("get", "set"):
+            return getattr(self.function.__self__, "__name__", "") != "grad"
+        return bool(self.reads or storages(self.result)) or self.name in CONTEXTS
+
+    @property
     def is_product(self) -> bool:
         """Whether rows are multiplied with a weight."""
         is_known = self.name in PRODUCTS and len(self.args) > PRODUCTS[self.name] + 1
         return is_known and isinstance(self.result, Tensor) and self.kwargs.get("out") is None
 
     @property
+    def at(self) -> int:
+        """The place of a product's rows among its arguments."""
+        return PRODUCTS[self.name]
+
+    @property
     def rows(self) -> Any:
         """The rows of a product."""
-        return self.args[PRODUCTS[self.name]]
+        return self.args[self.at]
 
     @property
     def factors(self) -> list[Any]:
         """The other arguments of a product, such as weight and bias."""
-        at = PRODUCTS[self.name]
-        return [*self.args[:at], *self.args[at + 1 :], *self.kwargs.values()]
+        return [*self.args[: self.at], *self.args[self.at + 1 :], *self.kwargs.values()]
+
+
+CallGroup = list[ProgramCall]
 
 
 class ProgramRecorder(TorchFunctionMode):
@@ -99,7 +117,9 @@ class ProgramRecorder(TorchFunctionMode):
         name = str(getattr(function, "__name__", ""))
         in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
         written = in_place or kwargs.get("out") is not None
-        self.calls.append(ProgramCall(ordinal, function, args, kwargs, result, _where(), written))
+        call = ProgramCall(ordinal, function, args, kwargs, result, _where(), written)
+        if call.is_work:
+            self.calls.append(call)
         return result
 
 
@@ -132,12 +152,14 @@ class ValueNumbers:
 
 @dataclass(frozen=True)
 class Program:
-    """A recorded program, up to the start of backward."""
+    """A program up to the start of backward: as it was recorded, or without some of its work (see `replay`)."""
 
     calls: tuple[ProgramCall, ...]
     returned: object  # the returned value, or the tensor that backward starts from
     hidden: frozenset[Storage]  # of tensors of unknown origin: from scripted code or a custom autograd function
     backward: ProgramCall | None = None
+    instead: Mapping[int, Tensor] = field(default_factory=dict)  # id of a recorded tensor -> what takes its place
+    keeps_views: bool = True  # also those that nothing needs any more
 
     @cached_property
     def numbers(self) -> ValueNumbers:
@@ -145,7 +167,7 @@ class Program:
         return ValueNumbers(self.calls)
 
     @cached_property
-    def by_weight(self) -> list[list[ProgramCall]]:
+    def by_weight(self) -> list[CallGroup]:
         """Groups of products with one weight, which may be computed again for each of them."""
         groups: dict[Any, list[ProgramCall]] = defaultdict(list)
         for call in self.calls:
@@ -189,18 +211,12 @@ def record(call: Callable[[], object]) -> Program:
 
 
 def steps_of(program: Program) -> int:
-    """Steps of the sequence: the most products, or cells of torch, with one weight that depend on each other."""
-    numbers = program.numbers
+    """Return the steps of a loop: the most products, or cells of torch, with one weight that depend on each other."""
     cells: dict[Any, list[ProgramCall]] = defaultdict(list)
-    layers: dict[Any, int] = defaultdict(int)
     for call in program.calls:
         if call.name in CELLS:
-            cells[call.name, numbers.key(call.args[FIRST_WEIGHT:])].append(call)
-        elif call.name in LAYERS:
-            weights = [arg for arg in call.args if isinstance(arg, list | tuple)][-1]
-            layers[call.name, numbers.key(weights)] += _length(call.args)
-    groups = [group for group in (*program.by_weight, *cells.values()) if len(group) > 1]
-    return max([*(len(group) for group in groups if program.is_chain(group)), *layers.values()], default=1)
+            cells[call.name, program.numbers.key(call.args[FIRST_WEIGHT:])].append(call)
+    return max((len(group) for group in (*program.by_weight, *cells.values()) if program.is_chain(group)), default=1)
 
 
 def ordinals(calls: Iterable[ProgramCall]) -> set[int]:
@@ -216,14 +232,6 @@ def storages(value: object) -> set[Storage]:
 def place(value: Any) -> Any:
     """Return what is equal for two views of one part of a storage, and for other values that look the same."""
     return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
-
-
-def _length(args: tuple[Any, ...]) -> int:
-    """Steps of a call of a layer: `(input, hx, weights, ..., batch_first)`, or `(data, batch_sizes, hx, ...)`."""
-    if isinstance(args[1], Tensor) and not args[1].is_floating_point():
-        return len(args[1])
-    is_batch_first = args[-1] is True and args[0].dim() == BATCHED
-    return int(args[0].shape[1 if is_batch_first else 0])
 
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:

@@ -19,7 +19,6 @@ from rnnbench.profiling.breakdown import (
     breakdown,
     frame,
     in_one_piece,
-    operators_per_step,
 )
 from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, faster_library, gaps
 from rnnbench.report import colors
@@ -31,7 +30,6 @@ from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, seri
 from rnnbench.report.words.names import names as case_names
 from rnnbench.report.words.units import (
     count,
-    digits,
     duration,
     duration_interval,
     duration_tick,
@@ -82,6 +80,7 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
         if faster is not None:
             saved, what = duration(faster.seconds.value), one_line(faster.what)
             sentences.append(f"Its products would take {saved} less in {one_line(faster.library)}: {what}.")
+        sentences += [f"{note[0].upper()}{one_line(note[1:])}." for note in base.notes]
     return " ".join(sentences)
 
 
@@ -131,15 +130,14 @@ def _explained(gap: Gap) -> Iterable[str]:
 def _goes(base: Profile) -> str:
     if reason := in_one_piece(base):
         return f"Its call can't be taken apart: {reason}."
-    shares, number, counted = breakdown(base), operators_per_step(base), ""
+    shares, operators, counted = breakdown(base), sum(operator.calls for operator in base.operators) / base.steps, ""
     by_what, outside = Counter[str](), sum(share.seconds.value for share in shares if share.what in OVERHEADS)
     for share in shares:
         by_what[NAMES[share.what]] += share.share  # type: ignore[assignment] # shares, not counts
     above = NAMES["gaps" if base.kernels is not None else "overhead"]
-    if number >= 1 and by_what[above]:
-        each = duration(outside / (number * base.steps))
-        text = round_digits(number)
-        counted = f" ({text} operator{'' if text == '1' else 's'} a step, {each} each)"
+    if operators >= 1 and by_what[above]:
+        number, each = round_digits(operators), duration(outside / (operators * base.steps))
+        counted = f" ({number} operator{'' if number == '1' else 's'}{' a step' * (base.steps > 1)}, {each} each)"
     kernels = [pair for pair in by_what.most_common() if pair[0] != above and pair[1] >= 0.01][:2]
     told = "".join(f", {share_text(share)} {what}" for what, share in kernels)
     return f"{share_text(by_what[above])} of its call is {above}{counted}{told}."
@@ -198,48 +196,6 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
     note = f"{KERNEL_TIME} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else KERNEL_TIME
     breaks = where_new(shares["case"])
     return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
-
-
-def counts_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
-    """Operators, launches and allocations of a step, the call's memory, and what could not be found out, and why."""
-    rows = []
-    for case, profile in profiles.items():
-        notes = [in_one_piece(profile) if profile.works else profile.reason, *profile.notes]
-        launches = None if profile.kernels is None else profile.kernels.launches / profile.steps
-        allocations = None if profile.allocations is None else profile.allocations / profile.steps
-        rows.append(
-            {
-                "case": case,
-                "name": names[case],
-                "steps": profile.steps,
-                "operators_per_step": operators_per_step(profile),
-                "launches_per_step": launches,
-                "allocations_per_step": allocations,
-                "peak_bytes": profile.peak_bytes,
-                "told": "; ".join(filter(None, notes)),
-            }
-        )
-
-    def number(value: float | None) -> str:
-        return or_missing(value, digits)
-
-    columns = [
-        Column("case", of("name", one_line)),
-        Column("operators a step", of("operators_per_step", number), numeric=True),
-        Column("launches a step", of("launches_per_step", number), numeric=True),
-        Column("allocations a step", of("allocations_per_step", number), numeric=True),
-        Column("most held by a call", of("peak_bytes", lambda size: or_missing(size, memory)), numeric=True),
-        Column("to know", of("told", one_line)),
-    ]
-    known = pd.DataFrame(rows)
-    return table(
-        "profiled",
-        "Operators and memory of a step",
-        "Steps are those of the sequence. Memory held before the call does not count.",
-        columns,
-        known,
-        machine=known,
-    )
 
 
 def operators_table(profile: Profile, name: str) -> Table | None:
@@ -396,12 +352,14 @@ def _section(
     first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
     unseen = sorted({profile.no_kernels for profile in profiles.values()} - {""})
     told = [f"Kernels and what lies between them are not told apart: {one_line(reason)}." for reason in unseen]
+    failed = {names[case]: profile.reason for case, profile in profiles.items() if not profile.works}
+    told += [f"{name} is not profiled: {one_line(reason)}." for name, reason in failed.items()]
     caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference)
     pictures = [picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)]
     parts = breakdowns({names[case]: profile for case, profile in profiles.items()})
     if parts is not None:
         pictures.append(picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts))
-    tables = [breakdown_table(profiles, names), counts_table(profiles, names)] if profiles else []
+    tables = [breakdown_table(profiles, names)] if profiles else []
     hottest = None if base is None else operators_table(base, first)
     if hottest is not None:
         tables.append(hottest)

@@ -65,7 +65,6 @@ class Kernels:
 
     launches: Count
     seconds: dict[Category, Seconds]  # of kernels, by the category of their operator
-    host_waits: Count = 0  # calls of the driver that wait for the device
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,6 @@ class Profile(Record):
     products: Products | None = None  # None if a device launches its kernels, or if they are not known
     kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
-    allocations: Count | None = None  # blocks that one call asks for
-    peak_bytes: Count | None = None  # the most bytes of them that it holds at once
     files: dict[str, str] = field(default_factory=dict)  # `trace` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 

@@ -30,8 +30,6 @@ def profile(
         operators=() if opaque else operators,
         opaque=opaque,
         causes=causes,
-        allocations=32,
-        peak_bytes=512,
     )
 
 

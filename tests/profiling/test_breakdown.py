@@ -11,8 +11,6 @@ from rnnbench.profiling.breakdown import (
     breakdown,
     in_one_piece,
     is_alike,
-    operators_per_step,
-    overhead,
     rescaled,
 )
 from rnnbench.store.profiles import Kernels, Products, Profile
@@ -35,7 +33,6 @@ def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
     assert shares["overhead"].share == pytest.approx(0.6)
     assert shares["overhead"].operators == 64
     assert "views" not in shares
-    assert overhead(list(shares.values())) == pytest.approx(0.6)
 
 
 def test_the_optimizer_is_what_is_left_of_a_step() -> None:
@@ -48,7 +45,6 @@ def test_a_device_s_kernels_leave_its_gaps() -> None:
     on_gpu = replace(profile(), kernels=Kernels(40, {"products": 25e-6, "pointwise": 5e-6}))
     shares = {share.what: share.share for share in breakdown(on_gpu)}
     assert shares == pytest.approx({"products": 0.25, "pointwise": 0.05, "gaps": 0.7})
-    assert overhead(breakdown(on_gpu)) == pytest.approx(0.7)
     assert [(share.part, share.what, share.operators, share.new_bytes) for share in breakdown(on_gpu)] == [
         ("forward", "products", 16, 0),
         ("forward", "pointwise", 16, 0),
@@ -65,10 +61,6 @@ def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
     assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # the difference is no more than noise
 
 
-def test_counts_are_told_by_step() -> None:
-    assert operators_per_step(profile()) == 4.0
-
-
 @pytest.mark.parametrize(("call", "alike"), [(0.66, False), (0.67, True), (1.0, True), (1.5, True), (1.51, False)])
 def test_a_profile_of_a_much_busier_moment_is_not_alike(call: float, alike: bool) -> None:
     assert is_alike(profile(call), 1.0) == alike
@@ -79,7 +71,7 @@ def test_a_profile_of_a_much_busier_moment_is_not_alike(call: float, alike: bool
 def test_all_times_change_by_one_factor_and_no_share_does() -> None:
     own = replace(
         profile(causes=(cause(seconds=10e-6),), backward=30e-6),
-        kernels=Kernels(3, {"products": 5e-6}, 2),
+        kernels=Kernels(3, {"products": 5e-6}),
         products=Products("MKL", 4, {"MKL": (8e-6,)}, {"MKL": (2e-6,)}),
     )
     doubled = rescaled(own, 200e-6)
@@ -88,6 +80,6 @@ def test_all_times_change_by_one_factor_and_no_share_does() -> None:
         assert after.share == pytest.approx(before.share)
         assert after.seconds.value == pytest.approx(2 * before.seconds.value)
     assert doubled.causes[0].seconds == pytest.approx([2 * seconds for seconds in own.causes[0].seconds])
-    assert doubled.kernels == Kernels(3, {"products": 10e-6}, 2)
+    assert doubled.kernels == Kernels(3, {"products": 10e-6})
     assert doubled.products == Products("MKL", 4, {"MKL": (16e-6,)}, {"MKL": (4e-6,)})
     assert rescaled(own, 100e-6) == own

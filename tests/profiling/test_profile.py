@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.profiling.breakdown import breakdown, in_one_piece
-from rnnbench.profiling.profile import MAX_ROUNDS, file_name, kernels, profile
+from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, kernels, profile
 from rnnbench.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -100,26 +100,15 @@ class Launching(Cpu):
     runs_host_code = False
 
 
-@pytest.mark.parametrize(
-    ("activities", "reason"),
-    [
-        ({ProfilerActivity.CPU}, "can't see what this device does: it was built without CUPTI"),
-        ({ProfilerActivity.CPU, ProfilerActivity.CUDA}, "saw no kernel of this call"),
-    ],
-)
-def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, activities: set[Any], reason: str
-) -> None:
+def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def only_cpu(**options: Any) -> Any:
-        return whole(**options | {"activities": [ProfilerActivity.CPU]})
+        return whole(**options, activities=[ProfilerActivity.CPU])
 
     whole = torch.profiler.profile
     monkeypatch.setattr(torch.profiler, "profile", only_cpu)
-    monkeypatch.setattr(torch.profiler, "supported_activities", lambda: activities)
     taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
     assert taken.kernels is None
-    assert reason in taken.no_kernels
-    assert reason in in_one_piece(taken)
+    assert taken.no_kernels == in_one_piece(taken) == NO_KERNELS
     assert [(share.what, share.share) for share in breakdown(taken)] == [("whole", 1.0)]
 
 
@@ -145,8 +134,8 @@ class Event:
 
 def test_kernels_are_summed_by_what_launched_them() -> None:
     events = [Event("aten::mm", [Kernel(10.0), Kernel(5.0)]), Event("aten::tanh", [Kernel(2.0)]), Event("x")]
-    summed = kernels([*events, Event("cudaStreamSynchronize")])
+    summed = kernels(events)
     assert summed is not None
-    assert (summed.launches, summed.host_waits) == (3, 1)
+    assert summed.launches == 3
     assert summed.seconds == pytest.approx({"products": 15e-6, "pointwise": 2e-6})
     assert kernels([Event("aten::mm")]) is None

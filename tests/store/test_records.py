@@ -109,8 +109,7 @@ PROFILES = st.builds(
     operators=st.lists(OPERATORS, max_size=3).map(tuple),
     causes=st.just((Cause("copy", "clone", 2, (1e-9, -1e-9)),)),
     products=st.none() | st.just(Products("MKL", 3, {"MKL": (1e-6,)}, {"packing": (0.0,)})),
-    kernels=st.none() | st.just(Kernels(3, {"products": 1e-3}, 1)),
-    peak_bytes=st.none() | st.integers(0, 99),
+    kernels=st.none() | st.just(Kernels(3, {"products": 1e-3})),
     files=st.dictionaries(st.text(), st.text(), max_size=2),
     notes=st.lists(st.text(), max_size=2).map(tuple),
 )
