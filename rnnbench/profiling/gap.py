@@ -155,10 +155,10 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
     """Return one gap for each cell and workload of a run with both ends."""
     times: dict[str, TimesByReplicate] = {
         str(case): dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
-        for case, rows in run.replicates.groupby("case", observed=True)
+        for case, rows in run.replicates.groupby("case", observed=True, sort=False)
     }
-    result = []
-    for workload, group in run.cases[run.cases["case"].isin(times)].groupby([*WORKLOAD_AXES], sort=False):
+    measured, result = run.cases.set_index("case", drop=False).loc[list(times)], []
+    for workload, group in measured.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
         for cell, own in group.groupby("cell", sort=False):
             cases = dict(zip(own["implementation"], own["case"].astype(str), strict=True))
