@@ -303,14 +303,11 @@ def same_code(
         return SameCode()
     if reached is None:
         return SameCode(frozenset(cases))
-    same = frozenset(key for key in cases if _is_same(changed, [*reached.get(key, {}).values()]))
+    same = frozenset(key for key in cases if _is_same([*reached.get(key, {}).values()]))
     return SameCode(same, needs_guard=bool(changed.python & imported))
 
 
-def _is_same(changed: Changed, replies: list[Any]) -> bool:
-    """Whether both sides know what they may run, and that this is the same."""
-    if len(replies) < 2 or not all(reply["ok"] and not reply["doubts"] for reply in replies):
-        return False
-    may_import = any(reply["may_import"] for reply in replies) and changed.python
-    one, other = (reply["code"] for reply in replies)
-    return not may_import and bool(one == other)
+def _is_same(replies: list[Any]) -> bool:
+    """Return whether both sides know what they may run, and that this is the same."""
+    is_known = len(replies) == 2 and all(reply["ok"] and not reply["doubts"] for reply in replies)
+    return is_known and bool(replies[0]["code"] == replies[1]["code"])

@@ -43,8 +43,7 @@ class Building:
     def reach(self, case: Case, tree: str) -> Request:
         """Find the code below the folder `tree` that a case may run.
 
-        `code`: definitions of the tree, each with a digest; `doubts`: why this may not be all of it; `may_import`:
-        whether a later call may import any module of the tree.
+        `code`: parts of the tree's files, each with a digest; `doubts`: why this may not be all of it.
         """
         return self._of("reach", case, tree=tree)
 

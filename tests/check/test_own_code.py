@@ -182,8 +182,8 @@ def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(repo: Path
         refuse_equal(base, head, {"base": elsewhere, "head": moved})
 
 
-def reply(*code: str, doubts: tuple[str, ...] = (), may_import: bool = False) -> dict[str, Any]:
-    return {"ok": True, "code": list(code), "doubts": list(doubts), "may_import": may_import}
+def reply(*code: str, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"ok": True, "code": list(code), "doubts": list(doubts)}
 
 
 def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
@@ -199,7 +199,6 @@ def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
         ("a.py", reply("f 1"), reply("f 1", "g 1"), {}),
         ("a.py", reply("f 1", doubts=("it keeps a thread",)), reply("f 1"), {}),
         ("a.py", reply("f 1"), {"ok": False}, {}),
-        ("b.py", reply("f 1", may_import=True), reply("f 1"), {}),  # any module, by a name made at run time
         ("data.bin", reply("f 1"), reply("f 1"), {}),
         ("README.md", reply("f 1"), reply("f 1"), {"opened": frozenset({"README.md"})}),
         ("b.py", reply("f 1"), reply("f 1"), {"opened": frozenset({"b.py"})}),  # its text is read

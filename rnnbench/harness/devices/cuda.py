@@ -32,12 +32,9 @@ class Cuda:
     runs_host_code = False
 
     def __init__(self, name: str, now: Callable[[], float] = time.perf_counter) -> None:
-        import torch
-
         self.name = name
         self._now = now
-        index = torch.device(name).index or 0
-        torch.cuda.set_device(index)  # everything opened later is on this device
+        self._cuda.set_device(int(name.partition(":")[2] or 0))  # everything opened later is on this device
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -147,6 +144,12 @@ class Cuda:
         whole = now() - first
         return Clocked(seconds, sum(seconds), whole, whole - waited, 1 + calls)
 
+    @property
+    def _cuda(self) -> Any:  # partly untyped in torch
+        import torch
+
+        return torch.cuda
+
     def _events(self, count: int) -> list[Any]:
         """Return recorded events, since the driver creates one at its first recording. The device is idle then."""
         events = [self.event() for _ in range(count)]
@@ -157,17 +160,11 @@ class Cuda:
 
     def event(self) -> Any:
         """Return a point of the device's time line, which the device stamps in steps of half a microsecond."""
-        import torch
-
-        event_type: Any = torch.cuda.Event  # untyped in torch
-        return event_type(enable_timing=True)
+        return self._cuda.Event(enable_timing=True)
 
     def hold(self, seconds: float) -> None:
         """Queue a kernel that counts cycles: it keeps the device busy for at least this long and takes no memory."""
-        import torch
-
-        spin: Any = torch.cuda._sleep  # untyped in torch
-        spin(int(seconds * HIGHEST_CLOCK))
+        self._cuda._sleep(int(seconds * HIGHEST_CLOCK))
 
     def flush(self) -> None:
         """Queue work that empties the L2 cache: write a buffer of at least twice its size."""
@@ -175,9 +172,7 @@ class Cuda:
 
     def synchronize(self) -> None:
         """Wait for all queued work; raises its error, after which no CUDA call of this process works."""
-        import torch
-
-        torch.cuda.synchronize(self.name)
+        self._cuda.synchronize(self.name)
 
     def clock_mhz(self) -> float | None:
         """None: NVML calls take time, so the coordinator makes them around replicates and not in a window."""
@@ -196,9 +191,7 @@ class Cuda:
         return int(self._properties().total_memory)
 
     def _properties(self) -> Any:
-        import torch
-
-        return torch.cuda.get_device_properties(self.name)
+        return self._cuda.get_device_properties(self.name)
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `device_seconds`, which only the device can tell."""
@@ -227,19 +220,23 @@ class Cuda:
 
         A recorded graph allocates its memory at recording time and keeps it between calls.
         """
-        import torch
-
-        device = torch.device(self.name)
-        recorded = 0 if timed.pool is None else _pool_bytes(timed.pool)
+        recorded, cuda = 0 if timed.pool is None else self._pool_bytes(timed.pool), self._cuda
         with timed.mode():
             timed.call()
             self.synchronize()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
-            before = torch.cuda.memory_reserved(device)
+            cuda.empty_cache()
+            cuda.reset_peak_memory_stats(self.name)
+            before = cuda.memory_reserved(self.name)
             timed.call()
             self.synchronize()
-            return recorded + torch.cuda.max_memory_reserved(device) - before
+            return int(recorded + cuda.max_memory_reserved(self.name) - before)
+
+    def _pool_bytes(self, pool: tuple[int, int]) -> int:
+        """Return the bytes in the memory pool of a recorded graph; raises Unavailable."""
+        segments = [each for each in self._cuda.memory_snapshot() if tuple(each["segment_pool_id"]) == tuple(pool)]
+        if not segments:
+            raise Unavailable("torch's allocator does not list the pool of this recording")
+        return sum(segment["total_size"] for segment in segments)
 
     def meter(self) -> Meter:
         """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""
@@ -249,10 +246,7 @@ class Cuda:
 
     def launch(self) -> Call:
         """A call that queues a kernel that does nothing."""
-        import torch
-
-        spin: Any = torch.cuda._sleep  # untyped in torch
-        return partial(spin, 0)
+        return partial(self._cuda._sleep, 0)
 
 
 @cache
@@ -263,14 +257,3 @@ def _buffer(name: str) -> "Tensor":
     size = max(2 * torch.cuda.get_device_properties(name).L2_cache_size, MIN_BUFFER_BYTES)
     with torch.inference_mode(False):
         return torch.empty(size, dtype=torch.uint8, device=name)
-
-
-def _pool_bytes(pool: tuple[int, int]) -> int:
-    """Return the bytes in the memory pool of a recorded graph; raises Unavailable."""
-    import torch
-
-    snapshot: Any = torch.cuda.memory_snapshot  # untyped in torch
-    segments = [segment["total_size"] for segment in snapshot() if tuple(segment["segment_pool_id"]) == tuple(pool)]
-    if not segments:
-        raise Unavailable("torch's allocator does not list the pool of this recording")
-    return sum(segments)

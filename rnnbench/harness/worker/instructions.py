@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rnnbench.analysis.instructions import CounterName
-from rnnbench.harness.machine.perf_event import PerfEvent
+from rnnbench.harness.machine.perf_event import counting
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 
@@ -50,7 +50,7 @@ def _by_callgrind(timed: TimedCall) -> int:
 
 
 def _by_kernel(timed: TimedCall) -> int:
-    with PerfEvent() as counter:
-        before = counter.read()
+    with counting() as read:
+        before = read()
         timed.call()
-        return counter.read() - before
+        return read() - before

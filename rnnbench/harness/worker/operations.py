@@ -163,8 +163,9 @@ class Operations:
 
     def _import(self, request: Request) -> Reply:
         """Import the code under test before anything else; what this changes in the process stays."""
-        with self._tracer.following(request["tree"]):
+        with self._tracer.following(request["tree"]) as trace:
             self._builder.import_all(request["cells"], Path(request["root"]))
+        self._tracer.doubts |= trace.doubts
         if self._guard is not None:
             self._guard.adopt()
         return {"ok": True}
@@ -173,8 +174,7 @@ class Operations:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             raise CellError("it draws from a data set, with code that may run in other processes")
-        found = reach(self._tracer, request["tree"], lambda: self._builder.build(request))
-        return {"ok": True, "code": sorted(found.code), "doubts": [*found.doubts], "may_import": found.may_import}
+        return reach(self._tracer, request["tree"], lambda: self._builder.build(request))
 
     @cached_property
     def _tracer(self) -> Tracer:
