@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "cells": 759,
     "cli": 881,
     "check": 1362,
-    "harness": 4248,
+    "harness": 4114,
     "kernels": 619,
     "profiling": 1203,
     "pytest_plugin": 236,

@@ -262,7 +262,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 @dataclass(frozen=True)
-class Part:
+class CodePart:
     """The statements of a file outside of functions, or an outermost function or class: a digest, and what it names."""
 
     digest: str
@@ -272,10 +272,10 @@ class Part:
 
 
 @cache
-def parts(path: Path) -> dict[str, Part]:
+def parts(path: Path) -> dict[str, CodePart]:
     """Return the parts of a file, which is one part if it is not Python's; comments and docstrings do not count."""
     if path.suffix != ".py":
-        return {STATEMENTS: Part(_digest(path.read_bytes()))}
+        return {STATEMENTS: CodePart(_digest(path.read_bytes()))}
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
@@ -298,7 +298,7 @@ def _outermost(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
             yield from _outermost(child)
 
 
-def _part(nodes: Sequence[ast.AST]) -> Part:
+def _part(nodes: Sequence[ast.AST]) -> CodePart:
     uses, names, imports = set[tuple[str, ...]](), set[str](), set[tuple[str, tuple[str, ...]]]()
     has_attribute = set[ast.AST]()  # names of which an attribute is taken; `walk` comes to the attribute first
     for node in (each for top in nodes for each in ast.walk(top)):
@@ -317,7 +317,7 @@ def _part(nodes: Sequence[ast.AST]) -> Part:
             names.update(members)
             imports.add(("." * node.level + (node.module or ""), members))
     text = "\n".join(map(ast.dump, nodes))
-    return Part(_digest(text.encode(errors="surrogatepass")), frozenset(uses), frozenset(names), frozenset(imports))
+    return CodePart(_digest(text.encode(errors="surrogatepass")), frozenset(uses), frozenset(names), frozenset(imports))
 
 
 def _digest(content: bytes) -> str:
