@@ -17,7 +17,7 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.harness.coordinator import environment
-    from rnnbench.harness.doctor.advice import advice, current_readings, instructions, probe
+    from rnnbench.harness.doctor import advice, current_readings, instructions, probe
     from rnnbench.report.environment import facts, noise_sentence, readiness
     from rnnbench.report.screen.progress import shown_progress
 

@@ -2,18 +2,29 @@
 
 A ceiling is the best of several tries, unlike the time of a case, since noise only lowers a measured rate. The tries
 come in passes that are apart in time, and how far the passes differ is the rate's own spread.
+
+A processor's own limits are reached by the kernels of `kernels.c`, which this machine's C compiler builds:
+multiply-adds on registers, and reading memory into registers. No product of matrices can be faster, whichever library
+makes it.
 """
 
+import ctypes
 import math
-from collections.abc import Iterator, Sequence
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
+from pathlib import Path
 
 import torch
 
 from rnnbench.harness.devices import Call, Cuda, Device
-from rnnbench.harness.worker.native import NativeKernels
+from rnnbench.harness.machine.processor import processor
+from rnnbench.kernels.direct import build
 from rnnbench.kernels.libraries import convolution, product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
+from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 
@@ -24,54 +35,72 @@ MAX_AGAIN = 3  # sizes that are read again later: those of the caches that a cor
 MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
 LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
+SOURCE = Path(__file__).with_name("kernels.c")
+KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
+    "float": ("-DVALUE=float",),
+    "double": ("-DVALUE=double",),
+    "bfloat16": ("-DVALUE=float", "-DBFLOAT16_PAIRS"),
+}
+# Instruction sets that multiply numbers of 16 bits and for which there is no kernel. On a processor without
+# instructions for 16 bits, libraries convert the numbers to float32.
+OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
+IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
+MIN_SECONDS = 1e-3  # of a call whose time counts
+MAX_ROUNDS = 1 << 30  # that together take less than MIN_SECONDS only if the compiler left out the work
+TRIES = 3
+TRIAL_BYTES = 1 << 15  # of each thread
+ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
-def measure(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, passes: int = 1) -> Ceiling:
+
+def measure(
+    device: Device, dtype: DType, threads: int, kernels: "NativeKernels | None", passes: int = 1, *, again: bool = False
+) -> Ceiling:
     """Measure the ceiling of a device. The caller has already set torch's settings and threads.
 
-    `kernels`: those of a processor, for its own limits; None where there are none.
+    `kernels`: those of a processor, for its own limits; None where there are none. `again`: only the limits that a
+    processor may have raised since, in a tenth of the time, to be joined with the whole: a clock that rises during a
+    run would let its cases seem faster than possible.
     """
+    sizes = device.copy_bytes
     with torch.inference_mode():
-        sizes = [device.copy_bytes, *[device.copy_bytes[:-1]] * (passes - 1)]  # the largest takes longest: once
-        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels, each) for each in sizes))
-
-
-def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None) -> Ceiling:
-    """A part of `measure`, in a tenth of its time: the limits that a processor may have raised since.
-
-    To be joined with the whole: a clock that rises during a run would let its cases seem faster than possible.
-    """
-    with torch.inference_mode():
-        return Ceiling(
-            device.name,
-            dtype,
-            threads,
-            products=tuple(LibraryRate(*rate) for rate in _registers(kernels)),
-            copies=(),
-            reads=tuple(SizedRate(*rate) for rate in _reads(kernels, device.copy_bytes[:MAX_AGAIN])),
-            dispatch_seconds=_dispatch_seconds(device),
-            launch_seconds=None,
-        )
+        if again:
+            return _one_pass(device, dtype, threads, kernels, (), sizes[:MAX_AGAIN])
+        copied = [sizes, *[sizes[:-1]] * (passes - 1)]  # the largest takes longest: once
+        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels, each, sizes[:-1]) for each in copied))
 
 
 def _one_pass(
-    device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, sizes: Sequence[int]
+    device: Device,
+    dtype: DType,
+    threads: int,
+    kernels: "NativeKernels | None",
+    copied: Sequence[int],
+    read: Sequence[int],
 ) -> Ceiling:
-    launch = device.launch() if isinstance(device, Cuda) else None
-    products = [*_products(device, torch_dtype(dtype)), *_registers(kernels)]
+    """Measure each rate once, for these sizes; products and launches only if there are sizes to copy."""
+    products = _products(device, torch_dtype(dtype)) if copied else {}
+    reads: list[SizedRate] = []
+    if kernels is not None:
+        if kernels.multiplies:
+            products[REGISTERS] = kernels.macs_per_second(SECONDS_PER_RATE)
+        memory = torch.ones(max(read), dtype=torch.uint8)
+        reads = [SizedRate(size, kernels.bytes_per_second(memory[:size], SECONDS_PER_RATE)) for size in read]
+    launch = device.launch() if copied and isinstance(device, Cuda) else None
     return Ceiling(
         device.name,
         dtype,
         threads,
-        products=tuple(LibraryRate(*rate) for rate in products),
-        copies=tuple(SizedRate(*rate) for rate in _copies(device, sizes)),
-        reads=tuple(SizedRate(*rate) for rate in _reads(kernels, device.copy_bytes[:-1])),
-        dispatch_seconds=_dispatch_seconds(device),
+        products=tuple(LibraryRate(*rate) for rate in products.items()),
+        copies=tuple(SizedRate(*rate) for rate in _copies(device, copied)),
+        reads=tuple(reads),
+        # The host's time. Without a lead the device waits for the host, so that queued work can't hide this time.
+        dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0],
         launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
     )
 
 
-def _products(device: Device, dtype: torch.dtype) -> Iterator[tuple[str, float]]:
-    """MACs per second of each library's fastest square product."""
+def _products(device: Device, dtype: torch.dtype) -> dict[str, float]:
+    """Return the MACs per second of each library's fastest square product."""
     best: dict[str, float] = {}
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
@@ -82,32 +111,15 @@ def _products(device: Device, dtype: torch.dtype) -> Iterator[tuple[str, float]]
         best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
         if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break
-    yield from best.items()
-
-
-def _registers(kernels: NativeKernels | None) -> Iterator[tuple[str, float]]:
-    if kernels is not None and kernels.multiplies:
-        yield REGISTERS, kernels.macs_per_second(SECONDS_PER_RATE)
-
-
-def _dispatch_seconds(device: Device) -> float:
-    """The host's time. Without a lead the device waits for the host, so that queued work can't hide this time."""
-    return _best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0]
+    return best
 
 
 def _copies(device: Device, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
-    source = torch.ones(max(sizes) // 2, dtype=torch.uint8, device=device.name)
+    source = torch.ones(max(sizes, default=0) // 2, dtype=torch.uint8, device=device.name)
     target = torch.zeros_like(source)
     for size in sizes:
         seconds, _ = _best(device, partial(target[: size // 2].copy_, source[: size // 2]), SECONDS_PER_RATE)
         yield size, size / seconds
-
-
-def _reads(kernels: NativeKernels | None, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
-    if kernels is not None:
-        memory = torch.ones(max(sizes), dtype=torch.uint8)
-        for size in sizes:
-            yield size, kernels.bytes_per_second(memory[:size], SECONDS_PER_RATE)
 
 
 def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:
@@ -127,3 +139,87 @@ def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tup
         tries += [batch_seconds / batch for batch_seconds in clocked.batch_seconds]
         spent += clocked.seconds + lead_seconds
     return min(tries), spent
+
+
+KernelCall = Callable[[int], object]  # takes the number of rounds
+
+
+class NativeKernels:
+    """The kernels for one type, run by as many threads at once as the cases have."""
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        threads: int,
+        *,
+        multiplies: bool = True,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`multiplies`: whether its multiply-adds are those of the type that is wanted, where it has any."""
+        self._library = library
+        self._threads = threads
+        self._now = now
+        library.multiply_adds.restype = ctypes.c_double
+        library.multiply_adds.argtypes = [ctypes.c_long]
+        self.multiplies = multiplies and float(library.multiply_adds(1)) > 0
+        library.arithmetic.argtypes = [ctypes.c_long]
+        library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
+
+    def macs_per_second(self, seconds: float) -> float:
+        """The best rate of multiply-adds on registers, all threads together, in tries for about `seconds`."""
+        per_round = float(self._library.multiply_adds(1))
+        return per_round * self._best([self._library.arithmetic] * self._threads, seconds)
+
+    def bytes_per_second(self, memory: torch.Tensor, seconds: float) -> float:
+        """The best rate of reading `memory`, a tensor of bytes, again and again; each thread reads its own part."""
+        part = memory.numel() // self._threads // ALIGNMENT * ALIGNMENT
+        starts = [memory.data_ptr() + thread * part for thread in range(self._threads)]
+        works: list[KernelCall] = [partial(self._library.reading, start, part) for start in starts]
+        return part * self._best(works, seconds)
+
+    def _best(self, works: list[KernelCall], seconds: float) -> float:
+        """The most rounds a second of several works at once; raises Unavailable if they take no time."""
+        with ThreadPoolExecutor(len(works)) as pool:
+            rounds, tries = 1, TRIES * works
+            # The shortest of several tries: a stall of the machine must not make a call seem long.
+            while (shortest := min(pool.map(partial(self._seconds, rounds), tries))) < MIN_SECONDS:
+                if rounds > MAX_ROUNDS:
+                    raise Unavailable("the built kernel does nothing: the compiler left out its work")
+                rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
+            best, end = 0.0, self._now() + seconds
+            while True:
+                best = max(best, sum(rounds / taken for taken in pool.map(partial(self._seconds, rounds), works)))
+                if self._now() >= end:
+                    return best
+
+    def _seconds(self, rounds: int, work: KernelCall) -> float:
+        started = self._now()
+        work(rounds)
+        return self._now() - started
+
+
+def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
+    """The kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
+    kernel = kernel_for(dtype, processor().instruction_sets)
+    name = kernel or "float"  # reading memory is the same for all types
+    file = folder / f"kernels-{name}.so"
+    if not file.exists():
+        build(SOURCE, KERNELS[name], file)
+    try:
+        kernels = NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
+    except (OSError, AttributeError) as fault:
+        raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
+    if kernels.multiplies:  # each for about a millisecond: a compiler may have left out what they do
+        kernels.macs_per_second(0.0)
+    kernels.bytes_per_second(torch.ones(TRIAL_BYTES * threads, dtype=torch.uint8), 0.0)
+    return kernels
+
+
+def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
+    """The name of the kernel that multiplies a type as fast as a processor with these sets can; None if none does."""
+    if dtype in ("float32", "float64"):
+        return "float" if dtype == "float32" else "double"
+    known = set(instruction_sets)
+    if not (IS_X86 and known) or known & OTHER_UNITS.get(dtype, set()):
+        return None
+    return "bfloat16" if dtype == "bfloat16" and "avx512_bf16" in known else "float"

@@ -5,7 +5,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call
-from rnnbench.harness.worker import ceilings, instructions, native
+from rnnbench.harness.worker import ceilings, instructions
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.guard import CaseGuard
 from rnnbench.harness.worker.modules import Imported, Opened, UserModules
@@ -27,7 +27,7 @@ from rnnbench.harness.worker.reach import Tracer, reach
 from rnnbench.harness.worker.timing import Relay, Timing
 from rnnbench.raised import ending, place
 from rnnbench.store.ceilings import PLACE
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case, Failure
 from rnnbench.text import message_of
 from rnnbench.workloads import compiled
@@ -134,32 +134,21 @@ class Operations:
         return any(case.workload.workers for case in (*self._timing.cases, *requested))
 
     def _device(self, request: Request) -> Reply:
-        name = request["device"]
-        reason = devices.why_not(name)
-        if reason:
+        if reason := devices.why_not(request["device"]):
             return {"ok": True, "reason": reason, "no_energy": reason, "name": "", "uuid": None}
-        device = devices.open_device(name)
-        try:
-            device.meter()
-            no_energy = ""
-        except Unavailable as missing:
-            no_energy = str(missing)
+        device = devices.open_device(request["device"])
+        no_energy = Readings.of({"energy": device.meter}).missing.get("energy", "")
         return {"ok": True, "reason": "", "no_energy": no_energy, "name": device.model(), "uuid": device.uuid()}
 
     def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._builder.restore(name, dtype, threads)
-        device, kernels, no_kernels = devices.open_device(name), None, ""
-        if device.runs_host_code:
-            try:
-                kernels = native.load(dtype, threads, Path(request["folder"]))
-            except Unavailable as reason:
-                no_kernels = str(reason)
-        if request["again"]:
-            ceiling = ceilings.measure_again(device, dtype, threads, kernels)
-        else:
-            ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"])
-        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": no_kernels}
+        device = devices.open_device(name)
+        load = partial(ceilings.load, dtype, threads, Path(request["folder"]))
+        native = Readings.of({"kernels": load} if device.runs_host_code else {})
+        kernels, again = native.values.get("kernels"), request["again"]
+        ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"], again=again)
+        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": native.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> Reply:
         """Import the code under test before anything else; what this changes in the process stays."""

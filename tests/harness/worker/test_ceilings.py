@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.worker import ceilings, native
+from rnnbench.harness.worker import ceilings
 from rnnbench.kernels import direct
 from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
 from rnnbench.store.readings import Unavailable
@@ -95,7 +95,7 @@ def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> N
 @pytest.mark.alone
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
-    kernels = native.load(dtype, 1, tmp_path)
+    kernels = ceilings.load(dtype, 1, tmp_path)
     ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
     products = {rate.library: rate for rate in ceiling.products}
     assert (REGISTERS in products) == kernels.multiplies
@@ -103,7 +103,7 @@ def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_p
     # Wide of what noise does: a kernel for another type would be half as fast.
     assert not kernels.multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
     assert [rate.size for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
-    measured = ceilings.measure_again(Cpu(), dtype, 1, native.load(dtype, 1, tmp_path))  # not built again
+    measured = ceilings.measure(Cpu(), dtype, 1, ceilings.load(dtype, 1, tmp_path), again=True)  # not built again
     again = Ceiling.from_json(json.loads(json.dumps(measured.to_json())))  # as it passes to the coordinator
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second
 
@@ -124,36 +124,36 @@ def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_p
 def test_a_type_of_16_bits_is_multiplied_by_its_own_units_or_as_float32(
     monkeypatch: pytest.MonkeyPatch, dtype: DType, sets: tuple[str, ...], kernel: str | None
 ) -> None:
-    monkeypatch.setattr(native, "IS_X86", True)
-    assert native.kernel_for(dtype, sets) == kernel
+    monkeypatch.setattr(ceilings, "IS_X86", True)
+    assert ceilings.kernel_for(dtype, sets) == kernel
 
 
 def test_no_kernel_is_for_16_bits_of_a_processor_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "IS_X86", False)
-    assert native.kernel_for("float32", ("asimd",)) == "float"
-    assert native.kernel_for("bfloat16", ("asimd", "bf16")) is None
+    monkeypatch.setattr(ceilings, "IS_X86", False)
+    assert ceilings.kernel_for("float32", ("asimd",)) == "float"
+    assert ceilings.kernel_for("bfloat16", ("asimd", "bf16")) is None
 
 
-@pytest.mark.parametrize("kernel", native.KERNELS)
+@pytest.mark.parametrize("kernel", ceilings.KERNELS)
 def test_every_kernel_can_be_built_also_where_the_processor_lacks_its_instruction(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: str
 ) -> None:
     portable = tuple(each for each in direct.BUILD_OPTIONS if each != "-march=native")
     monkeypatch.setattr(direct, "BUILD_OPTIONS", portable)
-    monkeypatch.setattr(native, "kernel_for", lambda dtype, sets: kernel)
-    kernels = native.load("bfloat16", 1, tmp_path)
+    monkeypatch.setattr(ceilings, "kernel_for", lambda dtype, sets: kernel)
+    kernels = ceilings.load("bfloat16", 1, tmp_path)
     assert kernels.multiplies == (kernel != "bfloat16")
     assert kernels.bytes_per_second(torch.ones(1 << 15, dtype=torch.uint8), 0.001) > 1e8
 
 
 def test_where_no_kernel_could_be_built_there_is_nothing_to_measure_again_but_an_operator(short: None) -> None:
-    again = Ceiling.from_json(ceilings.measure_again(Cpu(), "float32", 1, None).to_json())
+    again = Ceiling.from_json(ceilings.measure(Cpu(), "float32", 1, None, again=True).to_json())
     assert (again.products, again.copies, again.reads) == ((), (), ())
     assert again.dispatch_seconds > 0
 
 
 def test_two_threads_share_what_is_read(tmp_path: Path) -> None:
-    assert native.load("float32", 2, tmp_path).bytes_per_second(torch.ones(1 << 16, dtype=torch.uint8), 0.001) > 1e8
+    assert ceilings.load("float32", 2, tmp_path).bytes_per_second(torch.ones(1 << 16, dtype=torch.uint8), 0.001) > 1e8
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_without_a_working_compiler_the_reason_is_told(compiler: str, reason: st
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "false" else None)
     with pytest.raises(Unavailable, match=reason):
-        native.load("float32", 1, tmp_path)
+        ceilings.load("float32", 1, tmp_path)
 
 
 EMPTY_KERNELS = """
@@ -191,7 +191,7 @@ def test_of_a_compiler_whose_code_is_wrong_no_kernel_is_used(
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     with pytest.raises(Unavailable, match=reason):
-        native.load("float32", 1, tmp_path)
+        ceilings.load("float32", 1, tmp_path)
 
 
 def test_a_stall_makes_no_call_of_a_kernel_seem_long() -> None:
@@ -213,6 +213,6 @@ def test_a_stall_makes_no_call_of_a_kernel_seem_long() -> None:
     library: Any = Library()
     for name in ("multiply_adds", "arithmetic", "reading"):
         setattr(library, name, Mock(wraps=getattr(library, name)))
-    kernels = native.NativeKernels(library, 1, now=lambda: library.seconds)
+    kernels = ceilings.NativeKernels(library, 1, now=lambda: library.seconds)
     assert kernels.macs_per_second(0.01) == pytest.approx(1e8)
     assert library.calls[-1] >= 1000  # a millisecond

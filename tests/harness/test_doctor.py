@@ -8,7 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.doctor.advice import advice
+from rnnbench.harness.doctor import advice
 from tests.doubles.fake_nvml import FACTS, MOMENT, Driver
 
 QUIET: dict[str, Any] = {
