@@ -26,7 +26,7 @@ from rnnbench.errors import UserError
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.pytest_benchmark import SavedBenchmark, SavedFile
 from rnnbench.store.records import Case, Measurement
-from rnnbench.store.run_info import Branches, RunInfo
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import CheckSettings
 from rnnbench.suite.suites import check_settings, margins
 from rnnbench.text import first_few, nearest, plural, writable
@@ -57,7 +57,7 @@ class SavedRun(StoredRun):
 
     # As `ratios`, with all processes; also `name`, `group`, `log_seconds` and `reference`, a fullname or "".
     times: pd.DataFrame
-    starts: Sequence[datetime]  # of its processes; empty if rnnbench exported it
+    starts: Sequence[datetime]  # of its processes
 
 
 def read_saved(path: Path, reference: str | None = None, group_by: str | None = None) -> SavedRun:
@@ -72,7 +72,8 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     named, first = next(iter(files.items()))
     info = _info(first)
     for file, other in list(files.items())[1:]:
-        if apart := differences(info, _info(other), (named.name, file.name)) or _other_commit(first, other):
+        commits = [] if other.commit == first.commit else [f"commit was {first.commit} and is {other.commit}"]
+        if apart := differences(info, _info(other)) or commits:
             raise UserError(
                 f"{path}: the files of one side must be of one commit, machine and Python, so that they differ by "
                 f"chance alone; from {named.name} to {file.name}, {'; '.join(apart)}"
@@ -81,10 +82,9 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     groups = _groups(path.name, entries, group_by)
     references = _references(path.name, entries, groups, reference)
     rows = [
-        (entry.fullname, f"{number}-{replicate}", low, mean)
+        (entry.fullname, number, entry.stats.q1, entry.stats.mean)
         for number, saved in enumerate(files.values())
         for entry in saved.benchmarks
-        for replicate, low, mean in entry.replicates(is_exported=saved.rnnbench is not None)
     ]
     times = pd.DataFrame(rows, columns=["case", "replicate", "log_seconds", "log_mean"])
     times[["log_seconds", "log_mean"]] = np.log(times[["log_seconds", "log_mean"]])
@@ -113,23 +113,15 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
         subjects[name].key: Measurement(cast("Case", subjects[name]), "measured", metrics=entry.metrics)
         for name, entry in entries.items()
     }
-    starts = [saved.started for saved in files.values() if saved.rnnbench is None]
-    made = plural(len(starts), "file") if starts else "exported by rnnbench"
+    starts = [saved.started for saved in files.values()]
     commit = f", commit {first.commit[:7]}" if first.commit else ""
-    name = writable(f"{path.resolve().name} ({made}{commit})")
+    name = writable(f"{path.resolve().name} ({plural(len(starts), 'file')}{commit})")
     return SavedRun(name, info, measurements, times.dropna(subset=["log_ratio"]), times, starts)
-
-
-def _other_commit(first: SavedFile, other: SavedFile) -> list[str]:
-    return [f"commit was {first.commit} and is {other.commit}"] if other.commit != first.commit else []
 
 
 def _info(saved: SavedFile) -> RunInfo:
     """Return what a file says of its process, as a run says it."""
-    environment = {**saved.environment, "git": {"commit": saved.commit}}
-    Branches.from_json(environment)
-    suite = str((saved.rnnbench or {}).get("suite", "pytest-benchmark"))
-    return RunInfo(suite, "", {}, "", saved.started.isoformat(), environment)
+    return RunInfo("pytest-benchmark", "", {}, "", saved.started.isoformat(), saved.environment)
 
 
 def _groups(file: str, entries: Mapping[str, SavedBenchmark], by: str | None) -> dict[str, str]:
@@ -158,7 +150,7 @@ def _references(
     if reference is None:
         fits = [name for name, entry in entries.items() if entry.case is not None and entry.case.is_reference]
     else:
-        pattern = re.compile(".*".join(map(re.escape, reference.split("*"))), re.DOTALL)
+        pattern = re.compile(".*".join(map(re.escape, reference.split("*"))))
         fits = [name for name, own in words.items() if reference in own]
         fits = fits or [name for name, own in words.items() if any(map(pattern.fullmatch, own))]
         if not fits:
@@ -192,9 +184,7 @@ def compare_files(
         before, after = (read_saved(path, reference, group_by) for path in (base, head))
         return compare_saved(before, after, margin)
     if any(kinds.values()):
-        files, run = sorted(kinds, key=lambda path: not kinds[path])
-        pytest_benchmark.read_files(files)  # raises UserError if it only looks like one of pytest-benchmark's
-        raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
+        raise UserError(f"{base}, {head}: expected two runs, or two sides of pytest-benchmark's files")
     for option, given in (("reference", reference), ("group by", group_by)):
         if given is not None:
             raise UserError(f"{option} {given}: {base} and {head} are runs, which have their own references and groups")
@@ -212,7 +202,7 @@ def compare_by_settings(base: StoredRun, head: StoredRun, settings: CheckSetting
 
 
 def compare_saved(base: SavedRun, head: SavedRun, margin: float | None = None) -> Comparison:
-    """Compare two sides of pytest-benchmark's files; exported runs are judged as the runs themselves.
+    """Compare two sides of pytest-benchmark's files.
 
     A verdict needs `MIN_PROCESSES` processes on each side. If no reference was in the same process, the sides must have
     taken turns: otherwise what the machine did in between would count as a change.
@@ -220,8 +210,6 @@ def compare_saved(base: SavedRun, head: SavedRun, margin: float | None = None) -
     if not base.measurements.keys() & head.measurements.keys():
         raise UserError(f"{base.name} and {head.name} have no benchmark with the same fullname")
     each = dict.fromkeys(head.measurements, CheckSettings().margin if margin is None else margin)
-    if not (base.starts and head.starts):
-        return stored.compare(base, head, each)
     is_fair, reasons = in_turns(base, head), dict[str, str]()
     counts = [side.ratios["case"].value_counts() for side in (base, head)]
     beside = [dict(zip(side.ratios["case"], side.ratios["reference"], strict=True)) for side in (base, head)]

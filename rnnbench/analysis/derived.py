@@ -151,7 +151,7 @@ def _without_limits(frame: pd.DataFrame, beaten: "pd.Series[bool]") -> pd.DataFr
     """Return the frame without the limits that a case has beaten: they are wrong, and `missing` says so."""
     by_reference = beaten & frame["implementation"].isin(REFERENCES)
     keys = [frame[name] for name in ("run", *WORKLOAD_AXES)]
-    is_faster = by_reference.groupby(keys, dropna=False, sort=False).transform("any")
+    is_faster = by_reference.groupby(keys).transform("any")
     missing = [*frame.reindex(columns=["missing"], fill_value="")["missing"]]
     for index in np.flatnonzero(beaten):
         cause, times = FASTER_SINCE if is_faster.iloc[index] else LESS_WORK, frame["times_limit"].iloc[index]

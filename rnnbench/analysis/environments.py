@@ -8,34 +8,35 @@ from typing import Any
 
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, RunInfo
-from rnnbench.text import plural, printable
+from rnnbench.text import listed, plural
 
 UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"
 KIND = ("vendor", "family", "model", "name")  # if two of them differ, all else follows
-MAX_NAMED = 3  # instruction sets
 MAX_QUIET_LOAD = 0.5  # load average over a minute of a machine on which nothing else runs
 MIN_APART = 0.25  # noise leaves that much between the best rates of one machine
-Rates = Mapping[tuple[str, str, int], Mapping[str, Rate]]  # (device, dtype, threads) -> name -> rate
+SIDES = ("the base", "the head")
+Fact = Callable[[RunInfo], Any]
 
 
-def differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the base", "the head")) -> list[str]:
+def differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = SIDES) -> list[str]:
     """Return all that makes two runs incomparable, a clause for each key with both values; empty if nothing does.
 
     If the machines have different identities, or one has none, only that is told: the rest follows from it.
     `called` names the two runs in a clause about one of them.
     """
-    if identity := identity_differences(processor(base), processor(head), called):
-        return identity
     # Rates come last: another torch has other rates on the same machine.
-    return _changed(HARDWARE | SOFTWARE, base, head) or rate_differences(_rates(base), _rates(head))
+    return (
+        identity_differences(base, head, called)
+        or _changed(HARDWARE | SOFTWARE, base, head)
+        or rate_differences(base, head)
+    )
 
 
-def machine_differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the base", "the head")) -> list[str]:
+def machine_differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = SIDES) -> list[str]:
     """Return what `differences` says of the machines alone; their rates are compared if the software is the same."""
-    identity = identity_differences(processor(base), processor(head), called)
-    if apart := identity or _changed(HARDWARE, base, head):
+    if apart := identity_differences(base, head, called) or _changed(HARDWARE, base, head):
         return apart
-    return [] if _changed(SOFTWARE, base, head) else rate_differences(_rates(base), _rates(head))
+    return [] if _changed(SOFTWARE, base, head) else rate_differences(base, head)
 
 
 def processor(info: RunInfo) -> Processor | None:
@@ -44,152 +45,107 @@ def processor(info: RunInfo) -> Processor | None:
     return None if content is None else Processor.from_json(content)
 
 
-def _of(part: str, key: str) -> Callable[[RunInfo], Any]:
-    """A fact of an environment, as it was recorded."""
+def _of(part: str, key: str) -> Fact:
+    """Return the function that looks a fact up in an environment, as it was recorded."""
     return lambda info: (info.environment.get(part) or {}).get(key)
 
 
-def _of_measure(key: str) -> Callable[[RunInfo], Any]:
-    return lambda info: ({"cold_cache": False} | info.resolved.get("measure", {})).get(key)  # now an axis
-
-
 def _set_limit(info: RunInfo) -> str | None:
-    """A control group's limit of processor time; None if nothing is limited, which not every system reports."""
+    """Return a control group's limit of processor time; None without a limit, which not every system reports."""
     limit = _of("machine", "cgroup_cpu_limit")(info)
     return None if limit is None or limit.startswith("max") else str(limit)
 
 
 def _gpus(info: RunInfo) -> list[str]:
-    """The names that the driver tells; an older rnnbench asked its first worker."""
+    """Return the names that the driver tells; an older rnnbench asked its first worker."""
     told = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
     return told or _of("worker", "gpus")(info) or []
 
 
 # What changes a ratio to torch.nn even if no cell has changed. Measured clock rates are not part of it.
-HARDWARE: dict[str, Callable[[RunInfo], Any]] = {
+HARDWARE: dict[str, Fact] = {
     "cgroup_cpu_limit": _set_limit,
     "cores": lambda info: len(_of("machine", "cores_allowed")(info) or ()),
     "gpus": _gpus,
 }
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
-SOFTWARE: dict[str, Callable[[RunInfo], Any]] = {
+SOFTWARE: dict[str, Fact] = {
     **{key: _of("worker", key) for key in WORKER},
     "variables": _of("software", "variables"),
-    **{key: _of_measure(key) for key in ("windows", "window_seconds", "cold_cache")},
+    "windows": lambda info: info.resolved.get("measure", {}).get("windows"),
+    "window_seconds": lambda info: info.resolved.get("measure", {}).get("window_seconds"),
+    "cold_cache": lambda info: info.resolved.get("measure", {}).get("cold_cache", False),  # now an axis
 }
 
 
-def _changed(facts: Mapping[str, Callable[[RunInfo], Any]], base: RunInfo, head: RunInfo) -> list[str]:
+def _changed(facts: Mapping[str, Fact], base: RunInfo, head: RunInfo) -> list[str]:
     both = {key: (fact(base), fact(head)) for key, fact in facts.items()}
     return [f"{key} was {then!r} and is {now!r}" for key, (then, now) in both.items() if then != now]
 
 
-def identity_differences(then: Processor | None, now: Processor | None, called: tuple[str, str]) -> list[str]:
+def identity_differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = SIDES) -> list[str]:
     """Return a clause for each difference between the processors of two runs; another kind of processor is one clause.
 
-    `then`, `now`: None if the run did not record its processor; a clause that says so calls the two runs as `called`.
+    What only one run knows of its processor is no difference, but for a hypervisor: a machine has one or has none.
     """
+    then, now = processor(base), processor(head)
     if then is None or now is None:
         names = [name for name, known in zip(called, (then, now), strict=True) if known is None]
-        return [f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} {UNIDENTIFIED}"]
-    kind = [key for key in KIND if _both_known(getattr(then, key), getattr(now, key))]
+        return [f"{listed(names)} {'was' if len(names) == 1 else 'were'} {UNIDENTIFIED}"]
+    apart = {key: (was, vars(now)[key]) for key, was in vars(then).items() if was != vars(now)[key]}
+    if UNKNOWN_HYPERVISOR in apart.get("hypervisor", ()) and None not in apart["hypervisor"]:
+        del apart["hypervisor"]  # one without a name may be any other
+    known = {key: pair for key, pair in apart.items() if key == "hypervisor" or not {None, ()} & {*pair}}
+    kind = [key for key in KIND if key in known]
     if len(kind) > 1:
         return [f"processor was {_named(then)} and is {_named(now)}"]
-    if kind:
-        return [f"processor {kind[0]} {_was_and_is(getattr(then, kind[0]), getattr(now, kind[0]))}"]
-    clauses = {label: rule(getattr(then, key), getattr(now, key)) for key, (label, rule) in RULES.items()}
-    return [f"{label} {clause}".lstrip() for label, clause in clauses.items() if clause]
+    return [_clause(key, *known[key]) for key in kind or known]
 
 
-def _was_and_is(then: str | None, now: str | None) -> str:
-    was, now_is = ("none" if value is None else printable(value) for value in (then, now))
-    return f"was {was} and is {now_is}"
+def _clause(key: str, then: Any, now: Any) -> str:
+    """Return how a fact of a processor differs, such as `processor stepping was 1 and is 2`."""
+    if key == "instruction_sets":
+        sides = {"lost": sorted({*then} - {*now}), "gained": sorted({*now} - {*then})}
+        return "instruction sets " + " and ".join(f"{verb} {', '.join(sets)}" for verb, sets in sides.items() if sets)
+    if key == "caches":
+        key, then, now = "cache", _new_caches(now, then), _new_caches(then, now)
+    return f"processor {key} was {then or 'none'} and is {now or 'none'}"
 
 
-def _both_known(then: str | None, now: str | None) -> str:
-    """How two values differ that are both known; empty if they do not."""
-    return _was_and_is(then, now) if None not in (then, now) and then != now else ""
-
-
-def _hypervisor(then: str | None, now: str | None) -> str:
-    """One without a name may be any other, but a machine without a hypervisor is another one."""
-    is_apart = then != now and (None in (then, now) or UNKNOWN_HYPERVISOR not in (then, now))
-    return _was_and_is(then, now) if is_apart else ""
-
-
-def _flags(then: tuple[str, ...], now: tuple[str, ...]) -> str:
-    sides = {"lost": sorted({*then} - {*now}), "gained": sorted({*now} - {*then})} if then and now else {}
-    told = []
-    for verb, flags in sides.items():
-        more = [f"{len(flags) - MAX_NAMED} more"] if len(flags) > MAX_NAMED else []
-        told += [f"{verb} {', '.join([*map(printable, flags[:MAX_NAMED]), *more])}"] if flags else []
-    return " and ".join(told)
-
-
-def _caches(then: tuple[Cache, ...], now: tuple[Cache, ...]) -> str:
-    """The cache of the highest level that differs."""
-    changed = {*then} ^ {*now} if then and now else set()
-    if not changed:
-        return ""
-    level, kind = max((cache.level, cache.kind) for cache in changed)
-    sizes = [
-        [
-            f"{cache.bytes >> 10:,} KiB for {plural(cache.cores, 'core')}"
-            for cache in caches
-            if cache in changed and (cache.level, cache.kind) == (level, kind)
-        ]
-        for caches in (then, now)
-    ]
-    was, now_is = ((of_side or ["absent"])[0] for of_side in sizes)
-    return f"level {level} {printable(kind)} cache was {was} and is {now_is}"
-
-
-RULES: dict[str, tuple[str, Callable[..., str]]] = {  # fact of a processor -> how it is called, and when it differs
-    "stepping": ("processor stepping", _both_known),
-    "instruction_sets": ("instruction sets", _flags),
-    "caches": ("", _caches),
-    "microcode": ("microcode", _both_known),
-    "hypervisor": ("hypervisor", _hypervisor),
-}
+def _new_caches(then: tuple[Cache, ...], now: tuple[Cache, ...]) -> str:
+    changed = (cache for cache in now if cache not in then)
+    return ", ".join(f"L{each.level} {each.kind} {each.bytes >> 10:,} KiB for {each.cores}" for each in changed)
 
 
 def _named(known: Processor) -> str:
     """`AMD EPYC (family 25, model 17)`."""
-    numbers = [f"{key} {value}" for key in ("family", "model") if (value := getattr(known, key)) is not None]
-    name = known.name or known.vendor or "a processor without a name"
-    return printable(f"{name} ({', '.join(numbers)})" if numbers else name)
+    return f"{known.name or known.vendor} (family {known.family}, model {known.model})"
 
 
-def _rates(info: RunInfo) -> Rates:
-    """The measured rates of a run's machine; none if other work ran when the run began, which lowers them all."""
+def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate]:
+    """Return the measured rates of a machine; none if other work ran when the run began, which lowers them all."""
     load = _of("load", "load_average")(info)
     if not isinstance(load, int | float) or load > MAX_QUIET_LOAD:
         return {}
-    return {ceiling.place: ceiling.rates for ceiling in map(Ceiling.from_json, info.ceilings)}
+    ceilings = map(Ceiling.from_json, info.ceilings)
+    return {(*each.place, name): rate for each in ceilings for name, rate in each.rates.items()}
 
 
-def rate_differences(base: Rates, head: Rates, floor: float = MIN_APART) -> list[str]:
-    """Return a clause about the rates that are further apart than both spreads together, and than `floor`.
+def rate_differences(base: RunInfo, head: RunInfo) -> list[str]:
+    """Return a clause about the rate that differs most; empty if no two are further apart than noise leaves them.
 
-    Only rates that both sides have are compared. The clause names the one that differs most.
+    Noise leaves `MIN_APART`, or both spreads together. Only rates that both sides have are compared.
     """
-    common = [(place, name) for place in base if place in head for name in base[place] if name in head[place]]
-    differ = []
-    for place, name in common:
-        then, now = base[place][name], head[place][name]
-        apart = max(then.value, now.value) / min(then.value, now.value) - 1
-        if apart > max(floor, (1 + then.spread) * (1 + now.spread) - 1):
-            differ.append((apart, place, name, then, now))
-    if not differ:
+    before, after, apart = _rates(base), _rates(head), {}
+    for key in before.keys() & after.keys():
+        then, now = before[key], after[key]
+        ratio = max(then.value, now.value) / min(then.value, now.value)
+        if ratio > max(1 + MIN_APART, (1 + then.spread) * (1 + now.spread)):
+            apart[key] = ratio
+    if not apart:
         return []
-    _, (device, dtype, threads), name, then, now = max(differ, key=lambda each: each[0])
-    others = len(differ) - 1
-    more = f", and {others} other {'rate differs' if others == 1 else 'rates differ'}" if others else ""
-    where = f"{device} {dtype}, {plural(threads, 'thread')}"
-    return [printable(f"{name} reach {_rate(name, now)} and reached {_rate(name, then)} before ({where}){more}")]
-
-
-def _rate(name: str, rate: Rate) -> str:
-    """`127 GMAC/s` for arithmetic, `15.2 GB/s` for reads and copies."""
-    giga, unit = rate.value / 1e9, "B" if name.startswith(("reads", "copies")) else "MAC"
-    return f"{giga:,.0f} G{unit}/s" if giga >= 100 else f"{giga:.3g} G{unit}/s"
+    key = max(apart, key=apart.__getitem__)
+    device, dtype, threads, name = key
+    unit = "B" if name.startswith(("reads", "copies")) else "MAC"
+    reach, reached = (f"{side[key].value / 1e9:,.4g} G{unit}/s" for side in (after, before))
+    return [f"{name} reach {reach} and reached {reached} before ({device} {dtype}, {plural(threads, 'thread')})"]

@@ -207,7 +207,7 @@ def alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.n
     One part needs about `MAX_PAIRS_AT_ONCE` numbers at most, where a group of n members needs `cost(n)` of them.
     """
     sizes = np.bincount(groups)
-    order = np.argsort(groups, kind="stable")
+    order = np.argsort(groups)
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes[sizes > 0]).tolist():
         of_size = np.flatnonzero(sizes == size)

@@ -220,7 +220,7 @@ def starts_of_levels(values: np.ndarray, variance: float) -> list[int]:
 
     A running median of three leaves out a single run that something else slowed, and moves no step.
     """
-    values = ndimage.median_filter(values, 3, mode="nearest")
+    values = ndimage.median_filter(values, 3)
     scaled, penalty = (values - values.mean()) / math.sqrt(variance), PENALTY * math.log(len(values))
     if len(values) < 2 * MIN_LEVEL_POINTS or float(scaled @ scaled) <= penalty:
         return [0]  # no change could gain what it costs

@@ -39,10 +39,9 @@ def log_ratio(case: Times, reference: Times) -> float:
 def log_ratios(cases: np.ndarray, references: np.ndarray) -> np.ndarray:
     """`log_ratio` of each row of quantiles to the same row of others: two (n, 49) -> (n,)."""
     shifts = np.empty(len(cases))
-    for start in range(0, len(cases), MAX_AT_ONCE):
-        rows = slice(start, start + MAX_AT_ONCE)
+    for rows in np.array_split(np.arange(len(cases)), len(cases) // MAX_AT_ONCE + 1):
         differences = cases[rows, :, None] - references[rows, None, :]
-        shifts[rows] = np.median(differences.reshape(differences.shape[0], -1), axis=1)
+        shifts[rows] = np.median(differences.reshape(-1, len(LEVELS) ** 2), axis=1)
     return shifts
 
 

@@ -61,8 +61,8 @@ class RunTimes:
     @classmethod
     def of(cls, cases: pd.DataFrame, visits: pd.DataFrame) -> Self:
         """Return the times of cases from their visits, whether these were complete or not."""
-        number = visits["number"].to_numpy(dtype=np.int64)
-        workloads = cases.groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup().to_numpy()
+        number = visits["number"].to_numpy()
+        workloads = cases.groupby(["run", *WORKLOAD_AXES]).ngroup().to_numpy()
         rows = visits.assign(workload=workloads[number])
         taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
         counts = taken.eq(rows["turns"]).to_numpy() & cases["status"].eq("measured").to_numpy()[number]

@@ -243,10 +243,10 @@ def explaining(cases: pd.DataFrame, within: Sequence[str], axes: Sequence[str]) 
     told apart from chance, as with one case for each value, it is the first axis.
     """
     logs, keys, shares = np.log(cases["ratio"]), [cases[column] for column in within], {}
-    plain = logs.groupby(keys, dropna=False)
+    plain = logs.groupby(keys)
     variance = (logs - plain.transform("mean")).pow(2).sum() / max(len(cases) - plain.ngroups, 1)
     for axis in axes:
-        by_axis = logs.groupby([*keys, cases[axis]], dropna=False)
+        by_axis = logs.groupby([*keys, cases[axis]])
         if variance > 0 and (free := len(cases) - by_axis.ngroups) > 0:
             shares[axis] = float(1 - (logs - by_axis.transform("mean")).pow(2).sum() / free / variance)
     return max(axes, key=lambda axis: shares.get(axis, -math.inf), default=None)

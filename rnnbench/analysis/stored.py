@@ -35,7 +35,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import Processor, RunInfo
-from rnnbench.text import plural, writable
+from rnnbench.text import writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
@@ -47,7 +47,7 @@ TOO_FEW = (
     f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
 )
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
-IN_TURNS = "`rnnbench check --base` measures both sides in turns"
+IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
 LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
 # Case key -> the location of its log-ratio for the typical call, and for the mean.
 LocatedRatios = Mapping[str, tuple[Location, Location]]
@@ -140,10 +140,8 @@ def compare(
             if result.verdict == "undecided" and not result.reason:
                 result = replace(result, reason=reasons.get(case.key, "" if result.has_interval else TOO_FEW))
             findings.append(result)
-        if of_runs:
-            needed = more_replicates(findings, low, mean)
-        elif any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
-            needed = "save more processes of each side"
+        if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
+            needed = IN_TURNS if of_runs else "save more processes of each side"
     for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         alone = [both[key] for key in run.measurements if key not in other.measurements]
         findings += one_sided([case for case in alone if not case.is_reference], where)
@@ -221,11 +219,12 @@ def judged_shifts(
     to estimate it, the ratios have no intervals and every verdict is `undecided`.
     """
     trial = Trial(margins)
-    if of_runs:
-        look_at_runs(dict.fromkeys(low, trial), low, mean)
-    else:
-        for case in low:
-            trial.look(case, low[case], mean[case])
+    wider_low, wider_mean = (with_run_to_run(low), with_run_to_run(mean)) if of_runs else (low, mean)
+    for case in low:
+        if wider_low is None or wider_mean is None:
+            trial.evidence[case] = Evidence()
+        else:
+            trial.look(case, wider_low[case], wider_mean[case])
     return trial.verdicts()
 
 
@@ -239,19 +238,6 @@ def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
     """Return each case's ratio to its reference, with its 95% interval, as a report shows it."""
     logs = run.logs("log_ratio")
     return dict(zip(logs, map(as_ratio, estimates_of(list(logs.values()))), strict=True))
-
-
-def look_at_runs(trials: Mapping[str, Trial], low: Mapping[str, Location], mean: Mapping[str, Location]) -> None:
-    """Add the only look at two runs to each case's trial, with the variation between runs in the errors.
-
-    `low`, `mean`: the change of each case between the runs. With too few cases nothing is known of any.
-    """
-    wider_low, wider_mean = with_run_to_run(low), with_run_to_run(mean)
-    for case, trial in trials.items():
-        if wider_low is None or wider_mean is None:
-            trial.evidence[case] = Evidence()
-        else:
-            trial.look(case, wider_low[case], wider_mean[case])
 
 
 def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | None:
@@ -278,38 +264,16 @@ def scatter(values: np.ndarray) -> float:
     return small * QN_TO_SPREAD * float(np.partition(distances, math.comb(half, 2) - 1)[math.comb(half, 2) - 1])
 
 
-def more_replicates(findings: Sequence[Finding], low: Mapping[str, Location], mean: Mapping[str, Location]) -> str:
-    """What would decide the undecided cases; `low` and `mean` are the changes, without the variation between runs.
-
-    More replicates make the error of a change smaller, but not the variation between runs.
-    """
-    widened = {False: (low, with_run_to_run(low)), True: (mean, with_run_to_run(mean))}
-    replicates = []
-    for each in findings:
-        own, wider = widened[each.is_by_mean]
-        if each.verdict == "undecided" and wider is not None and each.case.key in wider:
-            times = times_as_many(each, 1 - (own[each.case.key].error / wider[each.case.key].error) ** 2)
-            replicates.append(times * each.replicates if times <= MAX_TIMES else math.inf)
-    enough = [number for number in replicates if math.isfinite(number)]
-    if enough:
-        which = f"{len(enough):,} of {plural(len(replicates), 'undecided case')}"
-        return f"about {math.ceil(max(enough)):,} replicates in both runs would be enough for {which}"
-    if replicates:
-        return f"more replicates would not help the {plural(len(replicates), 'undecided case')}: {IN_TURNS}"
-    return ""
-
-
-def times_as_many(finding: Finding, fixed: float = 0.0) -> float:
+def times_as_many(finding: Finding) -> float:
     """How many times the replicates an undecided case takes until its interval lies on one side of the margin.
 
-    An interval gets narrower with the square root of the number of replicates, but for the share `fixed` of its
-    variance. Infinite if the case has no interval, or if that share alone makes it too wide; at least 1.
+    An interval gets narrower with the square root of the number of replicates. Infinite if the case has no interval,
+    or lies on the margin; at least 1.
     """
     estimate = finding.deciding
-    if estimate is None or not finding.has_interval or estimate.lower <= 0:
+    if estimate is None:
         return math.inf
     centre = math.log(estimate.value)
     half = max(math.log(estimate.upper) - centre, centre - math.log(estimate.lower))
     distance = abs(abs(centre) - math.log1p(finding.margin))
-    left = (distance / half) ** 2 - fixed if half else math.inf
-    return max(1.0, (1 - fixed) / left) if left > 0 else math.inf
+    return max(1.0, (half / distance) ** 2) if distance else math.inf

@@ -145,8 +145,6 @@ def _smallest(tests: Mapping[RatioName, Rejection]) -> float:
 
 def _largest_rejected(p_values: Mapping[str, float]) -> float:
     """The largest p-value that Benjamini & Hochberg's procedure rejects at Q; negative if it rejects none."""
-    if not p_values:
-        return -1.0
     values = list(p_values.values())
     adjusted = stats.false_discovery_control(values)
     return max((value for value, level in zip(values, adjusted, strict=True) if level <= Q), default=-1.0)

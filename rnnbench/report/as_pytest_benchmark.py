@@ -18,7 +18,7 @@ import pandas as pd
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.report.words.names import SETTINGS, SIZES, say_all, series_name, several
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES
+from rnnbench.store.pytest_benchmark import ORIGIN
 from rnnbench.store.records import AXES, OF_DATA, WORKLOAD_AXES, reference_cell
 from rnnbench.store.run_info import RunInfo
 from rnnbench.version import __version__
@@ -66,8 +66,6 @@ def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -
             **values,
             **{column: plain(row[column]) for column in (*KNOWN, *RATIOS)},
             **{metric.name: plain(row.get(metric.name)) for metric in METRICS},
-            REPLICATES: [int(number) for number in replicates["replicate"]],
-            REPLICATE_MEANS: (replicates["seconds"] / replicates["calls"]).tolist(),
         },
         "options": {"disable_gc": True, "timer": "rnnbench", "min_rounds": len(rounds), "warmup": True},
         "stats": stats(rounds) | {"iterations": max(1, round(row["calls"] / len(rounds)))},

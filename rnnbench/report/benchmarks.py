@@ -19,10 +19,6 @@ OF_FILES = (
     "Time: the lower quartile of a file's rounds, seconds per call. Intervals are over files, each of one process: a "
     "single file has none, since its rounds do not show how processes differ, and a small difference may be chance."
 )
-EXPORTED = (
-    "Time: the median of a replicate's calls. Intervals are over replicates, each a fresh process. "
-    "`rnnbench report` of the run's own folder shows more."
-)
 
 
 def section(saved: SavedRun) -> Section:
@@ -36,8 +32,8 @@ def section(saved: SavedRun) -> Section:
         *([Column("ratio", _ratio, numeric=True)] if frame["ratio"].notna().any() else []),
         Column("replicates", of("replicates", count), numeric=True),
     ]
-    title, note = "How long does each take?", OF_FILES if saved.starts else EXPORTED
-    shown = table("benchmarks", title, note, columns, frame, machine=frame, breaks=where_new(frame["group"])[1:])
+    title = "How long does each take?"
+    shown = table("benchmarks", title, OF_FILES, columns, frame, machine=frame, breaks=where_new(frame["group"])[1:])
     return Section("benchmarks", title, [_answer(frame), shown])
 
 

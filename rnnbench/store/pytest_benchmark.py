@@ -1,8 +1,7 @@
 """pytest-benchmark's JSON files, as `--benchmark-json`, `--benchmark-autosave` and `rnnbench export` write them.
 
 A file is one process, and so one replicate, however many rounds it has: its rounds share the memory layout and the
-state of the machine in those seconds. Each file of the same code on the same machine is one more replicate. A file that
-`rnnbench export` wrote is a whole run: its rounds are replicates.
+state of the machine in those seconds. Each file of the same code on the same machine is one more replicate.
 """
 
 import datetime as dt
@@ -13,17 +12,14 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.record import HUGE, Count, Positive, Record, Size, adapter, valid
+from rnnbench.store.record import HUGE, Positive, Record, Size, adapter, valid
 from rnnbench.store.records import AXES, Case
 from rnnbench.store.run_info import of_py_cpuinfo
 
-REPLICATES = "replicate_numbers"  # keys of `extra_info` in a file that rnnbench wrote, a value for each round
-REPLICATE_MEANS = "replicate_mean_seconds"
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
 VERSIONS = range(3, 6)  # of pytest-benchmark whose files can be read
 UNKNOWN_COMMITS = ("unversioned", "unknown", None)
 WANTED = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
-Replicate = tuple[int, float, float]  # its number, and the seconds of a typical call and of the mean
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,6 @@ class SavedStats:
     q1: Positive
     mean: Positive
     rounds: Size
-    data: list[Positive] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,19 +72,6 @@ class SavedBenchmark:
             **{f"param:{name}": f"{name}={value}" for name, value in (self.params or {}).items()},
         }
 
-    def replicates(self, *, is_exported: bool) -> list[Replicate]:
-        """Return its replicates: the process with the lower quartile of its rounds, or those of an exported run."""
-        if not is_exported:
-            return [(0, self.stats.q1, self.stats.mean)]
-        numbers, means = self.extra_info.get(REPLICATES), self.extra_info.get(REPLICATE_MEANS)
-        try:
-            numbers = valid(adapter(list[Count]).validate_python, numbers)
-            means = valid(adapter(list[Positive]).validate_python, means)
-            return list(zip(numbers, self.stats.data, means, strict=True))
-        except (UserError, ValueError):
-            needed = f"{REPLICATES}, {REPLICATE_MEANS} and stats.data need one number for each replicate"
-            raise UserError(f"{self.fullname}: {needed}") from None
-
 
 @dataclass(frozen=True)
 class SavedFile(Record):
@@ -108,13 +90,13 @@ class SavedFile(Record):
         if not (major.isdecimal() and int(major) in VERSIONS):
             reads = f"this rnnbench reads {VERSIONS[0]} to {VERSIONS[-1]}"
             raise UserError(f"written by pytest-benchmark {self.version!r}; {reads}")
+        if self.rnnbench is not None:
+            raise UserError("exported from a run of rnnbench; give the folder of the run")
         if not self.benchmarks:
             raise UserError("contains no benchmark; did pytest skip them all?")
         names = [benchmark.fullname for benchmark in self.benchmarks]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise UserError(f"{twice}: appears twice")
-        for benchmark in self.benchmarks:
-            benchmark.replicates(is_exported=self.rnnbench is not None)
         return self
 
     @property
@@ -132,9 +114,8 @@ class SavedFile(Record):
     def environment(self) -> dict[str, Any]:
         """What changes times if no code has changed, as a run records it; not the machine's name or clock rates."""
         info = self.machine_info
-        if self.rnnbench is not None:
-            return _table(info, ORIGIN)
-        cpu = {"brand": info.get("processor")} | _table(info, "cpu")
+        known = info.get("cpu")
+        cpu = {"brand": info.get("processor")} | (known if isinstance(known, dict) else {})
         cores = cpu.get("count")
         machine = {
             "processor": of_py_cpuinfo(cpu).to_json(),
@@ -142,11 +123,6 @@ class SavedFile(Record):
         }
         python = f"{info.get('python_implementation')} {info.get('python_version')} {info.get('machine')}"
         return {"machine": machine, "worker": {"python": python}}
-
-
-def _table(content: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return a table in a file, empty if it is none."""
-    return content[key] if isinstance(content.get(key), dict) else {}
 
 
 def is_saved(path: Path) -> bool:

@@ -9,17 +9,12 @@ import pytest
 from pytest_benchmark.plugin import pytest_benchmark_group_stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis import run_times, stored
-from rnnbench.analysis.compare_files import UNFAIR, SavedRun, compare_saved, in_turns, read_saved
+from rnnbench.analysis.compare_files import UNFAIR, Benchmark, compare_files, compare_saved, in_turns, read_saved
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.stored import MIN_CASES, TOO_FEW
-from rnnbench.analysis.summary import summarize as summarize_run
 from rnnbench.errors import UserError
-from rnnbench.report import as_pytest_benchmark as exporter
-from rnnbench.store.folder import read_info
-from rnnbench.store.records import Case
+from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles.saved_files import MACHINE, benchmark, side, write
-from tests.doubles.stored import PROCESSOR, folder, on
+from tests.doubles.stored import folder, several
 from tests.doubles.workload import case, reference_case
 
 BENCHMARKS = [
@@ -55,12 +50,9 @@ def test_groups_are_those_of_pytest_benchmark(tmp_path: Path, by: str) -> None:
     expected = {entry["fullname"]: group or "" for group, entries in theirs for entry in entries}
     file = write(tmp_path / "a.json", benchmarks)
     assert groups(file, by) == groups(file, by.replace(",", ", ")) == expected
-
-
-def test_a_benchmark_without_the_parameter_is_grouped_by_the_rest(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.json", [*BENCHMARKS, PLAIN])
-    assert groups(file, "func,param:size")["bench.py::test_plain"] == "test_plain"
-    assert groups(file, None) == groups(file, "group")
+    mixed = write(tmp_path / "b.json", [*BENCHMARKS, PLAIN])
+    assert groups(mixed, "func,param:size")["bench.py::test_plain"] == "test_plain"  # it has no such parameter
+    assert groups(mixed, None) == groups(mixed, "group")
 
 
 @pytest.mark.parametrize("by", ["function", "func,", "param:batch"])
@@ -226,69 +218,6 @@ def test_turns_are_read_off_the_times_of_the_files(tmp_path: Path, base: Any, he
     assert in_turns(*files) == fair
 
 
-def test_processes_that_differ_among_themselves_raise_no_alarm(tmp_path: Path) -> None:
-    noise = np.random.default_rng(7).lognormal(0, 0.03, (2, 40, 6))
-    base, head = (
-        read_saved(side(tmp_path / name, {f"test_{n}": list(times) for n, times in enumerate(arm)}, hours=hours))
-        for name, arm, hours in zip(("before", "after"), noise, TURNS, strict=True)
-    )
-    assert compare_saved(base, head).count("regressed") == 0
-
-
-def exported(path: Path, file: Path) -> SavedRun:
-    taken, info = run_times.read(path), read_info(path)
-    file.write_text(exporter.render(info, taken, summarize_run(taken)), encoding="utf-8")
-    return read_saved(file)
-
-
-@pytest.mark.parametrize(("number", "verdict"), [(6, "regressed"), (3, "regressed"), (1, "undecided")])
-def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int, verdict: str) -> None:
-    saved, runs = [], []
-    for slower in (1.0, 1.2):
-        times: dict[Case, list[list[float]]] = {}
-        for batch in range(MIN_CASES):
-            times |= {case("vanilla", batch_size=batch + 1): [[2 * slower * time] for time in STEADY[:number]]}
-            times |= {reference_case(batch_size=batch + 1): [[time] for time in STEADY[:number]]}
-        path = folder(tmp_path, times)
-        saved.append(exported(path, tmp_path / f"{slower}.json"))
-        runs.append(stored.read(path))
-    comparison = compare_saved(saved[0], saved[1])
-    same = stored.compare(runs[0], runs[1], dict.fromkeys(runs[0].measurements, 0.025))
-    assert (comparison.suite, comparison.way) == (same.suite, same.way) == ("test", "stored")
-    for finding, expected in zip(comparison.findings, same.findings, strict=True):
-        assert (finding.case, finding.replicates) == (expected.case, expected.replicates)
-        assert (finding.verdict, finding.reason) == (verdict, "" if verdict == "regressed" else TOO_FEW)
-        for interval, theirs in ((finding.low, expected.low), (finding.mean, expected.mean)):
-            assert (interval is None) == (theirs is None)
-            if interval and theirs:
-                assert [interval.value, interval.lower, interval.upper] == pytest.approx(
-                    [theirs.value, theirs.lower, theirs.upper]
-                )
-
-
-def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: Path) -> None:
-    known = exported(folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6}), tmp_path / "a")
-    plain = [benchmark("test", [1.0]) | {"fullname": name} for name in known.measurements]
-    [finding] = compare_saved(read_saved(write(tmp_path / "plain.json", plain)), known).findings
-    assert finding.verdict == "incomparable"
-
-
-@pytest.mark.parametrize(
-    ("processor", "reason"),
-    [
-        (replace(PROCESSOR, stepping="2"), "processor stepping was 1 and is 2"),
-        (None, "the head was made by an rnnbench that did not record the machine's identity"),
-    ],
-)
-def test_exported_runs_of_two_machines_are_incomparable(tmp_path: Path, processor: Any, reason: str) -> None:
-    path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
-    times = run_times.read(path)
-    for name, known in (("base", PROCESSOR), ("head", processor)):
-        (tmp_path / name).write_text(exporter.render(on(known), times, summarize_run(times)), encoding="utf-8")
-    comparison = compare_saved(read_saved(tmp_path / "base"), read_saved(tmp_path / "head"))
-    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("incomparable", reason)}
-
-
 def test_files_of_two_processors_of_one_name_are_incomparable(tmp_path: Path) -> None:
     cpu = {"brand_raw": "AMD EPYC", "vendor_id_raw": "AuthenticAMD", "family": 25, "model": 17, "stepping": 1}
     base, other, lesser = (
@@ -304,3 +233,39 @@ def test_files_of_two_processors_of_one_name_are_incomparable(tmp_path: Path) ->
         (lesser, "instruction sets lost avx512f"),
     ):
         assert compare_saved(base, head).findings[0].reason == reason
+
+
+def test_two_paths_are_compared_by_the_suites_margins_or_by_reference_and_two_kinds_are_refused(tmp_path: Path) -> None:
+    base, head = (folder(tmp_path / name, several([slow] * 6)) for name, slow in (("runs", 2.0), ("others", 2.2)))
+    writer = RunFolder(head)
+    writer.write_info(
+        replace(read_info(head), resolved={"check": {"margins": [{"only": "batch_size=1", "margin": 0.3}]}})
+    )
+    writer.close()
+    found = {each.case.axes()["batch_size"]: each for each in compare_files(base, head, margin=None).findings}
+    assert {size: each.margin for size, each in found.items()} == {1: 0.3} | dict.fromkeys(range(2, 7), 0.025)
+    assert (found[1].verdict, found[2].verdict) == ("unchanged", "regressed")
+    assert {each.margin for each in compare_files(base, head, margin=0.5).findings} == {0.5}
+
+    sides = [
+        side(
+            tmp_path / name,
+            {"test_a": [slow * each for each in STEADY], "test_ref": STEADY},
+            hours=range(hour, hour + 6),
+        )
+        for name, slow, hour in (("before", 1.0, 0), ("after", 1.1, 6))
+    ]
+    beside = compare_files(*sides, margin=0.01, reference="test_ref", group_by="group")
+    assert (verdicts(beside), beside.findings[0].margin) == ({"test_a": "regressed"}, 0.01)
+    for first, second, options, words in (
+        (base, base, {}, "are the same"),
+        (base, sides[0], {}, "expected two runs, or two sides"),
+        (base, head, {"reference": "x"}, "reference x: .* are runs"),
+        (base, head, {"group_by": "func"}, "group by func: .* are runs"),
+    ):
+        with pytest.raises(UserError, match=words):
+            compare_files(first, second, margin=None, **options)
+
+
+def test_a_benchmark_is_known_by_its_group_and_name() -> None:
+    assert Benchmark("a.py::test_a", "test_a", "one", is_reference=False).axes() == {"group": "one", "name": "test_a"}

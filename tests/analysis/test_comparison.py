@@ -14,8 +14,10 @@ from rnnbench.analysis.comparison import (
     finding,
     one_sided,
     ordered,
+    with_instructions,
 )
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.instructions import InstructionChange, InstructionCounts
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
@@ -222,3 +224,22 @@ def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:
         ("macs", 100, 150, 1.5),
         ("operators", 5, 4, 0.8),
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "head", "gate", "expected"),
+    [
+        ("unchanged", 110, True, "regressed"),
+        ("unchanged", 110, False, "unchanged"),
+        ("unchanged", 90, True, "unchanged"),
+        (None, 110, True, None),
+        ("incomparable", 110, True, "incomparable"),
+    ],
+)
+def test_more_instructions_are_a_verdict_if_they_are_a_gate(
+    verdict: Verdict | None, head: int, gate: bool, expected: Verdict | None
+) -> None:
+    change = InstructionChange(InstructionCounts("callgrind", (100,)), InstructionCounts("callgrind", (head,)))
+    found = with_instructions(Finding(CASE, verdict, 0.025, time_verdict="unchanged"), change, gate=gate)
+    assert (found.verdict, found.instructions, found.margin) == (expected, change, 0.025)
+    assert found.is_by_instructions == (expected == "regressed")

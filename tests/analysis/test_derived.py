@@ -60,6 +60,9 @@ def test_an_epoch_is_as_many_steps_as_it_has_batches() -> None:
     assert serial_steps(row(**epoch | {"samples": 13})) == 7 * serial_steps(row(**step))
     assert derived(**epoch)["sequences_per_second"] == pytest.approx(12 / 0.01)
     assert derived(**epoch)["energy_joules_per_sequence"] == pytest.approx(0.4 / 12)
+    assert derived()["sequences_per_second"] == pytest.approx(2 / 0.01)
+    assert derived()["energy_joules_per_sequence"] == pytest.approx(0.4 / 2)
+    assert derived()["macs_per_second"] == pytest.approx(10**6 / 0.01)
     assert derived(**epoch | {"samples": 1})["sequences_per_second"] == pytest.approx(1 / 0.01)
 
 

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.environments import (
-    Rates,
-    differences,
-    identity_differences,
-    machine_differences,
-    rate_differences,
-)
-from rnnbench.store.ceilings import Rate
+from rnnbench.analysis.environments import differences, identity_differences, machine_differences, rate_differences
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO, PROCESSOR, on
@@ -66,32 +59,51 @@ def test_a_run_without_an_identity_is_like_no_other_and_only_that_is_told(base: 
         assert tell(base, head, ("the first run", "this run")) == [expected]
 
 
-def rate(value: float, **worker: str) -> Any:
-    """A run on a machine with one measured rate."""
-    ceiling = made_up_ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None).to_json()
-    info = on(PROCESSOR, [ceiling])
-    return replace(info, environment=info.environment | {"worker": worker})
+def measured(rate: float, spread: float = 0.0, dtype: str = "float32", copies: float = 12.34e9, load: Any = 0.5) -> Any:
+    """A run on a machine with measured rates: of a library's products, and of copies."""
+    rates = made_up_ceiling("cpu", dtype, 1, rate, [(1024, copies)], 1e-6, None)
+    rates = replace(rates, products=(rates.products[0]._replace(spread=spread),))
+    info = on(PROCESSOR, [rates.to_json()])
+    return replace(info, environment=info.environment | {"load": {"load_average": load}})
 
 
-def test_machines_of_one_name_and_other_rates_are_two() -> None:
-    expected = ["products in BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"]
+@pytest.mark.parametrize(
+    ("base", "head", "differ"),
+    [
+        (measured(100e9), measured(100e9), False),
+        (measured(100e9), measured(81e9), False),  # 23% apart, below the floor
+        (measured(100e9), measured(79e9), True),
+        (measured(79e9), measured(100e9), True),
+        (measured(100e9, 0.3), measured(79e9), False),  # within its own spread
+        (measured(100e9, 0.2), measured(75e9, 0.2), False),  # within both together
+        (measured(100e9, 0.2), measured(60e9, 0.2), True),
+        (measured(100e9), measured(50e9, dtype="float64"), False),  # nothing in common
+        (measured(100e9), on(PROCESSOR), False),  # not measured
+        *((measured(100e9), measured(50e9, load=load), False) for load in (0.6, None, "much")),  # busy, or not known
+    ],
+)
+def test_rates_differ_by_more_than_their_spreads_and_a_floor_on_a_quiet_machine(
+    base: Any, head: Any, *, differ: bool
+) -> None:
+    assert bool(rate_differences(base, head)) == differ
     for tell in (differences, machine_differences):
-        assert tell(rate(127e9), rate(55e9)) == expected
-        assert tell(rate(127e9), rate(120e9)) == []
-        assert tell(rate(127e9), on(PROCESSOR)) == []  # not measured
+        assert tell(base, head) == rate_differences(base, head)
 
 
-@pytest.mark.parametrize("load", [0.6, None, "much"])
-def test_rates_of_a_busy_machine_say_nothing(load: Any) -> None:
-    quiet, slow = rate(127e9), rate(55e9)
-    busy = replace(slow, environment=slow.environment | {"load": {"load_average": load}})
-    for tell in (differences, machine_differences):
-        assert tell(quiet, slow)
-        assert tell(quiet, busy) == tell(busy, quiet) == []
+def test_the_rate_that_differs_most_is_named() -> None:
+    assert rate_differences(measured(127e9), measured(55e9, copies=9e9)) == [
+        "products in BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"
+    ]
+    assert rate_differences(measured(1500e9), measured(1100e9, copies=4e9)) == [
+        "copies of 1 KiB reach 4 GB/s and reached 12.34 GB/s before (cpu float32, 1 thread)"
+    ]
 
 
 def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
-    base, head = rate(127e9, torch="2.8"), rate(55e9, torch="2.9")
+    base, head = (
+        replace(run, environment=run.environment | {"worker": {"torch": torch}})
+        for run, torch in ((measured(127e9), "2.8"), (measured(55e9), "2.9"))
+    )
     assert differences(base, head) == ["torch was '2.8' and is '2.9'"]
     assert machine_differences(base, head) == []
 
@@ -120,7 +132,7 @@ SMALLER = Cache(3, "unified", 16 << 20, 4)
 
 
 def told(then: Processor, now: Processor) -> list[str]:
-    return identity_differences(then, now, ("the base", "the head"))
+    return identity_differences(on(then), on(now))
 
 
 @pytest.mark.parametrize(
@@ -139,23 +151,25 @@ def told(then: Processor, now: Processor) -> list[str]:
         ),
         ({"instruction_sets": ("avx2", "avx512f", "fma")}, ["instruction sets gained avx512f"]),
         (
-            {"instruction_sets": ("amx_tile", "avx", "avx_vnni", "avx512f", "f16c")},
-            ["instruction sets lost avx2, fma and gained amx_tile, avx, avx512f, 2 more"],
+            {"instruction_sets": ("amx_tile", "avx", "avx512f")},
+            ["instruction sets lost avx2, fma and gained amx_tile, avx, avx512f"],
         ),
-        ({"caches": (SMALLER,)}, ["level 3 unified cache was 32,768 KiB for 8 cores and is 16,384 KiB for 4 cores"]),
+        (
+            {"caches": (SMALLER,)},
+            ["processor cache was L3 unified 32,768 KiB for 8 and is L3 unified 16,384 KiB for 4"],
+        ),
         (
             {"caches": (*PROCESSOR.caches, Cache(1, "data", 32 << 10, 1))},
-            ["level 1 data cache was absent and is 32 KiB for 1 core"],
+            ["processor cache was none and is L1 data 32 KiB for 1"],
         ),
         ({"microcode": "0xb"}, []),  # not known of the other
         ({"caches": ()}, []),
-        ({"hypervisor": UNKNOWN_HYPERVISOR}, ["hypervisor was none and is unknown hypervisor"]),
-        ({"hypervisor": "KVM"}, ["hypervisor was none and is KVM"]),
+        ({"hypervisor": UNKNOWN_HYPERVISOR}, ["processor hypervisor was none and is unknown hypervisor"]),
+        ({"hypervisor": "KVM"}, ["processor hypervisor was none and is KVM"]),
         (
             {"stepping": "2", "hypervisor": "KVM"},
-            ["processor stepping was 1 and is 2", "hypervisor was none and is KVM"],
+            ["processor stepping was 1 and is 2", "processor hypervisor was none and is KVM"],
         ),
-        ({"stepping": "2\n\x1b[31m"}, ["processor stepping was 1 and is 2\ufffd\ufffd[31m"]),
     ],
 )
 def test_each_difference_is_told_and_another_processor_in_one_clause(
@@ -165,7 +179,9 @@ def test_each_difference_is_told_and_another_processor_in_one_clause(
     assert bool(told(replace(PROCESSOR, **change), PROCESSOR)) == bool(expected)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("Xen", ["hypervisor was KVM and is Xen"]), (UNKNOWN_HYPERVISOR, [])])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("Xen", ["processor hypervisor was KVM and is Xen"]), (UNKNOWN_HYPERVISOR, [])]
+)
 def test_two_hypervisors_differ_where_both_have_a_name(name: str, expected: list[str]) -> None:
     first, second = (replace(PROCESSOR, hypervisor=hypervisor) for hypervisor in ("KVM", name))
     assert told(first, second) == expected
@@ -185,53 +201,4 @@ processors = st.builds(
 def test_a_processor_is_like_itself_and_two_differ_in_both_directions(one: Processor, other: Processor) -> None:
     assert told(one, one) == []
     assert bool(told(one, other)) == bool(told(other, one))
-    assert len(told(one, other)) <= 5
     assert Processor.from_json(one.to_json()) == one
-
-
-PLACE = ("cpu", "float32", 1)
-rates = st.builds(Rate, st.floats(1e6, 1e13), st.floats(0, 3))
-
-
-def only(value: float, spread: float = 0.0, name: str = "products by oneDNN") -> Rates:
-    return {PLACE: {name: Rate(value, spread)}}
-
-
-@pytest.mark.parametrize(
-    ("base", "head", "differ"),
-    [
-        (only(100e9), only(100e9), False),
-        (only(100e9), only(81e9), False),  # 23% apart, below the floor
-        (only(100e9), only(79e9), True),
-        (only(79e9), only(100e9), True),
-        (only(100e9, 0.3), only(79e9), False),  # within its own spread
-        (only(100e9, 0.2), only(75e9, 0.2), False),  # within both together
-        (only(100e9, 0.2), only(60e9, 0.2), True),
-        (only(100e9), only(50e9, name="products by BLAS"), False),  # nothing in common
-        (only(100e9), {("cpu", "float64", 1): {"products by oneDNN": Rate(50e9, 0.0)}}, False),
-        ({}, only(1e9), False),
-    ],
-)
-def test_rates_differ_by_more_than_their_spreads_and_a_floor(base: Rates, head: Rates, differ: bool) -> None:
-    assert bool(rate_differences(base, head)) == differ
-
-
-def test_the_rate_that_differs_most_is_named_and_the_others_counted() -> None:
-    base = {
-        PLACE: {"products by BLAS": Rate(127e9, 0.0), "copies of memory": Rate(12.34e9, 0.0)},
-        ("cpu", "float64", 2): {"reads in cache": Rate(1.5e12, 0.0), "products by BLAS": Rate(1.0, 0.0)},
-    }
-    head = {
-        PLACE: {"products by BLAS": Rate(55e9, 0.0), "copies of memory": Rate(12e9, 0.0)},
-        ("cpu", "float64", 2): {"reads in cache": Rate(0.5e12, 0.0)},
-    }
-    assert rate_differences(base, head) == [
-        "reads in cache reach 500 GB/s and reached 1,500 GB/s before (cpu float64, 2 threads), and 1 other rate differs"
-    ]
-    head[("cpu", "float64", 2)] = {}
-    assert rate_differences(base, head) == [
-        "products by BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"
-    ]
-    assert rate_differences(only(12.34e9, name="copies of memory"), only(9e9, name="copies of memory")) == [
-        "copies of memory reach 9 GB/s and reached 12.3 GB/s before (cpu float32, 1 thread)"
-    ]

@@ -1,6 +1,7 @@
 """Trimmed means and moderated variances: values computed by hand, calibration by simulation, and edge cases."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -9,12 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import (
+    Estimate,
     Location,
     as_ratio,
     estimate,
+    estimate_columns,
     estimates,
     estimates_of,
     locations,
+    minus,
     raised,
     shift,
     signed_rank_cut,
@@ -248,3 +252,12 @@ def test_two_alike_are_enough_to_gain_degrees_of_freedom_and_what_has_none_stays
         assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, 2 * freedom]
     alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
     assert [values.tolist() for values in raised(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
+
+
+def test_what_is_left_of_a_whole_has_an_interval_of_all_that_was_measured() -> None:
+    rest = minus(Estimate(10.0, 7.0, 14.0), [Estimate(2.0, 1.0, 6.0), Estimate(3.0, 0.0, 3.5)])
+    low, high = math.sqrt(3**2 + 4**2 + 0.5**2), math.sqrt(4**2 + 1**2 + 3**2)
+    assert astuple(rest) == pytest.approx((5.0, 5.0 - low, 5.0 + high))
+    assert Estimate(10.0, 7.0, 14.0).at(2.0) == Estimate(2.0, -1.0, 6.0)
+    assert estimate_columns("x", rest) == {"x": rest.value, "x_low": rest.lower, "x_high": rest.upper}
+    assert estimate_columns("x", None) == {"x": None, "x_low": None, "x_high": None}

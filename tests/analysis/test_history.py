@@ -13,6 +13,7 @@ from rnnbench.analysis.history import (
     ASSUMED_CORRELATION,
     LOWER_SHARE_OF_VARIANCE,
     History,
+    Line,
     RunScatter,
     history,
     run_scatter,
@@ -237,6 +238,22 @@ def test_the_scatter_from_run_to_run_comes_from_the_smaller_differences_of_neigh
     assert run_scatter(known).of_neighbours == pytest.approx(seen - own)
     alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # one replicate each
     assert run_scatter(alone).of_neighbours == pytest.approx(seen)
+
+
+def test_all_pairs_of_runs_that_are_as_far_apart_count_and_no_others() -> None:
+    """Differences of neighbours are 1; the first run and the last are equal."""
+    line = [Location(value, 0.0, 5.0) for value in (0.0, 1.0, 2.0, 1.0, 0.0)]
+    assert run_scatter([line]).of_neighbours == pytest.approx(1 / LOWER_SHARE_OF_VARIANCE)
+
+
+def test_a_level_weighs_its_points_by_their_errors() -> None:
+    values, errors = np.array([1.0, 2.0, 5.0, 7.0]), np.array([0.1, 0.2, 0.3, 0.6])
+    line = Line(values, errors**-2.0, [0, 2], factor=2.25, freedom=3.0)
+    first, second = line.levels()
+    assert astuple(first) == pytest.approx(((1 * 4 + 2) / 5, 1.5 * 0.2 / math.sqrt(5), 3.0))
+    assert astuple(second) == pytest.approx(((5 * 4 + 7) / 5, 1.5 * 0.6 / math.sqrt(5), 3.0))
+    apart = (values - np.repeat([first.value, second.value], 2)) / errors
+    assert line.cost() == pytest.approx(apart @ apart)
 
 
 def test_few_differences_leave_the_correlation_near_what_is_assumed() -> None:

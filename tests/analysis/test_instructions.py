@@ -78,3 +78,14 @@ def test_a_number_without_functions_has_no_parts() -> None:
     assert change.is_more
     assert change.parts() == {}
     assert change.functions() == []
+
+
+def test_instructions_of_a_function_are_summed_over_parts_and_counts_of_processes_are_pooled() -> None:
+    functions = {FunctionName("kernels", "f"): 3, FunctionName("python", "f"): 4, FunctionName("python", "g"): 5}
+    one = InstructionCounts("callgrind", (20, 12), functions, between=1)
+    other = InstructionCounts("callgrind", (15, 17, 16), {FunctionName("python", "h"): 1})
+    assert (one.by_function(None), one.by_function("kernels")) == ({"f": 7, "g": 5}, {"f": 3, "g": 0})
+    assert one.pooled(other) == replace(one, rounds=(20, 12, 15, 17, 16), between=3)
+    assert other.pooled(one) == replace(one, rounds=(15, 17, 16, 20, 12), between=3)
+    assert (one.spread, other.spread, one.pooled(other).spread) == (4, 1, 4)
+    assert InstructionChange(one, InstructionCounts("callgrind", (12,))).parts() == {}

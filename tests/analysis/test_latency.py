@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load, summarize
-from rnnbench.analysis.latency import MIN_BEYOND, MIN_REPLICATES, quantile, share_of
+from rnnbench.analysis.latency import MIN_BEYOND, MIN_REPLICATES, measured_streams, quantile, quantile_name, share_of
 from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
@@ -52,6 +52,10 @@ def test_quantiles_come_from_each_replicate_and_late_steps_from_the_period(tmp_p
     ]
     summary = summarize(load(run_with_period(tmp_path, steps, 2e-3))).set_index("case")
     row = summary.to_dict("index")[STREAM.key]
+    assert list(measured_streams(summary).index) == [STREAM.key, TORCH.key]
+    for other in ({"task": "many_to_one"}, {"status": "failed"}):
+        assert measured_streams(summary.assign(**other)).empty
+    assert quantile_name("latency_p99_9") == "p99.9"
     assert row["latency_p50"] == pytest.approx(1e-3, rel=0.01)
     assert row["latency_p99"] == pytest.approx(5e-3, rel=0.02)
     assert row["latency_p50_low"] < row["latency_p50"] < row["latency_p50_high"]

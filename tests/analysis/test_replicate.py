@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.replicate import LEVELS, Times, log_quantiles, log_ratio, times
+from rnnbench.analysis.replicate import LEVELS, Times, log_quantiles, log_ratio, times, times_by_case
 from tests.doubles import workload as small
 from tests.doubles.stored import steady, window
 
@@ -25,6 +25,13 @@ def test_all_calls_of_all_windows_count_alike() -> None:
     assert found.median == pytest.approx(2.0)
     assert found.mean == pytest.approx((1 + 5 + 18 * 2) / 20)
     assert np.exp(found.log_quantiles[[0, -1]]) == pytest.approx([1.0, 5.0])
+
+
+def test_windows_are_told_apart_by_their_case() -> None:
+    other = small.case("gru")
+    found = times_by_case([window(CASE, 0, [1.0]), window(other, 0, [4.0]), window(CASE, 0, [3.0])])
+    assert {case: of_case.mean for case, of_case in found.items()} == {CASE.key: 2.0, other.key: 4.0}
+    assert found[CASE.key].log_quantiles.tolist() == times([window(CASE, 0, [1.0, 3.0])]).log_quantiles.tolist()
 
 
 @given(st.floats(1e-6, 10.0), st.floats(1e-6, 10.0))

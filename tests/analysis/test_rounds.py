@@ -20,6 +20,7 @@ from rnnbench.analysis.rounds import (
     Question,
     compare,
     growing,
+    rounds_of,
     widened,
     widening,
     wider_than,
@@ -52,6 +53,17 @@ def test_the_reference_is_once_as_fast_as_itself() -> None:
     assert (frame[["ratio", "ratio_low", "ratio_high"]].loc["base"] == 1.0).all()
     assert frame["replicates"].tolist() == [2, 2]
     assert frame["replicates"].dtype == int
+
+
+def test_each_round_of_a_module_has_its_own_row() -> None:
+    frame = rounds_of({"mine": times(2.0, 3.0), "base": times(1.0, 2.0)}, "base")
+    assert frame.to_dict("list") == {
+        "module": ["mine", "mine", "base", "base"],
+        "round": [0, 1, 0, 1],
+        "seconds": pytest.approx([2.0, 3.0, 1.0, 2.0]),
+        "mean_seconds": pytest.approx([2.2, 3.3, 1.1, 2.2]),
+        "ratio": pytest.approx([2.0, 1.5, 1.0, 1.0]),
+    }
 
 
 def test_arms_that_are_less_precise_than_asked_are_named() -> None:
@@ -175,7 +187,8 @@ def test_growth_is_told_as_a_share_and_two_modules_are_needed() -> None:
     grown = [1 + turn / 79 for turn in range(80)]
     assert growing({"mine": grown, "base": steady})["mine"] == pytest.approx(0.8, abs=0.1)
     assert growing({"mine": grown}) == {}
-    assert growing({"mine": grown[:20], "base": steady[:20]}) == {}
+    for turns, found in ((BLOCKS * TURNS - 1, set()), (BLOCKS * TURNS, {"mine"})):
+        assert growing({"mine": grown[:turns], "base": steady[:turns]}).keys() == found
 
 
 FACTOR = 1.2

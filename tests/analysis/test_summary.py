@@ -144,10 +144,14 @@ def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> 
 
 
 def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
-    paths = [folder(tmp_path, {LOOP: [[factor]] * 6, REFERENCE: [[1.0]] * 6}) for factor in (2.0, 5.0)]
+    paths = [
+        folder(tmp_path, {LOOP: [[factor]] * count, REFERENCE: [[1.0]] * count})
+        for factor, count in ((2.0, 6), (5.0, 4))
+    ]
     table = summarized(joined([read(path) for path in paths]))
     pd.testing.assert_frame_equal(summarize(load(paths)), with_categories(table))
     assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
+    assert table["replicates"].tolist() == [6, 6, 4, 4]
 
 
 def test_without_references_the_fastest_of_a_group_is_one(tmp_path: Path) -> None:

@@ -183,3 +183,28 @@ def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:
     judged = trial.verdicts()["case"]
     assert (judged.verdict, judged.decided_by) == ("regressed", "low")
     assert judged.low.lower > 1 + MARGIN
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "by"),
+    [
+        (at(5), at(5), "low"),
+        (at(5), at(8), "mean"),  # surely more
+        (at(5), at(5.5), "low"),  # perhaps more
+        (at(5), at(8, error=2), "low"),  # it may be more, and does not reject
+        (at(0), at(5), "mean"),
+        (at(8), at(5), "low"),
+    ],
+)
+def test_the_typical_call_decides_unless_the_mean_alone_rejects_or_is_surely_farther(
+    low: Location, mean: Location, by: str
+) -> None:
+    for side, word in ((1, "regressed"), (-1, "improved")):
+        trial = Trial({"case": MARGIN, "other": MARGIN})
+        less_sure = Location(math.log1p(MARGIN) + 4 * 0.002, 0.002, 30.0)
+        for case, located_at in (("case", (low, mean)), ("other", (less_sure, at(0)))):
+            trial.look(case, *(Location(side * each.value, each.error, each.freedom) for each in located_at))
+        judged = trial.verdicts()["case"]
+        assert (judged.verdict, judged.decided_by) == (word, by)
+        assert judged.deciding == (judged.mean if by == "mean" else judged.low)
+    assert Trial({}).verdicts() == {}

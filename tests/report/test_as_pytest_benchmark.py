@@ -8,21 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
-from rnnbench.analysis.compare_files import read_saved
 from rnnbench.report.as_pytest_benchmark import stats, workload
-from rnnbench.report.benchmarks import summarize
 from rnnbench.report.export import FORMATS
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES
-from tests.doubles.stored import folder
 from tests.report.test_export import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run, run
-from tests.report.test_export import read as read_run
 
-TIMES = st.floats(1e-6, 1.0)
 __all__ = ["run"]  # a fixture
 
 
@@ -87,25 +82,6 @@ def test_a_round_is_a_replicate_in_its_order(run: Run) -> None:
     assert by_name[HOISTED.key]["stats"]["data"] == pytest.approx([0.00020 + 0.00002 * number for number in range(5)])
     assert by_name[HOISTED.key]["stats"]["iterations"] == 3
     assert not {SKIPPED.key, FAILED.key} & set(by_name)
-
-
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=12), TIMES)
-def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
-    tmp_path: Path, times: list[tuple[float, float]], alone: float
-) -> None:
-    path = folder(
-        tmp_path, {LOOP: [[own] for own, _ in times], REFERENCE: [[other] for _, other in times], WIDE: [[alone]]}
-    )
-    run = read_run(path)
-    (tmp_path / "back.json").write_text(exported(run), encoding="utf-8")
-    back = summarize(read_saved(tmp_path / "back.json")).set_index("case")
-    expected = run.summary.set_index("case")
-    for case in (LOOP, REFERENCE, WIDE):
-        for column in ("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"):
-            assert back.loc[case.key, column] == pytest.approx(expected.loc[case.key, column], rel=1e-6, nan_ok=True), (
-                column
-            )
 
 
 @given(st.lists(st.floats(1e-7, 10.0), min_size=1, max_size=30))
