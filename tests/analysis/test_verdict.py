@@ -1,6 +1,7 @@
 """The verdict for given ratios and errors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,9 +202,9 @@ def test_the_typical_call_decides_unless_the_mean_alone_rejects_or_is_surely_far
 ) -> None:
     for side, word in ((1, "regressed"), (-1, "improved")):
         trial = Trial({"case": MARGIN, "other": MARGIN})
-        less_sure = Location(math.log1p(MARGIN) + 4 * 0.002, 0.002, 30.0)
-        for case, located_at in (("case", (low, mean)), ("other", (less_sure, at(0)))):
-            trial.look(case, *(Location(side * each.value, each.error, each.freedom) for each in located_at))
+        less_sure = Location(side * (math.log1p(MARGIN) + 4 * 0.002), 0.002, 30.0)
+        trial.look("other", less_sure, at(0))
+        trial.look("case", replace(low, value=side * low.value), replace(mean, value=side * mean.value))
         judged = trial.verdicts()["case"]
         assert (judged.verdict, judged.decided_by) == (word, by)
         assert judged.deciding == (judged.mean if by == "mean" else judged.low)

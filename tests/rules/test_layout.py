@@ -57,7 +57,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 162,
     "adapt": 783,
-    "analysis": 1855,
+    "analysis": 1798,
     "api": 158,
     "cells": 759,
     "cli": 881,
@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "report": 3637,
     "speedup": 735,
     "slurm": 421,
-    "store": 946,
+    "store": 929,
     "suite": 529,
     "workloads": 1423,
 }
