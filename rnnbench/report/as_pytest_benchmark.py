@@ -36,9 +36,17 @@ def render(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -> str:
     by_case = times.replicates.groupby("case", observed=True)
     of_case = {case: rows.sort_values("replicate") for case, rows in by_case}
     axes, timed = several(summary, DIFFER), summary[summary["seconds"].notna()]
+    git = info.environment.get("git") or {}
     content = {
         "machine_info": _machine(info),
-        "commit_info": _commit(info),
+        "commit_info": {
+            "id": git.get("commit") or "unversioned",
+            "time": None,
+            "author_time": None,
+            "dirty": bool(git.get("dirty")),
+            "project": info.suite,
+            "branch": "(unknown)",
+        },
         "benchmarks": [_benchmark(row, of_case[row["case"]], axes) for row in timed.to_dict("records")],
         "datetime": info.started,
         "version": FORMAT_VERSION,
@@ -88,32 +96,15 @@ def _machine(info: RunInfo) -> dict[str, Any]:
     """The recorded machine under pytest-benchmark's names, None for the rest; the whole environment as `rnnbench`."""
     machine, worker = (info.environment.get(part) or {} for part in ("machine", "worker"))
     python = worker.get("python") or info.environment.get("software", {}).get("python")
+    unknown = ("node", "machine", "python_compiler", "python_implementation", "python_build", "release")
     return {
-        "node": None,
+        **dict.fromkeys(unknown),
         "processor": machine.get("cpu"),
-        "machine": None,
-        "python_compiler": None,
-        "python_implementation": None,
         "python_implementation_version": python,
         "python_version": python,
-        "python_build": None,
-        "release": None,
         "system": machine.get("system"),
         "cpu": {"brand_raw": machine.get("cpu"), "count": machine.get("cores")},
         ORIGIN: plain(info.environment),
-    }
-
-
-def _commit(info: RunInfo) -> dict[str, Any]:
-    git = info.environment.get("git")
-    known = git if isinstance(git, dict) else {}
-    return {
-        "id": known.get("commit") or "unversioned",
-        "time": None,
-        "author_time": None,
-        "dirty": bool(known.get("dirty")),
-        "project": info.suite,
-        "branch": "(unknown)",
     }
 
 

@@ -33,22 +33,19 @@ from rnnbench.report.words.ratios import (
 from rnnbench.report.words.units import count, duration, duration_interval, quantity, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
-from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
+from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
 
 if TYPE_CHECKING:
     from rnnbench.report.drawing.sheet import Picture
 
 MEDIANS = "Of each series the median and the range of the ratios that are known; costs are over the reference's."
-TRAINED = ["run", "cell", "implementation", *(axis for axis in WORKLOAD_AXES if axis not in ("phase", *OF_DATA))]
-LOADED = ["run", "batch_size", "seq_len", "input_size", "output_size", "dtype", "device", "threads", *OF_DATA]
 
 
 def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Picture]") -> Section:
     """Return the section of all cases."""
-    tables = [listed for listed in (table_of_cases(summary, info), table_of_epochs(summary)) if listed is not None]
     heat = [pictures["ratio_by_size"]] if "ratio_by_size" in pictures else []
-    return Section("cases", "Cases", [*heat, *tables])
+    return Section("cases", "Cases", [*heat, table_of_cases(summary, info)])
 
 
 def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
@@ -56,7 +53,8 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
     keys = _keys(summary)
     frame = with_metrics(with_series(summary))
     parts = frame.groupby(keys, sort=False).ngroup()
-    frame = frame.assign(part=parts, is_fastest=frame.index.isin(_fastest(summary)))
+    best = fastest(summary)
+    frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
     frame = frame.sort_values(["part", *SIZES], kind="stable")
     columns = [
         Column("cell", of("series")),
@@ -100,10 +98,8 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     over[alone] = frame[alone]
     rows = []
     for key, cases in frame.groupby(keys, sort=False):
-        ratios, parities = (
-            known_ratios(cases)["ratio"].dropna(),
-            set(cases.loc[cases["status"] == "measured", "parity"]),
-        )
+        ratios = known_ratios(cases)["ratio"].dropna()
+        parities = set(cases.loc[cases["status"] == "measured", "parity"])
         compared = int(cases["ratio"].notna().sum())
         statistics = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
         rows.append(
@@ -161,11 +157,6 @@ def _keys(summary: pd.DataFrame) -> list[str]:
     return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
 
 
-def _fastest(summary: pd.DataFrame) -> pd.Index:
-    best = fastest(summary)
-    return best.index[best["ways"] > 1]
-
-
 def _cost(metric: Metric) -> Column:
     show = of(metric.name, lambda value: quantity(value, metric.unit))
     return Column(metric.label, show, numeric=True, is_optional=True, about=metric.about)
@@ -176,39 +167,3 @@ def _of_cases(row: Mapping[str, Any]) -> str:
     undecided = f"{row['undecided']:,} undecided" if row["undecided"] else ""
     cases = f"{compared}{count(row['cases'])} {'case' if row['cases'] == 1 else 'cases'}"
     return "; ".join(filter(None, [cases, undecided, one_line(row["parity"])]))
-
-
-def table_of_epochs(summary: pd.DataFrame) -> Table | None:
-    """Return a table of epochs beside their parts, steps in memory and loading alone, or None without epochs."""
-    frame = with_series(summary)
-    epochs = frame[frame["phase"] == "epoch"]
-    if epochs.empty:
-        return None
-    steps = frame[frame["phase"] == "step"].rename(columns={"seconds": "step_seconds"})
-    is_loaded = (frame["phase"] == "loading") & (frame["cell"] == "windows") & (frame["implementation"] == "per_item")
-    loading = frame.loc[is_loaded, [*LOADED, "seconds"]].rename(columns={"seconds": "loading_seconds"})
-    loading = loading.groupby(LOADED, as_index=False).median()  # a size of the model changes nothing in it
-    rows = epochs.merge(steps[[*TRAINED, "step_seconds"]], on=TRAINED, how="left").merge(
-        loading[[*LOADED, "loading_seconds"]], on=LOADED, how="left"
-    )
-    rows["steps_seconds"] = rows["step_seconds"] * np.ceil(rows["samples"] / rows["batch_size"])
-    rows["over_parts"] = rows["seconds"] / (rows["steps_seconds"] + rows["loading_seconds"])
-    axes = several(epochs, (*SETTINGS, *SIZES))
-    columns = [
-        Column("cell", of("series")),
-        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in axes),
-        Column("epoch", of("seconds", duration), numeric=True),
-        Column("its steps", of("steps_seconds", duration), numeric=True),
-        Column("loading alone", of("loading_seconds", duration), numeric=True),
-        Column("epoch over both", of("over_parts", ratio), numeric=True),
-    ]
-    return table(
-        "epochs",
-        "An epoch beside its parts",
-        "Its steps: one for each batch, with the time of a step on a batch in memory. Loading alone: the same "
-        "data, item by item. Below 1×, other processes load while this one computes. Above 1×, the two slow each "
-        "other down, by cold caches and by the cost of a batch from another process.",
-        columns,
-        rows,
-        machine=rows[["case", *TRAINED, *OF_DATA, "seconds", "steps_seconds", "loading_seconds", "over_parts"]],
-    )

@@ -77,19 +77,18 @@ def parquet(frame: "pd.DataFrame") -> bytes:
     return out.getvalue()
 
 
-def csv(frame: "pd.DataFrame") -> bytes:
-    """Return a frame as CSV."""
-    from rnnbench.report.table import csv
-
-    return encoded(csv(frame))
-
-
 def lines(summary: "pd.DataFrame") -> str:
     """Return every case as a JSON object on a line, with all digits of its numbers; null if missing or infinite."""
     from rnnbench.report.as_pytest_benchmark import plain
 
     rows: list[dict[Any, Any]] = summary.to_dict("records")
     return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in rows)
+
+
+def _csv(frame: "pd.DataFrame") -> bytes:
+    from rnnbench.report.table import csv
+
+    return encoded(csv(frame))
 
 
 def _as_read(kind: str) -> Callable[[ExportedRun], bytes]:
@@ -121,7 +120,7 @@ class Format:
 
 
 FORMATS = {
-    "csv": Format("csv", lambda run: csv(exported_frame(run)), csv),
+    "csv": Format("csv", lambda run: _csv(exported_frame(run)), _csv),
     "parquet": Format("parquet", lambda run: parquet(exported_frame(run)), parquet, is_text=False),
     "json": Format("jsonl", lambda run: encoded(lines(run.summary))),
     "markdown": Format("md", _as_read("md")),

@@ -25,7 +25,6 @@ from rnnbench.report.words.names import Names, commit, names, one_line, when
 from rnnbench.report.words.units import change as change_text
 from rnnbench.report.words.units import (
     change_cell,
-    change_interval,
     count,
     digits,
     interval_cell,
@@ -82,22 +81,13 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
     if max(len(line.points) for line in history.lines) < 2 * MIN_LEVEL_POINTS:
         yield f"{cases} over {over}: too few for a lasting change, which takes two before and two after."
         return
-    found = [(line, change) for line in history.lines for change in line.significant]
-    pairs = {
-        word: [pair for pair in found if (pair[1].ratio.value > 1) == (word == "slower")]
-        for word in ("slower", "faster")
-    }
-    counts = [f"{len({line.case for line, _ in of}):,} became {word}" for word, of in pairs.items() if of]
-    summary = " and ".join(counts) if counts else "none changed for good"
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
-    yield f"Of {cases} over {over}, {summary} against their reference ({tested})."
-    for word, of_word in pairs.items():
-        if of_word:
-            line, change = max(of_word, key=lambda pair: abs(pair[1].ratio.value - 1))
-            size = f"{slower(change.ratio.value)} {change_interval(change.ratio)}"
-            since = _run(history, line, change.after)
-            largest = {"slower": "slowdown", "faster": "gain"}[word]
-            yield f"The largest {largest}: {case_names.name(line.case)}, {size}, since {since}."
+    became: dict[str, set[Case]] = {"slower": set(), "faster": set()}
+    for line in history.lines:
+        for change in line.significant:
+            became["slower" if change.ratio.value > 1 else "faster"].add(line.case)
+    told = " and ".join(f"{len(of):,} became {word}" for word, of in became.items() if of) or "none changed for good"
+    yield f"Of {cases} over {over}, {told} against their reference ({tested})."
     spreads = [math.sqrt(era.scatter.of_neighbours) for era in history.eras if len(era.runs) > 1]
     scatter = f"{percent(max(spreads))} (standard deviation) more than their own intervals say"
     yield f"The ratios of an unchanged case in two runs in a row differ by {scatter}."

@@ -13,7 +13,7 @@ from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, say, several, word
-from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, percent_digits
+from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
 
 MAX_STREAMS = 60  # more do not fit a figure of a page; the table has all
 
@@ -67,8 +67,8 @@ def _with_interval(value: float, low: float, high: float) -> str:
 def _late(share: float, low: float, high: float) -> str:
     """Return `0.31% (0.12–0.66%)`, and `none (below 0.02%)` where no step was late."""
     if not share:
-        return f"none (below {percent_digits(high)})"
-    return f"{percent_digits(share)} ({percent_digits(low).removesuffix('%')}–{percent_digits(high)})"
+        return f"none (below {round_percent(high)})"
+    return f"{round_percent(share)} ({round_percent(low).removesuffix('%')}–{round_percent(high)})"
 
 
 def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:

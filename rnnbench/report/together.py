@@ -18,13 +18,10 @@ from rnnbench.report.drawing.sheet import PAGE, picture, sheet
 from rnnbench.report.table import LOST, Column, Section, Table, of, of_runs, table
 from rnnbench.report.words.names import Names, identity, named, names, one_line, series_name
 from rnnbench.report.words.units import (
-    IN_THE_MEAN,
     MISSING,
-    change_interval,
     change_with_interval,
     ratio_with_interval,
     round_percent,
-    slower,
 )
 from rnnbench.store.run_info import Processor
 from rnnbench.text import listed, plural
@@ -76,11 +73,6 @@ def _words(found: Together, case_names: Names, runs: list[str]) -> Iterator[str]
         )
         if not any(math.isfinite(change.deciding.lower) for _, change in judged):
             yield f"No verdict: {TOO_FEW}."
-        if decided := [pair for pair in judged if pair[1].verdict in CHANGED]:
-            row, change = max(decided, key=lambda pair: abs(pair[1].deciding.value - 1))
-            which = f" {IN_THE_MEAN}" if change.decided_by == "mean" else ""
-            size = f"{slower(change.deciding.value)}{which} {change_interval(change.deciding)}"
-            yield f"The largest difference: {case_names.name(row.case)}, {size}."
     if found.alone:
         yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
 

@@ -1,12 +1,10 @@
-"""The table of all cases, the heads of its series, and epochs beside their parts."""
-
-import math
+"""The table of all cases, the heads of its series."""
 
 import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.cases import table_of_cases, table_of_epochs, table_of_medians
+from rnnbench.report.cases import table_of_cases, table_of_medians
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
@@ -95,26 +93,3 @@ def test_medians_over_other_numbers_of_workers_stand_apart(made_up: Summaries) -
     medians = table_of_medians(made_up("data"))
     assert "workers" in medians.headers
     assert sum(row[1] not in ("1.00×", "—") for row in medians.rows) == 3 * 3
-
-
-@pytest.fixture
-def trained(made_up: Summaries) -> pd.DataFrame:
-    return made_up("training")
-
-
-def test_an_epoch_stands_beside_its_steps_and_its_loading(trained: pd.DataFrame) -> None:
-    for phase, seconds in (("step", 0.002), ("loading", 0.008), ("epoch", 0.060)):
-        trained.loc[trained["phase"] == phase, "seconds"] = seconds
-    loading = trained[trained["phase"] == "loading"]
-    other_sizes = loading.assign(hidden_size=2 * loading["hidden_size"])  # which change nothing in it
-    table = table_of_epochs(pd.concat([trained, other_sizes], ignore_index=True))
-    assert table is not None
-    assert len(table.rows) == (trained["phase"] == "epoch").sum()
-    assert table.rows[0][-4:] == ("60.0 ms", "32.0 ms", "8.00 ms", "1.50×")  # 16 batches
-
-
-def test_an_epoch_whose_parts_were_not_measured_keeps_its_row(trained: pd.DataFrame) -> None:
-    alone = table_of_epochs(trained[trained["phase"] == "epoch"])
-    assert alone is not None
-    assert all(row[-3:] == ("—", "—", "—") for row in alone.rows)
-    assert alone.frame["over_parts"].map(math.isnan).all()

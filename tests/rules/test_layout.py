@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "kernels": 619,
     "profiling": 1203,
     "pytest_plugin": 236,
-    "report": 3637,
+    "report": 3591,
     "speedup": 735,
     "slurm": 421,
     "store": 929,

@@ -52,9 +52,9 @@ class RunScreen:
             yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
         else:
             yield from _grid(cases.table_of_cases(summary, info), summary, width)
-        for table in filter(None, [latency.table_of_latency(summary), cases.table_of_epochs(summary)]):
-            yield Text(f"\n{table.title}", style="bold")
-            yield from _grid(table, summary, width)
+        if streams := latency.table_of_latency(summary):
+            yield Text(f"\n{streams.title}", style="bold")
+            yield from _grid(streams, summary, width)
         yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
         if len(missing) > MAX_REASONS:
             yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
@@ -67,8 +67,8 @@ def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[Renderabl
     brief = {metric.label for metric in METRICS if metric.is_brief or metric.brief_in in phases}
     last = len(table.columns) - 1
     chosen = [place for place, column in enumerate(table.columns) if not column.is_optional or column.header in brief]
-    # The last column says whether a number can be trusted, so it goes before intervals of times and costs.
-    chosen.sort(key=lambda place: (table.columns[place].is_optional, table.columns[place].header.startswith("its ")))
+    # The last column says whether a number can be trusted, so it goes before costs.
+    chosen.sort(key=lambda place: table.columns[place].is_optional)
     texts = {place: [row[place] for row in table.rows] for place in chosen}
     widest = {place: max(map(len, (*texts[place], *table.headers[place].split()))) for place in chosen}
     widths = {place: min(size, MAX_WIDTH if place < last else NARROWEST) for place, size in widest.items()}

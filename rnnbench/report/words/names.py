@@ -190,11 +190,6 @@ def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately
-SHORT = {
-    "output_len": "decoded{}",
-    "dropout": "dropout{}",
-    "lengths": "{}-lengths",
-}
 
 
 @dataclass(frozen=True)
@@ -256,11 +251,11 @@ def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
 
 
 def _short(axis: str, value: Any) -> str:
-    if axis in SHORT:
-        return SHORT[axis].format(axis_text(value))
     if isinstance(value, bool):
         return axis
-    return f"{word(axis)}{value}" if axis in (*SIZES, *COUNTED) else str(value)
+    if axis in (*SIZES, *COUNTED, "output_len", "dropout"):
+        return f"{'decoded' if axis == 'output_len' else word(axis)}{value}"
+    return f"{axis_text(value)}-lengths" if axis == "lengths" else str(value)
 
 
 def when(info: RunInfo) -> str:
@@ -275,15 +270,13 @@ def commit(info: RunInfo) -> str:
     return one_line(f"{revision}{'+' if revision and git.get('dirty') else ''}")
 
 
-def _torch(info: RunInfo) -> str:
-    return one_line(((info.environment.get("software") or {}).get("packages") or {}).get("torch") or "")
-
-
 def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     """Return names that tell runs apart: the first of torch, processor, commit and time that differs for each."""
+    environments = [info.environment for _, info in runs]
+    torch = [((each.get("software") or {}).get("packages") or {}).get("torch") for each in environments]
     candidates = (
-        [f"torch {torch}" if (torch := _torch(info)) else "" for _, info in runs],
-        [one_line((info.environment.get("machine") or {}).get("cpu") or "") for _, info in runs],
+        [f"torch {one_line(version)}" if version else "" for version in torch],
+        [one_line((each.get("machine") or {}).get("cpu") or "") for each in environments],
         [commit(info) for _, info in runs],
         [when(info) for _, info in runs],
     )
@@ -302,7 +295,6 @@ def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     return texts
 
 
-MEBIBYTE = 1 << 20
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
 
@@ -311,21 +303,17 @@ def identity(processor: Processor) -> str:
 
     `GenuineIntel family 6 model 207 stepping 2; avx2, fma, 21 more instruction sets; L1 48 KiB for 1 core; ...`
     """
-    kind = [
-        f"{key} {value}" for key in ("family", "model", "stepping") if (value := getattr(processor, key)) is not None
-    ]
+    known = [f"{key} {value}" for key in ("family", "model", "stepping") if (value := getattr(processor, key))]
     sets = [flag for flag in TELLING if flag in processor.instruction_sets]
     if others := len(processor.instruction_sets) - len(sets):
         sets.append(plural(others, "more instruction set" if sets else "instruction set"))
     caches = [
         f"L{cache.level} {cache.bytes / 1024:g} KiB for {plural(cache.cores, 'core')}"
-        if cache.bytes < MEBIBYTE or cache.bytes % (MEBIBYTE >> 1)
-        else f"L{cache.level} {cache.bytes / MEBIBYTE:g} MiB for {plural(cache.cores, 'core')}"
         for cache in processor.caches
         if cache.kind != "instruction"
     ]
     parts = [
-        " ".join(filter(None, [processor.vendor, *kind])),
+        " ".join(filter(None, [processor.vendor, *known])),
         ", ".join(sets),
         ", ".join(caches),
         f"microcode {processor.microcode}" if processor.microcode else "microcode not known",

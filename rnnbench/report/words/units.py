@@ -131,11 +131,6 @@ def whole_percent(share: float) -> str:
     return f"-{size}" if share < 0 and size != "0%" else size
 
 
-def percent_digits(share: float) -> str:
-    """Return `4.10%`: three significant digits."""
-    return _bounded(abs(100 * share), digits)
-
-
 def round_percent(share: float) -> str:
     """Return `2.5%`, `5%`: a round share, as somebody chose it."""
     return _bounded(abs(100 * share), round_digits)

@@ -115,7 +115,7 @@ CACHES = (
             "GenuineIntel family 6 model 207 stepping 2; avx2, fma, avx512f, amx_tile, 2 more instruction sets; "
             "L1 48 KiB for 1 core, L2 1280 KiB for 1 core, L3 36608 KiB for 2 cores; microcode 0xb; under KVM",
         ),
-        (Processor(caches=(Cache(2, "unified", 3 << 19, 4),)), "L2 1.5 MiB for 4 cores"),
+        (Processor(caches=(Cache(2, "unified", 3 << 19, 4),)), "L2 1536 KiB for 4 cores"),
         (Processor(vendor="a\nb"), "a b"),
         (Processor(instruction_sets=("sse4_1", "sse4_2")), "2 instruction sets"),
         (Processor(instruction_sets=("avx", "avx2")), "avx2, 1 more instruction set"),

@@ -97,7 +97,7 @@ def test_numbers(value: float, other: float) -> None:
         units.ratio,
         units.percent,
     ]
-    of_one += [units.ratio_box, units.whole_percent, units.percent_digits, units.round_percent, units.half_width]
+    of_one += [units.ratio_box, units.whole_percent, units.round_percent, units.half_width]
     of_one += [units.energy, units.memory, units.rate, units.change, units.slower]
     for write in of_one:
         for number in (value, -value):
