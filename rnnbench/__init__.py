@@ -8,15 +8,16 @@
 - `plot`: the figures of reports, on axes of your own.
 """
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.api.live import assert_not_slower, explain, fastest, measure, same_weights, sweep, unroll, with_head
-from rnnbench.api.stored import compare, load, predict, summarize
 from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rnnbench import plot
+    from rnnbench.api.live import assert_not_slower, explain, fastest, measure, same_weights, sweep, unroll, with_head
+    from rnnbench.api.stored import compare, load, predict, summarize
 
 __all__ = [
     "assert_not_slower",
@@ -33,6 +34,7 @@ __all__ = [
     "unroll",
     "with_head",
 ]
+OF_RUNS = ("compare", "load", "predict", "summarize")  # these need no torch
 
 
 def __dir__() -> list[str]:
@@ -40,7 +42,12 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import matplotlib only when a figure is drawn."""
+    """Import torch, pandas and matplotlib only when they are used, and leave Python's random generator as it was."""
+    if name not in __all__:
+        raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")
     if name == "plot":
         return import_module("rnnbench.plot")
-    raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")
+    state = random.getstate()  # the import of rich draws numbers
+    function = getattr(import_module(f"rnnbench.api.{'stored' if name in OF_RUNS else 'live'}"), name)
+    random.setstate(state)
+    return function

@@ -3,14 +3,13 @@
 Beside the usual form, `cell(input, state) -> state`, a cell may
 
 - return `(output, state)`, or `(output, h, c)` where it takes `h` and `c` as arguments of their own;
-- take its state by keyword, or none at all in the first step;
+- take no state in the first step;
 - keep a state of any structure and any sizes.
 
 The state comes from the cell's own `initial_state`, `init_hidden` and the like, from its `state_size`, or from a first
 step without a state. Of several calls that work, the one that depends on most parameters is chosen.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,14 +28,14 @@ from rnnbench.adapt.states import (
     in_usual_form,
     is_alike,
     on_trial,
-    own_first_states,
+    own_first_state,
     rebuilt,
     says_first_state,
     tensors_of,
 )
 from rnnbench.cells import CellError
 
-Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
+Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
 
@@ -47,7 +46,6 @@ class CellCall:
 
     like: Any  # a state in the cell's own structure
     taking: Taking
-    keyword: str
     giving: Giving
     shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
     batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch; () if all 0
@@ -75,7 +73,7 @@ class CellCall:
         """One step in the usual form."""
         parts = (state,) if isinstance(state, Tensor) else state
         own = self.own(tuple(part.clone() for part in parts) if self.copies_state else parts)
-        output, new = split(called(forward, input, own, self.taking, self.keyword), self.giving)
+        output, new = split(called(forward, input, own, self.taking), self.giving)
         flat = self.flat(output, new)
         return flat[0] if len(flat) == 1 else flat
 
@@ -109,15 +107,9 @@ def batch_in_front(tensors: Sequence[Tensor], batch_dims: Sequence[int]) -> tupl
     return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, dims, strict=True))
 
 
-def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking, keyword: str) -> Any:
+def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking) -> Any:
     """Call a step with a state in one of the ways."""
-    match taking:
-        case "second":
-            return forward(input, state)
-        case "keyword":
-            return forward(input, **{keyword: state})
-        case "apart":
-            return forward(input, *state)
+    return forward(input, state) if taking == "second" else forward(input, *state)
 
 
 def split(result: Any, giving: Giving) -> tuple[Any, Any]:
@@ -141,7 +133,6 @@ def can_hoist(cell: nn.Module) -> bool:
 
 
 MIN_ROWS = 3
-UNKNOWN = -1  # in place of the index of an output
 
 
 def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
@@ -188,24 +179,24 @@ Candidate = tuple[CellCall, tuple[Tensor, ...], int]  # a way to call a cell, it
 def _candidates(cell: nn.Module, input: Tensor, usual: Any, in_both_modes: bool) -> Iterator[Candidate]:
     """Yield the ways of calling a cell that work twice in a row."""
     h = tensors_of(usual)[0]
-    own = list(own_first_states(on_trial(cell), len(input), h))
-    may_be_usual = not own or any(is_alike(state, usual) for state in own)
-    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "", "state", in_both_modes)):
+    own = own_first_state(on_trial(cell), len(input), h)
+    may_be_usual = own is None or is_alike(own, usual)
+    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "state", in_both_modes)):
         yield found
-    names, is_keyword_only, has_default = _state_parameters(cell)
+    names, has_default = _state_parameters(cell)
     if not names:
         return
     # In a small batch, a sequence without a batch would look like a step.
     rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-    ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
+    ways: list[Taking] = ["second"]
     if len(names) > 1:  # what is not given to a cell that keeps its state itself would be what it kept
-        ways = ["apart"] if is_of_state(names[1]) and not is_keyword_only else [*ways, "apart"]
+        ways = ["apart"] if is_of_state(names[1]) else ["second", "apart"]
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
         for taking, giving in product(ways, GIVING):
-            if taking == "apart" and giving == "state" and not (own or all(map(is_of_state, names[1:]))):
+            if taking == "apart" and giving == "state" and own is None and not all(map(is_of_state, names[1:])):
                 continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
-            if found := _tried(trial, rows, state, taking, names[0], giving, in_both_modes):
+            if found := _tried(trial, rows, state, taking, giving, in_both_modes):
                 yield found
 
 
@@ -217,9 +208,9 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: 
     cell that says nothing of its first state begins with zeros, as torch.nn's do.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if next(own_first_states(on_trial(cell), len(input), like), None) is not None:
+        if own_first_state(on_trial(cell), len(input), like) is not None:
             return not says_first_state(cell)
-        if not _state_parameters(cell)[2]:
+        if not _state_parameters(cell)[1]:
             return True
         try:
             without = tensors_of(_shaken(cell)(input.clone()))
@@ -247,17 +238,12 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
-def _reach_of_steps(
-    cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any
-) -> list[frozenset[int]]:
-    """Return which parameters each tensor of the state after two steps depends on, and at the end the output if any.
+def _reach(cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any) -> list[int]:
+    """Return on how many parameters each tensor of the state after two steps depends, and the output if there is one.
 
-    Found by changing one parameter at a time: a compiled or scripted cell may be specialised for gradients by a trial
-    call. With other inputs than zeros, which would hide a dependence. All parameters for a state of one tensor, in
-    which nothing can be left out.
+    Found by changing one at a time: a compiled cell may be specialised for gradients by a trial call. With other inputs
+    than zeros, which would hide a dependence.
     """
-    if isinstance(state, Tensor):
-        return [frozenset(range(len(list(cell.parameters()))))]
     x = torch.randn_like(input) if input.is_floating_point() else input
 
     def results() -> list[Tensor]:
@@ -267,29 +253,27 @@ def _reach_of_steps(
         return [each.clone() for each in (*tensors_of(new, state), *([] if output is None else tensors_of(output)))]
 
     before = results()
-    reached: list[set[int]] = [set() for _ in before]
-    for number, parameter in enumerate(cell.parameters()):
+    reached = [0] * len(before)
+    for parameter in cell.parameters():
         kept = parameter.detach().clone()
         try:
             parameter.copy_(kept + torch.randn_like(kept))
-            after = results()
+            pairs = zip(reached, before, results(), strict=True)
+            reached = [count + (not torch.equal(one, other)) for count, one, other in pairs]
         finally:
             parameter.copy_(kept)
-        for tensor, changed, numbers in zip(before, after, reached, strict=True):
-            if not torch.equal(tensor, changed):
-                numbers.add(number)
-    return [frozenset(numbers) for numbers in reached]
+    return reached
 
 
 def _tried(
-    cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving, in_both_modes: bool
+    cell: nn.Module, input: Tensor, state: Any, taking: Taking, giving: Giving, in_both_modes: bool
 ) -> Candidate | None:
     """Return a way as `_candidates` yields it, if the state after a step has the form of the one before it."""
     if taking == "apart" and not isinstance(state, tuple | list):
         return None
 
     def step(x: Tensor, of: Any, by: nn.Module = cell) -> tuple[Any, Any]:
-        return split(called(by, x, of, taking, keyword), giving)
+        return split(called(by, x, of, taking), giving)
 
     def after_two(by: nn.Module) -> tuple[Any, tuple[Tensor, ...]]:
         """Return the output and the state after two steps: after one from zeros, unlike parts of it may be equal."""
@@ -302,45 +286,27 @@ def _tried(
 
     try:
         output, own = after_two(cell)
-        reached = _reach_of_steps(cell, input, step, state)
+        reached = _reach(cell, input, step, state)
         dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
         dims = dims if any(dims) else ()
-        # With other parameters, too: an output that is the state times a gain of 1 is another tensor.
-        pairs = [(output, own)]
-        if output is not None:
-            pairs.append(after_two(_shaken(cell, in_other_mode=in_both_modes)))
-        shown = _shown([(each, batch_in_front(parts, dims)) for each, parts in pairs], len(input), reached)
+        parts = batch_in_front(own, dims)
+        if output is None:  # the first vector that depends on most parameters is the output, too
+            shown: Any = max((i for i, part in enumerate(parts) if part.dim() == 2), key=reached.__getitem__)
+            output = parts[shown]
+        elif not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(input)):
+            return None
+        else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
+            other, changed = after_two(_shaken(cell, in_other_mode=in_both_modes))
+            pairs = enumerate(zip(parts, batch_in_front(changed, dims), strict=True))
+            shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
-    if shown is UNKNOWN:
-        return None
-    output = batch_in_front(own, dims)[shown] if output is None and shown is not None else output
-    call = CellCall(copied(state), taking, keyword, giving, shown, dims)
-    return call, call.flat(torch.zeros_like(output), state), len(frozenset[int]().union(*reached))
+    call = CellCall(copied(state), taking, giving, shown, dims)
+    return call, call.flat(torch.zeros_like(output), state), max(reached)
 
 
-def _shown(pairs: Sequence[tuple[Any, Sequence[Tensor]]], batch: int, reached: Sequence[frozenset[int]]) -> int | None:
-    """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable.
-
-    `pairs`: the output and the tensors of the state, with the cell's own parameters first, then with other ones: an
-    output that is the state times a gain of 1 is another tensor. Of a cell that returns only its state, the output is
-    the first tensor that depends on most parameters.
-    """
-    output, tensors = pairs[0]
-    if output is None:
-        flat = [index for index, tensor in enumerate(tensors) if tensor.dim() == 2]
-        return max(flat, key=lambda index: len(reached[index]), default=UNKNOWN)
-    if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
-        return UNKNOWN
-    indices = range(len(tensors))
-    return next((index for index in indices if all(torch.equal(state[index], shown) for shown, state in pairs)), None)
-
-
-def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
-    """The names of the parameters behind the input, whether the first is keyword-only, whether all have defaults."""
+def _state_parameters(cell: nn.Module) -> tuple[list[str], bool]:
+    """The names of the parameters behind the input, and whether all have defaults."""
     parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
-    named = [each for each in parameters if each.kind in (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
-    if not named:
-        return [], False, False
-    has_default = all(parameter.default is not inspect.Parameter.empty for parameter in named)
-    return [parameter.name for parameter in named], named[0].kind is inspect.Parameter.KEYWORD_ONLY, has_default
+    named = [each for each in parameters if each.kind in POSITIONAL]
+    return [each.name for each in named], bool(named) and all(each.default is not each.empty for each in named)

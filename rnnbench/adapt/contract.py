@@ -9,7 +9,7 @@ a whole sequence, with `input`: (seq, batch, input), `outputs`: (seq, batch, hid
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from rnnbench.adapt.states import copied, on_trial, tensors_of
+from rnnbench.adapt.states import copied, on_trial
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, each_tensor, leaves, tensor_names, tensors, to_cell
+from rnnbench.cells.states import State, each_tensor, leaves, tensors, to_cell
 from rnnbench.raised import line_of, place
 from rnnbench.text import error_in_words
 
@@ -28,17 +28,6 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 
 def parameters_of(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a class or function by name; empty if they can't be read, as of some in C."""
-    schema: Any = getattr(function, "schema", None)
-    if schema is not None:  # of TorchScript: a copy has no signature, and a class's own names `self`
-        return {
-            each.name: inspect.Parameter(
-                each.name,
-                inspect.Parameter.KEYWORD_ONLY if each.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=each.default_value if each.has_default_value() else inspect.Parameter.empty,
-            )
-            for each in schema.arguments
-            if each.name != "self"
-        }
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -103,10 +92,7 @@ def _arguments(
     factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     """The positional and the keyword arguments; raises CellError if they do not fit the signature."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # a class in C
-        return [sizes["input_size"], sizes["hidden_size"]], dict(arguments)
+    signature = inspect.signature(factory)
     parameters = signature.parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if unknown := [key for key in arguments if key not in parameters and not takes_any]:
@@ -128,10 +114,7 @@ def _arguments(
         meaning = meanings.get(parameter.name)
         if meaning is None or (not is_needed and meaning in ("output_size", "batch_size")):
             continue
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            given.append(sizes[meaning])
-        else:
-            named[parameter.name] = sizes[meaning]
+        named[parameter.name] = sizes[meaning]
     if isinstance(factory, type) and not (given or meanings or arguments):
         raise CellError(f"{name}{signature} takes no sizes; expected an input size and a hidden size")
     try:
@@ -147,7 +130,6 @@ def _arguments(
 
 
 OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-MATRIX = 2  # dimensions of (batch, features)
 
 
 def check_signature(
@@ -163,15 +145,16 @@ def check_signature(
         with torch.no_grad():
             result = unchanged(module, given, state, name)
             if is_cell:
-                _check_state(f"{name}: its new", result, state)
+                _check_form(f"{name}: its new state", result, state)
                 if implementation != "loop" and hasattr(module, "advance"):  # one step as `hoisted` computes it
                     in_two = unchanged(lambda x, h: module.advance(module.project(x), h), given, state, name)
-                    _check_state(f"{name}: its new", in_two, state)
+                    _check_form(f"{name}: its new state", in_two, state)
                 return
         if not isinstance(result, tuple) or len(result) != 2:
-            raise CellError(f"{name} returns {_kind(result)}; expected (outputs, state)")
-        _check_tensor(f"{name}: its output", result[0], (*input.shape[:2], width), tensors(state)[0])
-        _check_state(f"{name}: its final", result[1], state)
+            raise CellError(f"{name} returns {_form(result)}; expected (outputs, state)")
+        outputs = tensors(state)[0].new_empty(*input.shape[:2], width)
+        _check_form(f"{name}: its output", result[0], outputs)
+        _check_form(f"{name}: its final state", result[1], state)
     except Exception as error:
         if _fits_other(module, input, of_one, is_cell=is_cell):
             form, right = "takes one step, as torch.nn.LSTMCell", "loop"
@@ -197,27 +180,22 @@ def _fits_other(module: Any, input: Tensor, layer_state: State, *, is_cell: bool
     return False
 
 
-def _check_state(what: str, state: Any, like: State) -> None:
-    """Check form, shapes, types and values of a state against another state."""
-    wanted = tensors(like)
-    names = tensor_names(len(wanted))
-    parts: Sequence[Any] = state if isinstance(state, tuple | list) else ()
-    if len(wanted) == 1:
-        parts = (state,)
-    elif len(parts) != len(wanted):
-        raise CellError(f"{what} state is {_kind(state)}; expected ({', '.join(names)})")
-    for name, part, tensor in zip(names, parts, wanted, strict=False):
-        _check_tensor(f"{what} {name}", part, tensor.shape, tensor)
+def _check_form(what: str, value: Any, like: State) -> None:
+    """Raise CellError unless tensors have the structure, shapes, types and device of others, and finite values."""
+    if _form(value) != _form(like):
+        raise CellError(f"{what} is {_form(value)}; expected {_form(like)}")
+    for tensor in leaves(value):
+        check_finite(what, tensor)
 
 
-def _check_tensor(what: str, value: Any, shape: Sequence[int], like: Tensor) -> None:
+def _form(value: Any) -> str:
+    """`float32 (3, 6)` for a tensor, `(float32 (3, 6), None)` for a pair."""
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_form, value))})"
     if not isinstance(value, Tensor):
-        raise CellError(f"{what} is {_kind(value)}; expected a tensor {tuple(shape)}")
-    pairs = (("", tuple(value.shape), tuple(shape)), ("", value.dtype, like.dtype), ("on ", value.device, like.device))
-    for where, found, wanted in pairs:
-        if found != wanted:
-            raise CellError(f"{what} is {where}{found}; expected {wanted}")
-    check_finite(what, value)
+        return type(value).__name__.removesuffix("Type")
+    place = "" if value.is_cpu else f" on {value.device}"
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}{place}"
 
 
 def check_finite(what: str, tensor: Tensor | None) -> None:
@@ -237,15 +215,6 @@ def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str, 
             what = "its input" if index == 0 else "the state that it is given"
             raise CellError(f"{name} changes {what} in place; the next call would get other numbers")
     return result
-
-
-def _kind(value: Any) -> str:
-    """`a tuple of 2`, `a tensor (3, 6)`, `a float`."""
-    if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)}"
-    kind = type(value).__name__
-    article = "an" if kind[0] in "aeiou" else "a"
-    return f"{article} {kind} of {len(value)}" if isinstance(value, tuple | list | dict) else f"{article} {kind}"
 
 
 def last_exception(module: nn.Module, input: Tensor, state: Any) -> str:
@@ -274,36 +243,7 @@ def likely_cause(cell: nn.Module, input: Tensor, h: Tensor | None) -> str:
     kinds: set[type[nn.Module]] = {type(part) for part in cell.modules()}
     if input.is_floating_point() and nn.Embedding in kinds:
         return "it has an Embedding, so it reads whole numbers: rnnbench run --input tokens:100"
-    if h is None:
-        return ""
-    if frames := kinds & set(OF_FRAMES):
-        has = f"it has a {frames.pop().__name__}, "
-        if input.dim() == MATRIX:
-            return f"{has}so it reads frames: rnnbench run --input frames:3x8x8"
-        return f"{has}and its output must be (batch, features): add a layer that makes these of a frame"
-    causes = {
-        "it keeps its state in itself from call to call: take the state as an argument and return it": _keeps_state,
-        "its result does not depend on the state that it is given: use the state in the step": _ignores_state,
-    }
-    return next((cause for cause, applies in causes.items() if applies(cell, input, h)), "")
-
-
-def _keeps_state(cell: nn.Module, input: Tensor, _h: Tensor) -> bool:
-    """Return whether the second of two calls changes a tensor that the module holds, in evaluation."""
-    trial, kept = on_trial(cell).eval(), []
-    with suppress(Exception), torch.no_grad():
-        for _ in range(2):
-            trial(torch.rand_like(input))
-            held = [value for part in trial.modules() for value in (*part.buffers(recurse=False), *vars(part).values())]
-            kept.append([value.clone() for value in held if isinstance(value, Tensor)])
-        return not all(map(torch.equal, *kept))
-    return False
-
-
-def _ignores_state(cell: nn.Module, input: Tensor, h: Tensor) -> bool:
-    """Return whether a step gives the same for a state of zeros and of ones."""
-    zeros, ones = torch.zeros_like(h), torch.ones_like(h)
-    for forms in (((zeros,), (ones,)), (((zeros,) * 2,), ((ones,) * 2,)), ((zeros,) * 2, (ones,) * 2)):
-        with suppress(Exception), torch.no_grad():
-            return all(map(torch.equal, *(tensors_of(on_trial(cell)(input.clone(), *copied(form))) for form in forms)))
-    return False
+    if h is not None and (frames := kinds & set(OF_FRAMES)):
+        has = f"it has a {frames.pop().__name__}, so it reads frames: rnnbench run --input frames:3x8x8"
+        return f"{has}. Its output must be (batch, features)"
+    return ""

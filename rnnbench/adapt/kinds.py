@@ -1,23 +1,23 @@
-"""Find out what a user's module is: a layer of torch.nn, a cell (one step), or a module that runs sequences itself."""
+"""Find out what a user's module is: a layer of torch.nn, a cell (one step), or a module that runs sequences itself.
 
-import random
-from collections.abc import Sequence
+Each is called as torch.nn's layers are, `(input, state)`.
+"""
+
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import CellCall, begins_with_zeros, called, can_hoist, found_call
-from rnnbench.adapt.contract import last_exception, likely_cause
-from rnnbench.adapt.layers import may_lack_a_state
-from rnnbench.adapt.states import Adapted, on_trial, own_first_states
+from rnnbench.adapt.contract import last_exception, likely_cause, needed_after_input
+from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import BATCHED, State, leaves, to_cell
+from rnnbench.cells.states import BATCHED, State, each_tensor, leaves
 from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
@@ -29,11 +29,8 @@ class RunModule:
 
     module: nn.Module  # as given; a cell of another form in the usual one, with the given cell in it
     kind: Kind
-    # (layers, ...) of each tensor of a state as torch.nn's layers take it; empty if the module makes its own
-    zero_state: tuple[tuple[int, ...], ...]
+    like: tuple[Tensor, ...]  # a state of one sequence as torch.nn's layers take it; empty if the module makes its own
     begins_with_zeros: bool = True  # without a state; else a call without one is not a call with zeros
-    types: tuple[torch.dtype | None, ...] = ()  # of each tensor of a state; None is the input's, as is all if empty
-    is_random_in_training: bool = False  # whether it draws random numbers in training mode, as dropout does
     is_batch_first: bool = False
 
     @property
@@ -41,17 +38,17 @@ class RunModule:
         """The user's own module."""
         return self.module.given if isinstance(self.module, Adapted) else self.module
 
-    @property
-    def _shows_apart(self) -> bool:
-        """Whether the output of a cell is no part of its state, and stands in front of the state's own tensors."""
-        return isinstance(self.module, Adapted) and self.module.call.shown is None
-
     def zeros(self, input: Tensor) -> State:
         """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
-        types = self.types or (None,) * len(self.zero_state)
         states = tuple(
-            input.new_zeros(layers, input.shape[1], *rest, dtype=dtype)
-            for (layers, *rest), dtype in zip(self.zero_state, types, strict=True)
+            part.new_zeros(
+                len(part),
+                input.shape[1],
+                *part.shape[2:],
+                dtype=input.dtype if part.is_floating_point() and input.is_floating_point() else None,
+                device=input.device,
+            )
+            for part in self.like
         )
         return states[0] if len(states) == 1 else states or None
 
@@ -61,41 +58,29 @@ class RunModule:
         The output may be missing in front of a state that it is no part of. Raises ValueError if the shapes are not
         those of the module, or if the state is missing, does not begin with zeros, and the module does not give it.
         """
-        if self.kind == "sequence":
+        if self.kind == "sequence" or (state is None and self.begins_with_zeros):
             return self.zeros(input) if state is None else state
+        zeros = leaves(self.zeros(input))
         if state is None:
-            if self.begins_with_zeros:
-                return self.zeros(input)
-            state = self._own_state(input)
-        elif self._shows_apart and len(parts := leaves(state)) == len(self.zero_state) - 1:
-            state = (leaves(self.zeros(input))[0], *parts)
-        self.check_state(input, state)
+            state = self._own_state(input, zeros)
+        elif isinstance(self.module, Adapted) and self.module.call.shown is None and len(leaves(state)) < len(zeros):
+            state = (zeros[0], *leaves(state))
+        wanted, found = ([tuple(part.shape) for part in parts] for parts in (zeros, leaves(state)))
+        if found != wanted:
+            expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
+            raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
         return state
 
-    def _own_state(self, input: Tensor) -> State:
+    def _own_state(self, input: Tensor, zeros: Sequence[Tensor]) -> State:
         """The first state that a cell says it begins with; it is asked in each call, since it may be learned."""
-        cell, call = self.given, self.module.call if isinstance(self.module, Adapted) else None
-        zeros = leaves(self.zeros(input))
         try:
-            own = _own_start(cell, input)
+            own = own_first_state(self.given, input.shape[1], input)
         except CellError as error:
             raise ValueError(f"module: {error}") from error
         if own is None:
             raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
-        parts = leaves(own) if call is None else call.flat(zeros[0][0], own)
-        parts = tuple(
-            part.to(zero.dtype) if part.is_floating_point() else part
-            for part, zero in zip(parts, (zero[0] for zero in zeros), strict=True)
-        )
+        parts = self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
         return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
-
-    def check_state(self, input: Tensor, state: State) -> None:
-        """Raise ValueError if a state does not have the shapes that the module needs; `input`: (seq, batch, ...)."""
-        wanted = [(layers, input.shape[1], *rest) for layers, *rest in self.zero_state]
-        found = [tuple(part.shape) for part in leaves(state)]
-        if found != wanted:
-            expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
-            raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
 
 
 PROBED = (5, 3)  # sequences of trial calls: two numbers, since one may be that of layers and directions
@@ -116,8 +101,7 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
             f"{tuple(input.shape)} of {input.dtype}"
         )
     if type(module) in CELLS:
-        own = _layer_state(module) if state is None else _given_state(input, state)
-        return RunModule(module, "layer", own, types=_types(input, state))
+        return RunModule(module, "layer", _layer_state(module) if state is None else _given_state(input, state))
     found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
@@ -128,12 +112,12 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
             )
             raise ValueError(f"module: {why_no_cell(module, input, otherwise)}")
         own = () if state is None else _given_state(input, state)
-        found = RunModule(module, "sequence", own, begins_with_zeros=False, types=_types(input, state))
-    elif state is None and not (found.begins_with_zeros or _own_start(module, input) is not None):
+        return RunModule(module, "sequence", own, begins_with_zeros=False)
+    if state is None and not found.begins_with_zeros and own_first_state(module, input.shape[1], input) is None:
         raise ValueError(
             "module: its first state is not zero, or is learned; give this state with the input, as (input, state)"
         )
-    return replace(found, is_random_in_training=_is_random_in_training(found, input, state))
+    return found
 
 
 def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
@@ -146,42 +130,6 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
     cause, error = likely_cause(module, x, h), last_exception(module, x, h)
     why = f"{type(module).__name__} can't be called as a cell: {cause}" if cause else otherwise
     return f"{why}. Its last exception: {error}" if error else why
-
-
-def _own_start(cell: nn.Module, input: Tensor) -> Any:
-    """Return the first state that a cell says it begins with, for an input (seq, batch, ...); None if it says none."""
-    return next(own_first_states(cell, input.shape[1], input), None)
-
-
-def _is_random_in_training(run: RunModule, input: Tensor, state: State) -> bool:
-    """Return whether a call in training mode draws random numbers; a copy is called, one step of a cell."""
-    trial: Any = on_trial(run.module)
-    if trial is run.module:  # it can't be copied
-        return False
-    trial.train()
-    before = _generators()
-    with suppress(Exception), torch.no_grad():
-        if run.kind == "cell":
-            trial(input[0].clone(), to_cell(run.first_state(input, state), stacked=False))
-        else:
-            turned = input.transpose(0, 1) if getattr(trial, "batch_first", False) else input
-            trial(turned) if state is None else trial(turned, state)
-    return _generators() != before
-
-
-def _generators() -> list[Any]:
-    """Return the states of all random generators."""
-    cuda: Any = torch.cuda  # partly untyped in torch
-    of_torch = [torch.get_rng_state(), *(cuda.get_rng_state_all() if cuda.is_initialized() else ())]
-    parts = [*of_torch, *np.random.get_state(), random.getstate()]
-    return [part.tolist() if isinstance(part, Tensor | np.ndarray) else part for part in parts]
-
-
-def _types(input: Tensor, parts: State) -> tuple[torch.dtype | None, ...]:
-    """The types of a state's tensors, None where it is that of the input; empty if no state is given."""
-    if parts is None:
-        return ()
-    return tuple(None if part.dtype == input.dtype else part.dtype for part in leaves(parts))
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
@@ -198,20 +146,17 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
         is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
         if not _steps_as_cell(module, call, x, first, is_known=is_known):
             return None
-        zero = call.own(tuple(torch.zeros_like(part) for part in first))
-        begins = begins_with_zeros(
-            module, x, first[0], lambda cell: called(cell, x.clone(), zero, call.taking, call.keyword)
-        )
+        zero = call.own(tuple(map(torch.zeros_like, first)))
+        begins = begins_with_zeros(module, x, first[0], lambda cell: called(cell, x.clone(), zero, call.taking))
     except CellError as error:
         raise ValueError(f"module: {error}") from error
-    own, types = tuple((1, *part.shape[1:]) for part in first), _types(x, first)
+    like = tuple(part[None, :1] for part in first)
     if given:
-        kept = int(lacks_output)
-        own, types = own[:kept] + _given_state(input, state, 2), types[:kept] + _types(input, state)
+        like = like[: int(lacks_output)] + _given_state(input, state, 2)
     copies_state = not can_hoist(module) and _writes_into_state(module, call, x, first)
     if copies_state or not call.is_usual:
         module = Adapted(module, replace(call, copies_state=copies_state))
-    return RunModule(module, "cell", own, begins, types)
+    return RunModule(module, "cell", like, begins)
 
 
 def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor], *, is_known: bool) -> bool:
@@ -256,20 +201,20 @@ def _sizes(module: nn.Module, input: Tensor) -> list[int]:
     return list(dict.fromkeys(sizes)) or [input.shape[-1]]
 
 
-def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[tuple[int, ...], ...]:
-    """The sizes of the tensors of a state that the user gives; `min_dims`: 2 if one may be a number per sequence."""
+def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor, ...]:
+    """The state that the user gives, of one sequence; `min_dims`: 2 if a tensor may be a number per sequence."""
     parts = leaves(state)
     if any(part.dim() < min_dims or part.shape[1] != input.shape[1] for part in parts):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise ValueError(f"state: expected (layers, {input.shape[1]}, hidden) for each tensor, found {shapes}")
-    return tuple((part.shape[0], *part.shape[2:]) for part in parts)
+    return tuple(torch.zeros_like(part[:, :1]) for part in parts)
 
 
-def _layer_state(layer: Any) -> tuple[tuple[int, ...], ...]:
-    """(layers, ...) of each tensor of a state of a layer of torch.nn."""
+def _layer_state(layer: Any) -> tuple[Tensor, ...]:
+    """A state of one sequence of a layer of torch.nn."""
     layers = layer.num_layers * (2 if layer.bidirectional else 1)
     sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)[: 2 if isinstance(layer, nn.LSTM) else 1]
-    return tuple((layers, size) for size in sizes)
+    return tuple(torch.zeros(layers, 1, size) for size in sizes)
 
 
 def why_only_as_given(module: nn.Module, kind: Kind) -> str:
@@ -282,10 +227,141 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
             return f"{type(part).__name__} has hooks, and only a plain call surely runs them"
     if kind != "layer":
         return ""
-    if module.training and module.dropout and module.num_layers > 1:  # type: ignore[operator]
-        return "dropout between its layers draws different random numbers in each way"
     if type(module) not in CELLS:
         return f"its class is now {type(module).__name__}, which has no hand-written cell"
     names = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]
     lost = [name for name in names if module._parameters.get(name) is None]
     return f"{lost[0]} is no longer one of its parameters" if lost else ""
+
+
+# A module for whole sequences as people write it may have the batch first, take no state, and give its outputs alone.
+STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """How a module is called. One that takes no state gives the state that the call is given."""
+
+    is_batch_first: bool
+    takes_state: bool
+
+    def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Any, Any]:
+        """A sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
+        given = input.transpose(0, 1) if self.is_batch_first else input
+        result = forward(given, state) if self.takes_state else forward(given)
+        outputs = result[0] if isinstance(result, tuple | list) else result
+        if self.is_batch_first and isinstance(outputs, Tensor) and outputs.dim() > 1:
+            outputs = outputs.transpose(0, 1)
+        return outputs, result[1] if self.takes_state else state
+
+
+@dataclass(frozen=True)
+class AdaptedLayer:
+    """A module in the usual form, how it is called, and the features of its outputs."""
+
+    module: nn.Module  # as given, with another `forward`; a module that calls it where that can't be replaced
+    call: LayerCall
+    width: int
+
+
+def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | None:
+    """Make a module callable in the usual form, if it is not: its `forward` is replaced in this instance.
+
+    `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns how it is called, or None if nothing
+    had to be changed, or no way was found.
+    """
+    given = input.flatten(0, 1)
+    trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
+    if trial.is_floating_point():
+        trial = trial + 0.1 * torch.randn_like(trial)
+    state = _of_rows(usual)
+    declared = getattr(module, "batch_first", None)
+    for takes_state in (True, False) if may_lack_a_state(module) else (True,):
+        for is_batch_first in (False, True) if declared is None else (bool(declared),):
+            call = LayerCall(is_batch_first, takes_state)
+            width = _width(call, on_trial(module), trial, state, by_trial=declared is None)
+            if width is not None:
+                is_usual = takes_state and not is_batch_first
+                return None if is_usual else AdaptedLayer(in_usual_form(module, call), call, width)
+    return None
+
+
+def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_tokens: bool = False) -> bool:
+    """Whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch.
+
+    `step`: the shape of one step of one sequence; `reads_tokens`: it is a whole number below `step[0]`.
+    """
+    if isinstance(module, nn.RNNBase):
+        return True
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
+    input = torch.randint(step[0], (STEPS, ROWS)) if reads_tokens else torch.randn(STEPS, ROWS, *step, dtype=dtype)
+    state = _of_rows(usual)
+    calls = (
+        LayerCall(is_batch_first, takes_state) for takes_state in (True, False) for is_batch_first in (False, True)
+    )
+    return any(_width(call, module, input, state, by_trial=False) is not None for call in calls)
+
+
+def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_trial: bool) -> int | None:
+    """Return the features of the outputs; None if a module can't be called like this.
+
+    `by_trial`: no sequence may have an effect on the others, which tells steps from sequences.
+    """
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs, new = call.run(module, input.clone(), state)
+            fits = outputs.dim() == 3 and outputs.shape[:2] == input.shape[:2]
+            if not fits or (call.takes_state and not is_alike(new, state)):
+                return None
+            if by_trial and not _are_alone(lambda given: call.run(module, given, state)[0], input, dim=1):
+                return None
+            return int(outputs.shape[-1])
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return None
+
+
+def _are_alone(outputs: Callable[[Tensor], Tensor], input: Tensor, dim: int) -> bool:
+    """Return whether a change of the first of these, sequences or steps, leaves the outputs of the others."""
+    changed = input.clone()
+    first = changed.select(dim, 0)
+    first.copy_(first.flip(0) * (2 if first.is_floating_point() else 1))
+    parts = (outputs(given).narrow(dim, 1, input.shape[dim] - 1) for given in (input.clone(), changed))
+    return torch.equal(*parts)
+
+
+def reads_batch_first(module: Any, input: Any = None, *state: Any) -> bool | None:
+    """Return whether a module reads (batch, seq, ...): its own `batch_first`, else by trial; None if it is not known.
+
+    Changing one sequence leaves the outputs of the others as they were; changing the first step does not.
+    """
+    declared = getattr(module, "batch_first", None)
+    module = getattr(module, "_orig_mod", module)  # a trial of a compiled module would compile it again
+    if not isinstance(input, Tensor) or input.dim() < (BATCHED if input.is_floating_point() else BATCHED - 1):
+        return None
+    if declared is not None or not isinstance(module, nn.Module) or 1 in input.shape[:2]:
+        return None if declared is None else bool(declared)
+
+    def outputs(given: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        result = on_trial(module)(given, *copied(state))
+        shown: Tensor = result[0] if isinstance(result, tuple | list) else result
+        if shown.shape[:2] != input.shape[:2]:
+            raise ValueError("its outputs are of other sizes")
+        return shown
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            are_alone = [_are_alone(outputs, input, dim) for dim in (0, 1)]
+    except Exception:  # whatever a stranger's code raises
+        return None
+    return None if are_alone[0] == are_alone[1] else are_alone[0]
+
+
+def may_lack_a_state(module: nn.Module) -> bool:
+    """Return whether a module can be called with the input alone."""
+    return not needed_after_input(getattr(module, "forward", module))  # TorchScript with overloads has none
+
+
+def _of_rows(usual: Any) -> Any:
+    """A state of the trial's batch."""
+    return each_tensor(usual, lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).contiguous())

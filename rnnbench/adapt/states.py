@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from types import MethodType
 from typing import Any
@@ -68,13 +69,9 @@ def copied(state: Any) -> Any:
 def on_trial(module: nn.Module) -> nn.Module:
     """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied."""
     try:
-        if (scripted := vars(module).get("_actual_script_module")) is None:
-            return copy.deepcopy(module)
-        twin = copy.copy(module)  # a deep copy of a class of TorchScript loses its other functions, such as init_hidden
-        twin.__dict__["_actual_script_module"] = copy.deepcopy(scripted)
+        return copy.deepcopy(module)
     except Exception:  # whatever a stranger's code raises
         return module
-    return twin
 
 
 class Adapted(nn.Module):
@@ -122,19 +119,16 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
 
     The usual ones are a tensor, then tuples and lists of some.
     """
-    own = list(own_first_states(cell, len(input), h))
-    yield from own
-    if own:
+    if (own := own_first_state(cell, len(input), h)) is not None:
+        yield own
         return
     if has_default:
-        try:
+        with suppress(Exception):  # whatever a stranger's code raises
             result = cell(input.clone())
-        except Exception:  # whatever a stranger's code raises
-            result = None
-        yield copied(result)
-        if isinstance(result, tuple | list) and len(result) > 1:
-            yield copied(result[1])
-            yield copied(tuple(result[1:]))
+            yield copied(result)
+            if isinstance(result, tuple | list):
+                yield copied(result[1])
+                yield copied(tuple(result[1:]))
     count = getattr(cell, "states", None)
     for tensors in [count] if isinstance(count, int) and count > 0 else COUNTS:
         state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
@@ -146,28 +140,26 @@ def says_first_state(cell: nn.Module) -> bool:
     return any(callable(getattr(cell, name, None)) for name in INITIAL)
 
 
-def own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
-    """Yield the states that a cell says it begins with, in the type of `h`, then in types of its own if these differ.
+def own_first_state(cell: nn.Module, batch: int, h: Tensor) -> Any:
+    """Return the state that a cell says it begins with, in the type of `h`; None if it says none.
 
-    (Some keep float32 beside bfloat16.) Raises CellError if one is not made of tensors.
+    Raises CellError if it is not made of tensors.
     """
     for name in INITIAL:
         if callable(function := getattr(cell, name, None)):
             try:
                 state = _given_by(function, batch)
                 if state is not None:
-                    own = [_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state)]
-                    cast = [in_precision(tensor, h.dtype) for tensor in own]
-                    yield rebuilt(state, iter(cast))
-                    if any(tensor.dtype != h.dtype for tensor in own):
-                        yield rebuilt(state, iter(own))
+                    own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
+                    return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
             except CellError as error:
                 raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
-        yield h.new_zeros(batch, size)
-    elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
-        yield tuple(h.new_zeros(batch, width) for width in size)
+        return h.new_zeros(batch, size)
+    if isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
+        return tuple(h.new_zeros(batch, width) for width in size)
+    return None
 
 
 def _given_by(function: Callable[..., Any], batch: int) -> Any:

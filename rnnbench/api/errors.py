@@ -1,7 +1,6 @@
-"""Around every function of `import rnnbench`: errors without rnnbench's frames, Python's random generator as it was."""
+"""Around every function of `import rnnbench`: errors without rnnbench's frames."""
 
 import functools
-import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -12,20 +11,14 @@ R = TypeVar("R")
 
 
 def for_users(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise what a function raises without rnnbench's own frames; its cause, raised by a user's module, keeps its own.
-
-    Python's random generator, which belongs to the user, is left as it was: the import of rich draws numbers from it.
-    """
+    """Raise what a function raises without rnnbench's own frames; its cause, raised by a user's module, keeps them."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True  # IPython and pytest leave such frames out
-        state = random.getstate()
         try:
             return function(*args, **kwargs)
         except (ValueError, TypeError, RuntimeError, UserError) as error:
             raise error.with_traceback(None) from error.__cause__
-        finally:
-            random.setstate(state)
 
     return wrapped

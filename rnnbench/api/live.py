@@ -1,34 +1,44 @@
 """Functions of `import rnnbench` for modules of the caller's own process."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+import pandas as pd
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from rnnbench.api.errors import for_users
+from rnnbench.cells.headed import Headed
+from rnnbench.cells.headed import with_head as headed
+from rnnbench.cells.weights import copy_weights
+from rnnbench.harness.live import measuring
+from rnnbench.harness.live.measuring import NotSlowerResult, not_slower
+from rnnbench.profiling.profile import explain as explain_live
+from rnnbench.report.notebook.live import FastestModule, explained, measured, swept
+from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.screen.progress import shown_points, shown_rounds
+from rnnbench.report.words.live import names, sentence
+from rnnbench.speedup.module import from_rows
+from rnnbench.speedup.search import find, recognised
+from rnnbench.speedup.ways import Unrolled
+from rnnbench.store.records import Phase
+from rnnbench.suite.file import Settings
+from rnnbench.text import seconds_of, share_of
 
 MAX_ROUNDS = 1_000_000  # the budget ends them before
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from torch import Tensor, nn
-
-    from rnnbench.cells.headed import Headed
-    from rnnbench.harness.live.measuring import NotSlowerResult
-    from rnnbench.report.notebook.live import FastestModule
-    from rnnbench.report.notebook.result import FrameResult
-    from rnnbench.speedup.ways import Unrolled
-    from rnnbench.store.records import Phase
-    from rnnbench.suite.file import Settings
+Mine = TypeVar("Mine", bound=nn.Module)
+CallInput = Tensor | tuple[Any, ...]  # of a call: its input, or all its arguments
 
 
 @for_users
 def measure(
     modules: Mapping[str, Callable[..., object]],
-    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
-    phase: "Phase" = "inference",
+    input: CallInput | Mapping[str, CallInput],
+    phase: Phase = "inference",
     *,
     reference: str | None = None,
     precision: str | float | None = 0.02,
@@ -36,7 +46,7 @@ def measure(
     replicates: int = 6,
     threads: int | None = 1,
     progress: bool = True,
-) -> "FrameResult":
+) -> FrameResult:
     """Time live modules in turns in this process: times, ratios and 95% intervals.
 
         rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
@@ -81,31 +91,26 @@ def measure(
     also after Ctrl-C. Raises ValueError for arguments that do not fit together, RuntimeError if another thread of this
     process is measuring, and for an exception from a module one of the two with the module's name in front.
     """
-    from rnnbench.harness.live.measuring import measure as measure_live
-    from rnnbench.report.notebook.live import measured
-    from rnnbench.report.screen.progress import shown_rounds
-
     settings = measure_settings(budget, precision, replicates=replicates)
     with shown_rounds(is_wanted=progress) as on_progress:
-        on_overrun = warn_of_overrun(settings)
-        found = measure_live(modules, input, phase, reference, settings, threads, on_progress, on_overrun)
+        found = measuring.measure(modules, input, phase, reference, settings, threads, on_progress)
     return measured(found, phase, settings)
 
 
 @for_users
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
-    input: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
-    phase: "Phase | Sequence[Phase]" = "inference",
+    input: Callable[..., CallInput | Mapping[str, CallInput]],
+    phase: Phase | Sequence[Phase] = "inference",
     *,
     reference: str | None = None,
-    threads: "int | Sequence[int | None] | None" = 1,
+    threads: int | Sequence[int | None] | None = 1,
     precision: str | float | None = 0.02,
     budget: str | float | None = "120s",
     replicates: int = 4,
     progress: bool = True,
     **sizes: Sequence[Any],
-) -> "FrameResult":
+) -> FrameResult:
     """Time live modules over sizes: `rnnbench.measure` at each combination, in one frame.
 
         rnnbench.sweep(
@@ -129,10 +134,6 @@ def sweep(
     size below the figure, by default the one with the most values. Raises ValueError or TypeError for arguments that do
     not fit together, and RuntimeError if every combination failed.
     """
-    from rnnbench.harness.live.sweep import sweep as points_of
-    from rnnbench.report.notebook.live import swept
-    from rnnbench.report.screen.progress import shown_points
-
     settings = measure_settings(budget, precision, replicates=replicates)
     lists = {
         name: list(each) if isinstance(each, Iterable) and not isinstance(each, str) else each
@@ -143,21 +144,21 @@ def sweep(
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
     with shown_points(is_wanted=progress) as shown:
-        points = list(points_of(modules, input, axes, reference, settings, shown))
+        points = list(measuring.sweep(modules, input, axes, reference, settings, shown))
     return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
 
 
 @for_users
 def fastest(
-    module: "nn.Module",
-    input: "Tensor | tuple[Tensor, Any]",
+    module: nn.Module,
+    input: Tensor | tuple[Tensor, Any],
     *,
     phase: Literal["inference", "training"] = "inference",
     shapes: Iterable[Sequence[int]] | None = None,
     budget: str | float = "60s",
-    ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None" = None,
+    ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None = None,
     progress: bool = True,
-) -> "FastestModule":
+) -> FastestModule:
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
 
         fast = rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64), shapes=[(16, 1), (64, 32)])
@@ -171,12 +172,12 @@ def fastest(
     terminal and in a notebook.
 
     These ways are tried: the module as given; the products of the input for all steps at once (`hoisted`);
-    torch.compile (`compiled`); torch.compile with each product in the library that is fastest here (`prepacked`). For a
-    layer of torch.nn, the last three run rnnbench's hand-written cell with the layer's weights. A cell that computes
-    the same as one of these layers is also tried as that layer, with the cell's weights (`torch.nn`). A way is used
-    only if its outputs, final state and, in training, gradients agree with those of the module as given, to the
-    tolerances of `rnnbench run`. The ways then take turns, and a way is left out as soon as it is surely slower. The
-    module runs with torch's current number of threads.
+    torch.compile (`compiled`); torch.compile with each product in the library that is fastest here (`prepacked`), on a
+    GPU its modes `reduce-overhead` and `max-autotune` instead. For a layer of torch.nn, all of these run rnnbench's own
+    cell with the layer's weights. A cell that computes the same as one of these layers is also tried as that layer,
+    with the cell's weights (`torch.nn`). A way is used only if its outputs, final state and, in training, gradients
+    agree with those of the module as given, to the tolerances of `rnnbench run`. The ways then take turns, and a way is
+    left out as soon as it is surely slower. The module runs with torch's current number of threads.
 
     `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included: a way whose compilation
     would not fit, by its number of operators and by what the last one took here, is left out with a reason that says
@@ -188,17 +189,12 @@ def fastest(
     optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
     made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was. These
     calls run as given: with gradients if only inference was measured (or the reverse), of another dtype, within
-    autocast (unless the search was, too), with a packed sequence, and, in training mode, of a module that draws random
-    numbers there. `.frame` has what was measured, and the printed module says which way runs which shape.
+    autocast (unless the search was, too), and with a packed sequence. Each way draws its own random numbers, such as
+    those of dropout. `.frame` has what was measured, and the printed module says which way runs which shape.
 
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
     for arguments that do not fit together, and whatever the module itself raises.
     """
-    from rnnbench.report.notebook.live import FastestModule
-    from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.speedup.module import from_rows
-    from rnnbench.speedup.search import find, recognised
-
     if ways is not None:
         return FastestModule(recognised(module, input)[0], from_rows(ways))
     with shown_rounds(is_wanted=progress) as on_progress:
@@ -208,15 +204,15 @@ def fastest(
 @for_users
 def explain(
     modules: Mapping[str, Callable[..., object]],
-    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
-    phase: "Phase" = "inference",
+    input: CallInput | Mapping[str, CallInput],
+    phase: Phase = "inference",
     *,
     reference: str | None = None,
     folder: str | Path | None = None,
     budget: str | float | None = "30s",
     threads: int | None = 1,
     progress: bool = True,
-) -> "FrameResult":
+) -> FrameResult:
     """Explain why one live module takes longer than another: where a call's time goes, and which work is needless.
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
@@ -242,26 +238,15 @@ def explain(
     `trace(name)` is the path of a trace, if a `folder` was given. Raises ValueError and RuntimeError as
     `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.profiling.profile import explain as explain_live
-    from rnnbench.report.notebook.live import explained
-    from rnnbench.report.screen.progress import shown_rounds
-
     settings = measure_settings(budget)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
-        on_overrun = warn_of_overrun(settings)
-        result, profiles = explain_live(
-            modules, input, phase, reference, settings, path, threads, on_progress, on_overrun
-        )
+        result, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
     return explained(result, phase, settings, profiles, path)
 
 
-def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> "Settings":
+def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> Settings:
     """Validate the settings; raises ValueError with a message of one line."""
-    from pydantic import ValidationError
-
-    from rnnbench.suite.file import Settings
-
     more |= {"budget_seconds": argument("budget", budget), "precision": argument("precision", precision)}
     try:
         return Settings(**more, max_replicates=MAX_ROUNDS)
@@ -272,29 +257,10 @@ def measure_settings(budget: str | float | None, precision: str | float | None =
 
 def argument(name: Literal["budget", "precision"], value: str | float | None) -> float | None:
     """Return seconds (`"60s"`) or a share (`"2%"`) as a number; raises ValueError with the name of the argument."""
-    from rnnbench.text import seconds_of, share_of
-
     try:
         return None if value is None else (seconds_of if name == "budget" else share_of)(value)
     except ValueError as fault:
         raise ValueError(f"{name}: {fault}") from None
-
-
-def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
-    """A function that warns that the first round alone takes so many seconds, more than the budget."""
-    from rnnbench.report.words.units import duration
-
-    def warn(seconds: float) -> None:
-        warnings.warn(
-            f"one round takes about {duration(seconds)}, longer than the budget of "
-            f"{duration(settings.budget_seconds or 0.0)}; this round is measured anyway, and gives no interval",
-            stacklevel=2,
-        )
-
-    return warn
-
-
-Mine = TypeVar("Mine", bound="nn.Module")
 
 
 @for_users
@@ -303,14 +269,14 @@ def assert_not_slower(
     *,
     than: Callable[..., object],
     factor: float,
-    input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]" = (),
-    phase: "Phase" = "inference",
+    input: CallInput | Mapping[str, CallInput] = (),
+    phase: Phase = "inference",
     budget: str | float = "10s",
     precision: str | float | None = None,
     threads: int | None = 1,
     undecided: Literal["fail", "pass"] = "fail",
     equal_outputs: bool = True,
-) -> "NotSlowerResult":
+) -> NotSlowerResult:
     """Raise AssertionError unless `mine` is shown to take at most `factor` times as long as `than`.
 
         rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), input=torch.randn(32, 8, 64), factor=2)
@@ -334,9 +300,6 @@ def assert_not_slower(
     after timing, on other values. Gradients are not compared. Returns the result, which prints as a sentence. Raises
     ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
     """
-    from rnnbench.harness.live.measuring import not_slower
-    from rnnbench.report.words.live import names, sentence
-
     __tracebackhide__ = True
     if undecided not in ("fail", "pass"):
         raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
@@ -360,7 +323,7 @@ def assert_not_slower(
 
 
 @for_users
-def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
+def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     """Run a cell over a sequence, called as torch.nn's layers are.
 
         layer = rnnbench.unroll(MyCell(64, 128))
@@ -374,13 +337,11 @@ def unroll(cell: "nn.Module", *, batch_first: bool = False) -> "Unrolled":
     of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
     the module is no cell, and if its first state is not zero, not given and not known.
     """
-    from rnnbench.speedup.ways import Unrolled
-
     return Unrolled(cell, batch_first=batch_first)
 
 
 @for_users
-def with_head(layer: "nn.Module", output_size: int, *, features: int | None = None) -> "Headed":
+def with_head(layer: nn.Module, output_size: int, *, features: int | None = None) -> Headed:
     """A recurrent layer whose outputs go through a linear layer.
 
         model = rnnbench.with_head(nn.LSTM(64, 128), 10)
@@ -389,13 +350,11 @@ def with_head(layer: "nn.Module", output_size: int, *, features: int | None = No
     `features`: the last size of the layer's outputs, by default its `hidden_size` (of both directions). Returns a
     module with the submodules `layer` and `head`. Raises ValueError if the number of features is not known.
     """
-    from rnnbench.cells.headed import with_head as headed
-
     return headed(layer, output_size, features)
 
 
 @for_users
-def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
+def same_weights(mine: Mine, *, like: nn.Module) -> Mine:
     """Give a module the weights of another one that computes the same, so that their outputs agree.
 
         layer = nn.LSTM(64, 128)
@@ -407,7 +366,5 @@ def same_weights(mine: Mine, *, like: "nn.Module") -> Mine:
 
     `mine` is changed and returned; `like` stays as it is. Raises ValueError if the parameters do not fit.
     """
-    from rnnbench.cells.weights import copy_weights
-
     copy_weights(mine, like)
     return mine

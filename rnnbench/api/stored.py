@@ -1,20 +1,23 @@
 """Functions of `import rnnbench` for stored runs."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pandas as pd
+
+from rnnbench.analysis import predict as prediction
+from rnnbench.analysis.compare_files import compare_files
+from rnnbench.analysis.run_times import of_frames
+from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api.errors import for_users
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.notebook import stored
+from rnnbench.report.notebook.result import FrameResult
+from rnnbench.store.frames import with_categories, without_categories
+from rnnbench.suite.expressions import parse_only, quoted
 
 
 @for_users
-def load(runs: "str | Path | Iterable[str | Path]") -> "FrameResult":
+def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
         run = rnnbench.load("results/quick-20260101T120000Z-ab12")
@@ -29,17 +32,15 @@ def load(runs: "str | Path | Iterable[str | Path]") -> "FrameResult":
     runs. `.plot(name)` draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md
     describes every column. Raises `rnnbench.errors.UserError` if a folder is not a run, or if a line can't be read.
     """
-    from rnnbench.report.notebook import stored
-
     return stored.load(stored.found(runs))
 
 
 @for_users
 def summarize(
-    windows: "FrameResult | pd.DataFrame",
-    cases: "pd.DataFrame | None" = None,
-    steps: "pd.DataFrame | None" = None,
-) -> "pd.DataFrame":
+    windows: FrameResult | pd.DataFrame,
+    cases: pd.DataFrame | None = None,
+    steps: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """One row for each case: its time per call and its ratio to the reference, with 95% intervals.
 
         summary = rnnbench.summarize(pd.read_parquet("windows.parquet"), pd.read_parquet("cases.parquet"))
@@ -67,11 +68,6 @@ def summarize(
     variances of the cases of a run borrow from each other, so a part of a frame may have slightly other intervals.
     Raises `rnnbench.errors.UserError` if a frame lacks a column or a row.
     """
-    from rnnbench.analysis.run_times import of_frames
-    from rnnbench.analysis.summary import summarize as summarized
-    from rnnbench.report.notebook.result import FrameResult
-    from rnnbench.store.frames import with_categories
-
     if isinstance(windows, FrameResult):
         known: pd.DataFrame = windows.cases
         return known
@@ -80,8 +76,8 @@ def summarize(
 
 @for_users
 def compare(
-    base: "FrameResult | str | Path", head: "FrameResult | str | Path", *, margin: float | None = None
-) -> "FrameResult":
+    base: FrameResult | str | Path, head: FrameResult | str | Path, *, margin: float | None = None
+) -> FrameResult:
     """Compare two stored runs: what changed from `base` to `head`, judged as `rnnbench compare` does.
 
         rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34")
@@ -96,10 +92,6 @@ def compare(
     of the two ratios says how much; `replicates` and `why`. `.plot()` draws the changes. Raises ValueError if a side is
     not one stored run, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
     """
-    from rnnbench.analysis.compare_files import compare_files
-    from rnnbench.report.notebook import stored
-    from rnnbench.report.notebook.result import FrameResult
-
     paths: list[Path] = []
     for name, side in (("base", base), ("head", head)):
         runs = side.facts.get("paths", ()) if isinstance(side, FrameResult) else stored.found(side)
@@ -113,8 +105,8 @@ def compare(
 
 @for_users
 def predict(
-    run: "FrameResult | pd.DataFrame", sizes: "str | Mapping[str, int | str | Iterable[int | str]]"
-) -> "pd.DataFrame":
+    run: FrameResult | pd.DataFrame, sizes: str | Mapping[str, int | str | Iterable[int | str]]
+) -> pd.DataFrame:
     """Predict the time, and the ratio to torch.nn, of each series of a run at sizes that were not measured.
 
         rnnbench.predict(rnnbench.load("results/..."), "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
@@ -136,21 +128,14 @@ def predict(
     Nothing is predicted beyond twice the measured range. Raises `rnnbench.errors.UserError` if there is no such series,
     or if a size is missing or not a whole number.
     """
-    from rnnbench.analysis.predict import predict as predicted
-    from rnnbench.report.notebook.result import FrameResult
-    from rnnbench.store.frames import without_categories
-    from rnnbench.suite.expressions import parse_only
-
     cases = run.cases if isinstance(run, FrameResult) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
     given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
-    return predicted(summary, parse_only([given], "sizes"))
+    return prediction.predict(summary, parse_only([given], "sizes"))
 
 
-def _values(value: "int | str | Iterable[int | str]") -> str:
+def _values(value: int | str | Iterable[int | str]) -> str:
     """One value, or several in any list, range, array or Series."""
-    from rnnbench.suite.expressions import quoted
-
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
     return ",".join(quoted(str(item)) for item in value)

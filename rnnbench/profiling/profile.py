@@ -59,7 +59,6 @@ def explain(
     folder: Path | None,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_overrun: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[MeasuredModules, dict[str, Profile]]:
     """Time modules of the user's process in turns, then profile each: the work of `rnnbench.explain(...)`.
 
@@ -68,7 +67,7 @@ def explain(
     started = time.monotonic()
     profiles: dict[str, Profile] = {}
     with ready(modules, input, phase, reference, threads) as prepared:
-        result = timed(prepared, settings, started, on_progress, on_overrun)
+        result = timed(prepared, settings, started, on_progress)
         device = devices.open_device(prepared.device)
         for name, arm in prepared.arms.items():
             subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)

@@ -40,7 +40,7 @@ GateOrder = tuple[tuple[int, int], ...]
 class LayerWeight:
     """A matrix (gates * hidden, size) or a bias (gates * hidden) of a layer, made from parameters of a cell."""
 
-    paths: tuple[str, ...]  # of a parameter for all gates, or of one for each
+    paths: tuple[str, ...]  # of a parameter for all gates, or of one for each; of none if it is zero
     is_turned: bool = False
     columns: slice | None = None  # of one matrix for input and state
     is_bias: bool = False
@@ -54,8 +54,11 @@ class LayerWeight:
             parts.append(weight if self.columns is None else weight[:, self.columns])
         if gates == tuple((gate, 1) for gate in range(len(gates))):
             return (parts[0] if len(parts) == 1 else torch.cat(parts)).contiguous()
-        by_gate = parts[0].chunk(len(gates)) if len(parts) == 1 else parts
+        by_gate = parts if len(parts) == len(gates) else torch.cat(parts).chunk(len(gates))
         return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in gates])
+
+
+ZERO = LayerWeight((), is_bias=True)
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,12 @@ class EqualLayer:
 
     function: LayerFunction
     gates: GateOrder
-    weights: tuple[LayerWeight | None, ...]  # of input and state, then both biases; None is zero
+    weights: tuple[LayerWeight, ...]  # of input and state, then both biases
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence (seq, batch, features) with the cell's weights; states are (1, batch, hidden)."""
-        own = [None if weight is None else weight.of(cell, self.gates) for weight in self.weights]
-        matrix: Any = own[0]
-        zero = matrix.new_zeros(len(matrix))
-        flat = [zero if weight is None else weight for weight in own]  # both matrices are there, biases may not be
+        matrix = self.weights[0].of(cell, self.gates)
+        flat = [each.of(cell, self.gates) if each.paths else matrix.new_zeros(len(matrix)) for each in self.weights]
         run: Any = getattr(torch, self.function)
         trains = torch.is_grad_enabled()  # else oneDNN keeps nothing for backward
         with warnings.catch_warnings() if input.is_cuda else nullcontext():
@@ -148,47 +149,43 @@ def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hi
     """Yield all layers with so many gates whose weights a cell's parameters may stand for, by their shapes."""
     shapes = {path: tuple(parameter.shape) for path, parameter in cell.named_parameters()}
     may_be_flat = 1 not in (inputs, hidden)  # else a matrix has a dimension of 1, too
-    flat = [path for path, shape in shapes.items() if len(shape) <= 1 or (may_be_flat and 1 in shape)]
-    matrices = [path for path in shapes if path not in flat]
+    flat = tuple(path for path, shape in shapes.items() if len(shape) <= 1 or (may_be_flat and 1 in shape))
+    matrices = tuple(path for path in shapes if path not in flat)
+    in_order = tuple((gate, 1) for gate in range(gates))
 
-    def fit(paths: Sequence[str], width: int, *, turned: bool) -> bool:
-        rows = gates * hidden // max(1, len(paths))
-        wanted = (width, rows) if turned else (rows, width)
-        return len(paths) in (1, gates) and all(shapes[path] == wanted for path in paths)
+    def fits(weight: LayerWeight, *size: int) -> bool:
+        with suppress(RuntimeError, IndexError):  # parameters that can't be one weight
+            return len(weight.paths) in (1, gates) and weight.of(cell, in_order).shape == (gates * hidden, *size)
+        return False
 
-    def fit_bias(paths: Sequence[str]) -> bool:
-        sizes = [cell.get_parameter(path).numel() for path in paths]
-        return len(paths) in (1, gates) and all(size * len(paths) == gates * hidden for size in sizes)
-
-    pairs: list[tuple[LayerWeight | None, LayerWeight | None]] = []
-    for turned in (False, True):
-        if fit(matrices, inputs + hidden, turned=turned):  # for input and state together, in either order
-            for first, second in ((slice(inputs), slice(inputs, None)), (slice(hidden, None), slice(hidden))):
-                whole = tuple(matrices)
-                pairs.append((LayerWeight(whole, turned, first), LayerWeight(whole, turned, second)))
-        for of_input, of_state in _halves(matrices):
-            if fit(of_input, inputs, turned=turned) and fit(of_state, hidden, turned=turned):
-                pairs.append((LayerWeight(of_input, turned), LayerWeight(of_state, turned)))
-    biases: list[tuple[LayerWeight | None, LayerWeight | None]] = [] if flat else [(None, None)]
-    if fit_bias(flat):
-        every = LayerWeight(tuple(flat), is_bias=True)
-        biases += [(every, None), (None, every)]
-    for of_input, of_state in _halves(flat):
-        if fit_bias(of_input) and fit_bias(of_state):
-            biases.append((LayerWeight(of_input, is_bias=True), LayerWeight(of_state, is_bias=True)))
+    halves: list[Any] = [
+        (matrices, matrices, slice(inputs), slice(inputs, None))
+    ]  # one matrix for both, in either order
+    halves += [(matrices, matrices, slice(hidden, None), slice(hidden))]
+    halves += [(*half, None, None) for half in _halves(matrices)]
+    forms = [
+        (LayerWeight(of_input, turned, first), LayerWeight(of_state, turned, second))
+        for turned in (False, True)
+        for of_input, of_state, first, second in halves
+    ]
+    pairs = [pair for pair in forms if fits(pair[0], inputs) and fits(pair[1], hidden)]
+    every = LayerWeight(flat, is_bias=True)
+    biases = [(every, ZERO), (ZERO, every)] if flat else [(ZERO, ZERO)]
+    biases += [(LayerWeight(one, is_bias=True), LayerWeight(other, is_bias=True)) for one, other in _halves(flat)]
+    biases = [pair for pair in biases if all(each is ZERO or fits(each) for each in pair)]
     for both, of_bias, order in product(pairs, biases, permutations(range(gates))):
         for sign in (1, -1) if function == "gru" else (1,):
             signed = tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
             yield EqualLayer(function, signed, (*both, *of_bias))
 
 
-def _halves(paths: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield the parameters of the input and of the state: half and half, or in turns; either may come first."""
+def _halves(paths: tuple[str, ...]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return the parameters of the input and of the state: half and half, or in turns; either may come first."""
     half = len(paths) // 2
-    if half and len(paths) == 2 * half:
-        for first, second in {(*paths[:half],): paths[half:], (*paths[::2],): paths[1::2]}.items():
-            yield first, tuple(second)
-            yield tuple(second), first
+    if not half or len(paths) % 2:
+        return []
+    parts = paths[:half], paths[half:], paths[::2], paths[1::2]
+    return list(dict.fromkeys((parts[one], parts[other]) for one, other in ((0, 1), (1, 0), (2, 3), (3, 2))))
 
 
 SIMPLE = (bool, int, float, complex, str, bytes)  # compared by value, everything else by identity

@@ -24,31 +24,25 @@ class CallShape:
     seq_len: int
     batch_size: int
     input_size: int  # of all values of a step together; 1 for whole numbers
-    trains: bool  # whether gradients are computed
     dtype: str  # `float32`, or `float32, autocast to bfloat16`
     device: str
     threads: int
+    phase: str  # `training` if gradients are computed, or `inference`
 
     @classmethod
-    def of(cls, input: Tensor, *, trains: bool) -> "CallShape":
+    def of(cls, input: Tensor, phase: str) -> "CallShape":
         """The shape of a call; `input`: (seq, batch, ...)."""
         steps, batch, *features = input.shape
         dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
         if torch.is_autocast_enabled(kind):
             dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
-        return cls(steps, batch, math.prod(features), trains, dtype, str(input.device), torch.get_num_threads())
+        return cls(steps, batch, math.prod(features), dtype, str(input.device), torch.get_num_threads(), phase)
 
     def distance(self, other: "CallShape") -> float:
         """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
-        if (self.trains, self.dtype, self.device, self.input_size) != (
-            other.trains,
-            other.dtype,
-            other.device,
-            other.input_size,
-        ):
-            return math.inf
+        mine, its = ((each.phase, each.dtype, each.device, each.input_size) for each in (self, other))
         sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
-        if not all(mine and theirs for mine, theirs in sizes):
+        if mine != its or not all(mine and theirs for mine, theirs in sizes):
             return math.inf
         return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
 
@@ -76,9 +70,7 @@ KEYS = ("seq_len", "batch_size", "input_size", "dtype", "device", "threads", "ph
 def row(timed: TimedWay) -> dict[str, Any]:
     """One row of the table of what was measured."""
     columns = asdict(timed)
-    shape = columns.pop("shape")
-    shape["phase"] = "training" if shape.pop("trains") else "inference"
-    return {**shape, **columns}
+    return {**columns.pop("shape"), **columns}
 
 
 def from_rows(ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> list[TimedWay]:
@@ -95,8 +87,7 @@ def from_rows(ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> 
         if known["way"] not in get_args(WayName):
             raise ValueError(f"ways: {known['way']!r} is not a way; expected one of {', '.join(get_args(WayName))}")
         if known.get("is_chosen", True):
-            sizes = {key: known[key] for key in KEYS if key not in ("phase", "way")}
-            shape = CallShape(**sizes, trains=known["phase"] == "training")
+            shape = CallShape(**{key: known[key] for key in KEYS if key != "way"})
             chosen.append(TimedWay(shape, known["way"], is_chosen=True))
     return chosen
 
@@ -114,36 +105,25 @@ class RunInWays(nn.Module):
     torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_given", "_is_as_given", "_kind", "_known", "_run", "_weights", "timed")
+    __slots__ = ("_given", "_kind", "_known", "_run", "timed")
     _given: Any
-    _is_as_given: bool  # whatever the shape
     _kind: type
     _known: dict[tuple[Any, ...], WayName]  # the way of each kind of call so far
     _run: RunModule
-    _weights: tuple[str, ...]  # pruning and parametrizing take some away
     timed: tuple[TimedWay, ...]
 
     def __new__(cls, run: RunModule, timed: Iterable[TimedWay]) -> Self:
         """Make an object whose attributes are the given module's own."""
         given = run.given
         # TorchScript makes classes in a way of its own.
-        may_inherit = not (isinstance(given, torch.jit.ScriptModule) or issubclass(cls, type(given)))
+        may_inherit = not isinstance(given, torch.jit.ScriptModule)
         self: Self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
-        object.__setattr__(self, "__dict__", vars(vars(given).get("_actual_script_module", given)))
+        object.__setattr__(self, "__dict__", vars(given))
         object.__setattr__(self, "_kind", cls)
         return self
 
     def __init__(self, run: RunModule, timed: Iterable[TimedWay]) -> None:
-        timed = tuple(timed)
-        values = {
-            "_given": run.given,
-            "_is_as_given": all(each.way == AS_GIVEN for each in timed if each.is_chosen),
-            "_known": {},
-            "_run": run,
-            "_weights": tuple(self._parameters.keys()),
-            "timed": timed,
-        }
-        for name, value in values.items():
+        for name, value in {"_given": run.given, "_known": {}, "_run": run, "timed": tuple(timed)}.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -173,17 +153,12 @@ class RunInWays(nn.Module):
             if is_packed or input.dim() != BATCHED:
                 found = type(input).__name__ if is_packed else tuple(input.shape)
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")
-        elif (
-            more
-            or is_packed
-            or (self._is_as_given and tuple(self._parameters.keys()) == self._weights)
-            or input.dim() < (BATCHED if run.kind == "layer" else 2)
-        ):
+        elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
         turns = run.is_batch_first
         by_step = input.transpose(0, 1) if turns else input
         name = self._way(by_step, state)
-        makes_state = state is None and run.kind == "sequence" and run.zero_state  # though the search was given one
+        makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
         outputs, final = way(run.kind, name, turns)(run.module, by_step, run.first_state(by_step, state))
@@ -195,28 +170,15 @@ class RunInWays(nn.Module):
     def _way(self, input: Tensor, state: State) -> WayName:
         """Return the way of a call; as given where the other ways would not do all that the module does."""
         given, kind, device = self._given, self._run.kind, input.device.type
-        if lost := [name for name in self._weights if name not in self._parameters and not hasattr(given, name)]:
-            raise RuntimeError(
-                f"{lost[0]} is no longer one of this module's parameters. Prune or parametrize the layer itself, "
-                "and call rnnbench.fastest again."
-            )
-        if self._is_random_in_training() and any(part.training for part in given.modules()):
-            return AS_GIVEN
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
         if is_transformed or why_only_as_given(given, kind):
             return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
+        phase = "training" if trains else "inference"
         autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-        key = input.shape, input.dtype, input.device, trains, autocast, torch.get_num_threads()
+        key = input.shape, input.dtype, input.device, phase, autocast, torch.get_num_threads()
         if key not in self._known:
-            self._known[key] = self.way_for(CallShape.of(input, trains=trains))
+            self._known[key] = self.way_for(CallShape.of(input, phase))
         return self._known[key]
-
-    def _is_random_in_training(self) -> bool:
-        """Whether the module draws random numbers in training mode, also as a layer with dropout between its layers."""
-        layer: Any = self._given
-        return self._run.is_random_in_training or bool(
-            self._run.kind == "layer" and layer.dropout and layer.num_layers > 1
-        )

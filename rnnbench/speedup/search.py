@@ -1,7 +1,6 @@
 """Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.kinds import RunModule, run_module, why_only_as_given
-from rnnbench.adapt.layers import reads_batch_first
+from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
@@ -32,6 +30,7 @@ from rnnbench.speedup.module import CallShape, RunInWays, TimedWay
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
+    COMPILED,
     INFERENCE_STEPS,
     TRAINING_STEPS,
     WayName,
@@ -48,16 +47,17 @@ from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES = ("inference", "training")
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
-COMPILED: tuple[WayName, ...] = ("compiled", "prepacked")
 
 
 @dataclass(frozen=True)
 class RunSubject:
-    """A module with one of its inputs."""
+    """A module with one of its inputs, in a phase."""
 
     run: RunModule
     input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
+    phase: str
+    is_given: bool  # whether calls are given the state
 
     def call(self, name: WayName, input: Tensor | None = None) -> tuple[Tensor, State]:
         """Run the module in a way, over another input if one is given."""
@@ -81,18 +81,25 @@ def find(
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     deadline = now() + budget_seconds
     run, first, state = recognised(module, input)
-    subjects = []
-    for number, given in enumerate([first, *_others(shapes, first, turns=run.is_batch_first)]):
+    inputs = [first, *_others(shapes, first, turns=run.is_batch_first)]
+    timed: list[TimedWay] = []
+    for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
         begun = begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
         # A copy is measured: a call may change more of a module than can be put back.
-        subjects.append(RunSubject(replace(run, module=on_trial(run.module)), given, begun))
-    search = WaySearch(phase, budget_seconds, len(subjects), state is not None, on_progress, now)
-    timed: list[TimedWay] = []
-    for number, subject in enumerate(subjects):
-        until = now() + max(0.0, deadline - now()) / (len(subjects) - number)
-        timed += search.of_shape(subject, until)
+        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, phase, state is not None)
+        until = now() + max(0.0, deadline - now()) / (len(inputs) - number)
+
+        def too_long(seconds: float, until: float = until) -> str:
+            if seconds <= COMPILING_SHARE * (until - now()):
+                return ""
+            return (
+                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
+                f"give budget='{as_budget(budget_seconds + 2 * len(inputs) * seconds)}'"
+            )
+
+        timed += _of_shape(subject, until, too_long, on_progress, now)
     return run, timed
 
 
@@ -136,97 +143,87 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool
     return made
 
 
-@dataclass(frozen=True)
-class WaySearch:
-    """What the shapes of a search have in common."""
+def _of_shape(
+    subject: RunSubject,
+    deadline: float,
+    too_long: Callable[[float], str],
+    on_progress: Callable[[Progress], None],
+    now: Callable[[], float],
+) -> list[TimedWay]:
+    """Compare and time all ways at one shape, and restore everything that is changed in this process.
 
-    phase: str
-    budget_seconds: float
-    shapes: int
-    has_state: bool  # whether calls are given a state
-    on_progress: Callable[[Progress], None]
-    now: Callable[[], float]
-
-    def of_shape(self, subject: RunSubject, deadline: float) -> list[TimedWay]:
-        """Compare and time all ways at one shape, and restore everything that is changed in this process.
-
-        Each way is timed in the module that is handed back for it, with all that this does around the way.
-        """
-        shape, run = CallShape.of(subject.input, trains=self.phase == "training"), subject.run
-        reasons: dict[WayName, str] = {}
-        with ExitStack() as put_back:
-            keep_process(put_back)
-            keep_tensors(run.module, put_back)
-            for parameter in run.module.parameters():
-                put_back.callback(setattr, parameter, "grad", parameter.grad)
-            every = names(run, subject.input, subject.state)
-            of_all = why_only_as_given(run.module, run.kind) or varies(subject)
-            for name in every[1:]:
-                idle = 0.0 if of_all or name not in COMPILED else _idle_seconds(subject, self.phase)
-                reason = of_all or (idle and self._why_too_long(name, idle, deadline))
-                started = self.now()
-                if reason := reason or why_not(subject, name, self.phase):
-                    reasons[name] = reason
-                elif idle:
-                    PACES.append((self.now() - started) / idle)
-            input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
-            state = subject.state if self.has_state else None
-            calls: dict[str, Any] = {}
-            for name in (name for name in every if name not in reasons):
-                is_plain = name == AS_GIVEN and run.kind != "cell"
-                handed_back = RunInWays(run, [TimedWay(shape, name, is_chosen=True)])
-                calls[name] = partial(call, run.given if is_plain else handed_back, input, state)
-            if len(calls) == 1:
-                return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
-            stop = Fastest(list(calls))
-            with ready(calls, (), self.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
-                turns = LiveTurns(devices.open_device(prepared.device), prepared.calls, now=self.now)
-                turns.until(stop, deadline, self.on_progress)
-                if turns.interrupted:
-                    raise KeyboardInterrupt
-        stop.leave_out_slower()
-        fastest, is_sure = stop.fastest(), stop.is_sure
-        is_coarse = rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32"
-        timed = []
+    Each way is timed in the module that is handed back for it, with all that this does around the way. `too_long` says
+    that the budget does not hold so many seconds of compiling.
+    """
+    shape, run = CallShape.of(subject.input, subject.phase), subject.run
+    input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
+    reasons: dict[WayName, str] = {}
+    calls: dict[str, Any] = {}
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        keep_tensors(run.module, put_back)  # of one that can't be copied
+        every = names(run, subject.input, subject.state)
+        of_all = why_only_as_given(run.module, run.kind) or varies(subject)
         for name in every:
-            if name not in calls:
-                timed.append(TimedWay(shape, name, reason=reasons[name]))
+            reason = of_all if name != AS_GIVEN else ""
+            if not reason and name in COMPILED:
+                idle, started = _idle_seconds(subject, name), now()
+                seconds = idle * (PACES[-1] if PACES else 1.0)
+                if not (reason := too_long(seconds)):
+                    on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+                    reason = why_not(subject, name)
+                    PACES.append((now() - started) / idle)
+            elif not reason and name != AS_GIVEN:
+                reason = why_not(subject, name)
+            if reason:
+                reasons[name] = reason
                 continue
-            ratio, is_chosen = as_ratio(stop.log_ratio(name, AS_GIVEN)), name == fastest
-            seconds = median(times.median for times in stop.times[name])
-            reason = TF32 if is_coarse and is_chosen and name != AS_GIVEN else ""
-            made, known = len(stop.times[name]), is_sure or not is_chosen
-            interval = (ratio.value, ratio.lower, ratio.upper)
-            timed.append(TimedWay(shape, name, seconds, *interval, made, is_chosen, known, reason))
-        return timed
-
-    def _why_too_long(self, name: WayName, idle: float, deadline: float) -> str:
-        """Say that compiling a way takes longer than the budget holds; if it does not, announce how long it takes."""
-        waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # processes for each core
-        seconds = idle * (PACES[-1] if PACES else waiting)
-        if seconds > COMPILING_SHARE * (deadline - self.now()):
-            return (
-                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
-                f"give budget='{as_budget(self.budget_seconds + 2 * self.shapes * seconds)}'"
-            )
-        self.on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
-        return ""
+            is_plain = name == AS_GIVEN and run.kind != "cell"
+            handed_back = RunInWays(run, [TimedWay(shape, name, is_chosen=True)])
+            state = subject.state if subject.is_given else None
+            calls[name] = partial(call, run.given if is_plain else handed_back, input, state)
+        if len(calls) == 1:
+            return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
+        stop = Fastest(list(calls))
+        with ready(calls, (), subject.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
+            turns = LiveTurns(devices.open_device(prepared.device), prepared.calls, now=now)
+            turns.until(stop, deadline, on_progress)
+            if turns.interrupted:
+                raise KeyboardInterrupt
+    stop.leave_out_slower()
+    fastest = stop.fastest()
+    is_coarse = rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32"
+    timed = []
+    for name in every:
+        if name in reasons:
+            timed.append(TimedWay(shape, name, reason=reasons[name]))
+            continue
+        ratio, is_chosen = as_ratio(stop.log_ratio(name, AS_GIVEN)), name == fastest
+        seconds = median(times.median for times in stop.times[name])
+        reason = TF32 if is_coarse and is_chosen and name != AS_GIVEN else ""
+        made, known = len(stop.times[name]), stop.is_sure or not is_chosen
+        timed.append(
+            TimedWay(shape, name, seconds, ratio.value, ratio.lower, ratio.upper, made, is_chosen, known, reason)
+        )
+    return timed
 
 
 START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a process
 OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
+TUNING = 4  # times as long is compiled where kernels are tried
 COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
 PACES: list[float] = []  # for each compilation of this process, how many times as long as on an idle machine it took
 
 
-def _idle_seconds(subject: RunSubject, phase: str) -> float:
+def _idle_seconds(subject: RunSubject, name: WayName) -> float:
     """Estimate how long a way is compiled on an idle machine, by the operators of the piece that is compiled."""
-    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[phase]
+    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
     piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
-    name: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
-    operators = operator_calls(TimedCall(lambda: subject.call(name, piece), torch.no_grad))
+    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
+    operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
     is_first = not compiled.why_not.cache_info().currsize
-    return START_SECONDS + FIRST_SECONDS * is_first + OPERATOR_SECONDS[phase] * operators
+    seconds = START_SECONDS + FIRST_SECONDS * is_first + OPERATOR_SECONDS[subject.phase] * operators
+    return seconds * (TUNING if name == "max-autotune" else 1)
 
 
 class AsModule(nn.Module):
@@ -268,18 +265,18 @@ def _outputs(result: tuple[Any, State]) -> Tensor:
     )
 
 
-def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
+def why_not(subject: RunSubject, name: Any) -> str:
     """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
     graphs = []
     try:
-        if name in ("compiled", "prepacked"):
+        if name in COMPILED:
             compiled.check(str(subject.input.device), name)
             counters.clear()
-        _check_parity(subject, name, phase)
+        _check_parity(subject, name)
         breaks = sum(counters["graph_break"].values())
-        with torch.inference_mode() if phase == "inference" else with_gradients():
+        with torch.inference_mode() if subject.phase == "inference" else with_gradients():
             for _ in range(0 if breaks else 2):  # the first may have reason to be compiled again, after other calls
                 subject.call(name)
                 graphs.append(counters["stats"]["unique_graphs"])
@@ -295,13 +292,14 @@ def why_not(subject: RunSubject, name: WayName, phase: str) -> str:
     return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}" if breaks else ""
 
 
-def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
+def _check_parity(subject: RunSubject, name: WayName) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
     run = replace(subject.run, module=deepcopy(subject.run.module))
     reference = AsModule(replace(subject, run=run), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
-    compared = ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None)
+    gradients: Any = "parameters" if subject.phase == "training" else "none"
+    compared = ComparedTensors(gradients, final_state=subject.state is not None)
     found = errors(candidate, reference, dict, subject.input, state, compared)
     if candidate.types != reference.types:
         mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell
@@ -19,15 +20,16 @@ from rnnbench.adapt.states import copied
 from rnnbench.cells.states import BATCHED, State, to_cell, to_layer
 from rnnbench.harness.live.put_back import calls_on_trial
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import Run, SequenceOptions, hoisted, loop
+from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop
 from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
-WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked"]
+WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked", "reduce-overhead", "max-autotune"]
 
 AS_GIVEN: WayName = "as given"
+MODES: tuple[WayName, ...] = ("reduce-overhead", "max-autotune")  # of torch.compile, for a GPU
+COMPILED: tuple[WayName, ...] = ("compiled", "prepacked", *MODES)
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
 # Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
 # percent of the time.
@@ -45,7 +47,7 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     eager: list[WayName] = ["hoisted"] if run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)) else []
     if run.kind == "cell" and equal_layer(layer, input, state) is not None:
         eager.append("torch.nn")
-    return [AS_GIVEN, *eager, "compiled", "prepacked"]
+    return [AS_GIVEN, *eager, "compiled", *(MODES if input.is_cuda else ("prepacked",))]
 
 
 @cache
@@ -56,22 +58,34 @@ def way(kind: Kind, name: WayName, is_batch_first: bool = False) -> Way:
             return _by_equal_layer()
         case "as given" | "torch.nn":
             return _cell_by(loop) if kind == "cell" else _sequence_by(call, is_batch_first=is_batch_first)
-        case "compiled" | "prepacked" if kind == "sequence":
-            return _sequence_by(compiled.compiled(call, name), is_batch_first=is_batch_first)
-        case "compiled" | "prepacked":
-            run = _in_pieces(name)
         case "hoisted":
-            run = hoisted
+            run: Run = hoisted
+        case _ if kind == "sequence":
+            return _sequence_by(_compiled(call, name), is_batch_first=is_batch_first)
+        case _:
+            run = _in_pieces(name)
     return _layer_by(run) if kind == "layer" else _cell_by(run)
 
 
-def _in_pieces(name: Implementation) -> Run:
-    inference, training = (compiled.CompiledRun(steps, name) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
+def _in_pieces(name: Any) -> Run:
+    run = _compiled(eager, name) if name in MODES else None
+    inference, training = (compiled.CompiledRun(steps, name, run) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
 
-    def run(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
+    def in_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         return (training if torch.is_grad_enabled() else inference)(cell, input, state, options)
 
-    return run
+    return in_pieces
+
+
+def _compiled(function: Callable[..., Any], name: Any) -> Callable[..., Any]:
+    """Return a function compiled in a way.
+
+    The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
+    """
+    if name not in MODES:
+        return compiled.compiled(function, name)
+    run = torch.compile(function, dynamic=False, mode=name)
+    return lambda *given: tree_map_only(Tensor, Tensor.clone, run(*given))
 
 
 def call(module: nn.Module, input: Any, state: State) -> Any:
@@ -172,7 +186,7 @@ class Unrolled(nn.Module):
         if cell is not self.cell:
             otherwise = (
                 f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to call it; "
-                "expected one step, cell(input, state) -> state"
+                "expected one step, cell(input, state) -> state, without a state that the cell keeps itself"
             )
             with calls_on_trial():
                 trial = input.detach().clone()

@@ -52,11 +52,13 @@ MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's def
 
 
 class CompiledRun:
-    """`eager` or `step_by_step`, compiled in pieces of at most `steps` steps."""
+    """`eager` or `step_by_step`, compiled in pieces of at most `steps` steps; or `run`, which is compiled."""
 
-    def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
+    def __init__(
+        self, steps: int, implementation: Implementation = "compiled", run: Callable[..., Any] | None = None
+    ) -> None:
         self._steps = steps
-        self._run = compiled(step_by_step if implementation == "prepacked" else eager, implementation)
+        self._run = run or compiled(step_by_step if implementation == "prepacked" else eager, implementation)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""

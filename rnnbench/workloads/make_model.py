@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.calls import adapt, can_hoist
 from rnnbench.adapt.contract import construct, parameters_of
-from rnnbench.adapt.layers import adapt_layer, runs_whole
+from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError, CellSpec, is_own
 from rnnbench.cells.states import State, fails_in_inference_mode, tensors, to_cell

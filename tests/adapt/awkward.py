@@ -46,13 +46,6 @@ class WithoutState(Base):
         return h, h
 
 
-class Keyword(Base):
-    """Takes its state by name alone."""
-
-    def forward(self, x: Tensor, *, hx: Tensor | None = None) -> Tensor:
-        return self.new(x, x.new_zeros(len(x), self.hidden_size) if hx is None else hx)
-
-
 class Apart(Base):
     """Takes and gives each part of its state by itself."""
 
@@ -206,7 +199,7 @@ class Three(Base):
 
 def built(input_size: int, hidden_size: int) -> nn.Module:
     """A function that builds a cell."""
-    return Keyword(input_size, hidden_size)
+    return Four(input_size, hidden_size)
 
 
 class Changing(Base):
@@ -215,6 +208,16 @@ class Changing(Base):
     def forward(self, input: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         state = input.new_zeros(len(input), self.hidden_size) if state is None else state
         return self.new(input, state[:, -self.hidden_size :]), torch.cat((state, state[:, :1]), dim=1)
+
+
+def scripted(input_size: int, hidden_size: int) -> Any:
+    """A cell in TorchScript."""
+    return torch.jit.script(WithoutState(input_size, hidden_size))
+
+
+def scripted_layer(input_size: int, hidden_size: int) -> Any:
+    """A module for whole sequences in TorchScript."""
+    return torch.jit.script(BatchFirst(input_size, hidden_size))
 
 
 def not_a_module(input_size: int, hidden_size: int) -> int:

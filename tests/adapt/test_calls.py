@@ -15,14 +15,13 @@ from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
-from tests.adapt.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
+from tests.adapt.awkward import Apart, Four, Matrix, Named, Sized, Tutorial, WithoutState
 from tests.doubles import workload as small
 
 FILE = Path(awkward.__file__)
 KINDS = (
     "Tutorial",
     "WithoutState",
-    "Keyword",
     "Apart",
     "Named",
     "Matrix",
@@ -33,6 +32,7 @@ KINDS = (
     "built",
     "Complex",
     "Reordered",
+    "scripted",
 )
 OTHER = with_arguments("awkward.py:Other", {"theta": 4, "norm": True})
 
@@ -57,7 +57,6 @@ def test_it_runs_as_it_is(name: str, reference: Any, phase: Any) -> None:
     [
         (Tutorial(4, 6, 3), 2, 3),
         (WithoutState(4, 6), 1, 6),
-        (Keyword(4, 6), 1, 6),
         (Apart(4, 6), 2, 6),
         (Named(4, 6), 3, 6),
         (Matrix(4, 6), 2, 6),
@@ -78,7 +77,7 @@ def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown
     own = call.own(state)
     for _ in range(3):
         flat = mine(input, flat)
-        output, own = split(called(cell, input, own, call.taking, call.keyword), call.giving)
+        output, own = split(called(cell, input, own, call.taking), call.giving)
         parts = [flat] if isinstance(flat, Tensor) else list(flat)
         assert all(any(torch.equal(part, tensor) for part in parts) for tensor in tensors_of(own))
         assert output is None or torch.equal(parts[0], output)
@@ -129,10 +128,10 @@ class Mine(nn.LSTMCell):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Changing", "Changing: its new h is a tuple of 2; expected a tensor (3, 6)"),
+        ("Changing", "Changing: its new state is (float64 (3, 6), float64 (3, 7)); expected float64 (3, 6)"),
         ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
         ("Other", "'theta'; give what it needs with its name, 'Other(theta=VALUE)', or in the sweep, arguments = {th"),
-        (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new h has infinite values"),
+        (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new state has infinite values"),
         ("Failing", "Failing.init_hidden: it raises RuntimeError: no room for 3"),
         ("Picky", "Picky(5, 6) can't be built: ValueError: hidden_size 6 is not a power of two (awkward.py:"),
         (with_arguments("awkward.py:Base", {"depth": 2}), "has no argument depth; take it out of `arguments`"),

@@ -1,19 +1,24 @@
 """What kind of module it is: found out on copies, and only where a plain call and the other ways do the same."""
 
-import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 import rnnbench
-from rnnbench.adapt.kinds import run_module
+from rnnbench.adapt.kinds import adapt_layer, run_module
 from rnnbench.adapt.states import copied
-from tests.adapt import awkward, test_scripted
+from rnnbench.store.records import Case
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
+from tests.adapt import awkward
+from tests.adapt.awkward import BatchFirst, WithoutOwnState
+from tests.doubles import workload as small
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -32,15 +37,6 @@ class Stack(nn.Module):
             input = layer(input, h)
             new.append(input)
         return tuple(new)
-
-
-class Strict(Stack):
-    """Refuses another number of states, so that two look like an LSTM's."""
-
-    def forward(self, input: Tensor, states: Any) -> Any:
-        if len(states) != len(self.layers):
-            raise ValueError("as many states as layers")
-        return super().forward(input, states)
 
 
 class InList(Stack):
@@ -221,31 +217,6 @@ def test_a_state_may_be_given_with_the_output_and_without() -> None:
             torch.testing.assert_close((h[0], most[0]), (final["h"], final["most"]))
 
 
-ZEROS = torch.zeros(3, 8)
-BY_HAND: list[tuple[Callable[[], Any], Any]] = [
-    *((lambda kind=kind: kind(2), (ZEROS,) * 2) for kind in (Stack, Strict)),
-    *((lambda kind=kind: kind(3), (ZEROS,) * 3) for kind in (Stack, Strict)),
-    (lambda: InList(3), [ZEROS] * 3),
-    (Ones, torch.ones(3, 8)),
-    (Plain, ZEROS),
-    (lambda: nn.GRUCell(5, 8), ZEROS),
-    (lambda: awkward.Reordered(5, 8), {"h": ZEROS, "c": ZEROS}),
-    (lambda: awkward.Spanned(5, 8), ZEROS),
-    (lambda: test_scripted.Scripted(5, 8), [torch.ones(3, 8)]),
-    (lambda: test_scripted.scripted_pair(5, 8), ZEROS),
-]
-
-
-@pytest.mark.parametrize(("make", "first"), BY_HAND)
-def test_it_computes_over_a_sequence_what_it_does_step_by_step(make: Callable[[], Any], first: Any) -> None:
-    cell = make().eval()
-    before = {name: weight.clone() for name, weight in cell.named_parameters()}
-    expected, _ = by_hand(cell, INPUT, first)
-    for module in run_alike(cell):
-        torch.testing.assert_close(module(INPUT)[0], expected)
-    assert all(torch.equal(before[name], weight) for name, weight in cell.named_parameters())
-
-
 class Counting(Plain):
     """Counts its steps in whole numbers, which look up an embedding, and remembers in a bool."""
 
@@ -262,16 +233,6 @@ class Counting(Plain):
         return h, (h, step + 1, has_ended | (h[:, 0] > 0.5))
 
 
-def test_whole_numbers_and_bools_in_a_state_keep_their_types() -> None:
-    cell = Counting()
-    _, final = by_hand(cell, INPUT, cell.init_state(3))
-    given = tuple(part[None] for part in cell.init_state(3))
-    for found in (INPUT, (INPUT, given)):
-        module = rnnbench.fastest(cell, found, ways=[])
-        for state in (None, given):
-            torch.testing.assert_close(module(INPUT, state)[1], tuple(part[None] for part in final))
-
-
 class WritesIntoState(Plain):
     """Updates its state in place."""
 
@@ -286,16 +247,31 @@ class WritesIntoPart(WritesIntoState):
         return 2 * h, h.copy_(self.new(x, h))
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("kind", [WritesIntoState, WritesIntoPart])
-def test_outputs_of_a_cell_that_updates_its_state_in_place_are_those_of_each_step(kind: Callable[[], Any]) -> None:
-    cell = kind()
-    expected, _ = by_hand(cell, INPUT, torch.zeros(3, 8))
+ZEROS = torch.zeros(3, 8)
+BY_HAND: list[tuple[Callable[[], Any], Any]] = [
+    (lambda: Stack(2), (ZEROS,) * 2),
+    (lambda: Stack(3), (ZEROS,) * 3),
+    (lambda: InList(3), [ZEROS] * 3),
+    (Ones, torch.ones(3, 8)),
+    (Plain, ZEROS),
+    (lambda: nn.GRUCell(5, 8), ZEROS),
+    (lambda: awkward.Reordered(5, 8), {"h": ZEROS, "c": ZEROS}),
+    (lambda: awkward.Spanned(5, 8), ZEROS),
+    (lambda: awkward.scripted(5, 8), ZEROS),
+    (Counting, (ZEROS, torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.bool))),
+    (WritesIntoState, ZEROS),
+    (WritesIntoPart, ZEROS),
+]
+
+
+@pytest.mark.parametrize(("make", "first"), BY_HAND)
+def test_it_computes_over_a_sequence_what_it_does_step_by_step(make: Callable[[], Any], first: Any) -> None:
+    cell = make().eval()
+    before = {name: weight.clone() for name, weight in cell.named_parameters()}
+    expected, _ = by_hand(cell, INPUT, first)
     for module in run_alike(cell):
-        state = torch.zeros(1, 3, 8)
         torch.testing.assert_close(module(INPUT)[0], expected)
-        module(INPUT, state) if kind is WritesIntoState else module(INPUT, (state, state))
-        assert not state.any()
+    assert all(torch.equal(before[name], weight) for name, weight in cell.named_parameters())
 
 
 class MyGRU(nn.GRU):
@@ -368,39 +344,64 @@ def test_a_module_that_ignores_the_state_is_no_cell() -> None:
     torch.testing.assert_close(rnnbench.fastest(module, input, ways=[])(input), module(input))
 
 
-class KeepsFloat(Plain):
-    """Keeps a sum in float32, whatever its own type is."""
+# Modules for whole sequences run as they are, and agree with torch.nn's where they are its own
 
-    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        return self.h.weight.new_zeros(batch, 8), torch.zeros(batch, 8)
-
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        h, total = state
-        h = self.new(x, h)
-        return h, (h, total + h.float())
+FOLDER = Path(awkward.__file__).parent
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_part_of_a_state_may_keep_a_type_of_its_own(dtype: torch.dtype) -> None:
-    cell, input = KeepsFloat().to(dtype), INPUT.to(dtype)
-    expected, state = by_hand(cell, input, cell.init_state(3))
-    outputs, final = rnnbench.unroll(cell)(input)
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(final[-1][0], state[1], check_dtype=dtype is torch.bfloat16)
+def case(name: str, **changes: Any) -> Case:
+    return Case(name, "sequence", small.workload(**changes))
 
 
-class DrawsElsewhere(Plain):
-    """Draws from the generators of Python and numpy in training."""
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("reference", ["none", "gru"])
+@pytest.mark.parametrize("name", ["BatchFirst", "WithoutOwnState", "scripted_layer"])
+def test_a_module_for_whole_sequences_runs_as_it_is(name: str, reference: Any, phase: Any, task: Any) -> None:
+    built = build(case(f"awkward.py:{name}", reference=reference, phase=phase, task=task), FOLDER)
+    measurement = observe(built)
+    why = "there is no reference" if reference == "none" else "it takes no state"
+    assert measurement.parity == f"not compared: {why}"
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        is_kept = self.training and random.random() + np.random.rand() < 1
-        return h if is_kept else self.new(x, h)
+
+@pytest.mark.parametrize(("steps", "rows"), [(4, 3), (3, 3), (1, 2), (6, 1)])
+@pytest.mark.parametrize("layer", [nn.GRU(4, 6, batch_first=True), nn.GRU(4, 6, 2, batch_first=True)])
+def test_the_batch_comes_second(layer: nn.GRU, steps: int, rows: int) -> None:
+    usual, input = torch.randn(layer.num_layers, rows, 6), torch.randn(steps, rows, 4)
+    expected = layer(input.transpose(0, 1), usual)
+    found = adapt_layer(layer, input, usual)
+    assert found is None or found.width == 6  # None: it is adapted already
+    outputs, state = layer(input, usual)
+    torch.testing.assert_close(outputs, expected[0].transpose(0, 1))
+    torch.testing.assert_close(state, expected[1])
+    del layer.forward
 
 
-def test_generators_of_python_and_numpy_are_seen_and_put_back() -> None:
-    cell = DrawsElsewhere()
-    python, numbers = random.getstate(), str(np.random.get_state())
-    found = rnnbench.fastest(cell, INPUT, ways=[])
-    assert found._run.is_random_in_training
-    assert random.getstate() == python
-    assert str(np.random.get_state()) == numbers
+def test_the_order_is_found_by_trial_where_the_class_does_not_say_it() -> None:
+    module, input, usual = BatchFirst(4, 6), torch.randn(3, 3, 4), torch.randn(1, 3, 6)
+    expected = module(input.transpose(0, 1)).transpose(0, 1)
+    found = adapt_layer(module, input, usual)
+    assert found is not None
+    assert (found.call.is_batch_first, found.call.takes_state) == (True, False)
+    torch.testing.assert_close(module(input, usual)[0], expected)
+    assert module(input, usual)[1] is usual
+    other = adapt_layer(WithoutOwnState(4, 6), input, usual)
+    assert other is not None
+    assert (other.call.is_batch_first, other.width) == (False, 7)
+
+
+def test_torch_s_own_layer_with_the_batch_first_is_compared(tmp_path: Path) -> None:
+    source = """
+from torch import nn
+class Mine(nn.LSTM):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, batch_first=True)
+"""
+    (tmp_path / "mine.py").write_text(source)
+    measurement = observe(build(case("mine.py:Mine", reference="lstm", phase="training"), tmp_path))
+    assert measurement.parity == "agrees"
+
+
+def test_a_task_that_goes_on_from_a_state_needs_one() -> None:
+    with pytest.raises(Skip, match="one_to_many goes on from a state, but BatchFirst takes none"):
+        build(case("awkward.py:BatchFirst", reference="none", task="one_to_many", output_size=5), FOLDER)

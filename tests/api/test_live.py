@@ -164,7 +164,11 @@ def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tens
 
 @pytest.mark.parametrize(
     "sizes",
-    ["batch_size=8 seq_len=32,33 hidden_size=100", {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"}],
+    [
+        "batch_size=8 seq_len=32,33 hidden_size=100",
+        {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"},
+        {"batch_size": 8, "seq_len": pd.Series([32, 33]), "hidden_size": range(100, 101)},
+    ],
 )
 def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(sizes: str | dict[str, object], tmp_path: Path) -> None:
     predicted = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), sizes)  # type: ignore[arg-type]

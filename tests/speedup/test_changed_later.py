@@ -1,19 +1,17 @@
 """What a user changes after the search: each call still computes what the module itself does, or says why not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import prune
 
 import rnnbench
-from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import search
 from rnnbench.speedup.ways import WayName
-from tests.adapt.test_kinds import CHANGES, Halved, Plain
+from tests.adapt.test_kinds import CHANGES, Plain
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -40,23 +38,6 @@ def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, chang
 
 
 @pytest.mark.parametrize("way", ["as given", "hoisted"])
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda module: parametrizations.spectral_norm(module, "weight_hh_l0"),
-        lambda module: parametrize.register_parametrization(module, "bias_hh_l0", Halved()),
-    ],
-)
-def test_weights_of_the_result_can_t_be_parametrized(way: WayName, change: Callable[[nn.Module], object]) -> None:
-    found = fast(nn.LSTM(5, 6), way)
-    change(found)
-    with pytest.raises(
-        RuntimeError, match=r"_hh_l0 is no longer one of this module's parameters. Prune or parametrize"
-    ):
-        found(INPUT)
-
-
-@pytest.mark.parametrize("way", ["as given", "hoisted"])
 def test_weights_of_the_result_can_be_pruned_as_those_of_the_layer(way: WayName) -> None:
     layer = nn.LSTM(5, 6)
     found = fast(layer, way)
@@ -64,49 +45,6 @@ def test_weights_of_the_result_can_be_pruned_as_those_of_the_layer(way: WayName)
     prune.l1_unstructured(found, "weight_hh_l0", 0.5)
     torch.testing.assert_close(found(INPUT), layer(INPUT))
     assert not torch.allclose(found(INPUT)[0], before)
-
-
-@pytest.mark.parametrize("way", ["as given", "hoisted"])
-def test_hooks_run_whenever_they_come(way: WayName) -> None:
-    calls: list[str] = []
-    for module, name in ((nn.GRU(5, 6), "layer"), (GRUCell(5, 6), "cell")):
-        found = fast(module, way)
-        found(INPUT)
-        handle = module.register_forward_hook(lambda *_, name=name: calls.append(name))
-        found(INPUT)
-        handle.remove()
-        found(INPUT)
-    assert calls == ["layer", *["cell"] * len(INPUT)]
-
-
-class Tied(nn.GRUCell):
-    """Has the two parts of a step, so that products of the input can be hoisted."""
-
-    def project(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight_ih, self.bias_ih)
-
-    def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        r, z, n = projected.chunk(3, -1)
-        of_r, of_z, of_n = nn.functional.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
-        return torch.lerp(torch.tanh(n + torch.sigmoid(r + of_r) * of_n), h, torch.sigmoid(z + of_z))
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
-        return self.advance(self.project(x), h)
-
-
-@pytest.mark.parametrize("way", ["hoisted", "compiled"])
-def test_a_pruned_weight_is_never_stale(way: WayName) -> None:
-    cell: Any = Tied(5, 8)
-    prune.l1_unstructured(cell, "weight_hh", 0.3)
-    found = fast(cell, way)
-    with torch.no_grad():
-        found(INPUT)
-        cell.weight_hh_orig.mul_(3)
-        outputs, _ = found(INPUT)
-        h = torch.zeros(3, 8)
-        for x, output in zip(INPUT, outputs, strict=True):
-            h = cell(x, h)
-            torch.testing.assert_close(output, h)
 
 
 @pytest.mark.parametrize(
@@ -164,32 +102,6 @@ def test_a_module_found_with_a_state_makes_its_own_without_one() -> None:
     found = fast(module, "compiled", (INPUT, torch.zeros(1, 3, 6)))
     with torch.no_grad():
         torch.testing.assert_close(found(INPUT), module(INPUT))
-
-
-class Dropping(Tied):
-    """Forgets a part of its state in training."""
-
-    def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        return super().advance(projected, nn.functional.dropout(h, 0.5, self.training))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("module", "way"), [(nn.LSTM(5, 6, num_layers=2, dropout=0.5), "hoisted"), (Dropping(5, 8), "compiled")]
-)
-def test_random_numbers_are_those_of_the_module_as_given(module: Any, way: WayName) -> None:
-    found = fast(module.eval(), way)
-    as_given = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
-    assert "in training mode as given, since it draws random numbers there" in repr(found)
-    found.train()
-    for part in (module, *module.children()):  # the module as a whole, and one part of it alone
-        found.eval()
-        part.train()
-        results = []
-        for run in (found, as_given):
-            torch.manual_seed(3)
-            results.append(run(INPUT)[0])
-        torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
 @torch.no_grad()

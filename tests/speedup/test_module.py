@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import pack_sequence
 
 from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.states import to_layer
 from rnnbench.report.notebook.live import FastestModule
 from rnnbench.speedup import ways
 from rnnbench.speedup.module import CallShape, TimedWay
@@ -31,7 +30,7 @@ def _not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:
-    return CallShape(seq_len, batch_size, 4, trains, dtype, "cpu", 1)
+    return CallShape(seq_len, batch_size, 4, dtype, "cpu", 1, "training" if trains else "inference")
 
 
 def chosen(*choices: tuple[CallShape, WayName]) -> list[TimedWay]:
@@ -45,7 +44,8 @@ def fast(
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
     is_batch_first = getattr(given, "batch_first", False)
-    return FastestModule(RunModule(given, kind, tuple(zero_state), is_batch_first=is_batch_first), timed)
+    like = tuple(torch.zeros(layers, 1, size) for layers, size in zero_state)
+    return FastestModule(RunModule(given, kind, like, is_batch_first=is_batch_first), timed)
 
 
 LAYERS = [
@@ -75,51 +75,13 @@ def test_a_layer_s_outputs_states_and_gradients_are_those_of_the_layer(
     torch.testing.assert_close(gradients, expected)
 
 
-def test_a_cell_runs_over_the_sequence() -> None:
-    cell, input = GRUCell(4, 6), torch.randn(5, 3, 4)
-    module = fast(cell, "cell")
-    outputs, state = module(input)
-    h = torch.zeros(3, 6)
-    for step in range(5):
-        h = cell(input[step], h)
-        torch.testing.assert_close(outputs[step], h)
-    torch.testing.assert_close(state, to_layer(h, stacked=False))
-    torch.testing.assert_close(module(input[:2])[0], outputs[:2])  # the nearest way, at another length
-    torch.testing.assert_close(fast(cell, "cell", timed=())(input)[0], outputs)  # as given
-
-
-class Wrapped(nn.Module):
-    """A module that runs a sequence itself, and makes its own state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.GRU(4, 6)
-
-    def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, state = self.layer(input)
-        return outputs * 2, state
-
-
-def test_a_module_that_makes_its_own_state_gets_none() -> None:
-    module, input = Wrapped(), torch.randn(5, 3, 4)
-    made = fast(module, "sequence", chosen((shape(), "compiled")), ())
-    with torch.no_grad():
-        torch.testing.assert_close(made(input), module(input))
-    assert list(made.state_dict()) == list(module.state_dict())
-
-
 def test_names_of_weights_are_those_of_the_given_module_also_inside_another_model() -> None:
     layer = nn.LSTM(4, 6)
     module = fast(layer, zero_state=((1, 6), (1, 6)))
-    assert list(module.state_dict()) == list(layer.state_dict())
     assert [name for name, _ in module.named_parameters()] == [name for name, _ in layer.named_parameters()]
-    model = nn.Sequential(module, nn.Identity())
-    plain = nn.Sequential(nn.LSTM(4, 6), nn.Identity())
+    model, plain = (nn.Sequential(each, nn.Identity()) for each in (module, nn.LSTM(4, 6)))
     model.load_state_dict(plain.state_dict())
     torch.testing.assert_close(dict(model.state_dict()), dict(plain.state_dict()))
-    assert module.hidden_size == 6
-    with pytest.raises(AttributeError, match="no_such"):
-        _ = module.no_such
 
 
 @pytest.mark.parametrize("way", ["as given", "hoisted", "compiled", "prepacked"])
@@ -171,14 +133,10 @@ def test_all_attributes_are_those_of_the_given_module() -> None:
     layer: Any = nn.GRU(4, 6, num_layers=2, dropout=0.5)
     module: Any = fast(layer, zero_state=((2, 6),))
     assert isinstance(module, nn.GRU)
-    module.eval()
-    module.note = "mine"
-    assert (layer.training, layer.note) == (False, "mine")
-    layer.train()
-    assert module.training
-    seen: list[bool] = []
-    nn.Sequential(module).apply(lambda part: seen.append(isinstance(part, nn.GRU)))
-    assert seen == [True, False]
+    module.eval().note = "mine"
+    assert (layer.training, layer.note, module.hidden_size) == (False, "mine", 6)
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = module.no_such
 
 
 @pytest.mark.parametrize(

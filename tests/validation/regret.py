@@ -59,7 +59,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
             turns = LiveTurns(devices.open_device("cpu"), prepared.calls)
             turns.until(Precision(list(calls), AS_GIVEN, Settings(replicates=ROUNDS, precision=None)))
         least = {each: pd.Series([one.median for one in taken]).median() for each, taken in turns.times.items()}
-        chosen = found.way_for(CallShape.of(input, trains=False))
+        chosen = found.way_for(CallShape.of(input, "inference"))
         best = min(least, key=lambda each: least[each])
         yield {
             "module": name,

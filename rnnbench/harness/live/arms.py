@@ -5,18 +5,17 @@ Their outputs are compared before timing starts and again afterwards, and the ca
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
-from rnnbench.adapt.layers import reads_batch_first
+from rnnbench.adapt.kinds import reads_batch_first
 from rnnbench.cells.parity import TOLERANCES, relative_error
-from rnnbench.cells.states import BATCHED, fails_in_inference_mode, in_precision
+from rnnbench.cells.states import BATCHED, fails_in_inference_mode
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.live.put_back import Kept, gpus
@@ -97,23 +96,18 @@ def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
 
     Raises ValueError for two arms that would run an input of equal shape as other numbers of sequences and steps.
     """
-    orders: dict[str, bool | None] = {}
-    for name, arm in arms.items():
-        is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() >= BATCHED
-        with named(name):
-            orders[name] = reads_batch_first(arm.run, *arm.args) if is_sequence else None
-    wanted, ordered = arms[reference], dict(arms)
+    orders, ordered = {name: reads_batch_first(arm.run, *arm.args) for name, arm in arms.items()}, dict(arms)
     for name, arm in arms.items():
         if None in (orders[name], orders[reference]) or orders[name] == orders[reference]:
             continue
-        own, other = arm.args[0], wanted.args[0]
-        if own.shape[1::-1] != other.shape[:2]:
+        shape = tuple(arm.args[0].shape)
+        if shape[1::-1] != arms[reference].args[0].shape[:2]:
             one, two = (name, reference) if orders[name] else (reference, name)
             raise ValueError(
                 f"{one} reads (batch, seq, ...) and {two} reads (seq, batch, ...), so they would run other numbers of "
-                f"steps of {tuple(own.shape)}: give each its own, input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
+                f"steps of {shape}: give each its own, input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
             )
-        ordered[name] = replace(arm, turns=own.shape[0] != own.shape[1] or torch.equal(own.transpose(0, 1), other))
+        ordered[name] = replace(arm, turns=True)
     return ordered
 
 
@@ -218,11 +212,11 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
                 f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
                 f"{hint}"
             )
-    is_sound = not _not_finite(expected)
+    if unsound := _not_finite(expected):
+        reason = f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}"
+        return dict.fromkeys(found, reason) | {reference: f"is the reference, {unsound}"}
     compared = {name: compared_outputs(output, expected) for name, output in found.items()}
-    if not is_sound:
-        compared = dict.fromkeys(found, f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}")
-    return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
+    return compared | {reference: "is the reference"}
 
 
 def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
@@ -239,7 +233,7 @@ def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
 
 def _output(arm: Arm) -> Tensor:
     snapshots, hint = [Kept.of(tensor) for tensor in tensors_in(arm.args)], ""
-    is_sequence = arm.args and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
+    is_sequence = bool(arm.args) and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
     if is_sequence and isinstance(arm.run, nn.Module) and not isinstance(arm.run, nn.RNNBase):
         hint = f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
     try:
@@ -265,10 +259,10 @@ def compared_outputs(output: Tensor, expected: Tensor) -> str:
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
     apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
-    error = output_error(output, expected)
+    error = relative_error(output, expected)
     if error <= max(_tolerance(output), _tolerance(expected)):
         return f"agrees{apart}"
-    return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
+    return f"differs by {error:.1e} of the maximum{apart}: {ONLY_TIMES}; use rnnbench.same_weights"
 
 
 def _not_finite(output: Tensor) -> str:
@@ -289,62 +283,6 @@ def _tolerance(output: Tensor) -> float:
     return tolerances.get(rounded_to(dtype, str(output.device)), 0.0)
 
 
-def output_error(output: Tensor, expected: Tensor) -> float:
-    """Return the largest difference of two tensors of equal shape, as a share of the largest expected value."""
-    return relative_error(output, expected) if expected.numel() else 0.0
-
-
-MAX_SHARE = 10  # a difference that rounding explains is at most so many times the reference's own error of rounding
-DIFFERS = "differs by "
-IN_FLOAT64 = "agrees in float64"  # begins the parity of an arm that differs by its rounding alone
-
-
-def with_causes(
-    parity: Mapping[str, str], arms: Mapping[str, Arm], found: Mapping[str, Tensor], reference: str
-) -> dict[str, str]:
-    """The parity of each arm, with the cause of a difference.
-
-    Where copies in float64 agree, and the reference's own error of rounding is of the same size, so do the modules.
-    """
-    expected = found[reference]
-    return {
-        name: _with_cause(text, arms[name], found[name], arms[reference], expected)
-        if text.startswith(DIFFERS)
-        else text
-        for name, text in parity.items()
-    }
-
-
-def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: Tensor) -> str:
-    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
-    if is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees"):
-        return f"{text}; with its first two dimensions in the other order it agrees: is `batch_first` set alike?"
-    if not all(each.is_floating_point() and each.dtype != torch.float64 for each in (output, expected)):
-        return text
-    first, second = _in_float64(arm), _in_float64(reference)
-    if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
-        return text
-    if output_error(output, expected) > MAX_SHARE * output_error(expected, second):
-        return text  # the reference rounds far less: this is coarser work
-    size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
-    kind = str(output.dtype).removeprefix("torch.")
-    return f"{IN_FLOAT64}; rounding in {kind} makes {size} of the largest value, since each step makes errors larger"
-
-
-def _in_float64(arm: Arm) -> Tensor | None:
-    """The output of a copy of the module in float64; None if there is none, or if it is of another type."""
-    if not isinstance(arm.run, nn.Module):
-        return None
-    try:
-        module = deepcopy(arm.run).double()
-        args = tree_map_only(Tensor, lambda value: in_precision(value.detach(), torch.float64), arm.args)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = arm.output(module(*args))
-    except Exception:  # whatever a stranger's module raises in another type: then nothing is known
-        return None
-    return output if output is not None and output.dtype == torch.float64 else None
-
-
 def compared_again(
     arms: Mapping[str, Arm], reference: str, before: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
@@ -356,12 +294,7 @@ def compared_again(
     try:
         with new_values(arms) as renew:
             renew(1)
-            by_arm = outputs(arms)
-            found = parity(by_arm, reference)
-            # A copy in float64 keeps no results of earlier calls, so that of a cheat agrees: it clears no arm that
-            # agreed without it before.
-            rounded = {name: after for name, after in found.items() if before[name].startswith(IN_FLOAT64)}
-            for name, after in (found | with_causes(rounded, arms, by_arm, reference)).items():
+            for name, after in parity(outputs(arms), reference).items():
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values

@@ -1,18 +1,24 @@
 """Compare modules of this process, make their calls, and time these in turns; everything is put back at the end."""
 
+import inspect
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
 
+from rnnbench.adapt.contract import parameters_of
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.rounds import Answer, Question
+from rnnbench.cells.weights import copy_weights
 from rnnbench.harness import devices
 from rnnbench.harness.live.arms import (
     PHASES,
@@ -25,7 +31,6 @@ from rnnbench.harness.live.arms import (
     reference_of,
     timed_call,
     uneven,
-    with_causes,
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, named
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
@@ -33,6 +38,7 @@ from rnnbench.harness.machine import global_state, variables
 from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
+from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 
 
@@ -75,7 +81,6 @@ def measure(
     settings: Settings,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_overrun: Callable[[float], None] = lambda seconds: None,
 ) -> MeasuredModules:
     """Compare and time the modules, and restore everything changed in this process, even after an error.
 
@@ -83,7 +88,7 @@ def measure(
     """
     started = time.monotonic()
     with ready(modules, input, phase, reference, threads) as prepared:
-        return timed(prepared, settings, started, on_progress, on_overrun)
+        return timed(prepared, settings, started, on_progress)
 
 
 def timed(
@@ -91,13 +96,20 @@ def timed(
     settings: Settings,
     started: float,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_overrun: Callable[[float], None] = lambda seconds: None,
 ) -> MeasuredModules:
     """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
-    deadline = math.inf if settings.budget_seconds is None else started + settings.budget_seconds
+    budget = math.inf if settings.budget_seconds is None else settings.budget_seconds
+
+    def warn(seconds: float) -> None:
+        warnings.warn(
+            f"one round takes about {seconds:.2g} s, longer than the budget of {budget:.2g} s; this round is measured "
+            "anyway, and gives no interval",
+            stacklevel=2,
+        )
+
     turns = LiveTurns(devices.open_device(prepared.device), prepared.calls)
     stop = Precision(list(prepared.calls), prepared.reference, settings)
-    turns.until(stop, deadline, on_progress, on_overrun)
+    turns.until(stop, started + budget, on_progress, warn)
     compared, more = compared_again(prepared.arms, prepared.reference, prepared.parity)
     return MeasuredModules(
         turns.times,
@@ -146,7 +158,7 @@ def ready(
         arms = in_order(arms, reference)
         by_arm = outputs(arms)
         dtype, device = by_arm[reference].dtype, str(by_arm[reference].device)
-        compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
+        compared = parity(by_arm, reference)
         del by_arm  # frees the memory of the first calls before it is needed again
         notes = [uneven(dtype, device, global_state.capture())]
         if dtype == torch.float32 and devices.open_device(device).runs_host_code:
@@ -158,6 +170,103 @@ def ready(
                 calls[name] = timed_call(arm, phase, put_back)
         threads, told = torch.get_num_threads(), tuple(filter(None, notes))
         yield ComparedModules(arms, calls, reference, compared, device, threads, told, put_back)
+
+
+Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
+FIXED = ("phase", "threads")
+
+
+@dataclass(frozen=True)
+class SweptPoint:
+    """The result at one combination of sizes."""
+
+    sizes: Sizes
+    found: MeasuredModules | None  # None if it failed
+    reason: str = ""  # why it failed
+
+
+def sweep(
+    modules: Mapping[str, Any],
+    input: Callable[..., object],
+    axes: Mapping[str, Sequence[Any]],
+    reference: str | None,
+    settings: Settings,
+    shown_of: Callable[[int, int], Callable[[Progress], None]],
+) -> Iterator[SweptPoint]:
+    """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
+
+    `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
+    that is built gets the weights of the reference, if its parameters fit. `input`: what makes the input from the
+    sizes that it names. `shown_of(number, points)` shows a point's replicates. The budget of `settings` is for all
+    points. A point that fails has the reason; Ctrl-C ends the sweep after the finished replicates of a point. Raises
+    ValueError or TypeError if the arguments do not fit together.
+    """
+    _check(modules, input, axes)
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    budget = settings.budget_seconds
+    deadline = None if budget is None else time.monotonic() + budget
+    for number, sizes in enumerate(points):
+        left = None if deadline is None else max(0.001, (deadline - time.monotonic()) / (len(points) - number))
+        own = settings.model_copy(update={"budget_seconds": left})
+        try:
+            made = _all_built(modules, sizes, reference)
+            given, show = _called(input, sizes), shown_of(number, len(points))
+            found = measure(made, given, sizes["phase"], reference, own, sizes["threads"], show)
+        except KeyboardInterrupt:
+            if not number:
+                raise
+            return
+        except Exception as error:  # whatever a stranger's module raises
+            yield SweptPoint(sizes, None, error_in_words(error))  # the other points are measured
+            continue
+        yield SweptPoint(sizes, found)
+        if found.interrupted:
+            return
+
+
+def _all_built(modules: Mapping[str, Any], sizes: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
+    """The modules at these sizes; those that are built get the weights of the reference, if their parameters fit."""
+    made = {name: _called(each, sizes) if _builds(each, sizes) else each for name, each in modules.items()}
+    like = made[reference_of(arms_of(made, ()), reference)]
+    for name, module in made.items():
+        if module is not modules[name] and module is not like and isinstance(like, nn.Module):
+            with suppress(ValueError):  # other parameters: then its parity says that outputs differ
+                copy_weights(module, like)
+    return made
+
+
+def _builds(module: Any, sizes: Mapping[str, Any]) -> bool:
+    """Whether this builds a module: a class or function, all of whose parameters are sizes."""
+    if isinstance(module, nn.Module) or not callable(module):
+        return False
+    names = _names(module)
+    return bool(names) and names <= set(sizes) - set(FIXED)
+
+
+def _called(function: Callable[..., Any], sizes: Mapping[str, Any]) -> Any:
+    names = _names(function)
+    return function(**{name: value for name, value in sizes.items() if name in names})
+
+
+def _names(function: Callable[..., object]) -> set[str]:
+    """The parameters of a function without a default; empty if they can't be read, as of some built-in ones."""
+    parameters = parameters_of(function).values()
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return {each.name for each in named if each.default is inspect.Parameter.empty}
+
+
+def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mapping[str, Sequence[Any]]) -> None:
+    if not callable(input):
+        raise TypeError(
+            f"input: expected a function that makes it from the sizes, such as lambda batch_size, seq_len: ...; "
+            f"found {type(input).__name__}"
+        )
+    for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+            raise TypeError(f"{name}: expected a list of values, at least one, found {values!r}")
+    used = _names(input) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
+    if idle := sorted(set(axes) - set(FIXED) - used):
+        raise ValueError(f"{idle[0]}: neither the input nor a module depends on it")
 
 
 MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
@@ -204,10 +313,8 @@ class Factor:
     """Enough is known when one of the answers is shown, or both ratios are known within `precision`."""
 
     def __init__(self, factor: float, precision: float | None = None) -> None:
-        self.question = Question(factor)
-        self._precision = precision
-        self._typical: list[float] = []  # log-ratio of each replicate
-        self._means: list[float] = []
+        self.question, self._precision = Question(factor), precision
+        self._ratios: list[tuple[float, float]] = []  # of each replicate, typical and of the means, as logarithms
         self._looked = 0
 
     @property
@@ -221,21 +328,20 @@ class Factor:
 
     def to_come(self) -> int:
         """Return the replicates until the next look."""
-        return self.question.next_look - len(self._typical)
+        return self.question.next_look - len(self._ratios)
 
     def add(self, times: Mapping[str, Times], seconds: float) -> None:
         """Add the two ratios of a replicate, and look at all of them if it is time."""
         mine, than = times[MINE], times[THAN]
-        self._typical.append(log_ratio(mine, than))
-        self._means.append(math.log(mine.mean / than.mean))
-        if len(self._typical) == self.question.next_look:
+        self._ratios.append((log_ratio(mine, than), math.log(mine.mean / than.mean)))
+        if len(self._ratios) == self.question.next_look:
             self.look()
 
     def look(self) -> None:
         """Look at all replicates, if there are new ones; also to be called when the budget has ended them."""
-        if len(self._typical) > self._looked:
-            self._looked = len(self._typical)
-            self.question.look(self._typical, self._means)
+        if len(self._ratios) > self._looked:
+            self._looked = len(self._ratios)
+            self.question.look(*zip(*self._ratios, strict=True))
 
 
 def not_slower(

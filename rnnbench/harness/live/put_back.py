@@ -1,6 +1,5 @@
 """Keep debuggers and garbage collection out of timed calls, and restore what measuring changes in the process."""
 
-import cProfile
 import gc
 import random
 import sys
@@ -97,10 +96,7 @@ def undisturbed() -> Iterator[None]:
             gc.disable()
         put_back.callback(sys.settrace, sys.gettrace())
         sys.settrace(None)
-        if isinstance(profiler, cProfile.Profile):  # not a function that Python could call for it
-            put_back.callback(profiler.enable)
-            profiler.disable()
-        elif profiler is not None:
+        if callable(profiler):  # not cProfile's, which Python calls by `sys.monitoring` since 3.12
             put_back.callback(sys.setprofile, profiler)
             sys.setprofile(None)
         for tool in range(TOOLS if monitoring else 0):

@@ -11,8 +11,7 @@ import pandas as pd
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
 from rnnbench.harness.live.arms import NOT_FINITE
-from rnnbench.harness.live.measuring import MeasuredModules
-from rnnbench.harness.live.sweep import SweptPoint
+from rnnbench.harness.live.measuring import MeasuredModules, SweptPoint
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.processor import processor
 from rnnbench.harness.turns.progress import TimeNeeded
@@ -52,28 +51,15 @@ def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> FrameR
     frame["parity"] = pd.Series(found.parity)
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame = frame[list(COLUMNS)].rename_axis("module")
-    facts: dict[str, Any] = {
+    facts: dict[Any, Any] = {
         "reference": found.reference,
         "phase": phase,
         "device": found.device,
         "threads": found.threads,
     }
-    attrs: dict[Any, Any] = {**facts, "torch": found.torch}
-    frame.attrs = attrs
-    told = note(frame, settings, cut=found.cut, interrupted=found.interrupted, needed=found.needed)
-    frames = {
-        "frame": frame,
-        "rounds": rounds_of(found.times, found.reference),
-        "environment": environment(found),
-    }
-    return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
-
-
-def environment(found: MeasuredModules) -> pd.DataFrame:
-    """A row for each fact: `what` it is and its `value` as text."""
-    here = processor()
-    facts = {
-        "processor": identity(here),
+    frame.attrs = {**facts, "torch": found.torch}
+    environment = {
+        "processor": identity(processor()),
         "cores": ",".join(map(str, allowed_cores())),
         "device": found.device,
         "threads": found.threads,
@@ -81,7 +67,13 @@ def environment(found: MeasuredModules) -> pd.DataFrame:
         "torch": found.torch,
         "rnnbench": __version__,
     }
-    return pd.DataFrame({"what": list(facts), "value": list(map(str, facts.values()))})
+    told = note(frame, settings, cut=found.cut, interrupted=found.interrupted, needed=found.needed)
+    frames = {
+        "frame": frame,
+        "rounds": rounds_of(found.times, found.reference),
+        "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
+    }
+    return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
 
 
 def note(
@@ -250,9 +242,5 @@ class FastestModule(RunInWays):
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""
-        return described(self._given_text(), self.timed, is_random_in_training=self._is_random_in_training())
-
-    def _given_text(self) -> str:
-        """The given module in a line: its class alone if torch needs several."""
         text = repr(self._given)
-        return type(self._given).__name__ if "\n" in text else text
+        return described(type(self._given).__name__ if "\n" in text else text, self.timed)

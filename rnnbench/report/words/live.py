@@ -20,12 +20,12 @@ PASS = "or undecided='pass' to let it through"
 
 def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
     """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer."""
-    parity = found.parity.removesuffix(": times only")
+    parity = found.parity.partition(": times only")[0]
     if found.is_unequal:
         timed = "so its time means nothing" if found.rounds else "and nothing was timed"
         return (
             f"outputs differ: {mine}'s output is not {than}'s, {timed}: {parity}\n"
-            "Give both the same weights, or say equal_outputs=False to compare the time of unequal work"
+            "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
         )
     shown, where = (found.mean_ratio, " in the mean of its calls") if found.by_the_mean else (found.ratio, "")
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
@@ -61,22 +61,17 @@ def _ratio(estimate: "Estimate") -> str:
 
 def names(mine: object, than: object) -> tuple[str, str]:
     """Return the names of both classes or functions, or other words if these do not tell them apart."""
-    both = [getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)]
-    if both[0] == both[1]:
-        both = ["<lambda>", "<lambda>"]
-    mine_name, than_name = both
-    return mine_name.replace("<lambda>", "mine"), than_name.replace("<lambda>", "the other")
+    one, other = (
+        getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)
+    )
+    return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
-def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training: bool = False) -> str:
-    """Return a line for the module, and one for each shape that was measured.
-
-    `is_random_in_training`: whether the module draws random numbers in training mode.
-    """
+def described(given: str, timed: Sequence["TimedWay"]) -> str:
+    """Return a line for the module, and one for each shape that was measured."""
     lines = [f"Fastest way to run {one_line(given)}"]
     for shape in dict.fromkeys(each.shape for each in timed):
-        phase = "training" if shape.trains else "inference"
-        own = [each for each in timed if each.shape == shape]
+        own, phase = [each for each in timed if each.shape == shape], shape.phase
         phase += f" in {shape.dtype}" if "autocast" in shape.dtype else ""
         chosen = next(each for each in own if each.is_chosen)
         way = chosen.way if math.isnan(chosen.seconds) else f"{chosen.way}, {duration(chosen.seconds)}"
@@ -91,6 +86,4 @@ def described(given: str, timed: Sequence["TimedWay"], *, is_random_in_training:
             if each.reason
         ]
     lines.append("  other sizes: as the nearest of these; anything else as given")
-    if is_random_in_training:
-        lines.append("  in training mode as given, since it draws random numbers there")
     return "\n".join(lines)

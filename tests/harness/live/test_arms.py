@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
-from rnnbench.adapt.layers import reads_batch_first
-from rnnbench.harness.live.arms import arms_of, in_order, outputs, reference_of
+from rnnbench.adapt.kinds import reads_batch_first
+from rnnbench.harness.live.arms import arms_of, in_order, outputs, reference_of, uneven
+from rnnbench.harness.machine.global_state import TorchState
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -201,3 +202,88 @@ def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(is_declared: bool
 )
 def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None) -> None:
     assert reads_batch_first(module, torch.randn(9, 9, 4)) is expected
+
+
+LAYERS: TorchState = {"cuDNN TF32": True, "float32 matmul precision": "highest"}
+PRODUCTS: TorchState = {"cuDNN TF32": False, "float32 matmul precision": "high"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "settings", "starts"),
+    [
+        (torch.float32, "cuda:0", LAYERS, "cuDNN's layers may use TF32 and matrix products may not"),
+        (torch.float32, "cuda:0", PRODUCTS, "matrix products may use TF32 and cuDNN's layers may not"),
+        (torch.float32, "cuda:0", LAYERS | {"float32 matmul precision": "high"}, ""),
+        (torch.float16, "cuda:0", LAYERS, ""),
+        (torch.float32, "cpu", LAYERS, ""),
+    ],
+)
+def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings: TorchState, starts: str) -> None:
+    message = uneven(dtype, device, settings)
+    assert message.startswith(starts)
+    assert bool(message) is bool(starts)
+
+
+def test_other_weights_are_timed_and_told() -> None:
+    measured = measure({"mine": Loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK)
+    assert measured.frame["parity"]["mine"].startswith("differs by ")
+    assert measured.frame["parity"]["mine"].endswith(" of the maximum: times only; use rnnbench.same_weights")
+
+
+def test_values_that_are_not_finite_are_told() -> None:
+    arms: dict[str, Callable[..., object]] = {
+        "base": lambda x: x + 1,
+        "nan": lambda x: x / (x - x),
+        "again": lambda x: x + 1,
+    }
+    values = torch.ones(6)
+    measured = measure(arms, values, **QUICK)
+    assert measured.frame["parity"].tolist() == [
+        "is the reference",
+        "6 of 6 values are NaN or infinite: times only",
+        "agrees",
+    ]
+    measured = measure(arms, values, reference="nan", **QUICK)
+    assert measured.frame["parity"].tolist() == [
+        "not compared, as nan's output is NaN or infinite: times only",
+        "is the reference, 6 of 6 values are NaN or infinite",
+        "not compared, as nan's output is NaN or infinite: times only",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "agrees"),
+    [
+        (torch.float64, 1e-8, False),
+        (torch.float32, 1e-5, True),
+        (torch.float32, 1e-3, False),
+        (torch.bfloat16, 3e-2, True),
+        (torch.complex64, 1e-5, True),
+        (torch.int64, 0, True),
+        (torch.int64, 1, False),
+    ],
+)
+def test_outputs_agree_within_the_tolerance_of_their_type(dtype: torch.dtype, error: float, agrees: bool) -> None:
+    ones = torch.ones(4, dtype=dtype)
+    measured = measure({"base": lambda x: x.clone(), "mine": lambda x: x + error}, ones, **QUICK)
+    assert (measured.frame["parity"]["mine"] == "agrees") is agrees
+
+
+class Turned(nn.Module):
+    """A layer whose output has its first two dimensions in the other order."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, input: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(input)[0]
+        return outputs.transpose(0, 1)
+
+
+def test_an_output_in_the_other_order_is_recognised() -> None:
+    layer = nn.LSTM(3, 5)
+    with pytest.raises(ValueError, match=r"of shape \(2, 4, 5\), and torch of \(4, 2, 5\): is `batch_first` set alike"):
+        measure({"mine": Turned(layer), "torch": layer}, torch.randn(4, 2, 3))
+    with pytest.raises(ValueError, match="they do not do the same work"):
+        measure({"mine": nn.Linear(3, 7), "torch": layer}, torch.randn(4, 2, 3))

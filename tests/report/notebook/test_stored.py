@@ -24,6 +24,7 @@ from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.errors import told
 from tests.doubles.stored import folder
+from tests.report.notebook.test_live import measured
 
 README = Path(__file__).parents[3] / "results" / "README.md"
 SKIPPED = small.case("lstm", batch_size=9)
@@ -173,11 +174,15 @@ def test_a_result_says_its_answer_and_where_its_frames_are(run: Any) -> None:
         run["ratio"]
 
 
-@pytest.mark.parametrize("values", [np.array([32, 33]), pd.Series([32, 33]), range(32, 34), (32, 33)])
-def test_sizes_to_predict_come_in_any_list(values: Any, tmp_path: Path) -> None:
-    from tests.analysis import made_up
-
-    loaded = rnnbench.load(made_up.stored(tmp_path))
-    sizes = {"batch_size": 8, "seq_len": values, "hidden_size": np.int64(100)}
-    assert rnnbench.predict(loaded, sizes)["seq_len"].tolist() == [32, 33]
-    assert rnnbench.predict(loaded.cases, sizes)["status"].eq("predicted").all()
+def test_stored_runs_are_compared_by_their_folders(tmp_path: Path) -> None:
+    base, head = (
+        folder(tmp_path, {small.case("vanilla"): [[2.0]] * 4, small.reference_case(): [[1.0]] * 4}) for _ in range(2)
+    )
+    by_path = rnnbench.compare(base, str(head))
+    loaded = rnnbench.compare(rnnbench.load(base), rnnbench.load(head))
+    assert by_path.frame.equals(loaded.frame)
+    assert "case=" not in repr(by_path)
+    with pytest.raises(ValueError, match="head: expected 1 stored run, found 2"):
+        rnnbench.compare(base, rnnbench.load([base, head]))
+    with pytest.raises(ValueError, match=r"base: expected 1 stored run, found 0; rnnbench.measure compares live"):
+        rnnbench.compare(measured(), head)

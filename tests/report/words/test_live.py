@@ -31,7 +31,7 @@ SLOWER = NotSlowerResult(
 )
 
 
-DIFFERS = "differs by 1.4e+00 of the largest value: times only"
+DIFFERS = "differs by 1.4e+00 of the maximum: times only; use rnnbench.same_weights"
 ANSWERS: dict[str, dict[str, Any]] = {
     "slower": {},
     "not slower": {"answer": "not slower", "factor": 1.5},
