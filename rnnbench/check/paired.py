@@ -18,13 +18,13 @@ from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreig
 from rnnbench.check.pairs import WorkerPairs
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
-from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
-from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import release
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement, Window, Workload
+from rnnbench.store.records import Case, Group, Measurement, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 
@@ -66,11 +66,11 @@ class PairedRunner:
         """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on."""
         self._pairs = pairs
         self._rng = random.Random(seed)
-        self._visitor = Visitor(settings, self._rng, lambda: pairs.seconds)
         self._recorders = {
             name: Recorder(folders[name], cases, side.root, settings, in_words=side.in_words)
             for name, side in pairs.sides.items()
         }
+        self._visitor = Visitor(pairs, self._recorders, settings, self._rng, lambda: pairs.seconds)
         self._settings = settings
         self._costs: dict[Workload, VisitCost] = {}
         self.same = SameCode()
@@ -104,11 +104,10 @@ class PairedRunner:
                 partial(self._pairs.start_one, "observer", side, layout),
                 workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
                 ready=[ready[name]] if name in ready else [],
-                side=name,
             )
             for name, side in self._pairs.sides.items()
         ]
-        self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+        observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
         self._refuse_foreign()
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -191,9 +190,15 @@ class PairedRunner:
         case_seconds = self._case_seconds(groups, left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            while not self._visit(group, case_seconds, is_observed=is_observed):
-                self._pairs.close()
-                self._pairs.start()
+            windows, seconds = self._visitor.visit(group, self.replicates, case_seconds, is_observed=is_observed)
+            base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
+            for case in base:
+                ratios = self.log_ratios.setdefault(case, Ratios())
+                ratios.low.append(log_ratio(head[case], base[case]))
+                ratios.mean.append(math.log(head[case].mean / base[case].mean))
+            timed = sum(window.host_seconds for own in windows.values() for window in own)
+            cases = len(group.cases)
+            self._costs[group.workload] = VisitCost(max(0.0, seconds - timed) / cases, timed / cases)
         self._pairs.end_replicate()
         self._refuse_foreign()
 
@@ -216,7 +221,7 @@ class PairedRunner:
         return self._recorders[side].measurements[case.key]
 
     def recorded_notes(self) -> list[str]:
-        """Notes for the reader about how the cases of each side were timed."""
+        """Notes for the reader about lost workers, and about how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
 
     def _refuse_foreign(self) -> None:
@@ -239,43 +244,3 @@ class PairedRunner:
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
-
-    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> bool:
-        """Measure a group once; returns False if a fresh pair must repeat it."""
-        sides, began = self._sides(group.workload), self._pairs.now()
-        try:
-            windows = self._visitor.visit(group, sides, self.replicates, case_seconds, is_observed=is_observed)
-        except CaseLost as lost:
-            self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
-            return False
-        except VisitCut:
-            return False  # the recorder has noted why
-        self._keep(windows)
-        self._costs[group.workload] = _visit_cost(windows, self._pairs.now() - began, len(group.cases))
-        return True
-
-    def _sides(self, workload: Workload) -> dict[str, VisitSide]:
-        """The sides of a visit. On a device that processes share, both are prepared at the same time."""
-        workers, timed = self._pairs.workers, measuring_cores(workload.cores)
-        untimed = [timed] * len(workers)
-        if is_shared(workload.device):
-            # In random order: a side's memory may be near the cores on which its cases are prepared.
-            untimed = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
-        return {
-            name: VisitSide(worker, self._recorders[name], timed, cores)
-            for (name, worker), cores in zip(workers.items(), untimed, strict=True)
-        }
-
-    def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:
-        """Add a complete visit's log-ratios."""
-        base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
-        for case in base:
-            ratios = self.log_ratios.setdefault(case, Ratios())
-            ratios.low.append(log_ratio(head[case], base[case]))
-            ratios.mean.append(math.log(head[case].mean / base[case].mean))
-
-
-def _visit_cost(windows: Mapping[str, Sequence[Window]], seconds: float, cases: int) -> VisitCost:
-    """What a visit of so many seconds cost for each case."""
-    timed = sum(window.host_seconds for own in windows.values() for window in own)
-    return VisitCost(max(0.0, seconds - timed) / cases, timed / cases)

@@ -198,7 +198,9 @@ def test_a_case_that_kills_its_worker_on_one_side_fails_there_alone(
     assert set(bench.runner.log_ratios) == {case.key for case in CASES if case != culprit}
     assert {len(ratios.low) for ratios in bench.runner.log_ratios.values()} == {1}
     assert len(bench.workers) == 4
-    assert bench.runner.notes == [f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+    assert bench.runner.recorded_notes() == [
+        f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"
+    ]
 
 
 def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench: Callable[..., Bench]) -> None:

@@ -25,22 +25,21 @@ class FakeClock:
         self.seconds = 0.0
         self.look_seconds = look_seconds
         self._taking = threading.Condition()
-        self._place = 0
+        self._visits: dict[int, tuple[Sequence[Any], list[int]]] = {}  # by the identity of an order of turns
 
     def __call__(self) -> float:
         self.seconds += self.look_seconds
         return self.seconds
 
     @contextmanager
-    def turn(self, place: int, is_ended: Callable[[], bool]) -> Iterator[None]:
-        """Wait for the workers whose turns come before this place of a visit; at its start, the places begin anew."""
+    def turn(self, order: Sequence[Any], place: int, is_ended: Callable[[], bool]) -> Iterator[None]:
+        """Wait for the workers whose turns come before this place of a visit with this order of turns."""
         with self._taking:
-            if place == 0:
-                self._place = 0
-            while self._place != place and not is_ended():
+            _, taken = self._visits.setdefault(id(order), (order, [0]))  # kept, so that no other gets its identity
+            while taken[0] != place and not is_ended():
                 self._taking.wait(0.01)
             yield
-            self._place = place + 1
+            taken[0] = place + 1
 
 
 def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[Cpu, Callable[[], None]]:
@@ -172,7 +171,7 @@ class FakeWorker:
         for place, (side, number) in enumerate(message["order"]):
             if side != message["side"]:
                 continue
-            with self._clock.turn(place, lambda: self.closed):
+            with self._clock.turn(message["order"], place, lambda: self.closed):
                 if self.closed:
                     raise WorkerLost("the worker was killed by SIGKILL")
                 self.turn = number

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE, place_of
-from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.ceilings import place_of
+from rnnbench.harness.coordinator.runner import OBSERVING_SHARE, Runner
 from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.store.records import NOT_REACHED, Group, Measurement

@@ -31,7 +31,6 @@ class Queue:
     start: Callable[[], WorkerProcess]
     workers: int
     ready: list[WorkerProcess] = field(default_factory=list)  # workers that were started before
-    side: str = ""  # of a check
 
     def askers(self) -> list[Asker]:
         """Return one for each worker; those that are not ready start with their first case."""
@@ -48,16 +47,13 @@ def workers_for(cases: Sequence[Case], cores: int) -> int:
     return max(1, min(cores // threads, MAX_WORKERS, -(-len(cases) // CASES_PER_WORKER)))
 
 
-def observe(
-    waves: Sequence[Sequence[Queue]], go_on: Callable[[], bool], on_done: Callable[[int, int], None]
-) -> list[str]:
-    """Observe every case of all queues, those of a wave at the same time; returns notes about lost workers.
+def observe(waves: Sequence[Sequence[Queue]], go_on: Callable[[], bool], on_done: Callable[[int, int], None]) -> None:
+    """Observe every case of all queues, those of a wave at the same time.
 
     Several threads call `go_on` before each case, and one at a time calls `on_done` with the number of cases that are
     done, and of all cases. Passes on KeyboardInterrupt, and the error if no worker can be started. Ends all workers.
     """
     total, done = sum(len(queue.cases) for wave in waves for queue in wave), itertools.count(1)
-    notes: list[str] = []
     recording = threading.Lock()
 
     def work(queue: Queue, asker: Asker) -> None:
@@ -66,8 +62,7 @@ def observe(
                 case = queue.cases.popleft()
                 reply = asker.ask(queue.recorder.building.observe(case), allowed_cores())
                 with recording:
-                    if (note := queue.recorder.note_observed(case, reply)) is not None:
-                        notes.append((f"{queue.side}: " if queue.side else "") + note)
+                    queue.recorder.note_observed(case, reply)
                     on_done(next(done), total)
 
     with ExitStack() as stack:
@@ -84,4 +79,3 @@ def observe(
                     for _, asker in crew:
                         asker.stop()
                     raise
-    return notes

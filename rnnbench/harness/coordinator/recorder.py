@@ -1,7 +1,7 @@
-"""Ask a worker to prepare, time or verify a case, and keep the reply in a run's folder."""
+"""What is known about each case: a worker prepares, times and verifies it, and a folder keeps the replies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,14 +17,6 @@ from rnnbench.suite.file import Settings
 
 class VisitCut(Exception):
     """A visit can't be finished: a fresh worker must repeat it, without the case that failed, if one did."""
-
-
-@dataclass(frozen=True)
-class CallSeconds:
-    """The seconds of a case's call."""
-
-    least: float  # that it took so far
-    wall: float  # with the flush of the caches that comes before each call of a cold case
 
 
 class Recorder:
@@ -53,6 +45,7 @@ class Recorder:
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
+        self._lost: list[str] = []  # notes about lost workers
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
@@ -66,22 +59,18 @@ class Recorder:
         self._note_used(reply)
         return reply
 
-    def _note_used(self, used: Reply) -> None:
-        self.imported |= used.get("imported", {})
-        self.opened |= dict.fromkeys(used.get("opened", []))
-
-    def note_observed(self, case: Case, reply: Reply) -> str | None:
-        """Keep what was observed, or drop the case; returns a note if its worker was lost."""
+    def note_observed(self, case: Case, reply: Reply) -> None:
+        """Keep what was observed, or drop the case."""
         self._note_used(reply)
         if not reply["ok"]:
             if reply.get("failure") == "lost":
-                return self.drop_lost(case, reply["reason"])
-            self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
-            return None
+                self.drop_lost(case, reply["reason"])
+            else:
+                self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+            return
         observed = Measurement.from_json(reply["measurement"])
         missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
-        return None
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
@@ -96,30 +85,24 @@ class Recorder:
         else:
             self.add_metrics(case, {"instructions": counted.total}, {})
 
-    def prepare(self, worker: WorkerProcess, case: Case, known: CallSeconds | None) -> CallSeconds | None:
-        """Prepare a case, and calibrate it unless the seconds of its call are known; None if it is skipped.
+    def prepare(self, worker: WorkerProcess, case: Case, known: float | None) -> Reply | None:
+        """Prepare a case, and calibrate it unless the seconds of its call are `known`; None if it is skipped.
 
-        Raises VisitCut.
+        Raises VisitCut and WorkerLost, as `visit` and `verify` do.
         """
-        request = self.building.prepare(case, self.settings.window_seconds, known.least if known else None)
-        reply = self.ask(worker, request)
+        reply = self.ask(worker, self.building.prepare(case, self.settings.window_seconds, known))
         if not reply["ok"]:
             self._note_fault(case, reply)
             return None
         measurement = self.measurements[case.key]
         if measurement.status == "pending":
             self._record(replace(measurement, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
-        return CallSeconds(reply["call_seconds"], reply["wall_seconds"])
+        return reply
 
     def visit(
-        self,
-        worker: WorkerProcess,
-        cases: Sequence[Case],
-        request: Request,
-        replicate: int,
-        started: float,
+        self, worker: WorkerProcess, cases: Sequence[Case], request: Request, replicate: int, started: float
     ) -> list[Window]:
-        """Let a worker take its turns of a visit; returns two windows of each case. Raises VisitCut and WorkerLost.
+        """Let a worker take its turns of a visit; returns two windows of each case.
 
         `started`: seconds since the run began.
         """
@@ -128,14 +111,11 @@ class Recorder:
             self._note_fault(cases[worker.turn or 0], reply)
             raise VisitCut
         windows = []
-        by_key = {case.key: case for case in cases}
-        for order, taken in enumerate(reply["windows"]):
+        for order, line in enumerate(reply["windows"]):
+            if line.pop("printed", False):
+                self._printing[line["case"]] = None
             place = {"replicate": replicate, "order": order, "turns": len(reply["windows"])}
-            line = {**taken, **place, "worker": worker.name, "started": started}
-            printed, case = line.pop("printed", False), by_key[line["case"]]
-            windows.append(Window.from_json(line))
-            if printed:
-                self._printing[case.key] = None
+            windows.append(Window.from_json({**line, **place, "worker": worker.name, "started": started}))
         return windows
 
     def keep(self, windows: Sequence[Window]) -> None:
@@ -143,20 +123,19 @@ class Recorder:
         self._folder.add_window(*windows)
 
     def verify(self, worker: WorkerProcess, case: Case) -> None:
-        """Let the worker compare a case that it has timed with its reference again. Raises VisitCut."""
+        """Let the worker compare a case that it has timed with its reference again."""
         reply = self.ask(worker, self.building.verify(case))
         if not reply["ok"]:
             self._note_fault(case, reply)
             raise VisitCut
 
     def notes(self) -> list[str]:
-        """Notes for the reader about how the cases were timed."""
-        texts = []
-        if self._printing:
-            first, count = next(iter(self._printing)), len(self._printing)
-            cases = first if count == 1 else f"{count} cases, the first of which is {first}"
-            texts.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
-        return texts
+        """Notes for the reader about lost workers, and about how the cases were timed."""
+        if not self._printing:
+            return self._lost
+        first, count = next(iter(self._printing)), len(self._printing)
+        cases = first if count == 1 else f"{count} cases, the first of which is {first}"
+        return [*self._lost, f"a cell prints in its calls, so printing is part of the time of {cases}"]
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""
@@ -172,10 +151,14 @@ class Recorder:
         known = self.measurements[case.key]
         self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
-    def drop_lost(self, case: Case, reason: str) -> str:
-        """Leave out a case at which its worker was lost; returns a note about it."""
+    def drop_lost(self, case: Case, reason: str) -> None:
+        """Leave out a case at which its worker was lost, and note that."""
         self.drop(case, "failed", reason, "lost")
-        return f"a worker was lost at {case.key}: {reason}"
+        self._lost.append(f"a worker was lost at {case.key}: {reason}")
+
+    def _note_used(self, reply: Reply) -> None:
+        self.imported |= reply.get("imported", {})
+        self.opened |= dict.fromkeys(reply.get("opened", []))
 
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)

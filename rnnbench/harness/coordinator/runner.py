@@ -1,37 +1,44 @@
-"""The coordinator: replicates, in each of which a fresh worker visits groups in shuffled order."""
+"""The coordinator: cases are observed, then timed in replicates, in each of which a fresh worker visits groups."""
 
 import itertools
+import math
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
-from rnnbench.harness.coordinator.asking import hello
-from rnnbench.harness.coordinator.preliminaries import Ceilings, Preliminaries, place_of
+from rnnbench.harness.coordinator.asking import Asker, hello
+from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
+from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
+from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import RunStart
+from rnnbench.harness.coordinator.start import OBSERVER, RunStart
 from rnnbench.harness.coordinator.telemetry import Telemetry
-from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
-from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
+from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.planner import Planner, has_ratio, outlook
 from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import NOT_REACHED, Group, Measurement, Window
+from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 from rnnbench.text import plural
 
 SIDE = ""  # name of the only side of a visit
+CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
+LONG_SECONDS = 60.0
+OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is for timing what was observed by then
+ENERGY_SHARE = 0.2  # of the budget that is left after that
 
 
 class Runner:
@@ -62,53 +69,75 @@ class Runner:
         self.groups = groups
         self.settings = settings
         self.replicates = state.replicates  # finished ones
-        self._folder = folder
-        self._on_progress = on_progress
-        self._notice = ""  # for the next display of progress
-        self._start_worker = start_worker
-        self._now = now
+        self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
+        self.ceilings = Ceilings(start.kernels, ceilings)
+        self.notes = library_notes()
+        self.workers: Mapping[str, WorkerProcess] = {}  # of the replicate: one, or none between replicates
+        self._begin, self._folder, self._on_progress = start, folder, on_progress
+        self._start_worker, self._now = start_worker, now
         self._began = start.began - state.seconds
         self._rng = random.Random(seed)
+        self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
         self._recorder = Recorder(
             folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
         )
-        self.ceilings = Ceilings(start.kernels, ceilings)
-        self.notes = library_notes()
-        self.preliminaries = Preliminaries(
-            groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
-        )
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
-        self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
-        self._visitor = Visitor(settings, self._rng, lambda: self.seconds)
+        self._visitor = Visitor(self, {SIDE: self._recorder}, settings, self._rng, lambda: self.seconds)
         self._planner = Planner(groups, settings)
         self._planner.add_start(start.worker_seconds)
         for visit in state.visits:
             self._planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
             self._visitor.remember(SIDE, visit.windows)
-        self._worker: WorkerProcess | None = None
-        self._visits: list[Group] = []  # of the replicate
-        self._done = 0  # number of these that are finished
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
+        notice = ""  # for the next display of progress
         try:
-            self.preliminaries.run(self._left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
-            self.notes += self.preliminaries.notes
+            self.begin()
             while chosen := self._planner.next_visits(self._left):
-                self._replicate(chosen)
-                if self.replicates == 1:  # the first that counts
-                    self._notice = outlook(self._planner, self.settings, self.seconds)
+                self._replicate(chosen, notice)
+                # After the first that counts.
+                notice = outlook(self._planner, self.settings, self.seconds) if self.replicates == 1 else ""
             for case in cases_of(self.groups):  # that the budget left out
                 if self.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
         finally:
-            self._close()
+            self.close()
+            self.notes += self._recorder.notes()
             for reason, cases in Counter(self._recorder.given_up.values()).items():
                 self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
-            self.notes += self._recorder.notes() + self.ceilings.notes()
+            self.notes += self.ceilings.notes
+
+    def begin(self) -> None:
+        """Do what comes before all timing, each stage in its share of the budget that is left then."""
+        stages = {
+            "ceilings": (1.0, self._measure_ceilings),
+            "observing": (OBSERVING_SHARE, self._observe),
+            "energy": (ENERGY_SHARE, self._measure_energy),
+        }
+        try:
+            for name, (share, stage) in stages.items():
+                began, left = self._now(), self._left
+                stage(math.inf if left is None else began + share * left)
+                self.stage_seconds[name] = round(self._now() - began, 1)
+        finally:
+            self._begin.first.close()
+
+    def start(self) -> None:
+        """Start a worker of the replicate; raises UserError if none can start."""
+        began = self._now()
+        self.workers = {SIDE: self._start_worker(next(self._names))}
+        hello(self.workers[SIDE])
+        self._planner.add_start(self._now() - began)
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
 
     @property
     def missed(self) -> int:
@@ -141,72 +170,86 @@ class Runner:
         budget = self.settings.budget_seconds
         return None if budget is None else budget - self.seconds
 
-    def _replicate(self, chosen: Sequence[Group]) -> None:
+    def _measure_ceilings(self, until: float) -> None:
+        """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
+        passes = CEILING_PASSES if until - self._now() >= LONG_SECONDS else 1
+        for place in dict.fromkeys(place_of(group.workload) for group in self.groups):
+            device, _, threads = place
+            if device not in self._begin.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
+                ask = partial(self._begin.first.ask, cores=measuring_cores(threads))
+                self.ceilings.measure(ask, place, passes=passes)
+
+    def _observe(self, until: float) -> None:
+        """Check and observe the new cases, those of one device after those of another."""
+        queues = []
+        for device in self._begin.devices:
+            cases = deque(
+                case
+                for group in sweeps_in_turn([group for group in self.groups if group.workload.device == device])
+                for case in sorted(group.cases, key=lambda case: not case.is_reference)
+                if self._recorder.unobserved(case)
+            )
+            workers = workers_for(cases, len(allowed_cores())) if is_shared(device) else 1
+            queues.append(Queue(self._recorder, cases, partial(self._start_worker, OBSERVER), workers))
+        if (first := self._begin.first.hand_over()) is not None:
+            first.pin(allowed_cores())
+            queues[0].ready.append(first)
+        observe(
+            [[queue] for queue in queues],
+            lambda: self._now() < until,
+            lambda done, total: self._on_progress(Progress(0, done, total, None)),
+        )
+
+    def _measure_energy(self, until: float) -> None:
+        """Measure the energy of each case if there is a counter for it, one case after another."""
+        with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
+            for case in cases_of(sweeps_in_turn(self.groups)):
+                known = self.measurements[case.key]
+                has_no_counter = self._begin.devices[case.workload.device]["no_energy"]
+                if not known.works or "energy_joules" in known.metrics or has_no_counter:
+                    continue
+                reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
+                if self._now() < until:
+                    request = self._recorder.building.energy(case, self.settings.window_seconds)
+                    reply = asker.ask(request, measuring_cores(case.workload.cores))
+                if reply["ok"]:
+                    self._recorder.add_metrics(case, reply["values"], reply["missing"])
+                else:
+                    self._recorder.add_metrics(case, {}, {"energy_joules": reply["reason"]})
+
+    def _replicate(self, chosen: Sequence[Group], notice: str) -> None:
         """Let a fresh worker visit groups."""
         # Shuffled, but with all sweeps in turn: the budget may end within the replicate. A GPU's driver has threads of
         # its own, so what runs on the processor comes first.
         shuffled = sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
-        self._visits = sorted(shuffled, key=lambda group: not is_shared(group.workload.device))
-        self._done = 0
-        self._start()
+        visits = sorted(shuffled, key=lambda group: not is_shared(group.workload.device))
+        visited: list[Group] = []
+        self.start()
         self._sample("before")
-        for group in self._visits:
+        for done, group in enumerate(visits):
             left = self._left
-            seconds_left = self._planner.seconds_left(self._visits[self._done :], left)
-            notice, self._notice = self._notice, ""
-            self._on_progress(Progress(self.replicates + 1, self._done, len(self._visits), seconds_left, notice=notice))
+            seconds_left = self._planner.seconds_left(visits[done:], left)
+            self._on_progress(Progress(self.replicates + 1, done, len(visits), seconds_left, notice=notice))
+            notice = ""
             if left is not None and left < 0:
                 break
-            started = self._now()
-            while (windows := self._visit(group)) is None:
-                self._close()
-                self._start()
-            halves = times_by_case(windows[::2]), times_by_case(windows[1::2])
-            self._planner.add_visit(group, self._now() - started, times_by_case(windows), halves)
-            self._done += 1
-            self._sample("visit", group.workload.device)
-        self._measure_ceilings_again()
-        self._close()
-        self.replicates += 1
-
-    def _start(self) -> None:
-        """Start a worker of the replicate; raises UserError if none can start."""
-        started = self._now()
-        self._worker = self._start_worker(next(self._names))
-        hello(self._worker)
-        self._planner.add_start(self._now() - started)
-
-    def _visit(self, group: Group) -> list[Window] | None:
-        """Measure a group once; returns None if a fresh worker must repeat it."""
-        assert self._worker is not None
-        cores = measuring_cores(group.workload.cores)
-        sides = {SIDE: VisitSide(self._worker, self._recorder, cores, cores)}
-        try:
             case_seconds = self.settings.windows * self.settings.window_seconds
-            return self._visitor.visit(group, sides, self.replicates, case_seconds)[SIDE]
-        except CaseLost as lost:
-            self.notes.append(self._recorder.drop_lost(lost.case, lost.reason))
-        except VisitCut:
-            pass  # the recorder has noted why
-        return None
+            windows, seconds = self._visitor.visit(group, self.replicates, case_seconds)
+            own = windows[SIDE]
+            halves = times_by_case(own[::2]), times_by_case(own[1::2])
+            self._planner.add_visit(group, seconds, times_by_case(own), halves)
+            visited.append(group)
+            self._sample("visit", group.workload.device)
+        # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
+        for place in dict.fromkeys(place_of(group.workload) for group in visited):
+            self.workers[SIDE].pin(measuring_cores(place[2]))
+            with suppress(WorkerLost):
+                self.ceilings.measure(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
+        self.close()
+        self.replicates += 1
 
     def _sample(self, when: str, device: str = "") -> None:
         """Sample a device, or all of them."""
         for telemetry in self._telemetry:
             if device in ("", telemetry.device):
                 self._folder.add_sample(telemetry.sample(self.replicates, when, self.seconds))
-
-    def _measure_ceilings_again(self) -> None:
-        """Measure the ceilings of the visited groups in the worker that timed them; a lost worker changes nothing."""
-        worker = self._worker
-        assert worker is not None
-        for place in dict.fromkeys(place_of(group.workload) for group in self._visits[: self._done]):
-            worker.pin(measuring_cores(place[2]))
-            with suppress(WorkerLost):
-                self.ceilings.measure_again(partial(self._recorder.ask, worker), place)
-
-    def _close(self) -> None:
-        """End the worker, whatever it is doing."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None

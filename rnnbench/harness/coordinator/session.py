@@ -147,7 +147,7 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
         seconds_needed=None,
         replicates=runner.replicates,
         ceilings=runner.ceilings.to_json(),
-        stage_seconds=runner.preliminaries.stage_seconds,
+        stage_seconds=runner.stage_seconds,
         notes=list(dict.fromkeys([*info.notes, *runner.notes])),
         environment=info.environment | {"load_at_the_end": environment.load()},
     )

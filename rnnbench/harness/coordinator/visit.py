@@ -10,12 +10,13 @@ from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import CallSeconds, Recorder, VisitCut
-from rnnbench.harness.devices import backend
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
+from rnnbench.harness.devices import backend, is_shared
+from rnnbench.harness.machine.cores import measuring_cores, preparing_cores
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite.file import Settings
@@ -23,14 +24,26 @@ from rnnbench.suite.file import Settings
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class VisitSide:
-    """One side of a visit: a worker, the recorder of what it measures, and the cores that the worker runs on."""
+class ReplicateWorkers(Protocol):
+    """The workers of a replicate, one for each side."""
 
-    worker: WorkerProcess
-    recorder: Recorder
-    timed_cores: Sequence[int]  # for its windows
-    untimed_cores: Sequence[int]  # to prepare and to verify cases
+    workers: Mapping[str, WorkerProcess]
+
+    def start(self) -> object:
+        """Start a worker for each side."""
+        ...
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+        ...
+
+
+@dataclass(frozen=True)
+class CallSeconds:
+    """The seconds of a case's call."""
+
+    least: float  # that it took so far
+    wall: float  # with the flush of the caches that comes before each call of a cold case
 
 
 class CaseLost(Exception):
@@ -38,19 +51,23 @@ class CaseLost(Exception):
 
     def __init__(self, side: str, case: Case, reason: str) -> None:
         super().__init__(reason)
-        self.side = side
-        self.case = case
-        self.reason = reason
+        self.side, self.case, self.reason = side, case, reason
 
 
 class Visitor:
     """Visits groups; what each visit shows of the length of a call makes the turns of the next one more precise."""
 
-    def __init__(self, settings: Settings, rng: random.Random, seconds: Callable[[], float]) -> None:
-        """`seconds` tells how many seconds have passed since the run or check began."""
-        self._settings = settings
-        self._rng = rng
-        self._seconds = seconds
+    def __init__(
+        self,
+        workers: ReplicateWorkers,
+        recorders: Mapping[str, Recorder],
+        settings: Settings,
+        rng: random.Random,
+        seconds: Callable[[], float],
+    ) -> None:
+        """`recorders`: of each side; `seconds` tells how many seconds have passed since the run or check began."""
+        self._workers, self._recorders = workers, recorders
+        self._settings, self._rng, self._seconds = settings, rng, seconds
         self._call_seconds: dict[tuple[str, str], CallSeconds] = {}  # by side and case key
 
     def remember(self, side: str, windows: Iterable[Window]) -> None:
@@ -62,80 +79,101 @@ class Visitor:
             self._call_seconds[place] = CallSeconds(least, known.wall - known.least + least)
 
     def visit(
-        self,
-        group: Group,
-        sides: Mapping[str, VisitSide],
-        replicate: int,
-        case_seconds: float,
-        *,
-        is_observed: bool = True,
-    ) -> dict[str, list[Window]]:
-        """Measure a group once on all sides; returns two windows of each case for each side.
+        self, group: Group, replicate: int, case_seconds: float, *, is_observed: bool = True
+    ) -> tuple[dict[str, list[Window]], float]:
+        """Measure a group once on all sides; returns two windows of each case for each side, and the visit's seconds.
 
         `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
-        all. Cases that are not observed are not compared with their references either. Raises CaseLost or VisitCut if
-        fresh workers must repeat the visit.
+        all. Cases that are not observed are not compared with their references either. If a case fails or loses its
+        worker, it is dropped, and fresh workers repeat the visit.
         """
+        while True:
+            began = self._seconds()
+            try:
+                windows = self._visit(group, replicate, case_seconds, is_observed=is_observed)
+            except CaseLost as lost:
+                self._recorders[lost.side].drop_lost(lost.case, lost.reason)
+            except VisitCut:
+                pass  # the recorder has noted why
+            else:
+                return windows, self._seconds() - began
+            self._workers.close()
+            self._workers.start()
+
+    def _visit(
+        self, group: Group, replicate: int, case_seconds: float, *, is_observed: bool
+    ) -> dict[str, list[Window]]:
+        workers, workload = self._workers.workers, group.workload
+        timed = measuring_cores(workload.cores)
+        untimed = [timed] * len(workers)
+        if len(workers) > 1 and is_shared(workload.device):
+            # In random order: a side's memory may be near the cores on which its cases are prepared.
+            untimed = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
         # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
         cases = self._rng.sample(group.cases, len(group.cases))
-        order = self._rng.sample(list(sides), len(sides))
-        wanted = {
-            name: [case for case in cases if not (is_observed and side.recorder.unobserved(case))]
-            for name, side in sides.items()
-        }
-        prepared = _run_together(
-            {name: partial(self._prepare, name, sides[name], wanted[name]) for name in order}, sides
-        )
+        order = self._rng.sample(list(workers), len(workers))
+
+        def on_each(job: Callable[[str], Result]) -> dict[str, Result]:
+            """Do a job on each side, without timing: at the same time if no two sides share a core."""
+            for worker, cores in zip(workers.values(), untimed, strict=True):
+                worker.pin(cores)
+            cores = [core for each in untimed for core in each]
+            if len(workers) == 1 or len(set(cores)) < len(cores):
+                return {side: job(side) for side in order}
+            return self._at_once(job, order, futures.ALL_COMPLETED)
+
+        prepared = on_each(partial(self._prepare, cases, is_observed=is_observed))
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
-        windows = self._time(ready, sides, replicate, case_seconds) if ready else {name: [] for name in sides}
-        verified = ready if is_observed else []
-        _run_together({name: partial(_end, name, sides[name], verified) for name in order}, sides)
-        for name, side in sides.items():
-            side.recorder.keep(windows[name])
-            self.remember(name, windows[name])
+        windows: dict[str, list[Window]] = {side: [] for side in workers}
+        if ready:
+            for worker in workers.values():
+                worker.pin(timed)
+            windows = self._time(ready, replicate, case_seconds)
+        on_each(partial(self._end, ready if is_observed else []))
+        for side, taken in windows.items():
+            self._recorders[side].keep(taken)
+            self.remember(side, taken)
         return windows
 
-    def _prepare(self, name: str, side: VisitSide, cases: Sequence[Case]) -> list[Case]:
+    def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
         """Prepare cases in a side's worker; returns those that can be timed there."""
-        ready = []
+        ready, recorder = [], self._recorders[side]
         for case in cases:
-            if side.recorder.dropped(case):
+            if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
-            with _lost_at(name, case):
-                seconds = side.recorder.prepare(side.worker, case, self._call_seconds.get((name, case.key)))
-            if seconds is not None:
-                self._call_seconds.setdefault((name, case.key), seconds)
+            known = self._call_seconds.get((side, case.key))
+            with _lost_at(side, case):
+                reply = recorder.prepare(self._workers.workers[side], case, known.least if known else None)
+            if reply is not None:
+                seconds = CallSeconds(reply["call_seconds"], reply["wall_seconds"])
+                self._call_seconds.setdefault((side, case.key), seconds)
                 ready.append(case)
         return ready
 
-    def _time(
-        self, cases: Sequence[Case], sides: Mapping[str, VisitSide], replicate: int, case_seconds: float
-    ) -> dict[str, list[Window]]:
+    def _time(self, cases: Sequence[Case], replicate: int, case_seconds: float) -> dict[str, list[Window]]:
         """Let the workers take all turns of a visit."""
-        for side in sides.values():
-            side.worker.pin(side.timed_cores)
-        plans, order = self._turns(cases, list(sides), case_seconds)
+        workers = self._workers.workers
+        plans, order = self._turns(cases, list(workers), case_seconds)
         expected = sum(
             plans[turn].blocks * plans[turn].calls * self._call_seconds[turn[0], cases[turn[1]].key].wall
             for turn in order
         )
         started = self._seconds()
 
-        def take(name: str, side: VisitSide) -> list[Window]:
-            own = [plans[name, number] for number in range(len(cases))]
-            request = protocol.visit(cases, own, order, name, expected)
-            return side.recorder.visit(side.worker, cases, request, replicate, started)
+        def take(side: str) -> list[Window]:
+            own = [plans[side, number] for number in range(len(cases))]
+            request = protocol.visit(cases, own, order, side, expected)
+            return self._recorders[side].visit(workers[side], cases, request, replicate, started)
 
-        jobs = {name: partial(take, name, side) for name, side in sides.items()}
         try:
-            if len(jobs) == 1:
-                return {name: job() for name, job in jobs.items()}
-            return _run_at_once(jobs, sides, futures.FIRST_EXCEPTION)
+            if len(workers) == 1:
+                return {side: take(side) for side in workers}
+            return self._at_once(take, list(workers), futures.FIRST_EXCEPTION)
         except WorkerLost as lost:
             # The one that is in a turn is the cause: the other side only waits for it.
-            at = next(((name, side.worker.turn) for name, side in sides.items() if side.worker.turn is not None), None)
-            name, number = at or (next(iter(sides)), 0)
-            raise CaseLost(name, cases[number or 0], str(lost)) from None
+            turns = {side: number for side, worker in workers.items() if (number := worker.turn) is not None}
+            side, number = next(iter(turns.items()), (next(iter(workers)), 0))
+            raise CaseLost(side, cases[number], str(lost)) from None
 
     def _turns(
         self, cases: Sequence[Case], sides: Sequence[str], case_seconds: float
@@ -153,18 +191,33 @@ class Visitor:
             order += balanced_order(compared, plans[compared[0]].turns, self._rng)
         return plans, order
 
+    def _end(self, cases: Sequence[Case], side: str) -> None:
+        """Compare the timed cases of a side with their references again, and release all that were prepared."""
+        recorder, worker = self._recorders[side], self._workers.workers[side]
+        for case in cases:
+            with _lost_at(side, case):
+                recorder.verify(worker, case)
+        try:
+            recorder.ask(worker, protocol.release())
+        except WorkerLost as lost:
+            if not cases:
+                raise VisitCut from None
+            raise CaseLost(side, cases[-1], str(lost)) from None
 
-def _end(name: str, side: VisitSide, cases: Sequence[Case]) -> None:
-    """Compare the timed cases of a side with their references again, and release all that were prepared."""
-    for case in cases:
-        with _lost_at(name, case):
-            side.recorder.verify(side.worker, case)
-    try:
-        side.recorder.ask(side.worker, protocol.release())
-    except WorkerLost as lost:
-        if not cases:
-            raise VisitCut from None
-        raise CaseLost(name, cases[-1], str(lost)) from None
+    def _at_once(self, job: Callable[[str], Result], sides: Sequence[str], until: str) -> dict[str, Result]:
+        """Do a job on each side at the same time; an error ends all workers that still run."""
+        with futures.ThreadPoolExecutor(len(sides)) as pool:
+            running: dict[str, futures.Future[Result]] = {}
+            try:
+                running.update((side, pool.submit(job, side)) for side in sides)
+                done, _ = futures.wait(running.values(), return_when=until)
+                for each in done:
+                    each.result()
+            except BaseException:  # Ctrl-C too: do not wait for a case that hangs
+                for worker in self._workers.workers.values():
+                    worker.kill()
+                raise
+        return {side: each.result() for side, each in running.items()}
 
 
 @contextmanager
@@ -174,31 +227,3 @@ def _lost_at(side: str, case: Case) -> Iterator[None]:
         yield
     except WorkerLost as lost:
         raise CaseLost(side, case, str(lost)) from None
-
-
-def _run_together(jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, VisitSide]) -> dict[str, Result]:
-    """Run a job for each side, without timing: at the same time if no two sides share a core."""
-    cores = [core for side in sides.values() for core in side.untimed_cores]
-    for side in sides.values():
-        side.worker.pin(side.untimed_cores)
-    if len(jobs) == 1 or len(set(cores)) < len(cores):
-        return {name: job() for name, job in jobs.items()}
-    return _run_at_once(jobs, sides, futures.ALL_COMPLETED)
-
-
-def _run_at_once(
-    jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, VisitSide], until: str
-) -> dict[str, Result]:
-    """Run a job for each side at the same time, and return the results; an error ends all workers that still run."""
-    with futures.ThreadPoolExecutor(len(jobs)) as pool:
-        running: dict[str, futures.Future[Result]] = {}
-        try:
-            running.update((name, pool.submit(job)) for name, job in jobs.items())
-            done, _ = futures.wait(running.values(), return_when=until)
-            for job in done:
-                job.result()
-        except BaseException:  # Ctrl-C too: do not wait for a case that hangs
-            for side in sides.values():
-                side.worker.kill()
-            raise
-    return {name: job.result() for name, job in running.items()}

@@ -101,7 +101,7 @@ def ran(parent: Path, seconds: Callable[[str], float] = lambda key: 0.05, **sett
     runner = run_into(folder, GROUPS, chosen, on_progress=lambda step: None, workers=workers, seed=1)
     folder.close()
     info = RunInfo("test", "", {"measure": chosen.model_dump()}, "", "", {}, seconds=runner.seconds)
-    return replace(info, stage_seconds=runner.preliminaries.stage_seconds), runner
+    return replace(info, stage_seconds=runner.stage_seconds), runner
 
 
 def needed(info: RunInfo) -> float:

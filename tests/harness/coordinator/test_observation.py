@@ -50,10 +50,10 @@ def run(
             progress.append((done, total))
             on_done(done)
 
-        notes = observe([[queue]], go_on, tell)
+        observe([[queue]], go_on, tell)
     finally:
         folder.close()
-    return rows(folder.path).set_index("case"), notes, fakes.started, progress
+    return rows(folder.path).set_index("case"), recorder.notes(), fakes.started, progress
 
 
 def at(case: Case, raised: BaseException) -> Ask:

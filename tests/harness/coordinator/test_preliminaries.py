@@ -13,7 +13,7 @@ from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import Edit, FakeWorkers, Fault
+from tests.doubles.fakes import START_SECONDS, Edit, FakeWorkers, Fault
 from tests.doubles.stored import INFO, rows
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
@@ -34,7 +34,7 @@ def run(
     groups: Sequence[Group] = GROUPS,
     taking: Mapping[str, float] = MappingProxyType({}),
 ):
-    """The run's frame, the preliminaries and the workers; `taking`: seconds of some operations."""
+    """The run's frame, its runner and the workers; `taking`: seconds of some operations."""
 
     def spend(message: dict[str, Any]) -> None:
         workers.clock.seconds += taking.get(message["op"], 0.0)
@@ -42,23 +42,22 @@ def run(
 
     workers = FakeWorkers(spend, edit=edit)
     folder = RunFolder.create(parent, "test")
-    settings = Settings()
+    settings = Settings(budget_seconds=None if left is None else left + START_SECONDS)
     options: dict[str, Any] = {"start_worker": workers, "now": workers.clock}
     with started(groups, settings, **options) as begun:
         runner = Runner(groups, settings, begun, folder, root=parent, **options)
         folder.write_info(INFO)
-        before = runner.preliminaries
-        before.run(left, lambda done, total: None)
+        runner.begin()
     folder.close()
-    return rows(folder.path), before, workers, runner.ceilings
+    return rows(folder.path), runner, workers
 
 
 def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
-    frame, before, workers, ceilings = run(tmp_path)
-    assert [ceiling["device"] for ceiling in ceilings.to_json()] == ["cpu"]
+    frame, runner, workers = run(tmp_path)
+    assert [ceiling["device"] for ceiling in runner.ceilings.to_json()] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing_reasons(text)["energy_joules"] for text in frame["missing"]] == ["no counter"] * 3
-    assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
+    assert runner.stage_seconds.keys() == {"ceilings", "observing", "energy"}
     assert workers.are_closed
 
 
@@ -79,8 +78,8 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
         if message["op"] == "ceiling":
             raise WorkerLost("no answer within 120 s")
 
-    frame, _, workers, ceilings = run(tmp_path, fault=fault)
-    assert ceilings.notes() == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
+    frame, runner, workers = run(tmp_path, fault=fault)
+    assert [*runner.ceilings.notes] == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert workers.are_closed
 

@@ -4,16 +4,18 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rnnbench.harness.coordinator import visit
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
-from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.records import Case, Group, Measurement, Window
 from rnnbench.store.windows import read_windows
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -25,37 +27,55 @@ KEYS = [case.key for case in GROUP.cases]
 CASE_SECONDS = 0.04  # four turns of a call that takes 10 ms
 SETTINGS = Settings(window_seconds=0.01)
 CALL_SECONDS = {"slow head": 0.2}  # where it is not 10 ms
+FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
 
 
 class Visits:
-    """Sides with one worker each; `turns`: (side, case) of each window, in order of time."""
+    """Workers of sides, and their recorders; `turns`: (side, case) of each window, in order of time."""
 
-    def __init__(
-        self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None], *, apart: bool
-    ) -> None:
-        """`apart`: each side has cores of its own for what is not timed."""
-        self.clock = FakeClock()
-        self.untimed_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
-        self.folders: list[RunFolder] = []
+    def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
+        self.clock, self._fault, self.restarts = FakeClock(), fault, 0
+        self.folders = {name: RunFolder.create(parent, name) for name in sides}
         self.turns: list[tuple[str, str]] = []
-        self.sides = {name: self._side(parent, name, fault) for name in sides}
-        self.visitor = Visitor(SETTINGS, random.Random(1), self.clock)
+        self.recorders = {name: self._recorder(folder, parent) for name, folder in self.folders.items()}
+        self.workers: dict[str, Any] = {name: self._worker(name) for name in sides}
+        self.visitor = Visitor(self, self.recorders, SETTINGS, random.Random(1), self.clock)
 
-    def _side(self, parent: Path, name: str, fault: Callable[[str, dict[str, Any]], None]) -> VisitSide:
-        def watch(message: dict[str, Any]) -> None:
-            fault(name, message)
-            if message["op"] == "turn":
-                self.turns.append((name, message["case"]))
+    def start(self) -> None:
+        """Start fresh workers, of which nothing is lost."""
+        self.restarts, self._fault = self.restarts + 1, lambda side, message: None
+        self.workers = {name: self._worker(name) for name in self.folders}
 
-        folder = RunFolder.create(parent, name)
-        self.folders.append(folder)
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self.workers.values():
+            worker.close()
+
+    def visit(self, replicate: int = 0) -> dict[str, list[Window]]:
+        """Visit the group once."""
+        return self.visitor.visit(GROUP, replicate, CASE_SECONDS)[0]
+
+    def dropped(self) -> set[tuple[str, str]]:
+        """The cases that are left out from now on, with their sides."""
+        return {
+            (side, case.key) for side, known in self.recorders.items() for case in GROUP.cases if known.dropped(case)
+        }
+
+    def _recorder(self, folder: RunFolder, parent: Path) -> Recorder:
         folder.write_info(INFO)
         recorder = Recorder(folder, GROUP.cases, parent, SETTINGS)
         for case in GROUP.cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
-        worker: Any = FakeWorker("0000", self.clock, watch, lambda key: CALL_SECONDS.get(name, 0.01))
-        return VisitSide(worker, recorder, [0], self.untimed_cores[name])
+        return recorder
+
+    def _worker(self, name: str) -> FakeWorker:
+        def watch(message: dict[str, Any]) -> None:
+            self._fault(name, message)
+            if message["op"] == "turn":
+                self.turns.append((name, message["case"]))
+
+        return FakeWorker(str(self.restarts), self.clock, watch, lambda key: CALL_SECONDS.get(name, 0.01))
 
 
 @pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
@@ -65,7 +85,8 @@ def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Visits]]:
+    """Visits of these sides; `apart`: each side has cores of its own for what is not timed."""
     opened: list[Visits] = []
 
     def make(
@@ -74,18 +95,20 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
         *,
         apart: bool = True,
     ) -> Visits:
-        opened.append(Visits(tmp_path, sides, fault, apart=apart))
+        monkeypatch.setattr(visit, "measuring_cores", lambda number: [9])
+        monkeypatch.setattr(visit, "preparing_cores", lambda number, sides: [[n if apart else 9] for n in range(sides)])
+        opened.append(Visits(tmp_path, sides, fault))
         return opened[-1]
 
     yield make
     for visits in opened:
-        for folder in visits.folders:
+        for folder in visits.folders.values():
             folder.close()
 
 
 def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
     visits = begin(["run"])
-    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7, case_seconds=CASE_SECONDS)["run"]
+    windows = visits.visit(7)["run"]
     order = [case for _, case in visits.turns]
     assert len(order) == 12
     for start in (0, 6):  # a random order of all and its mirror image
@@ -97,7 +120,7 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
 
 def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
     visits = begin(["base", "head"])
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    visits.visit()
     for start in range(0, len(visits.turns), 4):
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
@@ -106,23 +129,30 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
 
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS).values():
+    for windows in visits.visit().values():
         assert [window.order for window in windows] == list(range(6))
         assert {window.turns for window in windows} == {6}
         assert sorted({window.case for window in windows}) == sorted(KEYS)
 
 
-def test_a_lost_worker_is_told_with_its_side_and_case(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
-    side, culprit = sides[-1], GROUP.cases[1]
+@pytest.mark.parametrize("raised", [WorkerLost("the worker was killed by SIGSEGV"), Failing(FAILED)])
+def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_workers_repeat_the_visit(
+    begin: Callable[..., Visits], sides: tuple[str, ...], raised: Exception
+) -> None:
+    culprit = GROUP.cases[1]
 
     def fault(name: str, message: dict[str, Any]) -> None:
-        if name == side and message["op"] == "turn" and message["case"] == culprit.key:
-            raise WorkerLost("the worker was killed by SIGSEGV")
+        if name == sides[-1] and message["op"] == "turn" and message["case"] == culprit.key:
+            raise raised
 
     visits = begin(sides, fault)
-    with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
-    assert (lost.value.side, lost.value.case, lost.value.reason) == (side, culprit, "the worker was killed by SIGSEGV")
+    for windows in visits.visit().values():
+        assert {window.case for window in windows} == set(KEYS) - {culprit.key}
+        assert {window.worker for window in windows} == {"1"}
+    assert visits.restarts == 1
+    assert visits.dropped() == {(sides[-1], culprit.key)}
+    lost = [f"a worker was lost at {culprit.key}: {raised}"] if isinstance(raised, WorkerLost) else []
+    assert visits.recorders[sides[-1]].notes() == lost
 
 
 def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
@@ -130,23 +160,9 @@ def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
 ) -> None:
     visits = begin(sides)
     left_out: Case = GROUP.cases[0]
-    visits.sides[sides[-1]].recorder.drop(left_out, "failed", "it raises")
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS).values():
+    visits.recorders[sides[-1]].drop(left_out, "failed", "it raises")
+    for windows in visits.visit().values():
         assert {window.case for window in windows} == set(KEYS) - {left_out.key}
-
-
-def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
-    visits = begin(sides)
-    failing = {"ok": False, "status": "failed", "reason": "it raises"}
-
-    def fault(side: str, message: dict[str, Any]) -> None:
-        if side == sides[0] and message["op"] == "turn" and message["case"] == KEYS[1]:
-            raise Failing(failing)
-
-    visits = begin(sides, fault)
-    with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
-    assert [case for case in GROUP.cases if visits.sides[sides[0]].recorder.dropped(case)] == [GROUP.cases[1]]
 
 
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
@@ -154,7 +170,7 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
 ) -> None:
     asked: list[tuple[str, str]] = []
     visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    visits.visit()
     turns = 12
     for side in sides:
         ops = [op for name, op in asked if name == side]
@@ -165,20 +181,18 @@ def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
     begin: Callable[..., Visits], sides: tuple[str, ...]
 ) -> None:
     visits = begin(sides)
-    side = visits.sides[sides[-1]]
-    worker: Any = side.worker
+    worker = visits.workers[sides[-1]]
     answer = worker.request
     worker.request = lambda message, seconds: (
-        {"ok": False, "status": "failed", "reason": "parity after timing: output is off", "failure": "running"}
-        if message["op"] == "verify" and message["case"]["cell"] == "vanilla"
-        else answer(message, seconds)
+        FAILED if message["op"] == "verify" and message["case"]["cell"] == "vanilla" else answer(message, seconds)
     )
-    with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
-    known = side.recorder.measurements[KEYS[0]]
-    assert (known.status, known.reason) == ("failed", "parity after timing: output is off")
-    for folder in visits.folders:
-        assert not list(read_windows(folder.path))
+    visits.visit()
+    known = visits.recorders[sides[-1]].measurements[KEYS[0]]
+    assert (known.status, known.reason) == ("failed", "it raises")
+    for folder in visits.folders.values():
+        kept = list(read_windows(folder.path))
+        assert {window.worker for window in kept} == {"1"}
+        assert {window.case for window in kept} == set(KEYS[1:])
 
 
 @pytest.mark.parametrize("op", ["prepare", "verify"])
@@ -194,7 +208,7 @@ def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_tim
             met.append(side)
 
     visits = begin(["base", "head"], meet)
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    visits.visit()
     assert sorted(met) == ["base"] * 3 + ["head"] * 3
 
 
@@ -209,14 +223,14 @@ def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Calla
         if message["op"] == "turn" or not apart:
             assert not at_work
         at_work.add(side)
-        assert message["op"] != "turn" or pins == {"base": [0], "head": [0]}
+        assert message["op"] != "turn" or pins == {"base": [9], "head": [9]}
         at_work.discard(side)
 
     visits = begin(["base", "head"], watch, apart=apart)
-    for name, side in visits.sides.items():
-        side.worker.pin = lambda cores, name=name: pins.__setitem__(name, cores)  # type: ignore[method-assign, misc]
-    visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
-    assert pins == visits.untimed_cores
+    for name, worker in visits.workers.items():
+        worker.pin = partial(pins.__setitem__, name)
+    visits.visit()
+    assert sorted(pins.values()) == ([[0], [1]] if apart else [[9], [9]])
 
 
 def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begin: Callable[..., Visits]) -> None:
@@ -228,11 +242,10 @@ def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begi
         prepared.append(message["op"])
 
     visits = begin(["base", "head"], fault)
-    with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
-    assert lost.value.side == "head"
+    visits.visit()
     assert prepared == ["prepare"] * 3
-    assert not any(side.recorder.dropped(case) for side in visits.sides.values() for case in GROUP.cases)
+    [(side, _)] = visits.dropped()
+    assert side == "head"
 
 
 def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
@@ -248,12 +261,13 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         raise KeyboardInterrupt
 
     visits = begin(["base", "head"], hang)
-    for side in visits.sides.values():
-        side.worker.kill = killed.set  # type: ignore[method-assign]
+    for worker in visits.workers.values():
+        worker.kill = killed.set
     monkeypatch.setattr("concurrent.futures.wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+        visits.visit()
     assert killed.is_set()
+    assert not visits.dropped()
 
 
 def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_length(
@@ -261,9 +275,8 @@ def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_le
 ) -> None:
     """So that the turns of the slow side take no longer than those of the other one."""
     visits = begin(["base", "head"])
-    quick: Any = visits.sides["base"].worker
-    quick._seconds = lambda key: 1e-4
-    windows = visits.visitor.visit(GROUP, visits.sides, replicate=0, case_seconds=CASE_SECONDS)
+    visits.workers["base"]._seconds = lambda key: 1e-4
+    windows = visits.visit()
     spent = {name: sum(window.host_seconds for window in taken) for name, taken in windows.items()}
     assert spent["base"] == pytest.approx(spent["head"])
     assert spent["head"] == pytest.approx(len(KEYS) * CASE_SECONDS, rel=0.5)
