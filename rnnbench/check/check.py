@@ -27,7 +27,6 @@ from rnnbench.cells import is_own
 from rnnbench.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner, Ratios
-from rnnbench.check.pairs import WorkerPairs
 from rnnbench.check.selection import Selection, strictest
 from rnnbench.check.sides import Side
 from rnnbench.errors import Interrupted, UserError
@@ -107,17 +106,17 @@ def check(
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
     may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
     base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
-    workers = WorkerPairs((base, head))
+    runner = PairedRunner((base, head), cases, suite.settings)
     with ExitStack() as stack:
-        stack.callback(workers.end)
-        hellos = workers.start()
+        stack.callback(runner.end)
+        hellos = runner.start()
         folder = dated_folder(out, f"{suite.name}-check")
         stack.enter_context(_faults_in_words(folder))
         runs = {
-            side.name: stack.enter_context(_run(folder, side, suite.settings, hellos[side.name], command, workers))
+            side.name: stack.enter_context(_run(folder, side, suite.settings, hellos[side.name], command, runner))
             for side in (base, head)
         }
-        runner = PairedRunner(workers, runs, cases, suite.settings)
+        runner.record(runs)
         runner.notes += library_notes()
         if not all(hello.get("fixed_addresses") for hello in hellos.values()):
             runner.notes.append(
@@ -315,7 +314,7 @@ def _faults_in_words(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _run(
-    folder: Path, side: Side, measured_by: Settings, hello: Mapping[str, Any], command: str, pairs: WorkerPairs
+    folder: Path, side: Side, measured_by: Settings, hello: Mapping[str, Any], command: str, runner: PairedRunner
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
     content = side.suite.content
@@ -335,5 +334,5 @@ def _run(
         yield run
         info = replace(info, status="finished")
     finally:
-        run.write_info(replace(info, seconds=round(pairs.seconds, 1), replicates=pairs.replicates))
+        run.write_info(replace(info, seconds=round(runner.seconds, 1), replicates=runner.replicates))
         run.close()

@@ -11,7 +11,7 @@ from rnnbench.analysis.bisection import WORK, CaseChange, Commit
 from rnnbench.analysis.comparison import changes
 from rnnbench.check.check import check
 from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
-from rnnbench.check.pairs import start_worker
+from rnnbench.check.paired import start_worker
 from rnnbench.check.selection import Selection
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError

@@ -1,11 +1,13 @@
-"""Base and head in turns: replicates of fresh pairs of workers on the same cores."""
+"""Base and head in turns: replicates of fresh pairs of workers, which share a hash seed and the layout of memory."""
 
 import math
+import os
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
@@ -15,19 +17,23 @@ from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.counting import Counted, CountingQueue, count_instructions
 from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
-from rnnbench.check.pairs import WorkerPairs
+from rnnbench.check.sides import Side
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.protocol import release
+from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 
+ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
@@ -51,42 +57,89 @@ class Ratios:
     mean: list[float] = field(default_factory=list)  # of their mean
 
 
+def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
+    """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
+    tree = str(side.tree or "")
+    first = Building(str(side.root), 0).imports(side.imports, tree) if side.imports else None
+    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
+
+
 class PairedRunner:
-    """Measures the same cases on both sides; the sides take turns at each case."""
+    """Measures the same cases on both sides; the sides take turns at each case. At most one pair exists at a time."""
 
     def __init__(
         self,
-        pairs: WorkerPairs,
-        folders: Mapping[str, RunFolder],
+        sides: Sequence[Side],
         cases: Sequence[Case],
         settings: Settings,
         *,
+        start_worker: Callable[..., WorkerProcess] = start_worker,
+        now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on."""
-        self._pairs = pairs
-        self._rng = random.Random(seed)
-        self._recorders = {
-            name: Recorder(folders[name], cases, side.root, settings, in_words=side.in_words)
-            for name, side in pairs.sides.items()
-        }
-        self._visitor = Visitor(pairs, self._recorders, settings, self._rng, lambda: pairs.seconds)
-        self._settings = settings
-        self._costs: dict[Workload, VisitCost] = {}
+        self.sides = {side.name: side for side in sides}
+        self.workers: Mapping[str, WorkerProcess] = {}  # of the current pair, by side; empty if there is none
+        self.replicates = 0  # pairs that visited every group
         self.same = SameCode()
-        self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
+        self._cases, self._settings = cases, settings
+        self._start_worker, self._now = start_worker, now
+        self._began = now()
+        self._rng = random.Random(seed)
+        self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
+        self._may_fork = len({side.python for side in sides}) == 1 and all(side.may_fork for side in sides)
+        self._origin: Origin | None = None  # of the workers, if they may be forked
+        self._costs: dict[Workload, VisitCost] = {}
+        self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
 
-    @property
-    def replicates(self) -> int:
-        """Pairs that visited every group."""
-        return self._pairs.replicates
+    def record(self, folders: Mapping[str, RunFolder]) -> None:
+        """Keep each side's records in its folder, which lists all cases from now on."""
+        self._recorders = {
+            name: Recorder(folders[name], self._cases, side.root, self._settings, in_words=side.in_words)
+            for name, side in self.sides.items()
+        }
+        self._visitor = Visitor(self, self._recorders, self._settings, self._rng, lambda: self.seconds)
 
     @property
     def seconds(self) -> float:
         """Seconds since the check began."""
-        return self._pairs.seconds
+        return self._now() - self._began
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """Start both workers of a pair at the same time; returns the hello of each side's worker.
+
+        Raises UserError if one can't start or is too old.
+        """
+        began, name = self._now(), f"{self._started:04d}"
+        self._started += 1
+        # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
+        layout = self._draw_layout()
+        if self._may_fork and self._started % ORIGIN_PAIRS == 1:
+            self._end_origin()
+            preload = all(side.paths[0] == PACKAGE_PARENT for side in self.sides.values())
+            self._origin = Origin(next(iter(self.sides.values())).python, layout, preload=preload)
+        workers: dict[str, WorkerProcess] = {}
+        self.workers = workers  # from now on `close` ends those that have started, even if one can't be
+        with _tokens(len(self.sides)) as tokens:
+            # In random order: the one that is forked first is slower by a few thousandths.
+            for side, token in self._rng.sample(list(zip(self.sides.values(), tokens, strict=True)), len(self.sides)):
+                workers[side.name] = self._start_one(name, side, layout, token=token)
+            self.workers = {name: workers[name] for name in self.sides}
+            hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
+        self._start_seconds = self._now() - began
+        return hellos
+
+    def close(self) -> None:
+        """End both workers, whatever they are doing."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
+
+    def end(self) -> None:
+        """End everything that was started."""
+        self.close()
+        self._end_origin()
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Check and observe every case on both sides, before any timing.
@@ -96,34 +149,35 @@ class PairedRunner:
         """
         cases = cases_of(groups)
         shared = all(is_shared(case.workload.device) for case in cases)
-        layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
+        layout, ready = self._draw_layout(), self.workers
+        self.workers = {}  # the pass ends them
         queues = [
             Queue(
                 self._recorders[name],
                 deque(cases),
-                partial(self._pairs.start_one, "observer", side, layout),
+                partial(self._start_one, "observer", side, layout),
                 workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
                 ready=[ready[name]] if name in ready else [],
             )
-            for name, side in self._pairs.sides.items()
+            for name, side in self.sides.items()
         ]
         observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
         self._refuse_foreign()
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Find the cases that run the same code on both sides, by the pair that was started; `same` has them."""
-        base, head = (self._pairs.sides[name] for name in ("base", "head"))
+        base, head = (self.sides[name] for name in ("base", "head"))
         if (changed := changed_files(base, head)) is None:
             return
         reached: dict[str, dict[str, Any]] | None = None
         if changed.may_matter:
             reached = self._reach(cases, on_done)
         else:
-            for name, worker in self._pairs.workers.items():
+            for name, worker in self.workers.items():
                 self._recorders[name].ask(worker, release())  # which tells the files that were used
         self._refuse_foreign()
         used = [
-            Used.of(self._pairs.sides[name], recorder.imported.values(), recorder.opened)
+            Used.of(self.sides[name], recorder.imported.values(), recorder.opened)
             for name, recorder in self._recorders.items()
         ]
         self.same = same_code(changed, used, reached, [case.key for case in cases])
@@ -133,22 +187,22 @@ class PairedRunner:
         reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
 
         def ask(name: str) -> None:
-            recorder, tree = self._recorders[name], str(self._pairs.sides[name].tree)
+            recorder, tree = self._recorders[name], str(self.sides[name].tree)
             for number, case in enumerate(cases):
                 if name == "head":
                     on_done(number, len(cases))
-                reply = recorder.ask(self._pairs.workers[name], recorder.building.reach(case, tree))
+                reply = recorder.ask(self.workers[name], recorder.building.reach(case, tree))
                 reached[case.key][name] = reply
                 if not reply["ok"] and reply["status"] == "failed":
                     return  # the state of the worker is unknown
 
         with futures.ThreadPoolExecutor(2) as pool:
-            for asked in [pool.submit(ask, name) for name in self._pairs.sides]:
+            for asked in [pool.submit(ask, name) for name in self.sides]:
                 with suppress(WorkerLost):
                     asked.result()
         answers = [reply for replies in reached.values() for reply in replies.values()]
         if len(answers) < 2 * len(cases) or not all(reply["ok"] for reply in answers):
-            self._pairs.close()  # so that no case is observed by a worker that is lost or in an unknown state
+            self.close()  # so that no case is observed by a worker that is lost or in an unknown state
         return reached
 
     def count(
@@ -159,12 +213,12 @@ class PairedRunner:
         The number of instructions becomes a metric of the case.
         """
         cases = [case for case in cases_of(groups) if not self.failed(case)]
-        layout = self._pairs.draw_layout()
+        layout = self._draw_layout()
         queues = {
             name: CountingQueue(
-                cases, partial(self._pairs.start_one, side=side, layout=layout), self._recorders[name].building
+                cases, partial(self._start_one, side=side, layout=layout), self._recorders[name].building
             )
-            for name, side in self._pairs.sides.items()
+            for name, side in self.sides.items()
         }
         counted = count_instructions(queues, counter, self._settings, on_done)
         for name, by_case in counted.items():
@@ -185,8 +239,8 @@ class PairedRunner:
         `on_visit` gets the number of finished visits before each. Raises UserError if a side has used files of the
         other one since, for example by an import in a late call.
         """
-        if not self._pairs.workers:
-            self._pairs.start()
+        if not self.workers:
+            self.start()
         case_seconds = self._case_seconds(groups, left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
@@ -199,22 +253,23 @@ class PairedRunner:
             timed = sum(window.host_seconds for own in windows.values() for window in own)
             cases = len(group.cases)
             self._costs[group.workload] = VisitCost(max(0.0, seconds - timed) / cases, timed / cases)
-        self._pairs.end_replicate()
+        self.close()
+        self.replicates += 1
         self._refuse_foreign()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
         known = ((group, self._costs[group.workload]) for group in groups if group.workload in self._costs)
         visits = sum((cost.untimed + cost.timed) * len(group.cases) for group, cost in known)
-        return (0.0 if self._pairs.workers else self._pairs.start_seconds) + visits
+        return (0.0 if self.workers else self._start_seconds) + visits
 
     def _case_seconds(self, groups: Sequence[Group], left: float) -> float:
         """Seconds for all turns of a case on one side in the next pair."""
         cases = sum(len(group.cases) for group in groups)
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
         untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
-        pair = left / max(1, PAIRS_WANTED - self.replicates) - self._pairs.start_seconds
-        return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, (pair / cases - untimed) / len(self._pairs.sides)))
+        pair = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
+        return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, (pair / cases - untimed) / len(self.sides)))
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""
@@ -228,7 +283,7 @@ class PairedRunner:
         """Raise UserError if a side used files of the other one; asks only if it has used further files since."""
         used = [len(files) for each in self._recorders.values() for files in (each.imported, each.opened)]
         if used != self._used:
-            self._used, sides = used, self._pairs.sides
+            self._used, sides = used, self.sides
             imported = {name: self.imported(name) for name in sides}
             opened = {name: recorder.opened for name, recorder in self._recorders.items()}
             refuse_foreign(sides["base"], sides["head"], imported, opened)
@@ -244,3 +299,37 @@ class PairedRunner:
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
+
+    def _start_one(self, name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
+        """Start a worker of one side; it does not become part of a pair."""
+        forked = {} if self._origin is None else {"origin": self._origin}
+        return self._start_worker(name, side, layout, **forked, **options)
+
+    def _draw_layout(self) -> int:
+        """Draw a memory layout for workers of both sides."""
+        return self._rng.randrange(MAX_LAYOUTS)
+
+    def _end_origin(self) -> None:
+        if self._origin is not None:
+            self._origin.close()
+            self._origin = None
+
+    def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
+        try:
+            return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
+        except UserError as error:
+            raise UserError(side.in_words(str(error))) from None
+
+
+@contextmanager
+def _tokens(workers: int) -> Iterator[list[tuple[int, int]]]:
+    """For each worker of a ring, the end of a pipe from the one before it, and the start of the pipe to the next one.
+
+    Only the workers that start in the context keep them open.
+    """
+    pipes = [os.pipe() for _ in range(workers)]
+    try:
+        yield [(pipes[number][0], pipes[(number + 1) % workers][1]) for number in range(workers)]
+    finally:
+        for end in (end for pipe in pipes for end in pipe):
+            os.close(end)

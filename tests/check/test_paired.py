@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import pytest
 
 from rnnbench.check.paired import PairedRunner
-from rnnbench.check.pairs import WorkerPairs
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
@@ -62,15 +61,16 @@ class Bench:
 
         sides = [Side(name, f"the {name}", suite, **options) for name in ("base", "head")]
         self.settings = Settings(window_seconds=0.01)
-        self.pairs = WorkerPairs(sides, start=start, now=self.clock, seed=1)
+        self._start = start
         self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
         for folder in self.folders.values():
             folder.write_info(INFO)
-        self.runner = self.runner_of(CASES)
+        self.runner = self.runner_of(CASES, sides)
 
-    def runner_of(self, cases: Sequence[Case]) -> PairedRunner:
+    def runner_of(self, cases: Sequence[Case], sides: Sequence[Side]) -> PairedRunner:
         """A runner of these cases that writes into the folders."""
-        runner = PairedRunner(self.pairs, self.folders, cases, self.settings, seed=1)
+        runner = PairedRunner(sides, cases, self.settings, start_worker=self._start, now=self.clock, seed=1)
+        runner.record(self.folders)
         for case in cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             for recorder in runner._recorders.values():
@@ -78,7 +78,7 @@ class Bench:
         return runner
 
     def close(self) -> None:
-        self.pairs.close()
+        self.runner.close()
         for folder in self.folders.values():
             folder.close()
 
@@ -140,13 +140,11 @@ def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(
             return reply | self.used if message["op"] == "release" else reply
 
     bench = make_bench(worker=Late)
-    bench.pairs.sides = {
-        name: replace(side, tree=tmp_path / "trees" / name) for name, side in bench.pairs.sides.items()
-    }
+    sides = [replace(side, tree=tmp_path / "trees" / name) for name, side in bench.runner.sides.items()]
     bench.runner.replicate(GROUPS, BUDGET)
     for used, words in zip(strays, ("mypkg was imported from", r"head/mypkg\.py of the head was opened"), strict=True):
         Late.used = used
-        bench.runner = bench.runner_of(CASES)
+        bench.runner = bench.runner_of(CASES, sides)
         with pytest.raises(UserError, match=rf"^base the base: .*{words}"):
             bench.runner.replicate(GROUPS, BUDGET)
 
@@ -216,7 +214,7 @@ def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench:
 def test_a_base_that_speaks_another_protocol_is_refused_in_words(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(protocol=1)
     with pytest.raises(UserError, match=r"base \(the base\): the worker uses protocol 1, but this rnnbench uses"):
-        bench.pairs.start()
+        bench.runner.start()
 
 
 def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
@@ -228,7 +226,7 @@ def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_t
     monkeypatch.setattr(FakeWorker, "wait_ready", lose)
     bench = make_bench(tree=tmp_path, revision="main")
     with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
-        bench.pairs.start()
+        bench.runner.start()
 
 
 def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callable[..., Bench]) -> None:
@@ -240,8 +238,8 @@ def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callab
 
     bench = make_bench(worker=Second)
     with pytest.raises(UserError, match="Cannot allocate memory"):
-        bench.pairs.start()
-    bench.pairs.close()
+        bench.runner.start()
+    bench.runner.close()
     [(_, _, worker)] = bench.workers
     assert worker.closed
 
@@ -276,8 +274,8 @@ def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
     observed: list[str] = []
     bench = make_bench(lambda side, message: observed.append(side) if message["op"] == "observe" else None)
     groups = on("cuda")
-    bench.runner = bench.runner_of(groups[0].cases)
-    bench.pairs.start()
+    bench.runner = bench.runner_of(groups[0].cases, [*bench.runner.sides.values()])
+    bench.runner.start()
     progress: list[tuple[int, int]] = []
     bench.runner.observe(groups, lambda done, total: progress.append((done, total)))
     assert observed == ["base"] * len(CELLS) + ["head"] * len(CELLS)
