@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import mmap
 import os
 import selectors
 import signal
@@ -65,8 +66,9 @@ def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", gra
 
     Returns whether the process ended by itself within `grace_seconds`.
     """
-    ended_itself = _has_ended(process.pid, grace_seconds)
-    family = _descendants(process.pid)
+    ended_itself, family = _has_ended(process.pid, grace_seconds), list[psutil.Process]()
+    with contextlib.suppress(psutil.Error):  # it has ended
+        family = psutil.Process(process.pid).children(recursive=True)
     # Before the process is reaped: until then, no other process or group can get its number.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -88,13 +90,6 @@ def _has_ended(pid: int, seconds: float) -> bool:
                 return False
             time.sleep(0.002)
     return True
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:  # it has ended
-        return []
 
 
 class WorkerOutput:
@@ -161,51 +156,46 @@ class WorkerProcess:
         starts no process.
         """
         self.name = name
-        self._start_seconds = start_seconds
-        self._now = now
+        self._start_seconds, self._now = start_seconds, now
         self._stopped = False
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
-        self._paths = [str(path) for path in paths or (PACKAGE_PARENT,)]
-        self._options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
+        options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
+        self._started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
-        self._environment = worker_environment(layout)
-        self._variables = variables or {}
-        self._origin = origin
-        self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
-        self._folder = folder
-        self._first = first
+        self._layout, self._variables, self._folder = layout, variables or {}, folder
+        self._origin, self._first = origin, first
         self._start()
 
     def _start(self) -> None:
-        self._unread, self._turn = b"", -1
-        self._marks = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the worker
-        self._marks.write(MARK.pack(-1))
-        try:
-            self._output = WorkerOutput()
-            self._process = self._started()
-        except OSError as fault:  # not of the run's folder: no process, memory or open file is left
-            self._marks.close()
-            why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
-            raise UserError(f"no worker can start: {why}") from None
+        self._unread = b""
+        with tempfile.TemporaryFile(buffering=0) as marks:
+            marks.write(MARK.pack(-1))
+            self._marks = mmap.mmap(marks.fileno(), MARK.size)
+            try:
+                self._output = WorkerOutput()
+                self._process = self._started({"marks": marks.fileno(), **self._token})
+            except OSError as fault:  # not of the run's folder: no process, memory or open file is left
+                self._marks.close()
+                why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+                raise UserError(f"no worker can start: {why}") from None
 
-    def _started(self) -> "subprocess.Popen[bytes] | ForkedProcess":
-        relay = {"marks": self._marks.fileno(), **self._token}
+    def _started(self, relay: Mapping[str, int]) -> "subprocess.Popen[bytes] | ForkedProcess":
+        stderr, folder, with_relay = self._output.fileno(), self._folder, {"relay": relay}
         if self._origin is not None:
-            started_with = {"paths": self._paths, "options": self._options}
-            stderr, folder, variables = self._output.fileno(), self._folder, self._variables
-            if forked := self._origin.fork(started_with, relay, stderr=stderr, folder=folder, variables=variables):
+            places = {"stderr": stderr, "folder": folder, "variables": self._variables}
+            if forked := self._origin.fork(self._started_with, relay, **places):
                 return forked
-        started_with = {"paths": self._paths, "options": self._options | {"relay": relay}}
+        started_with = self._started_with | {"options": self._started_with["options"] | with_relay}
         try:
-            with self._addresses():
+            with contextlib.nullcontext() if self._layout is None else fixed_addresses():
                 return subprocess.Popen(
                     [*self._command, json.dumps(started_with)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=self._output.fileno(),
-                    env=self._environment | {**self._variables},
-                    cwd=self._folder,
+                    stderr=stderr,
+                    env=worker_environment(self._layout) | {**self._variables},
+                    cwd=folder,
                     start_new_session=True,  # the coordinator handles Ctrl-C
                     bufsize=0,
                     pass_fds=tuple(relay.values()),
@@ -217,9 +207,8 @@ class WorkerProcess:
     @property
     def turn(self) -> int | None:
         """The number of the case that the worker is calling in a visit, or was when it failed; None between turns."""
-        if not self._marks.closed:
-            [self._turn] = MARK.unpack(os.pread(self._marks.fileno(), MARK.size, 0))
-        return None if self._turn < 0 else self._turn
+        [number] = MARK.unpack_from(self._marks)
+        return None if number < 0 else number
 
     @property
     def pid(self) -> int:
@@ -290,7 +279,7 @@ class WorkerProcess:
         """The exit in words, with the last line that the worker wrote to its standard error."""
         ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
         code, last = self._process.wait(), self._output.last_line()[:300]
-        self._close_files()
+        self._output.close()
         if not ended_itself and not self._stopped:
             return "the worker closed its streams without ending"
         if code < 0:
@@ -307,12 +296,7 @@ class WorkerProcess:
         """End the worker and every process that it started, whatever they are doing."""
         self._stopped = True
         self._end(grace_seconds=0.0)
-        self._close_files()
-
-    def _close_files(self) -> None:
-        self._turn = -1 if self.turn is None else self.turn
         self._output.close()
-        self._marks.close()
 
     def _end(self, grace_seconds: float) -> bool:
         """End the worker; returns whether it ended by itself within `grace_seconds`."""

@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Visits:
         self.folders = {name: RunFolder.create(parent, name) for name in sides}
         self.turns: list[tuple[str, str]] = []
         self.recorders = {name: self._recorder(folder, parent) for name, folder in self.folders.items()}
-        self.workers: dict[str, Any] = {name: self._worker(name) for name in sides}
+        self.workers: Mapping[str, Any] = {name: self._worker(name) for name in sides}
         self.visitor = Visitor(self, self.recorders, SETTINGS, random.Random(1), self.clock)
 
     def start(self) -> None:
