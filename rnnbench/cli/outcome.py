@@ -43,7 +43,7 @@ def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0,
 @contextmanager
 def naming_budget(budget: float | None, share: float = 1.0) -> Iterator[None]:
     """Say which --budget to give if a run's is too short for a single replicate; the run gets a `share` of it."""
-    from rnnbench.harness.coordinator.budget import TooShort
+    from rnnbench.harness.coordinator.session import TooShort
 
     try:
         yield
@@ -53,7 +53,7 @@ def naming_budget(budget: float | None, share: float = 1.0) -> Iterator[None]:
 
 
 def _too_small(folder: Path, share: float) -> str:
-    from rnnbench.harness.coordinator.budget import enough
+    from rnnbench.harness.coordinator.session import enough
     from rnnbench.store.folder import last_measurements, read_info
 
     info, known = read_info(folder), last_measurements(folder)

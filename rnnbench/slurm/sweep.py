@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.budget import wider_than_asked
 from rnnbench.harness.coordinator.resume import refuse_other_suite
-from rnnbench.harness.coordinator.session import filling, resolved
+from rnnbench.harness.coordinator.session import filling, resolved, wider_than_asked
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue

@@ -119,10 +119,10 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
     if sys.platform != "linux":
         return
 
-    def started(worker: WorkerProcess) -> Any:
+    def started(worker: WorkerProcess, relay: Mapping[str, int]) -> Any:
         if worker._command == [sys.executable, "-P", str(STARTER)] and not _differs_at_start(worker._environment):
             worker._origin = _Server(connection or _connection, worker._environment)
-        return _started(worker)
+        return _started(worker, relay)
 
     WorkerProcess._started = started  # type: ignore[method-assign, assignment]
 

@@ -163,7 +163,8 @@ class WorkerProcess:
         self._started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
-        self._layout, self._variables, self._folder = layout, variables or {}, folder
+        self._environment, self._variables, self._folder = worker_environment(layout), variables or {}, folder
+        self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._origin, self._first = origin, first
         self._start()
 
@@ -188,13 +189,13 @@ class WorkerProcess:
                 return forked
         started_with = self._started_with | {"options": self._started_with["options"] | with_relay}
         try:
-            with contextlib.nullcontext() if self._layout is None else fixed_addresses():
+            with self._addresses():
                 return subprocess.Popen(
                     [*self._command, json.dumps(started_with)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env=worker_environment(self._layout) | {**self._variables},
+                    env=self._environment | {**self._variables},
                     cwd=folder,
                     start_new_session=True,  # the coordinator handles Ctrl-C
                     bufsize=0,

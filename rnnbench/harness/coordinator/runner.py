@@ -13,12 +13,11 @@ from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.coordinator.asking import Asker, hello
-from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import OBSERVER, RunStart
+from rnnbench.harness.coordinator.start import OBSERVER, Ceilings, RunStart, place_of
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared

@@ -1,8 +1,12 @@
-"""A run from start to end, also when the disk or the user ends it early."""
+"""A run from start to end, also when the disk, the user or its budget ends it early."""
 
 import errno
-from dataclasses import replace
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +14,25 @@ import pytest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.session import resume_run, run_suite
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.session import (
+    enough,
+    least_seconds,
+    resume_run,
+    run_suite,
+    wider_than_asked,
+    with_shortfall,
+    without_shortfall,
+)
+from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
+from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
+from rnnbench.suite.file import Settings
 from tests.doubles import stored
 from tests.doubles import workload as small
+from tests.doubles.fakes import FakeWorkers, run_into
 
 SUITE = """
 name = "tiny"
@@ -143,3 +160,192 @@ def test_a_resumed_run_says_after_how_long_if_that_is_known(
 ) -> None:
     info = RunInfo("test", "", {}, "", "", {}, seconds=spent)
     assert session._resumed(info, RunState(seconds=to_last_window), "rnnbench run") == words
+
+
+SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
+STAGES = {"ceilings": 1.0, "observing": 4.0, "energy": 0.0}
+
+
+def cut_off(
+    cases: int,
+    observed: int,
+    seconds: float | None = 7.0,
+    stages: dict[str, float] = STAGES,
+    visit_seconds: float | None = None,
+) -> TimeNeeded | None:
+    info = RunInfo("test", "", {"measure": SETTINGS.model_dump()}, "", "", {}, seconds=seconds, stage_seconds=stages)
+    all_cases = [small.case("gru", batch_size=1 + number) for number in range(cases)]
+    known = [
+        Measurement(case, "pending", "", parity="agrees" if index < observed else "")
+        for index, case in enumerate(all_cases)
+    ]
+    return enough(info, {measurement.case.key: measurement for measurement in known}, visit_seconds)
+
+
+def seconds(needed: TimeNeeded | None) -> float:
+    assert needed is not None
+    assert not needed.is_least
+    return needed.seconds
+
+
+def test_what_is_enough_follows_from_what_was_seen() -> None:
+    # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s. 9 s for the past and a start, 1 s of
+    # ceilings, 10 s for observing, 10 s for calibration, and five replicates of 2 + 6 s.
+    assert seconds(cut_off(100, 20)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.06))
+
+
+def test_half_of_a_budget_is_for_observing() -> None:
+    assert seconds(cut_off(1, 1)) == pytest.approx(7 + 2 + 1 + max(2 * 2, 2 + 2 + 5 * (2 + 0.06)))
+    longer = STAGES | {"observing": 100.0}
+    assert seconds(cut_off(20, 10, 103.0, longer)) == pytest.approx(
+        103 + 2 + 1 + max(2 * 196, 196 + 196 + 5 * (2 + 1.2))
+    )
+
+
+@pytest.mark.parametrize("cases", [10, 100, 1000])
+def test_where_no_case_was_reached_only_the_least_is_named(cases: int) -> None:
+    # Nobody knows how long a case takes to observe: 1 s of ceilings and 2 s of a start are known, and the windows.
+    needed = cut_off(cases, 0, 3.0, STAGES | {"observing": 0.0})
+    assert needed is not None
+    assert needed.is_least
+    assert needed.seconds == pytest.approx(3 + 2 + 1 + 5 * (2 + cases * 0.04))
+
+
+def test_what_a_case_took_in_a_replicate_is_believed_before_its_windows() -> None:
+    assert seconds(cut_off(100, 20, visit_seconds=0.5)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.5))
+
+
+def test_nothing_is_said_of_a_run_that_tells_nothing() -> None:
+    assert cut_off(10, 0, None) is None
+    assert cut_off(10, 0, 3.0, {}) is None
+
+
+SIZES = (1, 2, 3, 4)
+GROUPS = [
+    Group(
+        small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size))
+    )
+    for size in SIZES
+]
+
+
+def ran(parent: Path, seconds: Callable[[str], float] = lambda key: 0.05, **settings: Any) -> tuple[RunInfo, Runner]:
+    """A finished run with workers on a fake clock."""
+    noise = random.Random(1)
+    workers = FakeWorkers(seconds=lambda key: seconds(key) * (1 + 0.02 * noise.random()))
+    defaults = {"replicates": 6, "windows": 4, "window_seconds": 0.01, "precision": None, "max_replicates": 100}
+    chosen = Settings(**(defaults | settings))
+    folder = RunFolder.create(parent, "test")
+    runner = run_into(folder, GROUPS, chosen, on_progress=lambda step: None, workers=workers, seed=1)
+    folder.close()
+    info = RunInfo("test", "", {"measure": chosen.model_dump()}, "", "", {}, seconds=runner.seconds)
+    return replace(info, stage_seconds=runner.stage_seconds), runner
+
+
+def needed(info: RunInfo) -> float:
+    assert info.seconds_needed is not None
+    return info.seconds_needed
+
+
+@pytest.mark.parametrize("budget", [12.0, 15.0])
+def test_a_budget_as_large_as_the_run_says_is_enough(tmp_path: Path, budget: float) -> None:
+    info = with_shortfall(*ran(tmp_path, budget_seconds=budget))
+    assert info.notes == ["budget: it ended the run before its last replicate"]
+    info, runner = ran(tmp_path, budget_seconds=needed(info) + 1.0)
+    assert runner.replicates == 6
+    assert with_shortfall(info, runner) == info
+
+
+def test_where_precision_is_the_aim_the_note_follows_from_the_spread_that_was_seen(tmp_path: Path) -> None:
+    info, runner = ran(tmp_path, budget_seconds=25.0, precision=0.003)
+    assert 3 <= runner.replicates < 15
+    info = with_shortfall(info, runner)
+    [note] = info.notes
+    # How many depends on the order in which threads draw their noise.
+    assert re.fullmatch(r"precision: ±0\.3% was not reached in [1-4] of 4 groups", note)
+    _, longer = ran(tmp_path, budget_seconds=1.3 * needed(info), precision=0.003)
+    assert longer.missed < 4
+
+
+def test_a_run_that_lacks_nothing_has_no_note(tmp_path: Path) -> None:
+    info, runner = ran(tmp_path)
+    assert with_shortfall(info, runner) == info
+
+
+def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
+    info = with_shortfall(*ran(tmp_path, lambda key: 0.5, budget_seconds=6.0))
+    [note] = info.notes
+    assert re.fullmatch(r"budget: \d of 8 cases were not reached", note)
+    assert needed(info) > 6.0
+
+
+def test_what_a_run_lacked_is_forgotten_when_it_goes_on() -> None:
+    notes = ["budget: 1 of 8 cases was not reached", "precision: 1 of 4 groups has", "a worker was lost"]
+    assert without_shortfall(notes) == ["a worker was lost"]
+
+
+@pytest.mark.parametrize(("missed", "words"), [(0, []), (1, "1 of 4 groups"), (3, "3 of 4 groups")])
+def test_groups_that_are_less_precise_than_asked_are_counted(missed: int, words: Any) -> None:
+    notes = wider_than_asked(missed, 4, Settings(precision=0.025))
+    assert notes == (words and [f"precision: ±2.5% was not reached in {words}"])
+
+
+@dataclass
+class EndedRunner:
+    """What the notes are made from, of a run that its budget ended before a replicate."""
+
+    measurements: dict[str, Measurement]
+    missed: int = 0
+
+    groups = GROUPS
+    settings = Settings(precision=0.02)
+    time_needed = TimeNeeded(30.0, is_least=False)
+
+
+def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
+    cases = [case for group in GROUPS for case in group.cases]
+    info = RunInfo("test", "", {}, "", "", {})
+    failed = {case.key: Measurement(case, "failed", "it raises") for case in cases}
+    assert with_shortfall(info, EndedRunner(failed)) == info  # type: ignore[arg-type]
+    one_left = failed | {cases[0].key: Measurement(cases[0], "measured")}
+    [note] = with_shortfall(info, EndedRunner(one_left)).notes  # type: ignore[arg-type]
+    assert note.startswith("budget: it ended the run")
+
+
+def test_groups_without_a_ratio_have_none_that_is_imprecise(tmp_path: Path) -> None:
+    _, runner = ran(tmp_path, budget_seconds=8.0, precision=0.004)
+    assert runner.missed > 0
+    known = dict(runner.measurements)
+    for key, measurement in known.items():
+        if measurement.case.is_reference:
+            runner._recorder.measurements[key] = replace(measurement, status="failed", reason="it raises")
+    assert runner.missed == 0
+
+
+def told(parent: Path, spread: float, **settings: Any) -> list[str]:
+    """What the user hears meanwhile; the time of a case varies by `spread` from turn to turn."""
+    noise, notices = random.Random(1), list[str]()
+    workers = FakeWorkers(seconds=lambda key: 0.05 * (1 + spread * noise.random()))
+    folder = RunFolder.create(parent, "test")
+    chosen = Settings(**({"replicates": 2, "windows": 4, "window_seconds": 0.01, "precision": 0.02} | settings))
+    run_into(folder, GROUPS, chosen, on_progress=lambda step: notices.append(step.notice), workers=workers, seed=1)
+    folder.close()
+    return list(filter(None, notices))
+
+
+def test_after_the_first_replicate_the_user_hears_once_whether_the_budget_will_do(tmp_path: Path) -> None:
+    [enough_time] = told(tmp_path / "quiet", 0.001, budget_seconds=300.0)
+    assert enough_time == "±2% will be reached within the budget of 300 s"
+    [noisy] = told(tmp_path / "noisy", 0.3, budget_seconds=40.0)
+    assert re.fullmatch(
+        r"this machine is noisy today \(a ratio varies by ±\d+% between replicates\): ±2% will (take about \d+ min|not "
+        r"be reached in 20 replicates); going on to the budget of 40 s",
+        noisy,
+    )
+    assert told(tmp_path / "no target", 0.3, precision=None, budget_seconds=40.0) == []
+
+
+def test_the_least_seconds_are_those_of_two_starts_and_one_visit() -> None:
+    start: Any = SimpleNamespace(worker_seconds=2.0, unusable={})
+    places = len({(group.workload.dtype, group.workload.threads) for group in GROUPS})
+    assert least_seconds(GROUPS, SETTINGS, start) == pytest.approx(2 * 2.0 + places * 1.0 + 2 * 4 * 0.01)
