@@ -1,7 +1,7 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,11 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
     plan = calibrate(device, call, 0.01, cold=cold)
     for replicate in range(2):
         for order in range(2):
-            reading = asdict(take_window(device, call, plan, cold=cold))
+            clocked = take_window(device, call, plan, cold=cold)
+            reading: dict[str, Any] = {"quantiles": tuple(sorted(clocked.batch_seconds)), "batch": plan.batch}
+            reading |= {name: getattr(clocked, name) for name in ("seconds", "host_seconds", "submit_seconds")}
             stored = window(case, replicate, [1.0] * plan.calls, turns=2)
-            run.add_window(replace(stored, order=order, batch=plan.batch, **reading))
+            run.add_window(replace(stored, order=order, **reading))
     run.close()
     [row] = summary(run.path).to_dict("records")
     return row

@@ -1,7 +1,6 @@
 """Pairs of workers whose costs and deaths the test sets."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,18 +98,6 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         bench.close()
 
 
-def test_the_sides_of_a_case_take_turns_and_nothing_comes_between(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    bench.runner.replicate(GROUPS, BUDGET)
-    counts = Counter(case for _, case in bench.turns)
-    assert len(set(counts.values())) == 1
-    assert counts[CASES[0].key] % 4 == 0
-    for start in range(0, len(bench.turns), 4):
-        visit = bench.turns[start : start + 4]
-        assert len({case for _, case in visit}) == 1
-        assert "".join(side[0] for side, _ in visit) in ("bhhb", "hbbh")
-
-
 def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     for _ in range(3):
@@ -157,18 +144,6 @@ def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(make_bench: 
     assert layouts[::2] == layouts[1::2]
     assert len(set(layouts)) == 3
     assert all(worker.closed for _, _, worker in bench.workers)
-
-
-def test_both_sides_are_stored_as_runs_whose_visits_are_complete(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    for _ in range(2):
-        bench.runner.replicate(GROUPS, BUDGET)
-    for frame in bench.frames().values():
-        sizes = frame.groupby(["case", "replicate"]).size()
-        assert set(sizes % 2) == {0}
-        assert (frame["turns"] == frame.groupby(["replicate", "batch_size"])["order"].transform("size")).all()
-        visits = frame.sort_values("order").groupby(["replicate", "batch_size"])["order"]
-        assert all(orders.tolist() == list(range(len(orders))) for _, orders in visits)
 
 
 def losing(case: Case, side: str, op: str) -> Any:

@@ -24,7 +24,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.turns.planner import Planner, has_ratio, outlook
+from rnnbench.harness.turns.planner import Planner, outlook
 from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
@@ -141,7 +141,7 @@ class Runner:
     @property
     def missed(self) -> int:
         """Number of groups with a ratio less precise than requested."""
-        return sum(has_ratio(group, self.measurements) for group in self._planner.missed())
+        return len(self._planner.missed())
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:

@@ -1,14 +1,13 @@
 """Calibration, warm-up and timed windows, on any device."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import median
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device, Meter
-from rnnbench.store.records import evenly_spaced
+from rnnbench.harness.turns.schedule import MAX_CALLS
 
-MAX_CALLS = 1_000_000
 MIN_BLOCKS = 3  # of which calibration believes the shortest
 LONG = 10  # windows: a call this long is believed alone, since no usual stall of a machine doubles it
 MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before each call takes
@@ -25,25 +24,10 @@ class Plan:
     batch: int
     seconds: float
 
-    def __post_init__(self) -> None:
-        """Raise ValueError or TypeError for a plan that no window can follow."""
-        if not (self.batches >= 1 and self.batch >= 1 and 0 <= self.seconds < math.inf):
-            raise ValueError(f"a window needs a call and a finite time: {self}")
-
     @property
     def calls(self) -> int:
         """Calls in one window."""
         return self.batches * self.batch
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The times of one window."""
-
-    seconds: float
-    host_seconds: float
-    submit_seconds: float
-    quantiles: tuple[float, ...]  # of seconds per call
 
 
 def calibrate(
@@ -109,23 +93,17 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
     short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
     best = float("inf")
     for number in range(1, MAX_WARMUP_WINDOWS + 1):
-        quantiles = take_window(device, call, short, cold=cold, is_warm=number > 1).quantiles
-        median = quantiles[len(quantiles) // 2]
-        if median >= STILL_FALLING * best:
+        usual = median(take_window(device, call, short, cold=cold, is_warm=number > 1).batch_seconds)
+        if usual >= STILL_FALLING * best:
             return number
-        best = median
+        best = usual
     return MAX_WARMUP_WINDOWS
 
 
-def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Reading:
-    """Time one window of back-to-back calls; `is_warm`: the same calls were made just before."""
-    clocked = clock_window(device, call, plan, cold=cold, is_warm=is_warm)
-    quantiles = evenly_spaced(sorted(seconds / plan.batch for seconds in clocked.batch_seconds))
-    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, quantiles)
-
-
-def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Clocked:
-    """Time one window, block by block; `cold`: with a flush of the caches before each call."""
+def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Clocked:
+    """Time one window, block by block; `cold`: with a flush of the caches before each call; `is_warm`: the same
+    calls were made just before.
+    """
     if cold:
         return device.clock_cold(call, plan.batches)
     return device.clock(call, plan.batches, plan.batch, is_warm=is_warm)

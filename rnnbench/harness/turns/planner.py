@@ -12,7 +12,7 @@ from rnnbench.analysis.estimate import estimates_of, t_quantile
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
-from rnnbench.store.records import Group, Measurement, Workload
+from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.text import rounded_up
 
@@ -195,9 +195,10 @@ class Planner:
         return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
 
     def missed(self) -> list[Group]:
-        """The groups with a ratio that missed the requested precision."""
+        """The visited groups with a ratio that missed the requested precision."""
         estimate_spreads(list(self._records.values()))
-        return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
+        records = {group: self._records[group.workload] for group in self._groups}
+        return [group for group, record in records.items() if record.visits and is_wide(record, self._settings)]
 
     def time_needed(self) -> TimeNeeded | None:
         """The time for all visits that are still wanted; None if none is."""
@@ -268,12 +269,6 @@ def outlook(planner: Planner, settings: Settings, spent: float) -> str:
     varies = f"a ratio varies by ±{200 * noise:.0f}% between replicates"
     noisy = f"this machine is noisy today ({varies}): " if 2 * noise > NOISY else ""
     return f"{noisy}{told}" + ("" if budget is None else f"; going on to the budget of {budget:g} s")
-
-
-def has_ratio(group: Group, measurements: Mapping[str, Measurement]) -> bool:
-    """Whether two cases of a group were measured of which one is the reference, if it has one: so there is a ratio."""
-    measured = [case for case in group.cases if measurements[case.key].status == "measured"]
-    return len(measured) > 1 and (group.workload.reference == "none" or any(case.is_reference for case in measured))
 
 
 def _basis(group: Group, times: Mapping[str, Times]) -> str | None:

@@ -151,15 +151,6 @@ def test_a_device_that_breaks_while_energy_is_measured_loses_the_energy_of_one_c
     assert set(cases["status"]) == {"measured"}
 
 
-def test_a_device_that_breaks_at_its_ceiling_loses_that_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups, _ = poisoned(monkeypatch, "ceiling")
-    frame, runner, _ = measure(tmp_path, groups, Poisoned)
-    assert set(frame["status"]) == {"measured"}
-    assert f"the limits of cuda in float64 were not measured: {ILLEGAL}" in runner.notes
-
-
 def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

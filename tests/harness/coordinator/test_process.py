@@ -150,15 +150,6 @@ def test_what_a_case_has_started_ends_with_its_worker(worker: WorkerProcess, tmp
         time.sleep(0.01)
 
 
-def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
-    prepare(worker, tmp_path, "pass", name="Quiet")
-    assert not visit(worker, "Quiet")["printed"]
-    prepare(worker, tmp_path, f"print('x' * {1 << 20})")
-    for _ in range(3):
-        assert visit(worker)["printed"]
-        assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
-
-
 def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nsleep 1\nprintf '{\"id\": 1, \"ok\": true}\\n'\n")
@@ -213,14 +204,6 @@ def test_every_thread_of_a_worker_is_pinned(worker) -> None:
 
 def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(worker) -> None:
     assert os.getsid(worker._process.pid) != os.getsid(0)
-
-
-def test_a_python_without_torch_is_told_in_words(tmp_path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
-    python.chmod(0o755)
-    with pytest.raises(WorkerLost, match="exited with 1: ModuleNotFoundError: No module named 'torch'"):
-        WorkerProcess("0000", str(python)).wait_ready()
 
 
 def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
@@ -330,25 +313,6 @@ def test_any_signal_that_ends_a_worker_is_told(tmp_path: Path, number: int, name
 
 def start(script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE)
-
-
-@pytest.mark.parametrize("script", ["sleep 60 & sleep 60", "setsid sleep 60 & sleep 60"])
-def test_all_that_a_process_has_started_ends_with_it(script: str) -> None:
-    process = start(f"echo; {script}")
-    assert process.stdout is not None
-    with process.stdout:
-        process.stdout.readline()
-    family = wait_for_children(process.pid, 2)
-    assert not end_with_descendants(process, grace_seconds=0.0)
-    assert process.returncode is not None
-    psutil.wait_procs(family, 10)
-    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
-
-
-def wait_for_children(pid: int, number: int) -> list[psutil.Process]:
-    while len(children := psutil.Process(pid).children(recursive=True)) < number:
-        time.sleep(0.01)
-    return children
 
 
 def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_path: Path) -> None:

@@ -14,12 +14,9 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Measurement
-from rnnbench.suite.file import Settings, Sweep
+from rnnbench.suite.file import Sweep
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeWorkers, run_into
-from tests.doubles.stored import INFO, PROCESSOR, folder, on, rows, window
-from tests.harness.coordinator.test_runner import GROUPS, measure
+from tests.doubles.stored import INFO, PROCESSOR, folder, on, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -44,43 +41,6 @@ def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     (path / "measurements.jsonl").unlink()
     with pytest.raises(UserError, match="windows of a case"):
         read_state(path)
-
-
-@pytest.mark.parametrize("cut", [0.0, 0.1, 0.35, 0.5, 0.77, 0.99, 1.0])
-def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits(tmp_path: Path, cut: float) -> None:
-    whole, *_ = measure(tmp_path / "whole")
-    [path] = (tmp_path / "whole").iterdir()
-    files = sorted(path.glob("windows-*.jsonl"))
-    content = b"".join(file.read_bytes() for file in files)
-    remaining = round(cut * len(content))
-    for file in files:
-        size = file.stat().st_size
-        file.write_bytes(file.read_bytes()[:remaining])
-        remaining = max(0, remaining - size)
-        if not file.stat().st_size:
-            file.unlink()
-
-    settings = Settings(replicates=3, precision=None, window_seconds=0.01)
-    state = read_state(path)
-    run = RunFolder(path)
-    run_into(run, state.groups, settings, state=state, workers=FakeWorkers())
-    run.close()
-
-    frame = rows(path)
-    assert frame["case"].unique().tolist() == whole["case"].unique().tolist()
-    assert not frame.duplicated(["case", "worker", "order"]).any()
-    complete = frame[frame.groupby(["worker", "batch_size"])["order"].transform("size") == frame["turns"]]
-    assert set(complete.groupby(["case", "worker"]).size()) == {2}
-    assert complete.groupby("case")["worker"].nunique().tolist() == [3] * 6
-    assert len(GROUPS) == 3
-
-
-def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
-    first = RunFolder.create(tmp_path, "test")
-    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
-        RunFolder(first.path)
-    first.close()
-    RunFolder(first.path).close()
 
 
 THERE = {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1]}
@@ -128,8 +88,3 @@ def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:
     older = replace(THEN, environment=on(None).environment)
     with pytest.raises(UserError, match="the run was made by an rnnbench that did not record the machine's identity; "):
         refuse_other_machine(tmp_path, older, THEN.environment)
-
-
-def test_a_failed_case_stays_failed(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(REFERENCE, "failed", "parity")])
-    assert read_state(path).measurements[REFERENCE.key].status == "failed"

@@ -91,6 +91,7 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count
     cases = frame.drop_duplicates("case").set_index("case")
     assert cases.loc[culprit.key, "status"] == "failed"
     assert cases.loc[culprit.key, "reason"] == "the worker was killed by SIGSEGV"
+    assert cases.loc[culprit.key, "parameters"] == 7  # what was known of it stays
     others = frame[frame["case"] != culprit.key]
     assert set(others["status"]) == {"measured"}
     last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
@@ -109,12 +110,6 @@ def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
 
     _, runner, *_ = measure(tmp_path, edit=printing)
     assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
-
-
-def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:
-    culprit = small.case("vanilla", batch_size=2)
-    frame, *_ = measure(tmp_path, fault=at(culprit, "turn", 7))
-    assert frame.set_index("case").loc[culprit.key, "parameters"].tolist()[0] == 7
 
 
 @pytest.mark.parametrize("budget_seconds", [5.0, 8.0, 11.0])
@@ -141,13 +136,6 @@ def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     progress = [(step.replicate, step.visits_done) for step in steps]
     assert progress == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
-
-
-def test_a_device_that_is_missing_is_told_before_anything_runs() -> None:
-    workload = small.workload(device="cuda")
-    groups = [Group(workload, (small.case("vanilla", device="cuda"),))]
-    with started(groups, Settings(), start_worker=FakeWorkers()) as run:
-        assert run.unusable == {"cuda": "not there"}
 
 
 class TooOld(FakeWorker):

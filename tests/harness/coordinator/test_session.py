@@ -13,7 +13,6 @@ import pytest
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
-from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import (
     enough,
@@ -127,41 +126,6 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
     other.close()
 
 
-def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = run(tmp_path)
-    sweeps: list[int] = []
-
-    def look(groups: Any, *_: Any, **__: Any) -> None:
-        sweeps.extend(group.sweep for group in groups)
-        raise UserError("seen enough")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "started", look)
-        suite = suites.read(str(tmp_path / "tiny.toml"))
-        first = suite.content.sweep[0]
-        other = suite.content.model_copy(update={"sweep": [first.model_copy(update={"batch_size": (9,)}), first]})
-        patch.setattr(session, "refuse_other_suite", lambda *_: None)
-        with pytest.raises(UserError, match="seen enough"):
-            resume_run(path, replace(suite, content=other), suite.settings, command="y", on_progress=lambda step: None)
-    assert sweeps == [1]
-
-
-@pytest.mark.parametrize(
-    ("spent", "to_last_window", "words"),
-    [
-        (None, 0.0, "resumed by: rnnbench run"),  # killed before its first window
-        (None, 5.2, "resumed after 6 s by: rnnbench run"),
-        (20.0, 0.0, "resumed after 20 s by: rnnbench run"),  # all of it was spent on observing
-        (20.0, 1234.0, "resumed after 1,234 s by: rnnbench run"),  # killed after it was resumed before
-    ],
-)
-def test_a_resumed_run_says_after_how_long_if_that_is_known(
-    spent: float | None, to_last_window: float, words: str
-) -> None:
-    info = RunInfo("test", "", {}, "", "", {}, seconds=spent)
-    assert session._resumed(info, RunState(seconds=to_last_window), "rnnbench run") == words
-
-
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
 STAGES = {"ceilings": 1.0, "observing": 4.0, "energy": 0.0}
 
@@ -192,14 +156,6 @@ def test_what_is_enough_follows_from_what_was_seen() -> None:
     # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s. 9 s for the past and a start, 1 s of
     # ceilings, 10 s for observing, 10 s for calibration, and five replicates of 2 + 6 s.
     assert seconds(cut_off(100, 20)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.06))
-
-
-def test_half_of_a_budget_is_for_observing() -> None:
-    assert seconds(cut_off(1, 1)) == pytest.approx(7 + 2 + 1 + max(2 * 2, 2 + 2 + 5 * (2 + 0.06)))
-    longer = STAGES | {"observing": 100.0}
-    assert seconds(cut_off(20, 10, 103.0, longer)) == pytest.approx(
-        103 + 2 + 1 + max(2 * 196, 196 + 196 + 5 * (2 + 1.2))
-    )
 
 
 @pytest.mark.parametrize("cases", [10, 100, 1000])
@@ -310,16 +266,6 @@ def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
     one_left = failed | {cases[0].key: Measurement(cases[0], "measured")}
     [note] = with_shortfall(info, EndedRunner(one_left)).notes  # type: ignore[arg-type]
     assert note.startswith("budget: it ended the run")
-
-
-def test_groups_without_a_ratio_have_none_that_is_imprecise(tmp_path: Path) -> None:
-    _, runner = ran(tmp_path, budget_seconds=8.0, precision=0.004)
-    assert runner.missed > 0
-    known = dict(runner.measurements)
-    for key, measurement in known.items():
-        if measurement.case.is_reference:
-            runner._recorder.measurements[key] = replace(measurement, status="failed", reason="it raises")
-    assert runner.missed == 0
 
 
 def told(parent: Path, spread: float, **settings: Any) -> list[str]:

@@ -63,11 +63,3 @@ def test_a_card_that_was_held_back_between_samples_is_found_by_its_counter_thoug
     telemetry.sample(1, "before", 111.0)
     telemetry.sample(1, "visit", 112.0)
     assert telemetry.notes() == [f"cuda was held back ({reason}) in 1 of 2 replicates" for reason in reasons]
-
-
-def test_each_visit_has_its_clock(driver: Driver) -> None:
-    telemetry, clocks = Telemetry("cuda", FIRST), list[float]()
-    telemetry.sample(0, "before", 0.0)
-    for driver.cards[0].clock in (1980, 1755):
-        clocks.append(telemetry.sample(0, "visit", 1.0)["sm_clock_mhz"])
-    assert clocks == [1980, 1755]

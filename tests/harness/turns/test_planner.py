@@ -6,8 +6,8 @@ import random
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner, has_ratio
-from rnnbench.store.records import Group, Measurement, Status
+from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner
+from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
@@ -66,16 +66,6 @@ def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first()
     assert chosen.missed() == []
 
 
-def test_a_group_of_a_single_case_without_a_reference_gets_the_fewest() -> None:
-    case = small.case("vanilla", reference="none")
-    chosen = Planner([Group(case.workload, (case,))], Settings(replicates=4, max_replicates=50))
-    chosen.add_start(1.0)
-    for _ in range(4):
-        assert chosen.next_visits(None)
-        chosen.add_visit(Group(case.workload, (case,)), 0.5, {case.key: steady(1.0)})
-    assert not chosen.next_visits(None)
-
-
 def test_without_a_precision_every_group_gets_the_fewest() -> None:
     chosen = planner(precision=None)
     assert set(run(chosen).values()) == {4}
@@ -120,18 +110,6 @@ def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     assert chosen.seconds_left([NOISY, WILD], 3.0) == 3.0
 
 
-def test_time_left_is_expected_from_the_spread_seen() -> None:
-    chosen, rng = planner(), random.Random(3)
-    for _ in range(4):
-        for group in GROUPS:
-            visit(chosen, group, rng)
-    chosen.next_visits(None)  # this looks at the spread
-    expected = chosen.seconds_left([], None)
-    counts = run(chosen)
-    took = sum(counts.values()) * 0.5 + max(counts.values())
-    assert expected == pytest.approx(took, rel=0.2)
-
-
 def test_a_case_that_has_failed_no_longer_counts() -> None:
     chosen = planner(replicates=2, precision=0.02)
     loop, reference = (case.key for case in STEADY.cases)
@@ -154,28 +132,6 @@ def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
     assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]
 
 
-def test_a_spread_that_is_small_by_chance_does_not_end_a_group_early() -> None:
-    sizes = range(1, 25)
-    groups = [
-        Group(
-            small.workload(batch_size=size),
-            (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size)),
-        )
-        for size in sizes
-    ]
-    chosen, rng = Planner(groups, Settings(replicates=6, max_replicates=20, precision=0.02)), random.Random(1)
-    chosen.add_start(1.0)
-    lucky = groups[0]
-    for number in range(6):
-        for group in groups:
-            loop, reference = (case.key for case in group.cases)
-            # Six values whose own interval is within 2%, among others with a spread of 3%.
-            ratio = 0.008 * number if group is lucky else rng.gauss(0.0, 0.03)
-            chosen.add_visit(group, 0.5, {loop: steady(math.exp(ratio)), reference: steady(1.0)})
-    assert lucky in chosen.next_visits(None)
-    assert chosen.missed() == groups
-
-
 def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
     chosen = planner()
     run(chosen)
@@ -183,27 +139,3 @@ def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
     chosen.missed()
     for group, shown in zip(GROUPS, estimates_of(samples), strict=True):
         assert chosen._records[group.workload].half_width == pytest.approx((shown.upper - shown.lower) / 2)
-
-
-@pytest.mark.parametrize(
-    ("own", "reference", "expected"),
-    [
-        ("measured", "measured", True),
-        ("failed", "measured", False),
-        ("measured", "failed", False),
-        ("measured", "pending", False),
-    ],
-)
-def test_a_group_has_a_ratio_once_a_case_and_its_reference_are_measured(
-    own: Status, reference: Status, expected: bool
-) -> None:
-    cases = small.case("vanilla"), small.reference_case()
-    known = {case.key: Measurement(case, status) for case, status in zip(cases, (own, reference), strict=True)}
-    assert has_ratio(Group(cases[0].workload, cases), known) == expected
-
-
-@pytest.mark.parametrize(("second", "expected"), [("measured", True), ("failed", False)])
-def test_without_a_reference_two_cases_are_needed(second: Status, expected: bool) -> None:
-    cases = small.case("vanilla", reference="none"), small.case("combined", reference="none")
-    known = {case.key: Measurement(case, status) for case, status in zip(cases, ("measured", second), strict=True)}
-    assert has_ratio(Group(cases[0].workload, cases), known) == expected
