@@ -1,6 +1,5 @@
 """What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,36 +54,26 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     return RunState(
         measurements=measurements,
         visits=[
-            _visit(groups[workload], visit_windows, measurements)
-            for (_, workload), visit_windows in visits.items()
-            if len(visit_windows) == visit_windows[0].turns
+            Visit(
+                groups[workload],
+                [window for window in taken if measurements[window.case].status == "measured"],
+                taken[-1].started + taken[-1].host_seconds - taken[0].started,
+            )
+            for (_, workload), taken in visits.items()
+            if len(taken) == taken[0].turns
         ],
         replicates=max((window.replicate + 1 for window in windows), default=0),
-        workers=max((_number(window.worker) + 1 for window in windows), default=0),
+        workers=max((int(window.worker.rpartition("-")[2]) + 1 for window in windows), default=0),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
-
-
-def _visit(group: Group, windows: Sequence[Window], measurements: Mapping[str, Measurement]) -> Visit:
-    first, last = windows[0], windows[-1]
-    return Visit(
-        group,
-        [window for window in windows if measurements[window.case].status == "measured"],
-        last.started + last.host_seconds - first.started,
-    )
-
-
-def _number(worker: str) -> int:
-    """The last part of a worker's name."""
-    return int(worker.rpartition("-")[2])
 
 
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
     """Raise UserError if resuming would mix two machines or environments in one run."""
     here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
     apart = differences(info, here, ("the run", "this machine"))
-    then, now = _cores(info.environment), _cores(environment)
-    if not apart and then != now:
+    then, now = (each.get("machine", {}).get("cores_allowed") for each in (info.environment, environment))
+    if not apart and then != now:  # its workers stay on the same ones
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:
         raise UserError(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
@@ -102,8 +91,3 @@ def _complete(sweeps: Any) -> Any:
     """Sweeps with the default of every axis that the rnnbench that wrote them did not have."""
     defaults = Sweep(cell=("gru",)).model_dump(mode="json")
     return [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps or []]
-
-
-def _cores(environment: dict[str, Any]) -> Any:
-    """The cores that a run may use: its workers stay on the same ones."""
-    return environment.get("machine", {}).get("cores_allowed")

@@ -70,19 +70,15 @@ def started(
         try:
             about = hello(worker)
             worker_seconds = now() - began
-            devices = {name: _device(first, name) for name in dict.fromkeys(group.workload.device for group in groups)}
+            devices: dict[str, Reply] = {}
+            for name in dict.fromkeys(group.workload.device for group in groups):
+                devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
+                if not reply["ok"]:  # the driver lists the device, but it does not work
+                    devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
             of_cases = case_settings(group.workload for group in groups)
             yield RunStart(first, about, devices, of_cases, began, worker_seconds, kernels)
         finally:
             first.close()
-
-
-def _device(first: Asker, name: str) -> Reply:
-    reply = first.ask(protocol.device(name), allowed_cores())
-    if reply["ok"]:
-        return reply
-    # The driver lists the device, but it does not work.
-    return reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
