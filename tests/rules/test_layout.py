@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "cells": 759,
     "cli": 881,
     "check": 1317,
-    "harness": 3934,
+    "harness": 3924,
     "kernels": 619,
     "profiling": 1203,
     "pytest_plugin": 236,

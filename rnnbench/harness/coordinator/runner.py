@@ -72,7 +72,7 @@ class Runner:
         self.ceilings = Ceilings(start.kernels, ceilings)
         self.notes = library_notes()
         self.workers: Mapping[str, WorkerProcess] = {}  # of the replicate: one, or none between replicates
-        self._begin, self._folder, self._on_progress = start, folder, on_progress
+        self._run_start, self._folder, self._on_progress = start, folder, on_progress
         self._start_worker, self._now = start_worker, now
         self._began = start.began - state.seconds
         self._rng = random.Random(seed)
@@ -123,7 +123,7 @@ class Runner:
                 stage(math.inf if left is None else began + share * left)
                 self.stage_seconds[name] = round(self._now() - began, 1)
         finally:
-            self._begin.first.close()
+            self._run_start.first.close()
 
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
@@ -174,14 +174,14 @@ class Runner:
         passes = CEILING_PASSES if until - self._now() >= LONG_SECONDS else 1
         for place in dict.fromkeys(place_of(group.workload) for group in self.groups):
             device, _, threads = place
-            if device not in self._begin.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
-                ask = partial(self._begin.first.ask, cores=measuring_cores(threads))
+            if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
+                ask = partial(self._run_start.first.ask, cores=measuring_cores(threads))
                 self.ceilings.measure(ask, place, passes=passes)
 
     def _observe(self, until: float) -> None:
         """Check and observe the new cases, those of one device after those of another."""
         queues = []
-        for device in self._begin.devices:
+        for device in self._run_start.devices:
             cases = deque(
                 case
                 for group in sweeps_in_turn([group for group in self.groups if group.workload.device == device])
@@ -190,7 +190,7 @@ class Runner:
             )
             workers = workers_for(cases, len(allowed_cores())) if is_shared(device) else 1
             queues.append(Queue(self._recorder, cases, partial(self._start_worker, OBSERVER), workers))
-        if (first := self._begin.first.hand_over()) is not None:
+        if (first := self._run_start.first.hand_over()) is not None:
             first.pin(allowed_cores())
             queues[0].ready.append(first)
         observe(
@@ -204,7 +204,7 @@ class Runner:
         with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
                 known = self.measurements[case.key]
-                has_no_counter = self._begin.devices[case.workload.device]["no_energy"]
+                has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
                 if not known.works or "energy_joules" in known.metrics or has_no_counter:
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
