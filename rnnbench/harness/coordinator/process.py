@@ -160,7 +160,10 @@ class WorkerProcess:
         self._stopped = False
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
-        self._started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
+        self._started_with: dict[str, Any] = {
+            "paths": [str(path) for path in paths or (PACKAGE_PARENT,)],
+            "options": options,
+        }
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
         self._environment, self._variables, self._folder = worker_environment(layout), variables or {}, folder
@@ -184,7 +187,7 @@ class WorkerProcess:
     def _started(self, relay: Mapping[str, int]) -> "subprocess.Popen[bytes] | ForkedProcess":
         stderr, folder, with_relay = self._output.fileno(), self._folder, {"relay": relay}
         if self._origin is not None:
-            places = {"stderr": stderr, "folder": folder, "variables": self._variables}
+            places: dict[str, Any] = {"stderr": stderr, "folder": folder, "variables": self._variables}
             if forked := self._origin.fork(self._started_with, relay, **places):
                 return forked
         started_with = self._started_with | {"options": self._started_with["options"] | with_relay}
