@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.parts import NONLINEARITIES, CellProducts, Product
+from rnnbench.cells.parts import NONLINEARITIES
 from rnnbench.store.records import Nonlinearity
 
 
@@ -36,8 +36,3 @@ class CombinedCell(nn.Module):
             "linear.weight": torch.cat((reference[f"weight_ih_l{layer}"], reference[f"weight_hh_l{layer}"]), dim=1),
             "linear.bias": reference[f"bias_ih_l{layer}"] + reference[f"bias_hh_l{layer}"],
         }
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W [x; h]`."""
-        return (Product(input_size, hidden_size, hidden_size),)

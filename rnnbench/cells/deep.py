@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
-from rnnbench.cells.parts import CellProducts
 from rnnbench.store.records import Nonlinearity
 
 LayerStates = tuple[Tensor, ...]
@@ -41,9 +40,3 @@ class DeepCell(nn.Module):
             for layer in range(num_layers)
             for name, weight in CombinedCell.weights_from(reference, layer).items()
         }
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int, num_layers: int) -> tuple[CellProducts, ...]:
-        """`W_l [h'_{l-1}; h_l]` of each layer."""
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        return tuple(CombinedCell.products(size, hidden_size) for size in sizes)

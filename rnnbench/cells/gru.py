@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import CellProducts, apart, uniform
+from rnnbench.cells.parts import uniform
 
 
 class GRUCell(nn.Module):
@@ -42,8 +42,3 @@ class GRUCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W_ih x` and `W_hh h`, the three gates at once."""
-        return apart(input_size, hidden_size, gates=3)

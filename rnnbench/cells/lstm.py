@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import CellProducts, apart, uniform
+from rnnbench.cells.parts import uniform
 
 LSTMState = tuple[Tensor, Tensor]
 
@@ -44,8 +44,3 @@ class LSTMCell(nn.Module):
     def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
         """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         return self.advance(self.project(input), state)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W_ih x` and `W_hh h`, the four gates at once."""
-        return apart(input_size, hidden_size, gates=4)

@@ -1,7 +1,6 @@
-"""What several cells have in common: initial values, nonlinearities, the arithmetic of their products, and scans."""
+"""What several cells have in common: initial values, nonlinearities and scans."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,28 +19,6 @@ NONLINEARITIES: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
 }
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product of one step, for one sequence: `outputs` sums over values of the layer's input and of its state."""
-
-    inputs: int  # values of the layer's input
-    states: int  # values of the previous step's states
-    outputs: int
-
-    @property
-    def macs(self) -> int:
-        """Its multiply-accumulates."""
-        return (self.inputs + self.states) * self.outputs
-
-
-CellProducts = tuple[Product, ...]  # the products of one layer; pointwise work is not counted
-
-
-def apart(input_size: int, hidden_size: int, gates: int) -> CellProducts:
-    """The products of a layer with separate weights for input and state, each with `gates` gates."""
-    return Product(input_size, 0, gates * hidden_size), Product(0, hidden_size, gates * hidden_size)
 
 
 PIECE = 32  # steps

@@ -9,7 +9,7 @@ form of torch.nn.RNN, with its two biases.
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import NONLINEARITIES, CellProducts, apart, uniform
+from rnnbench.cells.parts import NONLINEARITIES, uniform
 from rnnbench.store.records import Nonlinearity
 
 
@@ -35,8 +35,3 @@ class VanillaCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W_ih x` and `W_hh h`."""
-        return apart(input_size, hidden_size, gates=1)

@@ -8,7 +8,6 @@ A user's own class may have these members:
   is None, outputs are not compared.
 - `states`: the number of tensors of its state, used if there is no reference, or if the reference's state does not fit;
   1 is `h`, 2 is `(h, c)`.
-- `products(input_size, hidden_size)`: its arithmetic, as in `rnnbench.cells.parts`.
 """
 
 from collections.abc import Mapping

@@ -47,8 +47,7 @@ METRICS = (
         "macs",
         "MACs",
         "count",
-        "multiply-accumulates of the matrix products of one call, backward included: from the shapes of all products, "
-        "by formula where a fused layer hides them",
+        "multiply-accumulates of the matrix products of one call, backward included, from the shapes of all products",
         "calls",
         verdict="judged",
         time_follows=True,

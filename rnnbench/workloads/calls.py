@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from torch.autograd.profiler import profile
 
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS
-from rnnbench.workloads import macs
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
@@ -47,30 +47,47 @@ class CallCounts:
 
 
 def probe(built: Built) -> Readings:
-    """The counts of a built case's call."""
-    counts = count(built.timed_call(), built.input.device, lambda: built.model.zero_grad(set_to_none=True))
+    """Return the counts of a built case's call.
+
+    Compiled and recorded code, and layers that a library fuses, hide their products. Those of the same model without
+    either are counted, cell by cell and operator by operator.
+    """
+
+    def drop_gradients() -> None:
+        built.model.zero_grad(set_to_none=True)
+
+    device = built.input.device
+    counts = shown = count(built.timed_call(), device, drop_gradients)
     backend = GRAPH_BACKENDS.get(built.case.implementation, counts.backend)
-    hides = backend != counts.backend or backend in FUSED_LAYERS  # its products
-    values = {
-        "operators": counts.operators,
-        "allocations": counts.allocations,
-        "peak_bytes": counts.peak_bytes,
-        "backend": backend,
-        "macs": counts.macs,
-    }
+    if backend != counts.backend or backend in FUSED_LAYERS:
+        plain = replace(built, case=replace(built.case, implementation="loop"), model=built.model.looped())
+        with nothing_fused():
+            shown = count(plain.timed_call(), device, drop_gradients)
+    values = {"operators": counts.operators, "allocations": counts.allocations, "backend": backend}
     missing = {}
     if built.case.implementation == "cudagraph":
-        del values["peak_bytes"]
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    if hides or counts.is_scripted:
-        call_macs = macs.of_call(built.model, built.case.workload)
-        if call_macs is None:
-            del values["macs"]
-            hiding = backend if hides else "TorchScript"
-            missing["macs"] = f"{hiding} hides its products, and the cell has no formula for them"
-        else:
-            values["macs"] = call_macs
+    else:
+        values["peak_bytes"] = counts.peak_bytes
+    if shown.is_scripted:
+        missing["macs"] = "TorchScript hides its products"
+    else:
+        values["macs"] = shown.macs
     return Readings(values, missing)
+
+
+@contextmanager
+def nothing_fused() -> Iterator[None]:
+    """Have layers of torch.nn call plain operators, one for each product."""
+    libraries: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+    before = [library.enabled for library in libraries]
+    try:
+        for library in libraries:
+            library.enabled = False
+        yield
+    finally:
+        for library, is_enabled in zip(libraries, before, strict=True):
+            library.enabled = is_enabled
 
 
 def count(timed: TimedCall, device: torch.device, drop_gradients: Callable[[], object] = lambda: None) -> CallCounts:

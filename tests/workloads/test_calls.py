@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rnnbench.store.records import Case
 from rnnbench.workloads.calls import CallCounts, count, operator_calls, probe
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -106,8 +107,53 @@ def test_the_products_of_torchscript_are_not_known() -> None:
     )
     readings = probe(scripted)
     assert "macs" not in readings.values
-    assert readings.missing["macs"] == "TorchScript hides its products, and the cell has no formula for them"
+    assert readings.missing["macs"] == "TorchScript hides its products"
     assert probe(plain).values["macs"] > 0
+
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", GATES)
+def test_the_products_of_a_layer_are_counted_though_a_library_fuses_them(layer: Any, dtype: Any, phase: Any) -> None:
+    case = small.reference_case(layer, phase=phase, dtype=dtype, num_layers=2, bidirectional=True)
+    work, is_training = case.workload, phase != "inference"
+    rows, gates, h = work.seq_len * work.batch_size, GATES[layer] * work.hidden_size, work.hidden_size
+    first, second, of_state = gates * work.input_size, gates * 2 * h, gates * h
+    head = 2 * h * work.output_size
+    forward = rows * (2 * (first + second + 2 * of_state) + head)
+    # Backward: the gradients of all weights, and those of what is not given.
+    given = 2 * rows * first + 4 * work.batch_size * of_state
+    before = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
+    assert probe(build(case, Path())).values["macs"] == forward + is_training * (2 * forward - given)
+    assert (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled) == before
+
+
+@pytest.mark.parametrize("lengths", ["equal", "varied"])
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one", "encoder_decoder"])
+@pytest.mark.parametrize("how", ["torch.nn", "torch.nn-padded"])
+def test_padding_counts_where_a_layer_multiplies_it(how: Any, task: Any, lengths: Any) -> None:
+    work = small.workload(reference="lstm", task=task, dtype="float32", seq_len=7, lengths=lengths)
+    case, looped = Case("torch.nn.LSTM", how, work), Case("lstm", "loop", work)
+    try:
+        found, padded = (probe(build(each, Path())).values["macs"] for each in (case, looped))
+    except Skip:
+        return
+    assert (found < padded) == (how == "torch.nn" and lengths == "varied")
+    assert found <= padded
+
+
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_compiled_code_has_the_products_of_the_loop(phase: Any) -> None:
+    looped, compiled = (
+        probe(build(small.case("gru", how, phase=phase, dtype="float32", seq_len=2), Path())).values
+        for how in ("loop", "compiled")
+    )
+    assert compiled["macs"] == looped["macs"]
+    assert compiled["operators"] < looped["operators"]
 
 
 @pytest.mark.parametrize("mode", [nullcontext, torch.inference_mode])

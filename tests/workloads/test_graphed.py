@@ -39,6 +39,7 @@ def test_a_recording_agrees_after_replay_in_the_mode_in_which_it_is_timed(record
     measurement = observe(built)
     assert measurement.parity == "agrees"
     assert measurement.backend == "cuda graph"
+    assert measurement.metrics["macs"] == observe(build(small.case(cell, phase=phase), Path())).metrics["macs"]
     assert "keeps all that it needs" in measurement.missing["peak_bytes"]
     assert set(recordings) == {phase == "inference"}
 

@@ -9,7 +9,6 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
-from rnnbench.workloads import macs
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -37,10 +36,6 @@ class Apart(nn.Module):  # other names than torch's, and a buffer
         bias = reference["bias_ih_l0"] + reference["bias_hh_l0"]
         weights = {"x.weight": reference["weight_ih_l0"], "h.weight": reference["weight_hh_l0"], "x.bias": bias}
         return weights | {"spare": torch.zeros_like(bias)}
-    @staticmethod
-    def products(input_size, hidden_size):
-        from rnnbench.cells.parts import apart
-        return apart(input_size, hidden_size, gates=1)
 
 class Renamed(nn.Module):
     def __init__(self, input_size, hidden_size):
@@ -183,14 +178,6 @@ def test_a_weight_that_is_tied_to_another_counts_once(root: Path) -> None:
 def test_a_class_keeps_its_own_weights_where_they_can_not_be_mapped_and_takes_the_heads(root: Path) -> None:
     built = build(Case("good.py:Renamed", "loop", small.workload()), root)
     assert torch.equal(built.model.head.weight, built.reference.head.weight)
-
-
-def test_a_class_with_a_formula_has_multiply_accumulates_though_they_are_hidden_and_one_without_has_none(
-    root: Path,
-) -> None:
-    workload = small.workload()
-    models = [build(Case(f"good.py:{name}", "loop", workload), root).model for name in ("Apart", "Renamed")]
-    assert [macs.of_call(model, workload) for model in models] == [4 * 3 * (5 * 6 + 6 * 6 + 6 * 2), None]
 
 
 @pytest.mark.parametrize(

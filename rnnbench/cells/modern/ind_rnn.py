@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import CellProducts, Product, uniform
+from rnnbench.cells.parts import uniform
 
 
 class IndRNNCell(nn.Module):
@@ -37,8 +37,3 @@ class IndRNNCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x`; the state is only scaled."""
-        return (Product(input_size, 0, hidden_size),)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.lstm import LSTMState
-from rnnbench.cells.parts import CellProducts, apart, uniform
+from rnnbench.cells.parts import uniform
 
 
 class LSTMLayerNormCell(nn.Module):
@@ -46,8 +46,3 @@ class LSTMLayerNormCell(nn.Module):
     def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
         """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         return self.advance(self.project(input), state)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x` and `U h`, the four gates at once."""
-        return apart(input_size, hidden_size, gates=4)

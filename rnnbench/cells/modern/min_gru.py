@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from rnnbench.cells.parts import CellProducts, Product, log_scan, uniform
+from rnnbench.cells.parts import log_scan, uniform
 
 
 class MinGRUCell(nn.Module):
@@ -46,11 +46,6 @@ class MinGRUCell(nn.Module):
         z, n = self.project(input).chunk(2, dim=-1)
         outputs = log_scan(-softplus(z), log_positive(n) - softplus(-z), h)
         return outputs, outputs[-1]
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x`, gate and candidate at once; there is none with the state."""
-        return (Product(input_size, 0, 2 * hidden_size),)
 
 
 def positive(value: Tensor) -> Tensor:

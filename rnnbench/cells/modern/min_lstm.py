@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from rnnbench.cells.modern.min_gru import log_positive, positive
-from rnnbench.cells.parts import CellProducts, Product, log_scan, uniform
+from rnnbench.cells.parts import log_scan, uniform
 
 
 class MinLSTMCell(nn.Module):
@@ -48,11 +48,6 @@ class MinLSTMCell(nn.Module):
         odds = _input_log_odds(f, i)
         outputs = log_scan(-softplus(odds), log_positive(n) - softplus(-odds), h)
         return outputs, outputs[-1]
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x`, both gates and the candidate at once; there is none with the state."""
-        return (Product(input_size, 0, 3 * hidden_size),)
 
 
 def _input_log_odds(f: Tensor, i: Tensor) -> Tensor:

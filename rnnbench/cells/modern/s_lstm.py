@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid
 
-from rnnbench.cells.parts import CellProducts, apart, uniform
+from rnnbench.cells.parts import uniform
 
 SLSTMState = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -57,8 +57,3 @@ class SLSTMCell(nn.Module):
     def forward(self, input: Tensor, state: SLSTMState) -> SLSTMState:
         """One step: (batch, input), 4 x (batch, hidden) -> 4 x (batch, hidden)."""
         return self.advance(self.project(input), state)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x` and `R h`, the four gates at once."""
-        return apart(input_size, hidden_size, gates=4)

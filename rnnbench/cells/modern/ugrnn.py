@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import CellProducts, apart, uniform
+from rnnbench.cells.parts import uniform
 
 
 class UGRNNCell(nn.Module):
@@ -38,8 +38,3 @@ class UGRNNCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W x` and `U h`, gate and candidate at once."""
-        return apart(input_size, hidden_size, gates=2)
