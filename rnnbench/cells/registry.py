@@ -133,9 +133,9 @@ CELLS: dict[str, CellSpec] = {
 
 
 def spec(cell: str, reference: Reference) -> CellSpec:
-    """The spec of a registered cell, of torch's own cell, or of a user's class, timed against `reference`."""
-    if cell == TORCH_OWN["torch.nn-cell"].get(reference):
-        return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own cell")
+    """Return the spec of a registered cell, of torch's own, or of a user's class, timed against `reference`."""
+    if cell.startswith("torch.nn."):
+        return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own")
     if is_own(cell):
         target, arguments = parsed(cell)
         return CellSpec(target, reference, "the user's own", arguments=arguments)

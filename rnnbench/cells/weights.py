@@ -18,25 +18,45 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 from rnnbench.cells.parity import Weights
-from rnnbench.store.records import LAYERS, Reference, ReferenceLayer
+from rnnbench.store.records import LAYERS, Reference
 
 FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
-REFERENCE_LAYERS: dict[type[nn.Module], ReferenceLayer] = {
-    nn.RNN: "rnn", nn.LSTM: "lstm", nn.GRU: "gru", nn.RNNCell: "rnn", nn.LSTMCell: "lstm", nn.GRUCell: "gru",
-}  # fmt: skip
 
 
-def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
-    """The cell's parameters as a differentiable function of those of a torch.nn layer.
+class NotMapped(Exception):
+    """A module has other parameters than the reference, and no mapping."""
 
-    A cell whose parameters differ from those of torch's own cells maps them in `weights_from(reference)`. `whole`: the
-    cell is a module that runs the whole sequence, and its parameters are named as those of torch's own layers.
+
+def shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor."""
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
+    """Return the parameters of a module as a differentiable function of those of a torch.nn layer.
+
+    A module whose parameters differ from those of torch's own maps them in `weights_from(reference)`. `whole`: it runs
+    the whole sequence, and has the parameters of all layers. Raises NotMapped if it has other parameters and no
+    mapping, and CellError if its mapping gives other parameters than it has.
     """
-    mapping = getattr(cell, "weights_from", None)
-    if mapping is not None:
-        mapped: dict[str, Tensor] = mapping(reference)
-        return mapped
-    return {name if whole else name.removesuffix(FIRST_LAYER): weight for name, weight in reference.items()}
+    mapping, name = getattr(module, "weights_from", None), type(module).__name__
+    if mapping is None:
+        mapped: Any = {key if whole else key.removesuffix(FIRST_LAYER): weight for key, weight in reference.items()}
+    else:
+        mapped = mapping(reference)
+        if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
+            raise CellError(f"{name}.weights_from gives no tensors by name")
+    given, own = shapes(mapped), shapes(dict(module.named_parameters()))
+    if given == own:
+        return dict(mapped)
+    if mapping is None:
+        raise NotMapped
+    more, less = (
+        ", ".join(f"{key} {shape}" for key, shape in one.items() if other.get(key) != shape)
+        or "nothing beside the others"
+        for one, other in ((given, own), (own, given))
+    )
+    raise CellError(f"{name}.weights_from gives {more}; the class has {less}")
 
 
 def state_count(factory: Any, reference: Reference) -> int:
@@ -51,34 +71,6 @@ def state_count(factory: Any, reference: Reference) -> int:
     if not isinstance(count, int) or count < 1:
         raise CellError(f"{factory.__name__}.states is {count!r}; expected how many tensors its state has: 1 is h")
     return count
-
-
-def why_unmapped(module: Any, reference: Weights, layer: Reference, *, whole: bool) -> str:
-    """Why the weights of `reference` can't be given to a module; empty if they can.
-
-    `whole`: the module runs the whole sequence and has the parameters of all layers. Raises CellError if its mapping
-    gives other parameters than the module has.
-    """
-    if getattr(module, "weights_from", "") is None:
-        return "not compared: the class asks for that (`weights_from = None`)"
-    mapped, name = cell_weights(module, reference, whole=whole), type(module).__name__
-    if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
-        raise CellError(f"{name}.weights_from gives no tensors by name")
-    given, own = (
-        {name: tuple(weight.shape) for name, weight in each.items()}
-        for each in (mapped, dict(module.named_parameters()))
-    )
-    if given == own:
-        return ""
-    if not hasattr(module, "weights_from"):
-        like = LAYERS[layer] + ("" if whole else "Cell")
-        return f"not compared: no weight mapping: offer `weights_from`, or name parameters as {like} does"
-    more, less = (
-        ", ".join(f"{name} {shape}" for name, shape in one.items() if other.get(name) != shape)
-        or "nothing beside the others"
-        for one, other in ((given, own), (own, given))
-    )
-    raise CellError(f"{name}.weights_from gives {more}; the class has {less}")
 
 
 def copy_weights(mine: nn.Module, like: nn.Module) -> None:
@@ -124,24 +116,17 @@ def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
 
     The module must be the only one with a mapping, besides those within it.
     """
-    layer = REFERENCE_LAYERS.get(type(like))
-    owners = {name: module for name, module in mine.named_modules() if hasattr(module, "weights_from")}
-    prefix = next(iter(owners), None)  # modules come before those within them
-    if (
-        layer is None
-        or prefix is None
-        or any(not f"{name}.".startswith(f"{prefix}." if prefix else "") for name in owners)
-    ):
+    mapping = [name for name, module in mine.named_modules() if getattr(module, "weights_from", None) is not None]
+    if not isinstance(like, nn.RNNBase | nn.RNNCellBase) or not mapping:
         return None
-    owner = owners[prefix]
-    is_cell = isinstance(like, nn.RNNCellBase)
-    reference = {f"{name}{FIRST_LAYER}" if is_cell else name: weight for name, weight in like.named_parameters()}
+    owner = mapping[0]  # modules come before those within them
+    start = f"{owner}." if owner else ""
+    if not all(name.startswith(start) for name in mapping[1:]):
+        return None
+    ending = FIRST_LAYER if isinstance(like, nn.RNNCellBase) else ""
+    reference = {f"{name}{ending}": weight for name, weight in like.named_parameters()}
     try:
-        for whole in (False, True):
-            if not why_unmapped(owner, reference, layer, whole=whole):
-                mapped = cell_weights(owner, reference, whole=whole)
-                start = f"{prefix}." if prefix else ""
-                return {f"{start}{name}": weight for name, weight in mapped.items()}
+        mapped = cell_weights(mine.get_submodule(owner), reference)
     except (CellError, KeyError) as error:
         raise ValueError(f"mine: {error}") from error
-    return None
+    return {f"{start}{name}": weight for name, weight in mapped.items()}

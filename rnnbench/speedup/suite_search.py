@@ -17,7 +17,6 @@ from rnnbench.speedup.module import TimedWay
 from rnnbench.speedup.search import find
 from rnnbench.store.records import Case, Workload
 from rnnbench.text import error_in_words, first_line, plural
-from rnnbench.workloads.make_model import LAYER_CLASSES
 from rnnbench.workloads.prepare import torch_dtype
 
 
@@ -42,7 +41,7 @@ class WantedModule:
         torch.manual_seed(0)
         sizes = self.workload
         if self.cell.startswith("torch.nn.") and not self.cell.endswith("Cell"):
-            layer = LAYER_CLASSES[sizes.reference]
+            layer = load(spec(self.cell, sizes.reference).target, root)
             module: nn.Module = layer(
                 sizes.input_size, sizes.hidden_size, sizes.num_layers, bidirectional=sizes.bidirectional
             )

@@ -15,14 +15,14 @@ from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError, CellSpec, is_own
 from rnnbench.cells.states import State, fails_in_inference_mode, tensors, to_cell
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import Case, Implementation, Reference, Workload
+from rnnbench.store.records import Case, Implementation, Workload
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
 from rnnbench.workloads.implementations import Run, Skip, eager, hoisted, loop, scan
 from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, step_mask
 
 Factory = Callable[..., nn.Module]
 SEED = 0
-LAYER_CLASSES: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+WHOLE: tuple[Implementation, ...] = ("sequence", "torch.nn", "torch.nn-padded", "torch.nn-flattened")
 NEED_STATE = ("one_to_many", "encoder_decoder", "streaming")
 
 RUNS: dict[Implementation, Run] = {
@@ -36,27 +36,25 @@ RUNS: dict[Implementation, Run] = {
 }
 
 
-def make_model(
-    case: Case, spec: CellSpec | None, factory: Factory | None, states: int, compiled_steps: int
-) -> SequenceModel:
-    """Make the model of a case, or of the reference as a case; without a spec it is that of a layer of torch.nn.
+def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compiled_steps: int) -> SequenceModel:
+    """Make the model of a case, or of the reference as a case.
 
     `states`: the number of tensors of a usual state. In inference the model is in `eval` mode, as in real use: no
     dropout, and cuDNN keeps nothing for backward. Raises Skip if the implementation can't run the cell, and CellError
     if the cell can't be built.
     """
-    workload = case.workload
+    workload, how = case.workload, case.implementation
 
     def body(input_size: int) -> Body:
-        if spec is None or factory is None:
-            return _layer(case, input_size)
         make = partial(_module, workload, spec, factory, input_size)
-        if case.implementation == "sequence" or (
-            case.implementation == "reference"
-            and is_own(case.cell)
-            and _runs_whole(make(), workload, input_size, states)
-        ):
-            return TorchLayer(make(**_whole_arguments(workload, factory)), directions=workload.directions)
+        may_be_whole = how == "reference" and is_own(case.cell)
+        if how in WHOLE or (may_be_whole and _runs_whole(make(), workload, input_size, states)):
+            return TorchLayer(
+                make(**_whole_arguments(workload, factory)),
+                directions=workload.directions,
+                lengths=None if is_own(case.cell) else _lengths(workload),
+                is_padded=how == "torch.nn-padded",
+            )
         return _cells(case, spec, factory, compiled_steps, input_size)
 
     model = SequenceModel(
@@ -66,24 +64,9 @@ def make_model(
         output_steps=workload.output_steps,
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
     )
-    if case.implementation in COMPILED:
-        model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
+    if how in COMPILED:
+        model.feed_back = CompiledFeedBack(compiled_steps, how)
     return model.eval() if workload.phase == "inference" else model
-
-
-def _layer(case: Case, input_size: int) -> TorchLayer:
-    workload = case.workload
-    layer_class = LAYER_CLASSES[workload.reference]
-    layer = layer_class(
-        input_size,
-        workload.hidden_size,
-        workload.num_layers,
-        dropout=workload.dropout,
-        bidirectional=workload.bidirectional,
-        **_nonlinearity(workload, layer_class),
-    )
-    is_padded = case.implementation == "torch.nn-padded"
-    return TorchLayer(layer, directions=workload.directions, lengths=_lengths(workload), is_padded=is_padded)
 
 
 def _runs_whole(module: nn.Module, workload: Workload, input_size: int, states: int) -> bool:
@@ -94,9 +77,9 @@ def _runs_whole(module: nn.Module, workload: Workload, input_size: int, states: 
 
 
 def _whole_arguments(workload: Workload, factory: Factory) -> dict[str, Any]:
-    """Return what a user's module for whole sequences is built with; raises Skip if it does not support that."""
+    """Return what a module for whole sequences is built with; raises Skip if it does not support that."""
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
-    more |= {"bidirectional": True} if workload.bidirectional else {}
+    more |= {name: getattr(workload, name) for name in ("bidirectional", "dropout") if getattr(workload, name)}
     parameters = parameters_of(factory)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if more.keys() - parameters.keys() and not takes_any:
@@ -164,7 +147,7 @@ def _lengths(workload: Workload) -> Tensor | None:
 
 
 def adapt_model(
-    model: SequenceModel, input: Tensor, usual: State, workload: Workload, reference: SequenceModel | None = None
+    model: SequenceModel, input: Tensor, usual: State, workload: Workload, reference: SequenceModel
 ) -> tuple[State, str]:
     """Make a model of a user's own class callable in the usual way, and its head fit the outputs.
 
@@ -188,7 +171,7 @@ def adapt_model(
             if not takes_state and workload.task in NEED_STATE:
                 raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
             body.layer, body.has_state, width = found.module, takes_state, found.width
-            if not takes_state and (reference is None or getattr(reference.body, "has_state", True)):
+            if not takes_state and getattr(reference.body, "has_state", True):
                 why = "it takes no state"
     if width != model.head.in_features:
         why = why or f"its outputs have {width} features where those of {workload.layer} have another number"
@@ -196,8 +179,6 @@ def adapt_model(
         model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
     of_model = to_cell(state, stacked=model.is_stacked) if isinstance(model.body, Cells) else state
     model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], of_model))
-    if why and workload.reference == "none":
-        why = "there is no reference"
     return state, why and f"not compared: {why}"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells import is_own, load, spec
 from rnnbench.cells.states import State, convert, first, to_cell
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
@@ -14,7 +14,7 @@ from rnnbench.store.records import LAYERS, Case, DType, Implementation, Workload
 from rnnbench.workloads import graphed
 from rnnbench.workloads.data import epoch
 from rnnbench.workloads.implementations import PACKED_ON, check_makes_sense, transpose_weights
-from rnnbench.workloads.make_model import SEED, Factory, adapt_model, make_model
+from rnnbench.workloads.make_model import SEED, adapt_model, make_model
 from rnnbench.workloads.model import Body, Cells, SequenceModel
 from rnnbench.workloads.phases import (
     ADAM,
@@ -103,47 +103,40 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     CellError if a user's own class does not fit, and whatever that class raises.
     """
     check_makes_sense(case)
-    workload, dtype = case.workload, torch_dtype(case.workload.dtype)
-    cell_spec, factory = _loaded(case, root)
-    training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
     torch.manual_seed(SEED)
-    reference, is_to_cell = None, is_cell_reference(workload.reference)
-    states = state_count(factory or nn.Module, workload.reference)
-    if workload.reference != "none":
-        its_case = reference_case(case)
-        its_spec, its_factory = _loaded(its_case, root)
-        if its_spec is not None:
-            states = state_count(its_factory, its_spec.reference)
-        reference = make_model(its_case, its_spec, its_factory, states, 1)
-        # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
-        convert(reference, workload.device, dtype)
-    input, state = _inputs(workload, states)
-    if reference is not None and is_to_cell:
-        state, _ = adapt_model(reference, input, state, workload)
-    if reference is not None and case.is_reference:
-        return Built(case, reference, reference, input, state, training_step=training_step)
+    if case.workload.reference == "none":
+        return _built(case, root, compiled_steps, None)
+    reference = _built(reference_case(case), root, compiled_steps, None)
+    return reference if case.is_reference else _built(case, root, compiled_steps, reference)
+
+
+def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None) -> Built:
+    """Build one side of a comparison; what a `reference` is compared with gets its weights, inputs and state."""
+    workload = case.workload
+    cell_spec = spec(case.cell, "none" if case.implementation == "reference" else workload.reference)
+    factory = load(cell_spec.target, root)
+    training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
+    states = state_count(factory, cell_spec.reference)
     model = make_model(case, cell_spec, factory, states, compiled_steps)
-    convert(model, workload.device, dtype)
-    unequal, is_other = "", is_other_recurrence(cell_spec)
-    if is_to_cell or is_other or is_own(case.cell):
-        state, unequal = adapt_model(model, input, state, workload, reference)
-    unequal = unequal or take_weights(case, cell_spec, model, reference)
-    if cell_spec is not None and is_other and unequal and workload.reference in LAYERS:
-        unequal = cell_spec.unequal
+    # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
+    convert(model, workload.device, torch_dtype(workload.dtype))
+    input, state = _inputs(workload, states) if reference is None else (reference.input, reference.layer_state)
+    compared, unequal, is_other = model if reference is None else reference.model, "", is_other_recurrence(cell_spec)
+    if is_other or is_own(case.cell) or is_cell_reference(workload.reference):
+        state, unequal = adapt_model(model, input, state, workload, compared)
+    if case.is_reference:
+        unequal = ""
+    elif reference is None:
+        unequal = "not compared: there is no reference"
+    else:
+        unequal = unequal or take_weights(workload, cell_spec, model, compared)
+        if is_other and workload.reference in LAYERS:
+            unequal = cell_spec.unequal
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
     for body in model.bodies:
         _store_weights(case, body)
-    compared = model if reference is None else reference
     return Built(case, model, compared, input, state, unequal, training_step)
-
-
-def _loaded(case: Case, root: Path) -> tuple[CellSpec, Factory] | tuple[None, None]:
-    """Return the spec of a case's cell, and what builds it; None for both of a layer of torch.nn."""
-    if case.implementation in ("torch.nn", "torch.nn-padded", "torch.nn-flattened"):
-        return None, None
-    cell_spec = spec(case.cell, "none" if case.implementation == "reference" else case.workload.reference)
-    return cell_spec, load(cell_spec.target, root)
 
 
 def _store_weights(case: Case, body: Body) -> None:

@@ -71,7 +71,7 @@ MAX_STATEMENTS = {
     "slurm": 421,
     "store": 929,
     "suite": 529,
-    "workloads": 1423,
+    "workloads": 1362,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 

@@ -89,10 +89,6 @@ def test_in_other_tasks_too(folder: Path, task: Any) -> None:
 def test_a_shipped_cell_is_a_reference_and_is_compared_with_one(folder: Path) -> None:
     assert parity(folder, "gru", "gru", phase="training") == "agrees"  # torch.nn.GRU
     assert parity(folder, "torch.nn:LSTMCell", "lstm", phase="training") == "agrees"
-    assert (
-        parity(folder, "min_gru", "min_lstm", phase="training")
-        == "not compared: its parameters are not those of min_lstm"
-    )
     assert parity(folder, "min_gru", "min_gru", phase="training").startswith("not compared: the class asks for that")
     assert parity(folder, "min_gru", "mine.py:Old") == "not compared: its state is not that of mine.py:Old"
 
