@@ -171,7 +171,7 @@ def load_function(target: str, root: Path) -> Callable[..., Any]:
         is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__  # else Python raised it
         said = f"{error_in_words(error)}{line_of(frame) if is_in_users_file else ''}"
         is_relative = where.endswith(".py") and "relative import" in first_line(error)
-        hint = _in_package(root / where, name) if is_relative else ""
+        hint = f"; name a file of a package as PACKAGE.MODULE:{name}" if is_relative else ""
         raise CellMissing(f"{where} can't be imported: {said}{hint}") from error
     found: Any = getattr(module, name, None)
     if found is None:
@@ -199,17 +199,3 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[module_spec.name] = module
     module_spec.loader.exec_module(module)
     return module
-
-
-def _in_package(file: Path, name: str) -> str:
-    """How to name a cell whose file is a part of a package; empty if its folder is none."""
-    path = file.resolve()
-    parts = [path.stem]
-    folder = path.parent
-    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    if len(parts) == 1:
-        return ""
-    there = "" if folder == Path.cwd() else f", with {folder} as the current folder"
-    return f"; the file is a part of a package: name it {'.'.join(parts)}:{name}{there}"

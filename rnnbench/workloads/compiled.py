@@ -4,9 +4,7 @@ There are two ways: `compiled` leaves each product to the library that torch cal
 in rnnbench's own code, whichever is faster on this machine.
 """
 
-import os
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +21,7 @@ from rnnbench.cells.states import State, leaves
 from rnnbench.kernels import direct
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
-from rnnbench.text import listed, message_of
+from rnnbench.text import message_of
 from rnnbench.workloads.implementations import (
     NOT_PACKED,
     PACKED_ON,
@@ -46,8 +44,10 @@ OPTIONS: dict[str, Any] = {
     "size_asserts": False,
 }
 PARTITIONER = "custom_partitioner_fn"  # another option, which not every torch has
-NOT_EXECUTABLE = "failed to map segment"  # the C library, of a folder that is mounted `noexec`
-SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")  # variables with which torch compiles nothing
+REMEDY = (
+    "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
+    "without spaces that is not mounted `noexec`"
+)
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
@@ -131,24 +131,12 @@ def why_not(device: str) -> str:
     except Exception as error:
         traceback.print_exc()
         return (
-            f"torch.compile does not work on {device}: {_telling(error)}; {_remedy(error)}, or leave the "
-            "implementations `compiled` and `prepacked` out"
+            f"torch.compile does not work on {device}: {_telling(error)}; {REMEDY}, or leave the implementations "
+            "`compiled` and `prepacked` out"
         )
     if not is_compiled:  # torch only calls the function, without a word
-        switches = [name for name in SWITCHES if os.environ.get(name, "0") not in ("", "0")]
-        return f"torch.compile is switched off{f': unset {listed(switches)}' if switches else ' in this process'}"
+        return "torch.compile is switched off: unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE"
     return ""
-
-
-def _remedy(error: Exception) -> str:
-    """What may make torch.compile work."""
-    other = "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder"
-    if NOT_EXECUTABLE in message_of(error):
-        return f"{other} that is not mounted `noexec`"
-    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
-    if len(folder.split()) > 1:  # torch splits the compiler's command at spaces
-        return f"{other} without a space in its path"
-    return "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton)"
 
 
 @cache

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, defaul
 from rnnbench.cells.states import State
 from rnnbench.store.records import DataSet, Workload
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.processes import end_with_parent
 
 Example = tuple[Tensor, Tensor]
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -93,7 +92,6 @@ def loader(
     common: dict[str, Any] = {
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "worker_init_fn": end_with_parent,  # torch's own workers check only every 5 s whether their parent is alive
     }
     if way == "per_item":
         items: Any = dataset

@@ -126,37 +126,30 @@ def _check_calls(built: Built) -> str:
 
     Returns a note about parameters that no gradient reaches; empty if there are none.
     """
-    name = type(own_module(built.model.body)).__name__
-    if built.case.workload.phase != "inference":
-        note = _check_training(built, name)
-        built.model.zero_grad(set_to_none=True)
-        return note
-    with torch.inference_mode():
-        output, _ = unchanged(built.model, built.input, built.state, name)
-    check_finite(f"{name}: over the sequence its output", output)
-    return ""
-
-
-def _check_training(built: Built, name: str) -> str:
+    name, trains = type(own_module(built.model.body)).__name__, built.case.workload.phase != "inference"
     breaks = f"{name} works in inference and breaks in training"
-    body = built.model.body
-    own = [(part, parameter) for part, parameter in body.named_parameters() if parameter.requires_grad]
     try:
-        with torch.enable_grad():
+        with torch.enable_grad() if trains else torch.inference_mode():
             output, _ = unchanged(built.model, built.input, built.state, name)
             check_finite(f"{name}: over the sequence its output", output)
+            if not trains:
+                return ""
             output.backward(fixed_direction(output.detach(), output.shape))
     except (CellError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        if "can't allocate memory" in message_of(error):  # torch's message on a CPU; the class is not at fault
+        if not trains or "can't allocate memory" in message_of(
+            error
+        ):  # torch's message on a CPU: no fault of the class
             raise
         raise CellError(f"{breaks}: {error_in_words(error)}") from error
+    own = [(part, parameter) for part, parameter in built.model.body.named_parameters() if parameter.requires_grad]
     unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
     if own and len(unreached) == len(own):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
     for part, parameter in own:
         check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)
+    built.model.zero_grad(set_to_none=True)
     return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
 
 

@@ -24,18 +24,15 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(("own", "torchs"), [(VanillaCell, nn.RNNCell), (GRUCell, nn.GRUCell)], ids=["vanilla", "gru"])
-def test_a_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step(own, torchs) -> None:
+@pytest.mark.parametrize(
+    ("own", "torchs", "has_c"),
+    [(VanillaCell, nn.RNNCell, False), (GRUCell, nn.GRUCell, False), (LSTMCell, nn.LSTMCell, True)],
+)
+def test_a_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step(own: Any, torchs: Any, has_c: bool) -> None:
     expected, cell = torchs(5, 7), own(5, 7)
     cell.load_state_dict(expected.state_dict())
-    x, h = torch.randn(3, 5), torch.randn(3, 7)
-    torch.testing.assert_close(cell(x, h), expected(x, h))
-
-
-def test_the_lstm_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step() -> None:
-    expected, cell = nn.LSTMCell(5, 7), LSTMCell(5, 7)
-    cell.load_state_dict(expected.state_dict())
-    x, state = torch.randn(3, 5), (torch.randn(3, 7), torch.randn(3, 7))
+    x, h, c = torch.randn(3, 5), torch.randn(3, 7), torch.randn(3, 7)
+    state = (h, c) if has_c else h
     torch.testing.assert_close(cell(x, state), expected(x, state))
 
 

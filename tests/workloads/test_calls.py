@@ -49,17 +49,6 @@ def test_the_products_are_those_that_torchs_own_counter_sees(case: Case, phase: 
     assert count(timed, CPU).macs * 2 == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("phase", ["inference", "training", "step"])
-def test_what_earlier_calls_left_does_not_count(phase: str) -> None:
-    built = build(small.reference_case("lstm", phase=phase, dtype="float32"), Path())
-    first = count(built.timed_call(), CPU)
-    timed = built.timed_call()
-    with timed.mode():
-        timed.call()
-    assert count(timed, CPU) == first
-    assert count(timed, CPU) == first
-
-
 def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> None:
     kept: list[torch.Tensor] = []
 

@@ -111,14 +111,11 @@ def test_a_compiled_case_is_skipped_where_the_shell_switches_compiling_off(
 ) -> None:
     monkeypatch.setenv(switch, "1")
     # Torch reads the first variable when it is imported, and the other at each compilation.
-    with torch._dynamo.config.patch(disable=is_disabled), pytest.raises(Skip, match=f"switched off: unset {switch}$"):
+    with (
+        torch._dynamo.config.patch(disable=is_disabled),
+        pytest.raises(Skip, match="switched off: unset TORCH_COMPILE_DISABLE"),
+    ):
         observe(build(small.case("gru", "compiled", seq_len=2, dtype="float32"), Path()))
-
-
-@pytest.mark.usefixtures("_untried")
-def test_a_space_in_the_compilers_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tmp_path}/a b")
-    assert "to a folder without a space in its path, or leave" in compiled.why_not("cpu")
 
 
 @pytest.mark.usefixtures("_untried")
@@ -128,10 +125,6 @@ def test_a_space_in_the_compilers_folder_is_told(monkeypatch: pytest.MonkeyPatch
         (
             "CppCompileError: C++ compile error\n\nOutput:\nx.h:1:9: fatal error: Python.h: No file",
             "Python.h: No",
-        ),
-        (
-            "OSError: /tmp/x.main.so: failed to map segment from shared object. The most common reason",
-            "set TMPDIR, or TORCHINDUCTOR_CACHE_DIR if the shell sets it, to a folder that is not mounted `noexec`, or",
         ),
         ("Cannot find a working triton installation.", "on cpu: Cannot find a working triton installation; install"),
     ],

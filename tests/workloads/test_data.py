@@ -1,10 +1,5 @@
 """The data sets, both ways to load them, in loader processes too, and training from a loader, end to end."""
 
-import os
-import select
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnbench.store.records import DATA_SETS, Case, DataSet
-from rnnbench.workloads.data import Example, LoadingWay, Samples, loader, make, windows
+from rnnbench.store.records import Case
+from rnnbench.workloads.data import Example, LoadingWay, Samples, loader, windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -50,17 +45,6 @@ def test_the_windows_of_the_tutorials_series_are_its_items(series: Tensor, strid
         assert dataset[index][1] == index
     with pytest.raises(IndexError):
         dataset[len(items)]
-
-
-@pytest.mark.parametrize("name", DATA_SETS)
-@pytest.mark.parametrize("samples", [1, 7])
-def test_a_data_set_has_as_many_samples_as_asked_for_with_a_target_for_each_step(name: DataSet, samples: int) -> None:
-    sizes = {"seq_len": 4, "input_size": 5, "output_size": 2}
-    dataset = make(name, small.workload(phase="loading", samples=samples, **sizes), torch.float64)
-    assert len(dataset) == samples
-    input, target = dataset[samples - 1]
-    assert (input.shape, target.shape) == ((4, 5), (4, 2))
-    assert input.dtype == target.dtype == torch.float64
 
 
 # Python 3.12 and later warn of forking beside threads. torch starts threads before it forks its loaders.
@@ -131,41 +115,6 @@ def test_loading_processes_last_from_epoch_to_epoch_and_end_with_the_loader() ->
     del batches
     gone, alive = psutil.wait_procs(loading, timeout=60)
     assert len(gone) == 2, alive
-
-
-FEEDS = """
-import time, torch
-from rnnbench.workloads.data import Samples, loader
-
-class Slow(Samples):
-    def __getitem__(self, index):
-        print("loading", flush=True)
-        time.sleep(600)
-
-next(iter(loader(Slow(torch.zeros(2, 2), torch.zeros(2)), "per_item", 1, workers=2)))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they end after 5 s, when torch looks for their parent")
-def test_loading_processes_end_at_once_when_the_process_that_they_feed_is_killed() -> None:
-    feeding = subprocess.Popen([sys.executable, "-c", FEEDS], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
-    loading: list[psutil.Process] = []
-    with feeding:
-        assert feeding.stdout is not None
-        try:
-            printed, until = b"", time.monotonic() + 60
-            while printed.count(b"\n") < 2 and time.monotonic() < until:
-                if select.select([feeding.stdout], [], [], 1.0)[0]:
-                    printed += os.read(feeding.stdout.fileno(), 1024)
-            loading = psutil.Process(feeding.pid).children()
-        finally:
-            feeding.kill()
-        gone, alive = psutil.wait_procs(loading, timeout=3)
-    for process in alive:
-        process.kill()
-    if printed.count(b"\n") < 2:
-        pytest.skip(f"torch's loading processes did not begin within a minute: {printed!r}, {loading}")
-    assert len(gone) == 2
 
 
 EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}

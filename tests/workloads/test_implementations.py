@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +10,7 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import SequenceOptions, Skip, check_makes_sense, loop, step_by_step
-from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
-
-
-@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
-@pytest.mark.parametrize("implementation", ["hoisted", "transposed"])
-def test_another_way_changes_nothing_in_what_is_computed(cell: str, implementation: Any) -> None:
-    looped, other = (build(small.case(cell, how), Path()) for how in ("loop", implementation))
-    torch.testing.assert_close(looped.model(looped.input, looped.state), other.model(other.input, other.state))
 
 
 def test_a_sequence_that_has_ended_keeps_its_state_and_shows_zeros() -> None:

@@ -16,7 +16,7 @@ from rnnbench.store.records import Case
 from rnnbench.workloads import observe as observing
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import PROBES, observe, saved_bytes
-from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
 ROOT = Path()
@@ -82,16 +82,6 @@ def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_ar
     failed = dict.fromkeys(lost, "its probe failed: ValueError: no such table")
     assert measurement.missing == failed
     assert {name: value for name, value in whole.items() if name not in lost} == measurement.metrics
-
-
-def test_what_only_the_device_knows_may_fail_alone() -> None:
-    def broken(built: Built) -> Readings:
-        raise RuntimeError("no such file")
-
-    built = build(small.case("gru"), ROOT)
-    measurement = observe(built, broken)
-    assert measurement.metrics == observe(built).metrics
-    assert measurement.missing["resident_bytes"] == "its probe failed: RuntimeError: no such file"
 
 
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru", "torch.nn.GRUCell"])

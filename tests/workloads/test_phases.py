@@ -50,14 +50,6 @@ def test_a_later_call_finds_the_gradients_of_the_first_and_adds_nothing_to_them(
         assert torch.equal(before, parameter.grad)
 
 
-def test_the_optimizers_step_is_taken() -> None:
-    built, timed = prepared("step")
-    with timed.mode():
-        timed.call()
-    closure = dict(zip(timed.call.__code__.co_freevars, (c.cell_contents for c in timed.call.__closure__), strict=True))
-    assert len(closure["optimizer"].state) == len(list(built.model.parameters()))
-
-
 FILE = """
 import torch
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.cells import CellError
-from rnnbench.store.records import Case
 from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
@@ -48,13 +46,6 @@ def test_lengths_vary_over_the_whole_range_and_are_the_same_for_all_arms() -> No
     assert set(reference.lengths.tolist()) == set(range(1, 8))
     mask: Any = built.model.body
     assert torch.equal(mask.mask.sum(0)[:, 0], reference.lengths)
-
-
-def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:
-    source = "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, input, hidden, gate): ...\n"
-    (tmp_path / "mine.py").write_text(source)
-    with pytest.raises(CellError, match=r"Mine\(input, hidden, gate\) can't be called .*'gate'; give what"):
-        build(Case("mine.py:Mine", "loop", small.workload()), tmp_path)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
