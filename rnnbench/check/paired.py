@@ -24,7 +24,7 @@ from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.visit import Visitor
+from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building, release
@@ -64,7 +64,7 @@ def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerPr
     return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
 
 
-class PairedRunner:
+class PairedRunner(ReplicateWorkers):
     """Measures the same cases on both sides; the sides take turns at each case. At most one pair exists at a time."""
 
     def __init__(
@@ -78,7 +78,6 @@ class PairedRunner:
         seed: int | None = None,
     ) -> None:
         self.sides = {side.name: side for side in sides}
-        self.workers: Mapping[str, WorkerProcess] = {}  # of the current pair, by side; empty if there is none
         self.replicates = 0  # pairs that visited every group
         self.same = SameCode()
         self.log_ratios: dict[str, Ratios] = {}
@@ -126,15 +125,16 @@ class PairedRunner:
             for side, token in self._rng.sample(list(zip(self.sides.values(), tokens, strict=True)), len(self.sides)):
                 workers[side.name] = self._start_one(name, side, layout, token=token)
             self.workers = {name: workers[name] for name in self.sides}
-            hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
+            hellos = {}
+            for name, worker in self.workers.items():
+                side = self.sides[name]
+                try:
+                    about = f"{name} ({side.about})"
+                    hellos[name] = hello(worker, about, "choose a revision whose rnnbench uses the same")
+                except UserError as error:
+                    raise UserError(side.in_words(str(error))) from None
         self._start_seconds = self._now() - began
         return hellos
-
-    def close(self) -> None:
-        """End both workers, whatever they are doing."""
-        for worker in self.workers.values():
-            worker.close()
-        self.workers = {}
 
     def end(self) -> None:
         """End everything that was started."""
@@ -313,12 +313,6 @@ class PairedRunner:
         if self._origin is not None:
             self._origin.close()
             self._origin = None
-
-    def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
-        try:
-            return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
-        except UserError as error:
-            raise UserError(side.in_words(str(error))) from None
 
 
 @contextmanager

@@ -94,9 +94,9 @@ def _measure(path: Path, part: str, root: Path) -> str:
                 return unlike
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
             measure_into(folder, runner, job_info, is_part=True)
-            ended, needed = read_info(path, part), runner.time_needed
+            ended, needed = read_info(path, part), runner.planner.time_needed()
             total = None if needed is None else (ended.seconds or 0.0) + needed.seconds
-            about = ended.environment | {MISSED: runner.missed}
+            about = ended.environment | {MISSED: len(runner.planner.missed())}
             folder.write_info(replace(ended, environment=about, seconds_needed=total))
     return ""
 

@@ -10,7 +10,6 @@ from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
-from rnnbench.suite.file import Sweep
 from rnnbench.suite.suites import grouped
 
 
@@ -83,11 +82,5 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
     """Raise UserError if a run belongs to another suite, or the suite's sweeps have changed since."""
     if info.suite != suite["name"]:
         raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
-    if _complete(info.resolved.get("sweep")) != _complete(suite["sweep"]):
+    if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
-
-
-def _complete(sweeps: Any) -> Any:
-    """Sweeps with the default of every axis that the rnnbench that wrote them did not have."""
-    defaults = Sweep(cell=("gru",)).model_dump(mode="json")
-    return [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps or []]

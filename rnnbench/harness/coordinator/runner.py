@@ -19,13 +19,13 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import OBSERVER, Ceilings, RunStart, place_of
 from rnnbench.harness.coordinator.telemetry import Telemetry
-from rnnbench.harness.coordinator.visit import Visitor
+from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.planner import Planner, outlook
-from rnnbench.harness.turns.progress import Progress, TimeNeeded
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Group, Measurement
@@ -40,7 +40,7 @@ OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is f
 ENERGY_SHARE = 0.2  # of the budget that is left after that
 
 
-class Runner:
+class Runner(ReplicateWorkers):
     """Measures groups into a run folder, in as many replicates as the precision needs and the budget allows."""
 
     def __init__(
@@ -71,7 +71,6 @@ class Runner:
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
         self.ceilings = Ceilings(start.kernels, ceilings)
         self.notes = library_notes()
-        self.workers: Mapping[str, WorkerProcess] = {}  # of the replicate: one, or none between replicates
         self._run_start, self._folder, self._on_progress = start, folder, on_progress
         self._start_worker, self._now = start_worker, now
         self._began = start.began - state.seconds
@@ -83,10 +82,10 @@ class Runner:
         )
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self._visitor = Visitor(self, {SIDE: self._recorder}, settings, self._rng, lambda: self.seconds)
-        self._planner = Planner(groups, settings)
-        self._planner.add_start(start.worker_seconds)
+        self.planner = Planner(groups, settings)
+        self.planner.add_start(start.worker_seconds)
         for visit in state.visits:
-            self._planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
+            self.planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
             self._visitor.remember(SIDE, visit.windows)
 
     def run(self) -> None:
@@ -94,10 +93,10 @@ class Runner:
         notice = ""  # for the next display of progress
         try:
             self.begin()
-            while chosen := self._planner.next_visits(self._left):
+            while chosen := self.planner.next_visits(self._left):
                 self._replicate(chosen, notice)
                 # After the first that counts.
-                notice = outlook(self._planner, self.settings, self.seconds) if self.replicates == 1 else ""
+                notice = outlook(self.planner, self.settings, self.seconds) if self.replicates == 1 else ""
             for case in cases_of(self.groups):  # that the budget left out
                 if self.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
@@ -130,33 +129,12 @@ class Runner:
         began = self._now()
         self.workers = {SIDE: self._start_worker(next(self._names))}
         hello(self.workers[SIDE])
-        self._planner.add_start(self._now() - began)
-
-    def close(self) -> None:
-        """End the worker, whatever it is doing."""
-        for worker in self.workers.values():
-            worker.close()
-        self.workers = {}
-
-    @property
-    def missed(self) -> int:
-        """Number of groups with a ratio less precise than requested."""
-        return len(self._planner.missed())
+        self.planner.add_start(self._now() - began)
 
     @property
     def measurements(self) -> Mapping[str, Measurement]:
         """What is known about each case, by its key."""
         return self._recorder.measurements
-
-    @property
-    def time_needed(self) -> TimeNeeded | None:
-        """The time for all replicates that are still wanted; None if none is."""
-        return self._planner.time_needed()
-
-    @property
-    def case_seconds(self) -> float | None:
-        """Expected seconds of a case in another replicate; None if none has been timed."""
-        return self._planner.case_seconds()
 
     @property
     def seconds(self) -> float:
@@ -227,7 +205,7 @@ class Runner:
         self._sample("before")
         for done, group in enumerate(visits):
             left = self._left
-            seconds_left = self._planner.seconds_left(visits[done:], left)
+            seconds_left = self.planner.seconds_left(visits[done:], left)
             self._on_progress(Progress(self.replicates + 1, done, len(visits), seconds_left, notice=notice))
             notice = ""
             if left is not None and left < 0:
@@ -236,7 +214,7 @@ class Runner:
             windows, seconds = self._visitor.visit(group, self.replicates, case_seconds)
             own = windows[SIDE]
             halves = times_by_case(own[::2]), times_by_case(own[1::2])
-            self._planner.add_visit(group, seconds, times_by_case(own), halves)
+            self.planner.add_visit(group, seconds, times_by_case(own), halves)
             visited.append(group)
             self._sample("visit", group.workload.device)
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.

@@ -183,12 +183,12 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     if all(measurement.status in ("failed", "skipped") for measurement in known.values()):
         return info  # no time would have been enough
     unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
-    needed = runner.time_needed
+    needed = runner.planner.time_needed()
     if needed is not None:
         needed = TimeNeeded(spent + needed.seconds, needed.is_least)
-    notes = wider_than_asked(runner.missed, len(runner.groups), runner.settings)
+    notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
     if unreached:
-        needed = enough(info, known, runner.case_seconds)
+        needed = enough(info, known, runner.planner.case_seconds())
         were = "was" if unreached == 1 else "were"
         notes += [f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {were} not reached"]
     elif needed is None:

@@ -10,7 +10,8 @@ from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from types import MappingProxyType
+from typing import TypeVar
 
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
@@ -24,18 +25,20 @@ from rnnbench.suite.file import Settings
 Result = TypeVar("Result")
 
 
-class ReplicateWorkers(Protocol):
-    """The workers of a replicate, one for each side."""
+class ReplicateWorkers:
+    """The workers of a replicate, one for each side; empty between replicates."""
 
-    workers: Mapping[str, WorkerProcess]
+    workers: Mapping[str, WorkerProcess] = MappingProxyType({})
 
     def start(self) -> object:
         """Start a worker for each side."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
-        ...
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
 
 
 @dataclass(frozen=True)

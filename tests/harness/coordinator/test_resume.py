@@ -14,7 +14,6 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
-from rnnbench.suite.file import Sweep
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR, folder, on, window
 
@@ -58,16 +57,6 @@ def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], wo
     with pytest.raises(UserError, match=words):
         refuse_other_suite(tmp_path, THEN, suite)
     refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": []})
-
-
-def test_a_run_from_before_an_axis_was_there_goes_on(tmp_path: Path) -> None:
-    sweep = Sweep(cell=("gru",), batch_size=(1, 2)).model_dump(mode="json")
-    older = {axis: values for axis, values in sweep.items() if axis not in ("nonlinearity", "arguments", "loss")}
-    then = replace(THEN, resolved={"sweep": [older]})
-    refuse_other_suite(tmp_path, then, {"name": "s", "sweep": [sweep]})
-    for changed in (sweep | {"nonlinearity": ["relu"]}, sweep | {"batch_size": [1]}):
-        with pytest.raises(UserError, match="the sweeps of 's' have changed"):
-            refuse_other_suite(tmp_path, then, {"name": "s", "sweep": [changed]})
 
 
 @pytest.mark.parametrize(

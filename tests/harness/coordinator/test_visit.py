@@ -13,7 +13,7 @@ import pytest
 from rnnbench.harness.coordinator import visit
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.visit import Visitor
+from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window
 from rnnbench.store.windows import read_windows
@@ -30,7 +30,7 @@ CALL_SECONDS = {"slow head": 0.2}  # where it is not 10 ms
 FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
 
 
-class Visits:
+class Visits(ReplicateWorkers):
     """Workers of sides, and their recorders; `turns`: (side, case) of each window, in order of time."""
 
     def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
@@ -45,11 +45,6 @@ class Visits:
         """Start fresh workers, of which nothing is lost."""
         self.restarts, self._fault = self.restarts + 1, lambda side, message: None
         self.workers = {name: self._worker(name) for name in self.folders}
-
-    def close(self) -> None:
-        """End all workers."""
-        for worker in self.workers.values():
-            worker.close()
 
     def visit(self, replicate: int = 0) -> dict[str, list[Window]]:
         """Visit the group once."""
