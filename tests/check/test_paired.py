@@ -146,36 +146,6 @@ def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(make_bench: 
     assert all(worker.closed for _, _, worker in bench.workers)
 
 
-def losing(case: Case, side: str, op: str) -> Any:
-    def fault(name: str, message: dict[str, Any]) -> None:
-        if name == side and message["op"] == op and message["case"] == (case.key if op == "turn" else case.axes()):
-            raise WorkerLost("the worker was killed by SIGSEGV")
-
-    return fault
-
-
-@pytest.mark.parametrize("op", ["prepare", "turn"])
-@pytest.mark.parametrize("side", ["base", "head"])
-def test_a_case_that_kills_its_worker_on_one_side_fails_there_alone(
-    make_bench: Callable[..., Bench], side: str, op: str
-) -> None:
-    culprit = CASES[2]
-    bench = make_bench(losing(culprit, side, op))
-    bench.runner.replicate(GROUPS, BUDGET)
-    other = {"base": "head", "head": "base"}[side]
-    assert bench.runner.measurement(side, culprit).status == "failed"
-    assert bench.runner.measurement(side, culprit).reason == "the worker was killed by SIGSEGV"
-    assert bench.runner.measurement(side, culprit).failure == "lost"
-    assert bench.runner.measurement(other, culprit).status == "measured"
-    assert bench.runner.failed(culprit)
-    assert set(bench.runner.log_ratios) == {case.key for case in CASES if case != culprit}
-    assert {len(ratios.low) for ratios in bench.runner.log_ratios.values()} == {1}
-    assert len(bench.workers) == 4
-    assert bench.runner.recorded_notes() == [
-        f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"
-    ]
-
-
 def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     for _ in range(2):  # before the first, nobody knows how long it takes to prepare a case

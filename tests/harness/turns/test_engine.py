@@ -151,20 +151,6 @@ class Counter:
         return after["all"] - before["all"]
 
 
-def test_a_calls_energy_is_the_counters_growth_over_all_calls_of_a_long_enough_window() -> None:
-    calls: list[int] = []
-
-    def cost(number: int) -> float:
-        calls.append(number)
-        return 0.01
-
-    device, call = fake_cpu(cost)
-    clock = device._now
-    meter: Any = Counter(lambda: 50 * 0.01 * len(calls))  # 50 W
-    assert joules_per_call(meter, device, call, Plan(3, 2, 0.06), clock) == pytest.approx(0.5)
-    assert clock() >= Counter.least_seconds
-
-
 @pytest.mark.parametrize("seconds", [1e-3, 30e-3, 0.3])
 def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it_too(seconds: float) -> None:
     line = FakeLine()
