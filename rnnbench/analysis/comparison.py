@@ -46,11 +46,6 @@ class Change:
     head: int
 
     @property
-    def is_judged(self) -> bool:
-        """Whether it is a verdict by itself if it goes beyond the margin."""
-        return self.metric.verdict == "judged"
-
-    @property
     def ratio(self) -> float:
         """Head over base; infinite if the base is 0."""
         return self.head / self.base if self.base else math.inf
@@ -107,7 +102,8 @@ class Finding:
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
-        return tuple(change for change in self.changes if change.is_judged and not 1 / edge <= change.ratio <= edge)
+        judged = (change for change in self.changes if change.metric.verdict == "judged")
+        return tuple(change for change in judged if not 1 / edge <= change.ratio <= edge)
 
 
 @dataclass(frozen=True)

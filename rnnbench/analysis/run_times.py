@@ -116,13 +116,12 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
                 f"{path}: all windows of {plural(count, 'measured case')} are missing: windows-*.jsonl; restore these "
                 "files, or measure again"
             )
-        without = int((is_measured & ~np.isin(np.arange(len(cases)), visits["number"])).sum())
-        if lost > 0:
-            what = f"those of {lost:,} of {plural(info.replicates, 'finished replicate')}"
-            info = replace(info, notes=[*info.notes, f"{LOST}{what}; nothing here counts what they held"])
-        elif info.status == "finished" and without:
-            what = f"those of {without:,} of {plural(count, 'measured case')}"
-            info = replace(info, notes=[*info.notes, f"{LOST}{what}, as if a file windows-*.jsonl was lost"])
+        what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}" if lost > 0 else ""
+        if not what and info.status == "finished":
+            without = int((is_measured & ~np.isin(np.arange(len(cases)), visits["number"])).sum())
+            what = f"{without:,} of {plural(count, 'measured case')}" if without else ""
+        if what:
+            info = replace(info, notes=[*info.notes, f"{LOST}those of {what}; nothing here counts what they held"])
     return info, measurements, RunTimes.of(cases, visits)
 
 
@@ -150,7 +149,7 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
     - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
     """
     keys = pd.DataFrame({"number": number, **{name: windows[name].to_numpy() for name in ("replicate", "worker")}})
-    group = keys.groupby(["number", "replicate", "worker"], sort=False).ngroup().to_numpy()
+    group = keys.groupby(["number", "replicate", "worker"]).ngroup().to_numpy()
     _, firsts = np.unique(group, return_index=True)
     rows = keys.iloc[firsts].assign(turns=windows["turns"].to_numpy()[firsts]).reset_index(drop=True)
     calls = windows["calls"].to_numpy().astype(float)
@@ -197,10 +196,8 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     known = windows.drop_duplicates(KEYS) if cases is None else cases
     _refuse_missing(known, CASE_NEEDS, "cases", "and so has what `rnnbench export` writes")
     known = without_categories(known).reindex(columns=CASE_COLUMNS).reset_index(drop=True)
-    for axis, value in DEFAULTS.items():
-        known[axis] = known[axis].where(known[axis].notna(), value).astype(type(value))
-    for name in TEXTS:
-        known[name] = known[name].where(known[name].notna(), "").astype(str)
+    for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
+        known[name] = known[name].where(known[name].notna(), value).astype(type(value))
     known = known.astype(dict.fromkeys(NUMBERS, float))
     rows = pd.MultiIndex.from_frame(known[KEYS])
     if rows.has_duplicates:
@@ -225,31 +222,23 @@ def _refuse_missing(frame: object, columns: Iterable[str], name: str, also: str)
         raise UserError(f"{name}: no column {lacking[0]!r}{others}; rnnbench.load(...).{name} has it, {also}")
 
 
-def _lists(windows: pd.DataFrame, is_stream: np.ndarray, steps: pd.DataFrame | None) -> pa.ListArray:
+def _lists(windows: pd.DataFrame, is_stream: np.ndarray, steps: pd.DataFrame | None) -> pa.Array:
     """Return the order statistics of each window, those of a stream from the frame of its steps."""
-    table = windows[list(QUANTILES)].to_numpy(dtype=float)
-    is_own = ~np.isnan(table) & ~is_stream[:, None]
-    rows, points = np.nonzero(is_own)[0], table[is_own]
+    lists = [row[~np.isnan(row)] for row in windows[list(QUANTILES)].to_numpy(dtype=float)]
     if is_stream.any():
         if steps is None:
             raise UserError("windows: some are of streams, whose every step counts: give the frame of steps, too")
         _refuse_missing(steps, STEP_COLUMNS, "steps", "if the run has streams")
-        # Workers by their numbers as text: `0001` is 1 once a CSV file was read.
-        keys = [
-            pd.MultiIndex.from_frame(frame[SAME_WINDOW].assign(worker=frame["worker"].astype(str).str.lstrip("0")))
-            for frame in (windows, without_categories(steps))
-        ]
-        of_steps = keys[0].get_indexer(keys[1])
-        known = np.isin(of_steps, np.flatnonzero(is_stream))
-        rows = np.concatenate([rows, of_steps[known]])
-        points = np.concatenate([points, steps["seconds"].to_numpy(dtype=float)[known]])
-        order = np.lexsort((points, rows))
-        rows, points = rows[order], points[order]
-    sizes = np.bincount(rows, minlength=len(windows))
-    if lacking := np.flatnonzero(sizes == 0).tolist():
-        window = windows[SAME_WINDOW].iloc[lacking[0]]
-        raise UserError(
-            f"steps: none of window {window['order']} of replicate {window['replicate']} of the case {window['case']!r}"
-        )
-    ends = np.concatenate(([0], np.cumsum(sizes)))
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(points))
+        rows = _with_plain_workers(without_categories(steps)).groupby(SAME_WINDOW)["seconds"]
+        of_window = {key: np.sort(seconds.to_numpy(dtype=float)) for key, seconds in rows}
+        streams = pd.MultiIndex.from_frame(_with_plain_workers(windows)[SAME_WINDOW][is_stream])
+        for index, key in zip(np.flatnonzero(is_stream).tolist(), streams, strict=True):
+            if key not in of_window:
+                raise UserError(f"steps: none of window {key[4]} of replicate {key[2]} of the case {key[1]!r}")
+            lists[index] = of_window[key]
+    return pa.array(lists, pa.list_(pa.float64()))
+
+
+def _with_plain_workers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with workers by their numbers as text: `0001` is 1 once a CSV file was read."""
+    return frame.assign(worker=frame["worker"].astype(str).str.lstrip("0"))

@@ -65,7 +65,7 @@ class StoredRun:
     def logs(self, column: str) -> dict[str, np.ndarray]:
         """Return the values of a column of `ratios` for each case, by the case's key."""
         of_cases = self.ratios.groupby("case", sort=False, observed=True)[column]
-        return {str(case): values.to_numpy(dtype=float) for case, values in of_cases}
+        return {str(case): values.to_numpy() for case, values in of_cases}
 
 
 @dataclass(frozen=True)

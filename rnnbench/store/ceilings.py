@@ -90,7 +90,7 @@ class Ceiling(Record):
         named = {names.get(rate.library, f"products in {rate.library}"): Rate(*rate[1:]) for rate in self.products}
         for kind, sized in (("copies", self.copies), ("reads", self.reads)):
             own = (rate for rate in sized if rate.size <= MAX_OWN_BYTES)
-            named |= {f"{kind} of {_binary(rate.size)}": Rate(*rate[1:]) for rate in own}
+            named |= {f"{kind} of {rate.size / 1024:g} KiB": Rate(*rate[1:]) for rate in own}
         return named
 
     def joined(self, other: Self) -> Self:
@@ -146,11 +146,3 @@ def _joined(rates: tuple[AnyRate, ...], others: tuple[AnyRate, ...]) -> tuple[An
         best, slowest = max(rate.value for rate in pair), min(rate.value / (1 + rate.spread) for rate in pair)
         known[other[0]] = other._replace(value=best, spread=best / slowest - 1)
     return tuple(known.values())
-
-
-def _binary(size: int) -> str:
-    """Return a number of bytes in the largest binary unit that it fills: `256 KiB`."""
-    for unit, bytes_each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= bytes_each:
-            return f"{size / bytes_each:g} {unit}"
-    return f"{size} B"

@@ -214,14 +214,14 @@ def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurem
     """
     wanted = [*parts(path), ""] if part is None else [part]
     files = [path / _named("measurements.jsonl", name) for name in wanted]
-    found = (each for file in files if file.exists() for each in jsonlines.read_records(file, Measurement))
+    found = (each for file in files if file.exists() for each in jsonlines.parsed_lines(file, Measurement.read))
     return {measurement.case.key: measurement for measurement in found}
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
     """Return the last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
     file = path / "profiles.jsonl"
-    return {profile.case: profile for profile in jsonlines.read_records(file, Profile)} if file.exists() else {}
+    return {profile.case: profile for profile in jsonlines.parsed_lines(file, Profile.read)} if file.exists() else {}
 
 
 def parts(path: Path) -> list[str]:

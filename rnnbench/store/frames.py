@@ -71,12 +71,8 @@ def missing_text(reasons: Any) -> str:
 
 
 def missing_reasons(text: Any) -> dict[str, str]:
-    """Return the inverse of `missing_text`; empty for anything else, since older exports have other values there."""
-    try:
-        reasons = json.loads(text) if isinstance(text, str) and text else {}
-    except ValueError:
-        return {}
-    return reasons if isinstance(reasons, dict) else {}
+    """Return the inverse of `missing_text`; empty for a frame's missing value, too."""
+    return json.loads(text) if isinstance(text, str) and text else {}
 
 
 def with_categories(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnnbench.errors import UserError
-from rnnbench.store.record import Record, clean, valid
+from rnnbench.store.record import clean, valid
 
-R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 
@@ -23,7 +22,7 @@ def complete_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _parsed(path: Path, parse: Callable[[bytes], T]) -> Iterator[T]:
+def parsed_lines(path: Path, parse: Callable[[bytes], T]) -> Iterator[T]:
     """Yield what is in every complete line of a file; a UserError of `parse` is raised with the place."""
     for number, line in enumerate(complete_lines(path).split(b"\n")[:-1], 1):
         with placed(f"{path}, line {number}"):
@@ -33,12 +32,7 @@ def _parsed(path: Path, parse: Callable[[bytes], T]) -> Iterator[T]:
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield every complete line of a file as an object; raises UserError if one is none."""
-    return _parsed(path, parsed_object)
-
-
-def read_records(path: Path, kind: type[R]) -> Iterator[R]:
-    """Yield the record in every complete line of a file; raises UserError, with the place, if a line holds none."""
-    return _parsed(path, kind.read)
+    return parsed_lines(path, parsed_object)
 
 
 def parsed_object(line: bytes) -> dict[str, Any]:

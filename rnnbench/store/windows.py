@@ -14,7 +14,7 @@ import pyarrow.json as arrow_json
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import of_workers, run_id
-from rnnbench.store.jsonlines import complete_lines, read_records
+from rnnbench.store.jsonlines import complete_lines, parsed_lines
 from rnnbench.store.records import Window
 
 BLOCK_BYTES = 1 << 20  # of a file that a thread reads
@@ -58,7 +58,7 @@ def read_windows(path: Path, part: str | None = None) -> Iterator[Window]:
 def _records(file: Path, run: str) -> Iterator[Window]:
     """Yield the windows of a file; raises UserError if one is of another run or worker, as if files had been mixed."""
     expected = {"run": run, "worker": _worker(file)}
-    for number, window in enumerate(read_records(file, Window), 1):
+    for number, window in enumerate(parsed_lines(file, Window.read), 1):
         for name, value in expected.items():
             if (found := getattr(window, name)) != value:
                 raise UserError(
@@ -116,10 +116,8 @@ def _quick_table(lines: bytes, schema: pa.Schema, worker: str, run: str) -> pa.T
 
 def joined(tables: Iterable[WindowTable]) -> WindowTable:
     """Return the windows of several tables as one; a table without rows, and with all columns, if there is none."""
-    numbers, parts = [], []
-    for number, table in tables:
-        numbers.append(number)
-        parts.append(table)
+    parts = list(tables)
     if not parts:
         return np.empty(0, dtype=np.int64), SCHEMA.empty_table()
-    return np.concatenate(numbers), pa.concat_tables(parts).combine_chunks()
+    table = pa.concat_tables([table for _, table in parts]).combine_chunks()
+    return np.concatenate([number for number, _ in parts]), table

@@ -105,11 +105,10 @@ def _defined(file: Path) -> dict[str, list[str]] | None:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return None
-    functions: dict[str, list[str]] = {node.name: [] for node in body if isinstance(node, ast.FunctionDef)}
-    classes = {node.name: list(map(ast.unparse, node.bases)) for node in body if isinstance(node, ast.ClassDef)}
-    in_order = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    modules = {name: own for name, own in classes.items() if any(not base.endswith(NO_MODULES) for base in own)}
-    return {name: (functions | modules)[name] for name in in_order if name in functions | modules}
+    named = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    bases = {node.name: list(map(ast.unparse, getattr(node, "bases", []))) for node in named}
+    functions = {node.name for node in named if isinstance(node, ast.FunctionDef)}
+    return {name: of for name, of in bases.items() if name in functions or not all(b.endswith(NO_MODULES) for b in of)}
 
 
 def _candidates(file: Path) -> str:

@@ -75,10 +75,8 @@ def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[
 
     Left out is the reference if each cell has one.
     """
-    seen: dict[str, set[object]] = {axis: set() for axis in AXES}
-    for case in cases:
-        for axis, value in case.axes().items():
-            seen[axis].add(value)
+    rows = [case.axes() for case in cases]
+    seen = {axis: {row[axis] for row in rows} for axis in AXES}
     several = [axis for axis in AXES if axis in ALWAYS or len(seen[axis]) > 1 or len(values.get(axis, ())) > 1]
     references = {(case.cell, case.workload.reference) for case in cases}
     return [axis for axis in several if axis != "reference" or len(references) > len(seen["cell"])]

@@ -29,7 +29,8 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
             f"{name!r} can't name a class: it must start with a letter and contain only "
             "letters, digits and underscores, such as MyCell"
         )
-    cell, suite = render(name, reference, whole=whole)
+    cell = _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True)
+    suite = _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", cell, re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
     files = folder / f"{name}.py", folder / f"{name}.toml"
@@ -61,8 +62,7 @@ def _write(texts: dict[Path, str], folder: Path) -> None:
         raise UserError(f"{folder}: no such folder; create it first or give another")
     for file in texts:
         if os.path.lexists(file):
-            what = "already exists" if file.exists() else f"is a link to {file.readlink()}, which is not there"
-            raise UserError(f"{file} {what}; choose another name or another folder")
+            raise UserError(f"{file} already exists; choose another name or another folder")
     try:
         for file, text in texts.items():
             file.write_text(text, encoding="utf-8")
@@ -70,14 +70,6 @@ def _write(texts: dict[Path, str], folder: Path) -> None:
         for file in filter(os.path.lexists, texts):
             file.unlink()
         raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
-
-
-def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
-    """Return the texts of the two files."""
-    return (
-        _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True),
-        _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True),
-    )
 
 
 def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:

@@ -40,9 +40,17 @@ def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
     assert differences(base, head) == ([expected] if expected else [])
 
 
+COLD = {"measure": {"windows": 4, "window_seconds": 0.01, "cold_cache": True}}
+
+
 def test_an_older_run_is_taken_for_what_it_was() -> None:
-    older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
+    older, newer, cold = (replace(INFO, resolved=of) for of in ({}, {"measure": {"cold_cache": False}}, COLD))
     assert differences(older, newer) == []
+    assert differences(older, cold) == [
+        "windows was None and is 4",
+        "window_seconds was None and is 0.01",
+        "cold_cache was False and is True",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.predict import UNCOUNTED, UNTOLD, half_widths, predict, refusal
+from rnnbench.analysis.predict import UNCOUNTED, UNTOLD, half_widths, predict
 from rnnbench.analysis.size_fit import SERIES
 from rnnbench.errors import UserError
 from rnnbench.store.records import Workload
@@ -157,22 +157,6 @@ def test_a_run_without_enough_sizes_says_how_many_are_enough() -> None:
 
 MEASURED = {"batch_size": (1, 4, 16), "seq_len": (8, 32), "input_size": (64,), "hidden_size": (32, 64, 128, 256)}
 INSIDE = {"batch_size": 4, "seq_len": 8, "input_size": 64, "hidden_size": 128}
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        {"hidden_size": 16},
-        {"hidden_size": 15},
-        {"hidden_size": 512},
-        {"hidden_size": 513},
-        {"input_size": 65},
-    ],
-)
-def test_nothing_is_predicted_beyond_twice_the_measured_sizes_nor_where_one_stood_still(
-    new: dict[str, int], snapshot: SnapshotAssertion
-) -> None:
-    assert refusal(INSIDE | new, MEASURED) == snapshot
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,6 @@ def margins(run: StoredRun) -> dict[str, float]:
     return dict.fromkeys(run.measurements, 0.025)
 
 
-def stored(parent: Path, measure: dict[str, Any]) -> StoredRun:
-    path = folder(parent, {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})
-    return replace(read(path), info=replace(INFO, resolved={"measure": measure}))
-
-
-def test_a_run_with_flushed_caches_is_not_compared_with_one_without(tmp_path: Path) -> None:
-    comparison = compare(stored(tmp_path, {}), stored(tmp_path, {"cold_cache": True}), {LOOP.key: 0.025})
-    [finding] = comparison.findings
-    assert finding == Finding(LOOP, "incomparable", 0.025, "cold_cache was False and is True")
-
-
 def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_path: Path) -> None:
     base, same, other, unknown = (
         replace(read(folder(tmp_path / str(index), {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})), info=info)

@@ -40,25 +40,12 @@ def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
     assert row["seconds_high"] / row["seconds_low"] == pytest.approx(3.0)
 
 
-def test_without_a_reference_there_is_a_time_and_no_ratio(tmp_path: Path) -> None:
-    row = summary(folder(tmp_path, {LOOP: [[2.0]] * 6})).loc[LOOP.key]
-    assert row["seconds"] == pytest.approx(2.0)
-    assert np.isnan(row["ratio"])
-
-
 def test_a_time_beyond_all_measure_has_an_interval_of_numbers(tmp_path: Path) -> None:
     run = folder(tmp_path, {LOOP: [[1.0], [1e3], [0.5]], REFERENCE: [[1.0]] * 3})
     first = run / "windows-0000.jsonl"
     first.write_text(first.read_text().replace("[1.0]", "[1e-290]", 1))
     row = summary(run).loc[LOOP.key]
     assert 0 < row["ratio_low"] < row["ratio"] < row["ratio_high"] < np.inf
-
-
-def test_a_skipped_case_keeps_its_row(tmp_path: Path) -> None:
-    table = summary(folder(tmp_path, {LOOP: [[2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
-    assert table.loc[SKIPPED.key, "reason"] == "nothing to hoist"
-    assert table.loc[SKIPPED.key, "replicates"] == 0
-    assert table["seconds"].isna()[SKIPPED.key]
 
 
 def test_a_replicates_time_is_the_median_of_its_calls_and_the_mean_stands_beside_it(tmp_path: Path) -> None:
@@ -74,6 +61,7 @@ def test_counts_are_whole_numbers_and_rows_are_numbered_anew(tmp_path: Path) -> 
     assert table[["replicates", "windows", "calls"]].to_numpy().tolist() == [[6, 6, 6], [0, 0, 0]]
     assert all(table[column].dtype == int for column in ("replicates", "windows", "calls"))
     assert table.index.tolist() == [0, 1]
+    assert (table["reason"][1], np.isnan(table["seconds"][1])) == ("no loop", True)
     assert "index" not in table
 
 

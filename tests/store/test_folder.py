@@ -83,8 +83,6 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
         (json.dumps(asdict(INFO) | {"suite": "../../x"}), "suite: expected letters, digits, '.', '_' and '-'"),
         (json.dumps(asdict(INFO) | {"notes": "a"}), "notes: expected a list, found 'a'"),
-        (json.dumps(asdict(INFO) | {"environment": {"git": "abc"}}), "git: expected a dictionary, found 'abc'"),
-        (json.dumps(asdict(INFO) | {"ceilings": [{}]}), "device: missing"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: str | None, words: str) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.compare_files import read_saved
@@ -132,39 +130,6 @@ def test_another_file_is_refused_in_two_lines_at_most(tmp_path: Path, text: str,
         read_saved(file)
     assert str(caught.value).replace(str(tmp_path), "FOLDER") == snapshot
     assert len(str(caught.value).splitlines()) <= 2
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-KEYS = ("machine_info", "commit_info", "benchmarks", "datetime", "version", "rnnbench")
-OF_BENCHMARKS = ("group", "name", "fullname", "extra_info", "stats")
-
-
-@given(key=st.sampled_from(KEYS + OF_BENCHMARKS + tuple(GOOD["stats"])), value=JSON)
-def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
-) -> None:
-    entry = dict(GOOD)
-    if key in OF_BENCHMARKS:
-        entry[key] = value
-    elif key not in KEYS:
-        entry["stats"] = GOOD["stats"] | {key: value}
-    whole = content([entry])
-    if key in KEYS:
-        whole[key] = value
-    file = tmp_path_factory.getbasetemp() / "any.json"
-    file.write_text(json.dumps(whole), encoding="utf-8")
-    try:
-        saved = read_saved(file)
-    except UserError as error:
-        assert len(str(error).splitlines()) <= 2  # noqa: PT017 - it may be read as well
-    else:
-        assert saved.times["log_seconds"].notna().all()
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ import shutil
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.store import windows
 from rnnbench.store.folder import RunFolder, read_info, run_id
 from rnnbench.store.records import Window
 from rnnbench.store.windows import SCHEMA, read_windows
@@ -104,16 +102,6 @@ def test_the_schema_of_tables_is_that_of_the_records() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [field.name for field in SCHEMA if not field.nullable])
-def test_a_window_that_lacks_a_value_is_told(run: Path, name: str) -> None:
-    file = run / "windows-0001.jsonl"
-    first, second = map(json.loads, file.read_text().splitlines())
-    file.write_text(
-        "".join(json.dumps(line) + "\n" for line in (first, {k: v for k, v in second.items() if k != name}))
-    )
-    assert_refused(run, rf"windows-0001\.jsonl, line 2: {name}: missing")
-
-
 ODD = (
     b"{oops}", b"[1, 2]", b"null", b"", b"{} {}",
     b'{"calls":1.5}', b'{"calls":9223372036854775808}', b'{"case":"\\ud800"}',
@@ -125,12 +113,6 @@ def test_a_line_that_is_no_window_is_told_with_its_place_by_every_reader(run: Pa
     with (run / "windows-0001.jsonl").open("ab") as file:
         file.write(line + b"\n")
     assert_refused(run, r"windows-0001\.jsonl, line 3: ")
-
-
-def test_lines_that_only_python_reads_give_the_same_frame(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = load(run).windows
-    monkeypatch.setattr(windows, "_quick_table", lambda *_: None)
-    pd.testing.assert_frame_equal(load(run).windows, quick)
 
 
 def test_a_windows_line_is_short_and_keeps_nanoseconds_and_never_becomes_zero() -> None:
