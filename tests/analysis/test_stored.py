@@ -4,7 +4,6 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -89,27 +88,6 @@ def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: P
     for then, now in ((base, head), (head, base)):
         [finding] = compare(then, now, {LOOP.key: 0.025}).findings
         assert finding == Finding(LOOP, "undecided", 0.025, "not timed beside torch.nn in both runs")
-
-
-@pytest.mark.parametrize(
-    ("failure", "verdict"), [("loading", "incomparable"), ("lost", "incomparable"), ("running", "improved")]
-)
-def test_a_baseline_in_which_a_case_was_never_loaded_shows_no_improvement(
-    tmp_path: Path, failure: Any, verdict: Any
-) -> None:
-    broken = Measurement(LOOP, "failed", reason="it broke", failure=failure)
-    base = read(folder(tmp_path / "base", {REFERENCE: [[1.0]] * 6}, [broken]))
-    head = read(folder(tmp_path / "head", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
-    comparison = compare(base, head, {LOOP.key: 0.025})
-    assert comparison.findings == (Finding(LOOP, verdict, 0.025, "failed in the base: it broke"),)
-    assert comparison.exit_code() == (0 if verdict == "improved" else 2)
-
-
-def test_a_run_that_ended_before_a_case_leaves_it_undecided(tmp_path: Path) -> None:
-    whole = read(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
-    short = read(folder(tmp_path / "head", {REFERENCE: [[1.0]] * 6}, [Measurement(LOOP, "pending", "not reached")]))
-    [finding] = compare(whole, short, {LOOP.key: 0.025}).findings
-    assert finding == Finding(LOOP, "undecided", 0.025, "pending in the head: not reached")
 
 
 def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> None:
