@@ -135,7 +135,7 @@ def test_frames_that_lack_something_are_refused_with_where_it_is(tmp_path: Path)
             (run.windows.drop(columns="turns"),),
             "windows: no column 'turns'; rnnbench.load(...).windows has it, and so has",
         ),
-        ((run.windows, run.cases[["run"]]), "cases: no column 'case' (and 14 more); rnnbench.load(...).cases has it"),
+        ((run.windows, run.cases[["run"]]), "cases: no column 'case' (and 15 more); rnnbench.load(...).cases has it"),
         (([],), "windows: expected a DataFrame, found list; take rnnbench.load(...).windows"),
         ((run.windows, run.cases), "windows: some are of streams, whose every step counts: give the frame of steps"),
         ((run.windows, run.cases, run.steps[:0]), "steps: none of window 0 of replicate 0 of the case 'cell=gru"),

@@ -108,7 +108,6 @@ FAULTS = {
     "many faults": FAULTY,
     "the same fault a thousand times": f"{GRU}batch_size = {[0] * 1000}",
     "no sweep": "",
-    "no TOML": "[[sweep]\ncell = 1",
     "sweep is a number": "sweep = 3",
     "sweep is a table": '[sweep]\ncell = "gru"',
     "sweep is a list of numbers": "sweep = [3]",
@@ -144,6 +143,11 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(
     with pytest.raises(UserError) as raised:
         suite(tmp_path, FAULTS[kind])
     assert str(raised.value).replace(str(tmp_path), "FOLDER") == snapshot
+
+
+def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not TOML: "):
+        suite(tmp_path, "[[sweep]\ncell = 1")
 
 
 @pytest.mark.parametrize(
