@@ -74,7 +74,7 @@ def steps(out: Path) -> dict[str, list[Task]]:
             measured(120, "compiled", "cuda-full", COMPILED, 100),
             tests("cuda-tests", 150, "harness/devices/test_cuda.py"),
         ],
-        "truth": [tests("truth", 290, "gpu/test_truth.py", "-k", "not ceilings")],
+        "truth": [tests("truth", 240, "gpu/test_truth.py", "-k", "not ceilings")],
         "run": [
             measured(270, "grid", "cuda", GRID, 240),
             Task("report", 50, ["rnnbench", "report", out / "grid" / "*-2*", "--out", out / "report"]),
