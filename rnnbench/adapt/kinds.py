@@ -302,7 +302,7 @@ def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_to
     return any(_width(call, module, input, state, by_trial=False) is not None for call in calls)
 
 
-def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_trial: bool) -> int | None:
+def _width(call: LayerCall, module: Callable[..., Any], input: Tensor, state: Any, *, by_trial: bool) -> int | None:
     """Return the features of the outputs; None if a module can't be called like this.
 
     `by_trial`: no sequence may have an effect on the others, which tells steps from sequences.
@@ -313,20 +313,13 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
             fits = outputs.dim() == 3 and outputs.shape[:2] == input.shape[:2]
             if not fits or (call.takes_state and not is_alike(new, state)):
                 return None
-            if by_trial and not _are_alone(lambda given: call.run(module, given, state)[0], input, dim=1):
-                return None
+            changed = input.clone()
+            changed[:, 0] = changed[:, 0].flip(0) * (2 if changed.is_floating_point() else 1)
+            if by_trial and not torch.equal(call.run(module, changed, state)[0][:, 1:], outputs[:, 1:]):
+                return None  # a change of the first sequence has an effect on the others
             return int(outputs.shape[-1])
     except Exception:  # whatever a stranger's code raises: another way may fit
         return None
-
-
-def _are_alone(outputs: Callable[[Tensor], Tensor], input: Tensor, dim: int) -> bool:
-    """Return whether a change of the first of these, sequences or steps, leaves the outputs of the others."""
-    changed = input.clone()
-    first = changed.select(dim, 0)
-    first.copy_(first.flip(0) * (2 if first.is_floating_point() else 1))
-    parts = (outputs(given).narrow(dim, 1, input.shape[dim] - 1) for given in (input.clone(), changed))
-    return torch.equal(*parts)
 
 
 def reads_batch_first(module: Any, input: Any = None, *state: Any) -> bool | None:
@@ -341,20 +334,15 @@ def reads_batch_first(module: Any, input: Any = None, *state: Any) -> bool | Non
     if declared is not None or not isinstance(module, nn.Module) or 1 in input.shape[:2]:
         return None if declared is None else bool(declared)
 
-    def outputs(given: Tensor) -> Tensor:
+    def forward(given: Tensor) -> Any:
         torch.manual_seed(0)
-        result = on_trial(module)(given, *copied(state))
-        shown: Tensor = result[0] if isinstance(result, tuple | list) else result
-        if shown.shape[:2] != input.shape[:2]:
-            raise ValueError("its outputs are of other sizes")
-        return shown
+        return on_trial(module)(given, *copied(state))
 
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            are_alone = [_are_alone(outputs, input, dim) for dim in (0, 1)]
-    except Exception:  # whatever a stranger's code raises
-        return None
-    return None if are_alone[0] == are_alone[1] else are_alone[0]
+    by_step, by_row = (
+        _width(LayerCall(order, takes_state=False), forward, given, None, by_trial=True) is not None
+        for order, given in ((False, input), (True, input.transpose(0, 1)))
+    )
+    return None if by_step == by_row else by_row
 
 
 def may_lack_a_state(module: nn.Module) -> bool:

@@ -96,9 +96,8 @@ def note(
     why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide and rounds > 1:
-        reason = f" ({why})" if cut else ""
-        target = f"±{round_percent(settings.precision or 0)}"
-        sentences.append(f"Wider than {target} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")
+        after = f"after {plural(rounds, 'round')}{f' ({why})' if cut else ''}"
+        sentences.append(f"Wider than ±{round_percent(settings.precision or 0)} {after}: {', '.join(wide)}.")
     elif cut:
         sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")
     held_up = frame["mean_seconds"] / frame["seconds"]

@@ -2,23 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import CONFIDENCE
+from rnnbench.harness.live.measuring import NotSlowerResult
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, round_percent, span
+from rnnbench.speedup.module import TimedWay
 from rnnbench.text import as_budget, plural
-
-if TYPE_CHECKING:  # these import torch
-    from rnnbench.analysis.estimate import Estimate
-    from rnnbench.harness.live.measuring import NotSlowerResult
-    from rnnbench.speedup.module import TimedWay
 
 AS_GIVEN = "as given"
 PASS = "or undecided='pass' to let it through"
 
 
-def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
+def sentence(found: NotSlowerResult, mine: str, than: str) -> str:
     """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer."""
     parity = found.parity.partition(": times only")[0]
     if found.is_unequal:
@@ -49,7 +46,7 @@ def sentence(found: "NotSlowerResult", mine: str, than: str) -> str:
     return "\n".join([*lines, *found.notes])
 
 
-def _ratio(estimate: "Estimate") -> str:
+def _ratio(estimate: Estimate) -> str:
     """Return `1.380x (99% interval 1.310x to 1.457x)`: one digit more than elsewhere, to tell it from the factor."""
     value, low, high = (
         f"{each:.3f}×" if 0.001 <= each < 10 else ratio(each)
@@ -67,7 +64,7 @@ def names(mine: object, than: object) -> tuple[str, str]:
     return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
-def described(given: str, timed: Sequence["TimedWay"]) -> str:
+def described(given: str, timed: Sequence[TimedWay]) -> str:
     """Return a line for the module, and one for each shape that was measured."""
     lines = [f"Fastest way to run {one_line(given)}"]
     for shape in dict.fromkeys(each.shape for each in timed):
