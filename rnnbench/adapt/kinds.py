@@ -153,7 +153,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     like = tuple(part[None, :1] for part in first)
     if given:
         like = like[: int(lacks_output)] + _given_state(input, state, 2)
-    copies_state = not can_hoist(module) and _writes_into_state(module, call, x, first)
+    copies_state = not can_hoist(module) and _stepped(module, call, x, first)[1]
     if copies_state or not call.is_usual:
         module = Adapted(module, replace(call, copies_state=copies_state))
     return RunModule(module, "cell", like, begins)
@@ -165,32 +165,28 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
     Otherwise rows are layers or steps and not sequences, or the module runs sequences and takes rows, too.
     """
     rows = PROBED[1]
-    fewer = None
+    fewer: Any = None
     with suppress(Exception):
-        fewer = _stepped(module, call, x[:rows], tuple(part[:rows] for part in first))
+        fewer, _ = _stepped(module, call, x[:rows], tuple(part[:rows] for part in first))
     if fewer is None or not all(len(part) == rows for part in fewer):
         return False
     others = tuple(part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first)
     x = torch.randn_like(x)
     with suppress(Exception):
-        return is_known or not all(map(torch.equal, *(_stepped(module, call, x, state) for state in (first, others))))
+        return is_known or not all(
+            map(torch.equal, *(_stepped(module, call, x, state)[0] for state in (first, others)))
+        )
     return True  # the state has a meaning that other numbers do not have
 
 
-def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the state after a step of a copy, with the same random numbers each time."""
+def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], bool]:
+    """Return the state after a step of a copy, and whether it writes into the one before; random numbers are equal."""
     torch.manual_seed(0)
-    with torch.no_grad():
-        return leaves(call.run(on_trial(module), x.clone(), tuple(part.clone() for part in state)))
-
-
-def _writes_into_state(module: nn.Module, call: CellCall, x: Tensor, first: Sequence[Tensor]) -> bool:
-    """Return whether a step writes into the state that it gets."""
-    given = tuple(part.clone() for part in first)
+    given = tuple(part.clone() for part in state)
     before = [part._version for part in given]
-    with suppress(Exception), torch.no_grad():
-        call.run(on_trial(module), x.clone(), given)
-    return [part._version for part in given] != before
+    with torch.no_grad():
+        new = leaves(call.run(on_trial(module), x.clone(), given))
+    return new, [part._version for part in given] != before
 
 
 def _sizes(module: nn.Module, input: Tensor) -> list[int]:
