@@ -56,7 +56,7 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 169,
-    "adapt": 667,
+    "adapt": 653,
     "analysis": 1789,
     "api": 128,
     "cells": 707,
@@ -66,8 +66,8 @@ MAX_STATEMENTS = {
     "kernels": 619,
     "profiling": 1203,
     "pytest_plugin": 236,
-    "report": 3577,
-    "speedup": 710,
+    "report": 3574,
+    "speedup": 709,
     "slurm": 421,
     "store": 899,
     "suite": 524,
