@@ -198,11 +198,6 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
 
 
 def _folder() -> Path:
-    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if not named:
-        from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
 
-        named = cache_dir()
-    folder = Path(named)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(cache_dir())

@@ -7,7 +7,7 @@ on two processors (`results/validation/products.md`), rnnbench's code took 0.2 t
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -27,9 +27,8 @@ ONEDNN, ONEDNN_PACKED = "oneDNN", "oneDNN" + PACKED
 
 REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}
-ROUNDS, MAX_ROUNDS = 9, 60
-MAX_SECONDS = 0.5  # after which there are no more rounds than `ROUNDS`
-CONFIRMED = 1.01  # times the shortest block: the second shortest is at most this long
+MIN_ROUNDS, ROUNDS = 9, 30
+MAX_SECONDS = 0.3  # after which there are no more rounds than `MIN_ROUNDS`
 BLOCK_SECONDS = 2e-4  # of back-to-back calls; the shortest block of a call counts
 MIN_SAVED = 0.03  # of the time in torch's own library: for less, no other one is used
 # The same for the time in rnnbench's own code where it adds a matrix in the same call. A product apart from that sum
@@ -186,18 +185,18 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
 def shortest(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """Return the shortest time of each call, in seconds; the calls take turns in short blocks.
 
-    There are more rounds until each call was nearly as fast a second time: other work on the machine disturbs most
-    blocks of a noisy minute.
+    There are many blocks, since other work on the machine disturbs most of those of a noisy minute.
     """
-    counts, end = {}, perf_counter() + MAX_SECONDS
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    counts = {}
     for name, call in calls.items():
         call()
         started = perf_counter()
         call()
         counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(perf_counter() - started, 1e-7)))
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for done in range(MAX_ROUNDS):
-        if done >= ROUNDS and (perf_counter() > end or all(map(_is_confirmed, taken.values()))):
+    end = perf_counter() + MAX_SECONDS
+    for made in range(ROUNDS):
+        if made >= MIN_ROUNDS and perf_counter() > end:
             break
         for name, call in calls.items():
             call()
@@ -206,8 +205,3 @@ def shortest(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
                 call()
             taken[name].append((perf_counter() - started) / counts[name])
     return {name: min(seconds) for name, seconds in taken.items()}
-
-
-def _is_confirmed(seconds: Sequence[float]) -> bool:
-    shortest, second, *_ = sorted(seconds)
-    return second <= CONFIRMED * shortest

@@ -2,35 +2,30 @@
 
 Backward through the loop adds up a product for each step, `dW = sum_t dz_t' h_t`. Each reads and writes the whole
 matrix for the few rows of one step. Stacked, the same sum is one product, `dW = [dz_1; dz_2; ...]' [h_1; h_2; ...]`.
-Sums over rows, for biases, are stacked likewise. If a cell splits a weight in each step, a step's gradient is put
-together from the parts' gradients; then the parts are summed one by one, and put together once.
-
-Forward multiplies by `W'` in each step. W is stored row by row, so BLAS copies it into the other order each time. One
-copy in that order serves all steps.
+Sums over rows, for biases, are stacked likewise.
 
 Exponentials in the sigmoid and tanh of compiled code on a CPU.
 
 Inductor makes a tanh of one exponential, `2 / (1 + exp(-2 x)) - 1`, which is off by 1e-7 also where tanh is smaller
 than that. So near zero a series takes the place of it, and float64 keeps the library's tanh.
 
-For `prepacked`, exponentials are shorter, which saves 3 to 19% of the time of an LSTM or GRU (median 5%, ten sizes, a
-processor with AVX-512). Inductor calls Sleef's, which is exact to one unit in the last place of
-float32. With AVX-512, a power of two is the processor's own instruction, and what is left takes a polynomial. The power
-less one gives a tanh that is exact near zero too: `(2^y - 1) / (2^y + 1)`. Both functions are exact to 4 units near
-zero and to 20 far from it, where they hardly depend on the exponential. Elsewhere, torch has a shorter exponential for
-its attention, exact to 20. It makes a number of NaN, so NaN is put back.
+For `prepacked` on a processor with AVX-512, exponentials are shorter, which saves 3 to 19% of the time of an LSTM or
+GRU (median 5%, ten sizes). Inductor calls Sleef's, which is exact to one unit in the last place of float32. Here a
+power of two is the processor's own instruction, and what is left takes a polynomial. The power less one gives a tanh
+that is exact near zero too: `(2^y - 1) / (2^y + 1)`. Both functions are exact to 4 units near zero and to 20 far from
+it, where they hardly depend on the exponential.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial, reduce
+from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
-EXACT, FAST = ".exp()", ".exp_u20()"
+EXACT = ".exp()"
 WIDE_BITS = 512  # of a vector
 # 2**x / (1 + x * (...)) - 1 is at most 1.1e-7 for |x| <= 0.5: fitted for the least largest relative error.
 COEFFICIENTS = (
@@ -69,11 +64,9 @@ def _written(name: str, write: Write, wanted: Callable[[], Exponentials | None])
             return code
         if kind == "short" and getattr(x, "dtype", None) is torch.float32 and _has_wide_vectors():
             return _by_powers(name, x)
-        if name == "tanh" and getattr(x, "dtype", None) is torch.float64:
-            return f"{x}.tanh()"
-        if kind == "short":
-            code = f"decltype({x})::blendv({code.replace(EXACT, FAST)}, {x}, {x} != {x})"
-        return _with_series(x, code) if name == "tanh" else code
+        if name == "sigmoid":
+            return code
+        return f"{x}.tanh()" if getattr(x, "dtype", None) is torch.float64 else _with_series(x, code)
 
     return written
 
@@ -133,7 +126,6 @@ POWER = (
 aten: Any = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.addmm.default)
 MIN_TERMS = 2  # fewer are not worth stacking
-MIN_READERS = 4  # fewer products are not worth a copy of their weight
 
 
 class LoopPasses(CustomGraphPass):
@@ -147,9 +139,8 @@ class LoopPasses(CustomGraphPass):
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
         share_transposes(graph)
-        stack_gradients(graph)
+        stack_sums(graph)
         self.route(graph)
-        copy_weights(graph)
         graph.eliminate_dead_code()
 
     def route(self, graph: fx.Graph) -> None:
@@ -178,27 +169,6 @@ def share_transposes(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def stack_gradients(graph: fx.Graph) -> None:
-    """Make one product of the gradients of a weight from all steps, also if the weight was split in each step."""
-    sum_parts(graph)
-    graph.eliminate_dead_code()  # what was put together in each step, so that nothing else uses the products
-    stack_sums(graph)
-
-
-def sum_parts(graph: fx.Graph) -> None:
-    """Replace each sum of tensors that are put together from parts by the parts' sums, which are put together once."""
-    for root, terms in _sums(graph):
-        # Tensors that are put together, and not used as a whole elsewhere.
-        whole = [term for term in terms if _is(term, aten.cat.default) and len(term.users) == 1 and not term.kwargs]
-        parts = [term.args[0] for term in whole]
-        shapes = {tuple(tuple(part.meta["val"].shape) for part in of_term) for of_term in parts}
-        if len(parts) < len(terms) or len(shapes) > 1 or len({term.args[1:] for term in terms}) > 1:
-            continue
-        with graph.inserting_before(root):
-            sums = [reduce(partial(new_node, graph, aten.add.Tensor), steps) for steps in zip(*parts, strict=True)]
-            root.replace_all_uses_with(new_node(graph, aten.cat.default, sums, *terms[0].args[1:]))
-
-
 def stack_sums(graph: fx.Graph) -> None:
     """Replace each sum of products by one product, and each sum of sums over rows by one sum."""
     for root, terms in _sums(graph):
@@ -208,19 +178,6 @@ def stack_sums(graph: fx.Graph) -> None:
                 with graph.inserting_before(root):
                     root.replace_all_uses_with(rebuild(graph, operands, root))
                 break
-
-
-def copy_weights(graph: fx.Graph) -> None:
-    """Copy a transposed input that is the second factor of several products into the order in which they read it."""
-    for node in [node for node in graph.nodes if _is(node, aten.permute.default)]:
-        readers = [user for user in node.users if user.target in PRODUCTS and user.args[-1] is node]
-        if node.args[0].op != "placeholder" or len(readers) < MIN_READERS or node.meta["val"].is_contiguous():
-            continue
-        with graph.inserting_after(node):
-            copy = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
-            copy.meta["val"] = node.meta["val"].contiguous()
-        for reader in readers:
-            reader.replace_input_with(node, copy)
 
 
 def _sums(graph: fx.Graph) -> list[tuple[Any, list[Any]]]:

@@ -7,7 +7,9 @@ on its own was tried, too, but then its weights are in a nearer cache than in th
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, Self
 
@@ -163,16 +165,14 @@ class OperatorKind:
         return str(self.function.name()).partition(".")[0]
 
     def idle_call(self) -> Callable[[], object]:
-        """A call of the operator on single values; a fixed one replaces an operator that can't be shrunk."""
-        nothing = torch.zeros(1)
+        """Return a call of the operator on single values, or a fixed one for an operator that can't be shrunk."""
+        call = partial(self.function, *self.args, **self.kwargs)
         if self.category in SHRINKABLE and not self.function._schema.is_mutable:
-            try:
-                with torch.no_grad():
-                    self.function(*self.args, **self.kwargs)
-            except (RuntimeError, IndexError, ValueError, TypeError):  # it has an argument that is a size
-                return lambda: NOTHING(nothing)
-            return lambda: self.function(*self.args, **self.kwargs)
-        return lambda: NOTHING(nothing)
+            # An argument may be a size.
+            with suppress(RuntimeError, IndexError, ValueError, TypeError), torch.no_grad():
+                call()
+                return call
+        return partial(NOTHING, torch.zeros(1))
 
 
 class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
@@ -188,33 +188,26 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record a call, and make it."""
         kwargs = kwargs or {}
-        index = self._index(function, args, kwargs)
-        self.order.append(index)
-        result = function(*args, **kwargs)
-        kind = self.kinds[index]
-        kind.calls += 1
-        given = {storage_address(tensor) for tensor in tensors_in((args, kwargs))}
-        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in tensors_in(result)}
-        kind.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
-        return result
-
-    def _index(self, function: Any, args: Any, kwargs: Any) -> int:
         is_backward = torch._C._current_autograd_node() is not None
         self._seen_backward |= is_backward
         part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
-        kind = category(str(function.name()).partition(".")[0])
-        tensors = () if kind == "views" else tuple(tensors_in((args, kwargs)))
+        given, kind = tuple(tensors_in((args, kwargs))), category(str(function.name()).partition(".")[0])
+        tensors = () if kind == "views" else given
         key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
         if key not in self._indices:
             self._indices[key] = len(self.kinds)
-            small, smaller = (tree_map(_shrunk, args), tree_map(_shrunk, kwargs)) if kind in SHRINKABLE else ((), {})
             shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
-            more = [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
+            shapes += [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
+            small, smaller = tree_map(_shrunk, (args, kwargs)) if kind in SHRINKABLE else ((), {})
             product = None if kwargs else Factors.of(function, args)
-            self.kinds.append(
-                OperatorKind(function, ", ".join(shapes + more), kind, part, small, smaller, product=product)
-            )
-        return self._indices[key]
+            self.kinds.append(OperatorKind(function, ", ".join(shapes), kind, part, small, smaller, product=product))
+        self.order.append(self._indices[key])
+        result, called = function(*args, **kwargs), self.kinds[self.order[-1]]
+        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in tensors_in(result)}
+        known = set(map(storage_address, given))
+        called.calls += 1
+        called.new_bytes += sum(size for storage, size in fresh.items() if storage not in known)
+        return result
 
 
 class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -226,8 +219,7 @@ class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Time a call and make it."""
-        if kwargs is None:
-            kwargs = {}
+        kwargs = kwargs or {}
         start = perf_counter()
         result = function(*args, **kwargs)
         self.seconds.append(perf_counter() - start)
@@ -267,12 +259,11 @@ def listing(timed: TimedCall) -> Listing:
 
 def idle(kinds: list[OperatorKind]) -> TimedCall:
     """A call that runs each operator several times on single values."""
-    calls = [kind.idle_call() for kind in kinds]
+    calls = [call for kind in kinds for call in [kind.idle_call()] * IDLE_CALLS]
 
     def call() -> None:
         for idle_call in calls:
-            for _ in range(IDLE_CALLS):
-                idle_call()
+            idle_call()
 
     return TimedCall(call, torch.no_grad)
 

@@ -7,10 +7,10 @@ The gradients of one weight from all steps are made as a single product, as fuse
 saves is a cause. It lacks the additions that are saved, too, and the copies that put the steps side by side.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 
@@ -28,12 +28,24 @@ from rnnbench.profiling.operators import Factors, Listing
 from rnnbench.store.profiles import Cause, Products
 from rnnbench.workloads.phases import TimedCall
 
-MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
 FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
 # Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
 STEPWISE, STACKED, IN, IDLE = "gradients of each step", "gradients at once", "products in ", "idle in "
 ONE = Matrix((1, 1), (1, 1))
+
+
+class Difference(NamedTuple):
+    """A cause and the two arms that measure it: one with it, and one without."""
+
+    cause: Cause
+    whole: str
+    without: str
+
+    def measured(self, times: Mapping[str, tuple[float, ...]]) -> Cause:
+        """Return the cause with the seconds that a call saves in each round."""
+        rounds = zip(times[self.whole], times[self.without], strict=True)
+        return replace(self.cause, seconds=tuple(whole - less for whole, less in rounds))
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,8 @@ class ProductReplays:
 
     library: str  # that makes the products in the call itself
     calls: int = 0
-    gradients: int = 0  # of weights, of single steps
     arms: dict[str, TimedCall] = field(default_factory=dict)
+    differences: Sequence[Difference] = ()  # weight gradients that could be a single product
 
     def products(self, times: Mapping[str, tuple[float, ...]]) -> Products:
         """Return what is stored of the arms' times."""
@@ -52,12 +64,6 @@ class ProductReplays:
             for prefix in (IN, IDLE)
         )
         return Products(self.library, self.calls, seconds, idle_seconds)
-
-    def causes(self, times: Mapping[str, tuple[float, ...]]) -> Iterable[Cause]:
-        """Yield the weight gradients that could be a single product."""
-        if self.gradients:
-            pairs = zip(times[STEPWISE], times[STACKED], strict=True)
-            yield Cause("weight gradients", "mm", self.gradients, tuple(steps - once for steps, once in pairs))
 
 
 def product_replays(listed: Listing, *, trained: bool) -> ProductReplays:
@@ -80,18 +86,15 @@ def product_replays(listed: Listing, *, trained: bool) -> ProductReplays:
     stacked = dict.fromkeys((_longer(product, count) for product, count in gradients.items()), 1)
     whole = {product: count for product, count in made.items() if product not in gradients} | stacked
     library, calls = torch_library(next(iter(made)).dtype), sum(made.values())
-    if sum(map(_size, made.keys() | whole)) > MAX_BYTES:
-        return ProductReplays(library, calls)
-    idle = {product: product._replace(left=ONE, right=ONE) for product in whole}
-    full, small = (
-        _in_each_library(whole.items()),
-        _in_each_library((idle[product], whole[product]) for product in whole),
-    )
+    full = _in_each_library(whole.items())
+    small = _in_each_library((product._replace(left=ONE, right=ONE), count) for product, count in whole.items())
     arms = {prefix + name: own[name] for name in full for prefix, own in ((IN, full), (IDLE, small))}
-    if gradients:
-        for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
-            arms[name] = _in_each_library(products.items())[library]
-    return ProductReplays(library, calls, sum(gradients.values()), arms)
+    if not gradients:
+        return ProductReplays(library, calls, arms)
+    for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
+        arms[name] = _in_each_library(products.items())[library]
+    cause = Cause("weight gradients", "mm", sum(gradients.values()))
+    return ProductReplays(library, calls, arms, [Difference(cause, STEPWISE, STACKED)])
 
 
 def _in_each_library(products: Iterable[tuple[Factors, int]]) -> dict[str, TimedCall]:
@@ -125,7 +128,3 @@ def _longer(product: Factors, count: int) -> Factors:
     return product._replace(
         left=Matrix((outputs, count * rows), (1, outputs)), right=Matrix((count * rows, inputs), (inputs, 1))
     )
-
-
-def _size(product: Factors) -> int:
-    return (math.prod(product.left.shape) + math.prod(product.right.shape)) * product.dtype.itemsize

@@ -22,9 +22,9 @@ from rnnbench.harness.live.measuring import MeasuredModules, ready, timed
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.profiling.causes import Suspect, suspects
+from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
-from rnnbench.profiling.products import ProductReplays, product_replays
+from rnnbench.profiling.products import Difference, ProductReplays, product_replays
 from rnnbench.profiling.program import TooLong, record, steps_of
 from rnnbench.profiling.replay import ReplayDiffers, replay
 from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
@@ -109,7 +109,7 @@ def profile(
     visible = TimedCall(subject.call.call, eager_mode(subject.call.mode))  # torch shows each operator
     listed = None if subject.opaque else listing(visible)
     subject.drop_gradients()
-    found, replays, steps, notes = _causes(subject)
+    differences, replays, steps, notes = _replays(subject)
     is_host_code = listed is not None and subject.device.runs_host_code
     # A device's products are only queued.
     products = product_replays(listed, trained=subject.trained) if listed and is_host_code else ProductReplays("")
@@ -118,6 +118,7 @@ def profile(
     threads = torch.get_num_threads()
     if threads > 1 and subject.own and is_host_code:
         arms[ONE_THREAD] = _on_one_thread(subject.call)  # compiled code has its threads built in
+        differences.append(Difference(Cause("threads", f"{threads} threads", 1), "call", ONE_THREAD))
     clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds if listed else []))
     operators = {} if listed is None else {"clocked": clocked.arm(), "idle": idling.arm()}
     settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
@@ -134,32 +135,23 @@ def profile(
     finished = len(times["clocked"]) if operators else 0
     rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
     times |= {arm: times[arm][-rounds:] for arm in arms}
-    causes = [
-        Cause(each.kind, each.what, len(each.calls), saved(times[REPLAYED], times[arm])) for arm, each in found.items()
-    ]
-    causes += products.causes(times)
-    if ONE_THREAD in arms:
-        causes.append(Cause("threads", f"{threads} threads", 1, saved(times["call"], times[ONE_THREAD])))
     result = Profile(
         subject.name,
         steps=subject.steps or steps,
         times={arm: times[arm] for arm in MEASURED if arm in arms},
         operators=() if listed is None else table(listed, clocked, idling, finished, rounds),
         opaque=subject.opaque,
-        causes=tuple(causes),
+        causes=tuple(each.measured(times) for each in (*differences, *products.differences)),
         products=products.products(times) if products.library else None,
         notes=tuple(notes),
     )
-    del arms, replays, products, operators, found  # also frees the tensors of a call
+    del arms, replays, products, operators  # also frees the tensors of a call
     return _with_trace(subject, result, folder)
 
 
-def _causes(subject: ProfiledCall) -> tuple[dict[str, Suspect], dict[str, TimedCall], int, list[str]]:
-    """Return suspects by the arm that leaves each out, these arms with that of the whole call, steps, and notes.
-
-    The notes say what can't be measured.
-    """
-    found, arms, notes = dict[str, Suspect](), dict[str, TimedCall](), list[str]()
+def _replays(subject: ProfiledCall) -> tuple[list[Difference], dict[str, TimedCall], int, list[str]]:
+    """Return causes with the arms that measure them, these arms, the steps of the call, and what can't be measured."""
+    found, arms, notes = list[Difference](), dict[str, TimedCall](), list[str]()
     if subject.opaque:
         return found, arms, 1, notes
     with subject.call.mode():
@@ -175,7 +167,7 @@ def _causes(subject: ProfiledCall) -> tuple[dict[str, Suspect], dict[str, TimedC
                 if not arms:
                     arms[REPLAYED] = TimedCall(replay(program), subject.call.mode)
                 arms[arm] = TimedCall(replay(suspect.remedy(program, suspect.groups)), subject.call.mode)
-                found[arm] = suspect
+                found.append(Difference(Cause(suspect.kind, suspect.what, len(suspect.calls)), REPLAYED, arm))
             except Exception as error:  # a limit of rnnbench, not of the code
                 if not isinstance(error, ReplayDiffers):
                     traceback.print_exc()
@@ -183,11 +175,6 @@ def _causes(subject: ProfiledCall) -> tuple[dict[str, Suspect], dict[str, TimedC
             finally:
                 subject.drop_gradients()
     return found, arms if found else {}, steps_of(program), notes
-
-
-def saved(whole: Iterable[float], without: Iterable[float]) -> tuple[float, ...]:
-    """Return the seconds that a call saves in each round."""
-    return tuple(seconds - less for seconds, less in zip(whole, without, strict=True))
 
 
 def _on_one_thread(timed: TimedCall) -> TimedCall:
@@ -238,13 +225,11 @@ def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Ca
 
 def kernels(events: Iterable[calls.ProfilerEvent]) -> Kernels | None:
     """Sum the kernels of a profile by the category of the operator that launched them; None if there are none."""
+    launched = [(category(event.name), kernel.duration / 1e6) for event in events for kernel in event.kernels]
     seconds: dict[Category, float] = defaultdict(float)
-    launches = 0
-    for event in events:
-        for kernel in event.kernels:
-            seconds[category(event.name)] += kernel.duration / 1e6
-            launches += 1
-    return Kernels(launches, dict(seconds)) if launches else None
+    for what, duration in launched:
+        seconds[what] += duration
+    return Kernels(len(launched), dict(seconds)) if launched else None
 
 
 def file_name(case: str) -> str:

@@ -40,8 +40,8 @@ def profile_run(
 
     A profile that fails keeps its row, with the reason. A profile for which `is_fitting` is false is taken again while
     there is time: the machine was busier or less busy than in the run. Each case gets an equal part of the time that is
-    left; if that is too little, fewer cases are profiled, and `on_progress` says so first. Raises UserError if nothing
-    was measured or the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
+    left; if that is too little, fewer cases are profiled. Raises UserError if nothing was measured or the folder can't
+    be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()
     cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
@@ -67,16 +67,10 @@ def profile_run(
 
     try:
         with compiler_cache():
-            waiting, notice, most = cases, "", max(0.0, (until - now()) // LEAST_SECONDS)
-            if most < len(cases):
-                notice = (
-                    f"there is time for {most:,.0f} of {plural(len(cases), 'profile')}, each of which takes "
-                    f"{LEAST_SECONDS:.0f} s or more; choose fewer cases with --only, or give a larger --budget"
-                )
+            waiting = cases
             for attempt in range(1 + MAX_AGAIN):
                 for number, case in enumerate(waiting):
-                    on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None, notice=notice))
-                    notice = ""
+                    on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None))
                     profile = taken(case, len(waiting) - number)
                     if profile.works or not attempt:
                         profiles[case.key] = folder.add_profile(profile)

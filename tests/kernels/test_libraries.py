@@ -132,19 +132,3 @@ def test_the_shortest_of_several_blocks_counts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(libraries, "perf_counter", lambda: now)
     taken = shortest({"slow": taking(3e-4), "fast": taking(1e-5)})
     assert taken == pytest.approx({"slow": 3e-4, "fast": 1e-5})
-
-
-@pytest.mark.parametrize(("noisy", "rounds"), [(0, 9), (20, 21)])
-def test_there_are_more_rounds_until_the_shortest_block_is_confirmed(
-    monkeypatch: pytest.MonkeyPatch, noisy: int, rounds: int
-) -> None:
-    now, blocks = 0.0, 0
-
-    def call() -> None:  # a call fills a block; two of three calls are not clocked in a block
-        nonlocal now, blocks
-        blocks += 1
-        now += 3e-4 * (1 + blocks / 10 if blocks < 2 + 2 * noisy else 1)
-
-    monkeypatch.setattr(libraries, "perf_counter", lambda: now)
-    assert shortest({"call": call}) == pytest.approx({"call": 3e-4})
-    assert blocks == 2 + 2 * rounds

@@ -58,11 +58,6 @@ def loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
     return h
 
 
-def gradients(weight: Tensor, dz: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Both products of backward."""
-    return dz @ weight, dz.t() @ h
-
-
 @settings(max_examples=20, deadline=None)
 @given(library=st.sampled_from(OWN), batch=st.integers(1, 9), hidden=st.integers(1, 20), by_row=st.booleans())
 def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidden: int, by_row: bool) -> None:
@@ -75,19 +70,6 @@ def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidd
     reads_as_is = library == DIRECT and Matrix.of(weight.t()).is_by_row
     assert (count(module, multiply), count(module, pack)) == (3, not reads_as_is)
     assert count(module, aten.addmm.default) == 0
-
-
-@settings(max_examples=20, deadline=None)
-@given(library=st.sampled_from(OWN), batch=st.integers(1, 9), gates=st.integers(1, 9), hidden=st.integers(1, 9))
-def test_the_products_of_backward_are_made_there_too(library: str, batch: int, gates: int, hidden: int) -> None:
-    torch.manual_seed(0)
-    weight, dz, h = torch.randn(gates, hidden), torch.randn(batch, gates), torch.randn(batch, hidden)
-    module, asked = routed(gradients, library, weight, dz, h)
-    assert [(products.left.shape, products.right.shape) for products in asked] == [
-        ((batch, gates), (gates, hidden)),
-        ((gates, batch), (batch, hidden)),
-    ]
-    assert count(module, aten.mm.default) == 0
 
 
 def two_products(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Tensor:
@@ -175,11 +157,6 @@ def test_what_is_no_plain_product_stays(function: Callable[..., Any]) -> None:
     matrix = torch.randn(4, 4)
     module, _ = routed(function, DIRECT, matrix, torch.randn(4, 4))
     assert count(module, aten.addmm.default) + count(module, aten.bmm.default) == 1
-
-
-def test_products_stay_where_torch_s_own_library_is_fastest() -> None:
-    module, _ = routed(gradients, TORCH, torch.randn(3, 4), torch.randn(2, 3), torch.randn(2, 4))
-    assert count(module, aten.mm.default) == 2
 
 
 def test_the_key_of_the_compiler_s_cache_knows_what_the_choice_depends_on() -> None:

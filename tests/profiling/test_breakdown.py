@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.estimate import estimate
@@ -10,20 +9,12 @@ from rnnbench.profiling.breakdown import (
     Share,
     breakdown,
     in_one_piece,
-    is_alike,
     rescaled,
 )
 from rnnbench.store.profiles import Kernels, Products, Profile
 from tests.profiling.profiles import cause, profile
 
 MICROSECONDS = st.floats(1e-7, 1e-3)
-
-
-@given(MICROSECONDS, MICROSECONDS, MICROSECONDS)
-def test_the_parts_add_up_to_the_call(call: float, products: float, pointwise: float) -> None:
-    shares = breakdown(profile(call, products, pointwise))
-    assert sum(share.seconds.value for share in shares) == pytest.approx(call)
-    assert sum(share.share for share in shares) == pytest.approx(1.0)
 
 
 def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
@@ -59,13 +50,6 @@ def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
     on_gpu = replace(profile(50e-6), kernels=Kernels(40, {"products": 60e-6}))
     assert in_one_piece(on_gpu) == TOO_LONG
     assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # the difference is no more than noise
-
-
-@pytest.mark.parametrize(("call", "alike"), [(0.66, False), (0.67, True), (1.0, True), (1.5, True), (1.51, False)])
-def test_a_profile_of_a_much_busier_moment_is_not_alike(call: float, alike: bool) -> None:
-    assert is_alike(profile(call), 1.0) == alike
-    assert not is_alike(Profile("mine", "failed", "why"), 1.0)
-    assert not is_alike(None, 1.0)
 
 
 def test_all_times_change_by_one_factor_and_no_share_does() -> None:

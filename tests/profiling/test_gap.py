@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.run_times import read
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
@@ -190,24 +189,6 @@ def test_the_library_of_compiled_code_is_known_by_another_rung() -> None:
 )
 def test_a_library_that_is_the_same_or_was_not_measured_well_is_no_step(products: Products) -> None:
     assert [step.kind for step in between(replace(mine(), products=products), layer())] == ["overhead", "kernels"]
-
-
-def test_the_steps_between_two_ends_add_up_to_the_gap_and_each_cause_is_counted_once() -> None:
-    gradients = cause("weight gradients", 4 * MICRO)
-    steps = between(mine(), layer())
-    gap = take_apart(
-        {"mine": dict.fromkeys(range(3), 100 * MICRO)},
-        dict.fromkeys(range(3), 40 * MICRO),
-        [gradients, cause(seconds=3 * MICRO)],
-        steps,
-    )
-    assert sum(step.seconds.value for step in gap.steps) == pytest.approx(60 * MICRO)
-    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
-    sizes = {step.kind: step.seconds.value for step in gap.steps}
-    before = {step.kind: step.seconds.value for step in steps}
-    assert sizes["kernels"] == pytest.approx(before["kernels"] - 4 * MICRO)
-    assert sizes["overhead"] == pytest.approx(before["overhead"] - 3 * MICRO)
-    assert gap.steps[0].seconds == estimate(gradients.seconds)
 
 
 def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -> None:

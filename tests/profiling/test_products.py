@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from rnnbench.kernels.libraries import DIRECT_PACKED, Matrix, torch_library
-from rnnbench.profiling import products
 from rnnbench.profiling.operators import Factors, listing
 from rnnbench.profiling.products import IDLE, IN, STACKED, STEPWISE, product_replays
 from rnnbench.workloads.phases import TimedCall
@@ -59,7 +58,7 @@ def test_products_are_made_in_each_library_and_weight_gradients_step_by_step_and
     stored = replays.products(times | {IN + TORCH: (5.0, 5.0)})
     assert stored.seconds[TORCH] == (5.0, 5.0)
     assert set(stored.seconds) == set(stored.idle_seconds) >= {TORCH}
-    causes = list(replays.causes(times | {STEPWISE: (9.0, 8.0), STACKED: (5.0, 5.0)}))
+    causes = [each.measured({STEPWISE: (9.0, 8.0), STACKED: (5.0, 5.0)}) for each in replays.differences]
     assert [(cause.kind, cause.calls, cause.seconds) for cause in causes] == (
         [("weight gradients", STEPS, (4.0, 3.0))] if trained else []
     )
@@ -72,9 +71,3 @@ def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, train
     is_fused = torch.backends.mkldnn.is_available()
     assert replays.library == (("oneDNN" if trained else "oneDNN with packed weights") if is_fused else TORCH)
     assert bool(replays.arms) != is_fused
-
-
-def test_matrices_that_would_fill_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "MAX_BYTES", 100)
-    replays = product_replays(listing(call(Clean(INPUT, HIDDEN))), trained=False)
-    assert (replays.library, replays.calls, replays.arms) == (TORCH, STEPS + 1, {})

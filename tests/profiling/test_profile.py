@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,6 @@ def test_a_fused_layer_is_one_operator_and_has_no_causes(tmp_path: Path) -> None
     assert [operator.calls for operator in taken.operators if operator.category == "layer"] == [1]
     assert not taken.causes
     assert not taken.files
-
-
-def test_what_is_compiled_is_not_looked_into(tmp_path: Path) -> None:
-    built = build(small.case("gru"), tmp_path)
-    subject = replace(of_built(built, Cpu()), opaque="compiled code calls its kernels without operators")
-    taken = profile(subject, rounds=2, window_seconds=0.0005)
-    assert not taken.operators
-    assert not taken.causes
-    assert "operators" in taken.opaque
 
 
 def test_an_epoch_is_not_taken_apart(tmp_path: Path) -> None:

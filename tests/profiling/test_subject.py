@@ -54,9 +54,3 @@ def test_a_part_that_is_compiled_or_scripted_hides_the_whole() -> None:
     assert "compiled code" in hidden(Loop(compiled))
     assert not hidden(Loop(nn.RNNCell(3, 4)))
     assert not hidden(torch.tanh)
-
-
-@pytest.mark.parametrize("module", [Loop(nn.RNNCell(3, 4)), Loop(nn.GRUCell(3, 4))])
-def test_operators_are_counted_for_a_step_also_of_torch_s_own_cells(module: nn.Module) -> None:
-    taken = profiled(module)
-    assert taken.steps == STEPS

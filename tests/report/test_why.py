@@ -146,15 +146,6 @@ def test_where_time_goes_has_a_bar_for_each_profile_that_worked_with_its_parts()
     assert why.breakdowns({"bad": profiles["bad"]}) is None
 
 
-def test_kernels_that_take_longer_than_the_call_are_not_taken_apart() -> None:
-    figure = why.breakdowns({"mine": profile(5e-5, 5.1e-5, 1e-6)})
-    assert figure is not None
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["50.0 µs"]
-
-
-# A whole run
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     loop, hoisted, reference = small.case("gru"), small.case("gru", "hoisted"), small.reference_case("gru")
