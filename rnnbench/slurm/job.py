@@ -23,7 +23,7 @@ from rnnbench.store.run_info import RunInfo, now, read_info_file
 from rnnbench.suite.file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job
-NODES = "nodes"  # key of a part's environment: where it was measured, by its last job or by one before it
+NODE = "node"  # key of a part's environment: where its last job was
 MISSED = "groups missed"  # key of a part's environment: how many groups are less precise than requested
 MACHINE = "machine.json"  # describes the node of the first job
 
@@ -76,8 +76,6 @@ def _measure(path: Path, part: str, root: Path) -> str:
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
-        has_begun = (path / f"run-{part}.json").exists()
-        nodes = read_info(path, part).environment.get(NODES, []) if has_begun else []
         notes = []
         if 0 < int(os.environ.get("SLURM_CPUS_ON_NODE", "0")) < len(allowed_cores()):
             notes = ["Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"]
@@ -86,8 +84,7 @@ def _measure(path: Path, part: str, root: Path) -> str:
                 info,
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
-                environment=environment.describe(root)
-                | {"worker": start.software, NODES: [*nodes, os.environ.get("SLURMD_NODENAME")]},
+                environment=environment.describe(root) | {"worker": start.software},
                 notes=notes,
             )
             if unlike := unlike_the_first(path, job_info):
@@ -96,7 +93,7 @@ def _measure(path: Path, part: str, root: Path) -> str:
             measure_into(folder, runner, job_info, is_part=True)
             ended, needed = read_info(path, part), runner.planner.time_needed()
             total = None if needed is None else (ended.seconds or 0.0) + needed.seconds
-            about = ended.environment | {MISSED: len(runner.planner.missed())}
+            about = ended.environment | {MISSED: len(runner.planner.missed()), NODE: os.environ.get("SLURMD_NODENAME")}
             folder.write_info(replace(ended, environment=about, seconds_needed=total))
     return ""
 

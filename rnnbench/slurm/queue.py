@@ -24,19 +24,11 @@ ENDED = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
 )
-# Why jobs wait that will start soon, or at the time that they were given.
-USUAL = ("None", "Priority", "Resources", "BeginTime", "Prolog")
-FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList", "Reason")
-# Messages of sbatch if it did not reach the controller, or got no answer in time.
-UNREACHED = ("Unable to contact slurm controller", "timed out", "temporarily unable", "standby", "onnection")
+FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList")
 
 
-class ControllerDown(Exception):
-    """Slurm's controller gives no answer; the message is that of the command."""
-
-
-class JobRefused(Exception):
-    """Slurm does not take a job; the message is Slurm's own."""
+class SlurmFault(Exception):
+    """A command of Slurm gives no answer, or refuses; the message is Slurm's own."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +40,11 @@ class JobState:
     state: str
     exit_code: str  # of its script, and the signal that ended it: 1:0 or 0:15
     node: str
-    reason: str
 
     @property
     def is_alive(self) -> bool:
         """Whether the job may still do something."""
         return self.state not in ENDED
-
-    @property
-    def waits_for(self) -> str:
-        """Slurm's word for what keeps the job from starting; empty if it only waits for its turn."""
-        return self.reason if self.state == "PENDING" and self.reason not in USUAL else ""
 
 
 def require() -> None:
@@ -125,7 +111,7 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
 def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], parameters: Mapping[str, Any]) -> str:
     """Submit a job that calls `function`, and return its number; `folder` keeps its logs.
 
-    Raises JobRefused, and ControllerDown, after which it may have been submitted or not.
+    Raises SlurmFault; if sbatch got no answer in time, the job may have been submitted all the same.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -135,12 +121,11 @@ def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], par
     try:
         return str(executor.submit(function, *arguments).job_id)
     except (FailedJobError, FailedSubmissionError) as fault:
-        is_down = any(unreached in str(fault) for unreached in UNREACHED)
-        raise (ControllerDown if is_down else JobRefused)(_last_words("sbatch", str(fault))) from None
+        raise SlurmFault(_last_words("sbatch", str(fault))) from None
 
 
 def states(run: str) -> list[JobState]:
-    """Return the states of a run's jobs, except jobs that ended some minutes ago (MinJobAge). Raises ControllerDown."""
+    """Return the states of a run's jobs, except jobs that ended some minutes ago (MinJobAge). Raises SlurmFault."""
     shown = ",".join(f"{field}:|" for field in FIELDS)
     listing = _ask("squeue", "--me", "--states=all", "--noheader", "-O", shown)
     jobs = (JobState(*(field.strip() for field in line.split("|")[: len(FIELDS)])) for line in listing.splitlines())
@@ -148,19 +133,19 @@ def states(run: str) -> list[JobState]:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs, of which some may have ended meanwhile; raises ControllerDown."""
+    """Cancel jobs, of which some may have ended meanwhile; raises SlurmFault."""
     for start in range(0, len(jobs), AT_ONCE):
         _ask("scancel", "--quiet", *jobs[start : start + AT_ONCE])
 
 
 def _ask(*command: str) -> str:
-    """Return the output of a command that can be asked again, whatever its fault; raises ControllerDown."""
+    """Return the output of a command that can be asked again, whatever its fault; raises SlurmFault."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
-        raise ControllerDown(f"{command[0]} gave no answer within {COMMAND_SECONDS:g} s") from None
+        raise SlurmFault(f"{command[0]} gave no answer within {COMMAND_SECONDS:g} s") from None
     if done.returncode:
-        raise ControllerDown(_last_words(command[0], done.stderr))
+        raise SlurmFault(_last_words(command[0], done.stderr))
     return done.stdout
 
 

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +15,8 @@ from rnnbench.harness.coordinator.session import filling, resolved, wider_than_a
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
-from rnnbench.slurm.job import MACHINE, MISSED, NODES, UNLIKE, is_finished, measure_part
-from rnnbench.slurm.queue import ControllerDown, JobRefused, JobState
+from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
+from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Group, Measurement, Status
@@ -38,7 +37,7 @@ RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew
 
 
 class NotTaken(UserError):
-    """Slurm takes none of the jobs."""
+    """Slurm takes no job, and none of the run is left to wait for."""
 
 
 @dataclass
@@ -56,18 +55,7 @@ class JobPart:
         return self.state in ("open", "running")
 
 
-@dataclass(frozen=True)
-class JobsProgress:
-    """How far the jobs of a run are, for display."""
-
-    jobs: int
-    done: int
-    running: int
-    lost: int  # jobs that were sent again or given up
-    trouble: str  # what keeps jobs waiting; empty if nothing does
-
-
-OnProgress = Callable[[JobsProgress], None]
+OnProgress = Callable[[str, int, int], None]  # how far the jobs are in words, how many are done, and of how many
 
 
 def run_by_slurm(
@@ -103,7 +91,8 @@ def run_by_slurm(
     try:
         _go_on(folder, info, settings, suite.file.parent, given, on_progress)
     except NotTaken:
-        folder.discard()
+        if not any(folder.path.glob("run-p*.json")):  # no job has begun
+            folder.discard()
         raise
     return folder.path
 
@@ -173,16 +162,13 @@ def _go_on(
     options = {name: value for name, value in given.items() if name != "array_parallelism"}
     parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, options)
     most = int(given.get("array_parallelism", MAX_JOBS))
-    finished = False
+    watch, finished = Watch(path, settings, parameters, root, most, on_progress), False
     try:
-        watch = Watch(path, settings, parameters, root, most, on_progress)
         try:
             watch.until_done()
             finished = True
         except KeyboardInterrupt:
             raise Interrupted(f"{watch.cancel()}; what was measured is in {path} and can be resumed") from None
-        except NotTaken:
-            raise  # there is nothing to cancel
         except UserError:
             watch.cancel()
             raise
@@ -206,17 +192,12 @@ class Watch:
         on_progress: OnProgress,
     ) -> None:
         """`parameters`: what `queue.requested` returns; `most`: jobs in the queue at once."""
-        self._path = path.resolve()
-        self._settings = settings.model_dump(mode="json")
-        self._parameters = dict(parameters)
-        self._root = root.resolve()
-        self._most = most
-        self._on_progress = on_progress
+        self._path, self._root = path.resolve(), root.resolve()
+        self._settings, self._parameters = settings.model_dump(mode="json"), parameters
+        self._most, self._on_progress = most, on_progress
         self._began = time.monotonic()
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
-        self._taken = False  # whether a job of the run was seen alive, or submitted
-        self._trouble = ""
 
     @property
     def seconds(self) -> float:
@@ -224,22 +205,28 @@ class Watch:
         return time.monotonic() - self._began
 
     def until_done(self) -> None:
-        """Wait for all parts; passes KeyboardInterrupt on, and raises UserError if no job can be submitted."""
+        """Wait for all parts; passes KeyboardInterrupt on, and raises NotTaken."""
         while True:
-            self._trouble = ""
             try:
                 self._look(queue.states(self._path.name))
-                self._submit()
-            except ControllerDown as down:
-                self._trouble = str(down)
+                trouble = self._submit()
+            except SlurmFault as fault:  # the controller gives no answer: it is asked again
+                trouble = str(fault)
             is_open = [part for part in self.parts if part.is_open]
-            running = sum(part.state == "running" for part in is_open)
-            lost = sum(len(part.lost) for part in self.parts)
             done = len(self.parts) - len(is_open)
-            self._on_progress(JobsProgress(len(self.parts), done, running, lost, self._trouble))
+            self._on_progress(self._in_words(trouble), done, len(self.parts))
             if not is_open:
                 return
             time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
+
+    def _in_words(self, trouble: str) -> str:
+        """Say how many jobs are in each state, and what keeps them waiting."""
+        states = Counter(part.state for part in self.parts)
+        lost = sum(len(part.lost) for part in self.parts)
+        counts = {"running": states["running"], "waiting": states["open"], "lost": lost}
+        done = f"{states['finished'] + states['given up']:,} of {plural(len(self.parts), 'job')} done"
+        words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
+        return f"{words}; {trouble}" if trouble else words
 
     def cancel(self) -> str:
         """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
@@ -250,27 +237,21 @@ class Watch:
                 if time.monotonic() > end:
                     return f"{plural(len(alive), 'job')} {'was' if len(alive) == 1 else 'were'} told to end"
                 time.sleep(MIN_WAIT)
-        except ControllerDown as down:
-            return f"its jobs go on, since they could not be cancelled: {down}"
+        except SlurmFault as fault:
+            return f"its jobs go on, since they could not be cancelled: {fault}"
         return "its jobs are cancelled"
 
     def _look(self, states: list[JobState]) -> None:
         """Judge each part by its own files, which may be newer than the controller's answer, then by that answer."""
         by_job = {state.job: state for state in states}
         alive = {state.name: state for state in states if state.is_alive}
-        for part in self.parts:
-            if not part.is_open:
-                continue
-            if is_finished(self._path, part.name, self._settings):
-                part.state = "finished"
-                continue
+        for part in filter(lambda part: part.is_open, self.parts):
             # A job of its name that is unknown here: of an earlier submitter, or sbatch got no answer.
             state = alive.get(self._name(part)) if part.job is None else by_job.get(part.job)
-            if state is not None and state.is_alive:
-                part.job, self._taken = state.job, True
-                part.state = "running" if state.state == "RUNNING" else part.state
-                if state.waits_for:
-                    self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
+            if is_finished(self._path, part.name, self._settings):
+                part.state = "finished"
+            elif state is not None and state.is_alive:
+                part.job, part.state = state.job, "running" if state.state == "RUNNING" else part.state
             elif part.job is not None:
                 part.job, part.state = None, "open"
                 self._note_ended(part, state)
@@ -283,27 +264,22 @@ class Watch:
 
         A job that completed measured its part to the end, by the settings that the run had when the job began.
         """
-        if state is not None and state.state == "COMPLETED":
-            return
-        if state is None:
-            part.lost.append("it has gone from the queue")
-        else:
+        why = "it has gone from the queue"
+        if state is not None:
             log = self._path / LOGS / f"{state.job}_0_log.err"
             share = f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
             words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
             if state.exit_code == f"{UNLIKE}:0":
                 self.left_out[state.node] = f"it is unlike the first: {words}"
+            if state.exit_code == f"{UNLIKE}:0" or state.state == "COMPLETED":
                 return
             words = f": {words}" if state.state == "FAILED" and words else ""
-            part.lost.append(f"it ended as {state.state} ({state.exit_code}){words}")
+            why = f"it ended as {state.state} ({state.exit_code}){words}"
+        part.lost.append(why)
         is_unwanted = state is not None and state.state == "CANCELLED"  # somebody does not want it to run
         if is_unwanted or len(part.lost) >= MAX_LOST:
-            self._give_up(part, f"{LOST}{'' if is_unwanted else f' {MAX_LOST} times'}: {part.lost[-1]}")
-
-    def _give_up(self, part: JobPart, why: str) -> None:
-        """Mark the cases of a part that were not measured as failed; the others keep what they have."""
-        part.state = "given up"
-        self._change(part, "pending", "", "failed", why)
+            part.state = "given up"
+            self._change(part, "pending", "", "failed", f"{LOST}{'' if is_unwanted else f' {MAX_LOST} times'}: {why}")
 
     def _change(self, part: JobPart, old: Status, reason: str, new: Status, why: str) -> None:
         """Give another status to the cases of a part that have this one, for a reason that begins so."""
@@ -313,32 +289,29 @@ class Watch:
                 folder.add_measurement(replace(measurement, status=new, reason=why))
         folder.close()
 
-    def _submit(self) -> None:
-        """Submit jobs for the parts that need one, as many as may be in the queue; raises ControllerDown."""
+    def _submit(self) -> str:
+        """Submit jobs for the parts that need one, as many as may be in the queue; returns why Slurm takes no more.
+
+        Raises NotTaken if it takes none, and no other job is left to wait for.
+        """
         options = dict(self._parameters["additional_parameters"])
         if self.left_out:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
-        parameters = self._parameters | {"additional_parameters": options}
         waiting = [part for part in self.parts if part.is_open and part.job is None]
         queued = sum(part.is_open for part in self.parts) - len(waiting)
         for part in waiting[: max(0, self._most - queued)]:
             self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
             arguments = (str(self._path), part.name, str(self._root))
+            parameters = {**self._parameters, "additional_parameters": options}
             try:
                 part.job = queue.submit(self._path / LOGS, self._name(part), measure_part, arguments, parameters)
-            except JobRefused as words:
-                asked = " ".join(
-                    f"{key.replace('_', '-')}={value}" for key, value in options.items() if value is not True
-                )
-                fault = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
-                if not self._taken:
-                    raise NotTaken(f"Slurm: {fault}") from None
-                if any(other.job is not None for other in self.parts if other.is_open):
-                    self._trouble = fault  # it may take it when these have ended
-                else:
-                    self._give_up(part, f"{LOST}: {fault}")
-                return
-            self._taken = True
+            except SlurmFault as words:
+                asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
+                why = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
+                if all(other.job is None for other in self.parts if other.is_open):
+                    raise NotTaken(f"Slurm: {why}") from None
+                return why  # it may take it when others have ended
+        return ""
 
 
 def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
@@ -363,23 +336,18 @@ def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, f
     environment = read_info_file(first).environment if first.exists() else info.environment
     slurm = {
         "options": info.environment[SLURM]["options"],
-        "jobs": len(watch.parts),
-        "nodes": sorted({node for part_info in infos for node in part_info.environment.get(NODES, [])}),
-        "nodes left out": sorted(watch.left_out),
-        "jobs lost": dict(lost),
+        "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
     }
     ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
     stages = sorted({stage for part_info in infos for stage in part_info.stage_seconds})
-    # Without the time from an interruption to its resumption, if that is known.
-    since = (datetime.now(UTC) - datetime.fromisoformat(info.started)).total_seconds()
     return replace(
         info,
         status="finished" if finished else "interrupted",
-        seconds=round(since if info.seconds is None else info.seconds + watch.seconds, 1),
+        seconds=round((info.seconds or 0.0) + watch.seconds, 1),
         seconds_needed=max(needed, default=None) if finished else None,
         replicates=max((part_info.replicates for part_info in infos), default=0),
         ceilings=[ceiling.to_json() for ceiling in ceilings],
         stage_seconds={stage: max(each.stage_seconds.get(stage, 0.0) for each in infos) for stage in stages},
         notes=list(dict.fromkeys(notes)),
-        environment={key: value for key, value in environment.items() if key != NODES} | {SLURM: slurm},
+        environment=environment | {SLURM: slurm},
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.slurm.sweep import JobsProgress, run_by_slurm
+from rnnbench.slurm.sweep import OnProgress, run_by_slurm
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
@@ -68,7 +68,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         *options: str,
         only: str = "",
         device: str | None = None,
-        on_progress: Callable[[JobsProgress], None] = lambda progress: None,
+        on_progress: OnProgress = lambda words, done, jobs: None,
     ) -> Path:
         chosen = suites.read(str(suite))
         return run_by_slurm(
