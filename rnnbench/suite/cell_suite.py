@@ -6,10 +6,10 @@ import re
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
 
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
+from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS
 from rnnbench.suite import suites
 from rnnbench.suite.file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
@@ -50,13 +50,14 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
     cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
     quick = suites.read(SIZES).content
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
-    sweep: dict[str, Any] = {"cell": cell, "reference": reference, "input": input, **sizes}
-    sweep["implementation"] = ["sequence" if whole else "loop", "torch.nn"]
+    implementations = ["sequence" if whole else "loop", "torch.nn"]
     content = {
         "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES}`",
         "measure": quick.measure.model_dump(exclude_unset=True),
-        "sweep": [sweep],
+        "sweep": [
+            {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations},
+        ],
     }
     return Suite(file, SuiteFile.model_validate(content))
 
@@ -77,8 +78,10 @@ def _checked(cell: str) -> Path:
             raise UserError(fault)
     elif fault:
         raise UserError(f"{cell}: {fault}")
-    elif PathFinder.find_spec(module := where.partition(".")[0], [str(Path.cwd()), *sys.path]) is None:
-        raise UserError(f"{cell}: no module {module} here or installed; pip install -e ., or give FILE.py:CELL")
+    elif PathFinder.find_spec(module := where.partition(".")[0], [*map(str, folders_here()), *sys.path]) is None:
+        raise UserError(
+            f"{cell}: no module {module} here, in src/ or installed; pip install -e ., or give FILE.py:CELL"
+        )
     return file
 
 

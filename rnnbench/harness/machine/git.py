@@ -72,14 +72,6 @@ def full_name(repository: Path, revision: str) -> str | None:
     return _ask(repository, *asked, "--symbolic-full-name", revision) or _ask(repository, *asked, revision)
 
 
-def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
-    """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
-    options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
-    # R087, the old path, the new path, and so on
-    fields = _listed(run(repository, "diff", *options, commit, "--")) or []
-    return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
-
-
 def is_ancestor(repository: Path, old: str, new: str) -> bool:
     """Return whether a commit comes before another, or is the same."""
     return run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0
@@ -88,11 +80,6 @@ def is_ancestor(repository: Path, old: str, new: str) -> bool:
 def merge_base(repository: Path, one: str, other: str) -> str | None:
     """Return the last common commit of two; None if they have none."""
     return _ask(repository, "merge-base", one, other)
-
-
-def has_file(repository: Path, commit: str, path: Path) -> bool:
-    """Return whether a commit has a file."""
-    return run(repository, "cat-file", "-e", f"{commit}:{path.as_posix()}").returncode == 0
 
 
 def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
@@ -118,15 +105,9 @@ def worktree(repository: Path, revision: str, name: str | None = None) -> Iterat
             run(repository, "worktree", "prune")
 
 
-def folder_of(folder: Path, which: str) -> Path | None:
-    """Return a folder of a repository, named by an option of `rev-parse`; None if git gives none."""
-    path = _ask(folder, "rev-parse", "--path-format=absolute", which)
-    return Path(path) if path else None
-
-
 def files(tree: Path) -> list[str] | None:
-    """Return the tracked files below a folder, each submodule as one name; None if the folder is in no repository."""
-    return _listed(run(tree, "ls-files", "-z"))
+    """Return the tracked files below a folder, with those of its submodules; None if the folder is in no repository."""
+    return _listed(run(tree, "ls-files", "-z", "--recurse-submodules"))
 
 
 def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
@@ -136,12 +117,6 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
     """
     options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
     return _listed(run(tree, "diff", *options, old, *([new] if new else []), "--"))
-
-
-def submodules(tree: Path) -> list[Path]:
-    """Return the folders of a working tree's submodules, populated or not."""
-    lines = _listed(run(tree, "ls-files", "--stage", "-z")) or []
-    return [tree / line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> Done:

@@ -259,12 +259,12 @@ def outlook(planner: Planner, settings: Settings, spent: float) -> str:
     target, goal = f"±{100 * settings.precision:.3g}%", math.log1p(settings.precision) / noise
     least = max(settings.replicates, MIN_FOR_PRECISION)
     possible = range(least, max(least, settings.max_replicates) + 1)
-    told = f"{target} will not be reached in {settings.max_replicates:,} replicates"
+    told = f"{target} should not be expected in {settings.max_replicates:,} replicates"
     if (enough := next((replicates for replicates in possible if half_width(replicates) <= goal), None)) is not None:
         needed = spent + (enough - 1) * planner.replicate_seconds()
+        told = f"{target} should be reached in about {rounded_up(needed)}"
         if budget is not None and needed <= budget:
-            return f"{target} will be reached within the budget of {budget:g} s"
-        told = f"{target} will take about {rounded_up(needed)}"
+            return f"{told}, within the budget of {budget:g} s"
     varies = f"a ratio varies by ±{200 * noise:.0f}% between replicates"
     noisy = f"this machine is noisy today ({varies}): " if 2 * noise > NOISY else ""
     return f"{noisy}{told}" + ("" if budget is None else f"; going on to the budget of {budget:g} s")

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from rnnbench.cells import file_of, is_own
+from rnnbench.project import module_folders, nearest_project
 
 # Modules that can't be under test; they would be most of the data sent.
 LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
@@ -64,14 +65,15 @@ class Opened:
 class UserModules(MetaPathFinder):
     """Makes the modules that suites name importable, and the files beside them.
 
-    `mine.cells:Cell` comes from the current folder if there is such a module. The folder of a cell's file or of a named
-    module goes to the end of the import path, for the imports of that file or module.
+    `mine.cells:Cell` comes from the current folder, or from its project, if there is such a module there or in their
+    `src/`. The folder of a cell's file or of a named module goes to the end of the import path, for the imports of that
+    file or module.
     """
 
     def __init__(self, current: Path | None) -> None:
         """`current`: the current folder, or None if nothing may be imported from it."""
-        self._current = current
-        self._names: set[str] = set()
+        self._folders = [] if current is None else module_folders(current, nearest_project(current))
+        self._named: dict[str, Path] = {}  # a module that a suite has named -> the folder that it is in
         sys.meta_path.insert(0, self)
 
     def add(self, cell: str, root: Path) -> None:
@@ -83,16 +85,16 @@ class UserModules(MetaPathFinder):
             _append((root / target).resolve().parent)
             return
         name = target.partition(".")[0]
-        is_pythons = name in sys.stdlib_module_names
-        if self._current is not None and not is_pythons and _spec_in(self._current, name) is not None:
-            self._names.add(name)
-            _append(self._current)
+        folder = next((folder for folder in self._folders if _spec_in(folder, name) is not None), None)
+        if folder is not None and name not in sys.stdlib_module_names:
+            self._named[name] = folder
+            _append(folder)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Python's protocol for finders; returns None for modules that this finder does not handle."""
-        return _spec_in(self._current, fullname) if self._current and fullname in self._names else None
+        return _spec_in(self._named[fullname], fullname) if fullname in self._named else None
 
 
 def _spec_in(folder: Path, name: str) -> importlib.machinery.ModuleSpec | None:

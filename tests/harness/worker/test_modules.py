@@ -95,6 +95,16 @@ def test_a_module_that_a_suite_names_comes_from_the_current_folder_with_what_it_
     assert importlib.import_module("mine_named.cells").value == 3
 
 
+@pytest.mark.parametrize("here", [".", "bench"])
+def test_a_package_in_src_need_not_be_installed(modules_folder: Path, here: str) -> None:
+    for folder in ("src/mine_in_src", "bench"):
+        (modules_folder / folder).mkdir(parents=True)
+    (modules_folder / "src/mine_in_src/__init__.py").write_text("value = 4\n")
+    (modules_folder / "pyproject.toml").write_text("")
+    UserModules(modules_folder / here).add("mine_in_src:Cell", Path("/"))
+    assert importlib.import_module("mine_in_src").value == 4
+
+
 def test_a_module_that_a_suite_names_is_not_taken_from_where_another_is_installed(modules_folder: Path) -> None:
     for place in ("installed", "current"):
         (modules_folder / place).mkdir()
