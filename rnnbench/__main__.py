@@ -30,18 +30,7 @@ def _open_streams() -> None:
             os.set_inheritable(descriptor, True)
 
 
-def _import_from_here_last() -> None:
-    """Search the current folder last: `-m` puts it first, where a `random.py` would break every command."""
-    try:
-        here = os.getcwd()  # noqa: PTH109 - pathlib might be a file of that folder
-    except OSError:
-        return
-    if not sys.flags.safe_path and sys.path[0] == here:
-        del sys.path[0]
-        if os.path.samefile(here, f"{sys.modules[__package__].__path__[0]}/.."):  # noqa: PTH121
-            sys.path.append(here)
-
-
 if __name__ == "__main__":
-    _import_from_here_last()
+    if not sys.flags.safe_path:  # `-m` puts the current folder first, where a `random.py` would break every command
+        sys.path.append(sys.path.pop(0))
     main()

@@ -44,8 +44,7 @@ def last_line(text: str) -> str:
 
 def error_in_words(error: BaseException) -> str:
     """`KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
-    line = first_line(error)
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    return f"{type(error).__name__}: {line}" if (line := first_line(error)) else type(error).__name__
 
 
 def plural(number: int, noun: str) -> str:
@@ -65,12 +64,7 @@ def first_few(words: Sequence[str], most: int) -> str:
 
 
 def rounded_up(seconds: float) -> str:
-    """How long something is expected to take: `40 s`, `4 min`, `3 h`.
-
-    Raises ValueError if the number is not finite.
-    """
-    if not math.isfinite(seconds):
-        raise ValueError(f"expected a number of seconds, found {seconds}")
+    """How long something is expected to take: `40 s`, `4 min`, `3 h`."""
     step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
     return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"
 

@@ -85,8 +85,6 @@ def bisect(
         notes.append(f"{plural(left_out, 'commit')} changed only documentation: not measured")
     if (state := git.state(repository)) and state["dirty"]:
         notes.append("uncommitted changes are not measured, except those of the suite's file")
-    if not git.has_file(repository, first, within):
-        notes.append(f"{first[:7]} has no {within}; the current file is used for every commit")
     if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
@@ -142,16 +140,12 @@ def answered(
 
 def _not_slower(answer: Bisection, total: Mapping[str, CaseChange]) -> str:
     """Say why there is nothing to search for."""
-    verdicts = Counter(change.verdict for change in total.values())
+    verdicts = Counter(change.verdict or "not compared" for change in total.values())
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
     text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(total), 'case')}"
-    text += f" regressed, {verdicts['unchanged']} unchanged"
-    if verdicts["undecided"]:
-        text += f", {verdicts['undecided']} not decided (a larger budget in the suite's [check], or fewer cases, "
-        text += "may decide them)"
-    if verdicts[None]:
-        reason = next((change.reason for change in total.values() if change.reason), "")
-        text += f", {verdicts[None]} not compared{f': {reason}' if reason else ''}"
-    return text
+    reason = next((f": {change.reason}" for change in total.values() if change.reason), "")
+    more = "; a larger budget in the suite's [check], or fewer cases, may decide them" if verdicts["undecided"] else ""
+    return f"{text} regressed, {counts}{reason}{more}"
 
 
 def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from rnnbench.analysis.comparison import (
     ordered,
 )
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Trial, located, share_of_look
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.check.own_code import refuse_equal
@@ -85,24 +85,20 @@ def check(
     out: Path,
     command: str,
     on_progress: Callable[[Progress], None],
-    on_warning: Callable[[str], None] = lambda text: None,
     instructions: InstructionsMode | None = None,
     share: float = 1.0,
     everything: bool = False,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
-    `on_warning` is called with messages for the user before anything is measured. `instructions`: whether they are
-    counted, after the time was measured; `share`: of the error rate, for one of several checks; `everything`: also
-    cases that run the same code on both sides are timed. Raises UserError if `out` can't be written, a side can't
-    start, its rnnbench is too old, or instructions are a gate and nothing counts them here. Raises Interrupted on
-    Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    `instructions`: whether they are counted, after the time was measured; `share`: of the error rate, for one of
+    several checks; `everything`: also cases that run the same code on both sides are timed. Raises UserError if `out`
+    can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts them
+    here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     cases = cases_of(selection.groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
     counting, trial = InstructionCheck.of(instructions), Trial(margins)
-    for note in counting.notes if counting.counter is None else ():
-        on_warning(note)
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
     may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
     base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
@@ -137,17 +133,8 @@ def check(
         notes = [*runner.notes, *loosened, *runner.recorded_notes()]
         seconds = runner.seconds
         counting.count(runner, groups, on_progress)
-    sides = [(runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases]
-    verdicts, findings = trial.verdicts(), list[Finding]()
-    for case, (before, after) in zip(cases, sides, strict=True):
-        if case.key in runner.same.cases:
-            findings.append(Finding(case, "unchanged", margins[case.key], SAME_CODE, is_by_code=True))
-            continue
-        why = base.about_submodules if before.failure == "loading" else ""
-        pairs, judged = pairs_of(runner, case), verdicts.get(case.key)
-        undecided = runner.given_up(case) or "no time was left to measure it"
-        told = replace(before, reason=before.reason + why)
-        findings.append(finding(told, after, judged if pairs else None, margins[case.key], pairs, undecided))
+    judged = trial.verdicts()
+    findings = [_found(runner, case, judged.get(case.key), margins[case.key]) for case in cases]
     needed = more_time(runner, selection.groups, findings)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     comparison = Comparison(
@@ -161,6 +148,15 @@ def check(
         needed=needed,
     )
     return folder, counting.added(comparison)
+
+
+def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:
+    """Return what the check found of a case, by its code or by its measurements on both sides."""
+    if case.key in runner.same.cases:
+        return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
+    before, after = (runner.measurement(side, case) for side in ("base", "head"))
+    pairs, undecided = pairs_of(runner, case), runner.given_up(case) or "no time was left to measure it"
+    return finding(before, after, judged if pairs else None, margin, pairs, undecided)
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
@@ -241,7 +237,7 @@ def measure(
         groups = with_cases(groups, lambda case: not runner.failed(case))
         due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
         look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])
-        groups = _undecided(groups, trial)
+        groups = _undecided(groups, trial.decided())
     look([case for case in cases_of(groups) if pairs_of(runner, case) >= max(MIN_PAIRS, seen[case.key] + 1)])
 
 
@@ -277,8 +273,7 @@ def pairs_of(runner: PairedRunner, case: Case) -> int:
     return len(runner.log_ratios[case.key].low) if case.key in runner.log_ratios else 0
 
 
-def _undecided(groups: Sequence[Group], trial: Trial) -> list[Group]:
-    decided = trial.decided()
+def _undecided(groups: Sequence[Group], decided: Collection[str]) -> list[Group]:
     return with_cases(groups, lambda case: case.key not in decided)
 
 
@@ -296,10 +291,7 @@ def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[
         return ""
     seconds = max(pairs.values()) * runner.expected_seconds(with_cases(groups, lambda case: case.key in pairs))
     which = f"{len(pairs)} of {plural(len(undecided), 'undecided case')}"
-    note = f"about {rounded_up(seconds)} more would be enough for {which}"
-    if few := sum(each.replicates < MIN_PAIRS for each in undecided):
-        note += f"; {few} had fewer than the {MIN_PAIRS} pairs of workers that a verdict takes"
-    return note
+    return f"about {rounded_up(seconds)} more would be enough for {which}"
 
 
 @contextmanager

@@ -120,11 +120,8 @@ class CommitRunner:
             lines = [*jsonlines.read(self._file)] or [{"question": dict(question)}]
             asked = lines[0].get("question", {})
             if other := [name for name, value in question.items() if asked.get(name) != value]:
-                named = [f"{name} {asked[name]}" if isinstance(asked.get(name), str) else name for name in other]
-                text = (
-                    f"it holds another bisection (of another {', '.join(named)}); give the same revisions and options"
-                )
-                raise UserError(f"{folder}: {text}")
+                what = f"it holds another bisection (of another {', '.join(other)})"
+                raise UserError(f"{folder}: {what}; give the same revisions and options")
         except BaseException:
             self.close()
             raise
@@ -192,7 +189,7 @@ class CommitRunner:
                     metrics = Measurement.from_json(reply["measurement"]).metrics
                     counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
                 refuse_foreign(side, side, {side.name: imported})
-            except UserError as error:
+            except (UserError, OSError) as error:  # OSError: the commit has a file in place of the suite's folder
                 return str(error)
             return counted
 

@@ -18,7 +18,6 @@ from rnnbench.check.sides import PACKAGE, Side
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import is_check
-from rnnbench.text import plural
 
 Modules = Mapping[str, str]  # a module's name -> its file
 INSTALLED = {"site-packages", "dist-packages"}
@@ -66,10 +65,7 @@ def read_tree(root: Path) -> Tree:
     """
     root = root.resolve()
     tracked = git.files(root) if (root / ".git").exists() else None
-    if tracked is None:
-        return Tree(root, frozenset(_walk(root, root)))
-    inside = (file for folder in git.submodules(root) for file in _walk(folder, root))
-    return Tree(root, frozenset((*tracked, *inside)))
+    return Tree(root, frozenset(_walk(root) if tracked is None else tracked))
 
 
 def refuse_foreign(
@@ -84,14 +80,14 @@ def refuse_foreign(
     """
     for side, other, tree, another in _trees(base, head):
         modules = _under_test(side, imported[side.name])
-        if strays := list(_strays(modules, tree, another)):
-            raise ForeignModules(_told(side, strays))
+        if stray := next(_strays(modules, tree, another), None):
+            raise ForeignModules(_told(side, *stray))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
             if another and another.tracks(file) and not tree.owns(file, another):
                 raise UserError(
                     f"{side.name} {side.about}: {other.in_words(str(file))} of the {other.name} was opened. Both "
-                    "sides would read the same file. Name it relative to the code that reads it, or to the "
-                    "current folder."
+                    "sides would read the same file. Name it relative to the code that reads it, or to the current "
+                    "folder."
                 )
 
 
@@ -100,16 +96,15 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
 
     Does not judge two interpreters with the same files, or a side whose rnnbench does not report its modules.
     """
-    trees = list(_trees(base, head))
-    if not all(another for *_, another in trees) or len(trees) < len((base, head)) or not all(imported.values()):
-        return
+    trees = [each for each in _trees(base, head) if each[3] is not None and imported[each[0].name]]
     for side, _, tree, another in trees:
         if any(tree.owns(file, another) for file in _under_test(side, imported[side.name]).values()):
             return
-    raise UserError(
-        f"{head.suite.file}: nothing differs between base {base.about} and head {head.about}: no case imported a "
-        f"file from {trees[1][2].root}; name cells of the code that you want to compare"
-    )
+    if len(trees) == len((base, head)):
+        raise UserError(
+            f"{head.suite.file}: nothing differs between base {base.about} and head {head.about}: no case imported a "
+            f"file from {trees[1][2].root}; name cells of the code that you want to compare"
+        )
 
 
 def _trees(base: Side, head: Side) -> Iterator[tuple[Side, Side, Tree, Tree | None]]:
@@ -117,8 +112,8 @@ def _trees(base: Side, head: Side) -> Iterator[tuple[Side, Side, Tree, Tree | No
     read = {side.tree: read_tree(side.tree) for side in (head, base) if side.tree is not None}
     for side, other in ((base, head), (head, base)):
         if side.tree is not None:
-            another = None if other.tree is None else read[other.tree]
-            yield side, other, read[side.tree], None if another is read[side.tree] else another
+            is_apart = other.tree is not None and other.tree != side.tree
+            yield side, other, read[side.tree], read[other.tree] if is_apart and other.tree else None
 
 
 def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
@@ -145,8 +140,7 @@ def _strays(imported: Mapping[str, Path], tree: Tree, other: Tree | None) -> Ite
     for name, file in elsewhere.items():
         top, own, is_others = name.partition(".")[0], own_modules.get(name), other is not None and other.has(file)
         if is_others and own is None and other is not None:
-            path = str(file.relative_to(other.root))
-            own = path if path in tree.files else None
+            own = next(iter({str(file.relative_to(other.root))} & tree.files), None)
         is_meant = is_others or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
         if own is not None and is_meant and (PurePosixPath(own).stem == "__init__") == (file.stem == "__init__"):
             yield name, file, own
@@ -167,8 +161,8 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
     return modules
 
 
-def _walk(folder: Path, root: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+def _walk(root: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
         # A virtual environment, or what rnnbench has measured, such as this check.
         if "pyvenv.cfg" in files or "run.json" in files or is_check(Path(parent)):
@@ -177,13 +171,10 @@ def _walk(folder: Path, root: Path) -> Iterator[str]:
             yield from (str((Path(parent) / name).relative_to(root)) for name in files)
 
 
-def _told(side: Side, strays: list[tuple[str, Path, str]]) -> str:
-    (name, file, own), *others = strays
+def _told(side: Side, name: str, file: Path, own: str) -> str:
     is_file, below = name.startswith(USER_MODULE), PurePosixPath(own)
     text = f"{side.name} {side.about}: {'a file of a cell' if is_file else name} was imported from {file}, "
     text += f"though the {side.name} has its own: {side.in_words(f'{side.tree}/{own}')}\n"
-    if others:
-        text += f"so {'was' if len(others) == 1 else 'were'} {plural(len(others), 'other module')}\n"
     if is_file:
         return f"{text}Both sides would run one file. In the suite, give its path relative to the suite."
     module = below.parent if below.stem == "__init__" else below.with_suffix("")
@@ -219,42 +210,33 @@ class SameCode:
 
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
     """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
-    documents, python, others = set[str](), set[str](), set[str]()
-    for file in files:
-        path = PurePosixPath(file)
-        if path.suffix == ".py":
-            python.add(file)
-        elif (
-            path.suffix in DOCUMENTS
-            or path.name.startswith(DOCUMENT_NAMES)
-            or DOCUMENT_FOLDERS & set(path.parts[:-1])
-            or file == suite
-        ):
-            documents.add(file)
-        else:
-            others.add(file)
-    return Changed(frozenset(python), frozenset(documents), frozenset(others))
+    files = frozenset(files)
+    python = frozenset(file for file in files if file.endswith(".py"))
+    documents = frozenset(file for file in files - python if file == suite or _is_document(PurePosixPath(file)))
+    return Changed(python, documents, files - python - documents)
+
+
+def _is_document(path: PurePosixPath) -> bool:
+    in_folder = bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
+    return in_folder or path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
 
 
 def changed_files(base: Side, head: Side) -> Changed | None:
-    """The files that differ between both sides; None if more than their files differs, or if nobody knows."""
-    if base.tree is None or head.tree is None or base.python != head.python or base.empty_submodules:
-        return None
-    if base.tree.resolve() == head.tree.resolve():
+    """Return the files that differ between both sides; None if more than their files differs, or if nobody knows."""
+    if base.tree is None or head.tree is None or base.python != head.python or base.tree == head.tree:
         return None
     suite = os.path.relpath(head.suite.file.resolve(), head.tree.resolve())
     if base.commit is not None:
         files = git.changed_files(head.tree, base.commit, head.commit)
         return None if files is None else sorted_by_kind(files, suite)
-    trees = read_tree(base.tree), read_tree(head.tree)
-    both = trees[0].files | trees[1].files
-    return sorted_by_kind((file for file in both if not _is_equal(trees, file)), suite)
+    one, other = read_tree(base.tree), read_tree(head.tree)
+    both = one.files | other.files
+    return sorted_by_kind((file for file in both if not _is_equal(one.root, other.root, file)), suite)
 
 
-def _is_equal(trees: tuple[Tree, Tree], file: str) -> bool:
-    one, other = (tree.root / file for tree in trees)
+def _is_equal(one: Path, other: Path, file: str) -> bool:
     try:
-        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+        return (one / file).read_bytes() == (other / file).read_bytes()
     except OSError:  # a side lacks it, or it is a folder
         return False
 
@@ -273,14 +255,10 @@ class Used:
         assert side.tree is not None
         tree = read_tree(side.tree)
         modules, read = (
-            frozenset(path.relative_to(tree.root).as_posix() for path in map(_resolved, files) if tree.has(path))
+            frozenset(str(path.relative_to(tree.root)) for file in files if tree.has(path := Path(file).resolve()))
             for files in (imported, opened)
         )
         return cls(modules, read - modules, not modules | read <= tree.files)
-
-
-def _resolved(file: str) -> Path:
-    return Path(file).resolve()
 
 
 def same_code(
@@ -295,16 +273,15 @@ def same_code(
     asked, since only documentation has changed.
     """
     sides = list(used)
-    imported = frozenset[str]().union(*(side.imported for side in sides))
-    opened = frozenset[str]().union(*(side.opened for side in sides))
-    data = changed.others | ((changed.documents | changed.python) & opened)
-    data |= {file for file in changed.python & imported if file.startswith(HARNESS)}
-    if data or any(side.has_untracked for side in sides):
+    imported = {file for side in sides for file in side.imported & changed.python}
+    opened = {file for side in sides for file in side.opened & (changed.documents | changed.python)}
+    is_of_harness = any(file.startswith(HARNESS) for file in imported)
+    if changed.others or opened or is_of_harness or any(side.has_untracked for side in sides):
         return SameCode()
     if reached is None:
         return SameCode(frozenset(cases))
     same = frozenset(key for key in cases if _is_same([*reached.get(key, {}).values()]))
-    return SameCode(same, needs_guard=bool(changed.python & imported))
+    return SameCode(same, needs_guard=bool(imported))
 
 
 def _is_same(replies: list[Any]) -> bool:

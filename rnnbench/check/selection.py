@@ -7,7 +7,7 @@ from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, grouped, margins
-from rnnbench.text import plural
+from rnnbench.text import listed, plural
 
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
@@ -61,19 +61,15 @@ def strictest(base: Suite, head: Suite, cases: Sequence[Case]) -> tuple[Suite, d
     """
     old, new = margins(base.content.check, cases), margins(head.content.check, cases)
     wider = [case.key for case in cases if new[case.key] > old[case.key]]
-    notes = []
-    if wider:
-        first = wider[0]
-        notes.append(
-            f"the head's suite allows more of {plural(len(wider), 'case')} (the first is {first}: {new[first]:.2%}, "
-            f"in the base {old[first]:.2%}); the base's margin is kept until this commit is the base"
-        )
     before, after = base.content.check.budget_seconds, head.content.check.budget_seconds
-    if after < before:
-        notes.append(f"the head's suite has a budget of {after:g} s; the base's is kept: {before:g} s")
     measure = base.content.measure
-    if different := [name for name, value in measure if getattr(head.content.measure, name) != value]:
-        notes.append(f"the head's suite changes measure.{', measure.'.join(different)}; the base's values are kept")
+    kept = {
+        f"margin of {plural(len(wider), 'case')} (the first is {wider[0]})" if wider else "": wider,
+        f"budget of {before:g} s": after < before,
+        "[measure]": measure != head.content.measure,
+    }
+    names = [name for name, is_kept in kept.items() if is_kept]
+    notes = [f"the base's {listed(names)} is kept until this commit is the base"] if names else []
     check = head.content.check.model_copy(update={"budget_seconds": max(before, after)})
     suite = replace(head, content=head.content.model_copy(update={"check": check, "measure": measure}))
     return suite, {key: min(margin, old[key]) for key, margin in new.items()}, notes

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,11 +13,10 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.project import module_folders, nearest_project
 from rnnbench.suite import suites
 
 PACKAGE = Path("rnnbench/__init__.py")
-WORKER = Path("rnnbench/harness/worker/loop.py")
-PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 # Caches whose entries are known by a name: one side's extension would serve the other.
 CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -35,7 +33,6 @@ class Side:
     commit: str | None = None
     tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
     revision: str | None = None  # of a temporary tree
-    empty_submodules: tuple[str, ...] = ()  # of a temporary tree: their commits are not on this machine
     folder: Path | None = None  # where its workers stand: its own copy of the current folder, if it has one
     variables: Mapping[str, str] = field(default_factory=dict)  # of its workers: the caches that it has for itself
     may_fork: bool = False  # its workers may be forked from one process: none of its cases uses CUDA
@@ -48,10 +45,8 @@ class Side:
 
     def in_words(self, text: str) -> str:
         """Return the text with git's names for paths of a temporary tree, such as `main:bench.toml`."""
-        if self.tree is None or self.revision is None:
-            return text
-        for folder in (self.tree, self.tree.resolve()):
-            text = text.replace(f"{folder}{os.sep}", f"{self.revision}:").replace(str(folder), self.revision)
+        for folder in (self.tree, self.tree.resolve()) if self.tree and self.revision else ():
+            text = text.replace(f"{folder}{os.sep}", f"{self.revision}:").replace(str(folder), str(self.revision))
         return text
 
     @contextmanager
@@ -60,19 +55,7 @@ class Side:
         try:
             yield
         except UserError as error:
-            is_below = any(f"{os.sep}{path}{os.sep}" in str(error) for path in self.empty_submodules)
-            raise type(error)(self.in_words(str(error)) + (self.about_submodules if is_below else "")) from None
-
-    @property
-    def about_submodules(self) -> str:
-        """The end of an error: which submodules are empty in a temporary tree, and how to get them; may be empty."""
-        if not self.empty_submodules:
-            return ""
-        names = ", ".join(self.empty_submodules)
-        return (
-            f"; these submodules are empty in {self.revision}, since their commits are not checked out here: {names}; "
-            "check them out, or check the revision out and compare with its folder"
-        )
+            raise type(error)(self.in_words(str(error))) from None
 
 
 class NewSuite(UserError):
@@ -110,8 +93,7 @@ def sides(
         elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.full_name(top, base)):
             other = project.in_folder(base)
         elif top is None:
-            why = project.why_no_repository()
-            raise UserError(f"base {base}: {why}, and no folder has this name; give a folder that contains the suite")
+            raise UserError(f"base {base}: {project.no_repository}; give a folder that contains the suite")
         else:
             other = project.at_commit(base, "base", has_own_suite=True)
         if python == own_python and other.suite.file.resolve() == suite.file.resolve():
@@ -137,38 +119,35 @@ class Project:
         self.within: Path | None = None  # the path of the suite in the repository, if it measures anything of that
         if self.repository is not None and file.is_relative_to(self.repository):
             # A suite of rnnbench's own may lie in an environment below the repository.
-            is_foreign = is_shipped and not (self.repository / WORKER).is_file()
+            is_foreign = is_shipped and not (self.repository / PACKAGE).is_file()
             self.within = None if is_foreign else file.relative_to(self.repository)
         # A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch.
         self._scratch = stack.enter_context(scratch("package"))
         (self._scratch / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         self._sources = []
-        for given in sources:
-            folder = Path(given).resolve()
-            if not folder.is_dir():
-                raise UserError(f"source {given}: no such folder; expected one that modules are imported from")
-            if self.tree is None or not folder.is_relative_to(self.tree.resolve()):
-                where = "there is no repository" if self.tree is None else f"it is not below {self.tree}"
-                raise UserError(f"source {given}: {where}, so the base has no such folder")
-            self._sources.append(folder.relative_to(self.tree.resolve()))
+        for folder in map(Path, sources):
+            if self.tree is None or not folder.resolve().is_relative_to(self.tree.resolve()):
+                raise UserError(
+                    f"source {folder}: it is not below {self.tree or 'a repository'}; give a folder that is"
+                )
+            self._sources.append(folder.resolve().relative_to(self.tree.resolve()))
+
+    @property
+    def no_repository(self) -> str:
+        """Say that a suite is in no repository."""
+        where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
+        return f"{where} is not in a git repository" + ("" if shutil.which("git") else ", since git is not on PATH")
 
     def required(self) -> tuple[Path, Path]:
         """Return the repository and the path of the suite in it; raises UserError if there is none."""
         if self.repository is None:
-            raise UserError(self.why_no_repository())
+            raise UserError(self.no_repository)
         if self.within is None:
             raise UserError(
                 f"{self._suite.name} measures rnnbench's own cells, which are not in {self.repository}; "
                 "give a suite of this repository"
             )
         return self.repository, self.within
-
-    def why_no_repository(self) -> str:
-        """Say why a suite is in no repository."""
-        if not shutil.which("git"):
-            return "git is not installed, or not on PATH"
-        where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
-        return f"{where} is not in a git repository"
 
     def side(self, name: str, about: str, tree: Path | None, file: Path, **more: Any) -> Side:
         """Return a side whose code is that of a tree, with the suite of a file.
@@ -181,15 +160,10 @@ class Project:
         with made.errors_in_words():
             paths, folder = [self._scratch], Path.cwd()
             if tree is not None:
-                code = tree if (tree / WORKER).is_file() else self._scratch
-                if (tree / PACKAGE).is_file() and code != tree:  # the other side's rnnbench would seem unchanged
-                    raise UserError(
-                        f"{tree}: its rnnbench is too old: it has no {WORKER}; choose a revision with this file"
-                    )
+                code = tree if (tree / PACKAGE).is_file() else self._scratch
                 if lacking := [source for source in self._sources if not (tree / source).is_dir()]:
                     raise UserError(f"source {lacking[0]}: {tree} has no such folder; give one that both sides have")
-                places = (nearest_project(tree, file), tree)
-                own = [folder for place in places for folder in (place / "src", place) if folder.is_dir()]
+                own = module_folders(nearest_project(file.parent, tree), tree)
                 paths = [code, *(tree / source for source in self._sources), *own]
                 if self.tree is not None and folder.is_relative_to(self.tree.resolve()):
                     copy = tree / folder.relative_to(self.tree.resolve())
@@ -220,19 +194,11 @@ class Project:
         tree = self._stack.enter_context(git.worktree(top, commit, shown))
         file = tree / within
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
-            if (old := git.renamed_from(top, commit, within)) is None:
-                raise NewSuite(
-                    f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare"
-                )
-            file, about = tree / old, f"{about}, where the suite is {old}"
-        elif not has_own_suite and file.suffix == ".toml":
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self._suite.file, file)
-            except OSError as fault:  # the commit has something else there
-                raise UserError(f"{short}: no suite can be put at {within}: {fault.strerror}") from None
-        empty = tuple(_fill_submodules(top, commit, tree))
-        side = self.side(name, about, tree, file, commit=commit, revision=shown, empty_submodules=empty)
+            raise NewSuite(f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare")
+        if not has_own_suite and file.suffix == ".toml":
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._suite.file, file)
+        side = self.side(name, about, tree, file, commit=commit, revision=shown)
         own = self._with_own_suite(side)  # also if it is not used: a commit without a cell's file is told
         return own if has_own_suite else side
 
@@ -241,36 +207,6 @@ class Project:
         file = side.suite.file
         with side.errors_in_words():
             return replace(side, suite=suites.read(str(file))) if file.suffix == ".toml" else side
-
-
-def nearest_project(tree: Path, suite_file: Path) -> Path:
-    """Return the folder of a suite's project: the nearest one above it with a `pyproject.toml` or the like.
-
-    It is the top of the tree if no folder between has one, or if the suite lies outside of it.
-    """
-    top = tree.resolve()
-    above = [folder for folder in suite_file.resolve().parents if folder.is_relative_to(top) and folder != top]
-    return next((folder for folder in above if any((folder / name).is_file() for name in PROJECT_FILES)), tree)
-
-
-def _fill_submodules(checkout: Path, commit: str, tree: Path) -> list[str]:
-    """Write the files of submodules into a worktree, which git leaves empty; return the paths of those that stay so.
-
-    Each comes from the user's own checkout of it. Downloads nothing and touches no index.
-    """
-    empty = []
-    listed = os.fsdecode(git.run(checkout, "ls-tree", "-r", "-z", commit).stdout).split("\0")
-    for about, _, path in (line.partition("\t") for line in listed if line.startswith("160000 ")):
-        linked, own, folder = about.split()[2], checkout / path, tree / path
-        git_dir = git.folder_of(own, "--absolute-git-dir") if (own / ".git").exists() else None
-        write = ("read-tree", "--reset", "-u", "--no-sparse-checkout", "--no-recurse-submodules", linked)
-        with tempfile.TemporaryDirectory() as index:
-            places = {"GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": f"{index}/index", "GIT_DIR": str(git_dir)}
-            if git_dir is None or git.run(folder, *write, **places).returncode:
-                empty.append(path)
-            else:
-                empty += [f"{path}/{below}" for below in _fill_submodules(own, linked, folder)]
-    return empty
 
 
 def _interpreter(given: str | None, side: str) -> str:

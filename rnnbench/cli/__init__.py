@@ -82,13 +82,9 @@ def run_and_exit() -> NoReturn:
 
 
 def _tell(words: str) -> None:
-    """Say on standard error why the command fails, line by line, and on the page of GitHub's job if there is one."""
-    from rnnbench.report.verdicts import ci as github
-
+    """Say on standard error why the command fails, line by line."""
     for line in words.splitlines():
         output.tell(line)
-    if github.is_at_work():
-        output.note(github.command("error", "rnnbench", words))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

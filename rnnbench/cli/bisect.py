@@ -9,7 +9,6 @@ from rnnbench.cli import output
 from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, refuse_other_out, takes, takes_suite, typed
 
 if TYPE_CHECKING:
-    from rnnbench.analysis.bisection import Bisection
     from rnnbench.suite.suites import Suite
 
 UNDECIDED = 3
@@ -83,17 +82,11 @@ def bisect(
     try:
         write_whole(folder / "bisect.json", encoded(bisection.as_json(answer)))
     finally:  # if the file can't be written, the answer is shown before the error
-        _tell(answer, folder, as_json=as_json)
+        if as_json:
+            output.write(bisection.as_json(answer).encode())
+        else:
+            output.say(bisection.text(answer))
+        if not answer.is_finished:
+            output.tell(f"to go on, give a larger --budget and --resume {folder}")
+        output.say_path(folder, err=as_json)
     context.exit(0 if answer.is_complete else UNDECIDED)
-
-
-def _tell(answer: "Bisection", folder: Path, *, as_json: bool) -> None:
-    from rnnbench.report.verdicts import bisection
-
-    if as_json:
-        output.write(bisection.as_json(answer).encode())
-    else:
-        output.say(bisection.text(answer))
-    if not answer.is_finished:
-        output.tell(f"to go on, give a larger --budget and --resume {folder}")
-    output.say_path(folder, err=as_json)

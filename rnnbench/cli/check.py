@@ -11,6 +11,7 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, selected, takes, takes_suite, typed
+from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnUndecided, Subject
@@ -111,7 +112,7 @@ def check(
             ):
                 with adding(CONFIRM, TooManyCases):
                     selection = select(first, second, expression, device, any_number=yes)
-                how |= {"instructions": instructions, "everything": everything, "on_warning": output.tell}
+                how |= {"instructions": instructions, "everything": everything}
                 with shown_progress() as on_progress:
                     folder, comparison = live.check(
                         replace(first, suite=first.suite.with_check(**given)),
@@ -214,7 +215,7 @@ def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None
     where, _, name = str(case.axes().get("cell", "")).partition("(")[0].partition(":")
     files = [suite.parent / where]
     if not where.endswith(".py"):  # a package may take the class from any of its modules
-        tops = [top / below / where.replace(".", "/") for top in (suite.parent, root) for below in ("src", "")]
+        tops = [folder / where.replace(".", "/") for folder in module_folders(suite.parent, root)]
         files = [file for top in tops for file in (top.with_suffix(".py"), *sorted(top.rglob("*.py")))]
     for file in [file.resolve() for file in files if name and file.is_file()]:
         found = re.search(rf"^(class|def) {name}\b", text := file.read_text(errors="replace"), re.MULTILINE)

@@ -1,6 +1,7 @@
 """`rnnbench fastest`."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     import pandas as pd
 
+    from rnnbench.project import folders_here
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.live import described
     from rnnbench.speedup.module import row
@@ -48,6 +50,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
     if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
         raise click.UsageError("--save writes the ways of one module: choose it with --only 'cell=... hidden_size=...'")
+    sys.path += map(str, folders_here())  # this process imports the modules
     found, faults = {}, []
     for module, shapes in modules.items():
         try:

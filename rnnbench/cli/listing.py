@@ -92,16 +92,14 @@ def list_cases(
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
     A line has the axes in which cases of SUITE differ. What all cases have in common is written once, on standard
-    error. Cells that their files do not define are named there, too.
+    error.
 
     \b
     Examples:
       rnnbench list cases quick --only 'cell=gru batch_size=1'
       rnnbench list cases quick --full
     """
-    from rnnbench.cells import file_of, is_own
     from rnnbench.store.records import AXES
-    from rnnbench.suite.cell_suite import missing_name
     from rnnbench.suite.expressions import common, expression, telling
     from rnnbench.suite.suites import cases_of
 
@@ -111,7 +109,3 @@ def list_cases(
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))
     for case in cases:
         output.say(output.on_terminal(expression(case, axes)))
-    for cell in dict.fromkeys(case.cell for case in cases):
-        file = suite.file.parent / file_of(cell) if is_own(cell) else None
-        if file is not None and file.suffix == ".py" and (fault := missing_name(file, cell)):
-            output.tell(printable(fault))

@@ -13,7 +13,6 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from rnnbench.cli import output
-from rnnbench.errors import UserError
 from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
@@ -65,25 +64,6 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
     return [CompletionItem(typed, type="file"), *(CompletionItem(name) for name in shipped() if name.startswith(typed))]
 
 
-def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Complete --only: an axis, or after `axis=` or a comma a value of the suite, or of rnnbench's own cells."""
-    from rnnbench.cells import CELLS
-    from rnnbench.store.records import AXES
-    from rnnbench.suite import suites
-
-    before, space, last = typed.rpartition(" ")
-    axis, equals, values = last.partition("=")
-    kept, comma, _ = values.rpartition(",")
-    words = [f"{name}=" for name in AXES]
-    if equals:
-        try:  # click gives the arguments of an unfinished line only here
-            known = suites.read(next(iter(context.args), "")).values().get(axis, [])
-        except UserError:
-            known = list(CELLS) if axis == "cell" else []
-        words = [f"{axis}={kept}{comma}{value}" for value in known]
-    return [CompletionItem(f"{before}{space}{word}") for word in words if word.startswith(last)]
-
-
 def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
     return click.option(*names, **{"type": TEXT} | how)
 
@@ -93,7 +73,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--only",
         multiple=True,
         metavar="EXPR",
-        shell_complete=only_words,
         help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
     ),
     "device": _option("--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."),

@@ -9,7 +9,7 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import DURATION, selected, takes, takes_suite, typed
-from rnnbench.cli.outcome import naming_budget, refuse_missing
+from rnnbench.cli.run import naming_budget, refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
 

@@ -1,6 +1,8 @@
-"""`rnnbench run`."""
+"""`rnnbench run`, and whether a run has what it was asked for."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,19 @@ from rnnbench.cli.options import (
     takes_suite,
     typed,
 )
-from rnnbench.cli.outcome import ACCEPT, naming_budget, refuse_missing
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.text import as_budget, printable
+from rnnbench.text import as_budget, plural, printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from rnnbench.store.records import Group
+    from rnnbench.suite.file import Settings
     from rnnbench.suite.suites import Suite
 
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
+ROOM = 1.5  # times what a single replicate takes at least
+ACCEPT = "with --allow-missing this is no error"
 
 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
@@ -95,43 +102,66 @@ def run(
     \b
     Exit codes: 0 measured, 2 a case failed, or none was measured (0 with --allow-missing).
     """
-    from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
-    from rnnbench.report.screen.progress import shown_progress
+    from rnnbench.harness.coordinator.session import NoDevice
 
     if executor != "slurm" and (slurm_options or groups_per_job):
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None:
         refuse_other_out(context, resume, out)
-        if only or device:
-            raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
+        if only or device or groups_per_job:
+            raise click.UsageError(
+                "--resume goes on with the run's own cases; leave out --only, --device and --groups-per-job"
+            )
     groups = [] if resume else selected(suite, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
-    changes = {name: value for name, value in given.items() if value is not None}
-    settings = suite.settings.model_copy(update=changes)
+    settings = suite.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     try:
-        if executor == "slurm":
-            from rnnbench.slurm.progress import shown_jobs
-            from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
-
-            if resume is not None and groups_per_job:
-                raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-            with adding(RESUME, Interrupted), shown_jobs() as on_jobs:
-                how: dict[str, Any] = {"command": typed(), "options": slurm_options, "on_progress": on_jobs}
-                if resume is not None:
-                    resume_by_slurm(resume, suite, changes, **how)
-                per_job = groups_per_job or GROUPS_PER_JOB
-                folder = resume or run_by_slurm(suite, groups, settings, out=out, groups_per_job=per_job, **how)
-        else:
-            with naming_budget(budget), shown_progress() as on_progress, adding(RESUME, Interrupted):
-                if resume is not None:
-                    resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
-                folder = resume or run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+        with naming_budget(budget), adding(RESUME, Interrupted):
+            if executor == "slurm":
+                folder = _by_slurm(suite, groups, settings, given, resume, out, slurm_options, groups_per_job)
+            else:
+                folder = _here(suite, groups, settings, resume, out)
     except NoDevice as missing:
         if device is not None or not allow_missing:
             raise UserError(f"{suite.name}: {missing}{'' if device else f'; {ACCEPT}'}") from None
         (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
     _print_run(folder, context.params, is_full=is_full, as_json=as_json, may_lack=allow_missing)
+
+
+def _here(suite: "Suite", groups: "list[Group]", settings: "Settings", resume: Path | None, out: Path) -> Path:
+    """Measure on this machine, and return the folder of the run."""
+    from rnnbench.harness.coordinator.session import resume_run, run_suite
+    from rnnbench.report.screen.progress import shown_progress
+
+    with shown_progress() as on_progress:
+        if resume is None:
+            return run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+        resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
+        return resume
+
+
+def _by_slurm(
+    suite: "Suite",
+    groups: "list[Group]",
+    settings: "Settings",
+    given: dict[str, float | None],
+    resume: Path | None,
+    out: Path,
+    options: tuple[str, ...],
+    groups_per_job: int | None,
+) -> Path:
+    """Measure in jobs of Slurm, and return the folder of the run."""
+    from rnnbench.slurm.progress import shown_jobs
+    from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+
+    with shown_jobs() as on_progress:
+        how: dict[str, Any] = {"command": typed(), "options": options, "on_progress": on_progress}
+        if resume is None:
+            per_job = groups_per_job or GROUPS_PER_JOB
+            return run_by_slurm(suite, groups, settings, out=out, groups_per_job=per_job, **how)
+        resume_by_slurm(resume, suite, {name: value for name, value in given.items() if value is not None}, **how)
+        return resume
 
 
 def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:
@@ -148,21 +178,72 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
 
     times = read(folder)
     summary, info = summarize(times), read_info(folder)
-    to_continue = ""
-    if info.seconds_needed is not None:
+    to_continue = []
+    if info.seconds_needed is not None and may_go_on(summary):
         words = ["rnnbench", "run", given["suite"]]
         words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
         words += ["--sequence"] if given["sequence"] else []
         words += ["--resume", str(folder), "--budget", as_budget(info.seconds_needed)]
-        to_continue = printable(f"To continue: {shlex.join(words)}")
+        to_continue = [printable(f"To continue: {shlex.join(words)}")]
     if as_json:
         output.write(export.lines(summary))
-        if to_continue:
-            output.note(to_continue)
+        for line in to_continue:
+            output.note(line)
     else:
         output.show(RunScreen(summary, info, is_full))
-        lines = [noise_sentence(noise(times)), *map(printable, info.notes), *filter(None, [to_continue])]
-        output.say("\n".join(lines))
+        sentences = [noise_sentence(noise(times)), *map(printable, info.notes)]
+        output.say("\n".join([*map(output.on_terminal, sentences), *to_continue]))
     output.say_path(folder, err=as_json)
     if not may_lack:
         refuse_missing(folder, summary)
+
+
+def may_go_on(summary: "pd.DataFrame") -> bool:
+    """Return whether more time would tell more: not if cases have failed, and only references are left."""
+    from rnnbench.store.records import NOT_REACHED, REFERENCES
+
+    left = summary[(summary["status"] == "measured") | (summary["reason"] == NOT_REACHED)]
+    if (summary["status"] == "failed").any():
+        left = left[~left["implementation"].isin(REFERENCES)]
+    return len(left) > 0
+
+
+def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0, some_may_fail: bool = False) -> None:
+    """Raise UserError if no case was measured, or, unless `some_may_fail`, if one failed or was given up.
+
+    Beside measured cases, those that were skipped are no error, since they can't be measured. Neither are those that
+    were not reached within the budget, which the user has chosen. `share`: of the command's budget that the run got.
+    """
+    from rnnbench.store.folder import read_info
+    from rnnbench.store.records import NOT_REACHED
+
+    is_pending = (summary["status"] == "pending") & (summary["reason"] != NOT_REACHED)
+    faulty, skipped = summary[(summary["status"] == "failed") | is_pending], summary[summary["status"] == "skipped"]
+    if summary.empty or (summary["status"] == "measured").any():
+        if len(faulty) and not some_may_fail:
+            raise UserError(
+                f"{folder}: {len(faulty)} of {plural(len(summary), 'case')} could not be measured; the first: "
+                f"{faulty['reason'].iloc[0]}; {ACCEPT}"
+            )
+        return
+    if faulty.empty and len(skipped) < len(summary):
+        needed = read_info(folder).seconds_needed
+        larger = "a larger --budget" if needed is None else f"--budget {as_budget(needed / share)} or more"
+        goes_on = f"; --resume {folder} goes on with what it has" if share == 1 else ""
+        raise UserError(f"{folder}: no case was measured within the budget; give {larger}{goes_on}")
+    rows, what = (faulty, "could not be measured") if len(faulty) else (skipped, "were skipped")
+    raise UserError(
+        f"{folder}: no case was measured: {len(rows):,} of {len(summary):,} {what}; the first: {rows['reason'].iloc[0]}"
+    )
+
+
+@contextmanager
+def naming_budget(budget: float | None, share: float = 1.0) -> Iterator[None]:
+    """Say which --budget to give if a run's is too short for a single replicate; the run gets a `share` of it."""
+    from rnnbench.harness.coordinator.session import TooShort
+
+    try:
+        yield
+    except TooShort as short:
+        given = "the suite's budget" if budget is None else f"--budget {budget:g}s"
+        raise UserError(f"{given}: {short}; give --budget {as_budget(ROOM * short.seconds / share)} or more") from None

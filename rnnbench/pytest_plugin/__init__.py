@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
     from rnnbench.pytest_plugin.cases import MeasuringSession
 
-CASE_FIXTURE = "rnnbench_case"
+CASE_FIXTURE, WAS_CALLED = "rnnbench_case", pytest.StashKey[bool]()
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
 MARKER = (
     f"rnnbench({', '.join(KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
@@ -113,33 +113,25 @@ def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
         pytest.fail(str(wrong), pytrace=False)
 
 
-class CaseCall:
-    """Benchmarks a case when it is called."""
-
-    def __init__(self, run: Callable[[], None]) -> None:
-        self._run = run
-        self.was_called = False
-
-    def __call__(self) -> None:
-        """Benchmark the case."""
-        self.was_called = True
-        self._run()
-
-
 @pytest.fixture
-def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "MeasuringSession") -> CaseCall:
+def rnnbench_case(
+    request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "MeasuringSession"
+) -> Callable[[], None]:
     """A case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.cases import benchmarked
 
-    return CaseCall(lambda: benchmarked(benchmark, request, _rnnbench_session))
+    def call() -> None:
+        request.node.stash[WAS_CALLED] = True
+        benchmarked(benchmark, request, _rnnbench_session)
+
+    return call
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Fail a test that passes without the call of its case: nothing would have been measured, unnoticed."""
     result = yield
-    case = getattr(item, "funcargs", {}).get(CASE_FIXTURE)
-    if isinstance(case, CaseCall) and not case.was_called:
+    if CASE_FIXTURE in getattr(item, "fixturenames", ()) and WAS_CALLED not in item.stash:
         pytest.fail("rnnbench_case was not called, so nothing was measured; write rnnbench_case()", pytrace=False)
     return result
 

@@ -62,8 +62,6 @@ class Assertions:
                 )
         except AssertionError as error:
             self._properties.append(("rnnbench", str(error)))
-            if XDIST_WORKER in os.environ:
-                error.add_note("Other tests ran at the same time, in the other processes of pytest-xdist")
             raise
         self._properties.append(("rnnbench", result.text))
         if skips and result.answer is None:

@@ -75,12 +75,10 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     The suite is that of the command line, else `suite_name`: a file beside the test file, if there is one.
     """
     config = metafunc.config
-    name = str(DEFAULT_SUITE if suite_name is None else suite_name)
-    if (beside := metafunc.definition.path.parent / name).is_file():
-        name = str(beside)
-    option = config.getoption("rnnbench_suite")
+    name, option = str(suite_name or DEFAULT_SUITE), config.getoption("rnnbench_suite")
+    beside = metafunc.definition.path.parent / name
     try:
-        suite = suites.read(name if option is None else option)
+        suite = suites.read(option if option is not None else str(beside) if beside.is_file() else name)
         only = parse_only(config.getoption("rnnbench_only"), arguments=suite.arguments)
         cases = cases_of(suite.groups(only, None, most=suites.MAX_CASES))
     except UserError as error:

@@ -180,15 +180,6 @@ def test_what_is_no_whole_dump_is_refused(text: str) -> None:
         read_dump(text.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("generated", "name"),
-    [("add_Tensor", "aten::add"), ("add__Tensor", "aten::add_"), ("mm", "aten::mm"), ("addmm_out", "aten::addmm")],
-)
-def test_an_operator_has_the_name_that_people_know(generated: str, name: str) -> None:
-    called = f"cfn=at::_ops::{generated}::call(at::Tensor const&)\ncalls=1 0\n0 5\nsummary: 0"
-    assert read_dump(called.splitlines()).operators == {name: 1}
-
-
 @pytest.mark.needs("valgrind")
 def test_two_workers_under_callgrind_count_the_same_and_see_one_more_operator(tmp_path: Path) -> None:
     """The whole way once: a GRU, and the same with one addition in one of its steps, on both sides at once."""

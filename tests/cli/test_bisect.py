@@ -45,7 +45,6 @@ def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skip
     assert "change 2" in done.stdout
     found: Any = answer(tmp_path)
     assert list(found["skipped"]) == [shas[1][:7]]
-    assert any("mine.toml" in note for note in found["notes"])
     assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[2]]
     assert "worktree" not in git(tmp_path, "worktree", "list", "--porcelain").replace(f"worktree {tmp_path}", "")
     assert git(tmp_path, "status", "--porcelain", "--untracked-files=no") == ""
@@ -96,12 +95,3 @@ def test_ends_that_are_equally_fast_or_unknown_or_not_in_order_are_refused(
         told[kind] = message.replace(shas[0][:7], "FIRST").replace(shas[1][:7], "SECOND")
     assert told == snapshot
     assert not (tmp_path / "out").exists()
-
-
-def test_nothing_is_added_to_a_folder_that_holds_no_bisection(tmp_path: Path) -> None:
-    shas = history(tmp_path, FAST, FAST)
-    run = tmp_path / "results" / "run"
-    run.mkdir(parents=True)
-    done = in_process("bisect", "mine.toml", "--good", shas[0], "--resume", "results/run", cwd=tmp_path, code=2)
-    assert "results/run: it holds no bisection; give the folder of an interrupted one" in done.stderr
-    assert not list(run.iterdir())

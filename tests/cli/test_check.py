@@ -151,10 +151,6 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     assert not list(folder.glob("*/windows-*"))
     assert not (folder / "verdicts.json").exists()
     assert times_as_many_operators(repo, "bench/mine.toml", "--source", "python", PYTHONPATH=path) > 4
-    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", "--source", "lib", cwd=repo)
-    assert (done.returncode, done.stderr) == (
-        2, "rnnbench: source lib: no such folder; expected one that modules are imported from\n",
-    )  # fmt: skip
 
 
 def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: Any) -> float:
@@ -245,17 +241,6 @@ def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: P
         assert "has no new.toml: the suite is new, so there is nothing to compare" in done.stderr
     assert not (repo / "results").exists()
     in_process("check", "gone.toml", "--base", "HEAD", cwd=repo, code=2)
-
-
-def test_a_file_in_the_current_folder_is_each_sides_own(repo: Path) -> None:
-    (repo / "mine.py").write_text(cells('for _ in range(int(open("cfg.json").read())): h = h + 0'))
-    repository.commit(repo, {"cfg.json": "1"})
-    (repo / "cfg.json").write_text("3")
-    done = rnnbench(
-        "check", "mine.toml", "--base", "HEAD", "--only", "cell=mine.py:Mine", "--json", "--budget", "1s", cwd=repo
-    )
-    (finding,) = map(json.loads, done.stdout.splitlines())
-    assert "operators" in {change["metric"] for change in finding["changes"]}, done.stderr
 
 
 def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witness(repo: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
     [
         (("mine.py:Nothing",), "mine.py has no class or function Nothing; it has Mine"),
         (("none.py:Mine",), "no file none.py; expected FILE.py:CELL"),
-        (("no_such_package:Cell",), "no module no_such_package here or installed; pip install -e ."),
+        (("no_such_package:Cell",), "no module no_such_package here, in src/ or installed; pip install -e ."),
         (
             ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
             "torch.nn:Embedding, input",

@@ -59,7 +59,6 @@ COMMANDS = {
     "report of several runs": """
         report --together RUN
         report --together --history RUN OTHER
-        report --together RUN OTHER RUN
         report --together RUN empty
         report --together --predict batch_size=8
         report --together --reference test_a

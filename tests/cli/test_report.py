@@ -3,9 +3,6 @@
 import json
 import os
 import stat
-import subprocess
-import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,24 +17,12 @@ from tests.report.verdicts import samples
 
 WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
 CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 NO_DISPLAY = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "BROWSER": None}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return stored.folder(tmp_path / "results", {case: [[seconds]] * 3 for case, seconds in CASES.items()})
-
-
-def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnbench", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.fixture
@@ -61,13 +46,6 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
     assert sorted((tmp_path / "reports").iterdir()) == before
     done = CliRunner().invoke(cli, ["report", str(check / "head")])
     assert done.stdout == f"reports/{check.name}-head/index.html\n"
-
-
-def test_a_check_whose_verdicts_were_edited_is_the_users_error(check: Path, tmp_path: Path) -> None:
-    (check / "verdicts.json").write_text("{}")
-    with pytest.raises(UserError, match=r"verdicts\.json: can't be read: KeyError: 'schema_version'"):
-        CliRunner().invoke(cli, ["report", str(check), "--out", str(tmp_path / "page")], catch_exceptions=False)
-    assert not (tmp_path / "page").exists()
 
 
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:

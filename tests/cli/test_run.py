@@ -1,5 +1,6 @@
 """The command line end to end: real workers, real cells, real files."""
 
+import contextlib
 import json
 import re
 import signal
@@ -7,15 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pytest
 
 from rnnbench import cli, load, summarize
+from rnnbench.cli.run import may_go_on, refuse_missing
+from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info
-from rnnbench.store.records import Measurement
-from tests.doubles import stored
-from tests.doubles import workload as small
+from rnnbench.store.records import NOT_REACHED
 from tests.doubles.commands import SUITE, in_process, rnnbench
 
 CELLS = """
@@ -109,33 +110,6 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
     done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder, code=2)
     assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {message}"]
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
-
-
-@pytest.mark.parametrize(
-    ("statuses", "code"),
-    [
-        (["measured", "skipped"], 0),
-        (["skipped", "skipped"], 2),
-        (["skipped", "failed"], 2),
-        (["measured", "failed"], 2),
-        (["pending"], 2),
-    ],
-)
-def test_what_slurms_jobs_have_measured_is_judged_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
-) -> None:
-    def by_slurm(*_: object, out: Path, **__: object) -> Path:
-        of = {small.case("gru", batch_size=number): status for number, status in enumerate(statuses, start=1)}
-        times = {case: [[0.001]] for case, status in of.items() if status == "measured"}
-        return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
-
-    monkeypatch.setattr("rnnbench.slurm.sweep.run_by_slurm", by_slurm)
-    for options, expected in (([], code), (["--allow-missing"], 0)):
-        command = ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path / str(expected)), *options]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert (ended.value.code or 0) == expected
 
 
 @pytest.mark.parametrize(
@@ -236,3 +210,73 @@ def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, a
     # A shell shows 130 for both. With `-c` Python ends itself by the signal, because the code runs in an exec().
     assert done.returncode in (130, -signal.SIGINT)
     assert done.stderr.strip() == "rnnbench: interrupted"
+
+
+@pytest.mark.parametrize("command", ["run", "profile"])
+def test_a_budget_that_can_not_fit_a_replicate_is_an_error_before_anything_is_written(
+    folder: Path, command: str
+) -> None:
+    done = rnnbench(command, "tiny.toml", "--budget", "0.5s", cwd=folder, code=2)
+    assert re.fullmatch(
+        r"rnnbench: --budget 0.5s: the budget is too short: a single replicate takes about \d+ s here; "
+        r"give --budget \d+s or more\n",
+        done.stderr,
+    )
+    assert not (folder / "results").exists()
+
+
+def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None:
+    precise = "run", "tiny.toml", "--precision", "0.01%", "--budget", "25s"
+    done = rnnbench(*precise, cwd=folder)
+    assert "precision: ±0.01% was not reached in 2 of 2 groups; raise max_replicates, which is 2\n" in done.stdout
+    (folder / "tiny.toml").write_text(SUITE.replace("max_replicates = 2", "max_replicates = 1_000"))
+    done = rnnbench(*precise, cwd=folder, code=0)
+    *_, note, to_continue, run = done.stdout.splitlines()
+    assert re.fullmatch(r"precision: ±0\.01% was not reached in \d of \d groups?", note)
+    assert re.fullmatch(rf"To continue: rnnbench run tiny.toml --resume {run} --budget \d+[smh]", to_continue)
+    rnnbench(*to_continue.split()[3:5], "--resume", run, "--budget", "26s", cwd=folder, code=0)
+
+
+@pytest.mark.parametrize(
+    ("cases", "nothing", "missing"),
+    [
+        ([("measured", ""), ("skipped", "why"), ("pending", NOT_REACHED)], "", ""),
+        ([], "", ""),
+        (
+            [("measured", ""), ("failed", "broken"), ("pending", "the job was lost")],
+            "",
+            "2 of 3 cases could not be measured; the first: broken; with --allow-missing this is no error",
+        ),
+        ([("skipped", "no GPU")] * 2, *["no case was measured: 2 of 2 were skipped; the first: no GPU"] * 2),
+        (
+            [("pending", NOT_REACHED), ("failed", "broken"), ("skipped", "")],
+            *["no case was measured: 1 of 3 could not be measured; the first: broken"] * 2,
+        ),
+        (
+            [("pending", "the job was lost")],
+            *["no case was measured: 1 of 1 could not be measured; the first: the job was lost"] * 2,
+        ),
+    ],
+)
+def test_what_could_not_be_measured_is_an_error(
+    tmp_path: Path, cases: list[tuple[str, str]], nothing: str, missing: str
+) -> None:
+    summary = pd.DataFrame(cases, columns=["status", "reason"])
+    for some_may_fail, words in ((True, nothing), (False, missing)):
+        with pytest.raises(UserError, match=f": {re.escape(words)}$") if words else contextlib.nullcontext():
+            refuse_missing(tmp_path, summary, some_may_fail=some_may_fail)
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected"),
+    [
+        ([("loop", "measured", ""), ("loop", "failed", "broken"), ("torch.nn", "measured", "")], True),
+        ([("loop", "failed", "broken"), ("torch.nn", "measured", "")], False),  # only the reference is left
+        ([("loop", "pending", NOT_REACHED), ("torch.nn", "pending", NOT_REACHED)], True),
+        ([("torch.nn", "measured", "")], True),  # nothing else was asked for
+    ],
+)
+def test_a_run_is_continued_only_if_more_time_would_tell_more(
+    cases: list[tuple[str, str, str]], expected: bool
+) -> None:
+    assert may_go_on(pd.DataFrame(cases, columns=["implementation", "status", "reason"])) == expected

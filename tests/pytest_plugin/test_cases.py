@@ -2,19 +2,13 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 
-from rnnbench.harness.coordinator.start import OBSERVER
-from rnnbench.harness.protocol import Building
-from rnnbench.pytest_plugin import cases
-from rnnbench.pytest_plugin.cases import BlockClock, Chosen, planned, told
+from rnnbench.pytest_plugin.cases import planned, told
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.records import AXES, Measurement
-from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import FakeWorkers
 
 
 @pytest.mark.parametrize(
@@ -63,19 +57,3 @@ def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain
     assert extra_info["missing"] == {**missing, "energy_joules": "not measured under pytest"}
     assert (extra_info["calls_per_round"], extra_info["case"]) == (5, case.key)
     assert json.loads(json.dumps(extra_info)) == extra_info
-
-
-def test_each_suite_of_a_folder_has_workers_with_its_own_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled_steps: list[int] = []
-    workers = FakeWorkers(lambda request: compiled_steps.append(request["compiled_steps"]))
-    monkeypatch.setattr(cases, "WorkerProcess", workers)
-    case = small.case("gru")
-    with cases.open_session() as shared:
-        for steps in (32, 8, 32):
-            chosen = Chosen(case, tmp_path, Settings(compiled_steps=steps), BlockClock())
-            shared.ask(chosen, Building(str(tmp_path), steps).observe(case), OBSERVER)
-    assert compiled_steps == [32, 8, 32]
-    assert len(workers.started) == 2
-    assert workers.are_closed
