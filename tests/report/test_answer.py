@@ -10,7 +10,6 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.report.answer import answer, counts, table_of_fastest, where
-from rnnbench.report.cases import table_of_medians
 from rnnbench.report.words.ratios import tally
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams
@@ -78,14 +77,6 @@ RUNS: dict[str, Change] = {
 def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion) -> None:
     summary = RUNS[run](quick)
     assert [answer(summary, info_with(info, seconds_needed=350.0)), counts(summary)] == snapshot
-
-
-def test_a_range_leaves_out_ratios_that_are_not_known(quick: pd.DataFrame, info: RunInfo) -> None:
-    summary = with_ratios(1.9, 2.0, 2.1)(quick)
-    with_ratios(3.9, 4.0, 4.1, slice(1))(summary)
-    with_ratios(1.1, 6.0, 33, slice(2, 3))(summary)
-    assert "hand-written cells take 2.00 to 4.00 times as long as torch.nn." in answer(summary, info)
-    assert not any("6.0" in text for row in table_of_medians(summary).rows for text in row[1:3])
 
 
 @pytest.mark.parametrize(

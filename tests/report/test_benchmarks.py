@@ -34,13 +34,6 @@ def test_several_files_have_intervals_over_processes_and_ratios_to_the_reference
     assert rows["is_reference"].to_dict() == {"test_b": True, "test_a": False}
 
 
-def test_a_process_without_the_reference_gives_a_time_and_no_ratio(tmp_path: Path) -> None:
-    write(tmp_path / "1.json", [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
-    write(tmp_path / "2.json", [benchmark("test_a", [3.0])])
-    row = summarize(read_saved(tmp_path, "test_b")).set_index("name").loc["test_a"]
-    assert (round(row["ratio"], 9), row["replicates"]) == (2, 2)
-
-
 def test_names_and_groups_of_anybodys_making_are_shown_as_text(tmp_path: Path) -> None:
     name = "test_<script>alert(1)</script>\x1b[31m$x$"
     hostile = [benchmark(name, [1.0], group="<b>one"), benchmark("=cmd()", [1.0], group="two")]

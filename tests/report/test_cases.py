@@ -4,13 +4,12 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.cases import table_of_cases, table_of_medians
+from rnnbench.report.cases import table_of_cases
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (
-    Summaries,
     of_an_older_version,
     with_none_measured,
     with_one_replicate,
@@ -87,9 +86,3 @@ def test_poor_runs_have_a_table_too(quick: pd.DataFrame, info: RunInfo, poor: st
     for text in map(markdown, (table, table.heads)):
         assert "nan" not in text.replace("reference, nan", "")
     table.files()
-
-
-def test_medians_over_other_numbers_of_workers_stand_apart(made_up: Summaries) -> None:
-    medians = table_of_medians(made_up("data"))
-    assert "workers" in medians.headers
-    assert sum(row[1] not in ("1.00×", "—") for row in medians.rows) == 3 * 3

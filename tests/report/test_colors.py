@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import rnnbench.report.page
-from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK, Shade
-from rnnbench.report.colors import variables as palette
+from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK
 from tests.doubles.contrast import contrast
 
 LETTERS, MARKS = 4.5, 3.0  # contrast that WCAG 2.2 asks of letters (1.4.3) and of marks (1.4.11)
@@ -55,14 +54,6 @@ def test_letters_stand_out_from_the_page_and_from_areas_in_light_and_dark() -> N
         assert min(contrast(letter, paper) for letter in letters for paper in backgrounds) >= LETTERS
         assert min(contrast(ON_AREAS, getattr(shade, form)) for shade in WORK.values()) >= LETTERS
     assert min(contrast(ON_AREAS, color) for color in HEAT) >= LETTERS
-
-
-def test_no_colour_has_two_meanings() -> None:
-    meanings: list[tuple[str, Shade]] = [*palette().items()]
-    for form in ("light", "dark"):
-        colors = [getattr(shade, form) for _, shade in meanings]
-        assert len(set(colors)) == len(colors)
-    assert not {shade.light for _, shade in meanings} & {*HEAT, ON_AREAS}
 
 
 def test_the_pages_own_colours_are_those_that_figures_count_on() -> None:

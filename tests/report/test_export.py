@@ -19,7 +19,6 @@ from rnnbench.report.as_pytest_benchmark import plain
 from rnnbench.report.export import FORMATS, ExportedRun, left_out, lines
 from rnnbench.store import ceilings
 from rnnbench.store.folder import read_info
-from rnnbench.store.frames import QUANTILES
 from rnnbench.store.records import Case, Measurement
 from tests.doubles import stored
 from tests.doubles.workload import case, reference_case
@@ -86,15 +85,6 @@ def test_pandas_reads_a_row_for_every_case_with_all_digits(run: Run, to: str) ->
     assert frame.loc[LOOP.key, "seconds"] == pytest.approx(run.row(LOOP)["seconds"], rel=1e-12)
     assert frame.loc[LOOP.key, "operators"] == OPERATORS
     assert json.loads(str(frame.loc[LOOP.key, "missing"])) == {"macs": "=why"}
-
-
-@pytest.mark.parametrize("to", ["csv", "parquet"])
-def test_a_row_for_each_window_where_they_are_asked_for(run: Run, to: str) -> None:
-    frame = frame_of(to, run.of_windows)
-    assert len(frame) == len(load(run.path).windows)
-    row = frame.loc[LOOP.key].iloc[0]
-    assert row[list(QUANTILES[:3])].tolist() == pytest.approx([0.0003] * 3)
-    assert str(row["cores"]) == "0"
 
 
 def test_rows_of_many_runs_can_be_put_together_by_where_they_come_from(run: Run) -> None:

@@ -52,11 +52,6 @@ def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
     assert len(marked(figure.axes[0])) == 2
 
 
-def test_without_ratios_it_is_the_time_per_call(quick: pd.DataFrame) -> None:
-    assert drawn(growth.growth, without_reference(quick)).axes[0].get_ylabel() == "time per call"
-    assert drawn(growth.growth, quick).axes[0].get_ylabel() == "time over torch.nn"
-
-
 def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
     assert growth.growth(made_up("quick"), least=3) is None
     figure = drawn(growth.growth, made_up("cpu").query("reference == 'lstm'"), least=3)

@@ -1,7 +1,6 @@
 """The figures of a run: its ratios, and which figures its page has."""
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,17 +78,6 @@ def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_
     assert list(figures.render_figures(without_reference(training))) == ["scaling"]
     single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
     assert list(figures.render_figures(single)) == ["ratio"]
-
-
-@pytest.mark.usefixtures("svg_alone")
-def test_every_measured_case_has_its_mark(quick: pd.DataFrame) -> None:
-    measured = quick.query("phase == 'training' and status == 'measured' and reference == 'rnn'")
-    own = set(measured.index[measured["implementation"] != "torch.nn"])
-    found = {
-        name: {int(row) for attribute in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in attribute.split()}
-        for name, picture in figures.render_figures(measured).items()
-    }
-    assert found == {"ratio": own, "ratio_by_size": own}
 
 
 @pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
@@ -170,15 +158,6 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
     assert named == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
 
-def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_have(quick: pd.DataFrame) -> None:
-    step = quick.query("phase == 'training' and batch_size == 1 and seq_len == 16").assign(phase="step")
-    epochs = [step.assign(phase="epoch", workers=workers) for workers in (0, 2)]
-    figure = drawn(ratio, pd.concat([step, *epochs], ignore_index=True))
-    assert set(titles(figure)) == {"step", "epoch, 0 workers", "epoch, 2 workers"}
-    # Workers have panels, so the colour is another size; of so few cases no bar is drawn.
-    assert legend(figure) == ["hidden 64", "hidden 256", "95% interval"]
-
-
 # The heat map
 
 
@@ -193,13 +172,6 @@ def test_the_heat_map_holds_every_ratio_with_the_undecided_in_brackets(quick: pd
     quick.loc[measured[1], ["ratio", "ratio_low", "ratio_high"]] = [0.97, 0.95, 0.99]
     shown = words(drawn(ratio_by_size, quick))
     assert [shown.count(text) for text in ("(1.04)", "0.97", "(1.20)")] == [1, 1, 0]
-
-
-def test_series_run_down_and_sizes_across(quick: pd.DataFrame) -> None:
-    axes = drawn(ratio_by_size, quick.query("reference == 'lstm' and batch_size == 1")).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["16\n64", "16\n256", "64\n64", "64\n256"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["lstm loop", "lstm hoisted"]
-    assert "length\nhidden" in [text.get_text() for text in axes.texts]
 
 
 def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up: Summaries) -> None:

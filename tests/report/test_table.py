@@ -26,17 +26,6 @@ def small(rows: int, text: str = "a_b 50%") -> Table:
     return table("two_words", "A title", "50% of it.", columns, frame, machine=frame, breaks=[0, 2])
 
 
-def test_parts_lie_between_breaks_below_their_heads() -> None:
-    frame = pd.DataFrame({"n": range(4)})
-    column = Column("n", of("n"), numeric=True)
-    heads = table("heads", "", "", [Column("sum", of("n"), below="n")], frame.head(2), machine=frame)
-    parts = list(
-        table("n", "", "", [column, Column("m", of("n"))], frame, machine=frame, breaks=[0, 3], heads=heads).parts()
-    )
-    assert [head for head, _ in parts] == [("0", ""), ("1", "")]
-    assert [[number for number, _ in rows] for _, rows in parts] == [[0, 1, 2], [3]]
-
-
 def test_a_long_table_ends_for_readers_and_not_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rnnbench.report.table.MAX_ROWS", 10)
     long = small(12)

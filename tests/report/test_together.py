@@ -82,19 +82,3 @@ def test_every_run_is_named_with_its_commit_and_date() -> None:
     compared = section(together(stored, 0.025))
     texts = [*compared.paragraphs, *(head for table in compared.tables for head in table.headers[1:4])]
     assert all("(0000000)" in text for text in texts if "2026" in text)
-
-
-def test_runs_without_a_case_that_all_of_them_have_are_compared_in_pairs_and_not_drawn() -> None:
-    first, second, third = (run(index) for index in range(3))
-    parts = [CASES[:4], CASES, CASES[4:]]
-    kept = [
-        replace(
-            stored,
-            measurements={case.key: stored.measurements[case.key] for case in part},
-            ratios=stored.ratios[stored.ratios["case"].isin([case.key for case in part])],
-        )
-        for stored, part in zip((first, second, third), parts, strict=True)
-    ]
-    compared = section(together(kept, 0.025))
-    assert compared.pictures == []
-    assert len(compared.tables[0].rows) == len(CASES)

@@ -308,7 +308,9 @@ def identity(processor: Processor) -> str:
     if others := len(processor.instruction_sets) - len(sets):
         sets.append(plural(others, "more instruction set" if sets else "instruction set"))
     caches = [
-        f"L{cache.level} {cache.bytes / 1024:g} KiB for {plural(cache.cores, 'core')}"
+        f"L{cache.level} {cache.bytes >> 20} MiB for {plural(cache.cores, 'core')}"
+        if cache.bytes % (1 << 20) == 0
+        else f"L{cache.level} {cache.bytes / 1024:g} KiB for {plural(cache.cores, 'core')}"
         for cache in processor.caches
         if cache.kind != "instruction"
     ]

@@ -1,24 +1,13 @@
 """Colours that follow the background, files that are always the same bytes, ticks and names that have room."""
 
-import math
-
 import matplotlib.pyplot as plt
 import pandas as pd
-import pytest
 
 from rnnbench.report.colors import FASTER, INKS
-from rnnbench.report.drawing.draw import among, limits, round_numbers, short
-from rnnbench.report.drawing.sheet import Ink, ReportFigure, ink, mixed, png, report_style, svg
+from rnnbench.report.drawing.draw import among, short
+from rnnbench.report.drawing.sheet import ink, mixed, png, svg
 from rnnbench.report.ratios import ratio
 from tests.doubles.contrast import contrast
-
-
-def test_reports_have_exactly_the_colours_that_pages_replace() -> None:
-    with report_style():
-        own = ink(ReportFigure().subplots())
-    light = {name: shade.light for name, shade in INKS.items()}
-    assert own == Ink(light["ink"], light["soft"], light["line"], light["faint"], light["card"])
-    assert own.of(FASTER) == FASTER.light
 
 
 def test_on_a_dark_background_letters_are_light_and_colours_have_their_dark_form() -> None:
@@ -30,15 +19,6 @@ def test_on_a_dark_background_letters_are_light_and_colours_have_their_dark_form
     assert dark.of(FASTER) == FASTER.dark
     assert contrast(dark.soft, dark.paper) > 4.5
     assert mixed("#000000", "#ffffff", 1 / 3) == "#555555"
-
-
-def test_transparent_axes_have_the_background_of_their_figure() -> None:
-    figure = ReportFigure(facecolor="#203040")
-    axes = figure.subplots()
-    axes.set_facecolor("none")
-    assert ink(axes).paper == "#203040"
-    figure.set_facecolor("none")
-    assert ink(axes).paper == "#ffffff"
 
 
 def test_drawing_twice_gives_the_same_bytes_which_need_no_font_and_no_other_file(quick: pd.DataFrame) -> None:
@@ -57,21 +37,6 @@ def test_numbers_below_an_axis_keep_both_ends_and_do_not_touch() -> None:
     kept = among([1, 2, 4, 8, 16, 32, 64, 100, 128, 256, 512, 1000], 1, 1000, 10)
     assert (kept[0], kept[-1]) == (1, 1000)
     assert not {100, 512} & set(kept)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.98, 1.03), (0.5, 12), (1e-6, 3), (1.0, 1.0001), (3e-3, 5e3)])
-def test_a_log_axis_has_some_round_numbers_but_not_many(low: float, high: float) -> None:
-    numbers = round_numbers(low, high, 7)
-    assert 2 <= len(numbers) <= 8
-    assert all(low <= number <= high for number in numbers)
-
-
-def test_an_axis_has_room_for_all_that_is_known_and_is_never_too_short() -> None:
-    low, high = limits([2.0, math.nan, 8.0, 0.0], around=1)
-    assert 0.9 < low < 1
-    assert 8 < high < 9
-    low, high = limits([1.001, 0.999])
-    assert high / low > 1.1
 
 
 def test_a_long_name_keeps_both_ends() -> None:

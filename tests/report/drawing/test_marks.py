@@ -1,6 +1,6 @@
 from rnnbench.cells import CELLS as SHIPPED
-from rnnbench.report.colors import HUES, INKS
-from rnnbench.report.drawing.marks import CELLS, MARKERS, OF_TORCH, hues_of, marks, of_cell, plain_and_fastest
+from rnnbench.report.colors import HUES
+from rnnbench.report.drawing.marks import CELLS, MARKERS, hues_of, marks, of_cell, plain_and_fastest
 from rnnbench.report.words.names import with_series
 from tests.report.conftest import Summaries
 
@@ -23,14 +23,6 @@ def test_a_cell_has_the_same_mark_whatever_else_is_shown(made_up: Summaries) -> 
         own = {name: mark for name, mark in alone.items() if name.startswith(cell)}
         assert own
         assert own == {name: whole[name] for name in own}
-
-
-def test_references_are_black_and_what_else_torch_has_is_grey_with_the_same_marker(made_up: Summaries) -> None:
-    drawn = marks(with_series(made_up("ladder")))
-    assert drawn["torch.nn.LSTM"].shade == INKS["ink"]
-    assert drawn["torch.nn.LSTMCell"].shade == INKS["soft"]
-    assert {drawn[name].marker for name in drawn if name.startswith("torch.nn.")} == {OF_TORCH}
-    assert not drawn["torch.nn.LSTMCell"].filled
 
 
 def test_only_the_plainest_implementation_of_a_cell_is_filled(made_up: Summaries) -> None:

@@ -46,10 +46,6 @@ def opened(request: pytest.FixtureRequest, browser: Browser, pages: dict[str, Pa
     opened.close()  # which fails if the page had an error
 
 
-def test_the_names_are_those_of_all_pages(pages: dict[str, Path]) -> None:
-    assert set(pages) == set(NAMES)
-
-
 def test_links_within_the_page_lead_somewhere_and_ids_are_its_own(opened: Opened) -> None:
     ids = opened.page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
     assert sorted(ids) == sorted(set(ids))

@@ -33,14 +33,6 @@ def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> N
     assert re.search(r'<g data-case="8"', page)  # the number, of two letters
 
 
-def test_colours_become_the_pages_own(svg: str) -> None:
-    page = inline(svg, "name", "label", TITLES)
-    assert "var(--faster)" in page
-    assert "var(--card)" in page
-    assert "#0072b2" not in page
-    assert "#ffffff" not in page
-
-
 def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
     rows = range(MAX_MARKS + 1)
     with sheet.report_style():

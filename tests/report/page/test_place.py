@@ -70,9 +70,3 @@ def test_a_folder_that_was_asked_for_is_taken_if_it_is_free_or_a_report(kind: st
     if kind.startswith("of"):
         reported(path if kind == "of the same run" else run("B/base"), out=out)
     assert reported(path, out=out) == "site"
-
-
-def test_a_file_in_the_way_is_the_users_error() -> None:
-    Path("site").write_text("mine")
-    with pytest.raises(UserError, match="site: can't be written: "):
-        reported(run("A/base"), out=Path("site"))

@@ -118,19 +118,6 @@ def test_the_sentence_says_whether_the_time_agrees(snapshot: SnapshotAssertion) 
     assert {kind: why(each) for kind, each in samples.items()} == snapshot
 
 
-def test_only_a_gate_is_a_verdict_and_time_is_never_overruled() -> None:
-    assert with_change(SAME, PYTHON).verdict == "unchanged"
-    gated = with_change(SAME, PYTHON, gate=True)
-    assert gated.verdict == "regressed"
-    assert gated.is_by_instructions
-    assert with_change(SAME, PYTHON, gate=True, by=-70).verdict == "unchanged"
-    assert with_change(SLOWER, PYTHON, gate=True, by=-70).verdict == "regressed"
-    assert not with_change(SLOWER, PYTHON, gate=True).is_by_instructions
-    assert with_change(SAME, PYTHON, gate=True, by=20).verdict == "unchanged"  # within the margin
-    apart = finding("incomparable", reason="torch 2.8.0 in the base")
-    assert with_change(apart, PYTHON, gate=True).verdict == "incomparable"
-
-
 @pytest.mark.parametrize(
     ("change", "text"),
     [

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,28 +63,6 @@ def estimates(draw: st.DrawFn) -> Estimate:
     lower, value, upper = sorted(draw(POSITIVE) for _ in range(3))
     ends = draw(st.sampled_from([(lower, upper), (value, value), (math.nan, math.nan), (0.0, math.inf)]))
     return Estimate(value, *ends)
-
-
-@pytest.mark.parametrize(
-    ("text", "is_wrong"),
-    [
-        ("a case differs from itself by ±979154%", True),
-        ("takes 1.31 to 1.31 times as long", True),
-        ("(0.70×–0.70×)", True),
-        ("0.70–0.70×", True),
-        ("1.31 to 1.312 times", False),
-        ("[+5.0%, +5.0%]", True),
-        ("1 of 3 cases is faster", False),
-        ("1 cases", True),
-        ("11 cases, 2,001 cases", False),
-        ("2 case", True),
-        ("2.30e-16", True),
-        ("over 100×, +9,900%", False),
-        ("up to nan%", True),
-    ],
-)
-def test_the_search_for_faults_finds_them(text: str, is_wrong: bool) -> None:
-    assert bool(faults(text)) == is_wrong
 
 
 @given(ODD, ODD)
