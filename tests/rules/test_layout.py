@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "cells": 707,
     "cli": 845,
     "check": 1233,
-    "harness": 3914,
+    "harness": 3906,
     "kernels": 583,
     "profiling": 1187,
     "pytest_plugin": 226,

@@ -26,7 +26,7 @@ class Builder:
         self._state = self._wanted = global_state.capture()
 
     def build(self, request: dict[str, Any]) -> Built | loading.Loading:
-        """The case of a request; raises Skip, CellError and any error of its cell."""
+        """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
         if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
             raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
         case = Case.from_axes(request["case"])
@@ -34,7 +34,8 @@ class Builder:
         self.restore_for(case)
         for own in case.named_code:
             self._add(own, Path(request["root"]))
-        built = build_case(case, Path(request["root"]), request["compiled_steps"])
+        is_loading, root = case.workload.phase == "loading", Path(request["root"])
+        built = loading.build(case) if is_loading else build(case, root, request["compiled_steps"])
         self.restore_for(case)  # the import of a user's file may have changed them
         return built
 
@@ -62,11 +63,6 @@ class Builder:
     def put_back(self) -> None:
         """Set torch's settings as they were last wanted; raises NotRestoredError."""
         global_state.restore(self._wanted)
-
-
-def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
-    """Build the case without calling it; raises Skip, CellError and any error of its cell."""
-    return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
 
 
 def settings_of(device: str, dtype: DType, threads: int, before: global_state.TorchState) -> global_state.TorchState:

@@ -205,6 +205,8 @@ class CaseCode:
     def _add_code(self, code: CodeType, variables: dict[str, Any]) -> None:
         """Add the outermost function or class that code of the tree is in."""
         if file := self._tracer.own(variables, code):
+            if code.co_name == "<lambda>":  # which may stand among a module's statements
+                self.may_run_any |= bool({*code.co_names} & (RUNS_ANY | {use[-1] for use in RUNS_ANY_USES}))
             self._add_module(variables)
             self._add_part(file, code.co_qualname.partition(".")[0], variables)
 
@@ -237,8 +239,10 @@ class CaseCode:
             self._todo.append(vars(value).get(attribute[0], value) if is_from_module else value)
         is_function = name != STATEMENTS or "__spec__" not in variables  # a function imports what is not loaded
         self.may_run_any |= is_function and bool(part.names & RUNS_ANY or part.uses & RUNS_ANY_USES)
+        package = variables.get("__package__")
         for module, members in part.imports:
-            self._add_import(resolve_name(module, variables["__package__"]), members, is_function=is_function)
+            if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone
+                self._add_import(resolve_name(module, package), members, is_function=is_function)
 
     def _add_import(self, name: str, members: Sequence[str] = (), *, is_function: bool = False) -> None:
         """Add a module that is imported; what a function imports, it may use as a whole."""

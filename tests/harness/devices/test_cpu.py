@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnbench.harness.devices import BACKENDS, Cpu, Meter, cpu, open_device, why_not
+from rnnbench.harness.devices import Cpu, Meter, cpu, why_not
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.store.metrics import METRICS
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.run_info import Cache, Processor
 
@@ -20,12 +19,6 @@ from rnnbench.store.run_info import Cache, Processor
 @pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99", "cuda:", "cuda:0:1", "cudacpu"])
 def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
     assert re.fullmatch(r"no device '.*[:;].*|torch .* without CUDA.*|torch finds no CUDA.*", why_not(name))
-    assert why_not("cpu") == ""
-    assert isinstance(open_device("cpu"), Cpu)
-
-
-def test_each_metric_of_one_kind_of_device_belongs_to_a_kind_that_there_is() -> None:
-    assert {metric.device for metric in METRICS} - {""} <= BACKENDS.keys()
 
 
 @pytest.mark.parametrize("is_warm", [False, True])
@@ -80,9 +73,6 @@ from rnnbench.harness.devices.cpu import resident_bytes
 def one(size):
     torch.ones(size, dtype=torch.uint8)
 
-def both(size):
-    first, second = torch.ones(size, dtype=torch.uint8), torch.ones(size, dtype=torch.uint8)
-
 def in_turn(size):
     one(size), one(size)
 
@@ -91,7 +81,7 @@ def untouched(size):
 
 sizes = json.loads(sys.argv[1])
 print(json.dumps({call.__name__: [resident_bytes(TimedCall(lambda: call(size), torch.inference_mode)) for size in sizes]
-                  for call in (one, both, in_turn, untouched)}))
+                  for call in (one, in_turn, untouched)}))
 """
 SIZES = [0, 1 << 16, 1 << 20, 3 * (1 << 20) + 12345, 100 << 20]
 
@@ -104,7 +94,6 @@ def test_a_known_block_is_measured_within_a_page() -> None:
     for index, size in enumerate(SIZES):
         assert abs(growth["one"][index] - size) <= page
         assert abs(growth["in_turn"][index] - size) <= page
-        assert abs(growth["both"][index] - 2 * size) <= 2 * page  # one page for each block
         assert growth["untouched"][index] <= 2 * page  # malloc writes a header before and after it
 
 
@@ -116,13 +105,8 @@ def zone(root: Path, folder: str, name: str, energy_uj: int = 10_000_000) -> Pat
     return root / folder / "energy_uj"
 
 
-@pytest.fixture
-def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def test_packages_are_summed_and_all_other_zones_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "POWERCAP", tmp_path)
-    return tmp_path
-
-
-def test_packages_are_summed_and_all_other_zones_are_left_out(powercap: Path) -> None:
     with pytest.raises(Unavailable, match=r"no RAPL: no processor package in .* `modprobe intel_rapl_msr` may help"):
         Cpu().meter()
     names = {
@@ -133,7 +117,7 @@ def test_packages_are_summed_and_all_other_zones_are_left_out(powercap: Path) ->
         "intel-rapl:2": "psys",
         "intel-rapl-mmio:0": "package-0",
     }
-    files = [zone(powercap, folder, name) for folder, name in names.items()]
+    files = [zone(tmp_path, folder, name) for folder, name in names.items()]
     meter = Cpu().meter()
     before = meter.read()
     for file in files:
@@ -155,9 +139,10 @@ def test_a_counter_that_stands_or_jumps_tells_no_energy(start: float, end: float
 
 
 def test_a_counter_that_can_not_be_read_says_why_and_what_would_help(
-    powercap: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = zone(powercap, "intel-rapl:0", "package-0")
+    monkeypatch.setattr(cpu, "POWERCAP", tmp_path)
+    file = zone(tmp_path, "intel-rapl:0", "package-0")
     file.write_text("12 34")
     with pytest.raises(Unavailable, match=r"energy_uj can't be read: .*12 34"):
         Cpu().meter()

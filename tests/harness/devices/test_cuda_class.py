@@ -42,13 +42,9 @@ def test_the_devices_own_time_of_a_launch_bound_call_is_without_the_host() -> No
     call = TimedCall(kernels(line, 100, host=20e-6, gpu=5e-6), torch.inference_mode)
     assert FakeCuda(line).clock(call.call, 5, 1).batch_seconds[0] == pytest.approx(100 * 20e-6, rel=0.02)
     assert FakeCuda(line).device_seconds(call) == pytest.approx(100 * 5e-6)
-
-
-def test_the_devices_own_time_is_not_known_of_more_kernels_than_its_queue_holds() -> None:
-    line = FakeLine()
-    call = TimedCall(kernels(line, 3000, host=20e-6, gpu=5e-6), torch.inference_mode)
+    longer = TimedCall(kernels(line, 3000, host=20e-6, gpu=5e-6), torch.inference_mode)
     with pytest.raises(Unavailable, match="do not fit into the device's queue"):
-        FakeCuda(line).device_seconds(call)
+        FakeCuda(line).device_seconds(longer)
 
 
 def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:

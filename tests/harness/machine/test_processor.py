@@ -63,25 +63,6 @@ CPU variant	: 0x1
 CPU part	: 0xd40
 CPU revision	: 1
 """
-BIG_AND_LITTLE = """\
-processor	: 0
-Features	: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
-CPU implementer	: 0x41
-CPU architecture: 8
-CPU variant	: 0x0
-CPU part	: 0xd03
-CPU revision	: 4
-
-processor	: 4
-CPU implementer	: 0x41
-CPU architecture: 8
-CPU variant	: 0x0
-CPU part	: 0xd08
-CPU revision	: 2
-
-Hardware	: a board
-Model		: its name
-"""
 
 
 def on(folder: Path, cpuinfo: str, **files: str) -> Processor:
@@ -138,11 +119,6 @@ def test_an_arm_server_has_its_numbers_and_the_name_that_the_system_knows(
         "0x1 1",
         ("asimd", "asimdfhm", "asimdhp", "bf16", "fphp", "i8mm", "sve", "svebf16", "svei8mm"),
     )
-
-
-def test_cores_of_two_kinds_are_both_told(tmp_path: Path) -> None:
-    known = on(tmp_path, BIG_AND_LITTLE)
-    assert (known.model, known.stepping, known.vendor) == ("0xd03 + 0xd08", "0x0 4 + 0x0 2", "0x41")
 
 
 @pytest.mark.parametrize(

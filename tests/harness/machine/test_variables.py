@@ -13,13 +13,8 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_shell_that_sets_nothing_gives_no_note() -> None:
-    assert variables.known() == {}
-    assert variables.library_notes() == []
-    assert variables.imprecise_float32() == ""
-
-
 def test_a_limit_of_instruction_sets_is_recorded_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (variables.known(), variables.library_notes(), variables.imprecise_float32()) == ({}, [], "")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     assert variables.known() == {"OMP_NUM_THREADS": "8", "ONEDNN_MAX_CPU_ISA": "SSE41"}

@@ -51,6 +51,9 @@ def test_a_case_is_observed_without_being_kept() -> None:
     assert not take_turns(worker, case)["ok"]
 
 
+LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples": 8, "workers": 1}
+
+
 @pytest.mark.parametrize(
     ("case", "status", "reason"),
     [
@@ -58,6 +61,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
         (small.case("gru", device="tpu"), "skipped", "no device 'tpu'"),
         (small.case("gru", dtype="tf32"), "skipped", "tf32 is a way of CUDA's matrix units"),
         (small.case("gru", threads=4096), "skipped", "threads=4096, but"),
+        (Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})), "skipped", "workers=4096, but"),
         (small.case("gru", batch_size=10**9, hidden_size=10**6), "skipped", "it needs at least 40,0"),
     ],
 )
@@ -97,13 +101,6 @@ def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, rea
     reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
     assert reply["reason"].startswith(reason)
-
-
-def test_a_cell_that_has_no_sizes_yet_is_refused(tmp_path) -> None:
-    own = "def __init__(self, a, b):\n        super().__init__(a, b)\n        self.late = nn.LazyLinear(3)"
-    (tmp_path / "mine.py").write_text(f"from torch import nn\nclass Mine(nn.RNNCell):\n    {own}\n")
-    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
-    assert reply["reason"].startswith("Mine: lazy modules are not accepted, and late.weight has no shape yet; build it")
 
 
 def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,22 +207,14 @@ def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forw
             assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
 
 
-def test_a_class_that_is_not_there_is_a_failure_to_load(tmp_path) -> None:
-    (tmp_path / "mine.py").write_text(CELL_FILE.format(top="", forward=""))
-    case = replace(small.case("gru", reference="gru"), cell="mine.py:Other")
-    request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-    assert operations().handle(request)["failure"] == "loading"
-
-
 def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> None:
     worker = operations()
-    for name, forward in (("fine", ""), ("broken", "1 / 0")):
-        (tmp_path / f"{name}.py").write_text(CELL_FILE.format(top="", forward=forward))
-        case = replace(small.case("gru", reference="gru"), cell=f"{name}.py:Mine")
-        request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-        files = [set(worker.handle(request)["imported"].values()) for _ in range(2)]
-        assert str(tmp_path / f"{name}.py") in files[0]
-        assert files[1] == set()
+    (tmp_path / "broken.py").write_text(CELL_FILE.format(top="", forward="1 / 0"))
+    case = replace(small.case("gru", reference="gru"), cell="broken.py:Mine")
+    request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+    first, second = (set(worker.handle(request)["imported"].values()) for _ in range(2))
+    assert str(tmp_path / "broken.py") in first
+    assert second == set()
 
 
 HOSTILE = """
@@ -288,23 +277,6 @@ def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_
         global_state.restore(before)
 
 
-def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_path) -> None:
-    before = global_state.capture()
-    try:
-        (tmp_path / "mine.py").write_text(HOSTILE)
-        hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
-        alone, after = operations(), operations()
-        training = small.case("gru", phase="training", dtype="float32")
-        prepare(after, hostile, tmp_path)
-        errors = [observe(worker, training)["parity_error"] for worker in (alone, after)]
-        assert errors[0] == errors[1]
-    finally:
-        global_state.restore(before)
-
-
-LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples": 8, "workers": 1}
-
-
 @forks
 def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
     worker, case = operations(), Case("windows", "per_item", small.workload(**LOADING))
@@ -318,37 +290,21 @@ def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
     assert gone
 
 
-def test_loading_is_observed_without_a_model() -> None:
-    measurement = observe(operations(), Case("windows", "vectorised", small.workload(**LOADING | {"workers": 0})))
-    assert measurement["parity"] == "agrees"
-    assert measurement["missing"]["parameters"] == "loading has no model"
-
-
-def test_more_loading_processes_than_cores_are_skipped() -> None:
-    reply = prepare(operations(), Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})))
-    assert reply["status"] == "skipped"
-    assert reply["reason"].startswith("workers=4096, but the number of allowed cores is ")
-
-
-def raised(error: Exception, cause: Exception | None) -> Exception:
-    try:
-        raise error from cause
-    except Exception as caught:
-        return caught
-
-
 @pytest.mark.parametrize(
-    "missing", [CellMissing("no class"), ModuleNotFoundError("x"), SyntaxError("x"), FileNotFoundError("x"), OSError()]
+    ("error", "kind"),
+    [
+        (CellMissing("no class"), "loading"),
+        (SyntaxError("x"), "loading"),
+        (OSError(), "loading"),
+        (ValueError(), "running"),
+        (CellError("NaN"), "running"),
+        (ParityError("off"), "running"),
+    ],
 )
-def test_what_is_missing_is_a_failure_to_load_also_where_another_error_tells_of_it(missing: Exception) -> None:
-    assert failure_kind(missing) == "loading"
-    assert failure_kind(raised(CellError("it breaks in training"), missing)) == "loading"
-
-
-@pytest.mark.parametrize("fault", [ValueError(), CellError("NaN"), ParityError("off"), MemoryError(), RuntimeError()])
-def test_anything_else_is_the_cases_own_fault(fault: Exception) -> None:
-    assert failure_kind(fault) == "running"
-    assert failure_kind(raised(fault, KeyError("x"))) == "running"
+def test_what_is_missing_is_a_failure_to_load_also_where_another_error_tells_of_it(error: Exception, kind: str) -> None:
+    told = CellError("it breaks in training")
+    told.__cause__ = error
+    assert (failure_kind(error), failure_kind(told)) == (kind, kind)
 
 
 def test_the_error_within_a_scripted_module_is_shown() -> None:

@@ -168,6 +168,7 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edi
         ({"top": "subprocess.run(['true'])"}, "a process is started"),
         ({"late": "importlib.import_module('of_test.' + 'deep')"}, "any code, by a name made at run time"),
         ({"late": "globals()['he' + 'lpers'].slow(x)"}, "any code, by a name made at run time"),
+        ({"top": "pick = lambda name: globals()[name]", "late": "pick('he' + 'lpers').slow(x)"}, "any code, by a name"),
     ],
 )
 def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, tracer: Tracer, body: Any, doubt: str) -> None:

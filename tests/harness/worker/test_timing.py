@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness import protocol
-from rnnbench.harness.devices import Cpu
+from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.harness.worker.timing import NUMBER, Relay
@@ -34,25 +34,22 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
     assert not take_turns(worker, case)["ok"]
 
 
-def test_both_halves_of_the_turns_see_a_drift_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker, case, number = operations(), small.case("gru"), 0
-    prepare(worker, case)
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_both_halves_of_the_turns_see_a_drift_alike(monkeypatch: pytest.MonkeyPatch, is_warm: bool) -> None:
+    worker, case, made = operations(), small.case("gru"), list[int]()
+    assert prepare(worker, case, call_seconds=0.125)["call_seconds"] == 0.125  # which is known, so not calibrated
     clock = Cpu.clock
 
     def drifting(*arguments: Any, **options: Any) -> Any:
-        nonlocal number
-        number += 1
-        clocked = clock(*arguments, **options)
-        return type(clocked)([float(number)], float(number), number, number, clocked.calls)
+        made.append(clock(*arguments, **options).calls)
+        number = len(made)
+        return Clocked([float(number)], float(number), number, number, made[-1])
 
     monkeypatch.setattr(Cpu, "clock", drifting)
-    first, second = take_turns(worker, case, Turns(turns=8, blocks=1, calls=1, is_warm=False))["windows"]
+    first, second = take_turns(worker, case, Turns(turns=8, blocks=1, calls=1, is_warm=is_warm))["windows"]
+    assert made == [1 + (not is_warm)] * 8  # a turn of short calls begins with one that is not clocked
     assert list(first["quantiles"]) == [1, 4, 5, 8]
     assert list(second["quantiles"]) == [2, 3, 6, 7]
-
-
-def test_a_call_of_known_length_is_not_calibrated() -> None:
-    assert prepare(operations(), small.case("gru"), call_seconds=0.125)["call_seconds"] == 0.125
 
 
 def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,23 +62,6 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
     window, _ = take_turns(worker, case, Turns(turns=2, blocks=4, calls=1, is_warm=False))["windows"]
     assert window["calls"] == 4
     assert len(flushes) - before == 2 * (1 + 4)  # one flush in each turn is for the call that is not clocked
-
-
-@pytest.mark.parametrize("is_warm", [False, True])
-def test_a_turn_of_short_calls_begins_with_an_unclocked_call(monkeypatch: pytest.MonkeyPatch, is_warm: bool) -> None:
-    made: list[int] = []
-    clock = Cpu.clock
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        clocked = clock(*arguments, **options)
-        made.append(clocked.calls)
-        return clocked
-
-    worker, case = operations(), small.case("gru")
-    prepare(worker, case)
-    monkeypatch.setattr(Cpu, "clock", watched)
-    take_turns(worker, case, Turns(turns=2, blocks=3, calls=2, is_warm=is_warm))
-    assert made == [6 + (not is_warm)] * 2
 
 
 class Side:
