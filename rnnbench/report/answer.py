@@ -86,9 +86,8 @@ def _range(counted: pd.DataFrame, info: RunInfo) -> str:
     if known.empty:
         ends = span(digits(counted["ratio_low"].min()), digits(counted["ratio_high"].max()))
         return f"Undecided: on {machine} {who} {take} {ends} times as long as {reference.name}{phase}."
-    basis = "" if counted["ratio_low"].notna().any() else ", without an interval"
-    if basis and counted["replicates"].max() <= 1:
-        basis = ", from one replicate: no interval"
+    why = "from one replicate: no interval" if counted["replicates"].max() <= 1 else "without an interval"
+    basis = "" if counted["ratio_low"].notna().any() else f", {why}"
     ends = span(digits(known.min()), digits(known.max()))
     return f"On {machine} {who} {take} {ends} times as long as {reference.name}{phase}{basis}."
 
@@ -98,11 +97,9 @@ def _by_interval(counted: pd.DataFrame, info: RunInfo) -> Iterator[str]:
     numbers = tally(counted)
     total, undecided = sum(numbers.values()), numbers.get("undecided", 0)
     if total > 1 and total > numbers.get("without an interval", 0):
-        known = {name: number for name, number in numbers.items() if name != "undecided"}
-        parts = [f"{number:,} {name}" for name, number in known.items()]
-        if undecided:
-            more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
-            parts.append(f"{undecided:,} undecided{more}")
+        parts = [f"{number:,} {name}" for name, number in numbers.items() if name != "undecided"]
+        more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
+        parts += [f"{undecided:,} undecided{more}"] if undecided else []
         yield f"Of {plural(total, 'comparison')}: {', '.join(parts)}."
 
 

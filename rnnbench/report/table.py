@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # matplotlib, which a terminal does not need
 
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
 PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages
+COLUMN, LETTER, GAP = 241, 4.6, 12  # points: a column of a paper, a typical letter of \small, between two columns
 FORMATS = ("csv", "md", "tex")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would run text that starts so
 SPECIAL = re.compile(r"([&%$#_{}])")  # in TeX; of captions and headers, which pandas takes as they are
@@ -153,7 +154,7 @@ def markdown(shown: Table) -> str:
 def latex(shown: Table) -> str:
     r"""Return the columns of a table that are not optional in LaTeX, for `booktabs` and `[T1]{fontenc}`.
 
-    A table of more rows than a page has is a `longtable`.
+    A table of more rows than a page has is a `longtable`; one that is wider than a paper's column spans two.
     """
     places = [place for place, column in enumerate(shown.columns) if not column.is_optional]
     headers = [SPECIAL.sub(r"\\\1", shown.headers[place]) for place in places]
@@ -163,15 +164,17 @@ def latex(shown: Table) -> str:
         lambda place: headers[cast("int", place)], axis="columns", escape="latex"
     )
     caption = SPECIAL.sub(r"\\\1", " ".join(filter(None, [f"{shown.title}.", shown.note])))
+    is_wide = sum(max(map(len, each)) * LETTER + GAP for each in zip(headers, *texts, strict=True)) > COLUMN + GAP
     is_long = len(texts) > PAGE
-    return style.to_latex(
+    text: str = style.to_latex(
         hrules=True,
-        column_format="".join("r" if shown.columns[place].numeric else "l" for place in places),
+        column_format="@{}" + "".join("r" if shown.columns[place].numeric else "l" for place in places) + "@{}",
         caption=caption,
         label=f"tab:{shown.name.replace('_', '-')}",
-        environment="longtable" if is_long else None,
+        environment="longtable" if is_long else "table*" if is_wide else None,
         position_float=None if is_long else "centering",
     )
+    return text.replace(r"\begin{tabular}", "\\small\n\\begin{tabular}", 1)
 
 
 # Headings of what a reader must know before the numbers of several runs

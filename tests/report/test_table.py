@@ -70,7 +70,7 @@ def test_latex_has_rules_a_caption_a_label_and_the_columns_that_are_not_optional
     assert r"\caption{A title. 50\% of it.}" in text
     assert r"\label{tab:two-words}" in text
     assert text[text.index(r"\begin{tabular}") :].splitlines() == [
-        r"\begin{tabular}{lr}",
+        r"\begin{tabular}{@{}lr@{}}",
         r"\toprule",
         r"what\_is & n \\",
         r"\midrule",
@@ -79,4 +79,6 @@ def test_latex_has_rules_a_caption_a_label_and_the_columns_that_are_not_optional
         r"\end{tabular}",
         r"\end{table}",
     ]
-    assert r"\begin{longtable}{lr}" in latex(small(PAGE + 1))
+    assert r"\begin{longtable}{@{}lr@{}}" in latex(small(PAGE + 1))
+    assert text.startswith("\\begin{table}\n")
+    assert latex(small(1, "wider than a column: " + 60 * "x")).startswith(r"\begin{table*}")
