@@ -39,7 +39,7 @@ from rnnbench.store.run_info import RunInfo
 if TYPE_CHECKING:
     from rnnbench.report.drawing.sheet import Picture
 
-MEDIANS = "Of each series the median and the range of the ratios that are known; costs are over the reference's."
+MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
 
 
 def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Picture]") -> Section:
