@@ -26,7 +26,7 @@ import pandas as pd
 from tests.doubles import repository
 from tests.validation.noise import hogs
 
-BUDGET = "120s"
+BUDGET = "60s"
 CHECKS = 3  # of each commit
 CELL = '''
 import json
