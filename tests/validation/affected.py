@@ -10,12 +10,14 @@ import json
 import linecache
 import os
 import random
-import shutil
 import sys
 import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -205,27 +207,33 @@ SIZES = (4, 3)
 
 def edits(number: int = 200, seed: int = 1) -> pd.DataFrame:
     """For each kind of edit: how many cells were said to run the same code, how many did, and how many were wrong."""
-    draw, rows = random.Random(seed), []
+    draw = random.Random(seed)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as parent:
-        base = Path(parent, "base")
-        write(base, {name: _normal(name, text) for name, text in FILES.items()})
-        before, outcomes = _in_child(reached, base), {cell: _in_child(truth, base, cell) for cell in CELLS}
-        for _ in range(number):
-            head = Path(parent, "head")
-            shutil.rmtree(head, ignore_errors=True)
-            kind, name, text = edit(draw)
-            write(head, {**{file: (base / file).read_text() for file in FILES}, name: text})
-            said = same(name, before, _in_child(reached, head))
-            for cell in CELLS:
-                is_same = outcomes[cell] == _in_child(truth, head, cell)
-                rows.append((kind, cell in said, is_same, f"{cell} by {name}:\n{text}"))
-    table = pd.DataFrame(rows, columns=["edit", "said", "is", "what"])
+    with tempfile.TemporaryDirectory() as base, ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        write(Path(base), {name: _normal(name, text) for name, text in FILES.items()})
+        before = _in_child(reached, Path(base)), {cell: _in_child(truth, Path(base), cell) for cell in CELLS}
+        tried = pool.map(partial(_tried, Path(base), *before), [edit(draw) for _ in range(number)])
+        table = pd.DataFrame([row for rows in tried for row in rows], columns=["edit", "said", "is", "what"])
     table["wrong"] = table["said"] & ~table["is"]
     for what in table.loc[table["wrong"], "what"]:
         print(what, file=sys.stderr)
     counts = table.groupby("edit")[["said", "is", "wrong"]].sum()
     return counts.assign(cases=table.groupby("edit").size()).reset_index()
+
+
+def _tried(
+    base: Path, before: Any, outcomes: dict[str, str], edited: tuple[str, str, str]
+) -> list[tuple[str, bool, bool, str]]:
+    """Of each cell after one edit: the edit's kind, whether it is said to run the same code, whether it does."""
+    kind, name, text = edited
+    with tempfile.TemporaryDirectory() as parent:
+        head = Path(parent, "head")
+        write(head, {**{file: (base / file).read_text() for file in FILES}, name: text})
+        said = same(name, before, _in_child(reached, head))
+        return [
+            (kind, cell in said, outcomes[cell] == _in_child(truth, head, cell), f"{cell} by {name}:\n{text}")
+            for cell in CELLS
+        ]
 
 
 def same(name: str, base: Any, head: Any) -> set[str]:
