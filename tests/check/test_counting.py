@@ -1,6 +1,8 @@
 """Counting many cases: on workers whose replies the test sets, once on real ones; and what callgrind leaves behind."""
 
+import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from rnnbench.analysis.instructions import FunctionName, InstructionChange, InstructionCounts
 from rnnbench.check import counting
 from rnnbench.check.counting import Counted, CountingQueue, count_instructions, read_dump
+from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import Building
 from rnnbench.store.readings import Unavailable
@@ -194,13 +197,17 @@ class Mine(nn.GRU):
         (tmp_path / side).mkdir()
         (tmp_path / side / "mine.py").write_text(cell.format(more=more))
     case = Case("mine.py:Mine", "sequence", small.workload(reference="gru", dtype="float32"))
+    origin = Origin(sys.executable, 0, preload=True)
     queues = {
         side: CountingQueue(
-            [case], lambda name, **options: WorkerProcess(name, layout=0, **options), Building(str(tmp_path / side), 32)
+            [case],
+            partial(WorkerProcess, layout=0, origin=origin),  # as in a check, whose other workers are forked
+            Building(str(tmp_path / side), 32),
         )
         for side in ("base", "head")
     }
     counted = count_instructions(queues, "callgrind", Settings())
+    origin.close()
     base, head = (counted[side][case.key] for side in ("base", "head"))
     assert isinstance(base, InstructionCounts), base
     assert isinstance(head, InstructionCounts), head

@@ -152,8 +152,8 @@ class WorkerProcess:
         a request that is part of the start; if it kills the worker, another one starts without it. `under`: the start
         of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker is
         ready. `token`: the ends of two pipes, through which the worker of another side hands over and gets back the
-        token of a visit. `origin` forks the worker in place of a start, if it can. Raises UserError if the system
-        starts no process.
+        token of a visit. `origin` forks the worker in place of a start, if it can and no command is to run it. Raises
+        UserError if the system starts no process.
         """
         self.name = name
         self._start_seconds, self._now = start_seconds, now
@@ -168,7 +168,7 @@ class WorkerProcess:
         self._command = [*under, python, "-P", str(STARTER)]
         self._environment, self._variables, self._folder = worker_environment(layout), variables or {}, folder
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
-        self._origin, self._first = origin, first
+        self._origin, self._first = None if under else origin, first
         self._start()
 
     def _start(self) -> None:

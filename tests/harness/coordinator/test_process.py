@@ -288,6 +288,15 @@ def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
 
 
 @pytest.mark.usefixtures("real_workers")
+def test_a_worker_that_another_command_runs_is_started_and_not_forked() -> None:
+    """Counted instructions would be those of no valgrind."""
+    origin: Any = object()  # has no `fork`
+    worker = WorkerProcess("0000", under=["env"], origin=origin)
+    assert worker.wait_ready()["protocol"] == PROTOCOL_VERSION
+    worker.close()
+
+
+@pytest.mark.usefixtures("real_workers")
 def test_a_system_that_starts_no_process_is_told_as_it_is_and_leaves_no_file_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
