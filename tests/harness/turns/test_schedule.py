@@ -1,10 +1,12 @@
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.harness.turns.schedule import balanced_order, sweeps_in_turn
+from rnnbench.harness.devices import backend
+from rnnbench.harness.turns.schedule import balanced_order, plan_turns, sweeps_in_turn
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
 
@@ -28,6 +30,14 @@ def test_a_linear_drift_shifts_all_arms_alike(names: list[str], turns: int, seed
 def test_two_arms_take_turns_as_abba_or_baab() -> None:
     orders = {"".join(balanced_order(["A", "B"], 2, random.Random(seed))) for seed in range(50)}
     assert orders == {"ABBA", "BAAB"}
+
+
+@pytest.mark.parametrize(("longest", "is_warm"), [(0.0009, False), (0.004, True)])
+def test_cases_that_are_compared_begin_their_turns_alike(longest: float, is_warm: bool) -> None:
+    """The long one alone would be charged for filling the caches: its ratio was 0.3% too high."""
+    plans = plan_turns({"short": 0.0002, "long": longest}, 0.1, backend("cpu").blocks)
+    assert {plan.is_warm for plan in plans.values()} == {is_warm}
+    assert len({plan.blocks for plan in plans.values()}) == 1
 
 
 @given(st.lists(st.integers(0, 4), max_size=20))
