@@ -82,6 +82,13 @@ class InstructionCheck:
             else finding
             for finding in comparison.findings
         ]
+        if self.is_gate and self.counted and not any(map(self._change, self.counted)):  # it would pass unseen
+            findings = [
+                replace(finding, verdict="incomparable", reason="its instructions were not counted")
+                if finding.case.key in self.counted and finding.verdict != "regressed"
+                else finding
+                for finding in findings
+            ]
         reasons: dict[str, list[str]] = {}  # reason -> the cases
         for key, both in self.counted.items():
             sides = zip(("base", "head"), both, strict=True)

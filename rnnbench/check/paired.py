@@ -18,7 +18,6 @@ from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.counting import Counted, CountingQueue, count_instructions
 from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
 from rnnbench.check.sides import Side
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
@@ -126,13 +125,10 @@ class PairedRunner(ReplicateWorkers):
                 workers[side.name] = self._start_one(name, side, layout, token=token)
             self.workers = {name: workers[name] for name in self.sides}
             hellos = {}
-            for name, worker in self.workers.items():
-                side = self.sides[name]
-                try:
-                    about = f"{name} ({side.about})"
-                    hellos[name] = hello(worker, about, "choose a revision whose rnnbench uses the same")
-                except UserError as error:
-                    raise UserError(side.in_words(str(error))) from None
+            for each, side in self.sides.items():
+                with side.errors_in_words():
+                    about = f"{each} ({side.about})"
+                    hellos[each] = hello(self.workers[each], about, "choose a revision whose rnnbench uses the same")
         self._start_seconds = self._now() - began
         return hellos
 

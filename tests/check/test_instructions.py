@@ -89,6 +89,15 @@ def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: list[Cou
     assert found.notes[2:] == (f"instructions of {told.format(CASES[0].key)}",)
 
 
+def test_a_gate_that_counted_nothing_does_not_pass() -> None:
+    """Workers under callgrind were forked once: nothing was counted, a note said so, and the exit code was 0."""
+    lost: list[Counted] = ["it was killed", "it was killed"]
+    shown, gated = checked("show", lost, lost), checked("gate", lost, lost)
+    assert (shown.exit_code(), gated.exit_code()) == (0, 2)
+    assert {finding.verdict for finding in gated.findings} == {"incomparable"}
+    assert checked("gate", ["it was killed", counts(1000)], [counts(1000), counts(1000)]).exit_code() == 0
+
+
 def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "choose_counter", refuse)
     found = InstructionCheck.of("show")

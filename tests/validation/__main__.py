@@ -74,7 +74,11 @@ TABLES = {
         verdicts.rates,
         is_of_processor=True,
     ),
-    "verdicts-unchanged": Table(lambda: verdicts.unchanged(40, 60), verdicts.rates, is_of_processor=True),
+    "verdicts-unchanged": Table(
+        lambda: pd.concat([verdicts.unchanged(24, 60), verdicts.unchanged(16, 60, busy=2)]),
+        verdicts.rates,
+        is_of_processor=True,
+    ),
     "stored-simulated": Table(lambda: stored_simulated.error_rates(1000)),
     "affected": Table(affected.edits),
     "bisect-simulated": Table(lambda: bisect_simulated.error_rates(100)),

@@ -20,6 +20,7 @@ from rnnbench.check.check import check
 from rnnbench.check.selection import select
 from rnnbench.check.sides import sides
 from rnnbench.suite import suites
+from tests.validation.noise import hogs
 
 PLANTED = Path(__file__).with_name("planted")
 SLOW, SAME = ("VanillaSlow", "LSTMSlow", "GRUSlow"), ("VanillaSame", "LSTMSame", "GRUSame")
@@ -28,9 +29,11 @@ NUMBERS = {0.0: "int(98)", 0.05: "103", 0.10: "108"}
 Plan = dict[str, float]  # cell whose code differs -> planted slowdown
 
 
-def unchanged(number: int, budget_seconds: float) -> pd.DataFrame:
-    """Check suites in which all code differs and no speed does; return a row for each case of each."""
-    return _checked("all 24 cases changed", [dict.fromkeys((*SLOW, *SAME), 0.0)] * number, budget_seconds)
+def unchanged(number: int, budget_seconds: float, busy: int = 0) -> pd.DataFrame:
+    """Check suites in which all code differs and no speed does, beside busy processes; return a row for each case."""
+    kind = "all 24 cases changed" + (f", beside {busy} busy processes" if busy else "")
+    with hogs(busy):
+        return _checked(kind, [dict.fromkeys((*SLOW, *SAME), 0.0)] * number, budget_seconds)
 
 
 def slowed(number: int, budget_seconds: float, slowdown: float) -> pd.DataFrame:

@@ -5,6 +5,7 @@ matter. A check visits on two sides, and each case takes turns with itself on th
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
@@ -25,14 +26,14 @@ from rnnbench.suite.file import Settings
 Result = TypeVar("Result")
 
 
-class ReplicateWorkers:
+class ReplicateWorkers(ABC):
     """The workers of a replicate, one for each side; empty between replicates."""
 
     workers: Mapping[str, WorkerProcess] = MappingProxyType({})
 
+    @abstractmethod
     def start(self) -> object:
         """Start a worker for each side."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
