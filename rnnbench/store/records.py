@@ -262,7 +262,7 @@ class Window(Record):
     calls: Size
     batch: Size  # calls clocked together: a block, of about the same length for all cases of a group
     seconds: Positive  # of all its turns, by the device's clock
-    host_seconds: Positive  # by the host's clock, with flushes of caches; on a CPU without flushes equal to `seconds`
+    host_seconds: Positive  # by the host's clock, with flushes of caches and, on a CPU, with waits for a core
     submit_seconds: Seconds | None = None  # of `host_seconds`, without waiting for the device; None: all of them
     waits: Size = 1  # turns, at the end of which the host waits for the device
     # Up to 49 (older: 11) evenly spaced order statistics of the seconds per call of its blocks, minimum first.

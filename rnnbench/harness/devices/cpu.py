@@ -6,7 +6,7 @@ import re
 import resource
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, file_text, memory_limits
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, core_waits, file_text, memory_limits
 from rnnbench.harness.machine.processor import processor
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
@@ -35,8 +35,14 @@ PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
 
 
+SHORTEST_WAIT = 20e-6  # seconds; less is the scatter of the clocks themselves
+
+
 class Cpu:
-    """The CPU works while it is called, so the host's clock times it."""
+    """The CPU works while it is called, so the host's clock times it.
+
+    On a busy machine the system takes the core away every few milliseconds, for as long. These waits do not count.
+    """
 
     product_sizes: tuple[int, ...] = (256, 512, 1024)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
@@ -47,6 +53,10 @@ class Cpu:
     def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
         self._now = now
+
+    def _waits(self) -> AbstractContextManager[Callable[[], float]]:
+        """Return the clock of waits for a core; it stands still if the clock is not the real one."""
+        return core_waits() if self._now is time.perf_counter else nullcontext(lambda: 0.0)
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -81,16 +91,18 @@ class Cpu:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        if not is_warm:
-            call()
-        first = end = now()
-        for index in range(batches):
-            start = end
-            for _ in inner:
+        with self._waits() as waited:
+            if not is_warm:
                 call()
-            end = now()
-            seconds[index] = end - start
-        return Clocked(seconds, end - first, end - first, end - first, (not is_warm) + batches * batch)
+            first = now()
+            for index in range(batches):
+                before, start = waited(), now()
+                for _ in inner:
+                    call()
+                end = now()
+                seconds[index] = _without(end - start, waited() - before)
+        whole = end - first
+        return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
@@ -98,13 +110,15 @@ class Cpu:
         seconds = [0.0] * calls
         self.flush()  # the first flush allocates its buffer
         call()
-        first = now()
-        for index in range(calls):
-            self.flush()
-            start = now()
-            call()
-            seconds[index] = now() - start
-        whole = now() - first
+        with self._waits() as waited:
+            first = now()
+            for index in range(calls):
+                self.flush()
+                before, start = waited(), now()
+                call()
+                end = now()
+                seconds[index] = _without(end - start, waited() - before)
+        whole = end - first
         return Clocked(seconds, sum(seconds), whole, whole, 1 + calls)
 
     def flush(self) -> None:
@@ -158,6 +172,11 @@ class Cpu:
 
         read()
         return Meter(0.5, read, read("max_energy_range_uj"))  # they step about every millisecond, sometimes later
+
+
+def _without(seconds: float, waited: float) -> float:
+    """Return seconds less those of a wait for a core, unless it was just before or after them."""
+    return seconds - waited if SHORTEST_WAIT < waited < seconds else seconds
 
 
 def _joules(file: Path) -> float:

@@ -14,8 +14,8 @@ class Clocked:
     """The times of back-to-back calls on a device."""
 
     batch_seconds: list[float]  # of each batch, by the device's clock
-    seconds: float  # from the first clocked call to the end of the last, by the device's clock; flushes don't count
-    host_seconds: float  # the same span by the host's clock; flushes count
+    seconds: float  # of all clocked calls by the device's clock, without flushes and waits for a core
+    host_seconds: float  # from the first of them to the end of the last by the host's clock; all counts
     submit_seconds: float  # the part of `host_seconds` in which the host did not wait; on a CPU, all of it
     calls: int  # calls made: the clocked ones, and those before them
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cpu, Meter, cpu, why_not
-from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.cores import WAITS, allowed_cores
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.run_info import Cache, Processor
 
@@ -154,3 +154,46 @@ def test_a_counter_that_can_not_be_read_says_why_and_what_would_help(
     monkeypatch.setattr(Path, "read_text", forbid)
     with pytest.raises(Unavailable, match=r"no permission to read .*intel-rapl:0/energy_uj: only root may.*chmod a\+r"):
         Cpu().meter()
+
+
+WAITING = """
+import hashlib, json, multiprocessing, os, sys, threading, time
+from rnnbench.harness.devices import Cpu
+
+def forever():
+    while True:
+        pass
+
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+block = bytes(1 << 20)
+other = multiprocessing.get_context("fork").Process(target=forever, daemon=True)
+if sys.argv[1] == "process":
+    other.start()
+found = []
+for _ in range(50):
+    if sys.argv[1] == "thread":  # hashes of its own, without Python's lock, while the call hashes
+        thread = threading.Thread(target=lambda: [hashlib.sha256(block) for _ in range(40)])
+        thread.start()
+    began = time.process_time()
+    clocked = Cpu().clock(lambda: hashlib.sha256(block), batches=1, batch=20, is_warm=True)
+    found.append([clocked.seconds, clocked.host_seconds, time.process_time() - began])
+    if sys.argv[1] == "thread":
+        thread.join()
+    elif clocked.host_seconds > 1.5 * clocked.seconds:
+        break
+print(json.dumps(found[-1] if sys.argv[1] == "process" else max(found, key=lambda each: each[2] / each[1])))
+if other.is_alive():
+    other.kill()
+"""
+
+
+@pytest.mark.parametrize("other", ["process", "thread"])
+@pytest.mark.skipif(not WAITS.exists(), reason="only Linux tells how long a thread waits for a core")
+def test_waiting_for_a_core_that_another_process_has_does_not_count_but_threads_of_the_own_process_do(
+    other: str,
+) -> None:
+    """On one core, what counts is what this process ran: the wait for the hash of its own thread is part of it."""
+    done = subprocess.run([sys.executable, "-c", WAITING, other], capture_output=True, text=True, check=True)
+    seconds, host_seconds, ran = json.loads(done.stdout)
+    assert seconds == pytest.approx(ran, rel=0.25)
+    assert other == "thread" or host_seconds > 1.5 * seconds
