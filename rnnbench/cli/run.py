@@ -152,8 +152,7 @@ def _by_slurm(
     groups_per_job: int | None,
 ) -> Path:
     """Measure in jobs of Slurm, and return the folder of the run."""
-    from rnnbench.slurm.progress import shown_jobs
-    from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+    from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm, shown_jobs
 
     with shown_jobs() as on_progress:
         how: dict[str, Any] = {"command": typed(), "options": options, "on_progress": on_progress}
@@ -179,10 +178,11 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
     times = read(folder)
     summary, info = summarize(times), read_info(folder)
     to_continue = []
-    if info.seconds_needed is not None and may_go_on(summary):
+    if info.seconds_needed is not None:
         words = ["rnnbench", "run", given["suite"]]
         words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
         words += ["--sequence"] if given["sequence"] else []
+        words += ["--executor", "slurm"] if given["executor"] == "slurm" else []
         words += ["--resume", str(folder), "--budget", as_budget(info.seconds_needed)]
         to_continue = [printable(f"To continue: {shlex.join(words)}")]
     if as_json:
@@ -196,16 +196,6 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
     output.say_path(folder, err=as_json)
     if not may_lack:
         refuse_missing(folder, summary)
-
-
-def may_go_on(summary: "pd.DataFrame") -> bool:
-    """Return whether more time would tell more: not if cases have failed, and only references are left."""
-    from rnnbench.store.records import NOT_REACHED, REFERENCES
-
-    left = summary[(summary["status"] == "measured") | (summary["reason"] == NOT_REACHED)]
-    if (summary["status"] == "failed").any():
-        left = left[~left["implementation"].isin(REFERENCES)]
-    return len(left) > 0
 
 
 def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0, some_may_fail: bool = False) -> None:

@@ -19,7 +19,6 @@ from rnnbench.suite.file import Settings
 # Options that rnnbench sets itself, to recognize its jobs and to run one process in each.
 OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
-AT_ONCE = 200  # jobs on one command line
 ENDED = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
@@ -64,13 +63,12 @@ def parse(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         name, _, value = option.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
-        if not value or not re.fullmatch(r"[a-z][a-z_]*", key) or "\n" in value:
-            raise UserError(f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu")
-        if key in OWN or key in parsed:
-            why = "is given twice" if key in parsed else "is set by rnnbench itself"
-            raise UserError(f"Slurm option {option}: {name} {why}")
-        if key == "array_parallelism" and not (value.isdecimal() and int(value)):
-            raise UserError(f"Slurm option {option}: expected a whole number")
+        if key in OWN:
+            raise UserError(f"Slurm option {option}: {name} is set by rnnbench itself")
+        allowed = r"[1-9][0-9]*" if key == "array_parallelism" else ".+"
+        if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(allowed, value):
+            right = "an option of sbatch such as partition=gpu, or array-parallelism=N"
+            raise UserError(f"Slurm option {option}: expected NAME=VALUE, {right}")
         parsed[key] = value
     return parsed
 
@@ -132,10 +130,10 @@ def states(run: str) -> list[JobState]:
     return [job for job in jobs if job.name.startswith(f"{run}.")]
 
 
-def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs, of which some may have ended meanwhile; raises SlurmFault."""
-    for start in range(0, len(jobs), AT_ONCE):
-        _ask("scancel", "--quiet", *jobs[start : start + AT_ONCE])
+def cancel(run: str) -> None:
+    """Cancel the jobs of a run; raises SlurmFault."""
+    if jobs := [state.job for state in states(run) if state.is_alive]:
+        _ask("scancel", "--quiet", *jobs)  # of which some may have ended meanwhile
 
 
 def _ask(*command: str) -> str:

@@ -3,23 +3,27 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+
+from rich.console import Console
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.resume import refuse_other_suite
 from rnnbench.harness.coordinator.session import filling, resolved, wider_than_asked
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
+from rnnbench.report.screen.progress import bar
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
 from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
-from rnnbench.store.records import Group, Measurement, Status
+from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo, read_info_file
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
@@ -29,8 +33,7 @@ GROUPS_PER_JOB = 16
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
-CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
-NO_JOB_YET, LOST = "no job came to it", "its job was lost"  # why cases were not measured
+NO_JOB = "no job measured it"  # why cases were not measured
 SLURM = "slurm"  # key of the environment
 LOGS = "slurm"  # folder of a run, with what submitit writes
 RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew at each end
@@ -46,16 +49,29 @@ class JobPart:
 
     name: str
     job: str | None = None  # its job's number; None: it needs a job
-    state: Literal["open", "running", "finished", "given up"] = "open"
+    state: Literal["waiting", "running", "done"] = "waiting"  # done: it is finished or given up
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is still to be measured."""
-        return self.state in ("open", "running")
 
 
 OnProgress = Callable[[str, int, int], None]  # how far the jobs are in words, how many are done, and of how many
+
+
+@contextmanager
+def shown_jobs() -> Iterator[OnProgress]:
+    """Yield a function that shows progress on standard error: a bar on a terminal, elsewhere a line for each change."""
+    console, last = Console(stderr=True), ""
+
+    def show_line(words: str, done: int, jobs: int) -> None:
+        nonlocal last
+        if words != last:
+            console.print(words, soft_wrap=True, highlight=False, markup=False)
+        last = words
+
+    if not console.is_terminal:
+        yield show_line
+        return
+    with bar(console, "submitting", auto_refresh=True) as draw:
+        yield lambda words, done, jobs: draw(words, done, jobs, None)
 
 
 def run_by_slurm(
@@ -148,7 +164,7 @@ def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
     for number, piece in enumerate(pieces):
         folder = RunFolder(path, f"p{number:05d}")
         for case in (case for group in piece for case in group.cases):
-            folder.add_measurement(Measurement(case, "pending", NO_JOB_YET))
+            folder.add_measurement(Measurement(case, "pending", NO_JOB))
         folder.close()
 
 
@@ -206,88 +222,67 @@ class Watch:
 
     def until_done(self) -> None:
         """Wait for all parts; passes KeyboardInterrupt on, and raises NotTaken."""
-        while True:
+        while any(part.state != "done" for part in self.parts):
             try:
                 self._look(queue.states(self._path.name))
                 trouble = self._submit()
             except SlurmFault as fault:  # the controller gives no answer: it is asked again
                 trouble = str(fault)
-            is_open = [part for part in self.parts if part.is_open]
-            done = len(self.parts) - len(is_open)
-            self._on_progress(self._in_words(trouble), done, len(self.parts))
-            if not is_open:
-                return
-            time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
-
-    def _in_words(self, trouble: str) -> str:
-        """Say how many jobs are in each state, and what keeps them waiting."""
-        states = Counter(part.state for part in self.parts)
-        lost = sum(len(part.lost) for part in self.parts)
-        counts = {"running": states["running"], "waiting": states["open"], "lost": lost}
-        done = f"{states['finished'] + states['given up']:,} of {plural(len(self.parts), 'job')} done"
-        words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
-        return f"{words}; {trouble}" if trouble else words
+            states = Counter(part.state for part in self.parts)
+            lost = sum(len(part.lost) for part in self.parts)
+            counts = {"running": states["running"], "waiting": states["waiting"], "lost": lost}
+            done = f"{states['done']:,} of {plural(len(self.parts), 'job')} done"
+            words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
+            self._on_progress("; ".join(filter(None, [words, trouble])), states["done"], len(self.parts))
+            if states["done"] < len(self.parts):
+                time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
 
     def cancel(self) -> str:
-        """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
-        end = time.monotonic() + CANCEL_SECONDS
+        """Cancel all jobs; returns the outcome in a clause."""
         try:
-            while alive := [state.job for state in queue.states(self._path.name) if state.is_alive]:
-                queue.cancel(alive)
-                if time.monotonic() > end:
-                    return f"{plural(len(alive), 'job')} {'was' if len(alive) == 1 else 'were'} told to end"
-                time.sleep(MIN_WAIT)
+            queue.cancel(self._path.name)
         except SlurmFault as fault:
             return f"its jobs go on, since they could not be cancelled: {fault}"
         return "its jobs are cancelled"
 
-    def _look(self, states: list[JobState]) -> None:
-        """Judge each part by its own files, which may be newer than the controller's answer, then by that answer."""
-        by_job = {state.job: state for state in states}
-        alive = {state.name: state for state in states if state.is_alive}
-        for part in filter(lambda part: part.is_open, self.parts):
-            # A job of its name that is unknown here: of an earlier submitter, or sbatch got no answer.
-            state = alive.get(self._name(part)) if part.job is None else by_job.get(part.job)
-            if is_finished(self._path, part.name, self._settings):
-                part.state = "finished"
-            elif state is not None and state.is_alive:
-                part.job, part.state = state.job, "running" if state.state == "RUNNING" else part.state
-            elif part.job is not None:
-                part.job, part.state = None, "open"
-                self._note_ended(part, state)
-
     def _name(self, part: JobPart) -> str:
         return f"{self._path.name}.{part.name}"
+
+    def _look(self, states: list[JobState]) -> None:
+        """Judge each part by its own files, which may be newer than the controller's answer, then by that answer.
+
+        A job of its name may be one that is not known here: of an earlier submitter, or sbatch got no answer.
+        """
+        by_job = {state.job: state for state in states}
+        alive = {state.name: state for state in states if state.is_alive}
+        for part in self.parts:
+            state = alive.get(self._name(part))
+            if part.state == "done" or is_finished(self._path, part.name, self._settings):
+                part.state = "done"
+            elif state is not None:
+                part.job, part.state = state.job, "waiting" if state.state == "PENDING" else "running"
+            elif part.job is not None:
+                self._note_ended(part, by_job.get(part.job))
 
     def _note_ended(self, part: JobPart, state: JobState | None) -> None:
         """Note that a job has ended though its part is not finished: it is lost, unless its node or nobody is at fault.
 
         A job that completed measured its part to the end, by the settings that the run had when the job began.
         """
-        why = "it has gone from the queue"
+        log = self._path / LOGS / f"{part.job}_0_log.err"
+        part.job, part.state, why = None, "waiting", "it has gone from the queue"
         if state is not None:
-            log = self._path / LOGS / f"{state.job}_0_log.err"
             share = f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
             words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
             if state.exit_code == f"{UNLIKE}:0":
                 self.left_out[state.node] = f"it is unlike the first: {words}"
             if state.exit_code == f"{UNLIKE}:0" or state.state == "COMPLETED":
                 return
-            words = f": {words}" if state.state == "FAILED" and words else ""
-            why = f"it ended as {state.state} ({state.exit_code}){words}"
+            why = f"it ended as {state.state} ({state.exit_code})"
+            why += f": {words}" if state.state == "FAILED" and words else ""
         part.lost.append(why)
-        is_unwanted = state is not None and state.state == "CANCELLED"  # somebody does not want it to run
-        if is_unwanted or len(part.lost) >= MAX_LOST:
-            part.state = "given up"
-            self._change(part, "pending", "", "failed", f"{LOST}{'' if is_unwanted else f' {MAX_LOST} times'}: {why}")
-
-    def _change(self, part: JobPart, old: Status, reason: str, new: Status, why: str) -> None:
-        """Give another status to the cases of a part that have this one, for a reason that begins so."""
-        folder = RunFolder(self._path, part.name)
-        for measurement in last_measurements(self._path, part.name).values():
-            if measurement.status == old and measurement.reason.startswith(reason):
-                folder.add_measurement(replace(measurement, status=new, reason=why))
-        folder.close()
+        if len(part.lost) >= MAX_LOST or (state is not None and state.state == "CANCELLED"):  # somebody stops it
+            part.state = "done"
 
     def _submit(self) -> str:
         """Submit jobs for the parts that need one, as many as may be in the queue; returns why Slurm takes no more.
@@ -297,10 +292,9 @@ class Watch:
         options = dict(self._parameters["additional_parameters"])
         if self.left_out:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
-        waiting = [part for part in self.parts if part.is_open and part.job is None]
-        queued = sum(part.is_open for part in self.parts) - len(waiting)
-        for part in waiting[: max(0, self._most - queued)]:
-            self._change(part, "failed", LOST, "pending", NO_JOB_YET)  # by an earlier submitter
+        undone = [part for part in self.parts if part.state != "done"]
+        waiting = [part for part in undone if part.job is None]
+        for part in waiting[: max(0, self._most - len(undone) + len(waiting))]:
             arguments = (str(self._path), part.name, str(self._root))
             parameters = {**self._parameters, "additional_parameters": options}
             try:
@@ -308,7 +302,7 @@ class Watch:
             except SlurmFault as words:
                 asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
                 why = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
-                if all(other.job is None for other in self.parts if other.is_open):
+                if all(other.job is None for other in undone):
                     raise NotTaken(f"Slurm: {why}") from None
                 return why  # it may take it when others have ended
         return ""
@@ -339,7 +333,6 @@ def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, f
         "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
     }
     ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
-    stages = sorted({stage for part_info in infos for stage in part_info.stage_seconds})
     return replace(
         info,
         status="finished" if finished else "interrupted",
@@ -347,7 +340,6 @@ def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, f
         seconds_needed=max(needed, default=None) if finished else None,
         replicates=max((part_info.replicates for part_info in infos), default=0),
         ceilings=[ceiling.to_json() for ceiling in ceilings],
-        stage_seconds={stage: max(each.stage_seconds.get(stage, 0.0) for each in infos) for stage in stages},
         notes=list(dict.fromkeys(notes)),
         environment=environment | {SLURM: slurm},
     )

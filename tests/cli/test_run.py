@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rnnbench import cli, load, summarize
-from rnnbench.cli.run import may_go_on, refuse_missing
+from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
-from rnnbench.store.folder import read_info
+from rnnbench.slurm import sweep
+from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import NOT_REACHED
+from tests.doubles import stored
+from tests.doubles import workload as small
 from tests.doubles.commands import SUITE, in_process, rnnbench
 
 CELLS = """
@@ -267,16 +271,10 @@ def test_what_could_not_be_measured_is_an_error(
             refuse_missing(tmp_path, summary, some_may_fail=some_may_fail)
 
 
-@pytest.mark.parametrize(
-    ("cases", "expected"),
-    [
-        ([("loop", "measured", ""), ("loop", "failed", "broken"), ("torch.nn", "measured", "")], True),
-        ([("loop", "failed", "broken"), ("torch.nn", "measured", "")], False),  # only the reference is left
-        ([("loop", "pending", NOT_REACHED), ("torch.nn", "pending", NOT_REACHED)], True),
-        ([("torch.nn", "measured", "")], True),  # nothing else was asked for
-    ],
-)
-def test_a_run_is_continued_only_if_more_time_would_tell_more(
-    cases: list[tuple[str, str, str]], expected: bool
-) -> None:
-    assert may_go_on(pd.DataFrame(cases, columns=["implementation", "status", "reason"])) == expected
+def test_a_run_by_slurm_is_continued_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored.folder(tmp_path, {small.case("gru"): [[1e-3]]})
+    with contextlib.closing(RunFolder(path)) as run:
+        run.write_info(replace(read_info(path), seconds_needed=90.0))
+    monkeypatch.setattr(sweep, "run_by_slurm", lambda *arguments, **options: path)
+    done = in_process("run", "quick", "--executor", "slurm", cwd=tmp_path, code=0)
+    assert f"To continue: rnnbench run quick --executor slurm --resume {path} --budget 90s" in done.stdout

@@ -14,12 +14,11 @@ from rich.console import Console
 
 from rnnbench.analysis.run_times import read
 from rnnbench.errors import UserError
-from rnnbench.slurm import progress, queue, sweep
+from rnnbench.slurm import queue, sweep
 from rnnbench.slurm.job import UNLIKE
-from rnnbench.slurm.progress import shown_jobs
 from rnnbench.slurm.queue import JobState
-from rnnbench.slurm.sweep import Watch
-from rnnbench.store.folder import RunFolder, last_measurements, read_info
+from rnnbench.slurm.sweep import Watch, shown_jobs
+from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 from tests.doubles.stored import rows
@@ -117,7 +116,7 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert last == f"{message} {path} and can be resumed with --resume"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
-    assert set(rows(path)["reason"]) == {"no job came to it"}
+    assert set(rows(path)["reason"]) == {"no job measured it"}
 
 
 @real
@@ -216,19 +215,8 @@ def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
     waiting.until_done()
     assert len(fake.jobs) == jobs
     for part in waiting.parts:
-        assert part.state == "given up"
+        assert part.state == "done"
         assert all(each.startswith(why) for each in part.lost)
-
-
-def test_a_resumed_run_tries_again_what_an_earlier_submitter_has_given_up(fake: FakeQueue) -> None:
-    fake.end = ("CANCELLED", "0:0")
-    fake.watch().until_done()
-    reasons = {(each.status, each.reason) for each in last_measurements(fake.path).values()}
-    assert reasons == {("failed", "its job was lost: it ended as CANCELLED (0:0)")}
-    fake.end = ("RUNNING", "0:0")
-    fake.until_sent(6)
-    reasons = {(each.status, each.reason) for each in last_measurements(fake.path).values()}
-    assert reasons == {("pending", "no job came to it")}
 
 
 def test_a_disk_that_is_full_is_told_in_one_line(
@@ -256,7 +244,7 @@ def test_a_job_on_an_unlike_node_is_not_lost_and_the_next_ones_go_elsewhere(fake
 def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(fake: FakeQueue) -> None:
     fake.end = ("COMPLETED", "0:0")
     waiting = fake.until_sent(12)
-    assert [(part.state, part.lost) for part in waiting.parts] == [("open", [])] * 3
+    assert [(part.state, part.lost) for part in waiting.parts] == [("waiting", [])] * 3
 
 
 @pytest.mark.parametrize(
@@ -333,7 +321,7 @@ def test_a_bar_or_a_line_for_each_change_has_the_words_as_they_are(
 ) -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=is_terminal, color_system=None, width=120)
-    monkeypatch.setattr(progress, "Console", lambda stderr: console)
+    monkeypatch.setattr(sweep, "Console", lambda stderr: console)
     words = "3 of 12 jobs done, 4 running, 5 waiting"
     with shown_jobs() as show:
         for step in (words, words, f"{words}; squeue: [red]no"):
