@@ -1,7 +1,6 @@
 """`rnnbench profile`."""
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +39,13 @@ def profile(
     from rnnbench.analysis.summary import summarize
     from rnnbench.cli.report import files_of_run
     from rnnbench.harness.coordinator.session import run_suite
-    from rnnbench.profiling.gap import is_fitting
+    from rnnbench.profiling.gap import call_seconds
     from rnnbench.profiling.run import profile_run
-    from rnnbench.report.page.place import name_of, place, put
+    from rnnbench.report.page.place import name_of as name_of_page
+    from rnnbench.report.page.place import place, put
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.why import not_profiled, sections
+    from rnnbench.report.words.names import names
     from rnnbench.store.folder import last_measurements
     from rnnbench.store.records import NOT_REACHED
 
@@ -58,23 +59,21 @@ def profile(
     refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)
     took = time.monotonic() - started
     left = None if budget is None else (1 - REPORT_SHARE) * budget - took
-    fits = partial(is_fitting, run)
     with shown_progress("profiling") as on_progress:
-        profiles = profile_run(folder, suite.file.parent, settings, left=left, is_fitting=fits, on_progress=on_progress)
+        timed = call_seconds(run)
+        profiles = profile_run(folder, suite.file.parent, settings, timed=timed, left=left, on_progress=on_progress)
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    page = put(files_of_run(folder), place(name_of(folder), [folder], None))
+    page = put(files_of_run(folder), place(name_of_page(folder), [folder], None))
     found = sections(run, profiles)
-    if len(found) > 1:  # of a single one the words begin with how far it is
-        for section in found:
-            output.say(output.wrapped(f"{section.title}: {section.far}", hang=2))
-        output.say("")
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.words, indent=2, hang=2)}\n")
-    for line in not_profiled(profiles, last_measurements(folder)):
+    known = last_measurements(folder)
+    name_of = names(measurement.case for measurement in known.values()).name
+    for line in not_profiled(profiles, {case: name_of(known[case].case) for case in profiles}):
         output.say(output.wrapped(line, hang=2))
     output.say_path(folder)
     output.say_path(page)

@@ -1,15 +1,14 @@
 """Where the time of one call goes: kernels by what they do, and the time between them."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate, minus
-from rnnbench.store.profiles import CATEGORIES, CallPart, Category, Profile
+from rnnbench.analysis.estimate import Estimate, estimate, minus
+from rnnbench.store.profiles import CATEGORIES, PARTS, CallPart, Category, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
 MAX_EXCESS = 0.1  # of the call: noise alone does not make its kernels longer than the call by more than this
@@ -44,16 +43,23 @@ def breakdown(profile: Profile) -> list[Share]:
     operator with one value in each of its tensors. A device's kernels are timed by its own clock, not split by part.
     What lies between kernels is the rest. Kernels that come to a little more than their part, by noise, fill it.
     """
-    whole = estimate(list(profile.times["call"]))
+    whole = estimate(profile.times["call"])
     if in_one_piece(profile):
         return [Share("forward", "whole", whole, 1.0, 0, 0)]
     shares = []
-    for part, (seconds, kernels, rest) in _parts(profile).items():
+    for part, seconds in part_times(profile).items():
+        kernels = _kernels(profile, part)
         taken = sum(kernel.seconds.value for kernel in kernels)
         fit = min(1.0, seconds.value / taken) if taken else 1.0
-        fitting = [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
-        between = minus(seconds, [kernel.seconds for kernel in fitting])
-        shares += [*fitting, replace(rest, part=part, seconds=between.at(max(0.0, between.value)))]
+        shares += [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
+        rest = minus(seconds, [share.seconds for share in shares if share.part == part])
+        calls = sum(operator.calls for operator in profile.operators if operator.part == part)
+        left = rest.at(max(0.0, rest.value))
+        shares.append(
+            Share(part, "overhead", left, 0.0, calls, 0)
+            if profile.kernels is None
+            else Share(part, "gaps", left, 0.0, profile.kernels.launches, 0)
+        )
     return [replace(share, share=share.seconds.value / whole.value) for share in shares]
 
 
@@ -61,54 +67,41 @@ def in_one_piece(profile: Profile) -> str:
     """Say why a call can't be taken apart; empty if it can."""
     if profile.opaque or profile.no_kernels:
         return profile.opaque or profile.no_kernels
-    most = MAX_EXCESS * estimate(list(profile.times["call"])).value
-    parts = _parts(profile).values()
-    is_busy = any(sum(kernel.seconds.value for kernel in kernels) > whole.value + most for whole, kernels, _ in parts)
-    return TOO_LONG if is_busy else ""
+    most = MAX_EXCESS * estimate(profile.times["call"]).value
+    for part, seconds in part_times(profile).items():
+        if sum(kernel.seconds.value for kernel in _kernels(profile, part)) > seconds.value + most:
+            return TOO_LONG
+    return ""
 
 
-def _parts(profile: Profile) -> dict[CallPart, tuple[Estimate, list[Share], Share]]:
-    """Each part's time, its kernels by what they do, and, still without its time, what lies between them."""
-    if profile.kernels is not None:
-        counts = Counter[Category]()
-        for operator in profile.operators:
-            counts[operator.category] += operator.calls
-        known = profile.kernels.seconds
-        kernels = [
-            Share("forward", what, Estimate(known[what], known[what], known[what]), 0.0, counts[what], 0)
-            for what in CATEGORIES
-            if what in known
-        ]
-        gaps = Share("forward", "gaps", UNKNOWN, 0.0, profile.kernels.launches, 0)
-        return {"forward": (estimate(list(profile.times["call"])), kernels, gaps)}
-    parts = {}
-    for part, seconds in part_times(profile.times).items():
-        of_part = [operator for operator in profile.operators if operator.part == part]
-        kernels = []
-        for what in CATEGORIES:
-            own = [operator for operator in of_part if operator.category == what]
-            if own and what != "views":
-                rounds = np.sum([np.subtract(operator.seconds, operator.idle_seconds) for operator in own], axis=0)
-                taken = estimate(np.maximum(rounds, 0.0).tolist())
-                calls, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
-                kernels.append(Share(part, what, taken, 0.0, calls, size))
-        calls = sum(operator.calls for operator in of_part)
-        parts[part] = (seconds, kernels, Share(part, "overhead", UNKNOWN, 0.0, calls, 0))
-    return parts
+def _kernels(profile: Profile, part: CallPart) -> list[Share]:
+    """Return the kernels of a part by what they do, whose share of the call is not known yet; views have none."""
+    shares = []
+    for what in CATEGORIES:
+        of_part = (each for each in profile.operators if each.part == part or profile.kernels is not None)
+        own = [each for each in of_part if each.category == what]
+        calls, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
+        if profile.kernels is not None:
+            if (known := profile.kernels.seconds.get(what)) is not None:
+                shares.append(Share(part, what, Estimate(known, known, known), 0.0, calls, 0))
+        elif own and what != "views":
+            rounds = np.sum([np.subtract(operator.seconds, operator.idle_seconds) for operator in own], axis=0)
+            shares.append(Share(part, what, estimate(np.maximum(rounds, 0.0)), 0.0, calls, size))
+    return shares
 
 
-def part_times(times: Mapping[str, Sequence[float]]) -> dict[CallPart, Estimate]:
-    """Return the time of each part, from those of the whole call and of its first parts; they add up to the call."""
-    parts: dict[CallPart, Estimate] = {}
-    before, until = np.zeros(len(times["call"])), 0.0
-    ends: dict[CallPart, str] = {"forward": "forward", "backward": "forward_backward", "optimizer": "call"}
-    if "forward_backward" not in times:
-        ends = {"forward": "forward", "backward": "call"} if "forward" in times else {"forward": "call"}
-    call = estimate(list(times["call"])).value
-    for part, arm in ends.items():
+def part_times(profile: Profile) -> dict[CallPart, Estimate]:
+    """Return the time of each part, from those of the whole call and of its first parts; they add up to the call.
+
+    With kernels of a device, which are not split by part, all of the call is one part.
+    """
+    times, parts = profile.times, dict[CallPart, Estimate]()
+    before, until, call = np.zeros(len(times["call"])), 0.0, estimate(times["call"]).value
+    ends = ("call",) if profile.kernels is not None else ("forward", "forward_backward", "call")
+    for part, arm in zip(PARTS, (arm for arm in ends if arm in times), strict=False):
         rounds = np.asarray(times[arm])
-        end = min(max(estimate(list(times[arm])).value, until), call)  # noise does not make a part negative
-        parts[part] = estimate((rounds - before).tolist()).at(end - until)
+        end = min(max(estimate(rounds).value, until), call)  # noise does not make a part negative
+        parts[part] = estimate(rounds - before).at(end - until)
         before, until = rounds, end
     return parts
 
@@ -125,9 +118,9 @@ def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def is_alike(profile: Profile | None, seconds: float) -> bool:
+def is_alike(profile: Profile, seconds: float) -> bool:
     """Return True if the calls of a profile took about as long as `seconds` in the run: the machine was not busier."""
-    if profile is None or not profile.works:
+    if not profile.works:
         return False
     return 1 / (1 + MAX_DIFFERENCE) <= seconds / estimate(profile.times["call"]).value <= 1 + MAX_DIFFERENCE
 

@@ -19,10 +19,8 @@ TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
 # From the version that one writes first to the fastest; each rung is compared with the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "prepacked", "cudagraph")
-UNLIKE = (
-    "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
-)
-NOT_PROFILED = "not profiled, so the difference between the two is not explained"
+NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
+ZERO = Estimate(0.0, 0.0, 0.0)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned
 
@@ -184,24 +182,22 @@ def of_profiled(
     `profiles`: one for each rung, None if it was not profiled. The first has the causes; the last is compared with that
     of the reference.
     """
-    seconds = [call_time(times.values()).value for times in (*rungs.values(), reference)]
-    taken = (*profiles, of_reference)
     *of_rungs, end = (
-        rescaled(profile, call) if profile is not None and profile.works else None
-        for profile, call in zip(taken, seconds, strict=True)
+        rescaled(profile, seconds) if profile is not None and is_alike(profile, seconds) else None
+        for profile, seconds in zip(
+            (*profiles, of_reference),
+            [call_time(times.values()).value for times in (*rungs.values(), reference)],
+            strict=True,
+        )
     )
     below: Sequence[Step] = ()
-    note = ""
+    note, last = "", [*rungs][-1]
     if of_rungs[-1] is not None and end is not None:
-        if is_alike(profiles[-1], seconds[-2]) and is_alike(of_reference, seconds[-1]):
-            seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
-            # Of the products of `prepacked`, some are made in another library than those of its eager rungs.
-            below = between(of_rungs[-1], end, None if [*rungs][-1] == "prepacked" else next(seen, None))
-        else:
-            note = UNLIKE
-    elif any(taken):
-        ends = {list(rungs)[-1]: of_rungs[-1], "its reference": end}
-        missing = [name for name, profile in ends.items() if profile is None]
+        seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
+        # Of the products of `prepacked`, some are made in another library than those of its eager rungs.
+        below = between(of_rungs[-1], end, None if last == "prepacked" else next(seen, None))
+    elif any((*profiles, of_reference)):
+        missing = [name for name, profile in {last: of_rungs[-1], "its reference": end}.items() if profile is None]
         note = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} {NOT_PROFILED}"
     # A kind that costs the reference's code time, too, explains no difference.
     both = {cause.kind for cause in end.causes} if end else set()
@@ -257,20 +253,19 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
     return [cause for _, cause in sorted(kept, key=lambda pair: -pair[0])]
 
 
-def is_fitting(run: RunTimes, profile: Profile) -> bool:
-    """Return True if the calls of a profile took about as long as those of its case in the run."""
-    rows = run.replicates
-    return is_alike(profile, call_time(rows.loc[rows["case"] == profile.case, "median_seconds"]).value)
-
-
 def at_the_speed_of(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
     """Return the profiles with the times of the run, so that no figure beside the run's contradicts them."""
-    rows = run.replicates.groupby("case", observed=True)["median_seconds"]
-    seconds = {str(case): call_time(times).value for case, times in rows}
+    seconds = call_seconds(run)
     return {
         case: rescaled(profile, seconds[case]) if profile.works and case in seconds else profile
         for case, profile in profiles.items()
     }
+
+
+def call_seconds(run: RunTimes) -> dict[str, float]:
+    """Return the time of a call of each case of a run that was timed."""
+    rows = run.replicates.groupby("case", observed=True)["median_seconds"]
+    return {str(case): call_time(times).value for case, times in rows}
 
 
 def call_time(seconds: Iterable[float]) -> Estimate:
@@ -321,18 +316,12 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
             own, other = (
-                _sum([share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
+                minus(ZERO, [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
                 for profile in (last, reference)
             )
-            steps.append(Step(kind, "", minus(own, [other])))
+            steps.append(Step(kind, "", minus(other, [own])))  # both are negative
         steps[-1] = steps[-1].less(library)
     return (*library, *steps)
-
-
-def _sum(parts: Sequence[Estimate]) -> Estimate:
-    value = sum(part.value for part in parts)
-    low = math.hypot(*(part.value - part.lower for part in parts))
-    return Estimate(value, value - low, value + math.hypot(*(part.upper - part.value for part in parts)))
 
 
 def _library(last: Profile, reference: Profile, products: Products | None) -> list[Step]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
+from rnnbench.profiling.breakdown import is_alike
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case
@@ -30,18 +31,18 @@ def profile_run(
     root: Path,
     settings: Settings,
     *,
+    timed: Mapping[str, float],
     left: float | None = None,
-    is_fitting: Callable[[Profile], bool] = lambda profile: True,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     now: Callable[[], float] = time.monotonic,
 ) -> dict[str, Profile]:
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
-    A profile that fails keeps its row, with the reason. A profile for which `is_fitting` is false is taken again while
-    there is time: the machine was busier or less busy than in the run. Each case gets an equal part of the time that is
-    left; if that is too little, fewer cases are profiled. Raises UserError if nothing was measured or the folder can't
-    be written, and Interrupted on Ctrl-C: what was profiled stays.
+    A profile that fails keeps its row, with the reason. `timed`: seconds of a call in the run. A profile whose calls
+    took much longer or shorter is taken again while there is time, since the machine was busier or less busy. Each case
+    gets an equal part of the time that is left; if that is too little, fewer cases are profiled. Raises UserError if
+    nothing was measured or the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()
     cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
@@ -54,7 +55,7 @@ def profile_run(
     profiles: dict[str, Profile] = {}
     asker = Asker(settings, partial(start_worker, PROFILER))
 
-    def taken(case: Case, waiting: int) -> Profile:
+    def profile(case: Case, waiting: int) -> Profile:
         left = until - now()
         if left < LEAST_SECONDS:
             return Profile(case.key, "failed", NOT_REACHED)
@@ -71,10 +72,11 @@ def profile_run(
             for attempt in range(1 + MAX_AGAIN):
                 for number, case in enumerate(waiting):
                     on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None))
-                    profile = taken(case, len(waiting) - number)
-                    if profile.works or not attempt:
-                        profiles[case.key] = folder.add_profile(profile)
-                waiting = [case for case in cases if profiles[case.key].works and not is_fitting(profiles[case.key])]
+                    taken = profile(case, len(waiting) - number)
+                    if taken.works or not attempt:
+                        profiles[case.key] = folder.add_profile(taken)
+                known = [(case, profiles[case.key]) for case in cases if case.key in timed]
+                waiting = [case for case, taken in known if taken.works and not is_alike(taken, timed[case.key])]
     except KeyboardInterrupt:
         done = f"{len(profiles)} of {plural(len(cases), 'case')} {'is' if len(profiles) == 1 else 'are'} profiled"
         raise Interrupted(f"{done} in {path}") from None

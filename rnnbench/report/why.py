@@ -27,7 +27,6 @@ from rnnbench.report.drawing.marks import of_cell, rung
 from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
-from rnnbench.report.words.names import names as case_names
 from rnnbench.report.words.units import (
     count,
     duration,
@@ -40,8 +39,8 @@ from rnnbench.report.words.units import (
     whole_percent,
 )
 from rnnbench.store.profiles import CATEGORIES, Profile
-from rnnbench.store.records import WORKLOAD_AXES, Measurement
-from rnnbench.text import plural
+from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.text import first_few, plural
 
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left if the last rung is faster
@@ -53,19 +52,14 @@ MAX_CASES = 3  # that one line names
 # Words
 
 
-def far(gap: Gap, name: str, reference_name: str) -> str:
-    """Say how long the cell takes compared with the reference, in one sentence."""
-    times = ratio_with_interval(gap.ratio.value, gap.ratio.lower, gap.ratio.upper)
-    durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
-    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."
-
-
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
     """Say how large the gap is, what explains it, what is left, and where the call's time goes.
 
     `base` is the profile of the cell called `name`.
     """
-    sentences = [far(gap, name, reference_name)]
+    times = ratio_with_interval(gap.ratio.value, gap.ratio.lower, gap.ratio.upper)
+    durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
+    sentences = [f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."]
     if math.isnan(gap.seconds.lower):
         sentences.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
     elif not gap.seconds.lower > 0 and gap.ratio.lower > 1:  # the ratio varies less from process to process
@@ -148,17 +142,13 @@ def share_text(share: float) -> str:
     return whole_percent(share).replace("-", MINUS)
 
 
-def not_profiled(profiles: Mapping[str, Profile], known: Mapping[str, Measurement]) -> list[str]:
-    """A line for each reason why cases were not profiled, with the first of them; `known`: all cases of the run."""
-    called = case_names(measurement.case for measurement in known.values())
-    by_reason: dict[str, list[str]] = {}
-    for key, profile in profiles.items():
-        if not profile.works:
-            by_reason.setdefault(one_line(profile.reason), []).append(called.name(known[key].case))
+def not_profiled(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason why cases were not profiled, with the first of them by their names."""
+    failed = {case: one_line(profile.reason) for case, profile in profiles.items() if not profile.works}
     lines = []
-    for reason, cases in by_reason.items():
-        more = f"; and {plural(len(cases) - MAX_CASES, 'more case')}" if len(cases) > MAX_CASES else ""
-        lines.append(f"not profiled: {'; '.join(cases[:MAX_CASES])}{more}: {reason}")
+    for reason in dict.fromkeys(failed.values()):
+        cases = [names[case] for case in failed if failed[case] == reason]
+        lines.append(f"not profiled: {first_few(cases, MAX_CASES)}: {reason}")
     return lines
 
 
@@ -314,7 +304,6 @@ class ProfiledCell:
     name: str  # of its files
     cell: str
     title: str
-    far: str  # the first sentence of its words
     words: str
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -350,10 +339,7 @@ def _section(
     name: str, gap: Gap, setting: str, profiles: Mapping[str, Profile], names: Mapping[str, str]
 ) -> ProfiledCell:
     first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
-    unseen = sorted({profile.no_kernels for profile in profiles.values()} - {""})
-    told = [f"Kernels and what lies between them are not told apart: {one_line(reason)}." for reason in unseen]
-    failed = {names[case]: profile.reason for case, profile in profiles.items() if not profile.works}
-    told += [f"{name} is not profiled: {one_line(reason)}." for name, reason in failed.items()]
+    told = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
     caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference)
     pictures = [picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)]
     parts = breakdowns({names[case]: profile for case, profile in profiles.items()})
@@ -367,7 +353,6 @@ def _section(
         name,
         str(gap.axes["cell"]),
         one_line(f"{gap.axes['cell']} in {setting}"),
-        far(gap, first, reference),
         words(gap, first, reference, base),
         tuple(pictures),
         tuple(replace(each, name=f"{name}-{each.name}", title=f"{each.title}: {setting}") for each in tables),

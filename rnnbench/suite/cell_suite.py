@@ -1,6 +1,5 @@
 """The suite of a single class that has none: its cell at the sizes of `quick`."""
 
-import ast
 import os
 import re
 import sys
@@ -17,7 +16,6 @@ from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few, nearest
 
 MAX_NAMED = 10  # classes of a file that a message names
-NO_MODULES = ("Exception", "Error", "Warning", "NamedTuple", "TypedDict", "Enum", "Protocol")  # ends of names of bases
 SIZES = "quick"  # the suite that gives the sizes
 
 
@@ -28,8 +26,9 @@ def is_cell(name: str) -> bool:
 
 def layer_of(cell: str) -> str:
     """Return the torch.nn layer of a cell's kind (`lstm`, `gru`, `rnn`) by its name and its bases, else `none`."""
-    name = parsed(cell)[0].rpartition(":")[2]
-    words = [name, *(_defined(Path(file_of(cell))) or {}).get(name, [])]
+    name, file = parsed(cell)[0].rpartition(":")[2], Path(file_of(cell))
+    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    words = [name, *re.findall(rf"^class {re.escape(name)}\((.*)\)", text, re.MULTILINE)]
     return next((kind for kind in ("lstm", "gru", "rnn") if any(kind in word.lower() for word in words)), "none")
 
 
@@ -68,20 +67,13 @@ def _checked(cell: str) -> Path:
         where, fault = file_of(cell), misnamed(cell)
     except ValueError as error:
         raise UserError(f"{cell}: {error}") from None
-    file = Path(where)
+    file, module = Path(where), where.partition(".")[0]
     if where.endswith(".py"):
-        if not file.is_file():
-            raise UserError(f"{cell}: {fault or f'no file {file}; expected FILE.py:CELL'}")
-        if fault:  # without a name
-            raise UserError(f"{cell}: {fault}; {file.name} has {_candidates(file)}")
-        if fault := missing_name(file, cell):
-            raise UserError(fault)
-    elif fault:
+        fault = (fault or missing_name(file, cell)) if file.is_file() else f"no file {file}; expected FILE.py:CELL"
+    elif not fault and PathFinder.find_spec(module, [*map(str, folders_here()), *sys.path]) is None:
+        fault = f"no module {module} here, in src/ or installed; pip install -e ., or give FILE.py:CELL"
+    if fault:
         raise UserError(f"{cell}: {fault}")
-    elif PathFinder.find_spec(module := where.partition(".")[0], [*map(str, folders_here()), *sys.path]) is None:
-        raise UserError(
-            f"{cell}: no module {module} here, in src/ or installed; pip install -e ., or give FILE.py:CELL"
-        )
     return file
 
 
@@ -94,27 +86,11 @@ def _from_folder(cell: str, folder: Path) -> str:
 def missing_name(file: Path, cell: str) -> str:
     """Say that a file does not define a cell's name, as its text shows; empty if it does or may do so.
 
-    The file is not run. One that can't be parsed, or that takes all names of another module, may define any name.
+    The file is not run. One that takes all names of another module may define any name.
     """
-    name, defined = parsed(cell)[0].rpartition(":")[2], _defined(file)
-    if defined is None or re.search(rf"\b({name}|__getattr__)\b|import \*", file.read_text("utf-8", "replace")):
+    name, text = parsed(cell)[0].rpartition(":")[2], file.read_text("utf-8", "replace")
+    if re.search(rf"\b({re.escape(name)}|__getattr__)\b|import \*", text):
         return ""
-    return f"{cell}: {file.name} has no class or function {name}{nearest(name, defined)}; it has {_candidates(file)}"
-
-
-def _defined(file: Path) -> dict[str, list[str]] | None:
-    """Return the functions and the classes that may be cells in a file, with their bases; None if it is no Python."""
-    try:
-        body = ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return None
-    named = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    bases = {node.name: list(map(ast.unparse, getattr(node, "bases", []))) for node in named}
-    functions = {node.name for node in named if isinstance(node, ast.FunctionDef)}
-    return {name: of for name, of in bases.items() if name in functions or not all(b.endswith(NO_MODULES) for b in of)}
-
-
-def _candidates(file: Path) -> str:
-    """Name the classes and functions of a file that may be cells."""
-    names = list(_defined(file) or ())
-    return first_few(names, MAX_NAMED) if names else "none"
+    defined = re.findall(r"^(?:class|def) (\w+)", text, re.MULTILINE)
+    known = first_few(defined, MAX_NAMED) if defined else "none"
+    return f"{file.name} has no class or function {name}{nearest(name, defined)}; it has {known}"

@@ -116,4 +116,4 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
         progress=False,
     )
     assert not explained.profiles["shy"].works
-    assert "shy is not profiled: profiling failed: ValueError: somebody is watching" in repr(explained)
+    assert "not profiled: shy: profiling failed: ValueError: somebody is watching" in repr(explained)

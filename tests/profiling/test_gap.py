@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from rnnbench.analysis.run_times import read
+from rnnbench.profiling.breakdown import is_alike
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
-    UNLIKE,
     between,
+    call_seconds,
     call_time,
     faster_library,
     gaps,
-    is_fitting,
     of_profiled,
     take_apart,
     worth_saying,
@@ -112,14 +112,14 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
     unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
-    for known in (
-        profiles | {reference.key: profile(80e-6, 20e-6, 5e-6)},
-        profiles | {compiled.key: profile(200e-6)},
-        unseen,
+    for known, missing in (
+        (profiles | {reference.key: profile(80e-6, 20e-6, 5e-6)}, "its reference"),
+        (profiles | {compiled.key: profile(200e-6)}, "compiled"),
+        (unseen, "its reference"),
     ):
         (gap,) = gaps(times, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
-        assert gap.note == (f"its reference was {NOT_PROFILED}" if known is unseen else UNLIKE)
+        assert gap.note == f"{missing} was {NOT_PROFILED}"
     failed = Profile(compiled.key, "failed", "it needs a library")
     (gap,) = gaps(times, profiles | {compiled.key: failed})
     assert gap.note == f"compiled was {NOT_PROFILED}"
@@ -144,7 +144,7 @@ def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
     case, other = small.case("gru"), small.case("lstm")
     run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
     calls: dict[str, tuple[float, ...]] = {"call": (seconds, seconds)}
-    assert is_fitting(run, Profile(case.key, times=calls)) == fits
+    assert is_alike(Profile(case.key, times=calls), call_seconds(run)[case.key]) == fits
 
 
 MICRO = 1e-6

@@ -47,9 +47,8 @@ def clocked(
 
     workers = FakeWorkers(spend, edit=reply)
     before = workers.clock()
-    taken = profile_run(
-        path, path, Settings(), start_worker=workers, now=workers.clock, on_progress=on_progress, **options
-    )
+    how = {"timed": {}} | options
+    taken = profile_run(path, path, Settings(), start_worker=workers, now=workers.clock, on_progress=on_progress, **how)
     return taken, workers.clock() - before
 
 
@@ -81,7 +80,7 @@ def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run
 
 def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_counts(run: Path) -> None:
     steps: list[Progress] = []
-    profiles = profiled(run, is_fitting=lambda profile: profile.case == REFERENCE.key, on_progress=steps.append)
+    profiles = profiled(run, timed={LOOP.key: 1.0, REFERENCE.key: 1e-3}, on_progress=steps.append)
     assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2), (1, 2), (1, 2)]
     lines = (run / "profiles.jsonl").read_text().splitlines()
     assert [json.loads(line)["case"] for line in lines] == [LOOP.key, REFERENCE.key, LOOP.key, LOOP.key]
@@ -97,7 +96,7 @@ def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
 @pytest.mark.parametrize("left", [8.0, 13.0, 30.0, 100.0])
 @pytest.mark.parametrize("fits", [False, True])
 def test_all_profiles_together_end_within_the_budget(run: Path, left: float, fits: bool) -> None:
-    _, seconds = clocked(run, is_fitting=lambda profile: fits, left=left)
+    _, seconds = clocked(run, timed={} if fits else {LOOP.key: 1.0, REFERENCE.key: 1.0}, left=left)
     assert seconds <= left + START_SECONDS + 0.1
 
 

@@ -216,14 +216,13 @@ def explained(
         file = shown[name].files.get("trace")
         return None if folder is None or file is None else folder / file
 
-    failed = [f"{name} is not profiled: {each.reason}" for name, each in shown.items() if not each.works]
     frames: dict[str, Frame] = {
         "causes": causes,
         "breakdown": partial(breakdown_frame, shown),
         "operators": operators,
     }
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
-    note = "\n\n".join([*map(words, gaps), *failed])
+    note = "\n\n".join([*map(words, gaps), *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
 
 
