@@ -68,14 +68,14 @@ class Tracer:
     def following(self, tree: str) -> Iterator[Trace]:
         """Follow what runs within the context."""
         self._tree, self._trace, self._is_on = os.path.realpath(tree) + os.sep, Trace(), True
-        before, of_threads = sys.getprofile(), threading.getprofile()
-        threading.setprofile(self._in_thread)
-        sys.setprofile(self._follow)
+        before, of_threads = sys.gettrace(), threading.gettrace()
+        threading.settrace(self._in_thread)
+        sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
         try:
             yield self._trace
         finally:
-            sys.setprofile(before)
-            threading.setprofile(of_threads)
+            sys.settrace(before)
+            threading.settrace(of_threads)
             self._trace, self._is_on = Trace(), False  # which lets the arguments of its functions go
 
     def keeps_threads(self) -> bool:
