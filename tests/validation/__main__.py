@@ -92,7 +92,6 @@ TABLES = {
     "fuzz": Table(fuzz.fuzz, takes_options=True, if_named=True),
     "strangers": Table(strangers.strangers, if_named=True),
     "strangers-fastest": Table(strangers.fastest_ways, if_named=True),
-    "strangers-tries": Table(strangers.tries, if_named=True),
 }
 
 

@@ -6,16 +6,13 @@ speed for each arm, as memory layout causes. Only the ratio of the two costs is 
 
 import math
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis import estimate as module
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.replicate import log_ratio, pooled_times
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
@@ -94,30 +91,9 @@ def coverage(runs: int, replicates: tuple[int, ...] = REPLICATES, ratios: tuple[
         samples = [log_ratios(ratio, max(replicates), rng) for _ in range(runs)]
         for count in replicates:
             row: dict[str, float] = {"ratio": ratio, "replicates": count, "runs": runs}
-            for name, method in METHODS.items():
-                intervals = [method(sample[:count]) for sample in samples]
-                row[f"{name} covers"] = _share(
-                    [interval.lower <= math.log(ratio) <= interval.upper for interval in intervals]
-                )
-                row[f"{name} half-width"] = float(
-                    np.median([(interval.upper - interval.lower) / 2 for interval in intervals])
-                )
-            row["bias"] = float(np.mean([estimate(sample[:count]).value for sample in samples]) - math.log(ratio))
+            intervals = [estimate(sample[:count]) for sample in samples]
+            row["covers"] = float(np.mean([each.lower <= math.log(ratio) <= each.upper for each in intervals]))
+            row["half-width"] = float(np.median([(each.upper - each.lower) / 2 for each in intervals]))
+            row["bias"] = float(np.mean([each.value for each in intervals]) - math.log(ratio))
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _share(covers: list[bool]) -> float:
-    return sum(covers) / len(covers)
-
-
-def _with_ranks_from(replicates: int, sample: Sequence[float]) -> Estimate:
-    with patch.object(module, "MIN_FOR_RANKS", replicates):
-        return estimate(sample)
-
-
-METHODS: dict[str, Callable[[Sequence[float]], Estimate]] = {
-    "used": estimate,
-    "t": partial(_with_ranks_from, max(REPLICATES) + 1),
-    "signed rank": partial(_with_ranks_from, 1),
-}
