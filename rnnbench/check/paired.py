@@ -2,12 +2,9 @@
 
 import math
 import os
-import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
@@ -18,14 +15,11 @@ from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.counting import Counted, CountingQueue, count_instructions
 from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
 from rnnbench.check.sides import Side
-from rnnbench.harness.coordinator.asking import hello
-from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
+from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
-from rnnbench.harness.devices import is_shared
-from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Workload
@@ -63,7 +57,7 @@ def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerPr
     return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
 
 
-class PairedRunner(ReplicateWorkers):
+class PairedRunner(Visitor):
     """Measures the same cases on both sides; the sides take turns at each case. At most one pair exists at a time."""
 
     def __init__(
@@ -76,16 +70,14 @@ class PairedRunner(ReplicateWorkers):
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
+        super().__init__(settings, now, seed)
         self.sides = {side.name: side for side in sides}
-        self.replicates = 0  # pairs that visited every group
         self.same = SameCode()
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
-        self._cases, self._settings = cases, settings
-        self._start_worker, self._now = start_worker, now
-        self._began = now()
-        self._rng = random.Random(seed)
+        self._cases, self._start_worker = cases, start_worker
         self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
+        self._layout = 0  # of the memory of the workers that are started now, on both sides
         self._may_fork = len({side.python for side in sides}) == 1 and all(side.may_fork for side in sides)
         self._origin: Origin | None = None  # of the workers, if they may be forked
         self._costs: dict[Workload, VisitCost] = {}
@@ -93,16 +85,10 @@ class PairedRunner(ReplicateWorkers):
 
     def record(self, folders: Mapping[str, RunFolder]) -> None:
         """Keep each side's records in its folder, which lists all cases from now on."""
-        self._recorders = {
-            name: Recorder(folders[name], self._cases, side.root, self._settings, in_words=side.in_words)
+        self.recorders = {
+            name: Recorder(folders[name], self._cases, side.root, self.settings, in_words=side.in_words)
             for name, side in self.sides.items()
         }
-        self._visitor = Visitor(self, self._recorders, self._settings, self._rng, lambda: self.seconds)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the check began."""
-        return self._now() - self._began
 
     def start(self) -> dict[str, dict[str, Any]]:
         """Start both workers of a pair at the same time; returns the hello of each side's worker.
@@ -112,25 +98,29 @@ class PairedRunner(ReplicateWorkers):
         began, name = self._now(), f"{self._started:04d}"
         self._started += 1
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
-        layout = self._draw_layout()
+        self._draw_layout()
         if self._may_fork and self._started % ORIGIN_PAIRS == 1:
             self._end_origin()
             preload = all(side.paths[0] == PACKAGE_PARENT for side in self.sides.values())
-            self._origin = Origin(next(iter(self.sides.values())).python, layout, preload=preload)
+            self._origin = Origin(next(iter(self.sides.values())).python, self._layout, preload=preload)
         workers: dict[str, WorkerProcess] = {}
         self.workers = workers  # from now on `close` ends those that have started, even if one can't be
         with _tokens(len(self.sides)) as tokens:
             # In random order: the one that is forked first is slower by a few thousandths.
-            for side, token in self._rng.sample(list(zip(self.sides.values(), tokens, strict=True)), len(self.sides)):
-                workers[side.name] = self._start_one(name, side, layout, token=token)
-            self.workers = {name: workers[name] for name in self.sides}
+            for side, token in self._rng.sample(list(zip(self.sides, tokens, strict=True)), len(self.sides)):
+                workers[side] = self._start_one(name, side, token=token)
+            self.workers = {side: workers[side] for side in self.sides}
             hellos = {}
-            for each, side in self.sides.items():
-                with side.errors_in_words():
-                    about = f"{each} ({side.about})"
-                    hellos[each] = hello(self.workers[each], about, "choose a revision whose rnnbench uses the same")
+            for each, about in self.sides.items():
+                with about.errors_in_words():
+                    of, remedy = f"{each} ({about.about})", "choose a revision whose rnnbench uses the same"
+                    hellos[each] = hello(workers[each], of, remedy)
         self._start_seconds = self._now() - began
         return hellos
+
+    def start_observer(self, side: str) -> WorkerProcess:
+        """Start a worker of a side that is no part of a pair."""
+        return self._start_one("observer", side)
 
     def end(self) -> None:
         """End everything that was started."""
@@ -138,26 +128,13 @@ class PairedRunner(ReplicateWorkers):
         self._end_origin()
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Check and observe every case on both sides, before any timing.
-
-        Both sides are observed at the same time, unless cases need a device to themselves. A pair that was already
-        started is used for it, and ended.
-        """
-        cases = cases_of(groups)
-        shared = all(is_shared(case.workload.device) for case in cases)
-        layout, ready = self._draw_layout(), self.workers
-        self.workers = {}  # the pass ends them
-        queues = [
-            Queue(
-                self._recorders[name],
-                deque(cases),
-                partial(self._start_one, "observer", side, layout),
-                workers_for(cases, len(allowed_cores()) // 2) if shared else 1,
-                ready=[ready[name]] if name in ready else [],
-            )
-            for name, side in self.sides.items()
-        ]
-        observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+        """Check and observe every case on both sides, before any timing; a pair that was started is used and ended."""
+        ready = {
+            name: Asker(self.settings, partial(self.start_observer, name), worker)
+            for name, worker in self.workers.items()
+        }
+        self.workers = {}
+        self.observe_cases(cases_of(groups), on_done, ready=ready)
         self._refuse_foreign()
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -168,36 +145,32 @@ class PairedRunner(ReplicateWorkers):
         reached: dict[str, dict[str, Any]] | None = None
         if changed.may_matter:
             reached = self._reach(cases, on_done)
-        else:
-            for name, worker in self.workers.items():
-                self._recorders[name].ask(worker, release())  # which tells the files that were used
+        else:  # the reply tells the files that were used
+            self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
         used = [
             Used.of(self.sides[name], recorder.imported.values(), recorder.opened)
-            for name, recorder in self._recorders.items()
+            for name, recorder in self.recorders.items()
         ]
         self.same = same_code(changed, used, reached, [case.key for case in cases])
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
-        """Ask both sides at the same time what each case may run; nothing is known of a side whose worker is lost."""
+        """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""
         reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
 
         def ask(name: str) -> None:
-            recorder, tree = self._recorders[name], str(self.sides[name].tree)
+            recorder, tree = self.recorders[name], str(self.sides[name].tree)
             for number, case in enumerate(cases):
                 if name == "head":
                     on_done(number, len(cases))
-                reply = recorder.ask(self.workers[name], recorder.building.reach(case, tree))
-                reached[case.key][name] = reply
+                reached[case.key][name] = reply = recorder.ask(self.workers[name], recorder.building.reach(case, tree))
                 if not reply["ok"] and reply["status"] == "failed":
                     return  # the state of the worker is unknown
 
-        with futures.ThreadPoolExecutor(2) as pool:
-            for asked in [pool.submit(ask, name) for name in self.sides]:
-                with suppress(WorkerLost):
-                    asked.result()
-        answers = [reply for replies in reached.values() for reply in replies.values()]
-        if len(answers) < 2 * len(cases) or not all(reply["ok"] for reply in answers):
+        self.on_each(ask)
+        if not all(
+            len(replies) == 2 and all(reply["ok"] for reply in replies.values()) for replies in reached.values()
+        ):
             self.close()  # so that no case is observed by a worker that is lost or in an unknown state
         return reached
 
@@ -209,17 +182,18 @@ class PairedRunner(ReplicateWorkers):
         The number of instructions becomes a metric of the case.
         """
         cases = [case for case in cases_of(groups) if not self.failed(case)]
-        layout = self._draw_layout()
+        self._draw_layout()
         queues = {
-            name: CountingQueue(
-                cases, partial(self._start_one, side=side, layout=layout), self._recorders[name].building
-            )
-            for name, side in self.sides.items()
+            name: CountingQueue(cases, partial(self._start_one, side=name), recorder.building)
+            for name, recorder in self.recorders.items()
         }
-        counted = count_instructions(queues, counter, self._settings, on_done)
+        counted = count_instructions(queues, counter, self.settings, on_done)
         for name, by_case in counted.items():
             for case in cases:
-                self._recorders[name].add_instructions(case, by_case[case.key])
+                if isinstance(found := by_case[case.key], str):
+                    self.recorders[name].add_metrics(case, {}, {"instructions": found})
+                else:
+                    self.recorders[name].add_metrics(case, {"instructions": found.total}, {})
         return counted
 
     def replicate(
@@ -240,7 +214,7 @@ class PairedRunner(ReplicateWorkers):
         case_seconds = self._case_seconds(groups, left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            windows, seconds = self._visitor.visit(group, self.replicates, case_seconds, is_observed=is_observed)
+            windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
             base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
             for case in base:
                 ratios = self.log_ratios.setdefault(case, Ratios())
@@ -269,41 +243,42 @@ class PairedRunner(ReplicateWorkers):
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""
-        return self._recorders[side].measurements[case.key]
-
-    def recorded_notes(self) -> list[str]:
-        """Notes for the reader about lost workers, and about how the cases of each side were timed."""
-        return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
-
-    def _refuse_foreign(self) -> None:
-        """Raise UserError if a side used files of the other one; asks only if it has used further files since."""
-        used = [len(files) for each in self._recorders.values() for files in (each.imported, each.opened)]
-        if used != self._used:
-            self._used, sides = used, self.sides
-            imported = {name: self.imported(name) for name in sides}
-            opened = {name: recorder.opened for name, recorder in self._recorders.items()}
-            refuse_foreign(sides["base"], sides["head"], imported, opened)
+        return self.recorders[side].measurements[case.key]
 
     def imported(self, side: str) -> Mapping[str, str]:
         """The modules that workers of a side imported, and their files."""
-        return self._recorders[side].imported
+        return self.recorders[side].imported
+
+    def recorded_notes(self) -> list[str]:
+        """Notes for the reader about lost workers, and about how the cases of each side were timed."""
+        return [f"{side}: {note}" for side, recorder in self.recorders.items() for note in recorder.notes()]
 
     def given_up(self, case: Case) -> str:
         """Why a case that worked was left out on one side; empty if it was not."""
-        return next((why for recorder in self._recorders.values() if (why := recorder.given_up.get(case.key))), "")
+        return next((why for recorder in self.recorders.values() if (why := recorder.given_up.get(case.key))), "")
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
-        return any(recorder.dropped(case) for recorder in self._recorders.values())
+        return any(recorder.dropped(case) for recorder in self.recorders.values())
 
-    def _start_one(self, name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
+    def _refuse_foreign(self) -> None:
+        """Raise UserError if a side used files of the other one; asks only if it has used further files since."""
+        known = self.recorders
+        used = [len(files) for each in known.values() for files in (each.imported, each.opened)]
+        if used != self._used:
+            self._used = used
+            imported = {name: recorder.imported for name, recorder in known.items()}
+            opened = {name: recorder.opened for name, recorder in known.items()}
+            refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
+
+    def _start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
         """Start a worker of one side; it does not become part of a pair."""
         forked = {} if self._origin is None else {"origin": self._origin}
-        return self._start_worker(name, side, layout, **forked, **options)
+        return self._start_worker(name, self.sides[side], self._layout, **forked, **options)
 
-    def _draw_layout(self) -> int:
+    def _draw_layout(self) -> None:
         """Draw a memory layout for workers of both sides."""
-        return self._rng.randrange(MAX_LAYOUTS)
+        self._layout = self._rng.randrange(MAX_LAYOUTS)
 
     def _end_origin(self) -> None:
         if self._origin is not None:

@@ -1,7 +1,8 @@
 """Wait for a worker's hello, send it requests with a fitting deadline, and replace a worker that is lost."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent import futures
+from typing import Any, TypeVar
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
@@ -9,6 +10,7 @@ from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite.file import Settings
 
+Result = TypeVar("Result")
 SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
 PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"
@@ -34,8 +36,11 @@ def hello(worker: WorkerProcess, of: str = "", remedy: str = PYTHONPATH) -> dict
 
 
 def ask(worker: WorkerProcess, request: Request, settings: Settings) -> Reply:
-    """Send a request and return the worker's reply; raises WorkerLost."""
-    return worker.request(request, deadline_seconds(request, settings))
+    """Send a request and return the worker's reply; if the worker is lost, the reply says so."""
+    try:
+        return worker.request(request, deadline_seconds(request, settings))
+    except WorkerLost as lost:
+        return lost.reply
 
 
 def deadline_seconds(request: Request, settings: Settings) -> float:
@@ -47,6 +52,24 @@ def deadline_seconds(request: Request, settings: Settings) -> float:
     if request["op"] == "count":
         return COUNTING_FACTOR * settings.deadline_seconds
     return settings.deadline_seconds
+
+
+def in_parallel(jobs: Sequence[tuple[Callable[[], Result], Callable[[], None]]]) -> list[Result]:
+    """Do jobs at the same time, each given with what stops it from another thread, and return their results.
+
+    The first error, or Ctrl-C, stops all of them: nobody waits for a case that hangs.
+    """
+    with futures.ThreadPoolExecutor(len(jobs)) as pool:
+        try:
+            running = [pool.submit(job) for job, _ in jobs]
+            done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
+            for each in done:
+                each.result()
+        except BaseException:
+            for _, stop in jobs:
+                stop()
+            raise
+    return [each.result() for each in running]
 
 
 class Stopped(Exception):
@@ -64,11 +87,8 @@ class Asker:
         on_ready: Callable[[WorkerProcess], None] = lambda worker: None,
     ) -> None:
         """`first` is a worker that is ready; others are started when they are needed, and given to `on_ready`."""
-        self._on_ready = on_ready
-        self._settings = settings
-        self._start = start
+        self._settings, self._start, self._worker, self._on_ready = settings, start, first, on_ready
         self._stopped = False
-        self._worker = first
 
     def ask(self, request: Request, cores: Sequence[int]) -> Reply:
         """The reply of a worker on these cores; if the worker is lost, the reply says so."""
@@ -81,18 +101,13 @@ class Asker:
                 raise Stopped
             self._worker.pin(cores)
             reply = ask(self._worker, request, self._settings)
-        except WorkerLost as lost:
-            if self._stopped:
-                raise Stopped from None
-            reply = {"ok": False, "status": "failed", "reason": str(lost), "failure": "lost"}
+        except WorkerLost as lost:  # before it was ready
+            reply = lost.reply
+        if self._stopped:
+            raise Stopped
         if reply.get("status") == "failed":  # the state of the worker is unknown
             self.close()
         return reply
-
-    def hand_over(self) -> WorkerProcess | None:
-        """Give the worker away, if there is one; the caller must end it."""
-        worker, self._worker = self._worker, None
-        return worker
 
     def stop(self) -> None:
         """End the worker from another thread; a waiting `ask` raises `Stopped`."""

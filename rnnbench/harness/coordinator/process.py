@@ -29,6 +29,7 @@ from rnnbench.harness.coordinator.origin import (
     worker_environment,
 )
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.protocol import Reply
 from rnnbench.text import last_line
 
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
@@ -59,6 +60,11 @@ def compiler_cache() -> Iterator[None]:
 
 class WorkerLost(Exception):
     """The worker died, hung or sent something that is not a reply; the message is the reason in a clause."""
+
+    @property
+    def reply(self) -> Reply:
+        """What the worker would have replied."""
+        return {"ok": False, "status": "failed", "reason": str(self), "failure": "lost"}
 
 
 def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> bool:

@@ -1,22 +1,17 @@
-"""What is known about each case: a worker prepares, times and verifies it, and a folder keeps the replies."""
+"""What is known about each case of a side: the replies of its workers, in memory and in the run's folder."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.analysis.instructions import InstructionCounts
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.suite.file import Settings
-
-
-class VisitCut(Exception):
-    """A visit can't be finished: a fresh worker must repeat it, without the case that failed, if one did."""
 
 
 class Recorder:
@@ -38,10 +33,7 @@ class Recorder:
         `root` is the folder that files of a user's own cells are relative to; `missing_on` has for each device the
         metrics that it can't have, and why; `in_words` rewrites reasons for people.
         """
-        self._folder = folder
-        self.settings = settings
-        self._missing_on = missing_on
-        self._in_words = in_words
+        self._folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
@@ -54,8 +46,8 @@ class Recorder:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
 
     def ask(self, worker: WorkerProcess, request: Request) -> Reply:
-        """The worker's reply; raises WorkerLost."""
-        reply = ask(worker, request, self.settings)
+        """The worker's reply, of which the files that it used are kept."""
+        reply = ask(worker, request, self._settings)
         self._note_used(reply)
         return reply
 
@@ -63,14 +55,28 @@ class Recorder:
         """Keep what was observed, or drop the case."""
         self._note_used(reply)
         if not reply["ok"]:
-            if reply.get("failure") == "lost":
-                self.drop_lost(case, reply["reason"])
-            else:
-                self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+            self.note_fault(case, reply)
             return
         observed = Measurement.from_json(reply["measurement"])
         missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
+
+    def note_prepared(self, case: Case, reply: Reply) -> None:
+        """Count a case as measured from now on."""
+        known = self.measurements[case.key]
+        if known.status == "pending":
+            self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
+
+    def windows(self, worker: str, reply: Reply, replicate: int, started: float) -> list[Window]:
+        """The windows of a visit by a worker with this name; `started`: seconds since the run began."""
+        lines = reply["windows"]
+        self._printing |= {line["case"]: None for line in lines if line.pop("printed", False)}
+        place = {"worker": worker, "replicate": replicate, "started": started, "turns": len(lines)}
+        return [Window.from_json({**line, **place, "order": order}) for order, line in enumerate(lines)]
+
+    def keep(self, windows: Iterable[Window]) -> None:
+        """Keep the windows of a visit in the folder."""
+        self._folder.add_window(*windows)
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
@@ -78,64 +84,20 @@ class Recorder:
         still_missing = {name: reason for name, reason in known.missing.items() if name not in values}
         self._record(replace(known, metrics={**known.metrics, **values}, missing={**still_missing, **missing}))
 
-    def add_instructions(self, case: Case, counted: InstructionCounts | str) -> None:
-        """Add the number of instructions of a case, or the reason why it was not counted."""
-        if isinstance(counted, str):
-            self.add_metrics(case, {}, {"instructions": counted})
-        else:
-            self.add_metrics(case, {"instructions": counted.total}, {})
+    def note_fault(self, case: Case, reply: Reply) -> None:
+        """Leave a case out from now on, because of this reply."""
+        if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
+            # Its device is gone, but what was measured stays valid.
+            self.given_up[case.key] = self._in_words(reply["reason"])
+            return
+        self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+        if reply.get("failure") == "lost":
+            self._lost.append(f"a worker was lost at {case.key}: {reply['reason']}")
 
-    def prepare(self, worker: WorkerProcess, case: Case, known: float | None) -> Reply | None:
-        """Prepare a case, and calibrate it unless the seconds of its call are `known`; None if it is skipped.
-
-        Raises VisitCut and WorkerLost, as `visit` and `verify` do.
-        """
-        reply = self.ask(worker, self.building.prepare(case, self.settings.window_seconds, known))
-        if not reply["ok"]:
-            self._note_fault(case, reply)
-            return None
-        measurement = self.measurements[case.key]
-        if measurement.status == "pending":
-            self._record(replace(measurement, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
-        return reply
-
-    def visit(
-        self, worker: WorkerProcess, cases: Sequence[Case], request: Request, replicate: int, started: float
-    ) -> list[Window]:
-        """Let a worker take its turns of a visit; returns two windows of each case.
-
-        `started`: seconds since the run began.
-        """
-        reply = self.ask(worker, request)
-        if not reply["ok"]:
-            self._note_fault(cases[worker.turn or 0], reply)
-            raise VisitCut
-        windows = []
-        for order, line in enumerate(reply["windows"]):
-            if line.pop("printed", False):
-                self._printing[line["case"]] = None
-            place = {"replicate": replicate, "order": order, "turns": len(reply["windows"])}
-            windows.append(Window.from_json({**line, **place, "worker": worker.name, "started": started}))
-        return windows
-
-    def keep(self, windows: Sequence[Window]) -> None:
-        """Keep the windows of a visit in the folder."""
-        self._folder.add_window(*windows)
-
-    def verify(self, worker: WorkerProcess, case: Case) -> None:
-        """Let the worker compare a case that it has timed with its reference again."""
-        reply = self.ask(worker, self.building.verify(case))
-        if not reply["ok"]:
-            self._note_fault(case, reply)
-            raise VisitCut
-
-    def notes(self) -> list[str]:
-        """Notes for the reader about lost workers, and about how the cases were timed."""
-        if not self._printing:
-            return self._lost
-        first, count = next(iter(self._printing)), len(self._printing)
-        cases = first if count == 1 else f"{count} cases, the first of which is {first}"
-        return [*self._lost, f"a cell prints in its calls, so printing is part of the time of {cases}"]
+    def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
+        """Leave a case out from now on; its row stays, with the reason and what is known about it."""
+        known = self.measurements[case.key]
+        self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""
@@ -146,15 +108,13 @@ class Recorder:
         known = self.measurements[case.key]
         return known.status == "pending" and not known.works
 
-    def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
-        """Leave a case out from now on; its row stays, with the reason and what is known about it."""
-        known = self.measurements[case.key]
-        self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
-
-    def drop_lost(self, case: Case, reason: str) -> None:
-        """Leave out a case at which its worker was lost, and note that."""
-        self.drop(case, "failed", reason, "lost")
-        self._lost.append(f"a worker was lost at {case.key}: {reason}")
+    def notes(self) -> list[str]:
+        """Notes for the reader about lost workers, and about how the cases were timed."""
+        if not self._printing:
+            return self._lost
+        first, count = next(iter(self._printing)), len(self._printing)
+        cases = first if count == 1 else f"{count} cases, the first of which is {first}"
+        return [*self._lost, f"a cell prints in its calls, so printing is part of the time of {cases}"]
 
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})
@@ -162,13 +122,3 @@ class Recorder:
 
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
-
-    def _note_fault(self, case: Case, reply: Reply) -> None:
-        """Drop a case; raises VisitCut for a failed one, since the state that it left behind is unknown."""
-        if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
-            # Its device is gone, but what was measured stays valid.
-            self.given_up[case.key] = self._in_words(reply["reason"])
-            return
-        self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
-        if reply["status"] == "failed":
-            raise VisitCut

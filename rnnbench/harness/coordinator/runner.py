@@ -2,24 +2,22 @@
 
 import itertools
 import math
-import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.coordinator.asking import Asker, hello
-from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import OBSERVER, Ceilings, RunStart, place_of
 from rnnbench.harness.coordinator.telemetry import Telemetry
-from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
@@ -40,7 +38,7 @@ OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is f
 ENERGY_SHARE = 0.2  # of the budget that is left after that
 
 
-class Runner(ReplicateWorkers):
+class Runner(Visitor):
     """Measures groups into a run folder, in as many replicates as the precision needs and the budget allows."""
 
     def __init__(
@@ -64,29 +62,28 @@ class Runner(ReplicateWorkers):
         `root` is the folder that the files of a user's own cells are relative to; `state` and `ceilings` are those of a
         run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
         """
+        super().__init__(settings, now, seed)
         state = state or RunState()
         self.groups = groups
-        self.settings = settings
-        self.replicates = state.replicates  # finished ones
+        self.replicates = state.replicates
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
         self.ceilings = Ceilings(start.kernels, ceilings)
         self.notes = library_notes()
         self._run_start, self._folder, self._on_progress = start, folder, on_progress
-        self._start_worker, self._now = start_worker, now
+        self._start_worker = start_worker
         self._began = start.began - state.seconds
-        self._rng = random.Random(seed)
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
         self._recorder = Recorder(
             folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
         )
+        self.recorders = {SIDE: self._recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
-        self._visitor = Visitor(self, {SIDE: self._recorder}, settings, self._rng, lambda: self.seconds)
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
         for visit in state.visits:
             self.planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
-            self._visitor.remember(SIDE, visit.windows)
+            self.remember(SIDE, visit.windows)
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
@@ -116,13 +113,10 @@ class Runner(ReplicateWorkers):
             "observing": (OBSERVING_SHARE, self._observe),
             "energy": (ENERGY_SHARE, self._measure_energy),
         }
-        try:
-            for name, (share, stage) in stages.items():
-                began, left = self._now(), self._left
-                stage(math.inf if left is None else began + share * left)
-                self.stage_seconds[name] = round(self._now() - began, 1)
-        finally:
-            self._run_start.first.close()
+        for name, (share, stage) in stages.items():
+            began, left = self._now(), self._left
+            stage(math.inf if left is None else began + share * left)
+            self.stage_seconds[name] = round(self._now() - began, 1)
 
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
@@ -131,15 +125,14 @@ class Runner(ReplicateWorkers):
         hello(self.workers[SIDE])
         self.planner.add_start(self._now() - began)
 
+    def start_observer(self, side: str) -> WorkerProcess:
+        """Start a worker that times nothing."""
+        return self._start_worker(OBSERVER)
+
     @property
     def measurements(self) -> Mapping[str, Measurement]:
         """What is known about each case, by its key."""
         return self._recorder.measurements
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the run began, without the time between its parts."""
-        return self._now() - self._began
 
     @property
     def _left(self) -> float | None:
@@ -158,28 +151,22 @@ class Runner(ReplicateWorkers):
 
     def _observe(self, until: float) -> None:
         """Check and observe the new cases, those of one device after those of another."""
-        queues = []
-        for device in self._run_start.devices:
-            cases = deque(
-                case
-                for group in sweeps_in_turn([group for group in self.groups if group.workload.device == device])
-                for case in sorted(group.cases, key=lambda case: not case.is_reference)
-                if self._recorder.unobserved(case)
-            )
-            workers = workers_for(cases, len(allowed_cores())) if is_shared(device) else 1
-            queues.append(Queue(self._recorder, cases, partial(self._start_worker, OBSERVER), workers))
-        if (first := self._run_start.first.hand_over()) is not None:
-            first.pin(allowed_cores())
-            queues[0].ready.append(first)
-        observe(
-            [[queue] for queue in queues],
-            lambda: self._now() < until,
+        cases = [
+            case
+            for group in sweeps_in_turn(self.groups)
+            for case in sorted(group.cases, key=lambda case: not case.is_reference)
+            if self._recorder.unobserved(case)
+        ]
+        self.observe_cases(
+            cases,
             lambda done, total: self._on_progress(Progress(0, done, total, None)),
+            ready={SIDE: self._run_start.first},
+            go_on=lambda: self._now() < until,
         )
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
-        with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
+        with closing(Asker(self.settings, partial(self.start_observer, SIDE))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
                 known = self.measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
@@ -189,10 +176,8 @@ class Runner(ReplicateWorkers):
                 if self._now() < until:
                     request = self._recorder.building.energy(case, self.settings.window_seconds)
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
-                if reply["ok"]:
-                    self._recorder.add_metrics(case, reply["values"], reply["missing"])
-                else:
-                    self._recorder.add_metrics(case, {}, {"energy_joules": reply["reason"]})
+                missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
+                self._recorder.add_metrics(case, reply.get("values", {}), missing)
 
     def _replicate(self, chosen: Sequence[Group], notice: str) -> None:
         """Let a fresh worker visit groups."""
@@ -210,8 +195,7 @@ class Runner(ReplicateWorkers):
             notice = ""
             if left is not None and left < 0:
                 break
-            case_seconds = self.settings.windows * self.settings.window_seconds
-            windows, seconds = self._visitor.visit(group, self.replicates, case_seconds)
+            windows, seconds = self.visit(group, self.settings.windows * self.settings.window_seconds)
             own = windows[SIDE]
             halves = times_by_case(own[::2]), times_by_case(own[1::2])
             self.planner.add_visit(group, seconds, times_by_case(own), halves)
@@ -220,8 +204,7 @@ class Runner(ReplicateWorkers):
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
         for place in dict.fromkeys(place_of(group.workload) for group in visited):
             self.workers[SIDE].pin(measuring_cores(place[2]))
-            with suppress(WorkerLost):
-                self.ceilings.measure(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
+            self.ceilings.measure(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
         self.close()
         self.replicates += 1
 

@@ -2,44 +2,37 @@
 
 A run visits on one side, and the cases of a group take turns with each other, because their ratios to the reference
 matter. A check visits on two sides, and each case takes turns with itself on the other side.
+
+Before its first visit each case is observed: its parity is checked and its metrics are counted, once. Nothing is timed
+meanwhile, so several workers do it at once. None of them is timed later, since probes change how a process allocates.
 """
 
+import itertools
 import random
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent import futures
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
+from rnnbench.harness.coordinator.asking import Asker, in_parallel
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
-from rnnbench.harness.machine.cores import measuring_cores, preparing_cores
+from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
+from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite.file import Settings
 
 Result = TypeVar("Result")
-
-
-class ReplicateWorkers(ABC):
-    """The workers of a replicate, one for each side; empty between replicates."""
-
-    workers: Mapping[str, WorkerProcess] = MappingProxyType({})
-
-    @abstractmethod
-    def start(self) -> object:
-        """Start a worker for each side."""
-
-    def close(self) -> None:
-        """End all workers, whatever they are doing."""
-        for worker in self.workers.values():
-            worker.close()
-        self.workers = {}
+CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
+MAX_OBSERVERS = 8  # because each holds memory
 
 
 @dataclass(frozen=True)
@@ -50,29 +43,110 @@ class CallSeconds:
     wall: float  # with the flush of the caches that comes before each call of a cold case
 
 
-class CaseLost(Exception):
-    """The worker of one side was lost while it was at a case; the reason in a clause."""
+class CaseFault(Exception):
+    """A case failed on one side, or its worker was lost there: fresh workers must repeat the visit without it."""
 
-    def __init__(self, side: str, case: Case, reason: str) -> None:
-        super().__init__(reason)
-        self.side, self.case, self.reason = side, case, reason
+    def __init__(self, side: str, case: Case | None, reply: Reply) -> None:
+        super().__init__(reply["reason"])
+        self.side, self.case, self.reply = side, case, reply
 
 
-class Visitor:
-    """Visits groups; what each visit shows of the length of a call makes the turns of the next one more precise."""
+class Visitor(ABC):
+    """Observes and visits on one side or two; what a visit shows of a call's length makes the next turns more precise.
 
-    def __init__(
-        self,
-        workers: ReplicateWorkers,
-        recorders: Mapping[str, Recorder],
-        settings: Settings,
-        rng: random.Random,
-        seconds: Callable[[], float],
-    ) -> None:
-        """`recorders`: of each side; `seconds` tells how many seconds have passed since the run or check began."""
-        self._workers, self._recorders = workers, recorders
-        self._settings, self._rng, self._seconds = settings, rng, seconds
+    `workers` are those of the replicate, one for each side; there are none between replicates.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], float], seed: int | None) -> None:
+        self.settings = settings
+        self.replicates = 0  # finished ones
+        self.workers: Mapping[str, WorkerProcess] = MappingProxyType({})
+        self.recorders: Mapping[str, Recorder] = MappingProxyType({})  # of each side
+        self._now, self._began = now, now()
+        self._rng = random.Random(seed)
         self._call_seconds: dict[tuple[str, str], CallSeconds] = {}  # by side and case key
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start the workers of a replicate."""
+
+    @abstractmethod
+    def start_observer(self, side: str) -> WorkerProcess:
+        """Start a worker of a side that times nothing."""
+
+    def close(self) -> None:
+        """End the workers of the replicate, whatever they are doing."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run or the check began, without the time between the parts of a run."""
+        return self._now() - self._began
+
+    def observe_cases(
+        self,
+        cases: Sequence[Case],
+        on_done: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        ready: Mapping[str, Asker] = MappingProxyType({}),
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Check and observe every case on all sides, those of one device after those of another.
+
+        The sides are observed at the same time, unless their cases need a device to themselves. `ready` has workers of
+        sides that were started before; all workers are ended. Several threads call `go_on` before each case, and one at
+        a time calls `on_done` with the number of cases that are done, and of all. Passes on KeyboardInterrupt, and the
+        error if no worker can be started.
+        """
+        total, done, recording = len(cases) * len(self.recorders), itertools.count(1), threading.Lock()
+
+        def work(recorder: Recorder, waiting: deque[Case], asker: Asker) -> None:
+            with suppress(IndexError):  # no case is left
+                while go_on():
+                    case = waiting.popleft()
+                    reply = asker.ask(recorder.building.observe(case), allowed_cores())
+                    with recording:
+                        recorder.note_observed(case, reply)
+                        on_done(next(done), total)
+
+        with ExitStack() as stack:
+            left = dict(ready)
+            for asker in ready.values():
+                stack.callback(asker.close)
+            on_done(0, total)
+            for device in dict.fromkeys(case.workload.device for case in cases):
+                own = [case for case in cases if case.workload.device == device]
+                crews = []
+                for side, recorder in self.recorders.items():
+                    crew = [left.pop(side)] if side in left else []
+                    while len(crew) < observers(own, len(self.recorders)):
+                        crew.append(Asker(self.settings, partial(self.start_observer, side)))
+                        stack.callback(crew[-1].close)
+                    waiting = deque(own)
+                    crews.append([(partial(work, recorder, waiting, asker), asker.stop) for asker in crew])
+                for together in [list(itertools.chain(*crews))] if is_shared(device) else crews:
+                    in_parallel(together)
+
+    def visit(
+        self, group: Group, case_seconds: float, *, is_observed: bool = True
+    ) -> tuple[dict[str, list[Window]], float]:
+        """Measure a group once on all sides; returns two windows of each case for each side, and the visit's seconds.
+
+        `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
+        all. Cases that are not observed are not compared with their references either. If a case fails or loses its
+        worker, it is dropped, and fresh workers repeat the visit.
+        """
+        while True:
+            began = self.seconds
+            try:
+                return self._visit(group, case_seconds, is_observed=is_observed), self.seconds - began
+            except CaseFault as fault:
+                if fault.case is not None:
+                    self.recorders[fault.side].note_fault(fault.case, fault.reply)
+            self.close()
+            self.start()
 
     def remember(self, side: str, windows: Iterable[Window]) -> None:
         """Take over the shortest call of these windows."""
@@ -82,112 +156,79 @@ class Visitor:
             least = min(known.least, shortest)
             self._call_seconds[place] = CallSeconds(least, known.wall - known.least + least)
 
-    def visit(
-        self, group: Group, replicate: int, case_seconds: float, *, is_observed: bool = True
-    ) -> tuple[dict[str, list[Window]], float]:
-        """Measure a group once on all sides; returns two windows of each case for each side, and the visit's seconds.
-
-        `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
-        all. Cases that are not observed are not compared with their references either. If a case fails or loses its
-        worker, it is dropped, and fresh workers repeat the visit.
-        """
-        while True:
-            began = self._seconds()
-            try:
-                windows = self._visit(group, replicate, case_seconds, is_observed=is_observed)
-            except CaseLost as lost:
-                self._recorders[lost.side].drop_lost(lost.case, lost.reason)
-            except VisitCut:
-                pass  # the recorder has noted why
-            else:
-                return windows, self._seconds() - began
-            self._workers.close()
-            self._workers.start()
-
-    def _visit(
-        self, group: Group, replicate: int, case_seconds: float, *, is_observed: bool
-    ) -> dict[str, list[Window]]:
-        workers, workload = self._workers.workers, group.workload
-        timed = measuring_cores(workload.cores)
+    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
+        workers, timed = self.workers.values(), measuring_cores(group.workload.cores)
         untimed = [timed] * len(workers)
-        if len(workers) > 1 and is_shared(workload.device):
+        if len(workers) > 1 and is_shared(group.workload.device):
             # In random order: a side's memory may be near the cores on which its cases are prepared.
-            untimed = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
+            untimed = self._rng.sample(preparing_cores(group.workload.cores, len(workers)), len(workers))
+        apart = len(set(itertools.chain(*untimed))) == sum(map(len, untimed))
         # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
         cases = self._rng.sample(group.cases, len(group.cases))
-        order = self._rng.sample(list(workers), len(workers))
-
-        def on_each(job: Callable[[str], Result]) -> dict[str, Result]:
-            """Do a job on each side, without timing: at the same time if no two sides share a core."""
-            for worker, cores in zip(workers.values(), untimed, strict=True):
-                worker.pin(cores)
-            cores = [core for each in untimed for core in each]
-            if len(workers) == 1 or len(set(cores)) < len(cores):
-                return {side: job(side) for side in order}
-            return self._at_once(job, order, futures.ALL_COMPLETED)
-
-        prepared = on_each(partial(self._prepare, cases, is_observed=is_observed))
+        _pin(workers, untimed)
+        prepared = self.on_each(partial(self._prepare, cases, is_observed=is_observed), at_once=apart)
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
-        windows: dict[str, list[Window]] = {side: [] for side in workers}
+        windows: dict[str, list[Window]] = {side: [] for side in self.workers}
         if ready:
-            for worker in workers.values():
-                worker.pin(timed)
-            windows = self._time(ready, replicate, case_seconds)
-        on_each(partial(self._end, ready if is_observed else []))
+            _pin(workers, [timed] * len(workers))
+            windows = self._time(ready, case_seconds)
+            _pin(workers, untimed)
+        self.on_each(partial(self._end, ready, is_observed=is_observed), at_once=apart)
         for side, taken in windows.items():
-            self._recorders[side].keep(taken)
+            self.recorders[side].keep(taken)
             self.remember(side, taken)
         return windows
 
     def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
         """Prepare cases in a side's worker; returns those that can be timed there."""
-        ready, recorder = [], self._recorders[side]
+        ready, recorder = [], self.recorders[side]
         for case in cases:
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
             known = self._call_seconds.get((side, case.key))
-            with _lost_at(side, case):
-                reply = recorder.prepare(self._workers.workers[side], case, known.least if known else None)
-            if reply is not None:
+            request = recorder.building.prepare(case, self.settings.window_seconds, known.least if known else None)
+            reply = recorder.ask(self.workers[side], request)
+            if reply["ok"]:
+                recorder.note_prepared(case, reply)
                 seconds = CallSeconds(reply["call_seconds"], reply["wall_seconds"])
                 self._call_seconds.setdefault((side, case.key), seconds)
                 ready.append(case)
+            elif reply["status"] == "skipped":
+                recorder.note_fault(case, reply)
+            else:
+                raise CaseFault(side, case, reply)
         return ready
 
-    def _time(self, cases: Sequence[Case], replicate: int, case_seconds: float) -> dict[str, list[Window]]:
+    def _time(self, cases: Sequence[Case], case_seconds: float) -> dict[str, list[Window]]:
         """Let the workers take all turns of a visit."""
-        workers = self._workers.workers
-        plans, order = self._turns(cases, list(workers), case_seconds)
+        plans, order = self._turns(cases, case_seconds)
         expected = sum(
             plans[turn].blocks * plans[turn].calls * self._call_seconds[turn[0], cases[turn[1]].key].wall
             for turn in order
         )
-        started = self._seconds()
+        started = self.seconds
 
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
-            request = protocol.visit(cases, own, order, side, expected)
-            return self._recorders[side].visit(workers[side], cases, request, replicate, started)
+            recorder, worker = self.recorders[side], self.workers[side]
+            reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected))
+            if not reply["ok"]:
+                # The side that is in a turn is the cause, if this one only waits for it.
+                turns = {each: self.workers[each].turn for each in (side, *self.workers)}
+                culprit, number = next(((each, at) for each, at in turns.items() if at is not None), (side, 0))
+                raise CaseFault(culprit, cases[number], reply)
+            return recorder.windows(worker.name, reply, self.replicates, started)
 
-        try:
-            if len(workers) == 1:
-                return {side: take(side) for side in workers}
-            return self._at_once(take, list(workers), futures.FIRST_EXCEPTION)
-        except WorkerLost as lost:
-            # The one that is in a turn is the cause: the other side only waits for it.
-            turns = {side: number for side, worker in workers.items() if (number := worker.turn) is not None}
-            side, number = next(iter(turns.items()), (next(iter(workers)), 0))
-            raise CaseLost(side, cases[number], str(lost)) from None
+        return self.on_each(take)
 
     def _turns(
-        self, cases: Sequence[Case], sides: Sequence[str], case_seconds: float
+        self, cases: Sequence[Case], case_seconds: float
     ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]]]:
         """Plan the turns of each side and case's number, and the order of all turns."""
-        workload = cases[0].workload
+        workload, sides, numbers = cases[0].workload, list(self.workers), list(range(len(cases)))
         pace, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
         plans: dict[tuple[str, int], Turns] = {}
         order: list[tuple[str, int]] = []
-        numbers = list(range(len(cases)))
         for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
             compared = [(side, number) for number in together for side in sides]
             seconds = {(side, number): self._call_seconds[side, cases[number].key].wall for side, number in compared}
@@ -195,39 +236,40 @@ class Visitor:
             order += balanced_order(compared, plans[compared[0]].turns, self._rng)
         return plans, order
 
-    def _end(self, cases: Sequence[Case], side: str) -> None:
+    def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""
-        recorder, worker = self._recorders[side], self._workers.workers[side]
-        for case in cases:
-            with _lost_at(side, case):
-                recorder.verify(worker, case)
-        try:
-            recorder.ask(worker, protocol.release())
-        except WorkerLost as lost:
-            if not cases:
-                raise VisitCut from None
-            raise CaseLost(side, cases[-1], str(lost)) from None
+        recorder = self.recorders[side]
+        last = cases[-1] if cases else None
+        verify = [(case, recorder.building.verify(case)) for case in cases if is_observed]
+        for case, request in [*verify, (last, protocol.release())]:
+            reply = recorder.ask(self.workers[side], request)
+            if not reply["ok"]:
+                raise CaseFault(side, case, reply)
 
-    def _at_once(self, job: Callable[[str], Result], sides: Sequence[str], until: str) -> dict[str, Result]:
-        """Do a job on each side at the same time; an error ends all workers that still run."""
-        with futures.ThreadPoolExecutor(len(sides)) as pool:
-            running: dict[str, futures.Future[Result]] = {}
-            try:
-                running.update((side, pool.submit(job, side)) for side in sides)
-                done, _ = futures.wait(running.values(), return_when=until)
-                for each in done:
-                    each.result()
-            except BaseException:  # Ctrl-C too: do not wait for a case that hangs
-                for worker in self._workers.workers.values():
-                    worker.kill()
-                raise
-        return {side: each.result() for side, each in running.items()}
+    def on_each(self, job: Callable[[str], Result], *, at_once: bool = True) -> dict[str, Result]:
+        """Do a job on each side: at the same time, or one after the other in random order.
+
+        If one fails, the workers of the others are killed.
+        """
+        sides = self._rng.sample(list(self.workers), len(self.workers))
+        if len(sides) == 1 or not at_once:
+            return {side: job(side) for side in sides}
+        results = in_parallel([(partial(job, side), self.workers[side].kill) for side in sides])
+        return dict(zip(sides, results, strict=True))
 
 
-@contextmanager
-def _lost_at(side: str, case: Case) -> Iterator[None]:
-    """Raise CaseLost in place of WorkerLost."""
-    try:
-        yield
-    except WorkerLost as lost:
-        raise CaseLost(side, case, str(lost)) from None
+def observers(cases: Sequence[Case], sides: int) -> int:
+    """The number of workers that observe these cases on each side, each with cores for all threads of a case.
+
+    `prepacked` times its products while it is compiled, which another worker on the same cores would spoil.
+    """
+    if not is_shared(cases[0].workload.device):
+        return 1
+    threads = max(case.workload.threads for case in cases)
+    cores = len(allowed_cores()) // sides
+    return max(1, min(cores // threads, MAX_OBSERVERS, -(-len(cases) // CASES_PER_OBSERVER)))
+
+
+def _pin(workers: Iterable[WorkerProcess], cores: Iterable[Sequence[int]]) -> None:
+    for worker, own in zip(workers, cores, strict=True):
+        worker.pin(own)

@@ -1,6 +1,6 @@
-"""A visit with one side, as in a run, and with two, as in a check."""
+"""Visits with one side, as in a run, and with two, as in a check, and the observation before them."""
 
-import random
+import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ import pytest
 from rnnbench.harness.coordinator import visit
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.visit import ReplicateWorkers, Visitor
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window
 from rnnbench.store.windows import read_windows
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import Failing, FakeClock, FakeWorker
-from tests.doubles.stored import INFO
+from tests.doubles.stored import INFO, rows
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
 KEYS = [case.key for case in GROUP.cases]
@@ -30,25 +30,36 @@ CALL_SECONDS = {"slow head": 0.2}  # where it is not 10 ms
 FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
 
 
-class Visits(ReplicateWorkers):
-    """Workers of sides, and their recorders; `turns`: (side, case) of each window, in order of time."""
+class Visits(Visitor):
+    """Visits on these sides; `turns`: (side, case) of each window, in order of time."""
 
-    def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
-        self.clock, self._fault, self.restarts = FakeClock(), fault, 0
+    def __init__(
+        self,
+        parent: Path,
+        sides: Sequence[str],
+        fault: Callable[[str, dict[str, Any]], None],
+        cases: Sequence[Case] = (),
+    ) -> None:
+        """`cases` are not observed yet; without them, those of the group are."""
+        super().__init__(SETTINGS, clock := FakeClock(), 1)
+        self.clock, self._fault, self.started = clock, fault, list[FakeWorker]()
         self.folders = {name: RunFolder.create(parent, name) for name in sides}
         self.turns: list[tuple[str, str]] = []
-        self.recorders = {name: self._recorder(folder, parent) for name, folder in self.folders.items()}
-        self.workers: Mapping[str, Any] = {name: self._worker(name) for name in sides}
-        self.visitor = Visitor(self, self.recorders, SETTINGS, random.Random(1), self.clock)
+        self.recorders = {name: self._recorder(folder, parent, cases) for name, folder in self.folders.items()}
+        self.workers: Mapping[str, Any] = {name: self._worker(name, "0") for name in sides}
 
     def start(self) -> None:
         """Start fresh workers, of which nothing is lost."""
-        self.restarts, self._fault = self.restarts + 1, lambda side, message: None
-        self.workers = {name: self._worker(name) for name in self.folders}
+        self._fault = lambda side, message: None
+        self.workers = {name: self._worker(name, "1") for name in self.folders}
 
-    def visit(self, replicate: int = 0) -> dict[str, list[Window]]:
+    def start_observer(self, side: str) -> Any:
+        """Start a worker that observes."""
+        return self._worker(side, "observer")
+
+    def windows(self) -> dict[str, list[Window]]:
         """Visit the group once."""
-        return self.visitor.visit(GROUP, replicate, CASE_SECONDS)[0]
+        return self.visit(GROUP, CASE_SECONDS)[0]
 
     def dropped(self) -> set[tuple[str, str]]:
         """The cases that are left out from now on, with their sides."""
@@ -56,21 +67,22 @@ class Visits(ReplicateWorkers):
             (side, case.key) for side, known in self.recorders.items() for case in GROUP.cases if known.dropped(case)
         }
 
-    def _recorder(self, folder: RunFolder, parent: Path) -> Recorder:
+    def _recorder(self, folder: RunFolder, parent: Path, cases: Sequence[Case]) -> Recorder:
         folder.write_info(INFO)
-        recorder = Recorder(folder, GROUP.cases, parent, SETTINGS)
-        for case in GROUP.cases:
+        recorder = Recorder(folder, cases or GROUP.cases, parent, SETTINGS)
+        for case in () if cases else GROUP.cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
         return recorder
 
-    def _worker(self, name: str) -> FakeWorker:
+    def _worker(self, side: str, name: str) -> FakeWorker:
         def watch(message: dict[str, Any]) -> None:
-            self._fault(name, message)
+            self._fault(side, message)
             if message["op"] == "turn":
-                self.turns.append((name, message["case"]))
+                self.turns.append((side, message["case"]))
 
-        return FakeWorker(str(self.restarts), self.clock, watch, lambda key: CALL_SECONDS.get(name, 0.01))
+        self.started.append(FakeWorker(name, self.clock, watch, lambda key: CALL_SECONDS.get(side, 0.01)))
+        return self.started[-1]
 
 
 @pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
@@ -103,7 +115,8 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
     visits = begin(["run"])
-    windows = visits.visit(7)["run"]
+    visits.replicates = 7
+    windows = visits.windows()["run"]
     order = [case for _, case in visits.turns]
     assert len(order) == 12
     for start in (0, 6):  # a random order of all and its mirror image
@@ -115,7 +128,7 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
 
 def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
     visits = begin(["base", "head"])
-    visits.visit()
+    visits.windows()
     for start in range(0, len(visits.turns), 4):
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
@@ -124,27 +137,32 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
 
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
-    for windows in visits.visit().values():
+    for windows in visits.windows().values():
         assert [window.order for window in windows] == list(range(6))
         assert {window.turns for window in windows} == {6}
         assert sorted({window.case for window in windows}) == sorted(KEYS)
 
 
-@pytest.mark.parametrize("raised", [WorkerLost("the worker was killed by SIGSEGV"), Failing(FAILED)])
+LOST = WorkerLost("the worker was killed by SIGSEGV")
+
+
+@pytest.mark.parametrize(
+    ("op", "raised"), [("turn", LOST), ("turn", Failing(FAILED)), ("prepare", LOST), ("verify", LOST)]
+)
 def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_workers_repeat_the_visit(
-    begin: Callable[..., Visits], sides: tuple[str, ...], raised: Exception
+    begin: Callable[..., Visits], sides: tuple[str, ...], op: str, raised: Exception
 ) -> None:
     culprit = GROUP.cases[1]
 
     def fault(name: str, message: dict[str, Any]) -> None:
-        if name == sides[-1] and message["op"] == "turn" and message["case"] == culprit.key:
+        if name == sides[-1] and message["op"] == op and message["case"] in (culprit.key, culprit.axes()):
             raise raised
 
     visits = begin(sides, fault)
-    for windows in visits.visit().values():
+    for windows in visits.windows().values():
         assert {window.case for window in windows} == set(KEYS) - {culprit.key}
         assert {window.worker for window in windows} == {"1"}
-    assert visits.restarts == 1
+    assert len(visits.started) == 2 * len(sides)
     assert visits.dropped() == {(sides[-1], culprit.key)}
     lost = [f"a worker was lost at {culprit.key}: {raised}"] if isinstance(raised, WorkerLost) else []
     assert visits.recorders[sides[-1]].notes() == lost
@@ -156,7 +174,7 @@ def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
     visits = begin(sides)
     left_out: Case = GROUP.cases[0]
     visits.recorders[sides[-1]].drop(left_out, "failed", "it raises")
-    for windows in visits.visit().values():
+    for windows in visits.windows().values():
         assert {window.case for window in windows} == set(KEYS) - {left_out.key}
 
 
@@ -165,7 +183,7 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
 ) -> None:
     asked: list[tuple[str, str]] = []
     visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
-    visits.visit()
+    visits.windows()
     turns = 12
     for side in sides:
         ops = [op for name, op in asked if name == side]
@@ -181,7 +199,7 @@ def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
     worker.request = lambda message, seconds: (
         FAILED if message["op"] == "verify" and message["case"]["cell"] == "vanilla" else answer(message, seconds)
     )
-    visits.visit()
+    visits.windows()
     known = visits.recorders[sides[-1]].measurements[KEYS[0]]
     assert (known.status, known.reason) == ("failed", "it raises")
     for folder in visits.folders.values():
@@ -203,7 +221,7 @@ def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_tim
             met.append(side)
 
     visits = begin(["base", "head"], meet)
-    visits.visit()
+    visits.windows()
     assert sorted(met) == ["base"] * 3 + ["head"] * 3
 
 
@@ -224,23 +242,8 @@ def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Calla
     visits = begin(["base", "head"], watch, apart=apart)
     for name, worker in visits.workers.items():
         worker.pin = partial(pins.__setitem__, name)
-    visits.visit()
+    visits.windows()
     assert sorted(pins.values()) == ([[0], [1]] if apart else [[9], [9]])
-
-
-def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begin: Callable[..., Visits]) -> None:
-    prepared: list[str] = []
-
-    def fault(side: str, message: dict[str, Any]) -> None:
-        if side == "head":
-            raise WorkerLost("the worker was killed by SIGSEGV")
-        prepared.append(message["op"])
-
-    visits = begin(["base", "head"], fault)
-    visits.visit()
-    assert prepared == ["prepare"] * 3
-    [(side, _)] = visits.dropped()
-    assert side == "head"
 
 
 def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
@@ -260,7 +263,7 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         worker.kill = killed.set
     monkeypatch.setattr("concurrent.futures.wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        visits.visit()
+        visits.windows()
     assert killed.is_set()
     assert not visits.dropped()
 
@@ -271,7 +274,94 @@ def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_le
     """So that the turns of the slow side take no longer than those of the other one."""
     visits = begin(["base", "head"])
     visits.workers["base"]._seconds = lambda key: 1e-4
-    windows = visits.visit()
+    windows = visits.windows()
     spent = {name: sum(window.host_seconds for window in taken) for name, taken in windows.items()}
     assert spent["base"] == pytest.approx(spent["head"])
     assert spent["head"] == pytest.approx(len(KEYS) * CASE_SECONDS, rel=0.5)
+
+
+CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]
+Observed = tuple[Visits, list[tuple[int, int]]]
+
+
+@pytest.fixture
+def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Observed]]:
+    """Observe twelve cases with up to two workers; returns the visits and the progress that was reported."""
+    opened: list[Visits] = []
+
+    def run(
+        fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None,
+        on_done: Callable[[int], None] = lambda done: None,
+        **options: Any,
+    ) -> Observed:
+        monkeypatch.setattr(visit, "allowed_cores", lambda: [0, 1])
+        opened.append(visits := Visits(tmp_path, ["run"], fault, CASES))
+        progress = list[tuple[int, int]]()
+
+        def tell(done: int, total: int) -> None:
+            progress.append((done, total))
+            on_done(done)
+
+        visits.observe_cases(CASES, tell, **options)
+        return visits, progress
+
+    before = threading.active_count()
+    yield run
+    assert threading.active_count() == before
+    for visits in opened:
+        assert all(worker.closed for worker in visits.started[1:])
+        visits.folders["run"].close()
+
+
+def frame(visits: Visits) -> Any:
+    return rows(visits.folders["run"].path).set_index("case")
+
+
+def test_every_case_is_observed_once_by_the_workers_together(observe: Callable[..., Observed]) -> None:
+    visits, progress = observe()
+    assert frame(visits)["parameters"].tolist() == [7] * len(CASES)
+    assert set(frame(visits)["status"]) == {"pending"}
+    assert visits.recorders["run"].notes() == []
+    assert progress == [(done, len(CASES)) for done in range(len(CASES) + 1)]
+
+
+def test_a_case_that_kills_its_worker_while_it_is_observed_fails_alone(observe: Callable[..., Observed]) -> None:
+    def kill(_: str, message: dict[str, Any]) -> None:
+        if message["case"] == CASES[4].axes():
+            raise WorkerLost("the worker was killed by SIGSEGV")
+
+    visits, _ = observe(kill)
+    seen = frame(visits)
+    assert seen.loc[CASES[4].key, ["status", "reason"]].tolist() == ["failed", "the worker was killed by SIGSEGV"]
+    assert seen["parameters"].notna().sum() == len(CASES) - 1
+    assert visits.recorders["run"].notes() == [f"a worker was lost at {CASES[4].key}: the worker was killed by SIGSEGV"]
+
+
+def test_what_is_not_observed_in_time_stays_pending(observe: Callable[..., Observed]) -> None:
+    answers = iter([True, True, True])
+    visits, _ = observe(go_on=lambda: next(answers, False))
+    assert frame(visits)["parameters"].notna().sum() == 3
+    assert set(frame(visits)["status"]) == {"pending"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])
+def test_an_interrupt_or_an_error_of_the_system_leaves_no_worker_and_no_thread(
+    observe: Callable[..., Observed], error: BaseException
+) -> None:
+    def fail(done: int) -> None:
+        if done == 2:
+            raise error
+
+    with pytest.raises(type(error)):
+        observe(on_done=fail)
+
+
+@pytest.mark.parametrize(
+    ("cases", "cores", "threads", "workers"),
+    [(3, 2, 1, 1), (100, 2, 1, 2), (100, 64, 1, 8), (9, 64, 1, 2), (100, 2, 2, 1), (100, 64, 16, 4)],
+)
+def test_more_workers_start_only_where_they_pay(
+    monkeypatch: pytest.MonkeyPatch, cases: int, cores: int, threads: int, workers: int
+) -> None:
+    monkeypatch.setattr(visit, "allowed_cores", lambda: [*range(cores)])
+    assert visit.observers([small.case("gru", threads=threads)] * cases, 1) == workers
