@@ -91,8 +91,8 @@ def _measure(path: Path, part: str, root: Path) -> str:
                 return unlike
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
             measure_into(folder, runner, job_info, is_part=True)
-            ended, needed = read_info(path, part), runner.planner.time_needed()
-            total = None if needed is None else (ended.seconds or 0.0) + needed.seconds
+            ended, needed = read_info(path, part), runner.planner.seconds_needed()
+            total = None if needed is None else (ended.seconds or 0.0) + needed
             about = ended.environment | {MISSED: len(runner.planner.missed()), NODE: os.environ.get("SLURMD_NODENAME")}
             folder.write_info(replace(ended, environment=about, seconds_needed=total))
     return ""

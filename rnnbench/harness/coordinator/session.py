@@ -1,7 +1,7 @@
 """A run from start to end: the folder, the environment, the runner, what is left when it is interrupted or short."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,9 @@ from rnnbench.harness.coordinator.resume import (
 )
 from rnnbench.harness.coordinator.runner import OBSERVING_SHARE, Runner
 from rnnbench.harness.coordinator.start import RunStart, place_of, started
-from rnnbench.harness.turns.progress import Progress, TimeNeeded
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
-from rnnbench.store.records import NOT_REACHED, Group, Measurement
+from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
@@ -108,7 +108,8 @@ def resume_run(
                 ceilings=info.ceilings,
                 on_progress=on_progress,
             )
-            notes = [*without_shortfall(info.notes), _resumed(info, state, command)]
+            kept = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))]  # what it lacked is past
+            notes = [*kept, _resumed(info, state, command)]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
@@ -179,65 +180,40 @@ def least_seconds(groups: Sequence[Group], settings: Settings, start: RunStart) 
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
-    known, spent = runner.measurements, info.seconds or 0.0
+    known = runner.measurements
     if all(measurement.status in ("failed", "skipped") for measurement in known.values()):
         return info  # no time would have been enough
     unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
-    needed = runner.planner.time_needed()
-    if needed is not None:
-        needed = TimeNeeded(spent + needed.seconds, needed.is_least)
+    more = runner.planner.seconds_needed()
+    needed = None if more is None else (info.seconds or 0.0) + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
     if unreached:
-        needed = enough(info, known, runner.planner.case_seconds())
+        needed = enough(runner)
         were = "was" if unreached == 1 else "were"
         notes += [f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {were} not reached"]
     elif needed is None:
         notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
     elif not notes:
         notes = [f"{BUDGET}it ended the run before its last replicate"]
-    return replace(info, notes=[*info.notes, *notes], seconds_needed=None if needed is None else needed.seconds)
+    return replace(info, notes=[*info.notes, *notes], seconds_needed=needed)
 
 
-def without_shortfall(notes: Sequence[str]) -> list[str]:
-    """The notes of a run that goes on, without those about what it lacked when it ended."""
-    return [note for note in notes if not note.startswith((BUDGET, PRECISION))]
-
-
-def wider_than_asked(
-    missed: int, groups: int, settings: Settings, needed: TimeNeeded | None = None, jobs: int = 1
-) -> list[str]:
-    """A note about the groups that missed the requested precision, if there are any.
-
-    `needed`: the time for what is still wanted, in each of `jobs`.
-    """
+def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
+    """A note about the groups that missed the requested precision, if there are any."""
     if not missed or settings.precision is None:
         return []
-    text = f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"
-    more = "" if needed is None else f"; {needed.more('in each job' if jobs > 1 else '')}"
-    return [text + more]
+    return [f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"]
 
 
-def enough(
-    info: RunInfo, measurements: Mapping[str, Measurement], visit_seconds: float | None = None
-) -> TimeNeeded | None:
-    """The budget that is enough to observe every case and to time it in the fewest replicates.
+def enough(runner: Runner) -> float:
+    """The budget with which a run, when it is resumed, should observe every case and time it in the fewest replicates.
 
-    This includes what the run has spent so far, which counts when it is resumed. `visit_seconds` is what a case takes
-    in a replicate, if that has been seen. If no case was observed, how long that takes is not known, and the result is
-    the least that is needed. None if nothing is known.
+    If no case was observed, nobody knows how long that takes, and the result is the least that is needed.
     """
-    if info.seconds is None or not info.stage_seconds:
-        return None
-    settings = Settings.model_validate(info.resolved["measure"])
-    cases, observed = len(measurements), sum(measurement.works for measurement in measurements.values())
-    stages = dict.fromkeys(("ceilings", "observing", "energy"), 0.0) | info.stage_seconds
-    start = max(0.0, info.seconds - sum(stages.values()))  # of a worker
-    at_work = stages["observing"] - start  # another worker starts there
-    is_least = not observed
-    case_seconds = max(0.0, at_work) / observed if observed else 0.0
-    observing = calibrating = case_seconds * cases
-    windows = settings.windows * settings.window_seconds
-    replicate = start + cases * (visit_seconds or (windows if is_least else ROOM * windows))
-    timing = calibrating + settings.replicates * replicate
-    before = info.seconds + start + stages["ceilings"]
-    return TimeNeeded(before + max(observing / OBSERVING_SHARE, observing + timing), is_least)
+    settings, stages, start = runner.settings, runner.stage_seconds, runner.planner.start_seconds
+    cases, observed = len(runner.measurements), sum(known.works for known in runner.measurements.values())
+    observing = max(0.0, stages["observing"] - start) / observed * cases if observed else 0.0
+    guess = settings.windows * settings.window_seconds * (ROOM if observed else 1.0)
+    replicate = start + cases * (runner.planner.case_seconds() or guess)
+    timing = observing + settings.replicates * replicate  # the first visit calibrates, which takes as long as observing
+    return runner.seconds + start + stages["ceilings"] + max(observing / OBSERVING_SHARE, observing + timing)

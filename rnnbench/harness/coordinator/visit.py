@@ -17,10 +17,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.asking import Asker, in_parallel
+from rnnbench.harness.coordinator.asking import Asker, Result, in_parallel
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
@@ -30,7 +29,6 @@ from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite.file import Settings
 
-Result = TypeVar("Result")
 CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
 MAX_OBSERVERS = 8  # because each holds memory
 

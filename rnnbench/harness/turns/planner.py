@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +9,6 @@ from statistics import fmean, median
 
 from rnnbench.analysis.estimate import estimates_of, t_quantile
 from rnnbench.analysis.replicate import Times, log_ratio
-from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
@@ -83,32 +81,27 @@ def is_wide(record: GroupRecord, settings: Settings) -> bool:
 
 def wants_more(record: GroupRecord, settings: Settings) -> bool:
     """Whether the group needs another visit, regardless of the budget."""
-    if record.dead:
-        return False
-    is_open = is_wide(record, settings) or _is_early(record.visits, record, settings)
-    return record.visits < settings.replicates or (record.visits < settings.max_replicates and is_open)
+    is_open = record.visits < settings.max_replicates and is_wide(record, settings)
+    return not record.dead and (is_open or record.visits < _fewest(record, settings))
 
 
-def _is_early(visits: int, record: GroupRecord, settings: Settings) -> bool:
-    """Whether so few visits do not show yet how precise the group's ratios are."""
+def _fewest(record: GroupRecord, settings: Settings) -> int:
+    """Visits that are made in any case; fewer do not show yet how precise the group's ratios are."""
     has_ratios = not record.visits or len(record.log_ratios) > 1
-    return settings.precision is not None and has_ratios and visits < MIN_FOR_PRECISION
+    if settings.precision is None or not has_ratios:
+        return settings.replicates
+    return max(settings.replicates, min(MIN_FOR_PRECISION, settings.max_replicates))
 
 
 def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     """Number of further visits until a group should reach the requested precision."""
     if not wants_more(record, settings):
         return 0
-    needed = max(settings.replicates, record.visits + 1)
+    needed = max(_fewest(record, settings), record.visits + 1)
     if settings.precision is not None:
-        goal, spread = math.log1p(settings.precision), record.expected_spread
-        most = max(needed, settings.max_replicates)
-        needed = bisect_left(
-            range(most),
-            True,
-            lo=needed,
-            key=lambda visits: not _is_early(visits, record, settings) and half_width(visits) * spread <= goal,
-        )
+        goal, most = math.log1p(settings.precision), max(needed, settings.max_replicates)
+        enough = (visits for visits in range(needed, most) if half_width(visits) * record.expected_spread <= goal)
+        needed = next(enough, most)
     return needed - record.visits
 
 
@@ -145,6 +138,11 @@ class Planner:
         self._differences: list[float] = []  # of each log-ratio between the two halves of a visit
         self._later = (0, 0)  # visits and replicates that are expected after the present replicate
 
+    @property
+    def start_seconds(self) -> float:
+        """Expected seconds of the start of a worker."""
+        return fmean(self._start_seconds)
+
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
@@ -177,7 +175,7 @@ class Planner:
         wanted = [group for group in self._groups if wants_more(self._records[group.workload], self._settings)]
         if left is None:
             return wanted
-        left -= fmean(self._start_seconds)
+        left -= self.start_seconds
         chosen = []
         for group in self._by_urgency(wanted):
             cost = self._cost(group)
@@ -191,7 +189,7 @@ class Planner:
         if not self._visit_seconds:
             return None
         visits, replicates = self._later
-        seconds = fmean(self._visit_seconds) * (len(now) + visits) + fmean(self._start_seconds) * replicates
+        seconds = fmean(self._visit_seconds) * (len(now) + visits) + self.start_seconds * replicates
         return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
 
     def missed(self) -> list[Group]:
@@ -200,17 +198,13 @@ class Planner:
         records = {group: self._records[group.workload] for group in self._groups}
         return [group for group, record in records.items() if record.visits and is_wide(record, self._settings)]
 
-    def time_needed(self) -> TimeNeeded | None:
-        """The time for all visits that are still wanted; None if none is."""
+    def seconds_needed(self) -> float | None:
+        """Expected seconds of all visits that are still wanted; None if none is."""
         estimate_spreads(list(self._records.values()))
-        short = [
-            (self._cost(group), *visits_needed(self._records[group.workload], self._settings)) for group in self._groups
-        ]
-        most = max((visits for _, visits, _ in short), default=0)
-        if not most:
-            return None
-        seconds = sum(cost * visits for cost, visits, _ in short) + most * fmean(self._start_seconds)
-        return TimeNeeded(seconds, is_least=not self._visit_seconds or any(is_least for *_, is_least in short))
+        short = {group: visits_needed(self._records[group.workload], self._settings)[0] for group in self._groups}
+        most = max(short.values(), default=0)
+        visits = sum(self._cost(group) * number for group, number in short.items())
+        return visits + most * self.start_seconds if most else None
 
     def noise(self) -> float:
         """The spread of log-ratios over replicates, at least, judged by the halves of visits; NaN if not known."""
@@ -221,7 +215,7 @@ class Planner:
 
     def replicate_seconds(self) -> float:
         """Expected seconds of a replicate of all groups."""
-        return fmean(self._start_seconds) + sum(self._cost(group) for group in self._groups)
+        return self.start_seconds + sum(self._cost(group) for group in self._groups)
 
     def case_seconds(self) -> float | None:
         """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""

@@ -21,9 +21,7 @@ from rnnbench.harness.coordinator.session import (
     run_suite,
     wider_than_asked,
     with_shortfall,
-    without_shortfall,
 )
-from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -127,53 +125,32 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
 
 
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
-STAGES = {"ceilings": 1.0, "observing": 4.0, "energy": 0.0}
 
 
-def cut_off(
-    cases: int,
-    observed: int,
-    seconds: float | None = 7.0,
-    stages: dict[str, float] = STAGES,
-    visit_seconds: float | None = None,
-) -> TimeNeeded | None:
-    info = RunInfo("test", "", {"measure": SETTINGS.model_dump()}, "", "", {}, seconds=seconds, stage_seconds=stages)
-    all_cases = [small.case("gru", batch_size=1 + number) for number in range(cases)]
-    known = [
-        Measurement(case, "pending", "", parity="agrees" if index < observed else "")
-        for index, case in enumerate(all_cases)
-    ]
-    return enough(info, {measurement.case.key: measurement for measurement in known}, visit_seconds)
-
-
-def seconds(needed: TimeNeeded | None) -> float:
-    assert needed is not None
-    assert not needed.is_least
-    return needed.seconds
-
-
-def test_what_is_enough_follows_from_what_was_seen() -> None:
-    # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s. 9 s for the past and a start, 1 s of
-    # ceilings, 10 s for observing, 10 s for calibration, and five replicates of 2 + 6 s.
-    assert seconds(cut_off(100, 20)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.06))
-
-
-@pytest.mark.parametrize("cases", [10, 100, 1000])
-def test_where_no_case_was_reached_only_the_least_is_named(cases: int) -> None:
-    # Nobody knows how long a case takes to observe: 1 s of ceilings and 2 s of a start are known, and the windows.
-    needed = cut_off(cases, 0, 3.0, STAGES | {"observing": 0.0})
-    assert needed is not None
-    assert needed.is_least
-    assert needed.seconds == pytest.approx(3 + 2 + 1 + 5 * (2 + cases * 0.04))
-
-
-def test_what_a_case_took_in_a_replicate_is_believed_before_its_windows() -> None:
-    assert seconds(cut_off(100, 20, visit_seconds=0.5)) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.5))
-
-
-def test_nothing_is_said_of_a_run_that_tells_nothing() -> None:
-    assert cut_off(10, 0, None) is None
-    assert cut_off(10, 0, 3.0, {}) is None
+@pytest.mark.parametrize(
+    ("observed", "visit_seconds", "case_seconds", "before"),
+    [
+        # 20 cases took 2 s, so 100 cases take 10 s to observe, and as long to calibrate; a case takes 1.5 of its turns.
+        (20, None, 0.06, 10 + 10),
+        (20, 0.5, 0.5, 10 + 10),  # what a case took in a replicate is believed
+        (0, None, 0.04, 0),  # nobody knows how long a case takes to observe: the least is told
+    ],
+)
+def test_what_is_enough_follows_from_what_was_seen(
+    observed: int, visit_seconds: float | None, case_seconds: float, before: float
+) -> None:
+    cases = [small.case("gru", batch_size=1 + number) for number in range(100)]
+    runner: Any = SimpleNamespace(
+        settings=SETTINGS,
+        seconds=7.0,
+        stage_seconds={"ceilings": 1.0, "observing": 4.0},
+        measurements={
+            case.key: Measurement(case, "pending", "", parity="agrees" if number < observed else "")
+            for number, case in enumerate(cases)
+        },
+        planner=SimpleNamespace(start_seconds=2.0, case_seconds=lambda: visit_seconds),
+    )
+    assert enough(runner) == pytest.approx(7 + 2 + 1 + before + 5 * (2 + 100 * case_seconds))
 
 
 SIZES = (1, 2, 3, 4)
@@ -235,11 +212,6 @@ def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
     assert needed(info) > 6.0
 
 
-def test_what_a_run_lacked_is_forgotten_when_it_goes_on() -> None:
-    notes = ["budget: 1 of 8 cases was not reached", "precision: 1 of 4 groups has", "a worker was lost"]
-    assert without_shortfall(notes) == ["a worker was lost"]
-
-
 @pytest.mark.parametrize(("missed", "words"), [(0, []), (1, "1 of 4 groups"), (3, "3 of 4 groups")])
 def test_groups_that_are_less_precise_than_asked_are_counted(missed: int, words: Any) -> None:
     notes = wider_than_asked(missed, 4, Settings(precision=0.025))
@@ -254,7 +226,7 @@ class EndedRunner:
 
     groups = GROUPS
     settings = Settings(precision=0.02)
-    planner = SimpleNamespace(missed=list, time_needed=lambda: TimeNeeded(30.0, is_least=False))
+    planner = SimpleNamespace(missed=list, seconds_needed=lambda: 30.0)
 
 
 def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
