@@ -122,7 +122,7 @@ def _named(known: Processor) -> str:
     return f"{known.name or known.vendor} (family {known.family}, model {known.model})"
 
 
-def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate]:
+def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate[Any]]:
     """Return the measured rates of a machine; none if other work ran when the run began, which lowers them all."""
     load = _of("load", "load_average")(info)
     if not isinstance(load, int | float) or load > MAX_QUIET_LOAD:

@@ -1,7 +1,7 @@
 """What stands in the way of a good measurement on this machine, and a short run that shows its noise."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -10,7 +10,7 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.machine.cores import cpu_cores
+from rnnbench.harness.machine.cores import UNLIMITED, cpu_cores
 from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
@@ -23,6 +23,7 @@ from rnnbench.suite.file import Settings
 CASES = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
 SETTINGS = Settings(replicates=6, precision=None)
 HOT_CELSIUS = 80  # before anything is measured; data-centre cards slow down from about 85 on
+MAX_QUIET_STEAL = 0.01
 IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobody uses
 
 
@@ -55,74 +56,84 @@ def advice(environment: Mapping[str, Any], torch_version: str | None = None) -> 
     `environment`: what `current_readings` returns; `torch_version`: by default, of the torch that is installed.
     """
     gpus = {name: gpu for name, gpu in environment.items() if name.startswith("gpu ") and isinstance(gpu, dict)}
-    texts = []
-    for name, gpu in gpus.items():
-        index = name.rpartition(" ")[2]
-        where = f"GPU {index} ({gpu['name']})" if "name" in gpu else f"GPU {index}"
-        texts += [f"{where}: {text}" for text in _of_gpu(gpu, index)]
+    texts = [text for name, gpu in gpus.items() for text in _of_gpu(gpu, name.rpartition(" ")[2])]
     if gpus and "+cpu" in (torch_version or metadata.version("torch")):
         texts = ["There is a GPU, but torch is built without CUDA: install one with CUDA to use it."]
     return [*texts, *_of_machine(environment)]
 
 
-def _of_gpu(gpu: Mapping[str, Any], index: str) -> Iterator[str]:
-    """Yield advice for one GPU; a value that could not be read is not a problem."""
+def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
+    """Return advice for one GPU; a value that could not be read is not a problem."""
     if "name" not in gpu:
-        yield f"it does not answer ({gpu['not known']['name']}): look at `nvidia-smi` and at the kernel's log."
-        return
-    if gpu.get("processes"):
-        pids = ", ".join(map(str, gpu["processes"]))
-        yield f"other processes use it ({pids}): stop them, or their kernels run between those of a case."
-    elif (used := gpu.get("memory_used_bytes", 0)) > IDLE_BYTES:
-        yield (
-            f"{used / 1e9:.1f} GB of its memory are in use, though no process is listed: look outside this container."
-        )
+        fault = gpu["not known"]["name"]
+        return [f"GPU {index}: it does not answer ({fault}): look at `nvidia-smi` and at the kernel's log."]
+    processes, used = gpu.get("processes", []), gpu.get("memory_used_bytes", 0)
     reasons, celsius = set(gpu.get("throttle_reasons", [])), gpu.get("temperature_celsius", 0.0)
-    if held := sorted(reasons & nvml.SPOILING):
-        yield (
-            f"its clocks are held back at this moment ({', '.join(held)}): wait until it is cool, and look at its "
-            "cooling and power supply."
-        )
-    elif celsius >= HOT_CELSIUS:
-        yield f"it has {celsius:.0f} °C before anything is measured: wait, or its clocks will be held back."
-    if limits := sorted(reasons & nvml.SETTINGS):
-        clock = f"; {gpu['sm_clock_mhz']:.0f} MHz now" if "sm_clock_mhz" in gpu else ""
-        yield (
-            f"somebody set a limit for its clocks ({', '.join(limits)}{clock}): "
-            f"`sudo nvidia-smi -i {index} -rac` and `-rgc` remove it."
-        )
+    held, limits = ", ".join(sorted(reasons & nvml.SPOILING)), ", ".join(sorted(reasons & nvml.SETTINGS))
+    clock = f"; {gpu['sm_clock_mhz']:.0f} MHz now" if "sm_clock_mhz" in gpu else ""
+    checks = [
+        (
+            processes,
+            f"other processes use it ({', '.join(map(str, processes))}): stop them, or their kernels run between those "
+            "of a case.",
+        ),
+        (
+            not processes and used > IDLE_BYTES,
+            f"{used / 1e9:.1f} GB of its memory are in use, though no process is listed: look outside this container.",
+        ),
+        (
+            held,
+            f"its clocks are held back at this moment ({held}): wait until it is cool, and look at its cooling and "
+            "power supply.",
+        ),
+        (
+            not held and celsius >= HOT_CELSIUS,
+            f"it has {celsius:.0f} °C before anything is measured: wait, or its clocks will be held back.",
+        ),
+        (
+            limits,
+            f"somebody set a limit for its clocks ({limits}{clock}): `sudo nvidia-smi -i {index} -rac` and `-rgc` "
+            "remove it.",
+        ),
+    ]
+    return [f"GPU {index} ({gpu['name']}): {text}" for is_so, text in checks if is_so]
 
 
-def _of_machine(environment: Mapping[str, Any]) -> Iterator[str]:
-    machine, load = environment["machine"], environment["load"]
-    cores, limit = len(machine["cores_allowed"]), machine["cgroup_cpu_limit"]
-    if (load["load_average"] or 0) > MAX_QUIET_LOAD:
-        yield (
-            f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
-            "or expect wider intervals."
-        )
-    if (load["steal_share"] or 0) > 0.01:
-        yield (
-            f"The host has given {load['steal_share']:.1%} of this machine's time to others since boot (steal): "
-            "use another hour or another host, or more replicates."
-        )
-    if cores == 1:
-        yield "Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one."
-    if limit is not None and cpu_cores(limit) < cores:
-        yield (
-            f"A control group (of a container, or of systemd) limits rnnbench to {cpu_cores(limit):g} cores' time and "
-            "stops it for the rest of each period: raise the CPU limit, or every window may hold such a stop."
-        )
-    if machine["frequency_governor"] not in (None, "performance"):
-        yield (
-            f"The clock rate may follow the load or stay low (governor {machine['frequency_governor']!r}): "
-            "`cpupower frequency-set -g performance` holds it high."
-        )
-    if variables := environment["software"]["variables"]:
-        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
-        yield f"The shell sets {settings}: unset it, unless you mean to measure under it."
-    if sys.dont_write_bytecode:
-        yield (
+def _of_machine(environment: Mapping[str, Any]) -> list[str]:
+    machine, load, variables = environment["machine"], environment["load"], environment["software"]["variables"]
+    average, steal, governor = load["load_average"] or 0.0, load["steal_share"] or 0.0, machine["frequency_governor"]
+    allowed, limit = len(machine["cores_allowed"]), cpu_cores(machine["cgroup_cpu_limit"] or UNLIMITED)
+    settings = ", ".join(f"{name}={value}" for name, value in variables.items())
+    checks = [
+        (
+            average > MAX_QUIET_LOAD,
+            f"Other work is running (load average {average:.1f} on {machine['cores']} cores): stop it, or expect wider "
+            "intervals.",
+        ),
+        (
+            steal > MAX_QUIET_STEAL,
+            f"The host has given {steal:.1%} of this machine's time to others since boot (steal): use another hour or "
+            "another host, or more replicates.",
+        ),
+        (
+            allowed == 1,
+            "Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.",
+        ),
+        (
+            limit < allowed,
+            f"A control group (of a container, or of systemd) limits rnnbench to {limit:g} cores' time and stops it "
+            "for the rest of each period: raise the CPU limit, or every window may hold such a stop.",
+        ),
+        (
+            governor not in (None, "performance"),
+            f"The clock rate may follow the load or stay low (governor {governor!r}): `cpupower frequency-set -g "
+            "performance` holds it high.",
+        ),
+        (settings, f"The shell sets {settings}: unset it, unless you mean to measure under it."),
+        (
+            sys.dont_write_bytecode,
             "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "
-            "yours again, and starts later. Unset it."
-        )
+            "yours again, and starts later. Unset it.",
+        ),
+    ]
+    return [text for is_so, text in checks if is_so]

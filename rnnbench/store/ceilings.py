@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from rnnbench.store.record import Count, Positive, Record, Seconds, Size
 
@@ -12,32 +12,18 @@ PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
 MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself
 
+Work = TypeVar("Work", str, int)
 
-class Rate(NamedTuple):
+
+class Rate(NamedTuple, Generic[Work]):
     """The best of several passes that are apart in time; noise on a shared machine only lowers a rate."""
 
-    value: Positive  # per second: the best pass
+    work: Work  # the library of a product, or the bytes that are copied or read
+    value: Positive  # MACs or bytes per second: the best pass
     spread: Seconds = 0.0  # the best pass over the slowest pass, less one
 
 
-class LibraryRate(NamedTuple):
-    """MACs per second of the fastest large product of a library, or on registers."""
-
-    library: str
-    value: Positive
-    spread: Seconds = 0.0
-
-
-class SizedRate(NamedTuple):
-    """Bytes per second of copying or reading a block of this size."""
-
-    size: Count
-    value: Positive
-    spread: Seconds = 0.0
-
-
-AnyRate = TypeVar("AnyRate", LibraryRate, SizedRate)
-Sized = tuple[SizedRate, ...]
+Sized = tuple[Rate[Count], ...]
 
 
 @dataclass(frozen=True)
@@ -47,8 +33,8 @@ class Ceiling(Record):
     device: str
     dtype: str
     threads: Size
-    products: tuple[LibraryRate, ...]  # with `REGISTERS` where a compiler could build the kernel
-    copies: Sized  # bytes read and written, of rising size
+    products: tuple[Rate[str], ...]  # of each library; with `REGISTERS` if a compiler built the kernel
+    copies: Sized  # of bytes read and written, of rising size
     reads: Sized  # the same for reading into registers, but for the largest size; empty without a compiler
     dispatch_seconds: Positive  # of an operator that has nothing to do
     launch_seconds: Positive | None  # between empty kernels in a queue; None if the device launches none
@@ -70,28 +56,28 @@ class Ceiling(Record):
 
     def bytes_per_second(self, size: float) -> float:
         """The rate of copying `size` bytes: fewer bytes never lie in slower memory."""
-        return max((rate.value for rate in self.copies if rate.size >= size), default=self.copies[-1].value)
+        return max((rate.value for rate in self.copies if rate.work >= size), default=self.copies[-1].value)
 
     def max_bytes_per_second(self, size: float) -> float:
         """A rate that moving `size` bytes can't exceed, whether they are read or written."""
-        return max(_max_rate(self.copies, size), _max_rate(self.reads, size) if self.reads else 0.0)
+        return max(_max_rate(self.copies, size), self.max_reads_per_second(size) or 0.0)
 
     def max_reads_per_second(self, size: float) -> float | None:
         """A rate in bytes per second that reading `size` bytes again and again can't exceed; None if not measured."""
         return _max_rate(self.reads, size) if self.reads else None
 
     @property
-    def rates(self) -> dict[str, Rate]:
+    def rates(self) -> dict[str, Rate[Any]]:
         """The rates that tell machines apart, by a name for people.
 
         Rates of large blocks are left out: their memory is shared with other processes and other guests of the host.
         """
-        names = {REGISTERS: "multiply-adds on registers"}
-        named = {names.get(rate.library, f"products in {rate.library}"): Rate(*rate[1:]) for rate in self.products}
-        for kind, sized in (("copies", self.copies), ("reads", self.reads)):
-            own = (rate for rate in sized if rate.size <= MAX_OWN_BYTES)
-            named |= {f"{kind} of {rate.size / 1024:g} KiB": Rate(*rate[1:]) for rate in own}
-        return named
+        return {f"products in {rate.work}": rate for rate in self.products} | {
+            f"{kind} of {rate.work / 1024:g} KiB": rate
+            for kind, sized in (("copies", self.copies), ("reads", self.reads))
+            for rate in sized
+            if rate.work <= MAX_OWN_BYTES
+        }
 
     def joined(self, other: Self) -> Self:
         """This ceiling and another measurement of it, at another time: the best of both."""
@@ -134,15 +120,15 @@ def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:
 
 def _max_rate(sized: Sized, size: float) -> float:
     """Return the best rate of the next smaller measured size, which may lie in faster memory, and of all larger."""
-    smaller = max((rate.size for rate in sized if rate.size <= size), default=0)
-    return max(rate.value for rate in sized if rate.size >= smaller)
+    smaller = max((rate.work for rate in sized if rate.work <= size), default=0)
+    return max(rate.value for rate in sized if rate.work >= smaller)
 
 
-def _joined(rates: tuple[AnyRate, ...], others: tuple[AnyRate, ...]) -> tuple[AnyRate, ...]:
+def _joined(rates: tuple[Rate[Work], ...], others: tuple[Rate[Work], ...]) -> tuple[Rate[Work], ...]:
     """Return the best rates of both, those that only one has included; the spread is that of all their passes."""
-    known = {rate[0]: rate for rate in rates}
+    known = {rate.work: rate for rate in rates}
     for other in others:
-        pair = (known.get(other[0], other), other)
+        pair = (known.get(other.work, other), other)
         best, slowest = max(rate.value for rate in pair), min(rate.value / (1 + rate.spread) for rate in pair)
-        known[other[0]] = other._replace(value=best, spread=best / slowest - 1)
+        known[other.work] = Rate(other.work, best, best / slowest - 1)
     return tuple(known.values())

@@ -1,6 +1,5 @@
 """Known cheats, in the requests of a worker: each one fails."""
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,9 @@ import pytest
 
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.visits import visit
+from tests.doubles.visits import operations, visit
 
 SIZES: dict[str, Any] = {"batch_size": 4, "hidden_size": 8, "dtype": "float32"}
 BUILDING = Building(str(Path(__file__).parent), 64)
@@ -25,7 +23,7 @@ def case_of(name: str, **axes: Any) -> Case:
 
 def outcome(case: Case, visits: int = VISITS) -> str:
     """Do what a run does with one case; returns the first reason for which it fails."""
-    observer, worker = (Operations(random.Random(0)) for _ in range(2))
+    observer, worker = (operations() for _ in range(2))
     observed: Any = observer.handle({**BUILDING.observe(case)})
     if not observed["ok"]:
         return str(observed["reason"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnbench.store.ceilings import Ceiling, LibraryRate, SizedRate
+from rnnbench.store.ceilings import Ceiling, Rate
 
 Sized = Sequence[tuple[int, float]]
 
@@ -23,9 +23,9 @@ def ceiling(
         device,
         dtype,
         threads,
-        products=(LibraryRate("BLAS", macs_per_second),),
-        copies=tuple(SizedRate(*rate) for rate in copies),
-        reads=tuple(SizedRate(*rate) for rate in reads),
+        products=(Rate("BLAS", macs_per_second),),
+        copies=tuple(Rate(*rate) for rate in copies),
+        reads=tuple(Rate(*rate) for rate in reads),
         dispatch_seconds=dispatch_seconds,
         launch_seconds=launch_seconds,
     )

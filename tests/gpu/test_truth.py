@@ -4,7 +4,6 @@ On a GPU only, except with DEVICE=cpu, which tries the tests at small sizes.
 """
 
 import importlib
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +22,10 @@ from rnnbench.analysis.summary import launch_bound
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window, warm_up
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import DType, Implementation, Phase
 from rnnbench.workloads.prepare import build
+from tests.doubles.visits import operations
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU, case
 
 pytestmark = [*NEEDS_DEVICE, pytest.mark.usefixtures("one_thread")]
@@ -162,7 +161,7 @@ LAUNCH = (1.0, 10.0)
 @pytest.mark.parametrize("dtype", ["float32"] if ON_CPU else HOPPER)
 def test_ceilings_lie_between_what_was_published_and_what_the_card_can_do(dtype: DType, tmp_path: Path) -> None:
     request = protocol.ceiling(DEVICE, dtype, 1, str(tmp_path))
-    reply = Operations(random.Random(0)).handle(dict(request))
+    reply = operations().handle(dict(request))
     assert reply["ok"], reply
     ceiling = Ceiling.from_json(reply["ceiling"])
     tflops, copies = 2 * ceiling.macs_per_second / 1e12, ceiling.copies[-1].value / 1e12

@@ -28,9 +28,9 @@ import torch
 from rnnbench.cells import load
 from rnnbench.check.own_code import Used, same_code, sorted_by_kind
 from rnnbench.harness.protocol import Building
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
+from tests.doubles.visits import operations
 
 CALLS = 60  # beyond the fiftieth, at which slow paths come
 FILES = {
@@ -337,7 +337,7 @@ def reached(folder: Path) -> dict[str, Any]:
     """What each cell may run, as a worker tells it."""
     sys.path.insert(0, str(folder))
     os.chdir(folder)
-    worker, building = Operations(random.Random(0)), Building(str(folder), 64)
+    worker, building = operations(), Building(str(folder), 64)
     worker.handle(building.imports(CELLS, str(folder)))
     workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
     replies = {cell: worker.handle(building.reach(Case(cell, "loop", workload), str(folder))) for cell in CELLS}

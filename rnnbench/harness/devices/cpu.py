@@ -182,13 +182,11 @@ def _without(seconds: float, waited: float) -> float:
 def _joules(file: Path) -> float:
     try:
         return int(file.read_text()) / 1e6
-    except PermissionError:
+    except (OSError, ValueError) as fault:
         raise Unavailable(
-            f"no permission to read {file}: only root may, unless root allows it until the next boot "
-            f"(sudo chmod a+r {file.parent.parent}/intel-rapl:*/energy_uj)"
+            f"{file} can't be read ({fault}). Only root may read it, unless root allows it until the next boot: "
+            f"sudo chmod a+r {file.parent.parent}/intel-rapl:*/energy_uj"
         ) from None
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"{file} can't be read: {error}") from error
 
 
 @cache
@@ -213,8 +211,7 @@ def resident_bytes(timed: "TimedCall") -> int:
     """
     with timed.mode():
         timed.call()  # memory of one-time set-up does not count
-        trim = _keep_all_memory()
-        trim()
+        _keep_all_memory().malloc_trim(0)
         _resident()  # touches the pages that reading itself needs
         before = _resident()
         timed.call()
@@ -222,40 +219,32 @@ def resident_bytes(timed: "TimedCall") -> int:
 
 
 @cache
-def _keep_all_memory() -> Callable[[], object]:
-    """Make malloc keep freed memory; returns a function that releases it between calls. Raises Unavailable."""
+def _keep_all_memory() -> Any:
+    """Make malloc keep freed memory; returns the C library, whose `malloc_trim` releases it. Raises Unavailable."""
     libc = ctypes.CDLL(None)
-    if not ROLLUP.exists() or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+    if not ROLLUP.exists() or not hasattr(libc, "mallopt"):
         raise Unavailable("the resident set can be measured under Linux and glibc only")
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
         libc.mallopt(parameter, value)
-
-    def trim() -> None:
-        libc.malloc_trim(0)
-
-    trim()
+    libc.malloc_trim(0)
     before = _resident()
     bytearray(b"1") * TRIAL_BYTES
     if _resident() - before < TRIAL_BYTES:
         raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
-    return trim
+    return libc
 
 
 def _resident() -> int:
     """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
     descriptor, buffer = _rollup(os.getpid())
-    size = os.preadv(descriptor, [buffer], 0)
-    match = re.search(rb"^Rss:\s+(\d+) kB$", memoryview(buffer)[:size], re.MULTILINE)
-    if match is None:
-        raise Unavailable(f"{ROLLUP} does not tell the resident set")
+    os.preadv(descriptor, [buffer], 0)
+    match = re.search(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
+    assert match is not None
     return int(match[1]) * 1024
 
 
 @cache
 def _rollup(process: int) -> tuple[int, bytearray]:
-    """Return the open file of a process, and memory to read it into; raises Unavailable."""
-    try:
-        return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)
-    except OSError as fault:
-        raise Unavailable(f"{ROLLUP} can't be read: {fault.strerror}") from None
+    """Return the open file of a process, and memory to read it into."""
+    return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)

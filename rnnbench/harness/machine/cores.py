@@ -12,6 +12,7 @@ from pathlib import Path
 
 SYSTEM = Path("/sys/devices/system/cpu")
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
+UNLIMITED = "max 100000"  # as the file `cpu.max` says it
 OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 

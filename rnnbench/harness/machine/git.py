@@ -21,20 +21,14 @@ NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent fol
 Done = subprocess.CompletedProcess[bytes]
 
 
-class NoAnswer(UserError):
-    """Git is not installed, or takes too long."""
-
-
 def state(folder: Path) -> dict[str, Any] | None:
     """Return the commit and whether files differ from it; None without a repository or an answer of git."""
-    try:
+    options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
+    with suppress(UserError):
         commit, top = (_ask(folder, "rev-parse", what) for what in ("HEAD", "--show-toplevel"))
-        if commit is None or top is None:
-            return None
-        options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
-        return {"commit": commit, "dirty": bool(run(Path(top), "status", *options).stdout)}
-    except NoAnswer:
-        return None
+        if commit is not None and top is not None:
+            return {"commit": commit, "dirty": bool(run(Path(top), "status", *options).stdout)}
+    return None
 
 
 def top(folder: Path) -> Path | None:
@@ -46,9 +40,7 @@ def top(folder: Path) -> Path | None:
         return None
     done = run(folder, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
-        top_folder = Path(_line(done))
-        # A repository's own configuration can name any folder as its top.
-        return top_folder if folder.resolve().is_relative_to(top_folder) else None
+        return Path(_line(done))
     message = _message(done)
     if NO_REPOSITORY in message:
         return None
@@ -108,7 +100,7 @@ def worktree(repository: Path, revision: str, name: str | None = None) -> Iterat
                 raise UserError(f"base {name or revision}: git can't make a worktree: {_message(done)}")
             yield tree
     finally:
-        with suppress(NoAnswer):  # then the next worktree prunes this one
+        with suppress(UserError):  # then the next worktree prunes this one
             run(repository, "worktree", "prune")
 
 
@@ -129,8 +121,8 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
 def run(folder: Path, *arguments: str, **variables: str) -> Done:
     """Run git in a folder; `variables` are added to its environment.
 
-    Hooks do not run, and the user's index is not refreshed. Raises NoAnswer if git is not
-    installed or takes more than `SECONDS`.
+    Hooks do not run, and the user's index is not refreshed. Raises UserError if git is not installed or takes more than
+    `SECONDS`.
     """
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET | variables
     command = ["git", "-C", str(folder), *OFF, *arguments]
@@ -139,9 +131,9 @@ def run(folder: Path, *arguments: str, **variables: str) -> Done:
             command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=SECONDS, check=False
         )
     except FileNotFoundError:
-        raise NoAnswer("git is not installed, or not on PATH") from None
+        raise UserError("git is not installed, or not on PATH") from None
     except subprocess.TimeoutExpired:
-        raise NoAnswer(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
+        raise UserError(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
 
 
 def _ask(folder: Path, *arguments: str) -> str | None:

@@ -162,23 +162,3 @@ def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) 
 def tf32_allowed(state: TorchState) -> tuple[bool, bool]:
     """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products."""
     return bool(state["cuDNN TF32"]), state["float32 matmul precision"] != "highest"
-
-
-class ProcessState:
-    """The state at the start of a process, restored after each request."""
-
-    def __init__(self) -> None:
-        self._wanted = capture(PROCESS)
-
-    def begin(self) -> None:
-        """Note the current cores: the coordinator chose them, not a case."""
-        if CORES in PROCESS:
-            self._wanted[CORES] = PROCESS[CORES].read()
-
-    def adopt(self) -> None:
-        """Take over what the import of the code under test has changed."""
-        self._wanted |= capture({name: PROCESS[name] for name in OF_THE_CODE})
-
-    def restore(self) -> None:
-        """Restore everything; raises NotRestoredError if a setting does not change back."""
-        restore(self._wanted, PROCESS)

@@ -1,6 +1,6 @@
 """Builds the cases that requests name, under torch's settings for each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.worker.modules import UserModules
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.workloads import loading
 from rnnbench.workloads.implementations import Skip
@@ -20,21 +19,21 @@ from rnnbench.workloads.size import least_bytes
 class Builder:
     """Builds cases; what they need of torch's settings is put back before each of them."""
 
-    def __init__(self, modules: UserModules | None) -> None:
-        """`modules` keeps the modules of users' cells apart, in a process that does nothing else."""
-        self._modules = modules
+    def __init__(self, make_importable: Callable[[str, Path], None] = lambda cell, root: None) -> None:
+        """`make_importable` lets a user's cell be imported; its file's path is relative to a root."""
+        self._make_importable = make_importable
         self._state = self._wanted = global_state.capture()
 
     def build(self, request: dict[str, Any]) -> Built | loading.Loading:
         """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
         if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
             raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
-        case = Case.from_axes(request["case"])
+        case, root = Case.from_axes(request["case"]), Path(request["root"])
         check_fits(case)
         self.restore_for(case)
         for own in case.named_code:
-            self._add(own, Path(request["root"]))
-        is_loading, root = case.workload.phase == "loading", Path(request["root"])
+            self._make_importable(own, root)
+        is_loading = case.workload.phase == "loading"
         built = loading.build(case) if is_loading else build(case, root, request["compiled_steps"])
         self.restore_for(case)  # the import of a user's file may have changed them
         return built
@@ -42,32 +41,23 @@ class Builder:
     def import_all(self, cells: Sequence[str], root: Path) -> None:
         """Import users' cells, and let the settings that they change stay: they belong to this side of a check."""
         for cell in cells:
-            self._add(cell, root)
+            self._make_importable(cell, root)
             with suppress(CellError):  # the case of this cell will tell why
                 load_function(parsed(cell)[0], root)
         self._state = self._wanted = global_state.capture()
-
-    def _add(self, cell: str, root: Path) -> None:
-        if self._modules is not None:
-            self._modules.add(cell, root)
 
     def restore_for(self, case: Case) -> None:
         """Set torch's settings for a case, whatever the case before it did."""
         self.restore(case.workload.device, case.workload.dtype, case.workload.threads)
 
     def restore(self, device: str, dtype: DType, threads: int) -> None:
-        """Set torch's settings for work of this kind."""
-        self._wanted = settings_of(device, dtype, threads, self._state)
+        """Set torch's settings for work of this kind; those that it does not need stay as they were at first."""
+        self._wanted = self._state | devices.backend(device).settings(dtype) | {"threads": threads}
         self.put_back()
 
     def put_back(self) -> None:
         """Set torch's settings as they were last wanted; raises NotRestoredError."""
         global_state.restore(self._wanted)
-
-
-def settings_of(device: str, dtype: DType, threads: int, before: global_state.TorchState) -> global_state.TorchState:
-    """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
-    return before | devices.backend(device).settings(dtype) | {"threads": threads}
 
 
 def check_fits(case: Case) -> None:

@@ -12,7 +12,7 @@ import ctypes
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from pathlib import Path
@@ -23,7 +23,7 @@ from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.machine.processor import processor
 from rnnbench.kernels.direct import build
 from rnnbench.kernels.libraries import convolution, product_calls
-from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
@@ -46,9 +46,7 @@ KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
 OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
 IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 MIN_SECONDS = 1e-3  # of a call whose time counts
-MAX_ROUNDS = 1 << 30  # that together take less than MIN_SECONDS only if the compiler left out the work
 TRIES = 3
-TRIAL_BYTES = 1 << 15  # of each thread
 ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
 
@@ -62,11 +60,10 @@ def measure(
     run would let its cases seem faster than possible.
     """
     sizes = device.copy_bytes
+    copied = [()] if again else [sizes, *[sizes[:-1]] * (passes - 1)]  # the largest takes longest: once
+    read = sizes[:MAX_AGAIN] if again else sizes[:-1]
     with torch.inference_mode():
-        if again:
-            return _one_pass(device, dtype, threads, kernels, (), sizes[:MAX_AGAIN])
-        copied = [sizes, *[sizes[:-1]] * (passes - 1)]  # the largest takes longest: once
-        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels, each, sizes[:-1]) for each in copied))
+        return reduce(Ceiling.joined, [_one_pass(device, dtype, threads, kernels, each, read) for each in copied])
 
 
 def _one_pass(
@@ -79,23 +76,25 @@ def _one_pass(
 ) -> Ceiling:
     """Measure each rate once, for these sizes; products and launches only if there are sizes to copy."""
     products = _products(device, torch_dtype(dtype)) if copied else {}
-    reads: list[SizedRate] = []
+    source = torch.ones(max((*copied, 2 * max(read))) // 2, dtype=torch.uint8, device=device.name)
+    target = torch.zeros_like(source)
+    copies = {size: _best(device, partial(target[: size // 2].copy_, source[: size // 2])) for size in copied}
+    reads: list[Rate[int]] = []
     if kernels is not None:
         if kernels.multiplies:
             products[REGISTERS] = kernels.macs_per_second(SECONDS_PER_RATE)
-        memory = torch.ones(max(read), dtype=torch.uint8)
-        reads = [SizedRate(size, kernels.bytes_per_second(memory[:size], SECONDS_PER_RATE)) for size in read]
+        reads = [Rate(size, kernels.bytes_per_second(source[:size], SECONDS_PER_RATE)) for size in read]
     launch = device.launch() if copied and isinstance(device, Cuda) else None
     return Ceiling(
         device.name,
         dtype,
         threads,
-        products=tuple(LibraryRate(*rate) for rate in products.items()),
-        copies=tuple(SizedRate(*rate) for rate in _copies(device, copied)),
+        products=tuple(Rate(*rate) for rate in products.items()),
+        copies=tuple(Rate(size, size / seconds) for size, seconds in copies.items()),
         reads=tuple(reads),
         # The host's time. Without a lead the device waits for the host, so that queued work can't hide this time.
-        dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0],
-        launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
+        dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0),
+        launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL),
     )
 
 
@@ -107,23 +106,15 @@ def _products(device: Device, dtype: torch.dtype) -> dict[str, float]:
         calls = {name: call.multiply for name, call in product_calls(left, right).items()}
         if (as_convolution := convolution(left, right)) is not None:
             calls["convolution"] = as_convolution
-        seconds = {library: _best(device, call, SECONDS_PER_RATE)[0] for library, call in calls.items()}
+        seconds = {library: _best(device, call) for library, call in calls.items()}
         best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
         if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break
     return best
 
 
-def _copies(device: Device, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
-    source = torch.ones(max(sizes, default=0) // 2, dtype=torch.uint8, device=device.name)
-    target = torch.zeros_like(source)
-    for size in sizes:
-        seconds, _ = _best(device, partial(target[: size // 2].copy_, source[: size // 2]), SECONDS_PER_RATE)
-        yield size, size / seconds
-
-
-def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:
-    """The shortest time of a call, from tries for about `seconds`, and the total time of all tries.
+def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: float = LEAD) -> float:
+    """The shortest time of a call, from tries for about `seconds`.
 
     A device with a queue gets all calls of a try before it starts them, so that it never waits for the host: launching
     a small copy takes the host longer than the copy takes the device.
@@ -138,10 +129,7 @@ def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tup
         clocked = device.clock(call, batches, batch, lead_seconds=lead_seconds)
         tries += [batch_seconds / batch for batch_seconds in clocked.batch_seconds]
         spent += clocked.seconds + lead_seconds
-    return min(tries), spent
-
-
-KernelCall = Callable[[int], object]  # takes the number of rounds
+    return min(tries)
 
 
 class NativeKernels:
@@ -174,17 +162,15 @@ class NativeKernels:
         """The best rate of reading `memory`, a tensor of bytes, again and again; each thread reads its own part."""
         part = memory.numel() // self._threads // ALIGNMENT * ALIGNMENT
         starts = [memory.data_ptr() + thread * part for thread in range(self._threads)]
-        works: list[KernelCall] = [partial(self._library.reading, start, part) for start in starts]
+        works = [partial(self._library.reading, start, part) for start in starts]
         return part * self._best(works, seconds)
 
-    def _best(self, works: list[KernelCall], seconds: float) -> float:
-        """The most rounds a second of several works at once; raises Unavailable if they take no time."""
+    def _best(self, works: Sequence[Callable[[int], object]], seconds: float) -> float:
+        """The most rounds a second of several works at once, each of which takes a number of rounds."""
         with ThreadPoolExecutor(len(works)) as pool:
-            rounds, tries = 1, TRIES * works
+            rounds, tries = 1, [*works] * TRIES
             # The shortest of several tries: a stall of the machine must not make a call seem long.
             while (shortest := min(pool.map(partial(self._seconds, rounds), tries))) < MIN_SECONDS:
-                if rounds > MAX_ROUNDS:
-                    raise Unavailable("the built kernel does nothing: the compiler left out its work")
                 rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
             best, end = 0.0, self._now() + seconds
             while True:
@@ -192,7 +178,7 @@ class NativeKernels:
                 if self._now() >= end:
                     return best
 
-    def _seconds(self, rounds: int, work: KernelCall) -> float:
+    def _seconds(self, rounds: int, work: Callable[[int], object]) -> float:
         started = self._now()
         work(rounds)
         return self._now() - started
@@ -206,13 +192,9 @@ def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
     if not file.exists():
         build(SOURCE, KERNELS[name], file)
     try:
-        kernels = NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
+        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
     except (OSError, AttributeError) as fault:
         raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
-    if kernels.multiplies:  # each for about a millisecond: a compiler may have left out what they do
-        kernels.macs_per_second(0.0)
-    kernels.bytes_per_second(torch.ones(TRIAL_BYTES * threads, dtype=torch.uint8), 0.0)
-    return kernels
 
 
 def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:

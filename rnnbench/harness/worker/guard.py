@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psutil
 
 from rnnbench.cells import CellError
-from rnnbench.harness.machine.global_state import ProcessState
+from rnnbench.harness.machine.global_state import CORES, OF_THE_CODE, PROCESS, capture, restore
 from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.store.records import Case
 from rnnbench.text import first_few
@@ -26,29 +26,33 @@ class CaseGuard:
 
     def __init__(self, streams: WorkerStreams) -> None:
         self.streams = streams
-        self._state = ProcessState()
+        self._state = capture(PROCESS)
         self._children: frozenset[int] = frozenset()
-        if sys.platform == "linux":  # descendants whose parent has ended become children of this process
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def begin(self) -> None:
-        """Note the state before a request."""
-        self._state.begin()
+        """Note the state before a request; the coordinator chose the cores, not a case."""
+        self._state |= capture({name: PROCESS[name] for name in PROCESS.keys() & {CORES}})
         self._children = frozenset(running_processes())
 
     def adopt(self) -> None:
         """Let what the import of the code under test has changed stay."""
-        self._state.adopt()
+        self._state |= capture({name: PROCESS[name] for name in OF_THE_CODE})
 
     def end(self, *, may_have_children: bool) -> None:
         """Restore the process; raises NotRestoredError, and CellError if a case has left a process running."""
         try:
-            self._state.restore()
+            restore(self._state, PROCESS)
         finally:
             self.streams.restore()
         left = {} if may_have_children else running_processes()
         if new := [name for number, name in left.items() if number not in self._children]:
             raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
+
+
+def adopt_orphans() -> None:
+    """On Linux: from now on, descendants of this process whose parent has ended become its children."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def running_processes() -> dict[int, str]:

@@ -22,13 +22,13 @@ from rnnbench.harness.turns.engine import calibrate, joules_per_call
 from rnnbench.harness.worker import ceilings, instructions
 from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.guard import CaseGuard
-from rnnbench.harness.worker.modules import Imported, Opened, UserModules
+from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
 from rnnbench.harness.worker.timing import Relay, Timing
 from rnnbench.raised import ending, place
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Case, Failure
+from rnnbench.store.records import Failure
 from rnnbench.text import message_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -36,17 +36,10 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee import ParityError
 
-LAST_OF_A_CASE = (
-    "reach",
-    "observe",
-    "energy",
-    "count",
-    "profile",
-    "release",
-)  # after these requests, the worker holds no case
+# After these requests the worker holds no case, and it tells which files were used since.
+LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
 ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
 PERSONALITY = Path("/proc/self/personality")
-TELLS_FILES = ("reach", "observe", "release")  # after these, it tells which files were used since
 
 
 class Operations:
@@ -55,29 +48,25 @@ class Operations:
     def __init__(
         self,
         layout: random.Random,
-        guard: CaseGuard | None = None,
-        modules: UserModules | None = None,
-        opened: Opened | None = None,
+        guard: CaseGuard,
+        files: UsedFiles | None = None,
+        make_importable: Callable[[str, Path], None] = lambda cell, root: None,
         relay: Relay | None = None,
     ) -> None:
-        """`layout` draws where a case's memory begins; the others need a process that does nothing else."""
+        """`layout` draws where a case's memory begins; `make_importable`: as `Builder` takes it."""
         self._guard = guard
-        self._builder = Builder(modules)
-        self._timing = Timing(self._builder, layout, guard, relay)
-        self._imported = Imported()
-        self._opened = opened
+        self._builder = Builder(make_importable)
+        self._timing = Timing(self._builder, layout, guard, relay or Relay())
+        self._files = files or UsedFiles()
 
     def handle(self, request: Request) -> Reply:
         """The reply to one request; an error of a case becomes a reply, too."""
-        if self._guard is not None:
-            self._guard.begin()
+        self._guard.begin()
         reply = self._reply(request, self._answer)
         put_back = self._reply(request, self._put_back)
         if not put_back["ok"] and reply.get("status") != "failed":
             reply = put_back
-        if request["op"] in TELLS_FILES:
-            reply |= {"imported": self._imported.new(), "opened": self._opened.new() if self._opened else []}
-        return reply
+        return reply | (self._files.new() if request["op"] in LAST_OF_A_CASE else {})
 
     def _reply(self, request: Request, answer: Callable[[Request], Reply]) -> dict[str, Any]:
         try:
@@ -92,8 +81,7 @@ class Operations:
             late = " after timing" if request["op"] == "verify" else ""
             return failed_reply(error, f"parity{late}: {error}")
         except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
-            if self._guard is not None:
-                self._guard.streams.restore()  # a case that raises may have closed them
+            self._guard.streams.restore()  # a case that raises may have closed them
             traceback.print_exc()
             return failed_reply(error, failure_reason(error))
 
@@ -121,17 +109,12 @@ class Operations:
 
         Also runs after a failed request: only now does nothing refer to its case any more.
         """
-        if request.get("op") in LAST_OF_A_CASE:
+        if request["op"] in LAST_OF_A_CASE:
             _forget()
         self._builder.put_back()
-        if self._guard is not None:
-            self._guard.end(may_have_children=self._loads_in_children(request))
+        loads = [request.get("case", {}).get("workers"), *(case.workload.workers for case in self._timing.cases)]
+        self._guard.end(may_have_children=any(loads))
         return {"ok": True}
-
-    def _loads_in_children(self, request: Request) -> bool:
-        """Whether the case of a request or a prepared case uses processes that load data."""
-        requested = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
-        return any(case.workload.workers for case in (*self._timing.cases, *requested))
 
     def _device(self, request: Request) -> Reply:
         if reason := devices.why_not(request["device"]):
@@ -155,8 +138,7 @@ class Operations:
         with self._tracer.following(request["tree"]) as trace:
             self._builder.import_all(request["cells"], Path(request["root"]))
         self._tracer.doubts |= trace.doubts
-        if self._guard is not None:
-            self._guard.adopt()
+        self._guard.adopt()
         return {"ok": True}
 
     def _reach(self, request: Request) -> Reply:

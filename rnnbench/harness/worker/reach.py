@@ -21,12 +21,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.worker.guard import running_threads
 from rnnbench.store.metrics import COMPILED
 from rnnbench.workloads.loading import Loading
 from rnnbench.workloads.prepare import Built
@@ -35,20 +34,31 @@ MAX_OBJECTS = 200_000  # that a case may hold; more are not looked through
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 INSTALLED = {"site-packages", "dist-packages"}
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
-# A function that uses one of these may run any code of the tree.
-RUNS_ANY = {"__globals__", "__import__", "__subclasses__", "_getframe", "import_module", "run_module", "run_path"}
-RUNS_ANY |= {"spec_from_file_location"}
-RUNS_ANY_USES = {("eval",), ("exec",), ("globals",), ("sys", "modules")}
+# A function that uses one of these, as a name or an attribute, may run any code of the tree.
+DYNAMIC = {
+    "__globals__",
+    "__import__",
+    "__subclasses__",
+    "_getframe",
+    "import_module",
+    "run_module",
+    "run_path",
+    "spec_from_file_location",
+}
+RUNS_ANY = {"eval", "exec", "globals", "sys.modules", *DYNAMIC, *(f".{name}" for name in DYNAMIC)}
+IN_LAMBDAS = {name.rpartition(".")[2] for name in RUNS_ANY}
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
 STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
-FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+Variables = dict[str, Any]  # the names of a module
 
 
 @dataclass
 class Trace:
     """The functions of a tree that ran: by code and names of its module, the arguments and free variables."""
 
-    ran: dict[tuple[int, int], tuple[CodeType, dict[str, Any], list[Any]]] = field(default_factory=dict)
+    ran: dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]] = field(default_factory=dict)
     doubts: dict[str, None] = field(default_factory=dict)
 
 
@@ -57,17 +67,15 @@ class Tracer:
 
     def __init__(self) -> None:
         self.doubts: dict[str, None] = {}  # about all cases
-        self.imported: dict[str, list[dict[str, Any]]] = defaultdict(list)  # file -> names of modules it let import
-        self._tree = ""  # ends with a separator; empty before the first request
-        self._trace = Trace()
-        self._is_on = False
-        self._threads = running_threads()
+        self.imported: dict[str, list[Variables]] = defaultdict(list)  # file -> names of modules it let import
+        self._tree = ""  # ends with a separator
+        self._trace: Trace | None = None
         sys.addaudithook(self._audit)
 
     @contextmanager
     def following(self, tree: str) -> Iterator[Trace]:
         """Follow what runs within the context."""
-        self._tree, self._trace, self._is_on = os.path.realpath(tree) + os.sep, Trace(), True
+        self._tree, self._trace = os.path.realpath(tree) + os.sep, Trace()
         before, of_threads = sys.gettrace(), threading.gettrace()
         threading.settrace(self._in_thread)
         sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
@@ -76,15 +84,7 @@ class Tracer:
         finally:
             sys.settrace(before)
             threading.settrace(of_threads)
-            self._trace, self._is_on = Trace(), False  # which lets the arguments of its functions go
-
-    def keeps_threads(self) -> bool:
-        """Return True if a thread of Python runs that did not run when this was made."""
-        return bool(running_threads() - self._threads)
-
-    def path(self, own: str) -> Path:
-        """Return the path of an own file."""
-        return Path(self._tree + own)
+            self._trace = None  # which lets the arguments of its functions go
 
     def own(self, variables: Mapping[str, Any], code: CodeType | None = None) -> str:
         """Return the path below the tree of the file of a module or function; empty if it is not the tree's own.
@@ -92,12 +92,16 @@ class Tracer:
         A function that was made from a text belongs to the module that made it.
         """
         file = "<module>" if code is None else code.co_filename
-        return _own(self._tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
+        return _below(self._tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
+
+    def parts(self, own: str) -> "dict[str, CodePart]":
+        """Return the parts of an own file."""
+        return _parts(Path(self._tree + own))
 
     def _follow(self, frame: FrameType, event: str, _argument: object) -> None:
-        code, variables = frame.f_code, frame.f_globals
+        code, variables, trace = frame.f_code, frame.f_globals, self._trace
         place = id(code), id(variables)
-        if event != "call" or place in self._trace.ran or not self.own(variables, code):
+        if event != "call" or trace is None or place in trace.ran or not self.own(variables, code):
             return
         if code.co_name == "<module>":
             importer = frame.f_back
@@ -106,19 +110,19 @@ class Tracer:
             if importer is not None:
                 self.imported[file].append(variables)
         elif code.co_flags & inspect.CO_OPTIMIZED:  # not a class's statements, which count as its module's
-            self._trace.ran[place] = code, variables, [*frame.f_locals.values()]
+            trace.ran[place] = code, variables, [*frame.f_locals.values()]
 
     def _in_thread(self, frame: FrameType, event: str, _argument: object) -> None:
-        if self._is_on and event == "call" and self.own(frame.f_globals, frame.f_code):
+        if self._trace is not None and event == "call" and self.own(frame.f_globals, frame.f_code):
             self._trace.doubts["code runs in another thread"] = None
 
     def _audit(self, event: str, _arguments: object) -> None:
-        if self._is_on and event in STARTS_PROCESS:
+        if self._trace is not None and event in STARTS_PROCESS:
             self._trace.doubts["a process is started"] = None
 
 
 @cache
-def _own(tree: str, file: str) -> str:
+def _below(tree: str, file: str) -> str:
     path = os.path.realpath(file) if tree and file.startswith(os.sep) else ""
     within = path.removeprefix(tree) if path.startswith(tree) else ""
     return "" if within.startswith(HARNESS) or INSTALLED & set(within.split(os.sep)) else within  # noqa: PTH206
@@ -136,20 +140,16 @@ def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> Re
         for call in ("first", "second"):
             timed.renew(call)
             timed.call()
+    timed.end()
     found = CaseCode(tracer, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
-    may_run_any = found.may_run_any
+    by_name = ["it may run any code, by a name made at run time"] if found.may_run_any else []
     found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
     tracer.doubts |= building.doubts
-    doubts = [*(tracer.doubts | calling.doubts | found.doubts)]
     frames: Any = sys.modules.get("torch._dynamo.utils")
-    for is_doubtful, doubt in (
-        (may_run_any, "it may run any code, by a name made at run time"),
-        (tracer.keeps_threads(), "it keeps a thread"),
-        (not is_compiled and frames is not None and frames.counters["frames"], "it compiles itself"),
-    ):
-        doubts += [doubt] if is_doubtful else []
-    timed.end()
+    compiles = not is_compiled and frames is not None and frames.counters["frames"]
+    itself = ["it compiles itself"] if compiles else []
+    doubts = [*(tracer.doubts | calling.doubts | found.doubts), *by_name, *itself]
     return {"ok": True, "code": sorted(found.code), "doubts": doubts}
 
 
@@ -158,13 +158,11 @@ class CaseCode:
 
     def __init__(self, tracer: Tracer, *, whole_modules: bool) -> None:
         """`whole_modules`: count all of each module that the case imports."""
-        self._tracer = tracer
-        self._is_whole = whole_modules
+        self._tracer, self._is_whole = tracer, whole_modules
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
-        self._modules: set[tuple[int, bool]] = set()
-        self._unloaded: dict[str, dict[str, Any]] = {}  # module that a later call may import -> all that is known
-        self._parts: set[tuple[str, str, int]] = set()
+        self._added = set[Any]()  # modules, and parts of files
+        self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self.code: set[str] = set()
         self.doubts: dict[str, None] = {}
         self.may_run_any = False
@@ -202,43 +200,42 @@ class CaseCode:
         elif not (kind is dict and "__builtins__" in value):  # the names of a module
             self._todo += [kind, *gc.get_referents(value)]
 
-    def _add_code(self, code: CodeType, variables: dict[str, Any]) -> None:
+    def _add_code(self, code: CodeType, variables: Variables) -> None:
         """Add the outermost function or class that code of the tree is in."""
         if file := self._tracer.own(variables, code):
-            if code.co_name == "<lambda>":  # which may stand among a module's statements
-                self.may_run_any |= bool({*code.co_names} & (RUNS_ANY | {use[-1] for use in RUNS_ANY_USES}))
+            # A lambda may stand among a module's statements.
+            self.may_run_any |= code.co_name == "<lambda>" and not IN_LAMBDAS.isdisjoint(code.co_names)
             self._add_module(variables)
             self._add_part(file, code.co_qualname.partition(".")[0], variables)
 
-    def _add_module(self, variables: dict[str, Any], *, is_whole: bool = False) -> None:
+    def _add_module(self, variables: Variables, *, is_whole: bool = False) -> None:
         """Add a module's statements and those of its packages, or all of it."""
-        file, key = self._tracer.own(variables), (id(variables), is_whole or self._is_whole)
-        if not file or key in self._modules:
+        file, is_whole = self._tracer.own(variables), is_whole or self._is_whole
+        if not file or (id(variables), is_whole) in self._added:
             return
-        self._modules.add(key)
+        self._added.add((id(variables), is_whole))
         self._add_import(str(variables["__name__"]).rpartition(".")[0], is_function="__spec__" not in variables)
         for imported in self._tracer.imported.get(file, ()):
             self._add_module(imported)
-        _, is_whole = key
-        for name in parts(self._tracer.path(file)) if is_whole else [STATEMENTS]:
+        for name in self._tracer.parts(file) if is_whole else [STATEMENTS]:
             self._add_part(file, name, variables)
         if is_whole:
             self._todo += [value for value in variables.values() if not isinstance(value, ModuleType)]
 
-    def _add_part(self, file: str, name: str, variables: dict[str, Any]) -> None:
+    def _add_part(self, file: str, name: str, variables: Variables) -> None:
         """Add a part of a file, what it names, and what it imports."""
-        part = parts(self._tracer.path(file)).get(name)
-        if part is None or (key := (file, name, id(variables))) in self._parts:
+        part = self._tracer.parts(file).get(name)
+        if part is None or (file, name, id(variables)) in self._added:
             return
-        self._parts.add(key)
+        self._added.add((file, name, id(variables)))
         self.code.add(f"{file}:{name} {part.digest}")
-        for first, *attribute in part.uses:
+        for first, _, attribute in (use.partition(".") for use in part.names):
             value = variables.get(first, getattr(builtins, first, None))
             # A module as a whole, if no attribute is taken of it or if it makes this one when it is asked.
             is_from_module = attribute and isinstance(value, ModuleType)
-            self._todo.append(vars(value).get(attribute[0], value) if is_from_module else value)
+            self._todo.append(vars(value).get(attribute, value) if is_from_module else value)
         is_function = name != STATEMENTS or "__spec__" not in variables  # a function imports what is not loaded
-        self.may_run_any |= is_function and bool(part.names & RUNS_ANY or part.uses & RUNS_ANY_USES)
+        self.may_run_any |= is_function and not RUNS_ANY.isdisjoint(part.names)
         package = variables.get("__package__")
         for module, members in part.imports:
             if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone
@@ -265,64 +262,51 @@ def _spec(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, places or ()) if parent else PathFinder.find_spec(name)
 
 
-@dataclass(frozen=True)
-class CodePart:
-    """The statements of a file outside of functions, or an outermost function or class: a digest, and what it names."""
+class CodePart(NamedTuple):
+    """The statements of a file outside of functions, or an outermost function or class."""
 
     digest: str
-    uses: frozenset[tuple[str, ...]] = frozenset()  # names, with the attribute that is taken of them, if one is
-    names: frozenset[str] = frozenset()  # attributes, too
-    imports: frozenset[tuple[str, tuple[str, ...]]] = frozenset()  # a module, and the members that are taken of it
+    names: frozenset[str]  # `NAME`, or `NAME.ATTRIBUTE` if one is taken of it; `.ATTRIBUTE` of anything
+    imports: frozenset[tuple[str, tuple[str, ...]]]  # a module, and the members that are taken of it
 
 
 @cache
-def parts(path: Path) -> dict[str, CodePart]:
+def _parts(path: Path) -> dict[str, CodePart]:
     """Return the parts of a file, which is one part if it is not Python's; comments and docstrings do not count."""
-    if path.suffix != ".py":
-        return {STATEMENTS: CodePart(_digest(path.read_bytes()))}
-    tree = ast.parse(path.read_bytes())
+    tree = ast.parse(path.read_bytes()) if path.suffix == ".py" else ast.Constant(path.read_bytes())
+    outermost = defaultdict[str, list[ast.AST]](list)  # several of one name: overloads, and those of branches
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:
+        if isinstance(node, DEFINITIONS):
+            outermost[node.name].append(node)
+        else:
+            nodes += ast.iter_child_nodes(node)
     for node in ast.walk(tree):
-        if isinstance(node, FUNCTIONS | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
+        if isinstance(node, DEFINITIONS | ast.Module) and ast.get_docstring(node) is not None:
             del node.body[0]
-    definitions = defaultdict[str, list[ast.AST]](list)  # several of one name: overloads, and those of branches
-    for definition in _outermost(tree):
-        definitions[definition.name].append(definition)
-    found = {name: _part(nodes) for name, nodes in definitions.items()}
+    found = {name: _part(definitions) for name, definitions in outermost.items()}
     for node in ast.walk(tree):
-        if isinstance(node, FUNCTIONS):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = []
     return found | {STATEMENTS: _part([tree])}
 
 
-def _outermost(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, FUNCTIONS | ast.ClassDef):
-            yield child
-        else:
-            yield from _outermost(child)
-
-
 def _part(nodes: Sequence[ast.AST]) -> CodePart:
-    uses, names, imports = set[tuple[str, ...]](), set[str](), set[tuple[str, tuple[str, ...]]]()
+    names, imports = set[str](), set[tuple[str, tuple[str, ...]]]()
     has_attribute = set[ast.AST]()  # names of which an attribute is taken; `walk` comes to the attribute first
     for node in (each for top in nodes for each in ast.walk(top)):
         if isinstance(node, ast.Attribute):
-            names.add(node.attr)
+            names.add(f".{node.attr}")
             if isinstance(node.value, ast.Name):
                 has_attribute.add(node.value)
-                uses.add((node.value.id, node.attr))
+                names.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Name) and node not in has_attribute:
             names.add(node.id)
-            uses.add((node.id,))
         elif isinstance(node, ast.Import):
             imports |= {(alias.name, ()) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             members = tuple(alias.name for alias in node.names)
-            names.update(members)
+            names.update(f".{member}" for member in members)
             imports.add(("." * node.level + (node.module or ""), members))
-    text = "\n".join(map(ast.dump, nodes))
-    return CodePart(_digest(text.encode(errors="surrogatepass")), frozenset(uses), frozenset(names), frozenset(imports))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
+    text = "\n".join(map(ast.dump, nodes)).encode(errors="surrogatepass")
+    return CodePart(hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16], frozenset(names), frozenset(imports))

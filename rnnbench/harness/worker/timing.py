@@ -68,23 +68,14 @@ class PreparedCase:
     timed: TimedCall
     padding: torch.Tensor
 
-    @property
-    def case(self) -> Case:
-        """The case that is prepared."""
-        return self.built.case
-
 
 class Timing:
     """Holds the prepared cases of the current group, and times them."""
 
-    def __init__(
-        self, builder: Builder, layout: random.Random, guard: CaseGuard | None, relay: Relay | None = None
-    ) -> None:
-        """`layout` draws where a case's memory begins; `guard` needs a process that does nothing else."""
-        self._builder = builder
-        self._layout = layout
-        self._guard = guard
-        self._relay = relay or Relay()
+    def __init__(self, builder: Builder, layout: random.Random, guard: CaseGuard, relay: Relay) -> None:
+        """`layout` draws where a case's memory begins."""
+        self._builder, self._layout = builder, layout
+        self._streams, self._relay = guard.streams, relay
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
         self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
@@ -92,7 +83,7 @@ class Timing:
     @property
     def cases(self) -> list[Case]:
         """The prepared cases."""
-        return [ready.case for ready in self._ready.values()]
+        return [ready.built.case for ready in self._ready.values()]
 
     def prepare(self, request: Request) -> Reply:
         """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
@@ -131,7 +122,7 @@ class Timing:
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
         number = next(self._visits)
-        self._builder.restore_for(ready[0].case)
+        self._builder.restore_for(ready[0].built.case)
         for index, case in enumerate(ready):
             self._relay.mark(index)
             # The cases of a group get equal inputs, so that they do equal work.
@@ -145,9 +136,9 @@ class Timing:
             if takes_turns and (place == 0 or sides[place - 1] != side):
                 self._relay.wait()
             self._relay.mark(index)
-            printed = self._printed_bytes()
+            printed = self._streams.printed_bytes()
             clocked[index].append(_take_turn(ready[index], plans[index]))
-            if self._printed_bytes() != printed:
+            if self._streams.printed_bytes() != printed:
                 printing.add(index)
             self._relay.mark(None)
             if place + 1 < len(sides) and sides[place + 1] != side:
@@ -155,7 +146,7 @@ class Timing:
         # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
         windows = [
             _window(case, plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half])
-            | {"case": case.case.key, "printed": index in printing}
+            | {"case": case.built.case.key, "printed": index in printing}
             for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
             for half in range(2)
         ]
@@ -190,14 +181,11 @@ class Timing:
             self._references[case.workload] = referee.reference_of(case, root)
         return self._references[case.workload]
 
-    def _printed_bytes(self) -> int:
-        return 0 if self._guard is None else self._guard.streams.printed_bytes()
-
 
 def _take_turn(ready: PreparedCase, plan: Turns) -> Clocked:
     """Clock the calls of one turn."""
-    device, timed, workload = ready.device, ready.timed, ready.case.workload
-    with timed.mode(), no_threads_left(ready.case):
+    device, timed, workload = ready.device, ready.timed, ready.built.case.workload
+    with timed.mode(), no_threads_left(ready.built.case):
         if workload.is_cold:
             return device.clock_cold(timed.call, plan.blocks)
         return device.clock(timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm)
@@ -213,7 +201,7 @@ def _window(ready: PreparedCase, plan: Turns, turns: Sequence[Clocked]) -> dict[
         "seconds": sum(turn.seconds for turn in turns),
         "host_seconds": sum(turn.host_seconds for turn in turns),
         "submit_seconds": sum(turn.submit_seconds for turn in turns),
-        "quantiles": per_call if ready.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
+        "quantiles": per_call if ready.built.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
         "cores": allowed_cores(),
         "clock_mhz": ready.device.clock_mhz(),
         "device_uuid": ready.device.uuid(),

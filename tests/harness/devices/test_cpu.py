@@ -142,17 +142,8 @@ def test_a_counter_that_can_not_be_read_says_why_and_what_would_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "POWERCAP", tmp_path)
-    file = zone(tmp_path, "intel-rapl:0", "package-0")
-    file.write_text("12 34")
-    with pytest.raises(Unavailable, match=r"energy_uj can't be read: .*12 34"):
-        Cpu().meter()
-    monkeypatch.setattr(cpu, "file_text", lambda _: "package-0")
-
-    def forbid(*_: object) -> str:  # file modes do not restrict root
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_text", forbid)
-    with pytest.raises(Unavailable, match=r"no permission to read .*intel-rapl:0/energy_uj: only root may.*chmod a\+r"):
+    zone(tmp_path, "intel-rapl:0", "package-0").write_text("12 34")
+    with pytest.raises(Unavailable, match=r"energy_uj can't be read \(.*12 34.*Only root.*chmod a\+r"):
         Cpu().meter()
 
 

@@ -4,7 +4,6 @@
 """
 
 import gc
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.worker.building import settings_of
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
@@ -30,6 +27,7 @@ from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 from tests.doubles.fakes import run_into
 from tests.doubles.stored import rows
+from tests.doubles.visits import operations
 
 pytestmark = [
     pytest.mark.cuda,
@@ -54,7 +52,7 @@ def memory_reserved(card: str = "cuda") -> int:
 
 
 def test_twenty_observations_leave_the_memory_that_they_found() -> None:
-    worker = Operations(random.Random(0))
+    worker = operations()
     torch.empty(1, device="cuda")  # creates the context
     reserved = []
     before = memory_reserved()
@@ -79,7 +77,7 @@ def test_twenty_observations_leave_the_memory_that_they_found() -> None:
 def test_right_cells_agree_with_cudnn_over_hundreds_of_steps(cell: str, dtype: Any) -> None:
     sizes: Any = {"seq_len": 256, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
     before = global_state.capture()
-    global_state.restore(settings_of("cuda", dtype, 1, before))
+    global_state.restore(before | Cuda.settings(dtype) | {"threads": 1})
     try:
         built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
         parity, error = _check_parity(built)

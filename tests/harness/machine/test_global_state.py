@@ -12,7 +12,7 @@ import torch
 
 from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.machine.global_state import CORES, PROCESS, TORCH, NotRestoredError, ProcessState, Setting
+from rnnbench.harness.machine.global_state import CORES, PROCESS, TORCH, NotRestoredError, Setting
 from rnnbench.store.records import DType
 
 BACKENDS: Any = torch.backends
@@ -68,25 +68,6 @@ def test_what_a_cell_changes_is_put_back(name: str) -> None:
     assert global_state.capture(settings)[name] != state[name]
     global_state.restore(state, settings)
     assert global_state.capture(settings) == state
-
-
-def test_the_cores_that_the_coordinator_has_chosen_are_kept_and_what_an_import_changes() -> None:
-    cores, filters = os.sched_getaffinity(0), list(warnings.filters)
-    chosen = {min(cores)}
-    state = ProcessState()
-    try:
-        os.sched_setaffinity(0, chosen)
-        state.begin()
-        warnings.simplefilter("ignore")
-        gc.set_threshold(1, 1, 1)
-        state.adopt()
-        state.restore()
-        assert os.sched_getaffinity(0) == chosen
-        assert list(warnings.filters) != filters
-        assert gc.get_threshold() != (1, 1, 1)
-    finally:
-        os.sched_setaffinity(0, cores)
-        warnings.filters[:] = filters  # type: ignore[index]
 
 
 def test_a_change_that_can_not_be_undone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ def request(case: Case) -> dict[str, Any]:
 
 
 def test_a_case_is_built_with_its_threads_which_can_be_put_back() -> None:
-    builder, before = Builder(None), torch.get_num_threads()
+    builder, before = Builder(), torch.get_num_threads()
     try:
         assert builder.build(request(small.case("gru", threads=1))).case.cell == "gru"
         assert torch.get_num_threads() == 1
@@ -31,4 +31,4 @@ def test_a_case_of_a_newer_rnnbench_is_refused() -> None:
     newer = request(small.case("gru"))
     newer["case"] |= {"quantum": 1}
     with pytest.raises(CellError, match="no axis quantum"):
-        Builder(None).build(newer)
+        Builder().build(newer)

@@ -1,7 +1,6 @@
 """GPU memory that a worker holds from case to case, on a fake card. Garbage collection is off, as in a worker."""
 
 import gc
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.fake_card import MEGABYTE, FakeCard
+from tests.doubles.visits import operations
 
 POOL = 1000 * MEGABYTE
 
@@ -38,7 +38,7 @@ def graphed(hidden_size: int = 6, **changes: Any) -> Case:
 
 
 def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card: FakeCard) -> None:
-    worker = Operations(random.Random(0))
+    worker = operations()
     for size in range(1, 21):
         reply = ask(worker, "observe", graphed(size, phase="training"))
         assert reply["ok"], reply
@@ -51,14 +51,14 @@ def test_a_case_that_fails_leaves_nothing_either(card: FakeCard, monkeypatch: py
         raise RuntimeError("no such probe")
 
     monkeypatch.setattr("rnnbench.harness.worker.operations.observe", lambda built, of_device: broken(built.runner()))
-    reply = ask(Operations(random.Random(0)), "observe", graphed())
+    reply = ask(operations(), "observe", graphed())
     assert not reply["ok"]
     assert card.recordings == 1
     assert card.reserved() == 0
 
 
 def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: FakeCard) -> None:
-    worker = Operations(random.Random(0))
+    worker = operations()
     for _ in range(5):
         for size in (1, 2, 3):
             assert ask(worker, "prepare", graphed(size))["ok"]
@@ -68,8 +68,8 @@ def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: 
 
 
 def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
-    measurement = ask(Operations(random.Random(0)), "observe", graphed())["measurement"]
+    measurement = ask(operations(), "observe", graphed())["measurement"]
     assert card.recordings == 1  # however often it was called
     assert measurement["reserved_bytes"] == POOL
-    eager = ask(Operations(random.Random(0)), "observe", small.case("gru"))["measurement"]
+    eager = ask(operations(), "observe", small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0

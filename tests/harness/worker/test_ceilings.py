@@ -12,7 +12,7 @@ import torch
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings
 from rnnbench.kernels import direct
-from rnnbench.store.ceilings import REGISTERS, Ceiling, LibraryRate, SizedRate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, FakeMark, kernels
@@ -31,7 +31,7 @@ def short(monkeypatch) -> None:
 def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
     ceiling = ceilings.measure(Cpu(), dtype, 1, None)
     assert 1e7 < ceiling.macs_per_second < 1e15
-    assert [rate.size for rate in ceiling.copies] == [1 << 15, 1 << 18]
+    assert [rate.work for rate in ceiling.copies] == [1 << 15, 1 << 18]
     assert all(1e7 < rate.value < 1e14 for rate in ceiling.copies)
     assert 1e-8 < ceiling.dispatch_seconds < 1e-2
     assert ceiling.launch_seconds is None
@@ -39,15 +39,14 @@ def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> N
 
 def test_a_ceiling_is_the_best_of_several_tries() -> None:
     looks = iter([0.0, 0.0, 3.0, 3.0, 4.0, 4.0, 6.0])  # tries of 3, 1 and 2 seconds
-    best, spent = ceilings._best(Cpu(now=lambda: next(looks)), lambda: None, 0.01)
-    assert (best, spent) == (1.0, 6.0)
+    assert ceilings._best(Cpu(now=lambda: next(looks)), lambda: None) == 1.0
 
 
 @pytest.mark.parametrize("device_seconds", [1e-6, 1.7e-6, 4e-6, 40e-6, 2e-3])
 def test_a_kernel_that_takes_less_time_than_its_launch_is_clocked_by_the_device(device_seconds: float) -> None:
     line = FakeLine()
     work = kernels(line, 1, 6e-6, device_seconds)
-    best, _ = ceilings._best(FakeCuda(line), work, 0.05)
+    best = ceilings._best(FakeCuda(line), work)
     assert best == pytest.approx(device_seconds)
     assert line.host.seconds < 0.2  # it ends
 
@@ -58,15 +57,13 @@ def test_a_short_call_is_not_clocked_alone_by_a_clock_of_coarse_steps() -> None:
             return math.floor(super().elapsed_time(later) / 0.5e-3) * 0.5e-3
 
     line = FakeLine(mark=Coarse)
-    best, _ = ceilings._best(FakeCuda(line), kernels(line, 1, 3e-6, 1.9e-6), 0.05)
+    best = ceilings._best(FakeCuda(line), kernels(line, 1, 3e-6, 1.9e-6))
     assert best == pytest.approx(1.9e-6, rel=0.005)
 
 
 def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_an_older_version() -> None:
-    products = (LibraryRate("MKL", 5e10, 0.2), LibraryRate(REGISTERS, 8e10, 0.01))
-    ceiling = Ceiling(
-        "cpu", "float32", 2, products, (SizedRate(1024, 1e10),), (SizedRate(1024, 3e10, 0.1),), 5e-7, None
-    )
+    products = (Rate("MKL", 5e10, 0.2), Rate(REGISTERS, 8e10, 0.01))
+    ceiling = Ceiling("cpu", "float32", 2, products, (Rate(1024, 1e10),), (Rate(1024, 3e10, 0.1),), 5e-7, None)
     assert Ceiling.from_json(json.loads(json.dumps(ceiling.to_json()))) == ceiling
     older = {"device": "cpu", "dtype": "float32", "threads": 1, "macs_per_second": 5e10, "copies": [[1024, 1e10]]}
     read = Ceiling.from_json({**older, "dispatch_seconds": 1e-6, "launch_seconds": None})
@@ -74,10 +71,10 @@ def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_a
 
 
 def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> None:
-    first = Ceiling("cpu", "float32", 1, (LibraryRate("MKL", 4e10),), (SizedRate(64, 1e10),), (), 5e-7, None)
-    again = Ceiling("cpu", "float32", 1, (LibraryRate("MKL", 5e10), LibraryRate(REGISTERS, 9e10)), (), (), 4e-7, None)
+    first = Ceiling("cpu", "float32", 1, (Rate("MKL", 4e10),), (Rate(64, 1e10),), (), 5e-7, None)
+    again = Ceiling("cpu", "float32", 1, (Rate("MKL", 5e10), Rate(REGISTERS, 9e10)), (), (), 4e-7, None)
     both = first.joined(again)
-    assert both.products == (LibraryRate("MKL", 5e10, 0.25), LibraryRate(REGISTERS, 9e10))
+    assert both.products == (Rate("MKL", 5e10, 0.25), Rate(REGISTERS, 9e10))
     assert (both.copies, both.dispatch_seconds, both.macs_per_second) == (first.copies, 4e-7, 9e10)
 
 
@@ -86,12 +83,12 @@ def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> N
 def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
     kernels = ceilings.load(dtype, 1, tmp_path)
     ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
-    products = {rate.library: rate for rate in ceiling.products}
+    products = {rate.work: rate for rate in ceiling.products}
     assert (REGISTERS in products) == kernels.multiplies
     assert kernels.multiplies or dtype in ("bfloat16", "float16")
     # Wide of what noise does: a kernel for another type would be half as fast.
     assert not kernels.multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
-    assert [rate.size for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
+    assert [rate.work for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
     measured = ceilings.measure(Cpu(), dtype, 1, ceilings.load(dtype, 1, tmp_path), again=True)  # not built again
     again = Ceiling.from_json(json.loads(json.dumps(measured.to_json())))  # as it passes to the coordinator
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second
@@ -132,39 +129,20 @@ def test_every_kernel_can_be_built_also_where_the_processor_lacks_its_instructio
 
 
 @pytest.mark.parametrize(
-    ("compiler", "reason"), [("", "no C compiler was found"), ("false", r"can't build kernels\.c")]
-)
-def test_without_a_working_compiler_the_reason_is_told(compiler: str, reason: str, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CC", compiler)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "false" else None)
-    with pytest.raises(Unavailable, match=reason):
-        ceilings.load("float32", 1, tmp_path)
-
-
-EMPTY_KERNELS = """
-double multiply_adds(long rounds) { return rounds; }
-void arithmetic(long rounds) {}
-void reading(const void *from, long bytes, long rounds) {}
-"""
-
-
-@pytest.mark.parametrize(
     ("built", "reason"),
     [
-        (f"cat > source.c <<'END'\n{EMPTY_KERNELS}END\nexec gcc -shared -fPIC source.c -o", "left out its work"),
-        ("echo 'int nothing;' > source.c; exec gcc -shared -fPIC source.c -o", "can't be loaded: .*multiply_adds"),
+        ("", "no C compiler was found"),
         ("exec touch", "can't be loaded: .*file too short"),
         ("printf 'Fehl\\351r\\n' >&2; exit 1; :", r"can't build kernels\.c: Fehl.r"),
     ],
 )
-def test_of_a_compiler_whose_code_is_wrong_no_kernel_is_used(
+def test_without_a_working_compiler_the_reason_is_told(
     built: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     compiler = tmp_path / "compiler"
     compiler.write_text(f'#!/bin/bash\nwhile [ "$1" != -o ]; do shift; done\n{built} "$2"\n')
     compiler.chmod(0o755)
-    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(shutil, "which", lambda name: str(compiler) if built else None)
     with pytest.raises(Unavailable, match=reason):
         ceilings.load("float32", 1, tmp_path)
 

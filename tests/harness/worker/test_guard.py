@@ -1,16 +1,20 @@
 """What a case may leave behind: no thread, no process, no changed stream."""
 
+import gc
+import os
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from rnnbench.cells import CellError
-from rnnbench.harness.worker.guard import no_threads_left, running_processes
+from rnnbench.harness.worker.guard import CaseGuard, no_threads_left, running_processes
 from tests.doubles import workload as small
 
 
@@ -54,15 +58,33 @@ def test_what_runs_is_told_and_what_has_ended_is_not() -> None:
 def test_an_orphan_belongs_to_the_process_that_adopts_it() -> None:
     code = """
 import subprocess, time
-from rnnbench.harness.worker.guard import CaseGuard, running_processes
-from rnnbench.harness.worker.streams import WorkerStreams
-CaseGuard(WorkerStreams())
+from rnnbench.harness.worker.guard import adopt_orphans, running_processes
+adopt_orphans()
 subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"])
 until = time.monotonic() + 10
 while "sleep 60" not in (names := " ".join(running_processes().values())) and time.monotonic() < until:
     time.sleep(0.01)  # `setsid` becomes `sleep` a moment later
 print(names, flush=True)
 """
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "sleep 60" in output
     psutil.Process(int(output.split()[0])).kill()
+
+
+def test_the_cores_that_the_coordinator_has_chosen_are_kept_and_what_an_import_changes() -> None:
+    cores, filters = os.sched_getaffinity(0), list(warnings.filters)
+    chosen = {min(cores)}
+    guard = CaseGuard(Mock())
+    try:
+        os.sched_setaffinity(0, chosen)
+        guard.begin()
+        warnings.simplefilter("ignore")
+        gc.set_threshold(1, 1, 1)
+        guard.adopt()
+        guard.end(may_have_children=True)
+        assert os.sched_getaffinity(0) == chosen
+        assert list(warnings.filters) != filters
+        assert gc.get_threshold() != (1, 1, 1)
+    finally:
+        os.sched_setaffinity(0, cores)
+        warnings.filters[:] = filters  # type: ignore[index]

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from rnnbench.harness.worker.modules import Imported, Opened, UserModules
+from rnnbench.harness.worker.modules import UsedFiles, UserModules
 
 
 @pytest.fixture
@@ -25,24 +25,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_each_module_is_told_once_with_its_file(folder: Path) -> None:
-    imported = Imported()
+def test_each_module_is_told_once_with_its_file_but_torch_and_pythons_own(folder: Path) -> None:
+    used = UsedFiles()
     importlib.import_module("first_of_test")
-    assert imported.new()["first_of_test"] == str(folder / "first_of_test.py")
-    assert imported.new() == {}
+    imported = used.new()["imported"]
+    assert imported["first_of_test"] == str(folder / "first_of_test.py")
+    names = {name.partition(".")[0] for name in imported}
+    assert {"numpy", "rnnbench"} <= names
+    assert not names & {"torch", "os", "json", "__main__"}
     importlib.import_module("second_of_test")
     importlib.import_module("space.inner_of_test")  # in a namespace package, which has no file itself
-    assert imported.new() == {
+    assert used.new()["imported"] == {
         "second_of_test": str(folder / "second_of_test.py"),
         "space.inner_of_test": str(folder / "space" / "inner_of_test.py"),
     }
-
-
-def test_neither_torch_nor_pythons_own_modules_are_told_but_numpy_is() -> None:
-    importlib.import_module("numpy")
-    names = {name.partition(".")[0] for name in Imported().new()}
-    assert {"numpy", "rnnbench"} <= names
-    assert not names & {"torch", "os", "json", "__main__"}
 
 
 def test_a_module_that_would_do_something_when_it_is_asked_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,25 +48,23 @@ def test_a_module_that_would_do_something_when_it_is_asked_is_not_asked(monkeypa
 
     monkeypatch.setitem(sys.modules, "touchy_of_test", Touchy("touchy_of_test"))
     monkeypatch.setitem(sys.modules, "none_of_test", None)
-    odd = ModuleType("odd_of_test")
-    odd.__file__ = 3  # type: ignore[assignment]
-    monkeypatch.setitem(sys.modules, "odd_of_test", odd)
-    assert not {"touchy_of_test", "none_of_test", "odd_of_test"} & Imported().new().keys()
+    assert not {"touchy_of_test", "none_of_test"} & UsedFiles().new()["imported"].keys()
 
 
 def test_a_file_that_is_opened_is_told_once_and_by_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cfg.json").write_text("1")
-    opened = Opened()
+    used = UsedFiles()
+    used.watch()
     monkeypatch.chdir(tmp_path)
     os.close(os.open(b"cfg.json", os.O_RDONLY))
     monkeypatch.chdir("/")
-    assert opened.new() == [str(tmp_path / "cfg.json")]
+    assert used.new()["opened"] == [str(tmp_path / "cfg.json")]
     (tmp_path / "cfg.json").read_bytes()
     Path(os.__file__).read_bytes()  # Python's own
     os.fdopen(os.dup(2)).close()
-    assert opened.new() == []
+    assert used.new()["opened"] == []
 
 
 @pytest.fixture
@@ -110,25 +104,18 @@ def test_a_module_that_a_suite_names_is_not_taken_from_where_another_is_installe
         (modules_folder / place).mkdir()
         (modules_folder / place / "mine_twice.py").write_text(f"place = {place!r}\n")
     sys.path.append(str(modules_folder / "installed"))
-    modules = UserModules(modules_folder / "current")
-    modules.add("mine_twice:Cell", Path("/"))
+    UserModules(modules_folder / "current").add("mine_twice:Cell", Path("/"))
     assert importlib.import_module("mine_twice").place == "current"
 
 
-@pytest.mark.parametrize("cell", ["gru", "random:Cell", "mine_elsewhere:Cell"])
-def test_nothing_else_makes_the_current_folder_importable(modules_folder: Path, cell: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "has_current"), [("gru", 1), ("random:Cell", 1), ("mine_no:Cell", 1), ("random:C", 0)]
+)
+def test_nothing_else_makes_the_current_folder_importable(modules_folder: Path, cell: str, has_current: int) -> None:
     (modules_folder / "random.py").write_text("raise SystemExit('not asked for')\n")
     before = list(sys.path)
-    UserModules(modules_folder).add(cell, modules_folder)
+    UserModules(modules_folder if has_current else None).add(cell, modules_folder)
     assert sys.path == before
-
-
-def test_without_a_current_folder_nothing_comes_from_it(modules_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(modules_folder)
-    (modules_folder / "mine_alone.py").write_text("")
-    UserModules(None).add("mine_alone:Cell", modules_folder)
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("mine_alone")
 
 
 def test_a_file_of_cells_imports_what_lies_beside_it_and_hides_nothing(modules_folder: Path) -> None:

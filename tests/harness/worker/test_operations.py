@@ -1,6 +1,5 @@
 """Requests and replies of a worker, in this process."""
 
-import random
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +17,8 @@ from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
-from tests.doubles.visits import TURNS, visit
+from tests.doubles.visits import TURNS, operations, visit
 from tests.workloads.test_data import forks
-
-
-def operations() -> Operations:
-    return Operations(random.Random(0))
 
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:

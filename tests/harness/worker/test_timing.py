@@ -1,7 +1,6 @@
 """Cases that a worker prepares and times, in this process."""
 
 import os
-import random
 import threading
 from typing import Any
 
@@ -10,12 +9,11 @@ import pytest
 from rnnbench.harness import protocol
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.harness.worker.timing import NUMBER, Relay
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.visits import TURNS, visit
-from tests.harness.worker.test_operations import operations, prepare, take_turns
+from tests.doubles.visits import TURNS, operations, visit
+from tests.harness.worker.test_operations import prepare, take_turns
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
@@ -69,7 +67,7 @@ class Side:
 
     def __init__(self, name: str, cases: list[Case], marks: int, token_from: int, token_to: int) -> None:
         self.name, self._cases = name, cases
-        self._worker = Operations(random.Random(0), relay=Relay(marks, token_from, token_to))
+        self._worker = operations(relay=Relay(marks, token_from, token_to))
         for case in cases:
             assert prepare(self._worker, case)["ok"]
         self.reply: dict[str, Any] = {}
@@ -114,7 +112,7 @@ def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch
     cases = [small.case("gru"), small.case("vanilla")]
     mark = os.memfd_create("mark")
     os.pwrite(mark, NUMBER.pack(-1), 0)
-    worker = Operations(random.Random(0), relay=Relay(mark))
+    worker = operations(relay=Relay(mark))
     for case in cases:
         prepare(worker, case)
     clocked = 0
