@@ -1,5 +1,6 @@
 """The cores, the processor time and the memory that a process may use, and the cores that workers do use."""
 
+import fcntl
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 SYSTEM = Path("/sys/devices/system/cpu")
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
+AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
 UNLIMITED = "max 100000"  # as the file `cpu.max` says it
 OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -80,10 +82,12 @@ def core_waits() -> Iterator[Callable[[], float]]:
     still.
     """
     try:
-        file = os.open(WAITS, os.O_RDONLY)
+        opened = os.open(WAITS, os.O_RDONLY)
     except OSError:
         yield lambda: 0.0
         return
+    file = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, AFTER_STREAMS)  # a case may close the standard streams
+    os.close(opened)
     try:
         yield lambda: int(os.pread(file, 64, 0).split()[1]) / 1e9 - (time.process_time() - time.thread_time())
     finally:

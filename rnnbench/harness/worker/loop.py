@@ -38,10 +38,10 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     importlib.import_module("torch")  # first, so that a missing torch is reported
+    from rnnbench.harness.worker.cases import Relay
     from rnnbench.harness.worker.guard import CaseGuard, adopt_orphans
     from rnnbench.harness.worker.modules import UsedFiles, UserModules
     from rnnbench.harness.worker.operations import Operations, hello
-    from rnnbench.harness.worker.timing import Relay
 
     adopt_orphans()
     files = UsedFiles()

@@ -20,11 +20,10 @@ from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call
 from rnnbench.harness.worker import ceilings, instructions
-from rnnbench.harness.worker.building import Builder
+from rnnbench.harness.worker.cases import Cases, MakeImportable, Relay
 from rnnbench.harness.worker.guard import CaseGuard
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.harness.worker.timing import Relay, Timing
 from rnnbench.raised import ending, place
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
@@ -40,24 +39,24 @@ from rnnbench.workloads.referee import ParityError
 LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
 ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
 PERSONALITY = Path("/proc/self/personality")
+# What torch, the host's allocator, the driver and libraries say when memory runs out.
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 class Operations:
-    """Performs the requested operations: those on the cases that are timed are in `Timing`."""
+    """Performs the requested operations: those on the cases that are timed are in `Cases`."""
 
     def __init__(
         self,
         layout: random.Random,
         guard: CaseGuard,
         files: UsedFiles | None = None,
-        make_importable: Callable[[str, Path], None] = lambda cell, root: None,
+        make_importable: MakeImportable = lambda cell, root: None,
         relay: Relay | None = None,
     ) -> None:
-        """`layout` draws where a case's memory begins; `make_importable`: as `Builder` takes it."""
-        self._guard = guard
-        self._builder = Builder(make_importable)
-        self._timing = Timing(self._builder, layout, guard, relay or Relay())
-        self._files = files or UsedFiles()
+        """`layout` draws where a case's memory begins."""
+        self._guard, self._files = guard, files or UsedFiles()
+        self._cases = Cases(layout, guard, make_importable, relay or Relay())
 
     def handle(self, request: Request) -> Reply:
         """The reply to one request; an error of a case becomes a reply, too."""
@@ -94,13 +93,13 @@ class Operations:
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
-            "prepare": self._timing.prepare,
-            "visit": self._timing.visit,
-            "verify": self._timing.verify,
-            "release": self._timing.release,
+            "prepare": self._cases.prepare,
+            "visit": self._cases.visit,
+            "verify": self._cases.verify,
+            "release": self._cases.release,
         }
         if (module := ABOVE.get(request["op"])) is not None:
-            reply: Reply = import_module(module).answer(self._builder.build(request), request)
+            reply: Reply = import_module(module).answer(self._cases.build(request), request)
             return reply
         return operations[request["op"]](request)
 
@@ -111,9 +110,9 @@ class Operations:
         """
         if request["op"] in LAST_OF_A_CASE:
             _forget()
-        self._builder.put_back()
-        loads = [request.get("case", {}).get("workers"), *(case.workload.workers for case in self._timing.cases)]
-        self._guard.end(may_have_children=any(loads))
+        self._cases.put_back()
+        has_workers = bool(request.get("case", {}).get("workers"))
+        self._guard.end(may_have_children=has_workers or self._cases.have_workers)
         return {"ok": True}
 
     def _device(self, request: Request) -> Reply:
@@ -125,7 +124,7 @@ class Operations:
 
     def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)
-        self._builder.restore(name, dtype, threads)
+        self._cases.restore(name, dtype, threads)
         device = devices.open_device(name)
         load = partial(ceilings.load, dtype, threads, Path(request["folder"]))
         native = Readings.of({"kernels": load} if device.runs_host_code else {})
@@ -136,7 +135,7 @@ class Operations:
     def _import(self, request: Request) -> Reply:
         """Import the code under test before anything else; what this changes in the process stays."""
         with self._tracer.following(request["tree"]) as trace:
-            self._builder.import_all(request["cells"], Path(request["root"]))
+            self._cases.import_all(request["cells"], Path(request["root"]))
         self._tracer.doubts |= trace.doubts
         self._guard.adopt()
         return {"ok": True}
@@ -145,7 +144,7 @@ class Operations:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             raise CellError("it draws from a data set, with code that may run in other processes")
-        return reach(self._tracer, request["tree"], lambda: self._builder.build(request))
+        return reach(self._tracer, request["tree"], lambda: self._cases.build(request))
 
     @cached_property
     def _tracer(self) -> Tracer:
@@ -153,7 +152,7 @@ class Operations:
 
     def _observe(self, request: Request) -> Reply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""
-        built = self._builder.build(request)
+        built = self._cases.build(request)
         device = devices.open_device(built.case.workload.device)
         if isinstance(built, Built):
             measurement = observe(built, lambda built: device.memory(built.timed_call()))
@@ -164,7 +163,7 @@ class Operations:
 
     def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""
-        built = self._builder.build(request)
+        built = self._cases.build(request)
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
         with timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
@@ -175,7 +174,7 @@ class Operations:
 
     def _count(self, request: Request) -> Reply:
         """The instructions of one call."""
-        built = self._builder.build(request)
+        built = self._cases.build(request)
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model whose call could be counted")
         if not devices.open_device(built.case.workload.device).runs_host_code:
@@ -208,47 +207,35 @@ def failure_kind(error: BaseException) -> Failure:
     Files can be missing because of the place where a case runs, such as a temporary worktree, and not because of its
     code.
     """
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, CellMissing | ImportError | SyntaxError | OSError):
-            return "loading"
-        link = link.__cause__ or link.__context__
-    return "running"
+    if isinstance(error, CellMissing | ImportError | SyntaxError | OSError):
+        return "loading"
+    cause = error.__cause__ or error.__context__
+    return "running" if cause is None else failure_kind(cause)
 
 
 def failure_reason(error: BaseException) -> str:
     """Return one line with the error, and the innermost line of code outside installed packages."""
     if not isinstance(error, Exception):
         return ending(error)
-    name = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    message = message_of(error)
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in NO_MEMORY)
+    name = "out of memory" if is_memory else type(error).__name__
     # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
-    lines = message_of(error).strip().splitlines()
+    lines = message.strip().splitlines()
     line = lines[-1 if isinstance(error, torch.jit.Error) else 0][:300] if lines else ""
     return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return True if memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
-    phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    message = message_of(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in message for phrase in phrases)
 
 
 def hello() -> dict[str, Any]:
     """Describe this worker: versions, and the devices that it sees."""
     settings = global_state.capture()
+    personality = file_text(PERSONALITY) or "0"  # which only Linux tells, and some sandboxes hide
     return {
         "protocol": PROTOCOL_VERSION,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         **devices.Cpu.about(),
         **devices.Cuda.about(),
-        "fixed_addresses": _has_fixed_addresses(),
+        "fixed_addresses": bool(int(personality, 16) & NO_RANDOMIZATION),
         "settings": {name: str(value) for name, value in settings.items() if name in global_state.DESCRIBED},
     }
-
-
-def _has_fixed_addresses() -> bool:
-    """Return True if address randomization is off for this process, which only Linux supports."""
-    personality = file_text(PERSONALITY)  # empty: not Linux, or a sandbox that hides it
-    return bool(personality) and bool(int(personality, 16) & NO_RANDOMIZATION)

@@ -7,68 +7,50 @@ import pytest
 from rnnbench.harness.machine import cores
 from rnnbench.harness.machine.cores import measuring_cores, preparing_cores
 
-
-def system(root: Path, siblings: dict[int, str]) -> Path:
-    for core, together in siblings.items():
-        folder = root / f"cpu{core}" / "topology"
-        folder.mkdir(parents=True)
-        (folder / "thread_siblings_list").write_text(f"{together}\n")
-    return root
-
-
-EIGHT = {core: f"{core % 4},{core % 4 + 4}" for core in range(8)}  # four cores of two threads
-
-
-def kinds(root: Path, file: str, values: dict[int, int]) -> Path:
-    for core, value in values.items():
-        (root / f"cpu{core}" / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / f"cpu{core}" / file).write_text(f"{value}\n")
-    return root
-
-
+SIBLINGS, PACKAGE = "topology/thread_siblings_list", "topology/physical_package_id"
+FREQUENCY, CAPACITY = "cpufreq/cpuinfo_max_freq", "cpu_capacity"
 ADJACENT = {core: f"{core // 2 * 2}-{core // 2 * 2 + 1}" for core in range(8)}  # as many virtual machines number them
+APART = {core: f"{core % 4},{core % 4 + 4}" for core in range(8)}  # four cores of two threads
+PAIRED = {core: ADJACENT[core] for core in range(4)}  # beside four cores of one thread
+FAST, SLOW = range(4), range(4, 8)
 
 
 @pytest.mark.parametrize(
-    ("siblings", "number", "expected"),
+    ("files", "number", "expected"),
     [
-        (ADJACENT, 1, [7]),
-        (ADJACENT, 2, [5, 7]),
-        (ADJACENT, 4, [1, 3, 5, 7]),
-        (ADJACENT, 5, [1, 3, 5, 6, 7]),
-        (EIGHT, 2, [6, 7]),
+        ({SIBLINGS: ADJACENT}, 1, [7]),
+        ({SIBLINGS: ADJACENT}, 2, [5, 7]),
+        ({SIBLINGS: ADJACENT}, 4, [1, 3, 5, 7]),
+        ({SIBLINGS: ADJACENT}, 5, [1, 3, 5, 6, 7]),
+        ({SIBLINGS: APART}, 2, [6, 7]),
         ({}, 2, [6, 7]),
+        # Of two kinds of cores the fastest, though the others come last: some systems give both one capacity.
+        ({SIBLINGS: PAIRED, CAPACITY: dict.fromkeys(FAST, "1024") | dict.fromkeys(SLOW, "512")}, 2, [1, 3]),
+        (
+            {
+                SIBLINGS: PAIRED,
+                CAPACITY: dict.fromkeys(range(8), "1024"),
+                FREQUENCY: dict.fromkeys(FAST, "4900000") | dict.fromkeys(SLOW, "3600000"),
+            },
+            2,
+            [1, 3],
+        ),
+        ({PACKAGE: {core: str(core % 2) for core in range(8)}}, 2, [5, 7]),  # of one package, where they take turns
     ],
 )
-def test_threads_are_timed_on_physical_cores_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: dict[int, str], number: int, expected: list[int]
+def test_threads_are_timed_on_the_fastest_physical_cores_of_their_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, dict[int, str]],
+    number: int,
+    expected: list[int],
 ) -> None:
     monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
-    assert measuring_cores(number, system(tmp_path, siblings)) == expected
-
-
-@pytest.mark.parametrize(
-    ("file", "fast", "slow"), [("cpufreq/cpuinfo_max_freq", 4_900_000, 3_600_000), ("cpu_capacity", 1024, 512)]
-)
-def test_cores_of_the_fastest_kind_are_timed_though_the_others_come_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, fast: int, slow: int
-) -> None:
-    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
-    root = kinds(system(tmp_path, {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}), file, {0: fast, 1: fast, 2: fast, 3: fast})
-    kinds(root, file, dict.fromkeys(range(4, 8), slow))
-    if file != "cpu_capacity":
-        kinds(root, "cpu_capacity", dict.fromkeys(range(8), 1024))
-    assert measuring_cores(1, root) == [3]
-    assert measuring_cores(2, root) == [1, 3]
-    assert preparing_cores(2, 2, root) == [[1, 3], [0, 2]]
-
-
-def test_threads_are_timed_on_one_package_where_packages_take_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
-    root = kinds(tmp_path, "topology/physical_package_id", {core: core % 2 for core in range(8)})
-    assert measuring_cores(2, root) == [5, 7]
+    for file, texts in files.items():
+        for core, text in texts.items():
+            (tmp_path / f"cpu{core}" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"cpu{core}" / file).write_text(f"{text}\n")
+    assert measuring_cores(number, tmp_path) == expected
 
 
 @pytest.mark.parametrize(

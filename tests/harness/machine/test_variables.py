@@ -13,29 +13,37 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_limit_of_instruction_sets_is_recorded_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (variables.known(), variables.library_notes(), variables.imprecise_float32()) == ({}, [], "")
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
-    monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert variables.known() == {"OMP_NUM_THREADS": "8", "ONEDNN_MAX_CPU_ISA": "SSE41"}
-    assert variables.library_notes() == [
-        "the shell sets ONEDNN_MAX_CPU_ISA=SSE41, which changes how fast torch's libraries are"
-    ]
-
-
-@pytest.mark.parametrize("name", ["DNNL_VERBOSE", "MKL_VERBOSE"])
-def test_libraries_that_print_each_call_are_recorded_and_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "0")
-    assert variables.known() == {}
-    monkeypatch.setenv(name, "1")
-    assert variables.known() == {name: "1"}
-    [note] = variables.library_notes()
-    assert note.startswith(f"the shell sets {name}=1, which makes torch's libraries print a line for each call")
+@pytest.mark.parametrize(
+    ("settings", "recorded", "note"),
+    [
+        ({}, "", ""),
+        ({"OMP_NUM_THREADS": "8"}, "OMP_NUM_THREADS", ""),
+        (
+            {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+            "ONEDNN_MAX_CPU_ISA",
+            "the shell sets ONEDNN_MAX_CPU_ISA=SSE41, which changes how fast torch's libraries are",
+        ),
+        ({"DNNL_VERBOSE": "0"}, "", ""),
+        (
+            {"MKL_VERBOSE": "1"},
+            "MKL_VERBOSE",
+            "the shell sets MKL_VERBOSE=1, which makes torch's libraries print a line for each call",
+        ),
+    ],
+)
+def test_what_changes_the_speed_of_libraries_is_recorded_and_told(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], recorded: str, note: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert variables.known() == {name: settings[name] for name in recorded.split()}
+    assert "; ".join(variables.library_notes()).startswith(note)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({}, ""),
         ({"DNNL_DEFAULT_FPMATH_MODE": "BF16"}, "The shell sets DNNL_DEFAULT_FPMATH_MODE=BF16"),
         ({"ONEDNN_DEFAULT_FPMATH_MODE": "any"}, "The shell sets ONEDNN_DEFAULT_FPMATH_MODE=any"),
         ({"ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "BF16"}, ""),

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.fake_card import MEGABYTE, FakeCard
 from tests.doubles.visits import operations
+from tests.harness.worker.test_operations import observe, prepare
 
 POOL = 1000 * MEGABYTE
 
@@ -28,11 +28,6 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
     gc.collect()
 
 
-def ask(worker: Operations, op: str, case: Case, **options: Any) -> dict[str, Any]:
-    request = {"op": op, "case": case.axes(), "root": ".", "compiled_steps": 64, "window_seconds": 0.002}
-    return worker.handle(request | {"call_seconds": 1e-3} | options)
-
-
 def graphed(hidden_size: int = 6, **changes: Any) -> Case:
     return small.case("gru", "cudagraph", hidden_size=hidden_size, **changes)
 
@@ -40,7 +35,7 @@ def graphed(hidden_size: int = 6, **changes: Any) -> Case:
 def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card: FakeCard) -> None:
     worker = operations()
     for size in range(1, 21):
-        reply = ask(worker, "observe", graphed(size, phase="training"))
+        reply = observe(worker, graphed(size, phase="training"))
         assert reply["ok"], reply
         assert card.reserved() == 0
     assert card.recordings == 20
@@ -51,7 +46,7 @@ def test_a_case_that_fails_leaves_nothing_either(card: FakeCard, monkeypatch: py
         raise RuntimeError("no such probe")
 
     monkeypatch.setattr("rnnbench.harness.worker.operations.observe", lambda built, of_device: broken(built.runner()))
-    reply = ask(operations(), "observe", graphed())
+    reply = observe(operations(), graphed())
     assert not reply["ok"]
     assert card.recordings == 1
     assert card.reserved() == 0
@@ -61,15 +56,15 @@ def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: 
     worker = operations()
     for _ in range(5):
         for size in (1, 2, 3):
-            assert ask(worker, "prepare", graphed(size))["ok"]
+            assert prepare(worker, graphed(size), call_seconds=1e-3)["ok"]
         assert card.reserved() >= 3 * POOL
         assert worker.handle({"op": "release"})["ok"]
         assert card.reserved() == 0
 
 
 def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
-    measurement = ask(operations(), "observe", graphed())["measurement"]
+    measurement = observe(operations(), graphed())["measurement"]
     assert card.recordings == 1  # however often it was called
     assert measurement["reserved_bytes"] == POOL
-    eager = ask(operations(), "observe", small.case("gru"))["measurement"]
+    eager = observe(operations(), small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0

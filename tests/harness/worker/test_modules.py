@@ -14,18 +14,26 @@ from rnnbench.harness.worker.modules import UsedFiles, UserModules
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on the import path; its modules are forgotten at the end."""
-    (tmp_path / "space").mkdir()
-    for name in ("first_of_test.py", "second_of_test.py", "space/inner_of_test.py"):
-        (tmp_path / name).write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
+    """A folder; what is imported from it, and from where, is forgotten at the end."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
 
+def write(folder: Path, **texts: str) -> None:
+    """Write modules; `__` in a name is a slash."""
+    for name, text in texts.items():
+        file = folder / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
 def test_each_module_is_told_once_with_its_file_but_torch_and_pythons_own(folder: Path) -> None:
+    write(folder, first_of_test="", second_of_test="", space__inner_of_test="")
+    sys.path.append(str(folder))
     used = UsedFiles()
     importlib.import_module("first_of_test")
     imported = used.new()["imported"]
@@ -67,22 +75,10 @@ def test_a_file_that_is_opened_is_told_once_and_by_where_it_was(
     assert used.new()["opened"] == []
 
 
-@pytest.fixture
-def modules_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-
-
-def test_a_module_that_a_suite_names_comes_from_the_current_folder_with_what_it_imports(modules_folder: Path) -> None:
-    (modules_folder / "mine_named").mkdir()
-    (modules_folder / "mine_named" / "cells.py").write_text("import mine_beside\nvalue = mine_beside.value\n")
-    (modules_folder / "mine_beside.py").write_text("value = 3\n")
-    (modules_folder / "yaml.py").write_text("raise SystemExit('not asked for')\n")
-    modules = UserModules(modules_folder)
+def test_a_module_that_a_suite_names_comes_from_the_current_folder_with_what_it_imports(folder: Path) -> None:
+    write(folder, mine_named__cells="import mine_beside\nvalue = mine_beside.value\n", mine_beside="value = 3\n")
+    write(folder, yaml="raise SystemExit('not asked for')\n")
+    modules = UserModules(folder)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("mine_named.cells")
     modules.add("mine_named.cells:Cell", Path("/"))
@@ -90,38 +86,32 @@ def test_a_module_that_a_suite_names_comes_from_the_current_folder_with_what_it_
 
 
 @pytest.mark.parametrize("here", [".", "bench"])
-def test_a_package_in_src_need_not_be_installed(modules_folder: Path, here: str) -> None:
-    for folder in ("src/mine_in_src", "bench"):
-        (modules_folder / folder).mkdir(parents=True)
-    (modules_folder / "src/mine_in_src/__init__.py").write_text("value = 4\n")
-    (modules_folder / "pyproject.toml").write_text("")
-    UserModules(modules_folder / here).add("mine_in_src:Cell", Path("/"))
+def test_a_package_in_src_need_not_be_installed(folder: Path, here: str) -> None:
+    write(folder, src__mine_in_src="value = 4\n", bench__other="")
+    (folder / "pyproject.toml").write_text("")
+    UserModules(folder / here).add("mine_in_src:Cell", Path("/"))
     assert importlib.import_module("mine_in_src").value == 4
 
 
-def test_a_module_that_a_suite_names_is_not_taken_from_where_another_is_installed(modules_folder: Path) -> None:
-    for place in ("installed", "current"):
-        (modules_folder / place).mkdir()
-        (modules_folder / place / "mine_twice.py").write_text(f"place = {place!r}\n")
-    sys.path.append(str(modules_folder / "installed"))
-    UserModules(modules_folder / "current").add("mine_twice:Cell", Path("/"))
+def test_a_module_that_a_suite_names_is_not_taken_from_where_another_is_installed(folder: Path) -> None:
+    write(folder, installed__mine_twice="place = 'installed'\n", current__mine_twice="place = 'current'\n")
+    sys.path.append(str(folder / "installed"))
+    UserModules(folder / "current").add("mine_twice:Cell", Path("/"))
     assert importlib.import_module("mine_twice").place == "current"
 
 
 @pytest.mark.parametrize(
     ("cell", "has_current"), [("gru", 1), ("random:Cell", 1), ("mine_no:Cell", 1), ("random:C", 0)]
 )
-def test_nothing_else_makes_the_current_folder_importable(modules_folder: Path, cell: str, has_current: int) -> None:
-    (modules_folder / "random.py").write_text("raise SystemExit('not asked for')\n")
+def test_nothing_else_makes_the_current_folder_importable(folder: Path, cell: str, has_current: int) -> None:
+    write(folder, random="raise SystemExit('not asked for')\n")
     before = list(sys.path)
-    UserModules(modules_folder if has_current else None).add(cell, modules_folder)
+    UserModules(folder if has_current else None).add(cell, folder)
     assert sys.path == before
 
 
-def test_a_file_of_cells_imports_what_lies_beside_it_and_hides_nothing(modules_folder: Path) -> None:
-    (modules_folder / "cells").mkdir()
-    (modules_folder / "cells" / "mine_helper.py").write_text("value = 5\n")
-    (modules_folder / "cells" / "json.py").write_text("raise SystemExit('not asked for')\n")
-    UserModules(None).add("cells/mine.py:Cell", modules_folder)
+def test_a_file_of_cells_imports_what_lies_beside_it_and_hides_nothing(folder: Path) -> None:
+    write(folder, cells__mine_helper="value = 5\n", cells__json="raise SystemExit('not asked for')\n")
+    UserModules(None).add("cells/mine.py:Cell", folder)
     assert importlib.import_module("mine_helper").value == 5
-    assert sys.path[-1] == str(modules_folder / "cells")
+    assert sys.path[-1] == str(folder / "cells")

@@ -7,24 +7,21 @@ import psutil
 import pytest
 import torch
 
-from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
+from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import Operations, failure_kind, failure_reason
+from rnnbench.harness.worker.operations import Operations, failure_reason
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
-from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.workloads.test_data import forks
 
 
-def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    request |= {"window_seconds": 0.002}
-    return worker.handle(request | {"call_seconds": None} | changes)
+def prepare(worker: Operations, case: Case, root: object = ".", call_seconds: float | None = None) -> dict[str, Any]:
+    return worker.handle(Building(str(root), 64).prepare(case, 0.002, call_seconds))
 
 
 def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str, Any]:
@@ -32,14 +29,12 @@ def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str
 
 
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
-    request = {"op": "observe", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    measurement: dict[str, Any] = worker.handle(request)["measurement"]
-    return measurement
+    return worker.handle(Building(str(root), 64).observe(case))
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
     worker, case = operations(), small.case("gru")
-    measurement = observe(worker, case)
+    measurement = observe(worker, case)["measurement"]
     assert measurement["parity"] == "agrees"
     assert measurement["status"] == "pending"
     assert measurement["resident_bytes"] >= 0
@@ -66,6 +61,11 @@ def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reaso
     assert reply["reason"].startswith(reason)
 
 
+def test_a_case_of_a_newer_rnnbench_is_refused() -> None:
+    request = Building(".", 64).observe(small.case("gru"))
+    assert operations().handle(request | {"case": request["case"] | {"quantum": 1}})["reason"].endswith("axis quantum")
+
+
 CELL = """
 import torch
 from torch import nn
@@ -89,9 +89,19 @@ class Mine(nn.RNNCell):
             "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
             "Mute: its message can't be shown, since its __str__ raises ZeroDivisionError (mine.py:6)",
         ),
+        ("raise torch.OutOfMemoryError('CUDA out of memory. Tried ...')", "out of memory: CUDA out of memory."),
+        (
+            "raise torch.AcceleratorError('CUDA error: out of memory\\nmore')",
+            "out of memory: CUDA error: out of memory (mine",
+        ),
+        ("raise RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED')", "out of memory: cuDNN error"),
+        (
+            "raise torch.AcceleratorError('CUDA error: an illegal memory access\\nmore')",
+            "AcceleratorError: CUDA error: an illegal memory access (mine.py:6)",
+        ),
     ],
 )
-def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, reason: str) -> None:
+def test_what_a_users_cell_or_its_gpu_raises_is_told_in_a_line(tmp_path, body: str, reason: str) -> None:
     (tmp_path / "mine.py").write_text(CELL.format(body=body))
     reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
@@ -109,37 +119,6 @@ def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatc
         torch.set_anomaly_enabled(False)
     assert reply["status"] == "failed"
     assert reply["reason"] == "it changes anomaly mode, which can't be put back for the cases after it"
-
-
-DETAILS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
-ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # since torch 2.8
-
-
-@pytest.mark.parametrize(
-    ("kind", "message", "reason"),
-    [
-        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 GiB.", "out of memory: CUDA out of memory."),
-        ("AcceleratorError", "CUDA error: out of memory", "out of memory: CUDA error: out of memory (mine.py:6)"),
-        ("", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "out of memory: CUDA error"),
-        ("", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "out of memory: cuDNN error"),
-        (
-            "AcceleratorError",
-            "CUDA error: an illegal memory access was encountered",
-            f"{ACCELERATOR_ERROR}: CUDA error: an illegal memory access was encountered (mine.py:6)",
-        ),
-        (
-            "",
-            "CUDA error: unspecified launch failure",
-            "RuntimeError: CUDA error: unspecified launch failure (mine.py:6)",
-        ),
-    ],
-)
-def test_what_a_gpu_raises_is_told_in_a_line(tmp_path, kind: str, message: str, reason: str) -> None:
-    raised = f"getattr(torch, {kind!r}, RuntimeError)({message + DETAILS!r})"
-    (tmp_path / "mine.py").write_text(CELL.format(body=f"raise {raised}"))
-    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
-    assert reply["status"] == "failed"
-    assert reply["reason"].startswith(reason)
 
 
 class Breakable(Cpu):
@@ -163,8 +142,7 @@ def test_a_probe_that_breaks_the_device_fails_its_case_so_that_the_worker_is_rep
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(devices, "BACKENDS", {"cpu": Breakable})
-    request = {"op": "observe", "case": small.case("gru").axes(), "root": ".", "compiled_steps": 64}
-    reply = operations().handle(request)
+    reply = observe(operations(), small.case("gru"))
     assert (reply["ok"], reply["status"]) == (False, "failed")
     assert reply["reason"].startswith(f"RuntimeError: {ILLEGAL}")
 
@@ -194,20 +172,16 @@ class Mine(nn.GRUCell):
 def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forward: str, failure: str) -> None:
     (tmp_path / "mine.py").write_text(CELL_FILE.format(top=top, forward=forward))
     case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
-    for operation in ("observe", "prepare"):
-        request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-        request |= {"window_seconds": 0.002, "call_seconds": None}
-        reply = operations().handle(request)
-        if operation == "observe" or forward != "h = h + 1":  # parity is checked in `observe` only
-            assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
+    for ask in (observe, prepare) if forward != "h = h + 1" else (observe,):  # parity is checked in `observe` only
+        reply = ask(operations(), case, tmp_path)
+        assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
 
 
 def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> None:
     worker = operations()
     (tmp_path / "broken.py").write_text(CELL_FILE.format(top="", forward="1 / 0"))
     case = replace(small.case("gru", reference="gru"), cell="broken.py:Mine")
-    request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-    first, second = (set(worker.handle(request)["imported"].values()) for _ in range(2))
+    first, second = (set(observe(worker, case, tmp_path)["imported"].values()) for _ in range(2))
     assert str(tmp_path / "broken.py") in first
     assert second == set()
 
@@ -240,9 +214,9 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
             Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
             small.case("lstm"),
         )
-        first = observe(worker, other)
+        first = observe(worker, other)["measurement"]
         assert prepare(worker, hostile, tmp_path)["ok"]
-        assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
+        assert observe(worker, other)["measurement"] | {"resident_bytes": first["resident_bytes"]} == first
         assert prepare(worker, other)["ok"]
         assert global_state.capture() == before | {"threads": other.workload.threads}
         assert take_turns(worker, hostile)["ok"]
@@ -267,7 +241,8 @@ def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_
     (tmp_path / "mine.py").write_text(CHOOSY)
     before = global_state.capture()
     try:
-        assert observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)["parity"] == "agrees"
+        reply = observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)
+        assert reply["measurement"]["parity"] == "agrees"
     finally:
         global_state.restore(before)
 
@@ -283,23 +258,6 @@ def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
     worker.handle({"op": "release"})
     gone, _ = psutil.wait_procs([loader], timeout=5)
     assert gone
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (CellMissing("no class"), "loading"),
-        (SyntaxError("x"), "loading"),
-        (OSError(), "loading"),
-        (ValueError(), "running"),
-        (CellError("NaN"), "running"),
-        (ParityError("off"), "running"),
-    ],
-)
-def test_what_is_missing_is_a_failure_to_load_also_where_another_error_tells_of_it(error: Exception, kind: str) -> None:
-    told = CellError("it breaks in training")
-    told.__cause__ = error
-    assert (failure_kind(error), failure_kind(told)) == (kind, kind)
 
 
 def test_the_error_within_a_scripted_module_is_shown() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rnnbench.harness import protocol
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.timing import NUMBER, Relay
+from rnnbench.harness.worker.cases import NUMBER, Relay
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit

@@ -1,11 +1,12 @@
-"""The cases of the current group in a worker: prepared, timed in turns, verified and released."""
+"""The cases of a worker: built under torch's settings for them, prepared, timed in turns, verified and released."""
 
 import mmap
 import os
 import random
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -14,23 +15,28 @@ from typing import Any
 
 import torch
 
+from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
+from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.engine import calibrate, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.building import Builder
 from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
-from rnnbench.store.records import Case, Workload, evenly_spaced
+from rnnbench.store.records import AXES, Case, DType, Workload, evenly_spaced
 from rnnbench.workloads import loading, referee
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.size import least_bytes
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 NUMBER = struct.Struct("i")  # of the case in turn, in memory that the coordinator shares
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
+
+MakeImportable = Callable[[str, Path], None]  # lets a user's cell be imported; its file's path is relative to a root
 
 
 class Relay:
@@ -69,27 +75,63 @@ class PreparedCase:
     padding: torch.Tensor
 
 
-class Timing:
-    """Holds the prepared cases of the current group, and times them."""
+class Cases:
+    """Builds cases under the settings of torch that they need; holds those of the current group, and times them."""
 
-    def __init__(self, builder: Builder, layout: random.Random, guard: CaseGuard, relay: Relay) -> None:
+    def __init__(self, layout: random.Random, guard: CaseGuard, make_importable: MakeImportable, relay: Relay) -> None:
         """`layout` draws where a case's memory begins."""
-        self._builder, self._layout = builder, layout
-        self._streams, self._relay = guard.streams, relay
+        self._layout, self._streams = layout, guard.streams
+        self._make_importable, self._relay = make_importable, relay
+        self._state = self._wanted = global_state.capture()
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
         self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
 
+    def build(self, request: dict[str, Any]) -> Built | loading.Loading:
+        """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
+        if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
+            raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
+        case, root = Case.from_axes(request["case"]), Path(request["root"])
+        check_fits(case)
+        self.restore_for(case)
+        for own in case.named_code:
+            self._make_importable(own, root)
+        is_loading = case.workload.phase == "loading"
+        built = loading.build(case) if is_loading else build(case, root, request["compiled_steps"])
+        self.restore_for(case)  # the import of a user's file may have changed them
+        return built
+
+    def import_all(self, cells: Sequence[str], root: Path) -> None:
+        """Import users' cells, and let the settings that they change stay: they belong to this side of a check."""
+        for cell in cells:
+            self._make_importable(cell, root)
+            with suppress(CellError):  # the case of this cell will tell why
+                load_function(parsed(cell)[0], root)
+        self._state = self._wanted = global_state.capture()
+
+    def restore_for(self, case: Case) -> None:
+        """Set torch's settings for a case, whatever the case before it did."""
+        self.restore(case.workload.device, case.workload.dtype, case.workload.threads)
+
+    def restore(self, device: str, dtype: DType, threads: int) -> None:
+        """Set torch's settings for work of this kind; those that it does not need stay as they were at first."""
+        self._wanted = self._state | devices.backend(device).settings(dtype) | {"threads": threads}
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Set torch's settings as they were last wanted; raises NotRestoredError."""
+        global_state.restore(self._wanted)
+
     @property
-    def cases(self) -> list[Case]:
-        """The prepared cases."""
-        return [ready.built.case for ready in self._ready.values()]
+    def have_workers(self) -> bool:
+        """True if a prepared case has processes that load its data."""
+        return any(ready.built.case.workload.workers for ready in self._ready.values())
 
     def prepare(self, request: Request) -> Reply:
         """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
         # Allocates a random size before the case's own memory, so that its addresses differ from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
-        built = self._builder.build(request)
+        built = self.build(request)
         case = built.case
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
@@ -122,7 +164,7 @@ class Timing:
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
         number = next(self._visits)
-        self._builder.restore_for(ready[0].built.case)
+        self.restore_for(ready[0].built.case)
         for index, case in enumerate(ready):
             self._relay.mark(index)
             # The cases of a group get equal inputs, so that they do equal work.
@@ -156,7 +198,7 @@ class Timing:
         """Compare a case with its reference once more, now that it has been timed."""
         case = Case.from_axes(request["case"])
         ready = self._ready[case.key]
-        self._builder.restore_for(case)
+        self.restore_for(case)
         if isinstance(ready.built, Built):
             with no_threads_left(case):
                 referee.compare(
@@ -180,6 +222,24 @@ class Timing:
         if case.workload not in self._references:
             self._references[case.workload] = referee.reference_of(case, root)
         return self._references[case.workload]
+
+
+def check_fits(case: Case) -> None:
+    """Raise Skip if the device, its memory, the cores or the type that a case needs are not there."""
+    workload = case.workload
+    if unusable := devices.why_not(workload.device):
+        raise Skip(unusable)
+    least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes()
+    if available is not None and least > available:
+        raise Skip(
+            f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has {available / 1e9:,.1f} GB"
+        )
+    cores = len(allowed_cores())
+    for axis, wanted in (("threads", workload.threads), ("workers", workload.workers)):
+        if wanted > cores:
+            raise Skip(f"{axis}={wanted}, but the number of allowed cores is {cores}")
+    if lacking := devices.backend(workload.device).lacks(workload.dtype):
+        raise Skip(lacking)
 
 
 def _take_turn(ready: PreparedCase, plan: Turns) -> Clocked:
