@@ -82,16 +82,23 @@ class Cpu:
         return {"onednn": backends.mkldnn.is_available(), "cpu_capability": backends.cpu.get_cpu_capability()}
 
     def clock(
-        self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
+        self,
+        call: Call,
+        batches: int,
+        batch: int,
+        *,
+        lead_seconds: float = 0.0,
+        is_warm: bool = False,
+        counts_waits: bool = False,
     ) -> Clocked:
         """Call `batches * batch` times, after one unclocked call unless `is_warm`.
 
-        `lead_seconds` is ignored, as a CPU has no queue.
+        `counts_waits`: waits for a core count. `lead_seconds` is ignored, as a CPU has no queue.
         """
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        with self._waits() as waited:
+        with nullcontext(lambda: 0.0) if counts_waits else self._waits() as waited:
             if not is_warm:
                 call()
             first = now()

@@ -93,13 +93,21 @@ class Cuda:
             cuda.empty_cache()
 
     def clock(
-        self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0, is_warm: bool = False
+        self,
+        call: Call,
+        batches: int,
+        batch: int,
+        *,
+        lead_seconds: float = 0.0,
+        is_warm: bool = False,
+        counts_waits: bool = False,
     ) -> Clocked:
         """Call `batches * batch` times without a pause, timing each batch by the events around it.
 
         The unclocked call is made even if `is_warm`: it keeps the device busy while the first clocked call is queued.
         The time between two events is then the device's time, as long as the host stays ahead of the device. If it does
-        not, the device waits between kernels, as it does for a user; `submit_seconds` shows this.
+        not, the device waits between kernels, as it does for a user; `submit_seconds` shows this. A device does not
+        wait for a core, so `counts_waits` is ignored.
         """
         inner = range(batch)
         events = self._events(batches + 1)

@@ -5,6 +5,7 @@ import mmap
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_a_batch_is_clocked_as_a_whole_and_the_first_call_not_unless_it_is_warm(
     assert len(calls) == clocked.calls == 15 + (not is_warm)
     assert len(clocked.batch_seconds) == 3
     assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
+
+
+@pytest.mark.parametrize("counts_waits", [False, True])
+def test_waits_for_a_core_are_taken_off_unless_they_are_to_count(
+    monkeypatch: pytest.MonkeyPatch, counts_waits: bool
+) -> None:
+    waits = iter([0.0, 0.5, 0.5, 9.5])  # half a second in the first batch; a wait just before or after the second
+    monkeypatch.setattr(Cpu, "_waits", lambda self: nullcontext(lambda: next(waits)))
+    looks = iter([0.0, 0.0, 1.0, 1.0, 4.0])  # the first look of all, then both of each batch
+    clocked = Cpu(now=lambda: next(looks)).clock(lambda: None, batches=2, batch=1, counts_waits=counts_waits)
+    assert clocked.batch_seconds == [1.0 if counts_waits else 0.5, 3.0]
+    assert (clocked.seconds, clocked.host_seconds) == (sum(clocked.batch_seconds), 4.0)
 
 
 @pytest.mark.parametrize(
