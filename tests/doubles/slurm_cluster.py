@@ -1,4 +1,4 @@
-"""A Slurm cluster on this machine's loopback interface: its nodes are daemons, its GPUs two device files."""
+"""A Slurm cluster of one node on this machine's loopback interface."""
 
 import os
 import shutil
@@ -14,9 +14,7 @@ import psutil
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 WAIT_SECONDS = 120.0  # for a daemon or a job, on a busy machine
-CPUS = 4  # of a node, whatever this machine has, so that jobs of one core run at the same time
-NODES = {"a": "Gres=gpu:2", "bare": ""}
-PARTITIONS = {"main": "a", "bare": "bare", "short": "a MaxTime=1"}
+CPUS = 4  # of the node, whatever this machine has, so that jobs of one core run at the same time
 
 
 class Unavailable(Exception):
@@ -29,7 +27,7 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.conf = root / "slurm.conf"
-        self._ports = free_ports(1 + len(NODES))
+        self._ports = free_ports(2)
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
 
@@ -45,10 +43,8 @@ class Cluster:
         self._daemons.append(self._spawn(munged, "munged"))
         wait_until(files["socket"].exists, "munged")
         self.start_controller()
-        for name in NODES:
-            self._daemons.append(self._spawn(["slurmd", "-D", "-N", name], name))
-        expected = {f"{name} idle" for name in NODES}
-        wait_until(lambda: expected <= set(self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()), "the nodes")
+        self._daemons.append(self._spawn(["slurmd", "-D", "-N", "a"], "slurmd"))
+        wait_until(lambda: "a idle" in self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines(), "the node")
 
     def start_controller(self) -> None:
         """Start the controller with the state that it had before."""
@@ -91,12 +87,6 @@ class Cluster:
     def _write_conf(self) -> None:
         host, root, ports = socket.gethostname(), self.root, self._ports
         (root / "state").mkdir()
-        node = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs={CPUS} RealMemory=4000"
-        nodes = [
-            f"NodeName={name} {node} Port={port} {extra}"
-            for (name, extra), port in zip(NODES.items(), ports[1:], strict=True)
-        ]
-        partitions = [f"PartitionName={name} Nodes={nodes}" for name, nodes in PARTITIONS.items()]
         lines = f"""
             ClusterName=test
             SlurmctldHost={host}(127.0.0.1)
@@ -117,11 +107,10 @@ class Cluster:
             SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
             MessageTimeout=2
             KillWait=5
-            GresTypes=gpu
+            NodeName=a NodeHostname={host} NodeAddr=127.0.0.1 CPUs={CPUS} RealMemory=4000 Port={ports[1]}
+            PartitionName=main Nodes=a Default=YES
         """
-        text = "\n".join([*(line.strip() for line in lines.splitlines()), *nodes, *partitions, ""])
-        self.conf.write_text(text.replace("Nodes=a\n", "Nodes=a Default=YES\n"))
-        (root / "gres.conf").write_text("".join(f"NodeName=a Name=gpu File=/dev/{name}\n" for name in ("zero", "full")))
+        self.conf.write_text("\n".join(map(str.strip, lines.splitlines())))
         (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.slurm.sweep import OnProgress, run_by_slurm
+from rnnbench.slurm.sweep import run_by_slurm
 from rnnbench.suite import suites
-from rnnbench.suite.expressions import parse_only
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
 
 SUITE = """
@@ -64,22 +63,17 @@ def suite(tmp_path: Path) -> Path:
 def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
     """Measure groups of the suite in this process, a job for each, and return the folder."""
 
-    def measure(
-        *options: str,
-        only: str = "",
-        device: str | None = None,
-        on_progress: OnProgress = lambda words, done, jobs: None,
-    ) -> Path:
+    def measure(*options: str) -> Path:
         chosen = suites.read(str(suite))
         return run_by_slurm(
             chosen,
-            chosen.groups(parse_only([only] if only else []), device, most=None),
+            chosen.groups({}, None, most=None),
             chosen.settings,
             out=tmp_path / "results",
             command="rnnbench run tiny.toml",
             options=options,
             groups_per_job=1,
-            on_progress=on_progress,
+            on_progress=lambda words, done, jobs: None,
         )
 
     return measure

@@ -44,11 +44,6 @@ def the_run(suite: Path) -> Path:
     return next(suite.parent.glob("results/*"))
 
 
-def submitted(path: Path) -> int:
-    """Return how many jobs were submitted."""
-    return len(list((path / "slurm").glob("*_submission.sh")))
-
-
 def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
     """Check that each case was measured in each replicate and no window appears twice; return the run's frame."""
     frame = rows(path)
@@ -98,7 +93,7 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     out, errors = goes_on.communicate(timeout=2 * WAIT_SECONDS)
     assert goes_on.returncode == 0, errors
     assert "2 cases measured" in out
-    assert submitted(path) == 1
+    assert len(list(path.glob("slurm/*_submission.sh"))) == 1
     measured_once(path, replicates=1)
 
 
@@ -121,18 +116,16 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
 
 @real
 @pytest.mark.parametrize(
-    ("options", "settings", "words"),
+    ("option", "words"),
     [
-        (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
-        (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
-        (["partition=bare", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
+        ("partition=nope", r"invalid partition specified: nope|Invalid partition name"),
+        ("partitoin=main", "unrecognized option '--partitoin=main'"),
+        ("gpus=1", "takes no such job: "),
     ],
 )
-def test_what_slurm_does_not_take_is_told_and_leaves_nothing(
-    run: Run, tmp_path: Path, options: list[str], settings: dict[str, Any], words: str
-) -> None:
+def test_what_slurm_does_not_take_is_told_and_leaves_nothing(run: Run, tmp_path: Path, option: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as fault:
-        run(*options, **settings)
+        run(option)
     assert len(str(fault.value).splitlines()) == 1
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").iterdir())
 
@@ -233,17 +226,20 @@ def test_a_disk_that_is_full_is_told_in_one_line(
         sweep.run_by_slurm(chosen, chosen.groups({}, None, most=None), chosen.settings, out=tmp_path, **options)
 
 
-def test_a_job_on_an_unlike_node_is_not_lost_and_the_next_ones_go_elsewhere(fake: FakeQueue) -> None:
-    fake.end, fake.log = ("FAILED", f"{UNLIKE}:0"), "cpu was A and is B\n"
+@pytest.mark.parametrize(
+    ("end", "elsewhere", "left_out"),
+    [
+        (("FAILED", f"{UNLIKE}:0"), "odd", {"odd": "it is unlike the first: cpu was A and is B"}),
+        (("COMPLETED", "0:0"), None, {}),  # by settings that the run has no more
+    ],
+)
+def test_a_job_on_an_unlike_node_or_that_ended_well_is_not_lost(
+    fake: FakeQueue, end: tuple[str, str], elsewhere: str | None, left_out: dict[str, str]
+) -> None:
+    fake.end, fake.log = end, "cpu was A and is B\n"
     waiting = fake.until_sent(6)
-    assert fake.excluded == [*[None] * 3, *["odd"] * 3]
-    assert waiting.left_out == {"odd": "it is unlike the first: cpu was A and is B"}
-    assert [part.lost for part in waiting.parts] == [[], [], []]
-
-
-def test_a_job_that_ended_well_by_earlier_settings_is_not_lost(fake: FakeQueue) -> None:
-    fake.end = ("COMPLETED", "0:0")
-    waiting = fake.until_sent(12)
+    assert fake.excluded == [*[None] * 3, *[elsewhere] * 3]
+    assert waiting.left_out == left_out
     assert [(part.state, part.lost) for part in waiting.parts] == [("waiting", [])] * 3
 
 

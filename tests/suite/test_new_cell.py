@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench import load, summarize
 from rnnbench.cells import load as load_cell
-from rnnbench.store.folder import read_info
 from rnnbench.suite import new_cell, suites
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -51,21 +49,6 @@ def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, 
         command = [sys.executable, "-m", "ruff", *how, *config]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_path: Path) -> None:
-    done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path, code=0)
-    assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report"]
-    suite = tmp_path / "MyGRU.toml"
-    suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmax_replicates = 2"))
-    done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path, code=0)
-    [run] = tmp_path.glob("results/MyGRU-*")
-    assert read_info(run).status == "finished"
-    summary = summarize(load(run))
-    assert summary["parity"].tolist() == ["agrees", "agrees", "is the reference"]
-    assert summary["status"].tolist() == ["measured"] * 3
-    rnnbench("report", run, cwd=tmp_path, code=0)
 
 
 def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Path) -> None:

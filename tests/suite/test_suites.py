@@ -32,25 +32,54 @@ def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: 
         assert {case.workload for case in group.cases} == {group.workload}
 
 
-def test_cells_with_the_same_reference_share_its_case(tmp_path: Path) -> None:
-    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = ["vanilla", "combined"]'))
-    assert [(case.cell, case.implementation) for case in group.cases] == [
-        ("vanilla", "loop"),
-        ("torch.nn.RNN", "torch.nn"),
-        ("combined", "loop"),
-    ]
+OWN = ["cell.py:Mine"]
+EXPANDED = {
+    "cells with the same reference share its case": (
+        '[[sweep]]\ncell = ["vanilla", "combined"]',
+        [("rnn", 32, 0, 0, ["vanilla", "torch.nn.RNN", "combined"])],
+    ),
+    "a sweep overrides the defaults": (
+        "[defaults]\nbatch_size = [1, 2]\n[[sweep]]\ncell = 'gru'\n[[sweep]]\ncell = 'lstm'\nbatch_size = 7",
+        [
+            ("gru", 1, 0, 0, ["gru", "torch.nn.GRU"]),
+            ("gru", 2, 0, 0, ["gru", "torch.nn.GRU"]),
+            ("lstm", 7, 0, 0, ["lstm", "torch.nn.LSTM"]),
+        ],
+    ),
+    "the same case in two sweeps is measured once": (
+        '[[sweep]]\ncell = "gru"\n[[sweep]]\ncell = "gru"',
+        [("gru", 32, 0, 0, ["gru", "torch.nn.GRU"])],
+    ),
+    "a cell of one's own is timed against the layer that its sweep names": (
+        '[[sweep]]\ncell = "cell.py:Mine"\nreference = "lstm"',
+        [("lstm", 32, 0, 0, [*OWN, "torch.nn.LSTM"])],
+    ),
+    "and without one it stands alone": (
+        '[[sweep]]\ncell = ["cell.py:Mine", "gru"]',
+        [("none", 32, 0, 0, OWN), ("gru", 32, 0, 0, ["gru", "torch.nn.GRU"])],
+    ),
+    "or with none": ('[[sweep]]\ncell = "cell.py:Mine"\nreference = "none"', [("none", 32, 0, 0, OWN)]),
+    "a data set is held against itself": (
+        "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['per_item', 'vectorised']\n"
+        "samples = 64\nworkers = [0, 2]",
+        [("windows", 32, 64, workers, ["windows", "windows"]) for workers in (0, 2)],
+    ),
+    "only what loads has samples and workers": (
+        "[[sweep]]\ncell = 'gru'\nphase = ['step', 'epoch']\nsamples = 64\nworkers = 1",
+        [("gru", 32, samples, workers, ["gru", "torch.nn.GRU"]) for samples, workers in ((0, 0), (64, 1))],
+    ),
+}
 
 
-def test_a_sweep_is_the_product_of_its_axes_and_overrides_the_defaults(tmp_path: Path) -> None:
-    sweeps = "[[sweep]]\ncell = 'gru'\n[[sweep]]\ncell = 'lstm'\nbatch_size = 7"
-    text = "[defaults]\nbatch_size = [1, 2]\nseq_len = 3\n" + sweeps
-    axes = [(g.workload.reference, g.workload.batch_size, g.workload.seq_len) for g in groups(suite(tmp_path, text))]
-    assert axes == [("gru", 1, 3), ("gru", 2, 3), ("lstm", 7, 3)]
-
-
-def test_the_same_case_in_two_sweeps_is_measured_once(tmp_path: Path) -> None:
-    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "gru"\n[[sweep]]\ncell = "gru"'))
-    assert len(group.cases) == 2
+@pytest.mark.parametrize("kind", EXPANDED)
+def test_a_sweep_is_the_product_of_its_axes_in_groups_that_each_have_one_reference(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "cell.py").write_text("")
+    text, expected = EXPANDED[kind]
+    found = groups(suite(tmp_path, text))
+    loads = [(group.workload, [case.cell for case in group.cases]) for group in found]
+    assert [(work.reference, work.batch_size, work.samples, work.workers, cells) for work, cells in loads] == expected
+    references = [sum(case.is_reference for case in group.cases) for group in found]
+    assert references == [int(group.workload.reference != "none") for group in found]
 
 
 def test_only_keeps_the_reference_of_what_it_keeps() -> None:
@@ -208,25 +237,6 @@ def test_a_million_cases_are_asked_about_before_they_are_made(tmp_path: Path) ->
     assert len(groups(chosen, "batch_size=3 seq_len=4")) == 78
 
 
-def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_path: Path) -> None:
-    (tmp_path / "cell.py").write_text("")
-    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "cell.py:Mine"\nreference = "lstm"'))
-    assert [case.cell for case in group.cases] == ["cell.py:Mine", "torch.nn.LSTM"]
-
-
-@pytest.mark.parametrize("reference", ["", 'reference = "none"'])
-def test_without_a_reference_a_cell_of_ones_own_stands_alone(tmp_path: Path, reference: str) -> None:
-    (tmp_path / "cell.py").write_text("")
-    text = f'[[sweep]]\ncell = ["cell.py:Mine", "gru"]\nimplementation = ["loop", "torch.nn"]\n{reference}'
-    all_groups = groups(suite(tmp_path, text))
-    assert [(group.workload.reference, [case.cell for case in group.cases]) for group in all_groups] == [
-        ("none", ["cell.py:Mine"]),
-        ("gru", ["gru", "torch.nn.GRU"]),
-    ]
-    with pytest.raises(UserError, match=r"cell=glu .*: the suite has cell=cell.py:Mine,gru,torch.nn.GRU"):
-        groups(suite(tmp_path, text), "cell=glu")
-
-
 def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
@@ -244,26 +254,6 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
     changed = suite.with_check(margin=0.5, budget_seconds=None).content.check
     assert set(suites.margins(changed, cases).values()) == {0.5}
     assert changed.budget_seconds == 120
-
-
-def test_a_data_set_is_held_against_itself_loaded_item_by_item(tmp_path: Path) -> None:
-    chosen = suite(tmp_path, LOADING.replace("'windows'", "['regular', 'windows']") + "samples = 64\nworkers = [0, 2]")
-    loaded = [
-        (group.workload.reference, group.workload.workers, [(case.cell, case.implementation) for case in group.cases])
-        for group in groups(chosen)
-    ]
-    assert loaded == [
-        (name, workers, [(name, "per_item"), (name, "vectorised")])
-        for name in ("regular", "windows")
-        for workers in (0, 2)
-    ]
-    assert all(case.is_reference == (case.implementation == "per_item") for g in groups(chosen) for case in g.cases)
-
-
-def test_only_what_loads_has_samples_and_workers(tmp_path: Path) -> None:
-    text = "[[sweep]]\ncell = 'gru'\nphase = ['step', 'epoch']\nsamples = 64\nworkers = [0, 1]"
-    axes = [(g.workload.phase, g.workload.samples, g.workload.workers) for g in groups(suite(tmp_path, text))]
-    assert axes == [("step", 0, 0), ("epoch", 64, 0), ("epoch", 64, 1)]
 
 
 def test_each_group_knows_the_first_sweep_that_has_it_on_whatever_device(tmp_path: Path) -> None:
