@@ -35,17 +35,13 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.words.live import described
     from rnnbench.speedup.module import row
     from rnnbench.speedup.suite_search import find_wanted, wanted
-    from rnnbench.suite.cell_suite import SIZES, is_cell, of_cell
+    from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
     if save is not None and os.path.lexists(save):
         raise UserError(f"{save} already exists; give the name of a new file")
-    if is_class := is_cell(suite):
-        of_cell(suite, "none", whole=False)  # names what is wrong
-    chosen = read_suite(SIZES if is_class else suite)
-    cases = cases_of(selected(chosen, only, device, yes=True))
-    root = Path.cwd() if is_class else chosen.file.parent
-    modules, left_out = wanted(cases, suite if is_class else "")
+    chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
+    modules, left_out = wanted(cases_of(selected(chosen, only, device, yes=True)))
     if not modules:
         raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
     if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
@@ -55,7 +51,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     for module, shapes in modules.items():
         try:
             with shown_rounds() as on_progress:
-                found[module] = find_wanted(module, shapes, root, budget, on_progress)
+                found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(str(fault))
             continue

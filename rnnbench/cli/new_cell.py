@@ -31,8 +31,7 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
       rnnbench new-cell MyLSTM --reference lstm
       rnnbench new-cell lmu.py:LMUCell --reference lstm
     """
-    from rnnbench.suite.cell_suite import is_cell
-    from rnnbench.suite.new_cell import write_cell, write_suite
+    from rnnbench.suite.cell_suite import is_cell, write_cell, write_suite
 
     if is_cell(name):
         suite = write_suite(name, reference, out, whole=sequence)

@@ -59,12 +59,8 @@ class WantedModule:
         return input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
 
 
-def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, list[tuple[int, int]]], list[str]]:
-    """Modules with their shapes (seq, batch), and why cases are left out: each reason once.
-
-    `own`: a class that takes the place of every cell, so that a suite gives only the sizes. Then there are reasons only
-    if no size is left.
-    """
+def wanted(cases: Iterable[Case]) -> tuple[dict[WantedModule, list[tuple[int, int]]], list[str]]:
+    """Return modules with their shapes (seq, batch), and why cases are left out: each reason once."""
     found: dict[WantedModule, list[tuple[int, int]]] = {}
     left_out: dict[str, None] = {}
     for case in cases:
@@ -72,10 +68,8 @@ def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, lis
         if reason := _why_not(case):
             left_out[reason] = None
             continue
-        if own and (case.is_reference or case.cell.startswith("torch.nn.")):
-            continue
         sizes = Workload(
-            "none" if own else workload.reference,
+            workload.reference,
             workload.phase,
             "many_to_many",
             batch_size=1,
@@ -89,11 +83,11 @@ def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, lis
             threads=workload.threads,
             bidirectional=workload.bidirectional,
         )
-        module = WantedModule(own or case.cell, sizes)
+        module = WantedModule(case.cell, sizes)
         shapes = found.setdefault(module, [])
         if (workload.seq_len, workload.batch_size) not in shapes:
             shapes.append((workload.seq_len, workload.batch_size))
-    return found, [] if own and found else list(left_out)
+    return found, list(left_out)
 
 
 def _why_not(case: Case) -> str:

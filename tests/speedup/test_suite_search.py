@@ -52,23 +52,15 @@ def test_modules_are_built_as_the_case_says() -> None:
     assert "2 layers, bidirectional" in layer.title
 
 
-def test_a_class_takes_the_place_of_all_cells(tmp_path: Path) -> None:
+def test_a_class_is_built_from_its_file(tmp_path: Path) -> None:
+    alone = small.workload(reference="none", dtype="float32")
     (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
-    found, _ = wanted([case(), small.reference_case("gru"), case("lstm")], "mine.py:Mine")
-    [module] = found
+    [module] = wanted([Case("mine.py:Mine", "loop", alone)])[0]
     assert type(module.build(tmp_path)).__name__ == "Mine"
     (tmp_path / "odd.py").write_text("from torch import nn\nclass Odd(nn.Module):\n    def __init__(self): ...\n")
-    [odd] = wanted([case()], "odd.py:Odd")[0]
+    [odd] = wanted([Case("odd.py:Odd", "loop", alone)])[0]
     with pytest.raises(CellError, match=r"Odd\(\) takes no sizes"):
         odd.build(tmp_path)
-
-
-def test_a_class_has_nothing_to_do_with_the_layers_of_other_cells() -> None:
-    layers = case(num_layers=2)
-    assert wanted([case(), layers], "mine.py:Mine")[1] == []
-    assert wanted([layers], "mine.py:Mine")[1] == [
-        "cases of a cell in several layers or directions: give a module that runs them itself"
-    ]
 
 
 def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:

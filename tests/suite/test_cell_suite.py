@@ -1,21 +1,26 @@
-"""A class without a suite: what it is measured as, and how wrong names are told."""
+"""A class without a suite: what it is measured as, how wrong names are told, and the files of a new cell."""
 
 import json
 import os
+import subprocess
+import sys
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rnnbench import load
+from rnnbench.cells import load as load_cell
 from rnnbench.store.records import Case
 from rnnbench.suite import cell_suite, suites
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
 from tests.doubles import workload as small
-from tests.doubles.commands import in_process
+from tests.doubles.commands import in_process, rnnbench
 
 ROOT = Path(__file__).parents[2]
 FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
@@ -164,3 +169,47 @@ def test_the_layer_of_a_cells_kind_is_known_by_its_name_or_its_bases(
     (tmp_path / "cell.py").write_text(text)
     assert cell_suite.layer_of(f"{tmp_path}/cell.py:{name}") == layer
     assert cell_suite.layer_of("package:Liquid") == "none"
+
+
+REFERENCES = ("rnn", "lstm", "gru", "none")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, reference: Any, whole: bool) -> None:
+    _, suite = cell_suite.write_cell("Mine", reference, tmp_path, whole=whole)
+    groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None, most=None)
+    cases = [case for group in groups for case in group.cases if not case.is_reference]
+    parities = [observe(build(case, tmp_path)).parity for case in cases]
+    assert len(cases) == (1 if whole else 2)
+    assert set(parities) == {"not compared: there is no reference" if reference == "none" else "agrees"}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_module_for_a_whole_sequence_starts_from_zeros_without_a_state_as_torchs_do(
+    tmp_path: Path, reference: Any
+) -> None:
+    cell_suite.write_cell("Mine", reference, tmp_path, whole=True)
+    module = load_cell("Mine.py:Mine", tmp_path)(3, 5)
+    zeros, input = torch.zeros(1, 2, 5), torch.randn(4, 2, 3)
+    state = (zeros, zeros) if reference == "lstm" else zeros
+    assert torch.equal(module(input)[0], module(input, state)[0])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, whole: bool) -> None:
+    module, _ = cell_suite.write_cell("Mine", reference, tmp_path, whole=whole)
+    config = ["--config", str(Path(__file__).parents[2] / "pyproject.toml"), "--no-cache", str(module)]
+    for how in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *how, *config]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    done = rnnbench("new-cell", "Mine", "--out", "cells", "--sequence", cwd=tmp_path)
+    assert "  rnnbench run cells/Mine.toml" in done.stdout.splitlines()
+    suite = tomllib.loads((tmp_path / "cells/Mine.toml").read_text())
+    assert suite["sweep"][0]["implementation"] == ["sequence", "torch.nn"]
