@@ -8,7 +8,7 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import DURATION, selected, takes, takes_suite, typed
-from rnnbench.cli.run import naming_budget, refuse_missing
+from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
 
@@ -53,7 +53,7 @@ def profile(
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()
-    with naming_budget(budget, RUN_SHARE), shown_progress() as on_progress:
+    with shown_progress() as on_progress:
         folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     run = read(folder)
     refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)

@@ -1,8 +1,6 @@
 """`rnnbench run`, and whether a run has what it was asked for."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
-ROOM = 1.5  # times what a single replicate takes at least
 ACCEPT = "with --allow-missing this is no error"
 
 
@@ -116,7 +113,7 @@ def run(
     given = {"precision": precision, "budget_seconds": budget}
     settings = suite.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     try:
-        with naming_budget(budget), adding(RESUME, Interrupted):
+        with adding(RESUME, Interrupted):
             if executor == "slurm":
                 folder = _by_slurm(suite, groups, settings, given, resume, out, slurm_options, groups_per_job)
             else:
@@ -225,15 +222,3 @@ def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0,
     raise UserError(
         f"{folder}: no case was measured: {len(rows):,} of {len(summary):,} {what}; the first: {rows['reason'].iloc[0]}"
     )
-
-
-@contextmanager
-def naming_budget(budget: float | None, share: float = 1.0) -> Iterator[None]:
-    """Say which --budget to give if a run's is too short for a single replicate; the run gets a `share` of it."""
-    from rnnbench.harness.coordinator.session import TooShort
-
-    try:
-        yield
-    except TooShort as short:
-        given = "the suite's budget" if budget is None else f"--budget {budget:g}s"
-        raise UserError(f"{given}: {short}; give --budget {as_budget(ROOM * short.seconds / share)} or more") from None

@@ -34,8 +34,8 @@ from rnnbench.text import last_line
 
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
-MAX_BYTES = 16 << 20  # that the file of what a worker prints may hold
-KEPT_BYTES = 64 << 10
+MAX_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
+LAST_BYTES = 64 << 10  # of these, in which the last line is
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -98,38 +98,6 @@ def _has_ended(pid: int, seconds: float) -> bool:
     return True
 
 
-class WorkerOutput:
-    """A temporary file that the worker appends to."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        # Every write then goes to the end, also after the file was cut.
-        fcntl.fcntl(self.fileno(), fcntl.F_SETFL, fcntl.fcntl(self.fileno(), fcntl.F_GETFL) | os.O_APPEND)
-
-    def fileno(self) -> int:
-        """The descriptor that the worker writes to."""
-        return self._file.fileno()
-
-    def cut(self) -> None:
-        """Keep only the end of the file if it is large."""
-        if os.fstat(self.fileno()).st_size > MAX_BYTES:
-            end = self._end()
-            os.ftruncate(self.fileno(), 0)
-            os.write(self.fileno(), end)
-
-    def last_line(self) -> str:
-        """The last line that is not empty; empty if there is none."""
-        return last_line(self._end().decode(errors="replace"))
-
-    def close(self) -> None:
-        """Delete the file."""
-        self._file.close()
-
-    def _end(self) -> bytes:
-        size = os.fstat(self.fileno()).st_size
-        return os.pread(self.fileno(), KEPT_BYTES, max(0, size - KEPT_BYTES))
-
-
 class WorkerProcess:
     """A worker that is starting; `wait_ready` returns its hello."""
 
@@ -183,7 +151,9 @@ class WorkerProcess:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
             try:
-                self._output = WorkerOutput()
+                self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+                # Every write then goes to the end, also after the file was cut.
+                fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
                 self._process = self._started({"marks": marks.fileno(), **self._token})
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
@@ -278,23 +248,24 @@ class WorkerProcess:
                 elif waited >= seconds:
                     self.close()
                     raise WorkerLost(f"no answer within {seconds:g} s")
-                else:
-                    self._output.cut()
+                if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
+                    os.ftruncate(self._output.fileno(), 0)
         line, _, self._unread = self._unread.partition(b"\n")
-        self._output.cut()
         reply: dict[str, Any] = json.loads(line)
         return reply
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
         ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
-        code, last = self._process.wait(), self._output.last_line()[:300]
+        code, printed = self._process.wait(), os.fstat(self._output.fileno()).st_size
+        end = os.pread(self._output.fileno(), LAST_BYTES, max(0, printed - LAST_BYTES))
         self._output.close()
         if not ended_itself and not self._stopped:
             return "the worker closed its streams without ending"
         if code < 0:
             names = {int(number): number.name for number in signal.Signals}  # without most of the real-time signals
             return f"the worker was killed by {names.get(-code, f'signal {-code}')}"
+        last = last_line(end.decode(errors="replace"))[:300]
         return f"the worker exited with {code}{f': {last}' if last else ''}"
 
     def kill(self) -> None:

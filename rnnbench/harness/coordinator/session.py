@@ -16,30 +16,21 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_suite,
 )
 from rnnbench.harness.coordinator.runner import OBSERVING_SHARE, Runner
-from rnnbench.harness.coordinator.start import RunStart, place_of, started
+from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
-from rnnbench.text import plural, rounded_up
+from rnnbench.text import plural
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
-CEILINGS_SECONDS = 1.0  # of the limits of the machine, for each dtype and number of threads; often more
 ROOM = 1.5  # a case takes this many times the seconds of its windows, with all that is not timed
 
 
 class NoDevice(UserError):
     """None of the devices that the cases need is available."""
-
-
-class TooShort(UserError):
-    """A budget ends before anything can be timed; `seconds` is the least that may be enough."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the budget is too short: a single replicate takes about {rounded_up(seconds)} here")
-        self.seconds = seconds
 
 
 def run_suite(
@@ -53,16 +44,12 @@ def run_suite(
 ) -> Path:
     """Measure a suite into a new folder below `out`, and return the folder.
 
-    Raises NoDevice, before anything is written, if no case has its device, and TooShort if the budget can't be enough
-    for a single replicate of a group. Raises UserError if `out` can't be written
+    Raises NoDevice, before anything is written, if no case has its device. Raises UserError if `out` can't be written
     or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
     with started(groups, settings) as start:
         if all(group.workload.device in start.unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
-        least = least_seconds(groups, settings, start)
-        if settings.budget_seconds is not None and settings.budget_seconds < least:
-            raise TooShort(least)
         info = RunInfo.begin(
             suite=suite.name,
             description=suite.content.description,
@@ -169,13 +156,6 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
     """The suite as it was read, with the settings that it is measured with."""
     return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}
-
-
-def least_seconds(groups: Sequence[Group], settings: Settings, start: RunStart) -> float:
-    """Seconds in which a run that has just started its first worker may time a group once, in another worker."""
-    places = len({place_of(group.workload) for group in groups if group.workload.device not in start.unusable})
-    fewest = min(len(group.cases) for group in groups)
-    return 2 * start.worker_seconds + places * CEILINGS_SECONDS + fewest * settings.windows * settings.window_seconds
 
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:

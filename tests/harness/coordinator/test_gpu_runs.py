@@ -1,4 +1,4 @@
-"""Runs on one GPU, or on a numbered one of several, and cases that break a GPU: each fails alone."""
+"""Runs on one GPU, or on a numbered one of several."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,53 +10,22 @@ import pytest
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import OBSERVER, case_settings, started
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import CARD, JOULES, Failing, FakeWorker, FakeWorkers, run_into
+from tests.doubles.fakes import CARD, JOULES, FakeWorker, FakeWorkers, run_into
 from tests.doubles.stored import rows
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
 
 A, B = "aaaa", "bbbb"
 SETTINGS = Settings(replicates=3, windows=2, precision=None)
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
-REASONS = [
-    "out of memory: CUDA out of memory. Tried to allocate 20.00 GiB.",
-    ILLEGAL,
-    "AcceleratorError: CUDA error: unspecified launch failure",
-]
 
 
 class OnTwoCards(FakeWorker):
     """A worker on a machine with two cards."""
 
     cards = {"cuda": A, "cuda:0": A, "cuda:1": B}  # noqa: RUF012 - as in the class it is of
-
-
-class Poisoned(OnTwoCards):
-    """A worker that fails at a request for one case and at every later request."""
-
-    reason = ILLEGAL
-    op = "turn"
-    culprit: Case
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.is_broken = False
-        self._fault = self._break
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        if message["op"] == self.op:
-            self.is_broken |= message.get("case") in (None, self.culprit.key, self.culprit.axes())
-        if self.is_broken:
-            return {"ok": False, "status": "failed", "reason": self.reason}
-        return super().request(message, deadline_seconds)
-
-    def _break(self, message: dict[str, Any]) -> None:
-        self.is_broken |= self.op == message["op"] == "turn" and message["case"] == self.culprit.key
-        if self.is_broken:
-            raise Failing({"ok": False, "status": "failed", "reason": self.reason})
 
 
 def groups_on(device: str, count: int) -> list[Group]:
@@ -115,47 +84,12 @@ def test_the_settings_of_a_run_are_those_of_its_cases() -> None:
     assert said(groups_on("cuda", 1))["settings"]["cuDNN TF32"] == "False"  # torch's own default is True
 
 
-def poisoned(monkeypatch: pytest.MonkeyPatch, op: str, reason: str = ILLEGAL) -> tuple[list[Group], Case]:
-    """Return groups, and the case of them that breaks every process that runs it."""
-    groups = groups_on("cuda", 3)
-    for name, value in {"op": op, "culprit": groups[1].cases[0], "reason": reason}.items():
-        monkeypatch.setattr(Poisoned, name, value, raising=False)
-    return groups, groups[1].cases[0]
+def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_reason() -> None:
+    class Broken(OnTwoCards):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            return {"ok": False, "status": "failed", "reason": ILLEGAL}
 
-
-@pytest.mark.parametrize("reason", REASONS)
-@pytest.mark.parametrize("op", ["observe", "prepare", "turn"])
-def test_the_case_fails_alone_and_the_others_are_measured_by_other_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str
-) -> None:
-    groups, culprit = poisoned(monkeypatch, op, reason)
-    frame, _, workers = measure(tmp_path, groups, Poisoned)
-    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
-    assert list(cases.loc[culprit.key]) == ["failed", reason]
-    assert set(cases.drop(culprit.key)["status"]) == {"measured"}
-    others = frame[frame["case"] != culprit.key]
-    last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
-    assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
-    assert set(others["energy_joules"]) == {JOULES}
-    assert len([worker for worker in workers.started if isinstance(worker, Poisoned) and worker.is_broken]) == 1
-
-
-def test_a_device_that_breaks_while_energy_is_measured_loses_the_energy_of_one_case(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups, culprit = poisoned(monkeypatch, "energy")
-    frame, *_ = measure(tmp_path, groups, Poisoned)
-    cases = frame.drop_duplicates("case").set_index("case")
-    assert missing_reasons(cases.loc[culprit.key, "missing"]) == {"energy_joules": ILLEGAL}
-    assert set(cases.drop(culprit.key)["energy_joules"]) == {JOULES}
-    assert set(cases["status"]) == {"measured"}
-
-
-def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    groups, _ = poisoned(monkeypatch, "device")
-    assert said(groups, Poisoned)["unusable"] == {"cuda": ILLEGAL}
+    assert said(groups_on("cuda", 3), Broken)["unusable"] == {"cuda": ILLEGAL}
 
 
 def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import (
-    KEPT_BYTES,
     MAX_BYTES,
     WorkerLost,
-    WorkerOutput,
     WorkerProcess,
     end_with_descendants,
 )
@@ -92,6 +90,7 @@ def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_
     [
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was killed by SIGSEGV"),
         ("print('last words', file=sys.stderr); os._exit(3)", "the worker exited with 3: last words"),
+        (f"os.write(2, b'x' * {MAX_BYTES} + b'\\nmore\\xff\\n'); os._exit(3)", "the worker exited with 3: more\ufffd"),
     ],
 )
 def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, reason: str) -> None:
@@ -333,19 +332,3 @@ def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_pat
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert process.returncode == 0
-
-
-def test_of_much_output_the_end_is_kept_and_more_is_added_to_it() -> None:
-    output = WorkerOutput()
-    writer = os.dup(output.fileno())
-    os.write(writer, b"x" * MAX_BYTES)
-    output.cut()
-    assert os.fstat(writer).st_size == MAX_BYTES
-    os.write(writer, b"\nlast words\n\n")
-    output.cut()
-    assert os.fstat(writer).st_size == KEPT_BYTES
-    assert output.last_line() == "last words"
-    os.write(writer, b"more\xff\n")
-    assert output.last_line() == "more\ufffd"
-    os.close(writer)
-    output.close()

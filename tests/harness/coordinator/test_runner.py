@@ -19,7 +19,7 @@ from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import NOT_REACHED, Case, Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import START_SECONDS, Edit, FakeWorker, FakeWorkers, Fault, run_into
+from tests.doubles.fakes import START_SECONDS, Edit, Failing, FakeWorker, FakeWorkers, Fault, run_into
 from tests.doubles.stored import INFO, rows
 
 GROUPS = [
@@ -55,15 +55,19 @@ def timing(workers: list[FakeWorker]) -> list[FakeWorker]:
     return [worker for worker in workers if worker.name != OBSERVER]
 
 
-def at(case: Case, op: str, count: int = 1) -> Fault:
-    """Lose the worker at the n-th request of this kind for this case."""
+LOST = WorkerLost("the worker was killed by SIGSEGV")
+ILLEGAL = {"ok": False, "status": "failed", "reason": "CUDA error: an illegal memory access was encountered"}
+
+
+def at(case: Case, op: str, count: int = 1, raised: Exception = LOST) -> Fault:
+    """Raise at the n-th request of this kind for this case."""
     requests: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
         if message["op"] == op and message["case"] == (case.key if op == "turn" else case.axes()):
             requests[op] += 1
             if requests[op] == count:
-                raise WorkerLost("the worker was killed by SIGSEGV")
+                raise raised
 
     return fault
 
@@ -84,20 +88,24 @@ def test_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
     assert len(orders) > 1
 
 
-@pytest.mark.parametrize(("op", "count"), [("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
-def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count: int) -> None:
+@pytest.mark.parametrize("raised", [LOST, Failing(ILLEGAL)])
+@pytest.mark.parametrize(("op", "count"), [("observe", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
+def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_runs_in_that_process(
+    tmp_path: Path, op: str, count: int, raised: Any
+) -> None:
     culprit = small.case("vanilla", batch_size=2)
-    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count))
+    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count, raised))
+    reason = str(raised) if raised is LOST else ILLEGAL["reason"]
     cases = frame.drop_duplicates("case").set_index("case")
-    assert cases.loc[culprit.key, "status"] == "failed"
-    assert cases.loc[culprit.key, "reason"] == "the worker was killed by SIGSEGV"
-    assert cases.loc[culprit.key, "parameters"] == 7  # what was known of it stays
+    assert cases.loc[culprit.key, ["status", "reason"]].tolist() == ["failed", reason]
+    assert op == "observe" or cases.loc[culprit.key, "parameters"] == 7  # what was known of it stays
     others = frame[frame["case"] != culprit.key]
     assert set(others["status"]) == {"measured"}
     last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
     assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
-    assert len(timing(workers)) == 4
-    assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+    assert len(timing(workers)) == 3 + (op != "observe")
+    assert len(workers) - len(timing(workers)) == 1 + (op == "observe")
+    assert runner.notes == ([f"a worker was lost at {culprit.key}: {reason}"] if raised is LOST else [])
 
 
 def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
@@ -238,21 +246,27 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
     assert workers.are_closed
 
 
-def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("taking", "left", "column", "reached"),
+    [
+        # half is for observing: six cases, the last from 15 s on
+        ({"observe": 3.0}, 31.0, "parameters", [11, 12, 21, 22, 31, 32]),
+        ({"energy": 2.0}, 42.0, "energy_joules", [11, 12, 21, 31]),  # 8.4 s are for energy: a start and four cases
+    ],
+)
+def test_a_share_of_the_budget_that_is_too_small_for_all_is_spent_on_every_sweep(
+    tmp_path: Path, taking: dict[str, float], left: float, column: str, reached: list[int]
+) -> None:
     groups = [
         Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
         for size in (11, 12, 13, 21, 22, 23, 31, 32)
     ]
-    # half is for observing: six cases, the last from 15 s on
-    frame, *_ = begin(tmp_path, left=31.0, groups=groups, taking={"observe": 3.0})
-    assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
+    frame, *_ = begin(tmp_path, metered, left=left, groups=groups, taking=taking)
+    assert frame.loc[frame[column].notna(), "batch_size"].tolist() == reached
 
 
-def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_every_sweep(tmp_path: Path) -> None:
-    groups = [
-        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
-        for size in (11, 12, 13, 21, 22, 23, 31, 32)
-    ]
-    # 8.4 s for energy: a start and four cases
-    frame, *_ = begin(tmp_path, metered, left=42.0, groups=groups, taking={"energy": 2.0})
-    assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]
+def test_a_case_that_breaks_its_worker_while_energy_is_measured_loses_only_its_energy(tmp_path: Path) -> None:
+    frame, _, workers = begin(tmp_path, metered, at(SINGLE[1].cases[0], "energy", raised=Failing(ILLEGAL)))
+    assert frame["energy_joules"].notna().tolist() == [True, False, True]
+    assert missing_reasons(frame["missing"][1]) == {"energy_joules": ILLEGAL["reason"]}
+    assert len(workers.started) == 3

@@ -4,7 +4,7 @@ import errno
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +16,8 @@ from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import (
     enough,
-    least_seconds,
     resume_run,
     run_suite,
-    wider_than_asked,
     with_shortfall,
 )
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
@@ -27,6 +25,7 @@ from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
 from tests.doubles import stored
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers, run_into
@@ -212,30 +211,14 @@ def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
     assert needed(info) > 6.0
 
 
-@pytest.mark.parametrize(("missed", "words"), [(0, []), (1, "1 of 4 groups"), (3, "3 of 4 groups")])
-def test_groups_that_are_less_precise_than_asked_are_counted(missed: int, words: Any) -> None:
-    notes = wider_than_asked(missed, 4, Settings(precision=0.025))
-    assert notes == (words and [f"precision: ±2.5% was not reached in {words}"])
-
-
-@dataclass
-class EndedRunner:
-    """What the notes are made from, of a run that its budget ended before a replicate."""
-
-    measurements: dict[str, Measurement]
-
-    groups = GROUPS
-    settings = Settings(precision=0.02)
-    planner = SimpleNamespace(missed=list, seconds_needed=lambda: 30.0)
-
-
 def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
-    cases = [case for group in GROUPS for case in group.cases]
-    info = RunInfo("test", "", {}, "", "", {})
+    info, cases = RunInfo("test", "", {}, "", "", {}), cases_of(GROUPS)
     failed = {case.key: Measurement(case, "failed", "it raises") for case in cases}
-    assert with_shortfall(info, EndedRunner(failed)) == info  # type: ignore[arg-type]
-    one_left = failed | {cases[0].key: Measurement(cases[0], "measured")}
-    [note] = with_shortfall(info, EndedRunner(one_left)).notes  # type: ignore[arg-type]
+    planner = SimpleNamespace(missed=list, seconds_needed=lambda: 30.0)
+    runner: Any = SimpleNamespace(measurements=failed, groups=GROUPS, settings=SETTINGS, planner=planner)
+    assert with_shortfall(info, runner) == info
+    runner.measurements |= {cases[0].key: Measurement(cases[0], "measured")}
+    [note] = with_shortfall(info, runner).notes
     assert note.startswith("budget: it ended the run")
 
 
@@ -260,9 +243,3 @@ def test_after_the_first_replicate_the_user_hears_once_whether_the_budget_will_d
         noisy,
     )
     assert told(tmp_path / "no target", 0.3, precision=None, budget_seconds=40.0) == []
-
-
-def test_the_least_seconds_are_those_of_two_starts_and_one_visit() -> None:
-    start: Any = SimpleNamespace(worker_seconds=2.0, unusable={})
-    places = len({(group.workload.dtype, group.workload.threads) for group in GROUPS})
-    assert least_seconds(GROUPS, SETTINGS, start) == pytest.approx(2 * 2.0 + places * 1.0 + 2 * 4 * 0.01)

@@ -95,22 +95,26 @@ def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Visits]]:
     """Visits of these sides; `apart`: each side has cores of its own for what is not timed."""
     opened: list[Visits] = []
+    threads = threading.active_count()
 
     def make(
         sides: Sequence[str],
         fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None,
+        cases: Sequence[Case] = (),
         *,
         apart: bool = True,
     ) -> Visits:
+        monkeypatch.setattr(visit, "allowed_cores", lambda: [0, 1])
         monkeypatch.setattr(visit, "measuring_cores", lambda number: [9])
         monkeypatch.setattr(visit, "preparing_cores", lambda number, sides: [[n if apart else 9] for n in range(sides)])
-        opened.append(Visits(tmp_path, sides, fault))
+        opened.append(Visits(tmp_path, sides, fault, cases))
         return opened[-1]
 
     yield make
     for visits in opened:
         for folder in visits.folders.values():
             folder.close()
+    assert threading.active_count() == threads
 
 
 def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
@@ -123,7 +127,8 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
         assert sorted(order[start : start + 3]) == sorted(KEYS)
         assert order[start : start + 3] == order[start + 3 : start + 6][::-1]
     assert Counter(window.case for window in windows) == dict.fromkeys(KEYS, 2)
-    assert {window.replicate for window in windows} == {7}
+    assert {(window.replicate, window.turns) for window in windows} == {(7, 6)}
+    assert [window.order for window in windows] == list(range(6))
 
 
 def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
@@ -135,20 +140,11 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
 
 
-def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
-    visits = begin(sides)
-    for windows in visits.windows().values():
-        assert [window.order for window in windows] == list(range(6))
-        assert {window.turns for window in windows} == {6}
-        assert sorted({window.case for window in windows}) == sorted(KEYS)
-
-
 LOST = WorkerLost("the worker was killed by SIGSEGV")
 
 
-@pytest.mark.parametrize(
-    ("op", "raised"), [("turn", LOST), ("turn", Failing(FAILED)), ("prepare", LOST), ("verify", LOST)]
-)
+@pytest.mark.parametrize("op", ["prepare", "turn", "verify"])
+@pytest.mark.parametrize("raised", [LOST, Failing(FAILED)])
 def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_workers_repeat_the_visit(
     begin: Callable[..., Visits], sides: tuple[str, ...], op: str, raised: Exception
 ) -> None:
@@ -159,9 +155,11 @@ def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_worker
             raise raised
 
     visits = begin(sides, fault)
-    for windows in visits.windows().values():
-        assert {window.case for window in windows} == set(KEYS) - {culprit.key}
-        assert {window.worker for window in windows} == {"1"}
+    windows = visits.windows()
+    for side, folder in visits.folders.items():
+        kept = [(window.worker, window.order, window.case) for window in read_windows(folder.path)]
+        assert kept == [("1", window.order, window.case) for window in windows[side]]
+        assert {window.case for window in windows[side]} == set(KEYS) - {culprit.key}
     assert len(visits.started) == 2 * len(sides)
     assert visits.dropped() == {(sides[-1], culprit.key)}
     lost = [f"a worker was lost at {culprit.key}: {raised}"] if isinstance(raised, WorkerLost) else []
@@ -188,24 +186,6 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
     for side in sides:
         ops = [op for name, op in asked if name == side]
         assert ops == ["prepare"] * 3 + ["visit"] + ["turn"] * turns + ["verify"] * 3 + ["release"]
-
-
-def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
-    begin: Callable[..., Visits], sides: tuple[str, ...]
-) -> None:
-    visits = begin(sides)
-    worker = visits.workers[sides[-1]]
-    answer = worker.request
-    worker.request = lambda message, seconds: (
-        FAILED if message["op"] == "verify" and message["case"]["cell"] == "vanilla" else answer(message, seconds)
-    )
-    visits.windows()
-    known = visits.recorders[sides[-1]].measurements[KEYS[0]]
-    assert (known.status, known.reason) == ("failed", "it raises")
-    for folder in visits.folders.values():
-        kept = list(read_windows(folder.path))
-        assert {window.worker for window in kept} == {"1"}
-        assert {window.case for window in kept} == set(KEYS[1:])
 
 
 @pytest.mark.parametrize("op", ["prepare", "verify"])
@@ -281,79 +261,61 @@ def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_le
 
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]
-Observed = tuple[Visits, list[tuple[int, int]]]
 
 
-@pytest.fixture
-def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Observed]]:
-    """Observe twelve cases with up to two workers; returns the visits and the progress that was reported."""
-    opened: list[Visits] = []
+def observe(
+    visits: Visits, on_done: Callable[[int], None] = lambda done: None, **options: Any
+) -> tuple[Any, list[tuple[int, int]]]:
+    """Observe the twelve cases with two workers; returns what is known of them and the progress that was reported."""
+    progress = list[tuple[int, int]]()
 
-    def run(
-        fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None,
-        on_done: Callable[[int], None] = lambda done: None,
-        **options: Any,
-    ) -> Observed:
-        monkeypatch.setattr(visit, "allowed_cores", lambda: [0, 1])
-        opened.append(visits := Visits(tmp_path, ["run"], fault, CASES))
-        progress = list[tuple[int, int]]()
+    def tell(done: int, total: int) -> None:
+        progress.append((done, total))
+        on_done(done)
 
-        def tell(done: int, total: int) -> None:
-            progress.append((done, total))
-            on_done(done)
-
+    try:
         visits.observe_cases(CASES, tell, **options)
-        return visits, progress
-
-    before = threading.active_count()
-    yield run
-    assert threading.active_count() == before
-    for visits in opened:
+    finally:
         assert all(worker.closed for worker in visits.started[1:])
-        visits.folders["run"].close()
+    return rows(visits.folders["run"].path).set_index("case"), progress
 
 
-def frame(visits: Visits) -> Any:
-    return rows(visits.folders["run"].path).set_index("case")
-
-
-def test_every_case_is_observed_once_by_the_workers_together(observe: Callable[..., Observed]) -> None:
-    visits, progress = observe()
-    assert frame(visits)["parameters"].tolist() == [7] * len(CASES)
-    assert set(frame(visits)["status"]) == {"pending"}
-    assert visits.recorders["run"].notes() == []
+def test_every_case_is_observed_once_by_the_workers_together(begin: Callable[..., Visits]) -> None:
+    frame, progress = observe(begin(["run"], cases=CASES))
+    assert frame["parameters"].tolist() == [7] * len(CASES)
+    assert set(frame["status"]) == {"pending"}
     assert progress == [(done, len(CASES)) for done in range(len(CASES) + 1)]
 
 
-def test_a_case_that_kills_its_worker_while_it_is_observed_fails_alone(observe: Callable[..., Observed]) -> None:
+def test_a_case_that_kills_its_worker_while_it_is_observed_fails_alone(begin: Callable[..., Visits]) -> None:
     def kill(_: str, message: dict[str, Any]) -> None:
         if message["case"] == CASES[4].axes():
-            raise WorkerLost("the worker was killed by SIGSEGV")
+            raise LOST
 
-    visits, _ = observe(kill)
-    seen = frame(visits)
-    assert seen.loc[CASES[4].key, ["status", "reason"]].tolist() == ["failed", "the worker was killed by SIGSEGV"]
-    assert seen["parameters"].notna().sum() == len(CASES) - 1
-    assert visits.recorders["run"].notes() == [f"a worker was lost at {CASES[4].key}: the worker was killed by SIGSEGV"]
+    visits = begin(["run"], kill, CASES)
+    frame, _ = observe(visits)
+    assert frame.loc[CASES[4].key, ["status", "reason"]].tolist() == ["failed", str(LOST)]
+    assert frame["parameters"].notna().sum() == len(CASES) - 1
+    assert visits.recorders["run"].notes() == [f"a worker was lost at {CASES[4].key}: {LOST}"]
 
 
-def test_what_is_not_observed_in_time_stays_pending(observe: Callable[..., Observed]) -> None:
+def test_what_is_not_observed_in_time_stays_pending(begin: Callable[..., Visits]) -> None:
     answers = iter([True, True, True])
-    visits, _ = observe(go_on=lambda: next(answers, False))
-    assert frame(visits)["parameters"].notna().sum() == 3
-    assert set(frame(visits)["status"]) == {"pending"}
+    frame, _ = observe(begin(["run"], cases=CASES), go_on=lambda: next(answers, False))
+    assert frame["parameters"].notna().sum() == 3
+    assert set(frame["status"]) == {"pending"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])
 def test_an_interrupt_or_an_error_of_the_system_leaves_no_worker_and_no_thread(
-    observe: Callable[..., Observed], error: BaseException
+    begin: Callable[..., Visits], error: BaseException
 ) -> None:
     def fail(done: int) -> None:
         if done == 2:
             raise error
 
     with pytest.raises(type(error)):
-        observe(on_done=fail)
+        observe(begin(["run"], cases=CASES), fail)
 
 
 @pytest.mark.parametrize(
