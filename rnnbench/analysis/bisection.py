@@ -1,14 +1,15 @@
 """Which commit made cases slower: the parts of the answer."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 from rnnbench.analysis.comparison import Change, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
-from rnnbench.store.metrics import BY_NAME, METRICS
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.record import Record
 from rnnbench.store.records import Case
 
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)
@@ -30,54 +31,33 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class CaseChange:
+class CaseChange(Record):
     """How one case differs between two commits."""
 
     verdict: Verdict | None  # of the time; None if it was not compared
-    ratio: Estimate | None = None  # of the time, head over base
-    changes: tuple[Change, ...] = ()  # counts that differ
+    ratio: Estimate | None = None  # of the time, head over base; None if it has no interval
+    changes: tuple[tuple[str, int, int], ...] = ()  # metrics whose counts differ, with those of base and head
     reason: str = ""  # why it was not compared
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
-        """The change that a check found."""
-        return cls(finding.time_verdict, finding.deciding, finding.changes, finding.reason)
+        """Return the change that a check found."""
+        return cls(finding.time_verdict, finding.deciding, named(finding.changes), finding.reason)
 
     @property
     def does_more(self) -> bool:
-        """Whether the head makes more operator calls, allocations or multiply-accumulates."""
-        return any(change.metric.name in WORK and change.head > change.base for change in self.changes)
+        """Return True if the head makes more operator calls, allocations or multiply-accumulates."""
+        return any(name in WORK and head > base for name, base, head in self.changes)
 
     @property
     def log(self) -> float:
-        """The logarithm of the change of time; 0 if it is not known."""
-        value = self.ratio.value if self.ratio else math.nan
-        return math.log(value) if math.isfinite(value) and value > 0 else 0.0
+        """Return the logarithm of the change of time; 0 if it is not known."""
+        return math.log(self.ratio.value) if self.ratio else 0.0
 
-    @property
-    def at_least(self) -> float:
-        """The lower end of the ratio's interval; 0 if it is not known."""
-        lower = self.ratio.lower if self.ratio else math.nan
-        return lower if math.isfinite(lower) else 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        """The change as values for JSON."""
-        return {
-            "verdict": self.verdict,
-            "ratio": asdict(self.ratio) if self.ratio else None,
-            "changes": [[change.metric.name, change.base, change.head] for change in self.changes],
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        return cls(
-            line["verdict"],
-            Estimate(**line["ratio"]) if line["ratio"] else None,
-            tuple(Change(BY_NAME[name], base, head) for name, base, head in line["changes"]),
-            line["reason"],
-        )
+def named(changes: Iterable[Change]) -> tuple[tuple[str, int, int], ...]:
+    """Return the metric's name, the base's count and the head's of each change."""
+    return tuple((each.metric.name, each.base, each.head) for each in changes)
 
 
 @dataclass(frozen=True)
@@ -114,6 +94,6 @@ class Bisection:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the search is finished, and commits that time has confirmed explain every slower case."""
+        """Return True if the search is finished, and commits that time has confirmed explain every slower case."""
         is_explained = bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
         return self.is_finished and is_explained

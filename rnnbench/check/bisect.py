@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import share_of_look
 from rnnbench.check.commits import (
@@ -79,18 +81,18 @@ def bisect(
     groups = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
-    cases = {case.key: case for case in cases_of(groups)}
-    notes = []
-    if left_out := len(every) - len(path):
-        notes.append(f"{plural(left_out, 'commit')} changed only documentation: not measured")
-    if (state := git.state(repository)) and state["dirty"]:
-        notes.append("uncommitted changes are not measured, except those of the suite's file")
+    cases, state = {case.key: case for case in cases_of(groups)}, git.state(repository)
+    known = {
+        f"{plural(len(every) - len(path), 'commit')} changed only documentation: not measured": len(path) < len(every),
+        "uncommitted changes are not measured, except those of the suite's file": state and state["dirty"],
+    }
+    notes = tuple(note for note, holds in known.items() if holds)
     if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step, now)
-    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
+    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
     try:
         return folder, answered(answer, runner, path, suite.content.check.margin, suite.content.check.budget_seconds)
     except (KeyboardInterrupt, Interrupted):
@@ -156,7 +158,7 @@ def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) 
     slow = [key for key, change in total.items() if change.verdict == "regressed"]
     slow = slow or [key for key, change in total.items() if change.verdict == "undecided" and change.does_more]
     chosen, of_cell = list[str](), Counter[str]()
-    for key in sorted(slow, key=lambda key: -total[key].at_least):
+    for key in sorted(slow, key=lambda key: -ratio.lower if (ratio := total[key].ratio) else 0.0):
         of_cell[cases[key].cell] += 1
         if of_cell[cases[key].cell] <= MAX_CASES_OF_A_CELL:
             chosen.append(key)
@@ -206,7 +208,8 @@ class Search:
         changes = changes or self._compare_part(low, high, self.margin)
         slow = {key: changes[key].log for key in self.cells if changes[key].verdict == "regressed"}
         if high == low + 1 and slow:
-            self.causes.append(self._cause(low, high, {key: changes[key] for key in slow}, "time", confirmed=True))
+            cases = {key: changes[key] for key in slow}
+            self.causes.append(SlowCommit(self.path[high], self.path[low], cases, True, "time"))
         elif slow:
             cell = self.cells[max(slow, key=lambda key: slow[key])]
             slow = {key: log for key, log in slow.items() if self.cells[key] == cell}
@@ -225,8 +228,8 @@ class Search:
             low, high, expected = first, last, slow
             while middle := self._middle(low, high):
                 compared = self._compare_part(low, middle, _margin(HALF * min(expected.values())), expected)
-                products = [(compared[key].log * log, log * log) for key, log in expected.items()]
-                share = sum(product for product, _ in products) / sum(square for _, square in products)
+                logs = np.array([[compared[key].log, log] for key, log in expected.items()])
+                share = logs[:, 0] @ logs[:, 1] / (logs[:, 1] @ logs[:, 1])
                 low, high = (low, middle) if share > HALF else (middle, high)
                 # There may be a cause in each half: the other one's part of the slowdown is not looked for.
                 expected = {key: log * min(1.0, max(share, 1 - share)) for key, log in expected.items()}
@@ -257,27 +260,22 @@ class Search:
         cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
         if witness == "counts":
             cases = {key: change for key, change in self._count_changes(low, high).items() if change.does_more}
-        self.causes.append(self._cause(low, high, cases, witness, confirmed=False))  # also if the budget ends now
+        (parent, *untested, commit) = self.path[low : high + 1]
+        step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
+        self.causes.append(step)  # also if the budget ends now
         margin = _margin(MARGIN_SHARE * min((expected[key] for key in cases), default=0.0))
-        ends = self.path[low], self.path[high]
-        compared = self.runner.compare(*ends, list(cases), margin, next(self.shares), END_SECONDS)
+        compared = self.runner.compare(parent, commit, list(cases), margin, next(self.shares), END_SECONDS)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
-        self.causes[-1] = self._cause(low, high, compared, witness, confirmed=confirmed)
+        self.causes[-1] = replace(step, cases=compared, is_confirmed=confirmed)
         return confirmed
-
-    def _cause(
-        self, low: int, high: int, cases: Mapping[str, CaseChange], witness: str, *, confirmed: bool
-    ) -> SlowCommit:
-        untested = tuple(self.path[low + 1 : high])
-        return SlowCommit(self.path[high], self.path[low], cases, confirmed, witness, untested=untested)
 
     def _compare_part(
         self, low: int, high: int, margin: float, keys: Mapping[str, object] | None = None
     ) -> Mapping[str, CaseChange]:
         """Ask whether cases are slower between two commits that are not neighbours."""
         share = next(self.shares) if keys is None else 1.0  # a division names no commit
-        ends = self.path[low], self.path[high]
-        return self.runner.compare(*ends, list(keys or self.cells), margin, share, PART_SECONDS)
+        base, head = self.path[low], self.path[high]
+        return self.runner.compare(base, head, list(keys or self.cells), margin, share, PART_SECONDS)
 
     def _middle(self, low: int, high: int) -> int:
         """Return the place nearest to the middle between two that runs; 0 if there is none."""

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.bisection import WORK, CaseChange, Commit
+from rnnbench.analysis.bisection import WORK, CaseChange, Commit, named
 from rnnbench.analysis.comparison import changes
 from rnnbench.check.check import check
 from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
@@ -35,10 +35,10 @@ class BudgetSpent(Exception):
     """No time is left to measure anything more."""
 
 
-def read_commit(repository: Path, sha: str) -> Commit:
-    """One commit; raises UserError if git can't show it."""
-    [commit] = _log(repository, "--no-walk", sha)
-    return commit
+def read_commits(repository: Path, *arguments: str) -> list[Commit]:
+    """Return the commits that `git log` lists; raises UserError if it can't."""
+    lines = (line.split("\x1f", 3) for line in git.log(repository, FORMAT, *arguments))
+    return [Commit(sha, subject, date, tuple(parents.split())) for sha, parents, date, subject in lines]
 
 
 def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
@@ -49,13 +49,12 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
     """
     if good == bad:
         raise UserError(f"good and bad are the same commit, {good[:7]}; there is nothing between them")
-    if not git.is_ancestor(repository, good, bad):
-        common = git.merge_base(repository, good, bad)
+    if (common := git.merge_base(repository, good, bad)) != good:
         hint = f"; their last common commit is {common[:7]}" if common else "; they have no common commit"
         raise UserError(f"good {good[:7]} is not an ancestor of bad {bad[:7]}{hint}")
-    after_good = {commit.sha for commit in _log(repository, "--ancestry-path", f"{good}..{bad}")}
-    steps = _log(repository, "--first-parent", "--reverse", f"{good}..{bad}")
-    return [read_commit(repository, good), *(commit for commit in steps if commit.sha in after_good)]
+    after_good = {commit.sha for commit in read_commits(repository, "--ancestry-path", f"{good}..{bad}")}
+    steps = read_commits(repository, "--first-parent", "--reverse", f"{good}..{bad}")
+    return read_commits(repository, "--no-walk", good) + [commit for commit in steps if commit.sha in after_good]
 
 
 def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) -> list[Commit]:
@@ -70,22 +69,8 @@ def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:
     """What a merge brought beside `before`: for each other parent, the commits from their last common one on."""
-    found = []
-    for parent in merge.parents:
-        if parent == before.sha or git.is_ancestor(repository, parent, before.sha):
-            continue
-        common = git.merge_base(repository, before.sha, parent)
-        if common is not None:
-            found.append(commits_between(repository, common, parent))
-    return found
-
-
-def _log(repository: Path, *arguments: str) -> list[Commit]:
-    commits = []
-    for line in git.log(repository, FORMAT, *arguments):
-        sha, parents, date, subject = line.split("\x1f", 3)
-        commits.append(Commit(sha, subject, date, tuple(parents.split())))
-    return commits
+    common = {parent: git.merge_base(repository, before.sha, parent) for parent in merge.parents}
+    return [commits_between(repository, left, parent) for parent, left in common.items() if left not in (parent, None)]
 
 
 class CommitRunner:
@@ -109,30 +94,23 @@ class CommitRunner:
         `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
         the folder holds the bisection of another question, or if another process writes to it.
         """
-        self.repository = repository
-        self.budget_seconds = budget_seconds
+        self.repository, self.budget_seconds = repository, budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
         self._suite, self._groups, self._folder, self._file = suite, groups, folder, folder / FILE
         self._command, self._sources, self._on_step, self._now = command, sources, on_step, now
         self._compared = 0
-        self._lock = lock(self._file)  # two searches at once would disturb each other
-        try:
+        with ExitStack() as stack:
+            stack.callback(os.close, lock(self._file))  # two searches at once would disturb each other
             lines = [*jsonlines.read(self._file)] or [{"question": dict(question)}]
             asked = lines[0].get("question", {})
             if other := [name for name, value in question.items() if asked.get(name) != value]:
                 what = f"it holds another bisection (of another {', '.join(other)})"
                 raise UserError(f"{folder}: {what}; give the same revisions and options")
-        except BaseException:
-            self.close()
-            raise
-        if len(lines) == 1:
-            jsonlines.append(self._file, lines)
+            if len(lines) == 1:
+                jsonlines.append(self._file, lines)
+            self.close = stack.pop_all().close
         self._results = {line["measured"]: line["result"] for line in lines[1:]}
         self._began: float = now() - lines[-1].get("seconds", 0.0)
-
-    def close(self) -> None:
-        """Let another search write to the folder."""
-        os.close(self._lock)
 
     @property
     def seconds(self) -> float:
@@ -141,7 +119,7 @@ class CommitRunner:
 
     def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
         """The metrics of these cases of a commit; None if it does not run, which `skipped` then explains."""
-        counted = self._kept(f"counts {commit.sha}", f"counting {commit.short}", lambda: self._count(commit, keys))
+        counted = self._kept(f"counts {commit.sha}", f"counting {commit.short}", partial(self._count, commit, keys))
         if isinstance(counted, str):
             self.skipped[commit.short] = counted
             return None
@@ -157,7 +135,7 @@ class CommitRunner:
         self._compared += 1  # the same two may be asked for again: a search that goes on asks in the same order
         words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
         measured = f"compare {self._compared} {base.sha} {head.sha}"
-        kept = self._kept(measured, words, lambda: self._compare(base, head, keys, margin, share, most))
+        kept = self._kept(measured, words, partial(self._compare, base, head, keys, margin, share, most))
         return {key: CaseChange.from_json(line) for key, line in kept.items()}
 
     def _kept(self, measured: str, words: str, measure: Callable[[], Any]) -> Any:
@@ -167,8 +145,7 @@ class CommitRunner:
                 raise BudgetSpent
             self._on_step(words, left)
             self._results[measured] = result = measure()
-            line = {"measured": measured, "seconds": round(self.seconds, 1), "result": result}
-            jsonlines.append(self._file, [line])
+            jsonlines.append(self._file, [{"measured": measured, "seconds": round(self.seconds, 1), "result": result}])
         return self._results[measured]
 
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:
@@ -215,6 +192,6 @@ class CommitRunner:
 
 
 def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:
-    """The cases whose counts differ, with the changes."""
-    both = ((key, changes(base[key], head[key])) for key in base if key in head)
+    """Return the cases whose counts differ, with the changes."""
+    both = ((key, named(changes(base[key], head[key]))) for key in base if key in head)
     return {key: CaseChange(None, None, different) for key, different in both if different}

@@ -1,6 +1,5 @@
 """The commits of real histories, what is measured of them, and what of that is kept."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.bisection import CaseChange
+from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.check import commits
 from rnnbench.check.commits import FILE, BudgetSpent, CommitRunner, count_changes
@@ -43,10 +42,10 @@ def test_a_path_follows_first_parents_and_holds_both_ends(tmp_path: Path, merged
 
 
 def test_a_merge_has_the_branch_that_it_brought(tmp_path: Path, merged: dict[str, str]) -> None:
-    before, merge = (commits.read_commit(tmp_path, merged[name]) for name in ("second", "merge"))
+    before, merge = (commits.read_commits(tmp_path, "--no-walk", merged[name])[0] for name in ("second", "merge"))
     [branch] = commits.branches(tmp_path, before, merge)
     assert [commit.subject for commit in branch] == ["first", "side one", "side two"]
-    assert commits.branches(tmp_path, merge, commits.read_commit(tmp_path, merged["last"])) == []
+    assert commits.branches(tmp_path, merge, commits.read_commits(tmp_path, "--no-walk", merged["last"])[0]) == []
 
 
 def test_a_good_commit_on_the_branch_makes_the_merge_the_first_step(tmp_path: Path, merged: dict[str, str]) -> None:
@@ -113,7 +112,7 @@ class Bench:
         shas = [repository.commit(self.repository, cell)]
         shas += [repository.commit(self.repository, {"bench/mine.py": CELL.format(body=body)}) for body in bodies]
         (self.repository / "mine.toml").write_text(SUITE)  # not tracked at all
-        self.fast, self.more, self.broken = (commits.read_commit(self.repository, sha) for sha in shas)
+        self.fast, self.more, self.broken = (Commit(sha) for sha in shas)
         self.suite = suites.read(str(self.repository / "mine.toml"))
         self.groups = self.suite.groups({}, None, most=None)
         self.keys = [case.key for group in self.groups for case in group.cases]
@@ -149,7 +148,7 @@ def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Benc
         assert more is not None
         [change] = count_changes(fast, more).values()
         assert change.does_more
-        assert {each.metric.name: each.head - each.base for each in change.changes}["operators"] == 5
+        assert {name: head - base for name, base, head in change.changes}["operators"] == 5
         assert count_changes(fast, fast) == {}
         assert runner.counts(bench.broken, bench.keys) is None
         assert "not today" in runner.skipped[bench.broken.short]
@@ -173,7 +172,7 @@ def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench
 
 
 def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:
-    unknown = CaseChange("undecided", Estimate(1.0, -math.inf, math.inf))
+    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0))
     with bench.runner() as runner:
         bench.clock.seconds = 3.21
         kept(runner, "compare 1 a b", {"x": unknown.to_json()})

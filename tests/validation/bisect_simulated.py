@@ -81,8 +81,10 @@ class SimulatedCommitRunner:
         budget = min(most, BUDGET_SECONDS - self.seconds)
         measure(runner, groups, trial, budget, lambda step: None, share=share)
         self._spend(runner.seconds)
-        judged = trial.verdicts()
-        return {key: CaseChange(judged[key].verdict, judged[key].deciding) for key in keys}
+        return {
+            key: CaseChange(judged.verdict, judged.deciding if judged.deciding.has_interval else None)
+            for key, judged in trial.verdicts().items()
+        }
 
     def _runner(self, base: Commit, head: Commit, groups: Sequence[Group]) -> Any:
         low = np.zeros(CASES)

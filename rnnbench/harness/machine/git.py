@@ -71,11 +71,6 @@ def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
     return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
 
 
-def is_ancestor(repository: Path, old: str, new: str) -> bool:
-    """Return whether a commit comes before another, or is the same."""
-    return run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0
-
-
 def merge_base(repository: Path, one: str, other: str) -> str | None:
     """Return the last common commit of two; None if they have none."""
     return _ask(repository, "merge-base", one, other)

@@ -1,17 +1,16 @@
 """The answer of `rnnbench bisect`, in words and as JSON: each commit that made cases slower, and what is left open."""
 
 import json
-import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
-from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
+from rnnbench.analysis.bisection import WORK, Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import Change
-from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts.outputs import few, rendered
 from rnnbench.report.verdicts.words import differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import change_span, duration, round_percent, slower
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import first_few, plural
 
 NAMED = 3  # cases, skipped commits or suspects; more are counted
@@ -29,8 +28,8 @@ def text(answer: Bisection) -> str:
 
     def work(cause: SlowCommit) -> str:
         """Return the counts that differ in the case in which most do."""
-        changes = max((change.changes for change in _slow(cause.cases).values()), key=len, default=())
-        return differences(change for change in changes if change.metric.time_follows)
+        counts = max((change.changes for change in _slow(cause.cases).values()), key=len, default=())
+        return differences(Change(BY_NAME[name], base, head) for name, base, head in counts if name in WORK)
 
     return rendered(
         "bisection.txt",
@@ -55,28 +54,13 @@ def _slow(cases: Mapping[str, CaseChange]) -> Mapping[str, CaseChange]:
 
 
 def _size(change: CaseChange) -> str:
-    if change.ratio is None or not math.isfinite(change.ratio.value):
-        return "its time is not known"
-    interval = f" ({change_span(change.ratio)})" if change.ratio.has_interval else ""
-    return f"{slower(change.ratio.value)}{interval}"
+    return f"{slower(change.ratio.value)} ({change_span(change.ratio)})" if change.ratio else "its time is not known"
 
 
 def as_json(answer: Bisection) -> str:
     """Return everything that is known, as one JSON object."""
-
-    def plain(value: Any) -> Any:
-        match value:
-            case Estimate():
-                return {name: each if math.isfinite(each) else None for name, each in vars(value).items()}
-            case Change():
-                return [value.metric.name, value.base, value.head]
-            case _:
-                return vars(value)
-
-    def cases(changes: Mapping[str, CaseChange]) -> list[dict[str, Any]]:
-        return [{"case": key, **vars(change)} for key, change in changes.items()]
-
-    content = {"schema_version": SCHEMA_VERSION, **vars(answer), "is_complete": answer.is_complete}
-    content |= {"cases": [case.key for case in answer.cases], "total": cases(answer.total)}
-    content["causes"] = [{**vars(cause), "cases": cases(cause.cases)} for cause in answer.causes]
-    return json.dumps(content, indent=2, allow_nan=False, default=plain) + "\n"
+    content = {"schema_version": SCHEMA_VERSION, **asdict(answer), "is_complete": answer.is_complete}
+    content["cases"] = [case.key for case in answer.cases]
+    for part, of_part in ((content, "total"), *((cause, "cases") for cause in content["causes"])):
+        part[of_part] = [{"case": key, **change} for key, change in part[of_part].items()]
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,25 +1,21 @@
 """The answer of a bisection, as people and programs read it."""
 
 import json
-import math
 from dataclasses import replace
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
-from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts import bisection
-from rnnbench.store.metrics import METRICS
 from tests.doubles import workload as small
 
-METRIC = {metric.name: metric for metric in METRICS}
 CASES = tuple(small.case("gru", batch_size=size) for size in (1, 2, 3, 4, 5))
 GOOD, BAD = Commit("a" * 40, "good", "2026-11-01T08:00:00+00:00"), Commit("b" * 40, "bad", "2026-11-27T08:00:00+00:00")
 SLOW = Commit("c" * 40, "Keep h in double", "2026-11-20T08:00:00+00:00")
 BEFORE, BROKEN = Commit("d" * 40), Commit("e" * 40, "wip")
-CHANGE = CaseChange("regressed", Estimate(1.05, 1.04, 1.06), (Change(METRIC["operators"], 100, 116),))
+CHANGE = CaseChange("regressed", Estimate(1.05, 1.04, 1.06), (("operators", 100, 116),))
 FOUND = SlowCommit(SLOW, BEFORE, {CASES[0].key: CHANGE}, True, "counts")
 ANSWER = Bisection(
     "mine",
@@ -60,11 +56,10 @@ def test_the_answer_names_commit_change_cause_and_what_is_open(kind: str, snapsh
     assert bisection.text(ANSWERS[kind]) == snapshot
 
 
-def test_programs_get_everything_without_infinite_numbers() -> None:
-    open_case = CaseChange("undecided", Estimate(1.0, math.nan, math.inf))
-    answer = replace(ANSWER, total={CASES[0].key: open_case}, skipped={"e": "x"}, suspects=(BAD,))
+def test_programs_get_everything() -> None:
+    answer = replace(ANSWER, total={CASES[0].key: CaseChange("undecided")}, skipped={"e": "x"}, suspects=(BAD,))
     content = json.loads(bisection.as_json(answer))
-    assert content["total"][0]["ratio"] == {"value": 1.0, "lower": None, "upper": None}
+    assert (content["total"][0]["case"], content["total"][0]["ratio"]) == (CASES[0].key, None)
     assert content["causes"][0]["commit"] == {**vars(SLOW), "parents": []}
     assert content["causes"][0]["cases"][0]["changes"] == [["operators", 100, 116]]
     assert (content["is_complete"], content["max_error"], content["skipped"]) == (True, 0.01, {"e": "x"})
