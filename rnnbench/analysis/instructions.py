@@ -5,7 +5,6 @@ allocations is counted apart, and exact.
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -36,20 +35,13 @@ def part_of(file: str, function: str) -> Part | None:
     return None if C_LIBRARY.fullmatch(file) else "dispatch"
 
 
-class FunctionName(NamedTuple):
-    """A function of a part of a call; its name may be unknown (`???`)."""
-
-    part: Part
-    function: str
-
-
 @dataclass(frozen=True)
 class InstructionCounts:
-    """Instructions of one call, counted in several rounds."""
+    """Instructions of one call, counted in several rounds, and the parts of the one with the fewest, if known."""
 
     counter: CounterName
     rounds: tuple[int, ...]
-    functions: Mapping[FunctionName, int] = field(default_factory=dict)  # of the round with the fewest
+    parts: Mapping[Part, int] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)  # calls of each torch operator, also by others
     between: int = 0  # how much the fewest instructions of several processes differ
 
@@ -69,26 +61,13 @@ class InstructionCounts:
         between = max(self.between, abs(self.total - again.total))
         return replace(fewest, rounds=(*self.rounds, *again.rounds), between=between)
 
-    def by_function(self, part: Part | None) -> Counter[str]:
-        """Return the instructions of each function of a part, or of all."""
-        totals = Counter[str]()
-        for name, count in self.functions.items():
-            totals[name.function] += count if part in (None, name.part) else 0
-        return totals
 
-
-@dataclass(frozen=True)
-class CountDifference:
-    """A function whose instructions, or an operator whose calls, differ between base and head."""
+class CountDifference(NamedTuple):
+    """An operator whose calls differ between base and head."""
 
     name: str
     base: int
     head: int
-
-    @property
-    def difference(self) -> int:
-        """How many more the head has; negative if fewer."""
-        return self.head - self.base
 
 
 @dataclass(frozen=True)
@@ -120,21 +99,12 @@ class InstructionChange:
         return self.is_beyond and self.ratio > 1
 
     def parts(self) -> dict[Part, float]:
-        """The change of each part, as a share of the base's instructions; empty if only the total was counted."""
-        if not (self.base.functions and self.head.functions):
-            return {}
-        base, head = ({part: each.by_function(part).total() for part in PARTS} for each in (self.base, self.head))
-        return {part: (head[part] - base[part]) / self.base.total for part in PARTS}
+        """Return the change of each part, as a share of the base's instructions; empty if only totals are known."""
+        base, head = self.base.parts, self.head.parts
+        return {part: (head.get(part, 0) - base.get(part, 0)) / self.base.total for part in PARTS if base and head}
 
     def operators(self) -> list[CountDifference]:
-        """The torch operators whose number of calls changed, the largest change first."""
-        return _differences(self.base.operators, self.head.operators)
-
-    def functions(self, part: Part | None = None) -> list[CountDifference]:
-        """The functions of a part, or of all, whose instructions changed, the largest change first."""
-        return _differences(self.base.by_function(part), self.head.by_function(part))
-
-
-def _differences(base: Mapping[str, int], head: Mapping[str, int]) -> list[CountDifference]:
-    both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
-    return sorted(filter(lambda each: each.difference, both), key=lambda each: -abs(each.difference))
+        """Return the torch operators whose number of calls changed, the largest change first."""
+        base, head = self.base.operators, self.head.operators
+        both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
+        return sorted((each for each in both if each.base != each.head), key=lambda each: -abs(each.head - each.base))

@@ -62,7 +62,7 @@ def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) 
     kept = [*commits[:1]]
     for commit in commits[1:]:
         files = git.changed_files(repository, kept[-1].sha, commit.sha)
-        if files is None or sorted_by_kind(files, suite.as_posix()).may_matter:
+        if files is None or {*sorted_by_kind(files, suite.as_posix()).values()} - {"document"}:
             kept.append(commit)
     return kept if kept[-1] is commits[-1] else [*kept, commits[-1]]
 

@@ -76,24 +76,22 @@ class InstructionCheck:
 
     def added(self, comparison: Comparison) -> Comparison:
         """Return the comparison with what was counted, and notes about what was not."""
+        changes = {key: change for key in self.counted if (change := self._change(key))}
         findings = [
-            with_instructions(finding, change, gate=self.is_gate)
-            if (change := self._change(finding.case.key))
-            else finding
-            for finding in comparison.findings
+            with_instructions(found, changes[found.case.key], gate=self.is_gate) if found.case.key in changes else found
+            for found in comparison.findings
         ]
-        if self.is_gate and self.counted and not any(map(self._change, self.counted)):  # it would pass unseen
+        if self.is_gate and not changes:  # it would pass without having counted anything
             findings = [
-                replace(finding, verdict="incomparable", reason="its instructions were not counted")
-                if finding.case.key in self.counted and finding.verdict != "regressed"
-                else finding
-                for finding in findings
+                replace(found, verdict="incomparable", reason="its instructions were not counted")
+                if found.case.key in self.counted and found.verdict != "regressed"
+                else found
+                for found in findings
             ]
         reasons: dict[str, list[str]] = {}  # reason -> the cases
-        for key, both in self.counted.items():
-            sides = zip(("base", "head"), both, strict=True)
-            if told := [f"{side}: {text}" for side, text in sides if isinstance(text, str)]:
-                reasons.setdefault(str(both[0]) if both[0] == both[1] else "; ".join(told), []).append(key)
+        for key in filter(lambda key: key not in changes, self.counted):
+            told = dict.fromkeys(text for text in self.counted[key] if isinstance(text, str))
+            reasons.setdefault("; ".join(told), []).append(key)
         not_counted = [
             f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
             for reason, keys in reasons.items()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, Self
 
 from rnnbench.cells.registry import USER_MODULE
 from rnnbench.check.sides import PACKAGE, Side
@@ -20,6 +20,8 @@ from rnnbench.harness.machine import git
 from rnnbench.store.folder import is_check
 
 Modules = Mapping[str, str]  # a module's name -> its file
+Kind = Literal["python", "document", "other"]  # data, compiled sources, settings
+Changed = Mapping[str, Kind]  # the tracked files that differ between two sides, relative to their trees
 INSTALLED = {"site-packages", "dist-packages"}
 # Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
 COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
@@ -43,18 +45,12 @@ class Tree:
     root: Path
     files: frozenset[str]  # those that git tracks, relative to the root
 
-    def has(self, file: Path) -> bool:
-        """Whether a file lies in this folder, but not in an environment within it."""
-        return file.is_relative_to(self.root) and not INSTALLED & set(file.relative_to(self.root).parts)
-
-    def tracks(self, file: Path) -> bool:
-        """Whether a file is one of those that were read."""
-        return self.has(file) and str(file.relative_to(self.root)) in self.files
-
-    def owns(self, file: Path, other: "Tree | None") -> bool:
-        """Whether a file belongs to this side; one of the two trees may lie in the other."""
-        is_others = other is not None and other.root.is_relative_to(self.root) and other.has(file)
-        return self.has(file) and not is_others
+    def path(self, file: Path, other: "Tree | None" = None) -> str:
+        """Return the path below the root; empty for a file outside, in an environment or in an `other` tree there."""
+        if other and other.root.is_relative_to(self.root) and other.path(file):
+            return ""
+        path = file.relative_to(self.root) if file.is_relative_to(self.root) else Path()
+        return "" if INSTALLED & set(path.parts) else "/".join(path.parts)
 
 
 def read_tree(root: Path) -> Tree:
@@ -83,7 +79,7 @@ def refuse_foreign(
         if stray := next(_strays(modules, tree, another), None):
             raise ForeignModules(_told(side, *stray))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
-            if another and another.tracks(file) and not tree.owns(file, another):
+            if another and another.path(file) in another.files and not tree.path(file, another):
                 raise UserError(
                     f"{side.name} {side.about}: {other.in_words(str(file))} of the {other.name} was opened. Both "
                     "sides would read the same file. Name it relative to the code that reads it, or to the current "
@@ -98,7 +94,7 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
     """
     trees = [each for each in _trees(base, head) if each[3] is not None and imported[each[0].name]]
     for side, _, tree, another in trees:
-        if any(tree.owns(file, another) for file in _under_test(side, imported[side.name]).values()):
+        if any(tree.path(file, another) for file in _under_test(side, imported[side.name]).values()):
             return
     if len(trees) == len((base, head)):
         raise UserError(
@@ -134,14 +130,13 @@ def _strays(imported: Mapping[str, Path], tree: Tree, other: Tree | None) -> Ite
     package where the tree has a module (`utils/` and `utils.py`), or one of Python's own.
     """
     own_modules = _modules(tree.files)
-    elsewhere = {name: file for name, file in imported.items() if not tree.owns(file, other)}
+    elsewhere = {name: file for name, file in imported.items() if not tree.path(file, other)}
     sizes = Counter(name.partition(".")[0] for name in elsewhere)
     known = Counter(name.partition(".")[0] for name in elsewhere if name in own_modules)
     for name, file in elsewhere.items():
-        top, own, is_others = name.partition(".")[0], own_modules.get(name), other is not None and other.has(file)
-        if is_others and own is None and other is not None:
-            own = next(iter({str(file.relative_to(other.root))} & tree.files), None)
-        is_meant = is_others or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
+        top, of_other = name.partition(".")[0], other.path(file) if other else ""
+        own = own_modules.get(name) or (of_other if of_other in tree.files else None)
+        is_meant = of_other or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
         if own is not None and is_meant and (PurePosixPath(own).stem == "__init__") == (file.stem == "__init__"):
             yield name, file, own
 
@@ -187,20 +182,6 @@ def _told(side: Side, name: str, file: Path, own: str) -> str:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """The tracked files that differ between two sides, relative to their trees."""
-
-    python: frozenset[str]
-    documents: frozenset[str]
-    others: frozenset[str]  # data, compiled sources, settings
-
-    @property
-    def may_matter(self) -> bool:
-        """Whether any of them may be run or read by a case."""
-        return bool(self.python or self.others)
-
-
-@dataclass(frozen=True)
 class SameCode:
     """The cases that run the same code on both sides."""
 
@@ -210,15 +191,15 @@ class SameCode:
 
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
     """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
-    files = frozenset(files)
-    python = frozenset(file for file in files if file.endswith(".py"))
-    documents = frozenset(file for file in files - python if file == suite or _is_document(PurePosixPath(file)))
-    return Changed(python, documents, files - python - documents)
 
+    def kind(file: str) -> Kind:
+        path = PurePosixPath(file)
+        if path.suffix == ".py":
+            return "python"
+        is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES) or file == suite
+        return "document" if is_document or DOCUMENT_FOLDERS & set(path.parts[:-1]) else "other"
 
-def _is_document(path: PurePosixPath) -> bool:
-    in_folder = bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
-    return in_folder or path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
+    return {file: kind(file) for file in files}
 
 
 def changed_files(base: Side, head: Side) -> Changed | None:
@@ -243,40 +224,38 @@ def _is_equal(one: Path, other: Path, file: str) -> bool:
 
 @dataclass(frozen=True)
 class Used:
-    """What a side's workers used of its tree, as paths below it."""
+    """What the workers of both sides used of their trees, as paths below them."""
 
     imported: frozenset[str]
     opened: frozenset[str]
     has_untracked: bool = False  # of both, a file that git does not track
 
     @classmethod
-    def of(cls, side: Side, imported: Iterable[str], opened: Iterable[str]) -> "Used":
-        """Sort the files that a side's workers told of."""
-        assert side.tree is not None
-        tree = read_tree(side.tree)
-        modules, read = (
-            frozenset(str(path.relative_to(tree.root)) for file in files if tree.has(path := Path(file).resolve()))
-            for files in (imported, opened)
-        )
-        return cls(modules, read - modules, not modules | read <= tree.files)
+    def of(cls, sides: Iterable[Side], imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]) -> Self:
+        """Sort the files that workers told of, by each side's name."""
+        run, texts, untracked = set[str](), set[str](), set[str]()
+        for side in sides:
+            assert side.tree is not None
+            tree = read_tree(side.tree)
+            modules, read = (
+                {tree.path(Path(file).resolve()) for file in files} - {""}
+                for files in (imported[side.name].values(), opened[side.name])
+            )
+            run, texts, untracked = run | modules, texts | (read - modules), untracked | ((modules | read) - tree.files)
+        return cls(frozenset(run), frozenset(texts), bool(untracked))
 
 
 def same_code(
-    changed: Changed,
-    used: Iterable[Used],
-    reached: Mapping[str, Mapping[str, Any]] | None,
-    cases: Iterable[str],
+    changed: Changed, used: Used, reached: Mapping[str, Mapping[str, Any]] | None, cases: Iterable[str]
 ) -> SameCode:
     """Return the cases (keys) that run the same code on both sides.
 
-    `used`, of both sides; `reached`: for each case, the replies of both sides about what it may run; None if nobody was
-    asked, since only documentation has changed.
+    `reached`: for each case, the replies of both sides about what it may run; None if nobody was asked, since only
+    documentation has changed.
     """
-    sides = list(used)
-    imported = {file for side in sides for file in side.imported & changed.python}
-    opened = {file for side in sides for file in side.opened & (changed.documents | changed.python)}
+    imported = {file for file in used.imported if changed.get(file) == "python"}
     is_of_harness = any(file.startswith(HARNESS) for file in imported)
-    if changed.others or opened or is_of_harness or any(side.has_untracked for side in sides):
+    if "other" in changed.values() or used.opened & changed.keys() or is_of_harness or used.has_untracked:
         return SameCode()
     if reached is None:
         return SameCode(frozenset(cases))

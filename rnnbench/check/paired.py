@@ -12,7 +12,7 @@ from typing import Any
 
 from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.check.counting import Counted, CountingQueue, count_instructions
+from rnnbench.check.counting import Counted, count_instructions
 from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.asking import Asker, hello
@@ -143,16 +143,12 @@ class PairedRunner(Visitor):
         if (changed := changed_files(base, head)) is None:
             return
         reached: dict[str, dict[str, Any]] | None = None
-        if changed.may_matter:
+        if {*changed.values()} - {"document"}:
             reached = self._reach(cases, on_done)
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        used = [
-            Used.of(self.sides[name], recorder.imported.values(), recorder.opened)
-            for name, recorder in self.recorders.items()
-        ]
-        self.same = same_code(changed, used, reached, [case.key for case in cases])
+        self.same = same_code(changed, Used.of((base, head), *self._files()), reached, [case.key for case in cases])
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
         """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""
@@ -183,11 +179,11 @@ class PairedRunner(Visitor):
         """
         cases = [case for case in cases_of(groups) if not self.failed(case)]
         self._draw_layout()
-        queues = {
-            name: CountingQueue(cases, partial(self._start_one, side=name), recorder.building)
+        sides = {
+            name: (partial(self._start_one, "counter", name), recorder.building)
             for name, recorder in self.recorders.items()
         }
-        counted = count_instructions(queues, counter, self.settings, on_done)
+        counted = count_instructions(cases, sides, counter, self.settings, on_done)
         for name, by_case in counted.items():
             for case in cases:
                 if isinstance(found := by_case[case.key], str):
@@ -263,13 +259,16 @@ class PairedRunner(Visitor):
 
     def _refuse_foreign(self) -> None:
         """Raise UserError if a side used files of the other one; asks only if it has used further files since."""
-        known = self.recorders
-        used = [len(files) for each in known.values() for files in (each.imported, each.opened)]
+        imported, opened = self._files()
+        used = [len(files) for of_sides in (imported, opened) for files in of_sides.values()]
         if used != self._used:
             self._used = used
-            imported = {name: recorder.imported for name, recorder in known.items()}
-            opened = {name: recorder.opened for name, recorder in known.items()}
             refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
+
+    def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]]]:
+        """Return the modules that each side's workers imported, and the files that they opened."""
+        imported = {name: recorder.imported for name, recorder in self.recorders.items()}
+        return imported, {name: recorder.opened for name, recorder in self.recorders.items()}
 
     def _start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
         """Start a worker of one side; it does not become part of a pair."""

@@ -7,14 +7,11 @@ import pytest
 from rnnbench.analysis.instructions import (
     MARGIN,
     CountDifference,
-    FunctionName,
     InstructionChange,
     InstructionCounts,
     Part,
     part_of,
 )
-
-MM, PYTHON = FunctionName("kernels", "mkl_x"), FunctionName("python", "eval")
 
 
 @pytest.mark.parametrize(
@@ -33,8 +30,8 @@ def test_a_function_belongs_to_a_part_of_the_call(file: str, function: str, part
 
 
 def counts(total: int, *more: int, **operators: int) -> InstructionCounts:
-    functions = {MM: total // 2, PYTHON: total - total // 2}
-    return InstructionCounts("callgrind", (total, *more), functions, operators)
+    parts: dict[Part, int] = {"kernels": total // 2, "python": total - total // 2}
+    return InstructionCounts("callgrind", (total, *more), parts, operators)
 
 
 def test_a_change_is_the_ratio_of_the_rounds_with_the_fewest() -> None:
@@ -60,32 +57,26 @@ def test_a_change_counts_beyond_the_margin_and_twice_the_spread(head: int, sprea
     assert change.is_more is (is_beyond and head > 100_000)
 
 
-def test_operators_and_functions_that_changed_are_listed_the_largest_first() -> None:
+def test_operators_and_parts_that_changed_are_listed_the_largest_first() -> None:
     base, head = counts(1000, add=15, mm=3, tanh=2), counts(1000, add=16, mm=3, mul=5)
-    change = InstructionChange(base, replace(head, functions={MM: 490, PYTHON: 540}))
+    change = InstructionChange(base, replace(head, parts={"kernels": 490, "python": 540}))
     assert change.operators() == [
         CountDifference("mul", 0, 5),
         CountDifference("tanh", 2, 0),
         CountDifference("add", 15, 16),
     ]
-    assert change.functions() == [CountDifference("eval", 500, 540), CountDifference("mkl_x", 500, 490)]
-    assert change.functions("kernels") == [CountDifference("mkl_x", 500, 490)]
     assert change.parts()["python"] == pytest.approx(0.04)
 
 
-def test_a_number_without_functions_has_no_parts() -> None:
+def test_a_number_alone_has_no_parts() -> None:
     change = InstructionChange(InstructionCounts("perf_event", (100,)), InstructionCounts("perf_event", (110,)))
     assert change.is_more
     assert change.parts() == {}
-    assert change.functions() == []
 
 
-def test_instructions_of_a_function_are_summed_over_parts_and_counts_of_processes_are_pooled() -> None:
-    functions = {FunctionName("kernels", "f"): 3, FunctionName("python", "f"): 4, FunctionName("python", "g"): 5}
-    one = InstructionCounts("callgrind", (20, 12), functions, between=1)
-    other = InstructionCounts("callgrind", (15, 17, 16), {FunctionName("python", "h"): 1})
-    assert (one.by_function(None), one.by_function("kernels")) == ({"f": 7, "g": 5}, {"f": 3, "g": 0})
+def test_counts_of_processes_are_pooled() -> None:
+    one = InstructionCounts("callgrind", (20, 12), {"python": 4}, between=1)
+    other = InstructionCounts("callgrind", (15, 17, 16), {"python": 1})
     assert one.pooled(other) == replace(one, rounds=(20, 12, 15, 17, 16), between=3)
     assert other.pooled(one) == replace(one, rounds=(15, 17, 16, 20, 12), between=3)
     assert (one.spread, other.spread, one.pooled(other).spread) == (4, 1, 4)
-    assert InstructionChange(one, InstructionCounts("callgrind", (12,))).parts() == {}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.instructions import FunctionName, InstructionChange, InstructionCounts
+from rnnbench.analysis.instructions import InstructionChange, InstructionCounts
 from rnnbench.check import counting
-from rnnbench.check.counting import Counted, CountingQueue, count_instructions, read_dump
+from rnnbench.check.counting import Counted, count_instructions, read_dump
 from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import Building
@@ -39,8 +39,8 @@ def workers(replies: Mapping[str, Any]) -> FakeWorkers:
 def count(replies: list[Any], cases: list[Case] = CASES) -> tuple[dict[str, Counted], FakeWorkers]:
     """The counts by the kernel of these cases, and the workers that were started."""
     started = workers({case.key: reply for case, reply in zip(cases, replies, strict=True)})
-    queue = CountingQueue(cases, started, Building("/", 32))
-    return count_instructions({"base": queue}, "perf_event", Settings())["base"], started
+    sides = {"base": (partial(started, "counter"), Building("/", 32))}
+    return count_instructions(cases, sides, "perf_event", Settings())["base"], started
 
 
 def fine(*totals: int) -> dict[str, Any]:
@@ -68,18 +68,18 @@ def test_a_case_that_fails_or_loses_its_worker_has_the_reason_and_the_next_one_a
 
 
 def test_a_case_is_counted_in_one_thread() -> None:
-    many = [small.case("gru", threads=4)]
-    queue = CountingQueue(many, workers({small.case("gru", threads=1).key: fine(3)}), Building("/", 32))
-    counts = count_instructions({"base": queue}, "perf_event", Settings())["base"]
-    assert counts == {many[0].key: InstructionCounts("perf_event", (3,))}
+    many = small.case("gru", threads=4)
+    start = partial(workers({small.case("gru", threads=1).key: fine(3)}), "counter")
+    counts = count_instructions([many], {"base": (start, Building("/", 32))}, "perf_event", Settings())["base"]
+    assert counts == {many.key: InstructionCounts("perf_event", (3,))}
 
 
 def test_what_can_not_be_counted_is_not_asked_for() -> None:
-    def never(name: str, **_: Any) -> Any:
-        raise AssertionError(name)
+    def never(**_: Any) -> Any:
+        raise AssertionError
 
     cases = [small.case("gru", "compiled"), small.case("gru", phase="epoch", samples=8)]
-    counts = count_instructions({"base": CountingQueue(cases, never, Building("/", 32))}, "callgrind", Settings())
+    counts = count_instructions(cases, {"base": (never, Building("/", 32))}, "callgrind", Settings())
     reasons = [counts["base"][case.key] for case in cases]
     assert reasons[0] == "torch.compile would take minutes under callgrind"
     assert "draws from a data set" in str(reasons[1])
@@ -87,8 +87,9 @@ def test_what_can_not_be_counted_is_not_asked_for() -> None:
 
 def test_ctrl_c_ends_the_workers() -> None:
     started = workers({case.key: KeyboardInterrupt() for case in CASES})
+    sides = {"base": (partial(started, "counter"), Building("/", 32))}
     with pytest.raises(KeyboardInterrupt):
-        count_instructions({"base": CountingQueue(CASES, started, Building("/", 32))}, "perf_event", Settings())
+        count_instructions(CASES, sides, "perf_event", Settings())
     assert started.are_closed
 
 
@@ -117,10 +118,10 @@ def test_a_worker_that_can_not_be_switched_on_is_told(
 
 def test_every_second_dump_is_that_of_a_call_and_all_are_removed(tmp_path: Path) -> None:
     for number in range(1, 13):  # more than nine: sorted by number, not by name
-        (tmp_path / f"base-0.{number}").write_text(f"fn=f\n0 {number}\nsummary: {number}\n")
-    (tmp_path / "head-0.1").write_text("summary: 0\n")
-    assert [dump.functions.total() for dump in counting.take_dumps(tmp_path, "base-0")] == [2, 4, 6, 8, 10, 12]
-    assert [file.name for file in tmp_path.iterdir()] == ["head-0.1"]
+        (tmp_path / f"dump.{number}").write_text(f"fn=f\n0 {number}\nsummary: {number}\n")
+    (tmp_path / "dump").write_text("summary: 0\n")
+    assert [call.total for call in counting.take_dumps(tmp_path)] == [2, 4, 6, 8, 10, 12]
+    assert [file.name for file in tmp_path.iterdir()] == ["dump"]
 
 
 # One call of `aten::add` from Python, two of malloc from torch, and one of free by the C library itself.
@@ -167,13 +168,9 @@ fn=(5)
 """
 
 
-def test_each_functions_own_instructions_and_calls_of_operators_are_read_but_for_the_allocator() -> None:
+def test_each_parts_own_instructions_and_calls_of_operators_are_read_but_for_the_allocator() -> None:
     dump = read_dump(DUMP.splitlines())
-    add = "at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)"
-    assert dump.functions == {
-        FunctionName("python", "_PyEval_EvalFrameDefault"): 50,  # both levels of the recursion
-        FunctionName("dispatch", add): 60,
-    }
+    assert dump.parts == {"python": 50, "dispatch": 60}
     assert dump.operators == {"aten::add": 3}
 
 
@@ -198,15 +195,9 @@ class Mine(nn.GRU):
         (tmp_path / side / "mine.py").write_text(cell.format(more=more))
     case = Case("mine.py:Mine", "sequence", small.workload(reference="gru", dtype="float32"))
     origin = Origin(sys.executable, 0, preload=True)
-    queues = {
-        side: CountingQueue(
-            [case],
-            partial(WorkerProcess, layout=0, origin=origin),  # as in a check, whose other workers are forked
-            Building(str(tmp_path / side), 32),
-        )
-        for side in ("base", "head")
-    }
-    counted = count_instructions(queues, "callgrind", Settings())
+    start = partial(WorkerProcess, "counter", layout=0, origin=origin)  # as in a check, whose other workers are forked
+    sides = {side: (start, Building(str(tmp_path / side), 32)) for side in ("base", "head")}
+    counted = count_instructions([case], sides, "callgrind", Settings())
     origin.close()
     base, head = (counted[side][case.key] for side in ("base", "head"))
     assert isinstance(base, InstructionCounts), base

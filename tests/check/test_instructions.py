@@ -76,17 +76,12 @@ def test_a_change_is_shown_and_is_a_verdict_only_as_a_gate() -> None:
     assert shown.notes == ("a note", AVX2)
 
 
-@pytest.mark.parametrize(
-    ("head", "told"),
-    [
-        ([counts(1000), counts(1000)], "2 cases were not counted, the first is {0}: base: it was killed"),
-        (["it was killed", "it was killed"], "2 cases were not counted, the first is {0}: it was killed"),
-    ],
-)
-def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: list[Counted], told: str) -> None:
-    found = checked("show", ["it was killed", "it was killed"], head)
+@pytest.mark.parametrize("head", [counts(1000), "it was killed"])
+def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: Counted) -> None:
+    found = checked("show", ["it was killed", "it was killed"], [head, head])
     assert all(finding.instructions is None for finding in found.findings)
-    assert found.notes[2:] == (f"instructions of {told.format(CASES[0].key)}",)
+    told = f"instructions of 2 cases were not counted, the first is {CASES[0].key}: it was killed"
+    assert found.notes[2:] == (told,)
 
 
 def test_a_gate_that_counted_nothing_does_not_pass() -> None:

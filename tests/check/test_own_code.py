@@ -187,9 +187,8 @@ def reply(*code: str, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
-    imported: dict[str, Any] = {"imported": frozenset({"a.py"}), "opened": frozenset[str]()}
-    sides = Used(**imported), Used(**imported | used)
-    return same_code(sorted_by_kind([changed], "bench.toml"), sides, {"case": {"base": base, "head": head}}, ["case"])
+    both = Used(**{"imported": frozenset({"a.py"}), "opened": frozenset[str](), **used})
+    return same_code(sorted_by_kind([changed], "bench.toml"), both, {"case": {"base": base, "head": head}}, ["case"])
 
 
 @pytest.mark.parametrize(
@@ -224,7 +223,7 @@ def test_equal_code_is_the_same_and_needs_a_pair_only_if_an_imported_file_differ
 
 def test_if_only_documentation_has_changed_nobody_is_asked() -> None:
     changed = sorted_by_kind(["README.md"], "")
-    assert same_code(changed, [], None, ["case"]) == SameCode(frozenset({"case"}))
+    assert same_code(changed, Used(frozenset(), frozenset()), None, ["case"]) == SameCode(frozenset({"case"}))
 
 
 @pytest.mark.parametrize("base", ["HEAD", "folder"])
@@ -247,10 +246,8 @@ def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Pa
         suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None, None
     ) as both:
         changed = changed_files(*both)
-    assert changed is not None
-    assert changed.python == {"cell.py", "gone.py"}
-    assert changed.documents == {"README.md", "mine.toml"}
-    assert changed.others == {"table.csv"}
+    expected = {"README.md": "document", "cell.py": "python", "gone.py": "python", "mine.toml": "document"}
+    assert changed == {**expected, "table.csv": "other"}
 
 
 def test_another_interpreter_changes_more_than_files(tmp_path: Path) -> None:

@@ -239,7 +239,8 @@ def _tried(
 def same(name: str, base: Any, head: Any) -> set[str]:
     """The cells that are said to run the same code after the edit of one file."""
     cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
-    used = [Used(frozenset(each["imported"]), frozenset(each["opened"])) for each in (base, head)]
+    imported, opened = ({*base[kind], *head[kind]} for kind in ("imported", "opened"))
+    used = Used(frozenset(imported), frozenset(opened))
     return {*same_code(sorted_by_kind([name], ""), used, cells, CELLS).cases}
 
 

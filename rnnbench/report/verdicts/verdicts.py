@@ -37,7 +37,7 @@ from rnnbench.text import plural
 
 FILE = "verdicts.json"
 SCHEMA_VERSION = 1
-MAX_LISTED = 20  # operators, and functions, of one case in the file
+MAX_LISTED = 20  # operators of one case in the file
 RATIOS = ("ratio", "mean_ratio")
 PLAIN = (
     "verdict",
@@ -294,8 +294,7 @@ def _counted(known: InstructionChange) -> dict[str, Any]:
         "base": known.base.total,
         "head": known.head.total,
         "parts": known.parts(),
-        "operators": [vars(changed) for changed in known.operators()[:MAX_LISTED]],
-        "functions": [vars(changed) for changed in known.functions()[:MAX_LISTED]],
+        "operators": [changed._asdict() for changed in known.operators()[:MAX_LISTED]],
     }
 
 

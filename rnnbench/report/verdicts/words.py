@@ -110,7 +110,7 @@ def instruction_change(known: InstructionChange) -> str:
     sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
     spread = f" (spread {percent(known.spread)})" if known.spread else ""
     size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
-    operators = [each for each in known.operators() if each.difference * sign > 0][:NAMED]
+    operators = [each for each in known.operators() if (each.head - each.base) * sign > 0][:NAMED]
     if operators:
         calls = (f"{each.name} ({plural(each.head, 'call')} instead of {each.base:,})" for each in operators)
         return f"{size}, in {' and '.join(calls)}"

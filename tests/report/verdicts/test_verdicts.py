@@ -37,7 +37,7 @@ from .samples import (
     realistic,
     unchanged,
 )
-from .test_words import PYTHON, with_change
+from .test_words import with_change
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 FAR_OFF = finding("undecided", estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))
@@ -105,8 +105,8 @@ def test_the_answer_counts_the_cases_that_take_more_instructions(snapshot: Snaps
     other = replace(OPEN, case=case("gru", batch_size=16))
     samples = {
         "none takes more": [with_change(SAME, None)],
-        "one takes more": [with_change(SAME, PYTHON), SLOWER],
-        "two take more": [with_change(SAME, PYTHON), with_change(other, PYTHON, by=140)],
+        "one takes more": [with_change(SAME, "python"), SLOWER],
+        "two take more": [with_change(SAME, "python"), with_change(other, "python", by=140)],
     }
     assert {kind: answers_of(comparison(*found)) for kind, found in samples.items()} == snapshot
 
@@ -146,12 +146,12 @@ def test_what_is_not_known_is_null() -> None:
 
 
 def test_programs_get_the_instructions_that_were_counted() -> None:
-    checked = comparison(with_change(SAME, PYTHON, gate=True), FAILING)
+    checked = comparison(with_change(SAME, "python", gate=True), FAILING)
     by_case = {found["case"]: found for found in map(json.loads, verdicts.of(checked).json_lines().splitlines())}
     counted = by_case[SAME.case.key]
     assert counted["decided_by"] == "instructions"
     assert counted["instructions"]["base"] == 10_000
-    assert counted["instructions"]["functions"] == [{"name": PYTHON.function, "base": 2000, "head": 2070}]
+    assert counted["instructions"]["operators"] == []
     assert counted["instructions"]["parts"]["python"] == pytest.approx(0.007)
     assert by_case[FAILING.case.key]["instructions"] is None
 
