@@ -20,8 +20,8 @@ from rnnbench.harness.machine import git
 from rnnbench.store.folder import is_check
 
 Modules = Mapping[str, str]  # a module's name -> its file
-Kind = Literal["python", "document", "other"]  # data, compiled sources, settings
-Changed = Mapping[str, Kind]  # the tracked files that differ between two sides, relative to their trees
+FileKind = Literal["python", "document", "other"]  # data, compiled sources, settings
+Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
 INSTALLED = {"site-packages", "dist-packages"}
 # Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
 COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
@@ -192,7 +192,7 @@ class SameCode:
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
     """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
 
-    def kind(file: str) -> Kind:
+    def kind(file: str) -> FileKind:
         path = PurePosixPath(file)
         if path.suffix == ".py":
             return "python"
