@@ -96,20 +96,6 @@ def _after_copy(copy: Tensor, source: Tensor, multiply: Callable[[], object]) ->
     multiply()
 
 
-def convolution(x: Tensor, weight: Tensor) -> Callable[[], object] | None:
-    """Return a product as a convolution of width 1, which has kernels of its own; None if torch can't make it.
-
-    Shapes: x (rows, input), weight (output, input).
-    """
-    call = partial(torch.conv1d, x.t().unsqueeze(0), weight.unsqueeze(2))
-    try:
-        with torch.no_grad():
-            call()
-    except RuntimeError:  # no such dtype here
-        return None
-    return call
-
-
 class Matrix(NamedTuple):
     """The size of a matrix, and how it is stored."""
 

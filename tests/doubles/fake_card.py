@@ -4,10 +4,10 @@ What a recording holds is free once nothing refers to the recording, and the dri
 cache has been emptied.
 """
 
-import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,41 +22,17 @@ MEGABYTE = 1 << 20
 Pool = tuple[int, int]
 
 
-class Block:
-    """Memory that is in use as long as this object lives."""
-
-
 class FakeCard:
-    """Memory of `total_bytes`, of which each recording takes `pool_bytes`."""
+    """A card of which each recording takes `pool_bytes`."""
 
-    def __init__(self, total_bytes: int, pool_bytes: int) -> None:
-        self.total_bytes = total_bytes
+    def __init__(self, pool_bytes: int) -> None:
         self.pool_bytes = pool_bytes
-        self.in_use: dict[int, tuple[Pool, int]] = {}  # number of a block -> its pool and bytes
-        self.cached = 0  # bytes freed but not given back to the driver
-        self.peak = 0
-        self.recordings = 0
-        self._numbers = itertools.count()
-        self._pools = itertools.count(1)
+        self.in_use: dict[int, Pool] = {}  # number of a living recording -> its pool
+        self.cached = self.peak = self.recordings = 0  # cached: bytes freed but not given back to the driver
 
     def reserved(self, device: object = None) -> int:
         """Like `torch.cuda.memory_reserved`."""
-        return sum(size for _, size in self.in_use.values()) + self.cached
-
-    def allocate(self, size: int, pool: Pool = (0, 0)) -> Block:
-        """Allocate a block; give cached ones back if there is no room. Raises OutOfMemoryError."""
-        if self.reserved() + size > self.total_bytes:
-            self.empty_cache()
-        if self.reserved() + size > self.total_bytes:
-            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / 2**30:.2f} GiB.")
-        block, number = Block(), next(self._numbers)
-        self.in_use[number] = pool, size
-        self.peak = max(self.peak, self.reserved())
-        weakref.finalize(block, self._free, number)
-        return block
-
-    def _free(self, number: int) -> None:
-        self.cached += self.in_use.pop(number)[1]
+        return len(self.in_use) * self.pool_bytes + self.cached
 
     def empty_cache(self) -> None:
         """Like `torch.cuda.empty_cache`."""
@@ -68,11 +44,7 @@ class FakeCard:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Like `torch.cuda.memory_snapshot`, with only those keys of a segment that are read."""
-        return [{"segment_pool_id": pool, "total_size": size} for pool, size in self.in_use.values()]
-
-    def pool_handle(self) -> Pool:
-        """Like `torch.cuda.graph_pool_handle`."""
-        return 0, next(self._pools)
+        return [{"segment_pool_id": pool, "total_size": self.pool_bytes} for pool in self.in_use.values()]
 
     def graphs(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor], pool: Pool) -> "FakeGraphs":
         """Like `rnnbench.workloads.graphed.Graphs`."""
@@ -80,7 +52,15 @@ class FakeCard:
             call()
         self.recordings += 1
         self.empty_cache()  # as `torch.cuda.graph` does before it records
-        return FakeGraphs(call, wanted, self.allocate(self.pool_bytes, pool))
+        self.in_use[self.recordings] = pool
+        self.peak = max(self.peak, self.reserved())
+        recorded = FakeGraphs(call, wanted)
+        weakref.finalize(recorded, self._free, self.recordings)
+        return recorded
+
+    def _free(self, number: int) -> None:
+        del self.in_use[number]
+        self.cached += self.pool_bytes
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace torch's GPU by the card, and also the processor among rnnbench's devices."""
@@ -90,21 +70,20 @@ class FakeCard:
             "reset_peak_memory_stats": self.reset_peak,
             "memory_snapshot": self.snapshot,
             "empty_cache": self.empty_cache,
-            "graph_pool_handle": self.pool_handle,
+            "graph_pool_handle": lambda: (0, self.recordings + 1),
             "is_initialized": lambda: True,
         }.items():
             monkeypatch.setattr(torch.cuda, name, function)
         monkeypatch.setattr(graphed, "Graphs", self.graphs)
         monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None, raising=False)
         monkeypatch.setattr(implementations, "GRAPHED_ON", "cpu")
-        monkeypatch.setattr(devices, "BACKENDS", {"cpu": type("Carded", (_OnCard,), {"card": self})})
+        monkeypatch.setattr(devices, "BACKENDS", {"cpu": _OnCard})
 
 
 class FakeGraphs:
     """Computes at each replay."""
 
-    def __init__(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor], memory: Block) -> None:
-        self.memory = memory
+    def __init__(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor]) -> None:
         self._call, self._wanted, self._trains = call, wanted, torch.is_grad_enabled()
         self._fresh: Sequence[Tensor] = call()
         self.outputs = [output.detach().clone() for output in self._fresh]
@@ -131,33 +110,20 @@ class FakeGraphs:
 
 
 class _OnCard(FakeCuda):
-    """A CUDA device whose memory is a `FakeCard`'s; every call takes a millisecond."""
-
-    card: FakeCard
+    """A CUDA device that is always there; every call takes a millisecond."""
 
     def __init__(self, name: str) -> None:
         super().__init__(FakeLine())
 
     def event(self) -> Any:
-        return _Tick()
+        return Mock(**{"elapsed_time.return_value": 1.0})
 
     @staticmethod
     def why_not(name: str) -> str:
-        """Always available."""
         return ""
 
     def uuid(self) -> str:
-        """A fixed UUID."""
         return "fake"
 
-    def memory_bytes(self) -> int:
-        """The total memory of the card."""
-        return self.card.total_bytes
-
-
-class _Tick:
-    def record(self) -> None:
-        pass
-
-    def elapsed_time(self, later: "_Tick") -> float:
-        return 1.0
+    def memory_bytes(self) -> None:
+        return None

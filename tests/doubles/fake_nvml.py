@@ -59,22 +59,21 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 class Driver:
-    """The driver's cards; a code in `fault` lets it not start."""
+    """The driver's cards."""
 
     def __init__(self) -> None:
         self.cards = [Card(FIRST, "Fake H100"), Card(SECOND, "Fake H200")]
         self.instances = [Card(INSTANCE, "Fake H100 MIG 1g.10gb")]
-        self.fault = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Driver":
         """Put the driver below nvidia-ml-py."""
         for name in FUNCTIONS:
             monkeypatch.setattr(pynvml, name, lambda card, *rest, name=name: self._ask(card, name, *rest))
         for name, function in {
-            "nvmlInit": self._init,
+            "nvmlInit": lambda: None,
             "nvmlSystemGetDriverVersion": lambda: "580.65.06",
             "nvmlDeviceGetCount": lambda: len(self.cards),
-            "nvmlDeviceGetHandleByIndex": lambda index: self._opened(self.cards[index]),
+            "nvmlDeviceGetHandleByIndex": lambda index: self._ask(self.cards[index], "open"),
             "nvmlDeviceGetHandleByUUID": self._by_uuid,
         }.items():
             monkeypatch.setattr(pynvml, name, function)
@@ -84,19 +83,13 @@ class Driver:
         """Let a GPU fall off the bus."""
         self.cards[card].refused = dict.fromkeys(["open", *FUNCTIONS], pynvml.NVML_ERROR_GPU_IS_LOST)
 
-    def _init(self) -> None:
-        if self.fault:
-            raise pynvml.NVMLError(self.fault)
-
-    def _opened(self, card: Card) -> Any:
-        return self._ask(card, "open")
-
     def _by_uuid(self, uuid: str) -> Any:
-        for prefix, cards in (("GPU", self.cards), ("MIG", self.instances)):
-            for card in cards:
-                if uuid == f"{prefix}-{card.uuid}":
-                    return self._opened(card)
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        known = {f"GPU-{card.uuid}": card for card in self.cards} | {
+            f"MIG-{card.uuid}": card for card in self.instances
+        }
+        if uuid not in known:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return self._ask(known[uuid], "open")
 
     @staticmethod
     def _ask(card: Any, name: str, *rest: Any) -> Any:

@@ -17,7 +17,6 @@ from rnnbench.kernels.libraries import (
     OWN,
     Matrix,
     SharedProducts,
-    convolution,
     fastest_library,
     library_seconds,
     product_calls,
@@ -60,12 +59,6 @@ def test_a_library_that_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     library_seconds.cache_clear()
     assert set(library_seconds(products())) == {torch_library(torch.float32)}
     library_seconds.cache_clear()
-
-
-def test_a_convolution_of_width_1_is_the_same_product() -> None:
-    x, weight = torch.randn(3, 5), torch.randn(4, 5)
-    call: Any = convolution(x, weight)
-    torch.testing.assert_close(call()[0].t(), x @ weight.t())
 
 
 def products(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.cores import processor
 from rnnbench.report.words.names import identity
 from tests.validation import (
     affected,

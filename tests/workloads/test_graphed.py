@@ -21,7 +21,7 @@ from tests.doubles.fake_card import FakeCard
 def recordings(monkeypatch) -> list[bool]:
     """For each recording, whether inference mode was on."""
     recorded: list[bool] = []
-    card = FakeCard(1 << 30, 1 << 20)
+    card = FakeCard(1 << 20)
     card.install(monkeypatch)
 
     def record(*arguments: Any) -> Any:

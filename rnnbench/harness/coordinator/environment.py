@@ -9,8 +9,7 @@ import psutil
 
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine import git, variables
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores
-from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores, processor
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 

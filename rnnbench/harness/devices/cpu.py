@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, core_waits, file_text, memory_limits
-from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, core_waits, file_text, memory_limits, processor
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
@@ -95,6 +94,14 @@ class Cpu:
 
         `counts_waits`: waits for a core count. `lead_seconds` is ignored, as a CPU has no queue.
         """
+        return self._clock(call, batches, batch, is_warm=is_warm)
+
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
+        self.flush()  # the first flush allocates its buffer
+        return self._clock(call, calls, 1, is_cold=True)
+
+    def _clock(self, call: Call, batches: int, batch: int, *, is_warm: bool = False, is_cold: bool = False) -> Clocked:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
@@ -103,6 +110,8 @@ class Cpu:
                 call()
             first = now()
             for index in range(batches):
+                if is_cold:
+                    self.flush()
                 before, start = waited(), now()
                 for _ in inner:
                     call()
@@ -110,23 +119,6 @@ class Cpu:
                 seconds[index] = _without(end - start, waited() - before)
         whole = end - first
         return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch)
-
-    def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
-        now = self._now
-        seconds = [0.0] * calls
-        self.flush()  # the first flush allocates its buffer
-        call()
-        with self._waits() as waited:
-            first = now()
-            for index in range(calls):
-                self.flush()
-                before, start = waited(), now()
-                call()
-                end = now()
-                seconds[index] = _without(end - start, waited() - before)
-        whole = end - first
-        return Clocked(seconds, sum(seconds), whole, whole, 1 + calls)
 
     def flush(self) -> None:
         """Read and write more than the last-level caches of the allowed cores hold; torch's threads share the work."""

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 from rnnbench.harness.devices import Call, Cuda, Device
-from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.cores import processor
 from rnnbench.kernels.direct import build
-from rnnbench.kernels.libraries import convolution, product_calls
+from rnnbench.kernels.libraries import product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
@@ -103,10 +103,7 @@ def _products(device: Device, dtype: torch.dtype) -> dict[str, float]:
     best: dict[str, float] = {}
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
-        calls = {name: call.multiply for name, call in product_calls(left, right).items()}
-        if (as_convolution := convolution(left, right)) is not None:
-            calls["convolution"] = as_convolution
-        seconds = {library: _best(device, call) for library, call in calls.items()}
+        seconds = {library: _best(device, call.multiply) for library, call in product_calls(left, right).items()}
         best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
         if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break

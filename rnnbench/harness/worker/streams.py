@@ -21,8 +21,7 @@ class WorkerStreams:
     def restore(self) -> None:
         """Restore descriptors 0 to 2, whatever a case has closed or opened in their place."""
         for descriptor, source in ((0, self._nothing), (1, self._errors), (2, self._errors)):
-            if not _is_same(descriptor, source):
-                os.dup2(source, descriptor)
+            os.dup2(source, descriptor)
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(getattr(sys, name), "closed", True):  # a case may have put any object there
                 descriptor = ("stdin", "stdout", "stderr").index(name)
@@ -38,10 +37,3 @@ class WorkerStreams:
         """Run in a forked process, so that it takes no requests and does not keep the coordinator's pipes open."""
         for stream in (self.requests, self.replies):
             os.dup2(self._nothing, stream.fileno(), inheritable=False)
-
-
-def _is_same(descriptor: int, other: int) -> bool:
-    try:
-        return os.path.sameopenfile(descriptor, other)
-    except OSError:  # a descriptor is closed
-        return False

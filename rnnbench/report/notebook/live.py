@@ -12,8 +12,7 @@ import pandas as pd
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
 from rnnbench.harness.live.arms import NOT_FINITE
 from rnnbench.harness.live.measuring import MeasuredModules, SweptPoint
-from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.processor import processor
+from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
 from rnnbench.profiling.breakdown import rescaled

@@ -11,21 +11,14 @@ from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeCuda, FakeLine, cold_kernels, kernels
 
 
-def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -> None:
+@pytest.mark.parametrize(("host", "gpu"), [(5e-6, 20e-6), (20e-6, 5e-6)])
+def test_a_call_takes_the_devices_time_or_that_of_a_host_which_queues_it_more_slowly(host: float, gpu: float) -> None:
     line = FakeLine()
-    clocked = FakeCuda(line).clock(kernels(line, 10, 5e-6, 20e-6), batches=20, batch=1)
-    assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
-    assert clocked.seconds == pytest.approx(20 * 200e-6)
-    assert clocked.submit_seconds == pytest.approx(20 * 50e-6)
-    # When the host's clock started, the call before them was queued and still running.
-    assert clocked.host_seconds == pytest.approx(clocked.seconds + 200e-6 - 50e-6, rel=0.01)
-
-
-def test_a_call_that_the_host_can_not_queue_fast_enough_takes_the_hosts_time_and_shows_it() -> None:
-    line = FakeLine()
-    clocked = FakeCuda(line).clock(kernels(line, 10, 20e-6, 5e-6), batches=20, batch=1)
+    clocked = FakeCuda(line).clock(kernels(line, 10, host, gpu), batches=20, batch=1)
+    assert clocked.batch_seconds == pytest.approx([200e-6] * 20, rel=0.01)
     assert clocked.seconds == pytest.approx(20 * 200e-6, rel=0.01)
-    assert clocked.submit_seconds / clocked.host_seconds > 0.99
+    assert clocked.submit_seconds == pytest.approx(20 * 10 * host, rel=0.01)
+    assert (clocked.submit_seconds / clocked.host_seconds > 0.99) == (host > gpu)
 
 
 def test_events_are_created_before_the_clock_starts() -> None:
@@ -47,21 +40,19 @@ def test_the_devices_own_time_of_a_launch_bound_call_is_without_the_host() -> No
         FakeCuda(line).device_seconds(longer)
 
 
-def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
+@pytest.mark.parametrize(("host", "gpu", "seconds"), [(5e-6, 20e-6, 400e-6), (20e-6, 2e-6, 200e-6)])
+def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls(
+    host: float, gpu: float, seconds: float
+) -> None:
     line = FakeLine()
-    clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, host, gpu), calls=20)
     assert line.flushes == clocked.calls == 21
-    assert clocked.batch_seconds == pytest.approx([400e-6] * 20)
-    assert clocked.seconds == pytest.approx(20 * 400e-6)
-    assert clocked.host_seconds >= clocked.seconds + 20 * FLUSH_SECONDS
-
-
-def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_the_flush() -> None:
-    line = FakeLine()
-    clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, 20e-6, 2e-6), calls=20)
-    # The host queued kernels while the device flushed for 60 us: by the device's marks a call would take 140 us.
-    assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
-    assert 0.95 < clocked.submit_seconds / clocked.host_seconds < 1
+    # A slow host queued kernels while the device flushed for 60 us: by the device's marks its call would take 140 us.
+    assert clocked.batch_seconds == pytest.approx([seconds] * 20)
+    assert clocked.seconds == pytest.approx(20 * seconds)
+    is_slow_host = host > gpu
+    assert (clocked.host_seconds >= clocked.seconds + 20 * FLUSH_SECONDS) != is_slow_host
+    assert (0.95 < clocked.submit_seconds / clocked.host_seconds < 1) == is_slow_host
 
 
 @pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])

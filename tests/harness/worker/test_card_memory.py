@@ -17,8 +17,7 @@ POOL = 1000 * MEGABYTE
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
-    """A card with room for four and a half recordings."""
-    fake = FakeCard(4500 * MEGABYTE, POOL)
+    fake = FakeCard(POOL)
     fake.install(monkeypatch)
     gc.collect()
     gc.disable()

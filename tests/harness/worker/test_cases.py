@@ -1,7 +1,7 @@
 """Cases that a worker prepares and times, in this process."""
 
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ from rnnbench.harness import protocol
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.cases import NUMBER, Relay
-from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns
@@ -62,33 +61,22 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
     assert len(flushes) - before == 2 * (1 + 4)  # one flush in each turn is for the call that is not clocked
 
 
-class Side:
-    """A worker in a thread, with pipes to the other one and marks that the test reads."""
-
-    def __init__(self, name: str, cases: list[Case], marks: int, token_from: int, token_to: int) -> None:
-        self.name, self._cases = name, cases
-        self._worker = operations(relay=Relay(marks, token_from, token_to))
-        for case in cases:
-            assert prepare(self._worker, case)["ok"]
-        self.reply: dict[str, Any] = {}
-
-    def visit(self, order: list[tuple[str, int]]) -> threading.Thread:
-        request = protocol.visit(self._cases, [TURNS] * len(self._cases), order, self.name, 1.0)
-        thread = threading.Thread(target=lambda: self.reply.update(self._worker.handle({**request})), daemon=True)
-        thread.start()
-        return thread
+def shared_mark() -> int:
+    """Return memory that shows the number of the case in turn."""
+    mark = os.memfd_create("mark")
+    os.pwrite(mark, NUMBER.pack(-1), 0)
+    return mark
 
 
 def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cases = [small.case("gru"), small.case("vanilla")]
-    pipes = [os.pipe(), os.pipe()]
-    marks = {name: os.memfd_create(name) for name in ("base", "head")}
-    for descriptor in marks.values():
-        os.pwrite(descriptor, NUMBER.pack(-1), 0)
-    base = Side("base", cases, marks["base"], pipes[0][0], pipes[1][1])
-    head = Side("head", cases, marks["head"], pipes[1][0], pipes[0][1])
+    cases, names = [small.case("gru"), small.case("vanilla")], ("base", "head")
+    marks, (to_base, to_head) = {name: shared_mark() for name in names}, (os.pipe(), os.pipe())
+    relays = Relay(marks["base"], to_base[0], to_head[1]), Relay(marks["head"], to_head[0], to_base[1])
+    workers = {name: operations(relay=relay) for name, relay in zip(names, relays, strict=True)}
+    for worker in workers.values():
+        assert all(prepare(worker, case)["ok"] for case in cases)
     seen: list[tuple[str, int]] = []
     clock = Cpu.clock
 
@@ -100,32 +88,24 @@ def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
 
     monkeypatch.setattr(Cpu, "clock", watched)
     order = [("head", 0), ("base", 0), ("base", 0), ("head", 0), ("base", 1), ("head", 1), ("head", 1), ("base", 1)]
-    threads = [side.visit(order) for side in (base, head)]
-    for thread in threads:
-        thread.join(60)
-    assert base.reply["ok"], base.reply
-    assert head.reply["ok"], head.reply
+    requests = {name: protocol.visit(cases, [TURNS] * 2, order, name, 1.0) for name in names}
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(lambda name: workers[name].handle({**requests[name]}), names))
+    assert all(reply["ok"] for reply in replies), replies
     assert seen == order
 
 
 def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = [small.case("gru"), small.case("vanilla")]
-    mark = os.memfd_create("mark")
-    os.pwrite(mark, NUMBER.pack(-1), 0)
+    cases, mark = [small.case("gru"), small.case("vanilla")], shared_mark()
     worker = operations(relay=Relay(mark))
     for case in cases:
         prepare(worker, case)
-    clocked = 0
-    clock = Cpu.clock
+    clock, good = Cpu.clock, iter(range(2))
 
     def raising(*arguments: Any, **options: Any) -> Any:
-        nonlocal clocked
-        clocked += 1
-        if clocked == 3:
-            raise RuntimeError("not now")
+        next(good)
         return clock(*arguments, **options)
 
     monkeypatch.setattr(Cpu, "clock", raising)
-    reply = worker.handle(visit(*cases))
-    assert reply["reason"].startswith("RuntimeError: not now")
+    assert worker.handle(visit(*cases))["reason"].startswith("StopIteration")
     assert NUMBER.unpack(os.pread(mark, NUMBER.size, 0)) == (1,)
