@@ -20,13 +20,12 @@ CREATE_SECONDS = 15e-6  # host time to create an event
 class FakeLine:
     """The queue of a device; `launch` submits a kernel."""
 
-    def __init__(self, queue: int = QUEUE, mark: "type[FakeMark] | None" = None) -> None:
+    def __init__(self, mark: "type[FakeMark] | None" = None) -> None:
         self.host = FakeClock()
         self.free = 0.0  # when the device is done with everything submitted
         self.is_cold = False
-        self.launches = self.flushes = 0
+        self.flushes = 0
         self.busy_seconds = 0.0  # the device's working time, submitted kernels included
-        self._queue = queue
         self._mark = mark or FakeMark
         self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
@@ -35,11 +34,10 @@ class FakeLine:
         self.host.seconds += host_seconds
         while self._waiting and self._waiting[0] <= self.host.seconds:
             self._waiting.popleft()
-        if len(self._waiting) >= self._queue:
+        if len(self._waiting) >= QUEUE:
             self.host.seconds = self._waiting.popleft()
         self.free = max(self.free, self.host.seconds) + device_seconds
         self._waiting.append(self.free)
-        self.launches += 1
         self.busy_seconds += device_seconds
 
     def mark(self) -> "FakeMark":
@@ -102,24 +100,19 @@ class FakeCuda(Cuda):
         self._line.synchronize()
 
 
-def kernels(line: FakeLine, count: int, host: float, gpu: float, last: float = 0.0) -> Callable[[], None]:
-    """A call of `count` kernels, each `host` seconds to launch and `gpu` seconds to run, and one of `last` seconds."""
+def kernels(
+    line: FakeLine, count: int, host: float, gpu: float, last: float = 0.0, cold: float = 1.0
+) -> Callable[[], None]:
+    """A call of `count` kernels, each `host` seconds to launch and `gpu` seconds to run, and one of `last` seconds.
+
+    `cold`: how many times as long a kernel takes if the cache was flushed since the last call.
+    """
 
     def call() -> None:
         for _ in range(count):
-            line.launch(host, gpu)
+            line.launch(host, gpu * (cold if line.is_cold else 1.0))
         if last:
             line.launch(host, last)
-
-    return call
-
-
-def cold_kernels(line: FakeLine, count: int, host: float, gpu: float) -> Callable[[], None]:
-    """Like `kernels`, but each kernel takes twice as long if the cache was flushed since the last call."""
-
-    def call() -> None:
-        for _ in range(count):
-            line.launch(host, gpu * (2 if line.is_cold else 1))
         line.is_cold = False
 
     return call

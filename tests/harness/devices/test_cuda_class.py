@@ -8,7 +8,7 @@ import torch
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
-from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeCuda, FakeLine, cold_kernels, kernels
+from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeCuda, FakeLine, kernels
 
 
 @pytest.mark.parametrize(("host", "gpu"), [(5e-6, 20e-6), (20e-6, 5e-6)])
@@ -45,7 +45,7 @@ def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls(
     host: float, gpu: float, seconds: float
 ) -> None:
     line = FakeLine()
-    clocked = FakeCuda(line).clock_cold(cold_kernels(line, 10, host, gpu), calls=20)
+    clocked = FakeCuda(line).clock_cold(kernels(line, 10, host, gpu, cold=2), calls=20)
     assert line.flushes == clocked.calls == 21
     # A slow host queued kernels while the device flushed for 60 us: by the device's marks its call would take 140 us.
     assert clocked.batch_seconds == pytest.approx([seconds] * 20)

@@ -27,16 +27,6 @@ def short(monkeypatch) -> None:
     monkeypatch.setattr(Cpu, "copy_bytes", (1 << 15, 1 << 18))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
-    ceiling = ceilings.measure(Cpu(), dtype, 1, None)
-    assert 1e7 < ceiling.macs_per_second < 1e15
-    assert [rate.work for rate in ceiling.copies] == [1 << 15, 1 << 18]
-    assert all(1e7 < rate.value < 1e14 for rate in ceiling.copies)
-    assert 1e-8 < ceiling.dispatch_seconds < 1e-2
-    assert ceiling.launch_seconds is None
-
-
 def test_a_ceiling_is_the_best_of_several_tries() -> None:
     looks = iter([0.0, 0.0, 3.0, 3.0, 4.0, 4.0, 6.0])  # tries of 3, 1 and 2 seconds
     assert ceilings._best(Cpu(now=lambda: next(looks)), lambda: None) == 1.0
@@ -89,6 +79,10 @@ def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_p
     # Wide of what noise does: a kernel for another type would be half as fast.
     assert not kernels.multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
     assert [rate.work for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
+    assert [rate.work for rate in ceiling.copies] == [1 << 15, 1 << 18]
+    values = [rate.value for rate in ceiling.products] + [rate.value for rate in ceiling.copies]
+    assert all(1e7 < value < 1e15 for value in values)
+    assert 1e-8 < ceiling.dispatch_seconds < 1e-2
     measured = ceilings.measure(Cpu(), dtype, 1, ceilings.load(dtype, 1, tmp_path), again=True)  # not built again
     again = Ceiling.from_json(json.loads(json.dumps(measured.to_json())))  # as it passes to the coordinator
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second

@@ -1,7 +1,7 @@
 """How a worker counts a call, with counters that the test makes."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,50 +12,36 @@ from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 
 
-class Counter:
-    """Counts the calls of `call` in place of instructions."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def call(self) -> None:
-        self.calls += 1
-
-    @contextlib.contextmanager
-    def counting(self) -> Iterator[Callable[[], int]]:
-        yield lambda: self.calls
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> TimedCall:
+    """A call; in place of instructions, the kernel counts how often it was made."""
+    call = Mock()
+    monkeypatch.setattr(instructions, "counting", lambda: nullcontext(lambda: call.call_count))
+    return TimedCall(call, nullcontext, restart=Mock())
 
 
-def timed(counter: Counter, renewed: list[str] | None = None) -> TimedCall:
-    call = TimedCall(counter.call, contextlib.nullcontext)
-    if renewed is not None:
-        object.__setattr__(call, "restart", lambda: renewed.append("restart"))
-    return call
-
-
-def test_one_call_is_counted_in_each_round_after_enough_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    counter, renewed = Counter(), list[str]()
-    monkeypatch.setattr(instructions, "counting", counter.counting)
+def test_one_call_is_counted_in_each_round_after_enough_steps(timed: TimedCall) -> None:
     before = set(vars(nn.Module)), set(vars(torch.Tensor))
-    assert instructions.count(timed(counter, renewed), 16, "perf_event") == [1] * instructions.ROUNDS
+    assert instructions.count(timed, 16, "perf_event") == [1] * instructions.ROUNDS
     assert (set(vars(nn.Module)), set(vars(torch.Tensor))) == before  # the classes that were changed
     warmups = instructions.WARMUP_STEPS // 16
-    assert counter.calls == 1 + instructions.ROUNDS * (warmups + 1)
-    assert len(renewed) == instructions.ROUNDS
+    assert timed.call.call_count == 1 + instructions.ROUNDS * (warmups + 1)  # type: ignore[attr-defined]
+    assert timed.restart.call_count == instructions.ROUNDS  # type: ignore[attr-defined]
 
 
-def test_under_callgrind_all_calls_so_far_and_then_the_one_are_dumped(monkeypatch: pytest.MonkeyPatch) -> None:
-    counter, events = Counter(), list[str]()
-    monkeypatch.setattr(torch._C, "_valgrind_toggle", lambda: events.append("toggle"), raising=False)
-    monkeypatch.setattr(
-        torch._C, "_valgrind_toggle_and_dump_stats", lambda: events.append(f"dump {counter.calls}"), raising=False
-    )
-    assert instructions.count(timed(counter), 100, "callgrind") == [0] * instructions.ROUNDS
-    assert events[:4] == ["toggle", "dump 3", "toggle", "dump 4"]
-    assert len(events) == 4 * instructions.ROUNDS
+def test_under_callgrind_all_calls_so_far_and_then_the_one_are_dumped(
+    timed: TimedCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Mock = timed.call  # type: ignore[assignment]
+    toggle, dump = Mock(side_effect=lambda: calls("toggle")), Mock(side_effect=lambda: calls("dump"))
+    monkeypatch.setattr(torch._C, "_valgrind_toggle", toggle, raising=False)
+    monkeypatch.setattr(torch._C, "_valgrind_toggle_and_dump_stats", dump, raising=False)
+    assert instructions.count(timed, 100, "callgrind") == [0] * instructions.ROUNDS
+    made = [" ".join(each.args) or "call" for each in calls.call_args_list]
+    assert made == ["call", *["call", *["toggle", "call", "dump"] * 2] * instructions.ROUNDS]
 
 
-def test_a_torch_without_requests_for_callgrind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_requests_for_callgrind_is_told(timed: TimedCall, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch._C, "_valgrind_toggle", raising=False)
     with pytest.raises(Unavailable, match="has no requests for callgrind"):
-        instructions.count(timed(Counter()), 100, "callgrind")
+        instructions.count(timed, 100, "callgrind")
