@@ -94,14 +94,23 @@ class Cpu:
 
         `counts_waits`: waits for a core count. `lead_seconds` is ignored, as a CPU has no queue.
         """
-        return self._clock(call, batches, batch, is_warm=is_warm)
+        return self._clock(call, batches, batch, is_warm=is_warm, counts_waits=counts_waits)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
         self.flush()  # the first flush allocates its buffer
         return self._clock(call, calls, 1, is_cold=True)
 
-    def _clock(self, call: Call, batches: int, batch: int, *, is_warm: bool = False, is_cold: bool = False) -> Clocked:
+    def _clock(
+        self,
+        call: Call,
+        batches: int,
+        batch: int,
+        *,
+        is_warm: bool = False,
+        is_cold: bool = False,
+        counts_waits: bool = False,
+    ) -> Clocked:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
