@@ -1,8 +1,8 @@
 """Functions of `import rnnbench` for modules of the caller's own process."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,14 +14,15 @@ from rnnbench.api.errors import for_users
 from rnnbench.cells.headed import Headed
 from rnnbench.cells.headed import with_head as headed
 from rnnbench.cells.weights import copy_weights
-from rnnbench.harness.live import measuring
-from rnnbench.harness.live.measuring import NotSlowerResult, not_slower
+from rnnbench.harness.live.measuring import compared
+from rnnbench.harness.live.measuring import sweep as each_point
+from rnnbench.harness.live.stop import MINE, THAN, Factor
 from rnnbench.profiling.profile import explain as explain_live
-from rnnbench.report.notebook.live import FastestModule, explained, measured, swept
+from rnnbench.report.notebook.live import FastestModule, explained, judged, measured, swept
 from rnnbench.report.notebook.result import FrameResult
 from rnnbench.report.screen.progress import shown_points, shown_rounds
-from rnnbench.report.words.live import names, sentence
-from rnnbench.speedup.module import from_rows
+from rnnbench.report.words.live import names, unequal_outputs
+from rnnbench.speedup.module import ways_table
 from rnnbench.speedup.search import find, recognised
 from rnnbench.speedup.ways import Unrolled
 from rnnbench.store.records import Phase
@@ -92,9 +93,10 @@ def measure(
     process is measuring, and for an exception from a module one of the two with the module's name in front.
     """
     settings = measure_settings(budget, precision, replicates=replicates)
-    with shown_rounds(is_wanted=progress) as on_progress:
-        found = measuring.measure(modules, input, phase, reference, settings, threads, on_progress)
-    return measured(found, phase, settings)
+    started = time.monotonic()
+    with shown_rounds(is_wanted=progress) as show, compared(modules, input, phase, reference, threads) as found:
+        found.measure(settings, started, show)
+    return measured(found, settings)
 
 
 @for_users
@@ -144,8 +146,8 @@ def sweep(
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
     with shown_points(is_wanted=progress) as shown:
-        points = list(measuring.sweep(modules, input, axes, reference, settings, shown))
-    return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
+        points = each_point(modules, input, axes, reference, settings, shown)
+        return swept(points, list(modules), settings, axes)
 
 
 @for_users
@@ -196,7 +198,7 @@ def fastest(
     for arguments that do not fit together, and whatever the module itself raises.
     """
     if ways is not None:
-        return FastestModule(recognised(module, input)[0], from_rows(ways))
+        return FastestModule(recognised(module, input)[0], ways_table(ways))
     with shown_rounds(is_wanted=progress) as on_progress:
         return FastestModule(*find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 
@@ -241,8 +243,8 @@ def explain(
     settings = measure_settings(budget)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
-        result, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
-    return explained(result, phase, settings, profiles, path)
+        found, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
+    return explained(found, settings, profiles, path)
 
 
 def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> Settings:
@@ -276,7 +278,7 @@ def assert_not_slower(
     threads: int | None = 1,
     undecided: Literal["fail", "pass"] = "fail",
     equal_outputs: bool = True,
-) -> NotSlowerResult:
+) -> FrameResult:
     """Raise AssertionError unless `mine` is shown to take at most `factor` times as long as `than`.
 
         rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), input=torch.randn(32, 8, 64), factor=2)
@@ -297,28 +299,28 @@ def assert_not_slower(
     undecided: choose one well away from the ratio that you expect.
 
     If outputs differ, it raises before anything is timed, unless `equal_outputs` is False. They are compared again
-    after timing, on other values. Gradients are not compared. Returns the result, which prints as a sentence. Raises
-    ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
+    after timing, on other values. Gradients are not compared. Returns a `FrameResult`, which prints as a sentence: its
+    frames are those of `measure`, and `answer` is `not slower`, `slower`, or None for neither. Raises ValueError for
+    arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
     """
     __tracebackhide__ = True
     if undecided not in ("fail", "pass"):
         raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
-    result = not_slower(
-        mine,
-        than,
-        input,
-        phase,
-        factor=float(factor),
-        budget_seconds=argument("budget", budget) or 0.0,
-        precision=argument("precision", precision),
-        threads=threads,
-        equal_outputs=equal_outputs,
-    )
-    result = replace(result, text=sentence(result, *names(mine, than)))
-    if result.answer == "slower" or result.is_unequal or (result.answer is None and undecided == "fail"):
-        raise AssertionError(result.text)
+    stop, called = Factor(float(factor), argument("precision", precision)), names(mine, than)
+    seconds = argument("budget", budget) or 0.0
+    with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
+        if not equal_outputs or found.parity[MINE].startswith("agrees"):
+            found.until(stop, time.monotonic() + seconds)
+            if found.turns.interrupted:
+                raise KeyboardInterrupt
+            stop.look()
+    if equal_outputs and not found.parity[MINE].startswith("agrees"):
+        raise AssertionError(unequal_outputs(found, called))
+    result = judged(found, stop, seconds, called)
+    if result.answer == "slower" or (result.answer is None and undecided == "fail"):
+        raise AssertionError(result.note)
     return result
 
 

@@ -33,7 +33,6 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.project import folders_here
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.live import described
-    from rnnbench.speedup.module import row
     from rnnbench.speedup.suite_search import find_wanted, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
@@ -62,8 +61,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         output.note(f"left out: {reason}")
     if save is not None:
         try:
-            frame = pd.DataFrame([row(timed) for of_module in found.values() for timed in of_module])
-            frame.to_csv(save, index=False)
+            pd.concat(found.values()).to_csv(save, index=False)
         except OSError as fault:
             raise UserError(f"{save}: can't be written: {fault.strerror}") from None
         output.say_path(save)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.live.cases import tensors_in
 from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, steps_of, storages
 from rnnbench.profiling.replay import (
     merge_after,

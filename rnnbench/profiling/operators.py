@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from rnnbench.cells.states import storage_address
-from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.live.cases import tensors_in
 from rnnbench.kernels.libraries import Matrix
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.store.records import FUSED_LAYERS

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from rnnbench.harness import devices
-from rnnbench.harness.live.loop import LiveTurns, Precision
-from rnnbench.harness.live.measuring import MeasuredModules, ready, timed
+from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.live.put_back import undisturbed
+from rnnbench.harness.live.stop import Precision
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
@@ -27,7 +28,7 @@ from rnnbench.profiling.operators import ClockedOperators, category, eager_mode,
 from rnnbench.profiling.products import Difference, ProductReplays, product_replays
 from rnnbench.profiling.program import TooLong, record, steps_of
 from rnnbench.profiling.replay import ReplayDiffers, replay
-from rnnbench.profiling.subject import ProfiledCall, of_arm, of_built
+from rnnbench.profiling.subject import ProfiledCall, of_built, of_live
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
@@ -59,24 +60,23 @@ def explain(
     folder: Path | None,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[MeasuredModules, dict[str, Profile]]:
+) -> tuple[LiveComparison, dict[str, Profile]]:
     """Time modules of the user's process in turns, then profile each: the work of `rnnbench.explain(...)`.
 
     A module that can't be profiled has a profile that says why. Raises the same errors as `live.measure`.
     """
     started = time.monotonic()
     profiles: dict[str, Profile] = {}
-    with ready(modules, input, phase, reference, threads) as prepared:
-        result = timed(prepared, settings, started, on_progress)
-        device = devices.open_device(prepared.device)
-        for name, arm in prepared.arms.items():
-            subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)
+    with compared(modules, input, phase, reference, threads) as found:
+        found.measure(settings, started, on_progress)
+        for name, case in found.cases.items():
+            subject = of_live(case, found.calls[name], phase, devices.open_device(found.device), found.put_back)
             try:
                 with undisturbed():
                     profiles[name] = profile(subject, folder, on_progress=on_progress)
             except Exception as error:  # whatever the code of others raises; the times stay
                 profiles[name] = Profile(name, "failed", f"profiling failed: {error_in_words(error)}")
-    return result, profiles
+    return found, profiles
 
 
 def answer(built: object, request: Mapping[str, Any]) -> Reply:

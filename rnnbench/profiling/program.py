@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnbench.cells.states import storage_address
-from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.live.cases import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
 TORCH = str(Path(torch.__file__).parent)

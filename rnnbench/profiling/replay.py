@@ -25,7 +25,7 @@ from torch.autograd.function import FunctionCtx
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
 
-from rnnbench.harness.live.arms import tensors_in
+from rnnbench.harness.live.cases import tensors_in
 from rnnbench.profiling.program import CallGroup, Program, ProgramCall, ProgramRecorder, ordinals, place, storages
 
 UNSEEN = "a part of its code can't be seen"

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.arms import Arm, with_gradients
-from rnnbench.harness.live.arms import timed_call as live_call
+from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
+from rnnbench.harness.live.cases import timed_call as live_call
 from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall, timed_call
@@ -67,27 +67,27 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
     )
 
 
-def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
+def of_live(case: LiveCase, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
     """The call of a module or function of the user's process; `timed` is that call in the phase."""
     forward = forward_backward = None
     if phase != "inference":
-        forward = TimedCall(partial(arm.run, *arm.args), with_gradients)
+        forward = TimedCall(partial(case.run, *case.args), with_gradients)
     if phase == "step":
-        forward_backward = live_call(arm, "training", put_back)
+        forward_backward = live_call(case, "training", put_back)
 
     def drop_gradients() -> None:
-        for parameter in arm.parameters():
+        for parameter in case.parameters():
             parameter.grad = None
 
     return ProfiledCall(
-        arm.name,
+        case.name,
         device,
         timed,
         forward,
         forward_backward,
         drop_gradients,
-        opaque=hidden(arm.run),
-        own=not arm.is_torchs,
+        opaque=hidden(case.run),
+        own=not is_torchs(case.run),
     )
 
 

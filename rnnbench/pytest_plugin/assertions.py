@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from rnnbench.api.live import assert_not_slower
-from rnnbench.harness.live.measuring import NotSlowerResult
+from rnnbench.report.notebook.result import FrameResult
 from rnnbench.store.records import Phase
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Assertions:
         threads: int | None = 1,
         undecided: Undecided | None = None,
         equal_outputs: bool = True,
-    ) -> NotSlowerResult:
+    ) -> FrameResult:
         """Fail unless `mine` is shown to take at most `factor` times as long as `than`: `rnnbench.assert_not_slower`.
 
         With `undecided` "skip" a test that has no answer is skipped. `None` stands for the value of the marker. Under
@@ -63,10 +63,10 @@ class Assertions:
         except AssertionError as error:
             self._properties.append(("rnnbench", str(error)))
             raise
-        self._properties.append(("rnnbench", result.text))
+        self._properties.append(("rnnbench", result.note))
         if skips and result.answer is None:
-            pytest.skip(result.text)
-        print(result.text)
+            pytest.skip(result.note)
+        print(result.note)
         return result
 
 

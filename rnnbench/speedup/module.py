@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -30,8 +30,8 @@ class CallShape:
     phase: str  # `training` if gradients are computed, or `inference`
 
     @classmethod
-    def of(cls, input: Tensor, phase: str) -> "CallShape":
-        """The shape of a call; `input`: (seq, batch, ...)."""
+    def of(cls, input: Tensor, phase: str) -> Self:
+        """Return the shape of a call; `input`: (seq, batch, ...)."""
         steps, batch, *features = input.shape
         dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
         if torch.is_autocast_enabled(kind):
@@ -39,7 +39,7 @@ class CallShape:
         return cls(steps, batch, math.prod(features), dtype, str(input.device), torch.get_num_threads(), phase)
 
     def distance(self, other: "CallShape") -> float:
-        """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
+        """Return how far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
         mine, its = ((each.phase, each.dtype, each.device, each.input_size) for each in (self, other))
         sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
         if mine != its or not all(mine and theirs for mine, theirs in sizes):
@@ -47,49 +47,33 @@ class CallShape:
         return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
 
 
-@dataclass(frozen=True)
-class TimedWay:
-    """One way at one shape."""
-
-    shape: CallShape
-    way: WayName
-    seconds: float = math.nan  # per call; NaN if it was not timed
-    ratio: float = math.nan  # to the time of the module as given, with a 95% interval
-    ratio_low: float = math.nan
-    ratio_high: float = math.nan
-    rounds: int = 0
-    is_chosen: bool = False
-    is_sure: bool = True  # if it is chosen: whether no other way is faster by more than 1%
-    reason: str = ""  # why it is not used, if it could not be; what to know of it, if it is chosen
+SHAPE = tuple(field.name for field in fields(CallShape))
+# What a row of the table of ways says beside the shape and the way, and what it says where nothing was measured.
+UNMEASURED: dict[str, Any] = {
+    "seconds": math.nan,  # per call
+    "ratio": math.nan,  # to the time of the module as given, with a 95% interval
+    "ratio_low": math.nan,
+    "ratio_high": math.nan,
+    "rounds": 0,
+    "is_chosen": True,
+    "is_sure": True,  # if it is chosen: whether no other way is faster by more than 1%
+    "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
+}
 
 
-# What a row must have to say which way runs a shape.
-KEYS = ("seq_len", "batch_size", "input_size", "dtype", "device", "threads", "phase", "way")
+def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> pd.DataFrame:
+    """Return the table of ways, a row for each shape and way, from rows, a frame, or a CSV file.
 
-
-def row(timed: TimedWay) -> dict[str, Any]:
-    """One row of the table of what was measured."""
-    columns = asdict(timed)
-    return {**columns.pop("shape"), **columns}
-
-
-def from_rows(ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> list[TimedWay]:
-    """Return choices from rows with `KEYS`, a frame or a CSV file of them; rows that are not chosen are left out.
-
-    Raises ValueError if a key is missing or a way is not known.
+    Raises ValueError if a row lacks its shape or its way, or if a way is not known.
     """
-    known_ways = pd.read_csv(ways) if isinstance(ways, str | Path) else ways
-    rows: Any = known_ways.to_dict("records") if isinstance(known_ways, pd.DataFrame) else known_ways
-    chosen = []
-    for known in rows:
-        if missing := [key for key in KEYS if key not in known]:
-            raise ValueError(f"ways: a row has no {missing[0]!r}; it needs {', '.join(KEYS)}")
-        if known["way"] not in get_args(WayName):
-            raise ValueError(f"ways: {known['way']!r} is not a way; expected one of {', '.join(get_args(WayName))}")
-        if known.get("is_chosen", True):
-            shape = CallShape(**{key: known[key] for key in KEYS if key != "way"})
-            chosen.append(TimedWay(shape, known["way"], is_chosen=True))
-    return chosen
+    given: Any = pd.read_csv(rows, converters={"reason": str}) if isinstance(rows, str | Path) else rows
+    records = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
+    needed = [*SHAPE, "way"]
+    if lacking := [name for record in records for name in needed if name not in record]:
+        raise ValueError(f"ways: a row has no {lacking[0]!r}; it needs {', '.join(needed)}")
+    if unknown := {record["way"] for record in records} - set(get_args(WayName)):
+        raise ValueError(f"ways: {min(unknown)!r} is not a way; expected one of {', '.join(get_args(WayName))}")
+    return pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
 
 
 class RunInWays(nn.Module):
@@ -105,14 +89,15 @@ class RunInWays(nn.Module):
     torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_given", "_kind", "_known", "_run", "timed")
+    __slots__ = ("_chosen", "_given", "_kind", "_known", "_run", "frame")
+    _chosen: dict[CallShape, WayName]
     _given: Any
     _kind: type
-    _known: dict[tuple[Any, ...], WayName]  # the way of each kind of call so far
+    _known: dict[CallShape, WayName]  # the way of each kind of call so far
     _run: RunModule
-    timed: tuple[TimedWay, ...]
+    frame: pd.DataFrame
 
-    def __new__(cls, run: RunModule, timed: Iterable[TimedWay]) -> Self:
+    def __new__(cls, run: RunModule, frame: pd.DataFrame) -> Self:
         """Make an object whose attributes are the given module's own."""
         given = run.given
         # TorchScript makes classes in a way of its own.
@@ -122,18 +107,22 @@ class RunInWays(nn.Module):
         object.__setattr__(self, "_kind", cls)
         return self
 
-    def __init__(self, run: RunModule, timed: Iterable[TimedWay]) -> None:
-        for name, value in {"_given": run.given, "_known": {}, "_run": run, "timed": tuple(timed)}.items():
+    def __init__(self, run: RunModule, frame: pd.DataFrame) -> None:
+        """Run a module in the ways that a table chooses, which has a row for each shape and way."""
+        rows = frame[frame["is_chosen"]]
+        shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
+        chosen = dict(zip(shapes, rows["way"], strict=True))
+        own = {"_given": run.given, "_known": {}, "_run": run, "_chosen": chosen, "frame": frame}
+        for name, value in own.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._kind, (self._run, self.timed)
+        return self._kind, (self._run, self.frame)
 
     def way_for(self, shape: CallShape) -> WayName:
         """Return the way in which a call of this shape runs."""
-        chosen = [timed for timed in self.timed if timed.is_chosen]
-        nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
-        return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
+        nearest = min(self._chosen, key=shape.distance, default=None)
+        return AS_GIVEN if nearest is None or math.isinf(shape.distance(nearest)) else self._chosen[nearest]
 
     def __call__(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
@@ -169,16 +158,14 @@ class RunInWays(nn.Module):
 
     def _way(self, input: Tensor, state: State) -> WayName:
         """Return the way of a call; as given where the other ways would not do all that the module does."""
-        given, kind, device = self._given, self._run.kind, input.device.type
+        given, kind = self._given, self._run.kind
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
         if is_transformed or why_only_as_given(given, kind):
             return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
-        phase = "training" if trains else "inference"
-        autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-        key = input.shape, input.dtype, input.device, phase, autocast, torch.get_num_threads()
-        if key not in self._known:
-            self._known[key] = self.way_for(CallShape.of(input, phase))
-        return self._known[key]
+        shape = CallShape.of(input, "training" if trains else "inference")
+        if shape not in self._known:
+            self._known[shape] = self.way_for(shape)
+        return self._known[shape]

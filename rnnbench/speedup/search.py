@@ -1,32 +1,31 @@
 """Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
 from rnnbench.adapt.states import copied, on_trial, rebuilt
-from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
-from rnnbench.analysis.replicate import Times, log_ratio
+from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
-from rnnbench.harness.live.arms import rounded_to, with_gradients
-from rnnbench.harness.live.loop import LiveTurns
-from rnnbench.harness.live.measuring import ready
+from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_gradients
+from rnnbench.harness.live.loop import LiveTurns, named
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
+from rnnbench.harness.live.stop import Fastest
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending
-from rnnbench.speedup.module import CallShape, RunInWays, TimedWay
+from rnnbench.speedup.module import CallShape, RunInWays, ways_table
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -34,10 +33,10 @@ from rnnbench.speedup.ways import (
     INFERENCE_STEPS,
     TRAINING_STEPS,
     WayName,
-    call,
     names,
     way,
 )
+from rnnbench.store.records import Phase
 from rnnbench.text import as_budget, error_in_words, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
@@ -45,7 +44,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
-PHASES = ("inference", "training")
+PHASES: tuple[Phase, ...] = ("inference", "training")
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
 
 
@@ -56,7 +55,7 @@ class RunSubject:
     run: RunModule
     input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
-    phase: str
+    phase: Phase
     is_given: bool  # whether calls are given the state
 
     def call(self, name: WayName, input: Tensor | None = None) -> tuple[Tensor, State]:
@@ -68,39 +67,35 @@ class RunSubject:
 def find(
     module: nn.Module,
     input: Any,
-    phase: str,
+    phase: Phase,
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    now: Callable[[], float] = time.monotonic,
-) -> tuple[RunModule, list[TimedWay]]:
+) -> tuple[RunModule, pd.DataFrame]:
     """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
-    deadline = now() + budget_seconds
+    deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
     inputs = [first, *_others(shapes, first, turns=run.is_batch_first)]
-    timed: list[TimedWay] = []
+    rows: list[dict[str, Any]] = []
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
         begun = begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
         # A copy is measured: a call may change more of a module than can be put back.
         subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, phase, state is not None)
-        until = now() + max(0.0, deadline - now()) / (len(inputs) - number)
+        seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
+        enough = partial(_enough, budget_seconds, len(inputs))
+        rows += _of_shape(subject, time.monotonic() + seconds, enough, on_progress)
+    return run, ways_table(rows)
 
-        def too_long(seconds: float, until: float = until) -> str:
-            if seconds <= COMPILING_SHARE * (until - now()):
-                return ""
-            return (
-                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
-                f"give budget='{as_budget(budget_seconds + 2 * len(inputs) * seconds)}'"
-            )
 
-        timed += _of_shape(subject, until, too_long, on_progress, now)
-    return run, timed
+def _enough(budget_seconds: float, shapes: int, compiling: float) -> str:
+    """Return the budget to type that holds so many more seconds of compiling at each shape."""
+    return as_budget(budget_seconds + 2 * shapes * compiling)
 
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
@@ -146,83 +141,91 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool
 def _of_shape(
     subject: RunSubject,
     deadline: float,
-    too_long: Callable[[float], str],
+    enough: Callable[[float], str],
     on_progress: Callable[[Progress], None],
-    now: Callable[[], float],
-) -> list[TimedWay]:
+) -> list[dict[str, Any]]:
     """Compare and time all ways at one shape, and restore everything that is changed in this process.
 
-    Each way is timed in the module that is handed back for it, with all that this does around the way. `too_long` says
-    that the budget does not hold so many seconds of compiling.
+    Each way is timed in the module that is handed back for it, with all that this does around the way. `enough` returns
+    the budget that holds so many seconds of compiling.
     """
-    shape, run = CallShape.of(subject.input, subject.phase), subject.run
+    run, shape = subject.run, asdict(CallShape.of(subject.input, subject.phase))
     input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
-    reasons: dict[WayName, str] = {}
-    calls: dict[str, Any] = {}
+    state = (subject.state,) if subject.is_given and subject.state is not None else ()
+    rows: dict[str, dict[str, Any]] = {}
+    calls: dict[str, TimedCall] = {}
     with ExitStack() as put_back:
         keep_process(put_back)
         keep_tensors(run.module, put_back)  # of one that can't be copied
-        every = names(run, subject.input, subject.state)
         of_all = why_only_as_given(run.module, run.kind) or varies(subject)
-        for name in every:
-            reason = of_all if name != AS_GIVEN else ""
-            if not reason and name in COMPILED:
-                idle, started = _idle_seconds(subject, name), now()
-                seconds = idle * (PACES[-1] if PACES else 1.0)
-                if not (reason := too_long(seconds)):
-                    on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
-                    reason = why_not(subject, name)
-                    PACES.append((now() - started) / idle)
-            elif not reason and name != AS_GIVEN:
-                reason = why_not(subject, name)
-            if reason:
-                reasons[name] = reason
-                continue
-            is_plain = name == AS_GIVEN and run.kind != "cell"
-            handed_back = RunInWays(run, [TimedWay(shape, name, is_chosen=True)])
-            state = subject.state if subject.is_given else None
-            calls[name] = partial(call, run.given if is_plain else handed_back, input, state)
+        for name in names(run, subject.input, subject.state):
+            reason = "" if name == AS_GIVEN else of_all or _why_not(subject, name, deadline, enough, on_progress)
+            rows[name] = {**shape, "way": name, "is_chosen": not reason and not calls, "reason": reason}
+            if not reason:
+                is_plain = name == AS_GIVEN and run.kind != "cell"
+                handed_back = run.given if is_plain else RunInWays(run, ways_table([{**shape, "way": name}]))
+                case = LiveCase(name, handed_back, (input, *state))
+                with named(name):
+                    calls[name] = timed_call(case, subject.phase, put_back)
         if len(calls) == 1:
-            return [TimedWay(shape, name, is_chosen=name in calls, reason=reasons.get(name, "")) for name in every]
-        stop = Fastest(list(calls))
-        with ready(calls, (), subject.phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
-            turns = LiveTurns(devices.open_device(prepared.device), prepared.calls, now=now)
-            turns.until(stop, deadline, on_progress)
-            if turns.interrupted:
-                raise KeyboardInterrupt
+            return [*rows.values()]
+        stop, turns = Fastest(list(calls)), LiveTurns(devices.open_device(str(input.device)), calls)
+        turns.until(stop, deadline, on_progress)
+        if turns.interrupted:
+            raise KeyboardInterrupt
     stop.leave_out_slower()
     fastest = stop.fastest()
-    is_coarse = rounded_to(subject.input.dtype, str(subject.input.device)) == "tf32"
-    timed = []
-    for name in every:
-        if name in reasons:
-            timed.append(TimedWay(shape, name, reason=reasons[name]))
-            continue
-        ratio, is_chosen = as_ratio(stop.log_ratio(name, AS_GIVEN)), name == fastest
-        seconds = median(times.median for times in stop.times[name])
-        reason = TF32 if is_coarse and is_chosen and name != AS_GIVEN else ""
-        made, known = len(stop.times[name]), stop.is_sure or not is_chosen
-        timed.append(
-            TimedWay(shape, name, seconds, ratio.value, ratio.lower, ratio.upper, made, is_chosen, known, reason)
-        )
-    return timed
+    for each, times in stop.times.items():
+        ratio = as_ratio(stop.log_ratio(each, AS_GIVEN))
+        rows[each] |= {
+            "seconds": median(one.median for one in times),
+            **estimate_columns("ratio", ratio),
+            "rounds": len(times),
+            "is_chosen": each == fastest,
+            "is_sure": stop.is_sure or each != fastest,
+        }
+    if fastest != AS_GIVEN and rounded_to(subject.input.dtype, str(input.device)) == "tf32":
+        rows[fastest]["reason"] = TF32
+    return [*rows.values()]
 
 
 START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a process
 OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
 TUNING = 4  # times as long is compiled where kernels are tried
 COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
-PACES: list[float] = []  # for each compilation of this process, how many times as long as on an idle machine it took
+PACES = [1.0]  # how many times as long as expected each compilation of this process took
 
 
-def _idle_seconds(subject: RunSubject, name: WayName) -> float:
+def _why_not(
+    subject: RunSubject,
+    name: WayName,
+    deadline: float,
+    enough: Callable[[float], str],
+    on_progress: Callable[[Progress], None],
+) -> str:
+    """Return why a way can't be used, or can't be compiled before the deadline; empty if it can."""
+    if name not in COMPILED:
+        return why_not(subject, name)
+    expected, started = _compiling_seconds(subject, name), time.monotonic()
+    seconds = expected * PACES[-1]
+    if seconds > COMPILING_SHARE * (deadline - started):
+        return (
+            f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
+            f"give budget='{enough(seconds)}'"
+        )
+    on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+    reason = why_not(subject, name)
+    PACES.append((time.monotonic() - started) / expected)
+    return reason
+
+
+def _compiling_seconds(subject: RunSubject, name: WayName) -> float:
     """Estimate how long a way is compiled on an idle machine, by the operators of the piece that is compiled."""
     steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
     piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
     eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
     operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
-    is_first = not compiled.why_not.cache_info().currsize
-    seconds = START_SECONDS + FIRST_SECONDS * is_first + OPERATOR_SECONDS[subject.phase] * operators
+    seconds = START_SECONDS + FIRST_SECONDS * (len(PACES) == 1) + OPERATOR_SECONDS[subject.phase] * operators
     return seconds * (TUNING if name == "max-autotune" else 1)
 
 
@@ -314,61 +317,3 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     sizes = {"steps": steps, "batch": batch, "hidden": hidden, "output": hidden}
     tolerances = {name: allowed(name, tolerance_of, **sizes) for name in found}
     check_tolerances(found, tolerances, tolerance_of, "the given module's")
-
-
-STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower ways are left out
-GOOD_ENOUGH = 0.01  # ways that differ by no more than this are equally fast
-CONFIDENCE = 0.99  # that a way is slower, before it is left out
-
-
-class Fastest:
-    """Enough is known when no other way is faster than the best one by more than `GOOD_ENOUGH`.
-
-    Of ways that are about equally fast, the first one counts as the fastest: the simplest comes first.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.times: dict[str, list[Times]] = {name: [] for name in names}
-        self.left = list(names)  # those that may be the fastest
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether all others are slower, or not faster by more than `GOOD_ENOUGH`, with 95% confidence each."""
-        best = self._best()
-        others = [name for name in self.left if name != best]
-        return all(self.log_ratio(best, name).upper <= math.log1p(GOOD_ENOUGH) for name in others)
-
-    def wanted(self) -> Sequence[str]:
-        """Return the ways that may be the fastest, or none."""
-        made = len(self.times[self.left[0]])
-        return () if made in STAGES and (made == STAGES[-1] or self.is_sure) else self.left
-
-    def to_come(self) -> int:
-        """Return the replicates of this stage."""
-        made = len(self.times[self.left[0]])
-        return next((stage for stage in STAGES if stage > made), made) - made
-
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Add a replicate, and leave out the ways that are surely slower if it is the last of a stage."""
-        for name, own in times.items():
-            self.times[name].append(own)
-        if len(self.times[self.left[0]]) in STAGES:
-            self.leave_out_slower()
-
-    def leave_out_slower(self) -> None:
-        """Leave out what is surely slower than the best; also to be called when the budget has ended the search."""
-        best = self._best()
-        slower = {name: self.log_ratio(name, best, CONFIDENCE).lower for name in self.left}
-        self.left = [name for name in self.left if not slower[name] > math.log1p(GOOD_ENOUGH)]
-
-    def fastest(self) -> str:
-        """Return the first way that is as fast as the best one."""
-        best = self._best()
-        return next(name for name in self.left if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
-
-    def log_ratio(self, name: str, other: str, confidence: float = 0.95) -> Estimate:
-        """Estimate the logarithm of the ratio of two ways' times, in the replicates that both were in: the first."""
-        return estimate(list(map(log_ratio, self.times[name], self.times[other])), confidence)
-
-    def _best(self) -> str:
-        return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)

@@ -82,10 +82,9 @@ def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str,
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
-    def search(module: WantedModule, *_: object) -> tuple[()]:
+    def search(module: WantedModule, *_: object) -> None:
         if module.cell in bad:
             raise UserError(f"{module.cell}: its state is not known")
-        return ()
 
     monkeypatch.setattr("rnnbench.speedup.suite_search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.words.live.described", lambda title, found: title)

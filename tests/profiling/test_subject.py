@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.arms import Arm
+from rnnbench.harness.live.cases import LiveCase
 from rnnbench.profiling.profile import profile
-from rnnbench.profiling.subject import hidden, of_arm
+from rnnbench.profiling.subject import hidden, of_live
 from rnnbench.store.profiles import Profile
 from rnnbench.workloads.phases import TimedCall
 
@@ -31,10 +31,10 @@ class Loop(nn.Module):
 
 
 def profiled(module: nn.Module) -> Profile:
-    arm = Arm("mine", module, (SEQUENCE,))
+    case = LiveCase("mine", module, (SEQUENCE,))
     timed = TimedCall(lambda: module(SEQUENCE), torch.inference_mode)
     with ExitStack() as put_back:
-        subject = of_arm(arm, timed, "inference", Cpu(), put_back)
+        subject = of_live(case, timed, "inference", Cpu(), put_back)
         return profile(subject, rounds=2, window_seconds=0.0005)
 
 

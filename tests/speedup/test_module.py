@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from rnnbench.adapt.kinds import Kind, RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.report.notebook.live import FastestModule
 from rnnbench.speedup import ways
-from rnnbench.speedup.module import CallShape, TimedWay
+from rnnbench.speedup.module import CallShape, ways_table
 from rnnbench.speedup.ways import WayName
 from rnnbench.workloads import compiled
 
@@ -33,19 +34,26 @@ def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype:
     return CallShape(seq_len, batch_size, 4, dtype, "cpu", 1, "training" if trains else "inference")
 
 
-def chosen(*choices: tuple[CallShape, WayName]) -> list[TimedWay]:
-    return [TimedWay(at, way, 1e-3, 0.5, 0.4, 0.6, 4, is_chosen=True) for at, way in choices]
+RATIO = {"seconds": 1e-3, "ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6}
+
+
+def row(at: CallShape, way: WayName, **more: Any) -> dict[str, Any]:
+    return {**asdict(at), "way": way, **RATIO, **more}
+
+
+def chosen(*choices: tuple[CallShape, WayName]) -> list[dict[str, Any]]:
+    return [row(*choice) for choice in choices]
 
 
 def fast(
     given: nn.Module,
     kind: Kind = "layer",
-    timed: Sequence[TimedWay] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
+    rows: Sequence[dict[str, Any]] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
     is_batch_first = getattr(given, "batch_first", False)
     like = tuple(torch.zeros(layers, 1, size) for layers, size in zero_state)
-    return FastestModule(RunModule(given, kind, like, is_batch_first=is_batch_first), timed)
+    return FastestModule(RunModule(given, kind, like, is_batch_first=is_batch_first), ways_table(rows))
 
 
 LAYERS = [
@@ -96,7 +104,7 @@ def test_every_change_of_the_weights_is_seen(way: WayName, kind: Kind) -> None:
     def check() -> None:
         anew: nn.Module = nn.GRU(4, 6) if kind == "layer" else GRUCell(4, 6)
         anew.load_state_dict(module.state_dict())
-        expected = fast(anew, kind, [])(input)
+        expected = fast(anew, kind, chosen((shape(), "as given")))(input)
         torch.testing.assert_close(module(input), expected)
         with torch.inference_mode():
             torch.testing.assert_close(module(input)[0], expected[0])
@@ -154,7 +162,7 @@ def test_all_attributes_are_those_of_the_given_module() -> None:
 def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
     module = fast(
         nn.GRU(4, 6),
-        timed=chosen((shape(5, 3), "hoisted"), (shape(64, 3), "compiled"), (shape(5, 64), "prepacked")),
+        rows=chosen((shape(5, 3), "hoisted"), (shape(64, 3), "compiled"), (shape(5, 64), "prepacked")),
     )
     assert module.way_for(asked) == way
 
@@ -177,7 +185,7 @@ class Masked(nn.Module):
 
 def test_more_arguments_go_to_a_module_for_whole_sequences_and_are_an_error_for_a_cell() -> None:
     module, input, mask = Masked(), torch.randn(5, 3, 4), torch.zeros(5, 3, 1)
-    made = fast(module, "sequence", (), ())
+    made = fast(module, "sequence", zero_state=())
     torch.testing.assert_close(made(input, mask=mask), module(input, mask=mask))
     with pytest.raises(TypeError, match="mask: a cell takes only an input and a state"):
         fast(GRUCell(4, 6), "cell")(input, mask=mask)
@@ -192,9 +200,9 @@ def test_packed_and_unbatched_sequences_run_as_given() -> None:
 
 
 def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
-    failed = TimedWay(shape(), "prepacked", reason="there is no compiler")
-    given = TimedWay(shape(), "as given", 2e-3, 1.0, 1.0, 1.0, 4)
-    module = fast(nn.GRU(4, 6), timed=[given, *chosen((shape(), "hoisted")), failed])
+    failed = row(shape(), "prepacked", is_chosen=False, reason="there is no compiler")
+    given = row(shape(), "as given", is_chosen=False)
+    module = fast(nn.GRU(4, 6), rows=[given, *chosen((shape(), "hoisted")), failed])
     table = module.frame
     assert list(table["way"]) == ["as given", "hoisted", "prepacked"]
     assert list(table["is_chosen"]) == [False, True, False]

@@ -16,9 +16,9 @@ from rnnbench.adapt.kinds import RunModule, run_module
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live import arms
+from rnnbench.harness.live import cases
+from rnnbench.harness.live.stop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.speedup import search, ways
-from rnnbench.speedup.search import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.speedup.ways import names, way
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
@@ -219,7 +219,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
 
     monkeypatch.setattr(search, "way", rounded)
     monkeypatch.setattr(Cpu, "lacks", lambda dtype: "" if may_round else "no such units")
-    monkeypatch.setattr(arms, "tf32_allowed", lambda state: (False, True))  # torch's own start
+    monkeypatch.setattr(cases, "tf32_allowed", lambda state: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen
@@ -354,7 +354,7 @@ def test_modules_that_read_other_inputs_or_give_their_outputs_alone_are_searched
     phase: Any, module: nn.Module, input: Tensor
 ) -> None:
     found = fast(module, input, phase=phase, shapes=[(4, 5)])
-    assert [timed.way for timed in found.timed if timed.is_chosen] == ["prepacked"] * 2
+    assert list(found.frame["way"][found.frame["is_chosen"]]) == ["prepacked"] * 2
     with torch.set_grad_enabled(phase == "training"):
         torch.testing.assert_close(found(input), module(input))
 

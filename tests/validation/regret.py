@@ -16,9 +16,8 @@ from torch import nn
 
 import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.harness import devices
-from rnnbench.harness.live.loop import LiveTurns, Precision
-from rnnbench.harness.live.measuring import ready
+from rnnbench.harness.live.measuring import compared
+from rnnbench.harness.live.stop import Precision
 from rnnbench.speedup.module import CallShape
 from rnnbench.speedup.ways import AS_GIVEN, names, way
 from rnnbench.suite.file import Settings
@@ -55,8 +54,8 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
         with torch.inference_mode():
             for call in calls.values():
                 call()
-        with ready(calls, (), "inference", AS_GIVEN) as prepared:
-            turns = LiveTurns(devices.open_device("cpu"), prepared.calls)
+        with compared(calls, (), "inference", AS_GIVEN) as live:
+            turns = live.turns
             turns.until(Precision(list(calls), AS_GIVEN, Settings(replicates=ROUNDS, precision=None)))
         least = {each: pd.Series([one.median for one in taken]).median() for each, taken in turns.times.items()}
         chosen = found.way_for(CallShape.of(input, "inference"))

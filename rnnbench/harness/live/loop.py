@@ -1,7 +1,6 @@
 """Measure until enough is known: the one loop of `measure`, `sweep`, `assert_not_slower`, `fastest` and `explain`.
 
-Calls of this process take short turns; a round of turns is the replicate. What "enough"
-means is a small object, `Stop`.
+Calls of this process take short turns; a round of turns is the replicate. What "enough" means is a `Stop`.
 """
 
 import math
@@ -10,66 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
-from typing import Protocol
 
-from rnnbench.analysis.replicate import Times, log_ratio, pooled_times
-from rnnbench.analysis.rounds import growing, widening
+from rnnbench.analysis.replicate import Times, pooled_times
+from rnnbench.analysis.rounds import growing
 from rnnbench.harness.devices import Clocked, Device
 from rnnbench.harness.live.put_back import undisturbed
+from rnnbench.harness.live.stop import Stop
 from rnnbench.harness.turns.engine import calibrate, warm_up
-from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
-from rnnbench.harness.turns.progress import Progress, TimeNeeded
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
-from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
 
 CASE_SECONDS = 0.05  # of each call's turns in a replicate
 CALIBRATION_SECONDS = 0.01
-
-
-class Stop(Protocol):
-    """What is still wanted, given the replicates so far."""
-
-    def wanted(self) -> Sequence[str]:
-        """Return the names of the calls that need another replicate; empty if enough is known."""
-        ...
-
-    def to_come(self) -> int:
-        """Return how many replicates are expected until enough is known."""
-        ...
-
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Learn the times of a replicate, which took so many seconds."""
-        ...
-
-
-class Precision:
-    """Enough is known when every ratio to the reference is as precise as asked: `measure`, `sweep`, `explain`."""
-
-    def __init__(self, names: Sequence[str], reference: str, settings: Settings) -> None:
-        self._names, self._reference, self._settings = list(names), reference, settings
-        self._record = GroupRecord()
-
-    def wanted(self) -> Sequence[str]:
-        """Return all names, or none."""
-        return self._names if wants_more(self._record, self._settings) else ()
-
-    def to_come(self) -> int:
-        """Return the replicates that the spread seen so far calls for."""
-        return visits_to_come(self._record, self._settings)
-
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
-        base = times[self._reference]
-        self._record.add(seconds, {name: log_ratio(own, base) for name, own in times.items() if own is not base})
-        estimate_spreads([self._record])
-        self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
-
-    def needed(self) -> TimeNeeded:
-        """Return how much more time would be enough."""
-        replicates, is_least = visits_needed(self._record, self._settings)
-        return TimeNeeded(replicates * self._record.cost, is_least=is_least)
 
 
 class LiveTurns:

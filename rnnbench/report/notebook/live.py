@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.rounds import compare, rounds_of, wider_than
-from rnnbench.harness.live.arms import NOT_FINITE
-from rnnbench.harness.live.measuring import MeasuredModules, SweptPoint
+from rnnbench.harness.live.cases import NOT_FINITE
+from rnnbench.harness.live.measuring import LiveComparison, Sizes
+from rnnbench.harness.live.stop import Factor
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
@@ -21,12 +22,11 @@ from rnnbench.report import why
 from rnnbench.report.growth import of_sweep
 from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.ratios import measured as measured_figure
-from rnnbench.report.words.live import described
+from rnnbench.report.words.live import described, sentence
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import duration, ratio, round_percent
-from rnnbench.speedup.module import RunInWays, row
+from rnnbench.speedup.module import RunInWays
 from rnnbench.store.profiles import Profile
-from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import plural
 from rnnbench.version import __version__
@@ -44,18 +44,14 @@ COLUMNS = (
 SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
 
 
-def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> FrameResult:
+def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `rounds` and `environment`."""
-    frame = compare(found.times, found.reference)
+    times, turns = found.turns.times, found.turns
+    frame = compare(times, found.reference)
     frame["parity"] = pd.Series(found.parity)
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame = frame[list(COLUMNS)].rename_axis("module")
-    facts: dict[Any, Any] = {
-        "reference": found.reference,
-        "phase": phase,
-        "device": found.device,
-        "threads": found.threads,
-    }
+    facts: dict[Any, Any] = {name: getattr(found, name) for name in ("reference", "phase", "device", "threads")}
     frame.attrs = {**facts, "torch": found.torch}
     environment = {
         "processor": identity(processor()),
@@ -66,13 +62,31 @@ def measured(found: MeasuredModules, phase: Phase, settings: Settings) -> FrameR
         "torch": found.torch,
         "rnnbench": __version__,
     }
-    told = note(frame, settings, cut=found.cut, interrupted=found.interrupted, needed=found.needed)
+    told = note(frame, settings, cut=turns.cut, interrupted=turns.interrupted, needed=found.needed)
     frames = {
         "frame": frame,
-        "rounds": rounds_of(found.times, found.reference),
+        "rounds": rounds_of(times, found.reference),
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
+
+
+def judged(found: LiveComparison, stop: Factor, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
+    """Return the result of `rnnbench.assert_not_slower`, whose note says the answer; `names`: of `mine` and `than`."""
+    question, result = stop.question, measured(found, Settings())
+    return FrameResult(
+        result.frames,
+        result.plot,
+        sentence(found, stop, budget_seconds, names),
+        **result.facts,
+        answer=question.answer,  # None: neither answer could be shown
+        factor=question.factor,
+        ratio=question.low,  # time of `mine` over time of `than`, for the typical call
+        mean_ratio=question.mean,  # the same ratio for the mean of all calls
+        calls=found.turns.calls_made,
+        took_seconds=found.turns.seconds,
+        budget_seconds=budget_seconds,
+    )
 
 
 def note(
@@ -108,81 +122,76 @@ def note(
     return " ".join(sentences)
 
 
-def swept(points: Sequence[SweptPoint], names: Sequence[str], settings: Settings, expected: int) -> FrameResult:
-    """Return the result of a sweep of the modules with these names: `frame`, `rounds` and `environment`.
+def swept(
+    points: Iterable[tuple[Sizes, LiveComparison | str]],
+    names: Sequence[str],
+    settings: Settings,
+    axes: Mapping[str, Sequence[Any]],
+) -> FrameResult:
+    """Return the result of a sweep of the modules with these names over `axes`: `frame`, `rounds` and `environment`.
 
-    `expected`: the points that there would be without Ctrl-C. Raises RuntimeError if every point failed.
+    Without Ctrl-C there is a point for each combination. Raises RuntimeError if every point failed.
     """
-    known, rows, rounds = [], [], []
-    for point in points:
-        if point.found is None:
-            failed = pd.DataFrame({"module": list(names)})
-            rows.append(_sized(point, failed.assign(status="failed", reason=point.reason)))
+    rows, rounds, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
+    reasons, more = list[str](), dict[str, None]()
+    for sizes, found in points:
+        if isinstance(found, str):
+            reasons.append(found)
+            frame = pd.DataFrame({"module": list(names)}).assign(status="failed", reason=found)
         else:
-            result = measured(point.found, point.sizes["phase"], settings)
-            known.append((point.found, result))
-            rows.append(_sized(point, _without_unsound(result.frame.reset_index())))
-            rounds.append(_sized(point, result.rounds))
+            known.append(measured(found, settings))
+            more |= dict.fromkeys(found.notes)
+            frame = _without_unsound(known[-1].frame.reset_index())
+            rounds.append(_sized(sizes, known[-1].rounds))
+        rows.append(_sized(sizes, frame))
+        del found  # with its modules, before those of the next point are built
     if not known:
-        raise RuntimeError(f"all {plural(len(points), 'combination')} failed; the first: {points[0].reason}")
-    frame, axes, first = pd.concat(rows, ignore_index=True), tuple(points[0].sizes), known[0][1]
-    combinations = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
+        raise RuntimeError(f"all {plural(len(rows), 'combination')} failed; the first: {reasons[0]}")
+    frame, expected = pd.concat(rows, ignore_index=True), math.prod(map(len, axes.values()))
+    failed = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
-    frames = {"frame": frame, "rounds": pd.concat(rounds, ignore_index=True), "environment": first.environment}
+    frames = {"frame": frame, "rounds": pd.concat(rounds, ignore_index=True), "environment": known[0].environment}
 
     def draw(name: str = "ratio", ax: Any = None, *, frame: pd.DataFrame = frame, **how: Any) -> Any:
         if not isinstance(name, str) or name not in ("ratio", "scaling"):
             raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
-        return of_sweep(frame, axes, ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
+        return of_sweep(frame, tuple(axes), ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
 
-    return FrameResult(
-        frames,
-        draw,
-        _note(known, combinations, len(points), expected),
-        [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])],
-        axes=axes,
-        reference=first.reference,
-    )
+    said = known[0].note if len({result.note for result in known}) == 1 else known[0].note.split(". Wider")[0]
+    parts = [f"Interrupted after {len(rows)} of {plural(expected, 'combination')}."] if len(rows) < expected else []
+    parts += [said.rstrip(".") + ".", *(text for text in more if text not in said)]
+    parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
+    columns = [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])]
+    return FrameResult(frames, draw, " ".join(parts), columns, axes=tuple(axes), reference=known[0].reference)
 
 
 def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a point without the numbers of modules that give NaN: these have failed, as in a run."""
     is_unsound = frame["parity"].str.contains(NOT_FINITE)
-    numbers = [str(column) for column in frame if frame[column].dtype.kind in "fiu" and column != "parameters"]
-    status = is_unsound.map({True: "failed", False: "measured"})
+    numbers = [str(column) for column in frame.select_dtypes("number") if column != "parameters"]
+    frame[numbers] = frame[numbers].where(~is_unsound)
     return frame.assign(
-        **{column: frame[column].where(~is_unsound) for column in numbers},
-        status=status,
-        reason=frame["parity"].where(is_unsound, ""),
+        status=is_unsound.map({True: "failed", False: "measured"}), reason=frame["parity"].where(is_unsound, "")
     )
 
 
-def _sized(point: SweptPoint, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the sizes of its point as its first columns."""
-    sizes = pd.DataFrame({name: [value] * len(frame) for name, value in point.sizes.items()})
-    return pd.concat([sizes, frame], axis=1)
-
-
-def _note(known: Sequence[tuple[MeasuredModules, FrameResult]], failed: int, points: int, expected: int) -> str:
-    notes = list(dict.fromkeys(result.note for _, result in known))
-    said = notes[0] if len(notes) == 1 else (notes[0].split(". Wider")[0] if notes else "")
-    more = dict.fromkeys(text for found, _ in known for text in found.notes)
-    parts = [f"Interrupted after {points} of {plural(expected, 'combination')}."] if points < expected else []
-    parts += [said.rstrip(".") + "." if said else "", *(text for text in more if text not in said)]
-    parts += [f"{plural(failed, 'combination')} failed; `reason` says why." if failed else ""]
-    return " ".join(filter(None, parts))
+def _sized(sizes: Sizes, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with the sizes of its point as its first columns."""
+    return pd.concat([pd.DataFrame({name: [value] * len(frame) for name, value in sizes.items()}), frame], axis=1)
 
 
 def explained(
-    found: MeasuredModules, phase: Phase, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
+    found: LiveComparison, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
 ) -> FrameResult:
     """Return the result of `rnnbench.explain`, from what `measure` found and the profile of each module.
 
     The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
     slower; `trace(name)` is its trace in `folder`.
     """
-    result, end = measured(found, phase, settings), found.reference
-    taken = {name: {index: time.median for index, time in enumerate(times)} for name, times in found.times.items()}
+    result, end = measured(found, settings), found.reference
+    taken = {
+        name: {index: time.median for index, time in enumerate(times)} for name, times in found.turns.times.items()
+    }
     gaps = {
         name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
         for name, profile in profiles.items()
@@ -229,15 +238,11 @@ class FastestModule(RunInWays):
     """Run the given module's weights in the way that was fastest for each shape.
 
     It is called as torch.nn's layers are, `module(input, state=None) -> (outputs, state)`. Parameters, buffers and
-    submodules are those of the given module, under their own names.
+    submodules are those of the given module, under their own names. `frame` has what was measured: a row for each
+    shape and way, times in seconds per call.
     """
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """Return what was measured: a row for each shape and way, times in seconds per call."""
-        return pd.DataFrame([row(timed) for timed in self.timed])
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""
         text = repr(self._given)
-        return described(type(self._given).__name__ if "\n" in text else text, self.timed)
+        return described(type(self._given).__name__ if "\n" in text else text, self.frame)

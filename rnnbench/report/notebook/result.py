@@ -98,18 +98,18 @@ class FrameResult:
         }
         return pd.DataFrame(texts, index=shown.index)
 
-    def _paragraphs(self) -> list[str]:
-        """Return the note, after how many rows are not shown."""
+    def _lines(self) -> list[str]:
+        """Return the lines of the note, after how many rows are not shown."""
         hidden = len(self.frame) - MAX_ROWS if self._columns else 0
-        return [*([f"{plural(hidden, 'more row')}: .frame has all."] if hidden > 0 else []), *self.note.split("\n\n")]
+        return [*([f"{plural(hidden, 'more row')}: .frame has all.", ""] if hidden > 0 else []), *self.note.split("\n")]
 
     def __repr__(self) -> str:
         width = shutil.get_terminal_size((120, 24)).columns
-        parts = [textwrap.fill(paragraph, width) for paragraph in self._paragraphs()]
-        if self._columns:
-            parts.insert(0, self._table().to_string(line_width=width, index=self.frame.index.name is not None))
-        return "\n\n".join(parts)
+        text = "\n".join(textwrap.fill(line, width) for line in self._lines())
+        if not self._columns:
+            return text
+        return f"{self._table().to_string(line_width=width, index=self.frame.index.name is not None)}\n\n{text}"
 
     def _repr_html_(self) -> str:
         rows = self._table().to_html(index=self.frame.index.name is not None) if self._columns else ""
-        return rows + "".join(f"<p>{escape(paragraph)}</p>" for paragraph in self._paragraphs())
+        return rows + "".join(f"<p>{escape(line)}</p>" for line in self._lines() if line)

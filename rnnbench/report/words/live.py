@@ -1,47 +1,63 @@
 """What `assert_not_slower` and `fastest` say about modules of the caller's own process."""
 
 import math
-from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import CONFIDENCE
-from rnnbench.harness.live.measuring import NotSlowerResult
+from rnnbench.harness.live.measuring import LiveComparison
+from rnnbench.harness.live.stop import MINE, Factor
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, round_percent, span
-from rnnbench.speedup.module import TimedWay
+from rnnbench.speedup.module import SHAPE
 from rnnbench.text import as_budget, plural
 
 AS_GIVEN = "as given"
 PASS = "or undecided='pass' to let it through"
 
 
-def sentence(found: NotSlowerResult, mine: str, than: str) -> str:
-    """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer."""
-    parity = found.parity.partition(": times only")[0]
-    if found.is_unequal:
-        timed = "so its time means nothing" if found.rounds else "and nothing was timed"
-        return (
-            f"outputs differ: {mine}'s output is not {than}'s, {timed}: {parity}\n"
-            "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
-        )
-    shown, where = (found.mean_ratio, " in the mean of its calls") if found.by_the_mean else (found.ratio, "")
+def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
+    """Return why the times mean nothing: the outputs of `mine` and `than`, which have these names, differ."""
+    timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
+    return (
+        f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {_parity(found)}\n"
+        "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
+    )
+
+
+def _parity(found: LiveComparison) -> str:
+    return found.parity[MINE].partition(": times only")[0]
+
+
+def sentence(found: LiveComparison, stop: Factor, budget_seconds: float, names: tuple[str, str]) -> str:
+    """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
+
+    `names`: of `mine` and `than`.
+    """
+    question, turns = stop.question, found.turns
+    by_mean = question.by_the_mean
+    shown, where = (question.mean, " in the mean of its calls") if by_mean else (question.low, "")
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
-    limit = limits.get(found.answer or "", "{} allowed").format(f"{round_digits(found.factor)}×")
-    answer = f"{found.answer or 'undecided'}{where}: {mine} takes {_ratio(shown)} as long as {than}, {limit}"
-    times = " against ".join(duration(seconds) for seconds in found.seconds.values())
+    limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
+    answer = f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(shown)} as long as {names[1]}, {limit}"
+    times = " against ".join(duration(median(each.median for each in of)) for of in turns.times.values())
+    agrees = found.parity[MINE].startswith("agrees")
     lines = [
-        f"{answer}; by the typical call {_ratio(found.ratio)}" if where else answer,
+        f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
         f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
-        f"{plural(found.rounds, 'round')} in {duration(found.took_seconds)}, budget {duration(found.budget_seconds)}; "
-        f"{'outputs agree' if found.agrees else f'outputs: {parity}'}",
+        f"{plural(len(turns.times[MINE]), 'round')} in {duration(turns.seconds)}, budget {duration(budget_seconds)}; "
+        f"{'outputs agree' if agrees else f'outputs: {_parity(found)}'}",
     ]
-    if found.answer == "not slower":
-        lines.append(f"Each was called {plural(found.calls, 'time')}: slow calls that are rarer can't be seen")
-    elif found.answer is None and found.precise_enough:
+    if question.answer == "not slower":
+        lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")
+    elif stop.is_precise:
         lines.append(f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {PASS}")
-    elif found.answer is None:
+    elif question.answer is None:
         threads = f"With {found.threads} threads every call waits for the slowest core: give threads=1, or "
-        more = f"budget='{as_budget(4 * found.budget_seconds)}', a factor further from the ratio, {PASS}"
+        more = f"budget='{as_budget(4 * budget_seconds)}', a factor further from the ratio, {PASS}"
         lines.append(f"The budget is spent. {threads if found.threads > 1 else 'Give '}{more}")
     return "\n".join([*lines, *found.notes])
 
@@ -64,23 +80,23 @@ def names(mine: object, than: object) -> tuple[str, str]:
     return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
-def described(given: str, timed: Sequence[TimedWay]) -> str:
-    """Return a line for the module, and one for each shape that was measured."""
+def described(given: str, ways: pd.DataFrame) -> str:
+    """Return a line for the module, and one for each shape of its table of ways."""
     lines = [f"Fastest way to run {one_line(given)}"]
-    for shape in dict.fromkeys(each.shape for each in timed):
-        own, phase = [each for each in timed if each.shape == shape], shape.phase
-        phase += f" in {shape.dtype}" if "autocast" in shape.dtype else ""
-        chosen = next(each for each in own if each.is_chosen)
-        way = chosen.way if math.isnan(chosen.seconds) else f"{chosen.way}, {duration(chosen.seconds)}"
-        if chosen.way != AS_GIVEN and math.isfinite(chosen.seconds):
+    for _, rows in ways.groupby(list(SHAPE), sort=False):
+        chosen: Any = next(rows[rows["is_chosen"]].itertuples())
+        phase = chosen.phase + (f" in {chosen.dtype}" if "autocast" in chosen.dtype else "")
+        way = chosen.way
+        if is_timed := math.isfinite(chosen.seconds):
+            way += f", {duration(chosen.seconds)}"
+        if is_timed and chosen.way != AS_GIVEN:
             way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
-        if not chosen.is_sure and math.isfinite(chosen.seconds):
+        if is_timed and not chosen.is_sure:
             way += "; another way may be faster: give it more time"
-        lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {way}")
+        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")
         lines += [
-            f"    {each.way}{'' if each.is_chosen else ' is not used'}: {one_line(each.reason)}"
-            for each in own
-            if each.reason
+            f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
+            for other in rows[rows["reason"] != ""].itertuples()
         ]
     lines.append("  other sizes: as the nearest of these; anything else as given")
     return "\n".join(lines)

@@ -15,37 +15,38 @@ import pytest
 
 from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.stop import Precision
 from rnnbench.harness.turns.progress import Progress, TimeNeeded
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy
 
-UNIT = 1e-4  # seconds; an arm's call takes several, each with its own noise
+UNIT = 1e-4  # seconds; a case's call takes several, each with its own noise
 SETTINGS = Settings(replicates=6, max_replicates=12, precision=0.02)
-ROUND_SECONDS = 0.11  # about, of two arms of some 50 ms each
+ROUND_SECONDS = 0.11  # about, of two cases of some 50 ms each
 
 
 class Machine:
-    """A clock and arms that spend time on it."""
+    """A clock and cases that spend time on it."""
 
     def __init__(self, spread: float = 0.1, seed: int = 0) -> None:
         self.clock = FakeClock()
         self.unit = noisy(UNIT, spread, seed)
         self.slowness: Callable[[float], float] = lambda now: 1.0
 
-    def arm(self, units: int) -> TimedCall:
+    def case(self, units: int) -> TimedCall:
         def call() -> None:
             self.clock.seconds += self.slowness(self.clock.seconds) * sum(self.unit(0) for _ in range(units))
 
         return TimedCall(call, nullcontext)
 
-    def turns(self, arms: Mapping[str, TimedCall]) -> LiveTurns:
-        return LiveTurns(Cpu(now=self.clock), arms, now=self.clock, seed=1)
+    def turns(self, cases: Mapping[str, TimedCall]) -> LiveTurns:
+        return LiveTurns(Cpu(now=self.clock), cases, now=self.clock, seed=1)
 
     def run(self, settings: Settings = SETTINGS, mine: Callable[[], None] | None = None, **options: Any) -> "Taken":
-        arms = {"base": self.arm(4), "mine": self.arm(10) if mine is None else TimedCall(mine, nullcontext)}
-        turns, stop = self.turns(arms), Precision(list(arms), "base", settings)
+        cases = {"base": self.case(4), "mine": self.case(10) if mine is None else TimedCall(mine, nullcontext)}
+        turns, stop = self.turns(cases), Precision(list(cases), "base", settings)
         turns.until(stop, **options)
         return turns, stop.needed()
 
@@ -68,7 +69,7 @@ def test_a_machine_that_changes_its_speed_shifts_times_and_not_the_ratio(slownes
     assert row["seconds_high"] > row["seconds_low"]
 
 
-def test_steady_arms_get_the_fewest_rounds_and_unsteady_ones_the_most() -> None:
+def test_steady_cases_get_the_fewest_rounds_and_unsteady_ones_the_most() -> None:
     assert len(Machine(spread=0.01).run()[0].times["mine"]) == 6
     assert len(Machine(spread=1.0).run(Settings(precision=None))[0].times["mine"]) == 6  # only as many as replicates
     machine, rng = Machine(), random.Random(1)
@@ -88,9 +89,9 @@ def test_a_machine_that_becomes_slow_in_a_round_does_not_stretch_the_budget_by_t
     assert len({len(times) for times in taken.times.values()}) == 1
 
 
-def test_an_arm_whose_work_grows_with_each_call_is_named() -> None:
+def test_an_case_whose_work_grows_with_each_call_is_named() -> None:
     machine, calls = Machine(spread=0.05), 0
-    mine = machine.arm(10)
+    mine = machine.case(10)
 
     def growing() -> None:
         nonlocal calls
@@ -129,11 +130,11 @@ def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
 @pytest.mark.parametrize("was_on", [True, False])
 def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) -> None:
     machine, seen = Machine(spread=0.0), set()
-    arm = machine.arm(4)
+    case = machine.case(4)
 
     def call() -> None:
         seen.add((gc.isenabled(), sys.gettrace(), sys.getprofile()))
-        arm.call()
+        case.call()
 
     def watch(frame: object, event: str, argument: object) -> None:
         """Do nothing, in place of a debugger or coverage."""
@@ -162,12 +163,12 @@ def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) ->
         (KeyError("bad"), RuntimeError, "mine: KeyError: 'bad'"),
     ],
 )
-def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
+def test_what_an_case_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
     machine = Machine(spread=0.0)
-    arm = machine.arm(4)
+    case = machine.case(4)
 
     def call() -> None:
-        arm.call()
+        case.call()
         if machine.clock.seconds > 0.3:
             raise raised
 
@@ -179,10 +180,10 @@ def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, 
 
 def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -> None:
     machine = Machine(spread=0.0)
-    arm, until = machine.arm(4), 0.3
+    case, until = machine.case(4), 0.3
 
     def call() -> None:
-        arm.call()
+        case.call()
         if machine.clock.seconds > until:
             signal.raise_signal(signal.SIGINT)
 

@@ -1,14 +1,16 @@
 """How the results of `rnnbench.measure` and `sweep` print and draw themselves, from times that the test makes up."""
 
 import math
+from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rnnbench.harness.live.measuring import MeasuredModules, SweptPoint
+from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
@@ -133,19 +135,21 @@ def test_the_note_says_when_calls_were_held_up() -> None:
 
 # A sweep
 
-ARMS = ("mine", "torch")
+NAMES = ("mine", "torch")
 
 
-def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> SweptPoint:
-    times = {arm: [steady(seconds), steady(1.5 * seconds)] for arm in ARMS}
+def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> tuple[Sizes, LiveComparison]:
+    turns: Any = SimpleNamespace(
+        times={name: [steady(seconds), steady(1.5 * seconds)] for name in NAMES}, cut=True, interrupted=False
+    )
     parity = {"mine": "agrees", "torch": "is the reference"}
-    parameters: dict[str, int | None] = dict.fromkeys(ARMS, 7)
-    found = MeasuredModules(times, True, False, None, "torch", parity, parameters, "cpu", 1, "2", notes)
-    return SweptPoint({**sizes, "phase": "inference", "threads": threads}, found)
+    found = LiveComparison({}, {}, turns, "torch", parity, "inference", "cpu", 1, list(notes), ExitStack())
+    return {**sizes, "phase": "inference", "threads": threads}, found
 
 
-def result(*points: SweptPoint) -> FrameResult:
-    return swept(points, ARMS, Settings(replicates=2, precision=0.01), len(points))
+def result(*points: tuple[Sizes, LiveComparison]) -> FrameResult:
+    axes: dict[str, Any] = {name: [sizes[name] for sizes, _ in points] for name in points[0][0]}
+    return swept(points, NAMES, Settings(replicates=2, precision=0.01), axes | {"phase": [0], "threads": [0]})
 
 
 def test_what_is_said_of_a_later_combination_is_not_lost() -> None:

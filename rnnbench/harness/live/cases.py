@@ -1,4 +1,4 @@
-"""The modules and functions that a measurement compares ("arms"), and what one timed call of each phase does.
+"""The modules and functions that a measurement compares, and what one timed call of each phase does.
 
 Their outputs are compared before timing starts and again afterwards, and the cause of a difference is looked for.
 """
@@ -24,90 +24,89 @@ from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 
-PHASES: tuple[Phase, ...] = ("inference", "training", "step")
 WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
 
 
 @dataclass(frozen=True)
-class Arm:
+class LiveCase:
     """A module or a function, with the arguments of every call."""
 
     name: str
     run: Callable[..., object]
     args: tuple[Any, ...]
-    turns: bool = False  # its output has the first two dimensions in the other order than the reference's
+    is_turned: bool = False  # its output has the first two dimensions in the other order than the reference's
 
     def output(self, result: object) -> Tensor | None:
         """Return the tensor of a call's result that is compared, in the reference's order of dimensions."""
         output = first_tensor(result)
-        is_turned = self.turns and output is not None and output.shape[:2] == self.args[0].shape[:2]
+        is_turned = self.is_turned and output is not None and output.shape[:2] == self.args[0].shape[:2]
         return output.transpose(0, 1) if is_turned and output is not None else output
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters of a module; empty for a function, whose parameters are unknown."""
+        """Return the parameters of a module; empty for a function, whose parameters are unknown."""
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
 
-    @property
-    def is_torchs(self) -> bool:
-        """Whether this is a recurrent layer or cell of torch.nn itself: a subclass is a user's own code."""
-        return isinstance(self.run, nn.RNNBase | nn.RNNCellBase) and type(self.run).__module__.startswith("torch.nn.")
+
+def is_torchs(run: object) -> bool:
+    """Return True for a recurrent layer or cell of torch.nn itself: a subclass is a user's own code."""
+    return isinstance(run, nn.RNNBase | nn.RNNCellBase) and type(run).__module__.startswith("torch.nn.")
 
 
-def arms_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict[str, Arm]:
-    """The arms by name; raises ValueError if names, modules and inputs do not fit together."""
+def cases_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict[str, LiveCase]:
+    """Return the cases by name; raises ValueError if names, modules and inputs do not fit together."""
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
         raise ValueError(
             "modules: expected a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}"
         )
     if len(modules) < 2:
         raise ValueError(f"modules: expected two or more, to compare them; found {', '.join(modules) or 'none'}")
-    if wrong := [name for name, module in modules.items() if not callable(module)]:
-        raise ValueError(f"{wrong[0]}: expected a module or a function, found {type(modules[wrong[0]]).__name__}")
     if isinstance(input, Mapping) and set(input) != set(modules):
         raise ValueError(
             f"input: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, input))}; "
             "an argument that is a mapping itself goes into a tuple"
         )
-    arms = {}
+    if wrong := [name for name, module in modules.items() if not callable(module)]:
+        raise ValueError(f"{wrong[0]}: expected a module or a function, found {type(modules[wrong[0]]).__name__}")
+    cases = {}
     for name, module in modules.items():
-        own: Any = input[name] if isinstance(input, Mapping) else input
-        is_one = isinstance(own, Tensor) or hasattr(own, "_fields")  # a PackedSequence is one argument
-        if not (is_one or isinstance(own, tuple)):
-            raise ValueError(f"input: expected {WANTED}, found {type(own).__name__}")
-        arms[name] = Arm(name, module, (own,) if is_one else own)
-    return arms
+        given: Any = input[name] if isinstance(input, Mapping) else input
+        cases[name] = LiveCase(name, module, given if type(given) is tuple else (given,))  # not a PackedSequence
+        if not isinstance(given, Tensor | tuple):
+            found = type(given).__name__
+            raise ValueError(f"input: expected {WANTED}, found {found}")  # noqa: TRY004
+    return cases
 
 
-def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
-    """The name asked for, else that of the only layer or cell of torch.nn, else the first.
+def reference_of(modules: Mapping[str, object], asked: str | None) -> str:
+    """Return the name asked for, else that of the only layer or cell of torch.nn, else the first.
 
-    Raises ValueError if no arm has the name that was asked for.
+    Raises ValueError if no module has the name that was asked for.
     """
     if asked is None:
-        layers = [name for name, arm in arms.items() if arm.is_torchs]
-        return layers[0] if len(layers) == 1 else next(iter(arms))
-    if asked not in arms:
-        raise ValueError(f"reference: no module {asked!r}; there are {', '.join(arms)}")
+        layers = [name for name, module in modules.items() if is_torchs(module)]
+        return layers[0] if len(layers) == 1 else next(iter(modules))
+    if asked not in modules:
+        raise ValueError(f"reference: no module {asked!r}; there are {', '.join(modules)}")
     return asked
 
 
-def in_order(arms: Mapping[str, Arm], reference: str) -> dict[str, Arm]:
-    """Return the arms, with those marked whose batch is in another place than the reference's.
+def in_order(cases: Mapping[str, LiveCase], reference: str) -> dict[str, LiveCase]:
+    """Return the cases, with those marked whose batch is in another place than the reference's.
 
-    Raises ValueError for two arms that would run an input of equal shape as other numbers of sequences and steps.
+    Raises ValueError for two that would run an input of equal shape as other numbers of sequences and steps.
     """
-    orders, ordered = {name: reads_batch_first(arm.run, *arm.args) for name, arm in arms.items()}, dict(arms)
-    for name, arm in arms.items():
+    orders, ordered = {name: reads_batch_first(case.run, *case.args) for name, case in cases.items()}, dict(cases)
+    for name, case in cases.items():
         if None in (orders[name], orders[reference]) or orders[name] == orders[reference]:
             continue
-        shape = tuple(arm.args[0].shape)
-        if shape[1::-1] != arms[reference].args[0].shape[:2]:
+        shape = tuple(case.args[0].shape)
+        if shape[1::-1] != cases[reference].args[0].shape[:2]:
             one, two = (name, reference) if orders[name] else (reference, name)
             raise ValueError(
                 f"{one} reads (batch, seq, ...) and {two} reads (seq, batch, ...), so they would run other numbers of "
                 f"steps of {shape}: give each its own, input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
             )
-        ordered[name] = replace(arm, turns=True)
+        ordered[name] = replace(case, is_turned=True)
     return ordered
 
 
@@ -122,28 +121,27 @@ def first_tensor(output: object) -> Tensor | None:
     return first if isinstance(first, Tensor) else next(tensors_in(output), None)
 
 
-def timed_call(arm: Arm, phase: Phase, put_back: ExitStack) -> TimedCall:
+def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
     """Return the call of a phase. `put_back` restores the gradients and weights that it changes.
 
     `inference`: forward, under `torch.inference_mode`, or `torch.no_grad` if the module takes gradients in its own
     steps. `training`: forward and backward, from a fixed gradient of the output to all gradients that are required.
     `step`: also a step of Adam; a learning rate of zero does the same arithmetic.
     """
-    run, args = arm.run, arm.args
+    forward = partial(case.run, *case.args)
     if phase == "inference":
-        forward = partial(run, *args)
         return TimedCall(forward, torch.no_grad if fails_in_inference_mode(forward) else torch.inference_mode)
     with with_gradients():
-        output = first_tensor(run(*args))
+        output = first_tensor(forward())
     if output is None or not output.requires_grad:
         raise ValueError("its output needs no gradient, so there is no backward; time it in the phase `inference`")
     direction = fixed_direction(output, output.shape)
-    leaves = list({id(leaf): leaf for leaf in (*arm.parameters(), *_leaves(output))}.values())
+    leaves = list({id(leaf): leaf for leaf in (*case.parameters(), *_leaves(output))}.values())
     for leaf in leaves:
         put_back.callback(setattr, leaf, "grad", leaf.grad)
     optimizer = None
     if phase == "step":
-        given = {id(tensor) for tensor in tensors_in(args)}
+        given = {id(tensor) for tensor in tensors_in(case.args)}
         weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
         if not weights:
             raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
@@ -154,7 +152,7 @@ def timed_call(arm: Arm, phase: Phase, put_back: ExitStack) -> TimedCall:
     def call() -> None:
         for leaf in leaves:
             leaf.grad = None  # otherwise backward would add to the gradients of the previous call
-        made: Any = first_tensor(run(*args))  # not None, as in the call above
+        made: Any = first_tensor(forward())  # not None, as in the call above
         made.backward(direction)
         if optimizer is not None:
             optimizer.step()
@@ -186,23 +184,42 @@ ONLY_TIMES = "times only"
 NOT_FINITE = "NaN or infinite"
 
 
-def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
-    """Return the first tensor of each arm's result, all from the same state of the random generators.
+def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
+    """Return the first tensor of each case's result, all from the same state of the random generators.
 
-    Raises ValueError for an arm that returns no tensor or writes into its input, and for outputs on several devices or
-    on a device that can't be used. An error of an arm has the arm's name in front.
+    Raises ValueError for a case that returns no tensor or writes into its input, and for outputs on several devices or
+    on a device that can't be used. An error of a case has the case's name in front.
     """
-    by_arm = {name: _output(arm) for name, arm in arms.items()}
-    if len({output.device for output in by_arm.values()}) > 1:
-        listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_arm.items())
+    by_case = {name: _output(case) for name, case in cases.items()}
+    if len({output.device for output in by_case.values()}) > 1:
+        listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_case.items())
         raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
-    if reason := devices.why_not(str(next(iter(by_arm.values())).device)):
+    if reason := devices.why_not(str(next(iter(by_case.values())).device)):
         raise ValueError(f"input: {reason}")
-    return by_arm
+    return by_case
+
+
+def _output(case: LiveCase) -> Tensor:
+    kept, hint = [Kept.of(tensor) for tensor in tensors_in(case.args)], ""
+    is_sequence = bool(case.args) and isinstance(case.args[0], Tensor) and case.args[0].dim() == BATCHED
+    if is_sequence and isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase):
+        hint = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
+    with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
+        for each in kept:
+            put_back.callback(each.put_back)
+        with named(case.name, hint):
+            output = case.output(case.run(*case.args))
+        with named(case.name):
+            if output is None:
+                raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
+            output = output.clone()  # at once: work that is left to a thread comes too late
+            if any(each.is_changed for each in kept):
+                raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
+    return output
 
 
 def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
-    """Whether the output of each arm agrees with that of the reference; raises ValueError if shapes differ."""
+    """Return whether each output agrees with that of the reference; raises ValueError if shapes differ."""
     expected = found[reference]
     for name, output in found.items():
         if output.shape != expected.shape:
@@ -215,46 +232,11 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     if unsound := _not_finite(expected):
         reason = f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}"
         return dict.fromkeys(found, reason) | {reference: f"is the reference, {unsound}"}
-    compared = {name: compared_outputs(output, expected) for name, output in found.items()}
-    return compared | {reference: "is the reference"}
+    return {name: _compared(output, expected) for name, output in found.items()} | {reference: "is the reference"}
 
 
-def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
-    """Why one arm's arithmetic is less precise than another's, as a sentence; empty if no arm's is."""
-    layers, products = tf32_allowed(settings)
-    if dtype != torch.float32 or devices.backend(device).lacks("tf32") or layers == products:
-        return ""
-    coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
-    return (
-        f"{coarse} may use TF32 and {fine} may not: set torch.backends.cudnn.allow_tf32 and "
-        "torch.set_float32_matmul_precision alike for arms of equal precision."
-    )
-
-
-def _output(arm: Arm) -> Tensor:
-    snapshots, hint = [Kept.of(tensor) for tensor in tensors_in(arm.args)], ""
-    is_sequence = bool(arm.args) and isinstance(arm.args[0], Tensor) and arm.args[0].dim() == BATCHED
-    if is_sequence and isinstance(arm.run, nn.Module) and not isinstance(arm.run, nn.RNNBase):
-        hint = f"; if {type(arm.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
-    try:
-        with torch.no_grad(), torch.random.fork_rng(gpus()):
-            with named(arm.name, hint):
-                output = arm.output(arm.run(*arm.args))
-            with named(arm.name):
-                if output is None:
-                    raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
-                output = output.clone()  # at once: work that is left to a thread comes too late
-                if any(snapshot.is_changed for snapshot in snapshots):
-                    raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
-    finally:
-        for snapshot in snapshots:
-            if snapshot.is_changed:
-                snapshot.put_back()
-    return output
-
-
-def compared_outputs(output: Tensor, expected: Tensor) -> str:
-    """`agrees`, or by how much an output differs from the expected one of the same shape."""
+def _compared(output: Tensor, expected: Tensor) -> str:
+    """Return `agrees`, or by how much an output differs from the expected one of the same shape."""
     if not_finite := _not_finite(output):
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
@@ -270,62 +252,71 @@ def _not_finite(output: Tensor) -> str:
     return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
 
 
-def rounded_to(dtype: torch.dtype, device: str) -> str:
-    """The type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
-    is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
-    return "tf32" if is_tf32 and tf32_allowed(capture()) != (False, False) else str(dtype).removeprefix("torch.")
-
-
 def _tolerance(output: Tensor) -> float:
-    """The tolerance of the parity check; 0 for integers."""
+    """Return the tolerance of the parity check; 0 for integers."""
     tolerances: dict[str, float] = {str(name): tolerance for name, tolerance in TOLERANCES.items()}
     dtype = output.dtype.to_real() if output.is_complex() else output.dtype
     return tolerances.get(rounded_to(dtype, str(output.device)), 0.0)
 
 
+def rounded_to(dtype: torch.dtype, device: str) -> str:
+    """Return the type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
+    is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
+    return "tf32" if is_tf32 and tf32_allowed(capture()) != (False, False) else str(dtype).removeprefix("torch.")
+
+
+def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
+    """Say why one case's arithmetic is less precise than another's; empty if no case's is."""
+    layers, products = tf32_allowed(settings)
+    if dtype != torch.float32 or devices.backend(device).lacks("tf32") or layers == products:
+        return ""
+    coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
+    return (
+        f"{coarse} may use TF32 and {fine} may not: set torch.backends.cudnn.allow_tf32 and "
+        "torch.set_float32_matmul_precision alike for equal precision."
+    )
+
+
 def compared_again(
-    arms: Mapping[str, Arm], reference: str, before: Mapping[str, str]
+    cases: Mapping[str, LiveCase], reference: str, before: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the parity of each arm after timing, and notes on why it could not be checked.
+    """Return the parity of each case after timing, and notes on why it could not be checked.
 
     `before`: the parity before timing, which stays if it still holds.
     """
     compared = dict(before)
     try:
-        with new_values(arms) as renew:
-            renew(1)
-            for name, after in parity(outputs(arms), reference).items():
+        with _new_values(cases):
+            for name, after in parity(outputs(cases), reference).items():
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
-    except Exception as error:  # nothing is wrong with the times: an arm may not take other values
+    except Exception as error:  # nothing is wrong with the times: a module may not take other values
         return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
     return compared, []
 
 
 def _kind(text: str) -> str:
-    """What a parity says, without its numbers."""
+    """Return what a parity says, without its numbers."""
     return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
 
 
 @contextmanager
-def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
-    """Yield a function that gives the arms' inputs new values in place; the old ones are put back at the end.
+def _new_values(cases: Mapping[str, LiveCase]) -> Iterator[None]:
+    """Give the inputs new values in place; the old ones are put back at the end.
 
-    The new values are the old ones, each tensor's rolled by a number of places: they stay in their domain. Arms with
-    inputs of their own keep them, since a layout of another order would roll otherwise.
+    The new values are the old ones, each tensor's rolled by one place: they stay in their domain. Cases with inputs of
+    their own keep them, since a layout of another order would roll otherwise.
     """
-    first, *others = [list(tensors_in(arm.args)) for arm in arms.values()]
+    first, *others = [list(tensors_in(case.args)) for case in cases.values()]
     is_shared = all(list(map(id, other)) == list(map(id, first)) for other in others)
     kept = [Kept.of(tensor) for tensor in first if is_shared and _can_roll(tensor)]
-
-    def renew(places: int) -> None:
-        for known in kept:
-            known.tensor.data.copy_(known.values.roll(places))
-
     try:
-        yield renew
+        for each in kept:
+            each.tensor.data.copy_(each.values.roll(1))
+        yield
     finally:
-        renew(0)
+        for each in kept:
+            each.tensor.data.copy_(each.values)
 
 
 def _can_roll(tensor: Tensor) -> bool:

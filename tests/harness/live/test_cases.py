@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
 from rnnbench.adapt.kinds import reads_batch_first
-from rnnbench.harness.live.arms import arms_of, in_order, outputs, reference_of, uneven
+from rnnbench.harness.live.cases import cases_of, in_order, outputs, reference_of, uneven
 from rnnbench.harness.machine.global_state import TorchState
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for() -> None:
-    arms = pair()
-    assert measure(arms, INPUT, **QUICK).reference == "torch"
-    assert measure(arms, INPUT, reference="mine", **QUICK).reference == "mine"
+    modules = pair()
+    assert measure(modules, INPUT, **QUICK).reference == "torch"
+    assert measure(modules, INPUT, reference="mine", **QUICK).reference == "mine"
     assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).reference == "a"
-    assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).reference == "a"
+    assert measure({"a": modules["mine"], **modules, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).reference == "a"
 
 
 def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
@@ -30,19 +30,22 @@ def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
         pass
 
     modules = {"first": nn.Linear(3, 5), "mine": Mine(3, 5)}
-    assert reference_of(arms_of(modules, INPUT), None) == "first"
-    assert reference_of(arms_of({**modules, "torch": nn.LSTM(3, 5)}, INPUT), None) == "torch"
+    assert reference_of(modules, None) == "first"
+    assert reference_of({**modules, "torch": nn.LSTM(3, 5)}, None) == "torch"
 
 
-def test_arguments_are_a_tensor_a_tuple_or_for_each_arm_its_own() -> None:
+def test_arguments_are_a_tensor_a_tuple_or_for_each_module_its_own() -> None:
     state = (torch.randn(1, 2, 5), torch.randn(1, 2, 5))
     layer = nn.LSTM(3, 5)
     assert measure({"a": layer, "b": layer}, (INPUT, state), **QUICK).frame["parity"]["b"] == "agrees"
     transposed = nn.LSTM(3, 5, batch_first=True)
     transposed.load_state_dict(layer.state_dict())
     own: dict[str, Any] = {"seq": INPUT, "batch": (INPUT.transpose(0, 1),)}
-    arms: dict[str, Callable[..., object]] = {"seq": layer, "batch": lambda input: transposed(input)[0].transpose(0, 1)}
-    assert measure(arms, own, **QUICK).frame["parity"]["batch"] == "agrees"
+    modules: dict[str, Callable[..., object]] = {
+        "seq": layer,
+        "batch": lambda input: transposed(input)[0].transpose(0, 1),
+    }
+    assert measure(modules, own, **QUICK).frame["parity"]["batch"] == "agrees"
 
 
 def test_a_packed_sequence_is_one_argument() -> None:
@@ -184,8 +187,8 @@ def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(is_declared: bool
         measure({"mine": mine, "torch": layer}, input)
     for steps in (9, 2):  # with as many steps as sequences, the shapes alone say nothing
         x = input[:steps]
-        arms = in_order(arms_of({"mine": mine, "torch": layer}, {"mine": x.transpose(0, 1), "torch": x}), "torch")
-        found = outputs(arms)
+        cases = cases_of({"mine": mine, "torch": layer}, {"mine": x.transpose(0, 1), "torch": x})
+        found = outputs(in_order(cases, "torch"))
         torch.testing.assert_close(found["mine"], found["torch"])
 
 
@@ -231,19 +234,19 @@ def test_other_weights_are_timed_and_told() -> None:
 
 
 def test_values_that_are_not_finite_are_told() -> None:
-    arms: dict[str, Callable[..., object]] = {
+    modules: dict[str, Callable[..., object]] = {
         "base": lambda x: x + 1,
         "nan": lambda x: x / (x - x),
         "again": lambda x: x + 1,
     }
     values = torch.ones(6)
-    measured = measure(arms, values, **QUICK)
+    measured = measure(modules, values, **QUICK)
     assert measured.frame["parity"].tolist() == [
         "is the reference",
         "6 of 6 values are NaN or infinite: times only",
         "agrees",
     ]
-    measured = measure(arms, values, reference="nan", **QUICK)
+    measured = measure(modules, values, reference="nan", **QUICK)
     assert measured.frame["parity"].tolist() == [
         "not compared, as nan's output is NaN or infinite: times only",
         "is the reference, 6 of 6 values are NaN or infinite",
