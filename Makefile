@@ -47,7 +47,7 @@ audit:  ## Does the advisory database know a weakness of what is installed? Asks
 
 axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-core, which npm fetches.
 	npm install --silent --no-save --no-package-lock --prefix .axe axe-core
-	.venv/bin/python -m pytest tests/report/page/test_accessibility.py
+	.venv/bin/python -m pytest tests/report/page/test_every_page.py -k axe
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation

@@ -8,12 +8,13 @@ import click
 from rnnbench.cli import output
 from rnnbench.cli.options import FILE
 from rnnbench.errors import UserError
-from rnnbench.report.export import FORMATS
+
+FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark")
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
 @click.argument("run", type=FILE)
-@click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="The format to write.")
+@click.option("--format", "to", required=True, type=click.Choice(FORMATS), help="The format to write.")
 @click.option("--out", metavar="FILE", type=FILE, help="File to write.  [default: stdout]")
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
@@ -29,32 +30,24 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     no place for cases that were not measured, they are left out, and a line on standard error says so.
     """
     from rnnbench import load
-    from rnnbench.analysis.run_times import noted, read_whole
-    from rnnbench.analysis.summary import summarize
-    from rnnbench.report.export import ExportedRun, left_out, rendered_check
+    from rnnbench.report.export import exported
     from rnnbench.store.folder import is_check
 
-    if windows and FORMATS[to].of_frame is None:
-        raise click.UsageError(f"--windows goes with csv and parquet; {to} has no place for windows")
-    if is_check(run):
-        if windows:
-            raise click.UsageError(f"--windows is for runs; {run} is a check, and its runs are base and head below it")
-        _write(run, rendered_check(to, run), to, out)
-        return
-    info, _, times = read_whole(run)
-    exported = ExportedRun(info, times, summarize(times), load(run).windows if windows else None)
-    _write(run, FORMATS[to].render(exported), to, out)
-    for note in filter(None, [left_out(to, exported.summary), *noted(info)]):
+    if windows and (to not in ("csv", "parquet") or is_check(run)):
+        raise click.UsageError(f"--windows is for a run as csv or parquet; leave it out for {run} as {to}")
+    data, notes = exported(run, to, load(run).windows if windows else None)
+    _write(run, data, to, out)
+    for note in notes:
         output.tell(note)
 
 
 def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
     """Write a file, or to standard output; raises UserError if the file may not be replaced."""
-    from rnnbench.report.page import place
+    from rnnbench.report.page import page
     from rnnbench.store.folder import is_record
 
-    if out is None and not FORMATS[to].is_text:
-        out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
+    if out is None and to == "parquet":
+        out = Path(f"{run.resolve().name}.parquet")
         if os.path.lexists(out):
             raise UserError(f"{out} already exists; give --out {out} to replace it, or give another file")
     if out is None:
@@ -64,5 +57,5 @@ def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
     elif is_record(target := Path(os.path.realpath(out))):  # `resolve` raises for a link to itself
         raise UserError(f"{out}: it would replace a file of a run; give another file")
     else:
-        place.write(target if out.is_symlink() else out, data, out)
+        page.write(target if out.is_symlink() else out, data, out)
         output.say_path(out, err=True)

@@ -37,12 +37,10 @@ def profile(
     """
     from rnnbench.analysis.run_times import read
     from rnnbench.analysis.summary import summarize
-    from rnnbench.cli.report import files_of_run
     from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.profiling.gap import call_seconds
     from rnnbench.profiling.run import profile_run
-    from rnnbench.report.page.place import name_of as name_of_page
-    from rnnbench.report.page.place import place, put
+    from rnnbench.report.reports import of_run
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.report.words.names import names
@@ -67,7 +65,7 @@ def profile(
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    page = put(files_of_run(folder), place(name_of_page(folder), [folder], None))
+    page = of_run(folder)
     found = sections(run, profiles)
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.words, indent=2, hang=2)}\n")

@@ -1,21 +1,16 @@
 """`rnnbench report`."""
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import FILE, TEXT, takes
 from rnnbench.errors import UserError
-from rnnbench.text import listed, nearest, printable
-
-if TYPE_CHECKING:
-    from rnnbench.report.page.place import ReportFolder
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
@@ -67,7 +62,9 @@ def report(
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
-    from rnnbench.report.page.place import name_of, place, put
+    from rnnbench.report import reports
+    from rnnbench.store import pytest_benchmark
+    from rnnbench.store.folder import is_check
 
     given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     if together and history:
@@ -75,16 +72,25 @@ def report(
     if len(runs) > 1 and out is not None and not (together or history):
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
     if history:
-        _refuse_others(given, ("--suite",), "leave it out with --history")
-        pages = [put(*history_report(runs, suite, out))]
+        _refuse_others(given, "--history")
+        pages = [reports.of_history(runs or [RESULTS], suite, out)]
     elif together:
-        _refuse_others(given, (), "leave it out with --together")
-        pages = [put(*together_report(runs, out))]
+        _refuse_others(given, "--together")
+        if len(runs) < 2:
+            raise UserError("--together needs at least two runs; the first is the baseline for the others")
+        pages = [reports.of_together(runs, out)]
     else:
         pages = []
         for path in runs or [newest()]:
-            folder = place(name_of(path), [path], out)  # fails before the work is done
-            pages.append(put(_files(path, given, out), folder))
+            if is_check(path):
+                _refuse_others(given, "a check")
+                pages.append(reports.of_check(path, out))
+            elif pytest_benchmark.is_saved(path):
+                _refuse_others(given, "pytest-benchmark's files")
+                pages.append(reports.of_saved(path, reference, group_by, out))
+            else:
+                _refuse_others(given, "a run")
+                pages.append(reports.of_run(path, asked, out))
     for page in pages:
         output.say_path(page)
         if opens:
@@ -92,63 +98,19 @@ def report(
 
 
 RESULTS = Path("results")
-Read = TypeVar("Read")
-Report = tuple[dict[str, bytes], "ReportFolder"]  # the files of a report and its folder
 IS_FOR = {
-    "--predict": "the report of a run",
+    "--predict": "a run",
     "--reference": "pytest-benchmark's files",
     "--group-by": "pytest-benchmark's files",
     "--suite": "--history",
 }
 
 
-def _refuse_others(given: Mapping[str, Any], allowed: tuple[str, ...], why: str) -> None:
-    """Raise a usage error if another option than the allowed ones was given: it would have no effect."""
+def _refuse_others(given: Mapping[str, Any], subject: str) -> None:
+    """Raise a usage error if an option was given that has no effect on the report of this subject."""
     for option, value in given.items():
-        if value and option not in allowed:
-            raise click.UsageError(f"{option} is for {IS_FOR[option]}; {why}")
-
-
-def _files(path: Path, given: Mapping[str, Any], out: Path | None) -> dict[str, bytes]:
-    """Return the files of the report of a run, of a check, or of files of pytest-benchmark."""
-    from rnnbench.store import pytest_benchmark
-    from rnnbench.store.folder import is_check
-
-    if is_check(path):
-        from rnnbench.report.verdicts import page
-
-        _refuse_others(given, (), f"{path} is a check")
-        return page.render(path)
-    if pytest_benchmark.is_saved(path):
-        from rnnbench.analysis.compare_files import read_saved
-        from rnnbench.report import benchmarks
-        from rnnbench.report.page.page import files, page_of_several
-
-        _refuse_others(given, ("--reference", "--group-by"), f"{path} is pytest-benchmark's")
-        saved = read_saved(path, given["--reference"], given["--group-by"])
-        return files(page_of_several(saved.name, [benchmarks.section(saved)]))
-    _refuse_others(given, ("--predict",), f"{path} is a run")
-    return files_of_run(path, given["--predict"], out)
-
-
-def files_of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> dict[str, bytes]:
-    """Return the files of a run's report, whose page names the command that makes it."""
-    from rnnbench.analysis.run_times import read_whole
-    from rnnbench.analysis.summary import noise, summarize
-    from rnnbench.report.page.page import files
-    from rnnbench.report.page.run import run_page
-    from rnnbench.report.why import sections
-    from rnnbench.store.folder import read_profiles
-    from rnnbench.suite.expressions import parse_only
-
-    sizes = parse_only(asked, "--predict")
-    (info, _, times), profiles = read_whole(run), read_profiles(run)
-    why = sections(times, profiles) if profiles else []
-    summary, noisy = summarize(times), noise(times)
-    del times  # a quarter of the memory of a report of ten million windows
-    words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
-    again = shlex.join([*words, *(["--out", str(out)] if out else [])])
-    return files(run_page(summary, noisy, info, sizes, why, printable(again)))
+        if value and IS_FOR[option] != subject:
+            raise click.UsageError(f"{option} is for {IS_FOR[option]}; leave it out for {subject}")
 
 
 def _show(address: str) -> None:
@@ -169,87 +131,3 @@ def newest() -> Path:
     if not found:
         raise UserError(f"report: no run is in {RESULTS}/; give a RUN, or measure one: rnnbench run quick")
     return found[-1][1]
-
-
-def together_report(runs: Sequence[Path], out: Path | None) -> Report:
-    """Return a report of runs side by side; the first is the baseline."""
-    from rnnbench.analysis import stored
-    from rnnbench.analysis.stored import together
-    from rnnbench.report.page.page import files, page_of_several
-    from rnnbench.report.page.place import place
-    from rnnbench.report.together import section
-    from rnnbench.suite import suites
-
-    if len(runs) < 2:
-        raise UserError("--together needs at least two runs; the first is the baseline for the others")
-    read = [stored.read(path) for path in runs]
-    margin = suites.check_settings(runs[0], read[0].info.resolved).margin
-    names = [run.name for run in read]
-    title = f"{names[0]} beside {listed(names[1:])}"
-    folder = place(f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}", runs, out)
-    return files(page_of_several(title, [section(together(read, margin))])), folder
-
-
-def history_report(paths: Sequence[Path], suite: str | None, out: Path | None) -> Report:
-    """Return a report of a suite's runs and checks over time.
-
-    `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
-    """
-    from rnnbench.analysis import stored
-    from rnnbench.analysis.history import history
-    from rnnbench.report.history import section
-    from rnnbench.report.page.page import files, page_of_several
-    from rnnbench.report.page.place import place
-    from rnnbench.report.verdicts.page import read_check, section_of_checks
-    from rnnbench.store.folder import is_check
-
-    left_out: list[str] = []
-    suite, folders = _of_one_suite(paths or [RESULTS], suite, left_out)
-    place_of = place(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
-    runs = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-    found = filter(None, _readable(read_check, filter(is_check, folders), left_out))
-    checks = sorted(found, key=lambda check: (check.head.started, check.name))
-    sections = [section(history(runs), left_out)] if len(runs) > 1 else []
-    if len(checks) > 1:
-        sections.append(section_of_checks(checks, () if sections else left_out))
-    if not sections:
-        why = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
-        raise UserError(f"--history: {'; '.join(why)}")
-    return files(page_of_several(f"{suite}: history", sections)), place_of
-
-
-def _readable(read: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:
-    """Read what can be read; the error of each other path is added to `left_out`."""
-    found = []
-    for path in paths:
-        try:
-            found.append(read(path))
-        except UserError as fault:
-            left_out.append(str(fault))
-    return found
-
-
-def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
-    """Return the suite, and the folders of its runs and checks, of which there are at least two of one kind."""
-    from rnnbench.store.folder import dated, runs_and_checks
-
-    folders: dict[Path, None] = {}
-    for path in paths:
-        if not (found := runs_and_checks(path)):
-            raise UserError(
-                f"--history {path}: no run or check is there; expected one, or a folder of them, such as results/"
-            )
-        folders |= dict.fromkeys(folder.resolve() for folder in found)
-    by_suite: dict[str, list[Path]] = {}
-    for info, folder in dated(folders, left_out):
-        by_suite.setdefault(info.suite, []).append(folder)
-    several = [name for name, own in by_suite.items() if len(own) > 1]
-    known = "; ".join([*(f"{name} has {len(own):,}" for name, own in by_suite.items()), *left_out])
-    if suite is None and len(several) != 1:
-        remedy = "name one with --suite" if several else "at least two are needed"
-        raise UserError(f"--history {' and '.join(map(str, paths))}: {known}; {remedy}")
-    chosen = suite or several[0]
-    if chosen not in several:
-        like = "" if chosen in by_suite else nearest(chosen, by_suite)
-        raise UserError(f"--suite {chosen}: a history needs at least two runs or checks of it{like}; {known}")
-    return chosen, by_suite[chosen]

@@ -27,7 +27,7 @@ from rnnbench.harness.devices import backend
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, plan_turns
-from rnnbench.report.as_pytest_benchmark import plain
+from rnnbench.report.export import plain
 from rnnbench.report.words.names import case_name, group_name
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.records import Case, Measurement

@@ -1,25 +1,28 @@
-"""The cases of a run: their ratios by size as a heat map, and one table with a head for each series."""
+"""The cases of a run: the answer in words, what is fastest, their ratios by size, and one table with all of them."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.answer import fastest
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
     SIZES,
     constants,
+    flushed,
     is_reference,
     one_line,
+    say,
     several,
     with_series,
     word,
 )
 from rnnbench.report.words.ratios import (
+    ALONE,
     known,
     known_ratios,
     missed,
@@ -27,19 +30,195 @@ from rnnbench.report.words.ratios import (
     tally,
     undecided,
     waits,
-    with_metrics,
     words,
 )
-from rnnbench.report.words.units import count, duration, duration_interval, quantity, ratio, ratio_interval
+from rnnbench.report.words.units import (
+    count,
+    digits,
+    duration,
+    duration_interval,
+    percent,
+    quantity,
+    ratio,
+    ratio_interval,
+    span,
+)
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
-from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural, rounded_up
 
 if TYPE_CHECKING:
     from rnnbench.report.drawing.sheet import Picture
 
 MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
+
+
+def answer(summary: pd.DataFrame, info: RunInfo) -> str:
+    """Return the answer in a few sentences, which hold only for the cases of this run."""
+    return " ".join(sentences(summary, info))
+
+
+def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
+    """Return the sentences of the answer, the most important first."""
+    measured, reference = summary[summary["status"] == "measured"], words(summary)
+    own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
+    if measured.empty:
+        return ["No case was measured, so this run says nothing about time."]
+    if own.empty:
+        return [f"Only {reference.name} was measured, so there is nothing to compare it with."]
+    if not reference.has_ratios:
+        return [ALONE]
+    counted, notes = own.dropna(subset=["ratio"]), []
+    if counted.empty:
+        return [f"{reference.name} was not measured beside these, so how far they are from it can't be said."]
+    doubtful = counted[counted["parity"] != "agrees"]
+    if len(doubtful):  # not counted if there are others
+        cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
+        is_all = len(doubtful) == len(counted)
+        doubt = "not verified to do the same work"
+        notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
+        counted = counted if is_all else counted.drop(doubtful.index)
+    if alone := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
+        notes += [f"Time only, without a reference: {', '.join(alone)}."] if words(own).name != "the fastest" else []
+    return [*_late_steps(measured), _range(counted, info), *_by_interval(counted, info), *notes]
+
+
+def _late_steps(measured: pd.DataFrame) -> Iterator[str]:
+    """Say how many streams had late steps, and which had most of them, if the steps have a period."""
+    if "late_share" not in measured or measured["late_share"].isna().all():
+        return
+    frame = with_series(measured[measured["late_share"].notna()])
+    worst = frame.to_dict("records")[int(frame["late_share"].to_numpy().argmax())]
+    periods = " or ".join(map(duration, frame["period_seconds"].unique()))
+    late = int(frame["late_share"].gt(0).sum())
+    if not late:
+        yield f"No step of {plural(len(frame), 'stream')} took longer than {periods}."
+        return
+    settings = ", ".join(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))
+    most = f"{worst['series']} ({settings})" if settings else worst["series"]
+    yield (
+        f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}; {most} had the largest share of "
+        f"them, {percent(worst['late_share'])}."
+    )
+
+
+def _range(counted: pd.DataFrame, info: RunInfo) -> str:
+    """Say how far the known ratios reach, or that none is known."""
+    known, reference = known_ratios(counted)["ratio"], words(counted)
+    machine = where(counted, info) + (f", {flushed(counted)}," if flushed(counted) else "")
+    who, take, phase = reference.others, "take", ""
+    if len(counted) == 1:
+        row = counted.iloc[0]
+        who, take, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
+    if known.empty:
+        ends = span(digits(counted["ratio_low"].min()), digits(counted["ratio_high"].max()))
+        return f"Undecided: on {machine} {who} {take} {ends} times as long as {reference.name}{phase}."
+    why = "from one replicate: no interval" if counted["replicates"].max() <= 1 else "without an interval"
+    basis = "" if counted["ratio_low"].notna().any() else f", {why}"
+    ends = span(digits(known.min()), digits(known.max()))
+    return f"On {machine} {who} {take} {ends} times as long as {reference.name}{phase}{basis}."
+
+
+def _by_interval(counted: pd.DataFrame, info: RunInfo) -> Iterator[str]:
+    """Count the cases that are slower, faster, undecided and without an interval."""
+    numbers = tally(counted)
+    total, undecided = sum(numbers.values()), numbers.get("undecided", 0)
+    if total > 1 and total > numbers.get("without an interval", 0):
+        parts = [f"{number:,} {name}" for name, number in numbers.items() if name != "undecided"]
+        more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
+        parts += [f"{undecided:,} undecided{more}"] if undecided else []
+        yield f"Of {plural(total, 'comparison')}: {', '.join(parts)}."
+
+
+def where(summary: pd.DataFrame, info: RunInfo) -> str:
+    """Return `this CPU (AMD EPYC, 1 thread)`: the devices of the run, and what one device is if that is known."""
+    devices = [one_line(str(device)) for device in summary["device"].unique()]
+    cards = info.environment.get("worker", {}).get("devices", {}).get(devices[0], [])
+    model = cards[0]["name"] if cards else info.environment.get("machine", {}).get(devices[0])
+    facts = [one_line(model)] if model else []
+    if devices == ["cpu"]:
+        threads = sorted({int(number) for number in summary["threads"]})
+        facts.append(f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}")
+    name = "this CPU" if devices == ["cpu"] else " and ".join(devices)
+    return f"{name} ({', '.join(facts)})" if facts and len(devices) == 1 else name
+
+
+def counts(summary: pd.DataFrame) -> str:
+    """Return `170 cases measured, 16 skipped`."""
+    if summary.empty:
+        return "the run has no cases"
+    numbers = summary["status"].value_counts()
+    others = {"skipped": "skipped", "failed": "failed", "pending": "not reached"}
+    parts = [f"{numbers[status]:,} {text}" for status, text in others.items() if status in numbers]
+    return ", ".join([f"{plural(int(numbers.get('measured', 0)), 'case')} measured", *parts])
+
+
+def fastest(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the case with the lowest ratio for each cell and workload.
+
+    `ways`: how many implementations have a ratio there; `is_decided`: whether its interval lies below all others'.
+    """
+    frame = with_series(summary)
+    own = frame[~is_reference(frame) & frame["ratio"].notna()]
+    group = [own[key] for key in ("run", "cell", *WORKLOAD_AXES)]
+    best = own.loc[own.groupby(group, sort=False)["ratio"].idxmin()]
+    lows = own["ratio_low"].where(~own.index.isin(best.index))
+    rival = lows.groupby(group, sort=False).transform("min").loc[best.index]
+    ways = own.groupby(group, sort=False)["ratio"].transform("size").loc[best.index]
+    return best.assign(ways=ways, is_decided=best["ratio_high"] < rival)
+
+
+def table_of_fastest(summary: pd.DataFrame) -> Table | None:
+    """Return the table with one row for each cell and phase, or None if no case has a ratio."""
+    best, reference = fastest(summary), words(summary)
+    if best.empty:
+        return None
+    keys = ["cell", "phase", *several(summary, CONTEXT)]
+    rows = []
+    for key, cases in best.groupby(keys, sort=False):
+        known, several_ways = known_ratios(cases)["ratio"], cases[cases["ways"] > 1]
+        ways = Counter(cases["implementation"]).most_common()
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | {
+                "fastest": ", ".join(f"{how} {count}" if len(ways) > 1 else how for how, count in ways),
+                "median": known.median(),
+                "lowest": known.min(),
+                "highest": known.max(),
+                "faster": tally(cases).get("faster", 0),
+                "decided": int(several_ways["is_decided"].sum()),
+                "compared": len(several_ways),
+                "workloads": len(cases),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    columns = [
+        Column("cell", of("cell", one_line)),
+        Column("ratio", of("median", ratio), numeric=True),
+        Column("range", of(("lowest", "highest"), ratio_interval), numeric=True),
+        *(Column(word(key), of(key, one_line)) for key in keys[1:]),
+        Column("fastest", of("fastest", one_line)),
+        Column(
+            "decided",
+            of(("decided", "compared"), _of_all),
+            numeric=True,
+        ),
+        Column(f"faster than {reference.name}", of(("faster", "workloads"), _of_all), numeric=True),
+    ]
+    note = (
+        f"Median ratio to {reference.name} of the fastest implementation at each size. Decided: its interval lies "
+        "below those of the others."
+    )
+    return table("fastest", "What is fastest", note, columns, frame, machine=frame, breaks=where_new(frame["cell"]))
+
+
+def _of_all(number: int, total: int) -> str:
+    return f"{number:,} of {total:,}" if total else "the only one"
+
+
+# All cases
 
 
 def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Picture]") -> Section:
@@ -51,7 +230,7 @@ def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Pictur
 def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
     """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns."""
     keys = _keys(summary)
-    frame = with_metrics(with_series(summary))
+    frame = with_series(summary)
     parts = frame.groupby(keys, sort=False).ngroup()
     best = fastest(summary)
     frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
@@ -87,7 +266,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
 
 def table_of_medians(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
-    keys, frame = _keys(summary), with_metrics(with_series(summary))
+    keys, frame = _keys(summary), with_series(summary)
     costs = known(frame, metrics.METRICS)
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
@@ -115,7 +294,7 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("lowest to highest", of(("lowest", "highest"), _range), numeric=True, below="95% interval"),
+        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="95% interval"),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
         Column("cases", _of_cases, below="notes"),
@@ -148,7 +327,7 @@ def _all(parities: set[str]) -> str:
     return said.pop() if len(said) == 1 else "not all agree" if said else "not measured"
 
 
-def _range(lowest: float, highest: float) -> str:
+def _ends(lowest: float, highest: float) -> str:
     return ratio_interval(lowest, highest) if lowest < highest else ""
 
 

@@ -114,17 +114,16 @@ def facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(about: str, tree: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield plain values first, then every branch under its own name."""
-    branches = {key: value for key, value in tree.items() if isinstance(value, dict) and key != "processor"}
+    """Yield what a value is about, its name, and the value; those of a branch are about the branch."""
     for key, value in tree.items():
         if key == "processor":
             yield about, key, Processor.from_json(value)
+        elif isinstance(value, dict):
+            yield from _facts(key if about == "environment" else f"{about}, {key}", value)
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            branches |= {f"{key} {index}": item for index, item in enumerate(value) if isinstance(item, dict)}
-        elif key not in branches:
+            yield from _facts(about, {f"{key} {index}": item for index, item in enumerate(value)})
+        else:
             yield about, key, value
-    for key, value in branches.items():
-        yield from _facts(key if about == "environment" else f"{about}, {key}", value)
 
 
 def _label(about: str, what: str) -> str:
@@ -151,14 +150,13 @@ def _show(key: str, value: Any) -> str:
 
 def _limits(ceiling: Ceiling) -> str:
     """Return the best rates of a machine, in words; the file of the table has all."""
-    sized = {"copies": ceiling.copies, "reads": ceiling.reads}
+    sized, launch = {"copies": ceiling.copies, "reads": ceiling.reads}, ceiling.launch_seconds
     parts = [
         f"arithmetic {rate(max(product.value for product in ceiling.products), 'MAC')} at best",
         *(f"{kind} {rate(max(each.value for each in sizes), 'B')} at best" for kind, sizes in sized.items() if sizes),
         f"{duration(ceiling.dispatch_seconds)} an operator",
+        *([f"{duration(launch)} a kernel in a queue"] if launch is not None else []),
     ]
-    if ceiling.launch_seconds is not None:
-        parts.append(f"{duration(ceiling.launch_seconds)} a kernel in a queue")
     return "; ".join(parts)
 
 

@@ -1,53 +1,82 @@
-"""A run, or the verdicts of a check, in formats that other tools read."""
+"""A run, or the verdicts of a check, in formats that other tools read.
+
+In pytest-benchmark's format a round is a replicate: its time per call is the median of all its calls, as everywhere in
+rnnbench. So `stddev` and `iqr` are the scatter between processes, which a difference must exceed, and `median` is near
+the time that a report shows. Names and groups are those of the pytest plugin, `fullname` is the case's key, and
+`extra_info` has every axis and every known value.
+"""
 
 import io
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet as parquet_files
+
+from rnnbench.analysis.environments import processor
+from rnnbench.analysis.run_times import RunTimes, noted, read_whole
+from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
+from rnnbench.report.cases import table_of_cases
+from rnnbench.report.table import csv, latex, markdown
+from rnnbench.report.verdicts.verdicts import read
+from rnnbench.report.words.names import case_name, group_name, identity
+from rnnbench.store.folder import is_check
+from rnnbench.store.frames import with_categories
+from rnnbench.store.metrics import METRICS, OBSERVED
+from rnnbench.store.pytest_benchmark import ORIGIN
+from rnnbench.store.record import MAX_INTEGER
+from rnnbench.store.records import AXES, Case
+from rnnbench.store.run_info import RunInfo
 from rnnbench.text import encoded, plural
+from rnnbench.version import __version__
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from rnnbench.analysis.run_times import RunTimes
-    from rnnbench.store.run_info import RunInfo
-
-
-@dataclass(frozen=True)
-class ExportedRun:
-    """A run and its summary."""
-
-    info: "RunInfo"
-    times: "RunTimes"
-    summary: "pd.DataFrame"  # `rnnbench.analysis.summary.summarize(times)`
-    windows: "pd.DataFrame | None" = None  # if they are written instead of the cases
+FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
+TIMES = ("mean_seconds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high")
+FENCE = 1.5  # interquartile ranges beyond the quartiles, outside which Tukey calls a value an outlier
 
 
-def exported_frame(run: ExportedRun) -> "pd.DataFrame":
-    """Return the windows of a run if they are asked for, else its cases, with the columns of `rnnbench.load`.
+def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tuple[bytes, list[str]]:
+    """Return a run or a check in a format, and what a reader must know about it.
 
-    Counts are whole numbers, also with some missing. Beside them stands where a row comes from, so that rows of many
-    runs can be put together: commit, processor, nodes of a cluster and torch, as far as they are known.
+    `windows`: those of the run, if csv or parquet has them in place of the cases. A check has a row for each case, with
+    its axes, verdict, ratios and reason. Raises UserError if the format has no place for verdicts, or there are none.
     """
-    import pandas as pd
+    if is_check(folder):
+        return _of_frame(_verdicts(folder, to), to), []
+    info, _, times = read_whole(folder)
+    summary, notes = summarize(times), noted(info)
+    if to == "pytest-benchmark":
+        return encoded(as_pytest_benchmark(info, times, summary)), [*left_out(summary), *notes]
+    if to == "json":
+        return encoded(lines(summary)), notes
+    if to in ("markdown", "latex"):
+        write = markdown if to == "markdown" else latex
+        return encoded(write(table_of_cases(summary, info))), notes
+    return _of_frame(frame_of_run(info, summary if windows is None else windows), to), notes
 
-    from rnnbench.analysis.environments import processor
-    from rnnbench.report.words.names import identity
-    from rnnbench.store.frames import with_categories
-    from rnnbench.store.metrics import OBSERVED
-    from rnnbench.store.record import MAX_INTEGER
 
-    frame = with_categories(run.summary if run.windows is None else run.windows)
+def _of_frame(frame: pd.DataFrame, to: str) -> bytes:
+    return parquet(frame) if to == "parquet" else encoded(csv(frame))
+
+
+def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases or windows of a run, with the columns of `rnnbench.load`; counts are whole numbers.
+
+    Beside them stands where a row comes from, so that rows of many runs can be put together: commit, processor, nodes
+    of a cluster and torch, as far as they are known.
+    """
+    frame = with_categories(frame)
     whole = ("warmup_windows", *(metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")))
     values = {name: frame[name].dropna() for name in whole if name in frame}
     counts = [name for name, known in values.items() if ((known % 1 == 0) & (known.abs() < MAX_INTEGER)).all()]
-    environment = run.info.environment
-    git, machine, worker, slurm = (environment.get(part) or {} for part in ("git", "machine", "worker", "slurm"))
-    known, revision = processor(run.info), str(git.get("commit") or "")
+    git, machine, worker, slurm = (info.environment.get(part) or {} for part in ("git", "machine", "worker", "slurm"))
+    known, revision = processor(info), str(git.get("commit") or "")
     origin = {
         "commit": f"{revision}{'+' if revision and git.get('dirty') else ''}",
         "processor": "; ".join(filter(None, [str(machine.get("cpu") or ""), identity(known) if known else ""])),
@@ -61,11 +90,8 @@ def exported_frame(run: ExportedRun) -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(counts, "Int64")).assign(**columns)
 
 
-def parquet(frame: "pd.DataFrame") -> bytes:
+def parquet(frame: pd.DataFrame) -> bytes:
     """Return a frame as the bytes of a Parquet file; its types do not depend on what is known of the cases."""
-    import pyarrow as pa
-    from pyarrow import parquet as files
-
     table = pa.Table.from_pandas(frame, preserve_index=False)
     for index, field in enumerate(table.schema):
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -73,88 +99,114 @@ def parquet(frame: "pd.DataFrame") -> bytes:
             empty = pa.array([None] * len(table), pa.string()).dictionary_encode()
             table = table.set_column(index, field.name, empty)
     out = io.BytesIO()
-    files.write_table(table, out)
+    parquet_files.write_table(table, out)
     return out.getvalue()
 
 
-def lines(summary: "pd.DataFrame") -> str:
+def lines(summary: pd.DataFrame) -> str:
     """Return every case as a JSON object on a line, with all digits of its numbers; null if missing or infinite."""
-    from rnnbench.report.as_pytest_benchmark import plain
-
-    rows: list[dict[Any, Any]] = summary.to_dict("records")
-    return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in rows)
+    return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in summary.to_dict("records"))
 
 
-def _csv(frame: "pd.DataFrame") -> bytes:
-    from rnnbench.report.table import csv
-
-    return encoded(csv(frame))
-
-
-def _as_read(kind: str) -> Callable[[ExportedRun], bytes]:
-    """Return a function that writes the table of a report."""
-
-    def render(run: ExportedRun) -> bytes:
-        from rnnbench.report.cases import table_of_cases
-
-        return next(data for name, data in table_of_cases(run.summary, run.info).files().items() if name.endswith(kind))
-
-    return render
+def plain(value: Any) -> Any:
+    """Return a value for JSON: whole numbers without a fraction, None for what is missing or infinite."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-def _as_pytest_benchmark(run: ExportedRun) -> bytes:
-    from rnnbench.report.as_pytest_benchmark import render
-
-    return encoded(render(run.info, run.times, run.summary))
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a format is written, and what it can hold."""
-
-    suffix: str  # of its files
-    render: Callable[[ExportedRun], bytes]
-    of_frame: "Callable[[pd.DataFrame], bytes] | None" = None  # if it can hold windows and verdicts
-    keeps_all: bool = True  # also cases that were not measured
-    is_text: bool = True  # may go to standard output
-
-
-FORMATS = {
-    "csv": Format("csv", lambda run: _csv(exported_frame(run)), _csv),
-    "parquet": Format("parquet", lambda run: parquet(exported_frame(run)), parquet, is_text=False),
-    "json": Format("jsonl", lambda run: encoded(lines(run.summary))),
-    "markdown": Format("md", _as_read("md")),
-    "latex": Format("tex", _as_read("tex")),
-    "pytest-benchmark": Format("json", _as_pytest_benchmark, keeps_all=False),
-}
-
-
-def rendered_check(to: str, folder: Path) -> bytes:
-    """Return the whole file for a check: a row for each case, with its axes, verdict, ratios and reason.
-
-    Raises UserError if the format has no place for verdicts, or the check ended without any.
-    """
-    import pandas as pd
-
-    from rnnbench.report.verdicts.verdicts import read
-
-    write = FORMATS[to].of_frame
-    if write is None:
+def _verdicts(folder: Path, to: str) -> pd.DataFrame:
+    if to not in ("csv", "parquet"):
         raise UserError(f"{folder}: {to} has no place for verdicts; give csv or parquet, or the run {folder / 'head'}")
     if (check := read(folder)) is None:
         raise UserError(
             f"{folder}: this check ended without verdicts; its runs are {folder / 'base'} and {folder / 'head'}"
         )
     axes = pd.DataFrame([row.subject.axes() for row in check.rows])
-    return write(axes.join(check.frame.set_index(axes.index)))
+    return axes.join(check.frame.set_index(axes.index))
 
 
-def left_out(to: str, summary: "pd.DataFrame") -> str:
-    """Return how many cases a format can't hold, and why; empty if it has all."""
+def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -> str:
+    """Return one JSON object: what `--benchmark-json` writes, and what else rnnbench knows."""
+    replicates = times.replicates.sort_values("replicate").groupby("case", observed=True)["median_seconds"]
+    rounds = {case: values.tolist() for case, values in replicates}
+    extra = (*AXES, "parity", "backend", "bound_by", *TIMES, *(metric.name for metric in METRICS))
+    benchmarks = []
+    for row in map(plain, summary[summary["seconds"].notna()].to_dict("records")):
+        case, own = Case.from_axes(row), rounds[row["case"]]
+        benchmarks.append(
+            {
+                "group": group_name(case.workload),
+                "name": case_name(case),
+                "fullname": case.key,
+                "params": case.axes(),
+                "param": None,
+                "extra_info": {name: row.get(name) for name in extra},
+                "options": {"disable_gc": True, "timer": "rnnbench", "min_rounds": len(own), "warmup": True},
+                "stats": stats(own) | {"iterations": max(1, round(row["calls"] / len(own)))},
+            }
+        )
+    git, machine = (info.environment.get(part) or {} for part in ("git", "machine"))
+    content = {
+        "machine_info": {
+            "processor": machine.get("cpu"),
+            "system": machine.get("system"),
+            "cpu": {"brand_raw": machine.get("cpu"), "count": machine.get("cores")},
+            ORIGIN: plain(info.environment),
+        },
+        "commit_info": {
+            "id": git.get("commit") or "unversioned",
+            "dirty": bool(git.get("dirty")),
+            "project": info.suite,
+            "branch": "(unknown)",
+        },
+        "benchmarks": benchmarks,
+        "datetime": info.started,
+        "version": FORMAT_VERSION,
+        ORIGIN: {"version": __version__, "suite": info.suite, "command": info.command, "rounds": "replicates"},
+    }
+    return json.dumps(content, allow_nan=False, indent=1) + "\n"
+
+
+def stats(rounds: Sequence[float]) -> dict[str, Any]:
+    """Return the statistics of at least one round; `rounds` has the seconds per call of each."""
+    values = np.sort(rounds)
+    # Halfway between neighbours, as the median is: the third method of the textbooks, which pytest-benchmark uses.
+    q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75], method="hazen").tolist()
+    mean, stddev = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    within = values[(values >= q1 - FENCE * (q3 - q1)) & (values <= q3 + FENCE * (q3 - q1))]
+    beyond, apart = len(values) - len(within), int((abs(values - mean) > stddev).sum())
+    return {
+        "min": float(values[0]),
+        "max": float(values[-1]),
+        "mean": mean,
+        "stddev": stddev,
+        "rounds": len(values),
+        "median": median,
+        "iqr": q3 - q1,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": beyond,
+        "stddev_outliers": apart,
+        "outliers": f"{apart};{beyond}",
+        "ld15iqr": float(within[0]),
+        "hd15iqr": float(within[-1]),
+        "ops": 1 / mean,
+        "total": float(values.sum()),
+        "data": list(rounds),
+    }
+
+
+def left_out(summary: pd.DataFrame) -> list[str]:
+    """Return how many cases have no time, and why, in a line; none if all have one."""
     without = summary[summary["seconds"].isna()]
-    if FORMATS[to].keeps_all or without.empty:
-        return ""
     reasons = (without["status"] + ": " + without["reason"]).value_counts()
     named = [f"{number:,} {reason}" for reason, number in reasons.head(3).items()]
     more = f"; {int(reasons.iloc[3:].sum()):,} otherwise" if len(reasons) > len(named) else ""
-    return f"{plural(len(without), 'case')} left out, without a time ({'; '.join(named)}{more})"
+    told = f"{plural(len(without), 'case')} left out, without a time ({'; '.join(named)}{more})"
+    return [] if without.empty else [told]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,7 +12,7 @@ from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.colors import HUES
 from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
-from rnnbench.report.drawing.marks import MARKERS, CellMark, hues_of, marks, plain_and_fastest
+from rnnbench.report.drawing.marks import CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Picture, refuse_several, sheet
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import (
@@ -123,9 +122,6 @@ def growth(
         frame = frame[keys == keys.value_counts(sort=False).idxmax()]
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
-    references = list(measured.loc[is_reference(measured), "series"].unique())
-    for series, marker in zip(references[1:], MARKERS, strict=False):
-        looks[series] = replace(looks[series], marker=marker)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
     name = words(summary).name
     how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "are_cases": True}
@@ -179,7 +175,6 @@ def over_sizes(
             size_ticks(drawn, axes, sorted(points["x"].unique()))
             axes.set_xlabel(f"{word(axis)}\n({where})" if where else word(axis))
             drawn.title(axes, str(phase))
-        drawn.hide_others(len(shown))
         around, tick = (1, ratio_tick) if value == "ratio" else (None, duration_tick)
         log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
         for axes in drawn.grid[:, 0]:

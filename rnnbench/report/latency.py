@@ -12,7 +12,7 @@ from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
-from rnnbench.report.words.names import SETTINGS, SIZES, by_workload, one_line, say, several, word
+from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
 
 MAX_STREAMS = 60  # more do not fit a figure of a page; the table has all
@@ -27,11 +27,10 @@ def section(summary: pd.DataFrame, pictures: Mapping[str, Picture]) -> Section |
 
 def table_of_latency(summary: pd.DataFrame) -> Table | None:
     """Return a table with one row for each measured stream, or None if there is none."""
-    rows = measured_streams(summary)
+    rows = _by_workload(measured_streams(summary))
     if rows.empty:
         return None
     axes = several(rows, (*SETTINGS, *SIZES))
-    rows = by_workload(rows)
     periods = rows["period_seconds"].dropna().unique()
     columns = [
         Column("cell", of("series")),
@@ -56,6 +55,13 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
     )
 
 
+def _by_workload(streams: pd.DataFrame) -> pd.DataFrame:
+    """Return the streams with their `series`, and with the number of their workload, by which they are sorted."""
+    frame = with_series(streams)
+    group = frame.groupby(["family", "phase", *SETTINGS, *SIZES], sort=False).ngroup()
+    return frame.assign(group=group).sort_values("group", kind="stable")
+
+
 def _ends(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
@@ -73,8 +79,8 @@ def _late(share: float, low: float, high: float) -> str:
 
 def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
     """Draw how long a step of each stream takes: a mark at its median, and a line to its highest known quantile."""
-    frame, wide = by_workload(summary), width or PAGE
-    if (streams := measured_streams(frame)).empty:
+    frame, wide = with_series(summary), width or PAGE
+    if (streams := _by_workload(measured_streams(summary))).empty:
         return None
     streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
     if streams.empty:

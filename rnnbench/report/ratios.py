@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -71,8 +70,7 @@ def ratio(
     by = explaining(compared, ["series", "phase", *several(compared, CONTEXT)], sizes)
     values: list[Any] = sorted(compared[by].unique()) if by else []
     shades = {value: level(place / max(len(values) - 1, 1)) for place, value in enumerate(values)}
-    shown, columns = panels(compared, CONTEXT, ax, wide)
-    shape = math.ceil(len(shown) / columns), columns
+    shown, shape = panels(compared, CONTEXT, ax, wide)
     marked = compared["ratio"].min() / REACH, compared["ratio"].max() * REACH
     with sheet(ax, wide, rows_high(len(names), wide) * shape[0], shape, height, sharey=True) as drawn:
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
@@ -91,7 +89,6 @@ def ratio(
                 noise = {"color": drawn.ink.line, "alpha": 0.6, "linewidth": 0, "zorder": 0}
                 axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, **noise)
             drawn.title(axes, title)
-        drawn.hide_others(len(shown))
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), words(summary).name)
         has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
         drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians))
@@ -105,8 +102,10 @@ def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
     return cases[cases["series"].isin(cases["series"].unique()[:room])]
 
 
-def panels(cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float) -> tuple[list[tuple[str, Any]], int]:
-    """Return the panels of a figure, each with its title, and how many stand side by side: the phases of a setting.
+def panels(
+    cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float
+) -> tuple[list[tuple[str, Any]], tuple[int, int]]:
+    """Return the panels of a figure, each with its title, and their rows and columns: phases stand side by side.
 
     Raises ValueError if there are several panels for one `ax`.
     """
@@ -124,7 +123,7 @@ def panels(cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float) ->
         told = [pair for pair in zip(varied, setting, strict=True) if phase in LOADS or pair[0] not in OF_DATA]
         said = say_all([axis for axis, _ in told], [value for _, value in told])
         shown.append((", ".join(filter(None, [str(phase), said])), own))
-    return shown, len(phases)
+    return shown, (math.ceil(len(shown) / len(phases)), len(phases))
 
 
 def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Series[float]":
@@ -184,13 +183,12 @@ def ratio_by_size(
     varied = swept(own, SIZES)
     own, over = pooled(own, lambda cases: len(cases[varied].drop_duplicates()) <= most)
     sizes = swept(own, SIZES)
-    shown, columns = panels(own, swept(own, SETTINGS), ax, wide)
+    shown, shape = panels(own, swept(own, SETTINGS), ax, wide)
     keys = sorted(own[sizes].drop_duplicates().itertuples(index=False, name=None)) or [()]
     if len(keys) > most:
         raise ValueError(
             f"{len(keys)} columns have no room: select fewer values of {sizes[-1]}, or give a larger width"
         )
-    shape = math.ceil(len(shown) / columns), columns
     farthest = max(0.5, float(np.abs(np.log2(own["ratio"].astype(float))).max()))
     high = rows_high(len(names), wide) + 0.13 * len(sizes)
     with sheet(ax, wide, high * shape[0], shape, height, sharey=True) as drawn:
@@ -202,7 +200,6 @@ def ratio_by_size(
                 fontsize=MIN_LETTERS if drawn.is_narrow else None,
             )
             drawn.title(axes, title)
-        drawn.hide_others(len(shown))
         for axes in drawn.grid[:, 0]:
             axes.annotate(
                 "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
@@ -247,21 +244,15 @@ def _boxes(
     nothing: dict[str, Any] = {"facecolor": drawn.ink.faint, "edgecolor": drawn.ink.line, "hatch": "////"}
     axes.add_patch(Rectangle((-0.5, -0.5), len(keys), len(names), linewidth=0, zorder=0, **nothing))
     shown = cases[cases["ratio"].notna()]
-    columns = map(keys.index, shown[sizes].itertuples(index=False, name=None))
-    places = list(zip(columns, map(names.index, shown["series"]), strict=True))
-    boxes = PatchCollection(
-        [Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places],
-        facecolor=SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float)))), edgecolor=drawn.ink.paper, linewidth=0.8,
-    )  # fmt: skip
-    axes.add_collection(boxes)
-    if are_cases:
-        mark(boxes, shown.index)
-    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+    for index, case in zip(shown.index, shown.to_dict("records"), strict=True):
+        column, row = keys.index(tuple(case[size] for size in sizes)), names.index(case["series"])
+        box = Rectangle((column - 0.5, row - 0.5), 1, 1, edgecolor=drawn.ink.paper, linewidth=0.8)
+        axes.add_patch(box).set_facecolor(SCALE(norm(math.log2(case["ratio"]))))
         text = f"({ratio_box(case['ratio'])})" if undecided(case) else ratio_box(case["ratio"])
-        number = axes.text(*place, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
+        number = axes.text(column, row, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
         number.set_in_layout(False)  # it is inside its box, and laying out many takes long
-        if are_cases:
-            mark(number, [index])
+        for part in (box, number) if are_cases else ():
+            mark(part, [index])
     for column in range(1, len(keys)):
         if len(sizes) > 1 and keys[column][0] != keys[column - 1][0]:
             axes.axvline(column - 0.5, color=drawn.ink.paper, linewidth=4)
@@ -280,30 +271,23 @@ def _boxes(
 def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure:
     """Draw the time of each live module over that of the reference: a row for each, from the frame of `measure`."""
     facts, wide = frame.attrs, width or PAGE
-    reference = list(frame.index).index(facts["reference"])
-    shades = [
-        SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
-        for low, high in zip(frame["ratio_low"], frame["ratio_high"], strict=True)
+    is_reference = frame.index == facts["reference"]
+    points = frame[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
+    points["y"] = range(len(frame))
+    shades: list[Any] = [
+        INKS["ink"] if is_it else SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
+        for is_it, low, high in zip(is_reference, points["low"], points["high"], strict=True)
     ]
-    shades[reference] = INKS["ink"]
-    points = pd.DataFrame(
-        {
-            "y": range(len(frame)),
-            "value": list(frame["ratio"]),
-            "low": list(frame["ratio_low"]),
-            "high": list(frame["ratio_high"]),
-            "shade": shades,
-            "marker": [OF_TORCH if row == reference else "o" for row in range(len(frame))],
-            "hollow": list(frame["parity"].str.contains("times only")),
-        }
-    )
+    points["shade"] = shades
+    points["marker"] = np.where(is_reference, OF_TORCH, "o")
+    points["hollow"] = frame["parity"].str.contains("times only")
     texts = []
-    for row, case in enumerate(frame.to_dict("records")):
+    for is_it, case in zip(is_reference, frame.to_dict("records"), strict=True):
         ends = span(digits(case["ratio_low"]), digits(case["ratio_high"]), ", ")
         interval = "" if wide < COLUMN or math.isnan(case["ratio_low"]) else f" [{ends}]"
-        first = "reference" if row == reference else ratio_text(case["ratio"]) + interval
-        more = [duration(case["seconds"]), *(["times only"] if points["hollow"][row] else [])]
-        texts.append("   ".join([first, *([] if wide < COLUMN else more)]))
+        told = ["reference" if is_it else ratio_text(case["ratio"]) + interval, duration(case["seconds"])]
+        told += ["times only"] if "times only" in case["parity"] else []
+        texts.append("   ".join(told[: 1 if wide < COLUMN else None]))
     with sheet(ax, wide, rows_high(len(frame), wide), height=height) as drawn:
         rows(drawn, drawn.axes, list(map(one_line, frame.index)), points, texts=texts, thick=2)
         ratio_axes(drawn, frame[["ratio", "ratio_low", "ratio_high"]], one_line(facts["reference"]))

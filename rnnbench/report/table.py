@@ -55,7 +55,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]  # at most MAX_ROWS
     frame: pd.DataFrame
     breaks: frozenset[int]  # rows above which a new part starts
-    total: int  # rows for readers, if none were cut
     cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
     heads: "Table | None" = None  # a row for each part, which stands above it on a page
     is_folded: bool = False  # on a page, the reader opens it
@@ -113,7 +112,6 @@ def table(
         tuple(tuple(column.text(row) for column in columns) for row in rows),
         machine,
         frozenset(int(row) for row in breaks if row < len(rows)),
-        len(frame),
         tuple(int(case) for case in cases[:MAX_ROWS]),
         heads,
     )

@@ -1,4 +1,4 @@
-"""`rnnbench report` end to end, on runs made by hand."""
+"""`rnnbench report` end to end, on runs made by hand: one run, several, checks."""
 
 import json
 import os
@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
+from rnnbench.report.table import DIFFERENCES, LEFT_OUT
 from rnnbench.store.records import Case, Workload
 from tests.analysis import made_up
 from tests.doubles import checks, forks, stored
+from tests.doubles import workload as small
+from tests.doubles.stored import folder, several
 from tests.report.verdicts import samples
+from tests.report.verdicts.samples import comparison, finding
 
 WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
 CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
@@ -88,3 +93,112 @@ def test_without_a_run_the_newest_is_reported(tmp_path: Path, monkeypatch: pytes
         run.rename(run.parent / f"run-{number}")
     done = CliRunner().invoke(cli, ["report"])
     assert done.stdout == "reports/run-1/index.html\n", done.output
+
+
+# Several runs
+
+
+LOOP, SECOND, REFERENCE = small.case("vanilla"), small.case("vanilla", batch_size=2), small.reference_case()
+
+
+def one_run(parent: Path, seconds: float, suite: str = "test") -> Path:
+    """A run of one cell, whose calls take about `seconds`, and its reference, whose calls take one second."""
+    noise = (0.99, 1.0, 1.01, 1.0, 0.995, 1.005)
+    path = folder(parent, {LOOP: [[seconds * factor] for factor in noise], REFERENCE: [[1.0]] * 6})
+    info = json.loads((path / "run.json").read_text())
+    started = f"2026-01-01T00:{len(list(parent.iterdir())):02d}:00+00:00"
+    (path / "run.json").write_text(json.dumps(info | {"suite": suite, "started": started}))
+    return path
+
+
+def call(*arguments: object) -> str:
+    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(UserError) as raised:
+        CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    return str(raised.value)
+
+
+def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:
+    runs = [folder(tmp_path, several([seconds] * MIN_CASES)) for seconds in (2.0, 2.5)]
+    page = Path(call("--together", *runs, "--out", tmp_path / "out"))
+    assert page == tmp_path / "out" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    assert "of 6 cases 6 slower" in text
+    assert {file.name for file in (page.parent / "tables").iterdir()} == {
+        f"{name}.{kind}" for name in ("together", "together_environment") for kind in ("csv", "md", "tex")
+    }
+
+
+def test_runs_of_a_few_cases_are_shown_side_by_side_without_a_verdict(tmp_path: Path) -> None:
+    page = Path(call("--together", one_run(tmp_path, 2.0), one_run(tmp_path, 2.5), "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "of 1 case 1 undecided" in text
+    assert "No verdict: fewer than 6 cases have an interval in both runs" in text
+    assert "+25%" not in text  # a change without an interval is none
+
+
+def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp_path: Path) -> None:
+    for seconds in (2.0, 2.01, 1.99, 2.0, 3.0, 3.01, 3.0, 2.99):
+        one_run(tmp_path, seconds)
+    one_run(tmp_path, 9.0, suite="other")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>test: history</h1>" in text
+    assert "over 8 runs" in text
+    assert "+50%" in text
+
+
+def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> None:
+    runs = [one_run(tmp_path, 2.0, suite) for suite in ("a", "b", "a", "b")]
+    assert "needed" not in refused("--history", *runs)
+    page = Path(call("--history", "--suite", "b", *runs, "--out", tmp_path / "out"))
+    assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> None:
+    for number, slower in enumerate((1.0, 1.05, 1.0)):
+        findings = [finding("unchanged", 1.0, case=LOOP), finding("regressed", slower, case=SECOND)]
+        check = checks.write(
+            tmp_path / str(number), comparison(*findings[: 1 + (slower > 1)]), {LOOP: 1.0, SECOND: slower}
+        )
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "Of 2 cases in 3 checks on 2026-01-01, 1 regressed." in text
+    assert "vanilla loop inference, batch 2" in text
+    assert {file.stem for file in (page.parent / "tables").iterdir()} == {"checks", "checks_changes"}
+    both = [one_run(tmp_path, 2.0), one_run(tmp_path, 2.1), *tmp_path.glob("test-check-*")]
+    assert "Of 2 cases in 3 checks" in Path(call("--history", *both, "--out", tmp_path / "both")).read_text()
+    assert "there are no two runs, and no two checks with verdicts, of test" in refused("--history", both[0], both[-1])
+    for left in tmp_path.glob("test-check-*/verdicts.json"):
+        left.unlink()
+    assert "no two checks with verdicts, of test" in refused("--history", *tmp_path.glob("test-check-*"))
+
+
+def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_path: Path) -> None:
+    for number in range(3):
+        same = comparison(finding("unchanged", 1.0, case=LOOP))
+        check = checks.write(tmp_path / str(number), same, {LOOP: 1.0})
+        check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
+    runs = [one_run(tmp_path, 2.0 + number / 100) for number in range(4)]
+    torn = [
+        tmp_path / "test-check-20260102T000000Z-ab12" / "verdicts.json",
+        runs[1] / "run.json",
+        runs[2] / "measurements.jsonl",
+    ]
+    for file in torn[:2]:
+        file.write_bytes(file.read_bytes()[:100])
+    torn[2].write_bytes(b"[]\n" + torn[2].read_bytes())
+    text = Path(call("--history", tmp_path, "--out", tmp_path / "out")).read_text(encoding="utf-8")
+    assert "over 2 runs" in text
+    assert "in 2 checks" in text
+    for file in torn:
+        assert text.count(str(file)) == 1
+    assert text.count(LEFT_OUT.replace("'", "&#39;")) == 1
+    assert DIFFERENCES not in text
+    assert f"{torn[1]}: can't be read" in refused("--history", runs[0], runs[1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,21 +14,19 @@ from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History
 from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
-from rnnbench.analysis.summary import noise, summarize
+from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
 from rnnbench.report.benchmarks import section as benchmarks_section
 from rnnbench.report.drawing import sheet
-from rnnbench.report.history import section as history_section
-from rnnbench.report.page.page import files, page_of_several
-from rnnbench.report.page.place import PAGE, ReportFolder, put
+from rnnbench.report.page.page import PAGE, files, page_of_several, put
 from rnnbench.report.page.run import run_page
-from rnnbench.report.together import section as together_section
+from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.page import DatedCheck, section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
-from tests.doubles import checks, stored
+from tests.doubles import checks, stored, streams
 from tests.doubles import workload as small
 from tests.doubles.once import made_once
 from tests.doubles.saved_files import side
@@ -46,15 +45,16 @@ def write_all(folder: Path) -> None:
     reports = {
         "run": files_of(QUICK),
         "wide": _wide(),
+        "streams": files(run_page(streams.summary(folder / "streamed"), Noise(0.01, 0.02, 0, 4, 0.0), stored.INFO)),
         "profile": _profiled(folder),
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
-        "history": files(page_of_several("history", [history_section(_history()), section_of_checks(_checks(folder))])),
+        "history": files(page_of_several("history", [over_time(_history()), section_of_checks(_checks(folder))])),
         "benchmarks": files(page_of_several("saved", [benchmarks_section(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():
-        put(content, ReportFolder(folder / REPORTS / name, name))
+        put(name, [folder], folder / REPORTS / name, partial(dict, content))
 
 
 def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -101,7 +101,7 @@ def _together() -> dict[str, bytes]:
     cases = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
     rng = np.random.default_rng(1)
     runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
-    return files(page_of_several("three runs", [together_section(together(runs, 0.025))]))
+    return files(page_of_several("three runs", [side_by_side(together(runs, 0.025))]))
 
 
 def _checks(folder: Path) -> list[DatedCheck]:

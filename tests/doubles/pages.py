@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.page.page import files
-from rnnbench.report.page.place import ReportFolder, put
+from rnnbench.report.page.page import files, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.table import Section, Warnings, markdown
 from rnnbench.store.run_info import RunInfo
@@ -38,7 +37,7 @@ class Page(HTMLParser):
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """Write a report to a folder and return the path of its page."""
-    return put(files(run_page(summary, noise, info)), ReportFolder(folder, "test"))
+    return put("test", [folder], folder, lambda: files(run_page(summary, noise, info)))
 
 
 def shown(section: Section) -> str:

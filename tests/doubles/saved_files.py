@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnbench.report.as_pytest_benchmark import stats
+from rnnbench.report.export import stats
 
 MACHINE = {
     "node": "builder-7",

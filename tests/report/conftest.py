@@ -131,7 +131,8 @@ def summary_of(groups: list[Group]) -> pd.DataFrame:
                 "parity": "not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN"
             }
         rows.append({"run": "made-up", "case": case.key, **case.axes(), **row})
-    return with_derived(pd.DataFrame(rows))
+    frame = pd.DataFrame(rows)
+    return with_derived(frame.assign(**{each.name: np.nan for each in METRICS if each.name not in frame}))
 
 
 @pytest.fixture(scope="session")
@@ -225,20 +226,6 @@ def without_any_reference(summary: pd.DataFrame) -> pd.DataFrame:
     own = summary[summary["implementation"] != "torch.nn"]
     absent = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
     return own.assign(reference="none", parity="not compared: there is no reference", **absent)
-
-
-def of_an_older_version(summary: pd.DataFrame) -> pd.DataFrame:
-    """As if the run came from a version with few metrics: only torchinfo's counts, and no ceiling."""
-    kept = ("parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes")
-    newer = [metric.name for metric in METRICS if metric.name not in kept]
-    return summary.drop(columns=[*newer, "backend", "bound_by", "missing", "ceiling"])
-
-
-def with_unknown_metrics(summary: pd.DataFrame) -> pd.DataFrame:
-    """As `load` returns an older run: the newer columns exist but are empty."""
-    older = of_an_older_version(summary)
-    absent = dict.fromkeys((column for column in summary.columns if column not in older.columns), np.nan)
-    return older.assign(**absent | {"bound_by": "", "ceiling": ""})
 
 
 def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:

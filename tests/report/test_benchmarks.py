@@ -4,16 +4,15 @@ from pathlib import Path
 
 from rnnbench.analysis.compare_files import read_saved
 from rnnbench.report.benchmarks import section, summarize
-from rnnbench.report.page.page import files, page_of_several
-from rnnbench.report.page.place import ReportFolder, put
+from rnnbench.report.page.page import files, page_of_several, put
 from tests.doubles.pages import Page
 from tests.doubles.saved_files import benchmark, side, write
 
 
 def page(path: Path, out: Path, reference: str | None = None) -> Page:
     saved = read_saved(path, reference)
-    content = files(page_of_several(saved.name, [section(saved)]))
-    return Page(put(content, ReportFolder(out, "test")).read_text(encoding="utf-8"))
+    file = put("test", [path], out, lambda: files(page_of_several(saved.name, [section(saved)])))
+    return Page(file.read_text(encoding="utf-8"))
 
 
 def test_one_file_has_no_interval_and_says_so(tmp_path: Path) -> None:

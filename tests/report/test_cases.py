@@ -1,22 +1,150 @@
-"""The table of all cases, the heads of its series."""
+"""The answer of a run in words, the table of what is fastest, the table of all cases and the heads of its series."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.cases import table_of_cases
+from rnnbench.report.cases import answer, counts, table_of_cases, table_of_fastest, where
 from rnnbench.report.table import Table, markdown
+from rnnbench.report.words.ratios import tally
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.run_info import RunInfo
+from tests.doubles import streams
 from tests.report.conftest import (
-    of_an_older_version,
+    info_with,
     with_none_measured,
     with_one_replicate,
-    with_unknown_metrics,
     without_any_reference,
     without_reference,
 )
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def with_ratios(low: float, value: float, high: float, cases: slice = slice(None)) -> Change:
+    """Give cells that were checked these ratios with their interval."""
+
+    def change(summary: pd.DataFrame) -> pd.DataFrame:
+        own = summary.index[summary["parity"] == "agrees"][cases]
+        summary.loc[own, ["ratio_low", "ratio", "ratio_high"]] = low, value, high
+        return summary
+
+    return change
+
+
+def of(cell: str, **columns: object) -> Change:
+    """Give measured cases of a cell these values."""
+
+    def change(summary: pd.DataFrame) -> pd.DataFrame:
+        rows = (summary["cell"] == cell) & (summary["status"] == "measured")
+        values: Any = list(columns.values())
+        summary.loc[rows, list(columns)] = values
+        return summary
+
+    return change
+
+
+def with_torchs_own_cell(summary: pd.DataFrame) -> pd.DataFrame:
+    rung = summary[(summary["cell"] == "lstm") & (summary["implementation"] == "loop")]
+    rung = rung.assign(cell="torch.nn.LSTMCell", implementation="torch.nn-cell", ratio=99.0)
+    return pd.concat([summary, rung], ignore_index=True)
+
+
+RUNS: dict[str, Change] = {
+    "as measured": lambda quick: quick,
+    "torch's own cells are not called hand-written": with_torchs_own_cell,
+    "flushed caches are named with the machine": lambda quick: quick.assign(caches="cold"),
+    "a cell that was not verified is named apart": of("deep-notebook", ratio=99.0),
+    "cells that were not verified count where there are no others": (
+        lambda quick: quick[quick["cell"] == "deep-notebook"]
+    ),
+    "all are faster": with_ratios(0.8, 0.85, 0.9),
+    "none is decided": with_ratios(0.9, 1.01, 1.1),
+    "none is known": with_ratios(0.117, 6.25, 333),
+    "nine are not decided": with_ratios(0.98, 1.01, 1.04, slice(9)),
+    "one is faster": with_ratios(0.9, 0.92, 0.94, slice(1, 2)),
+    "one replicate": with_one_replicate,
+    "three have no interval": with_ratios(np.nan, 1.2, np.nan, slice(3)),
+    "without a reference": without_any_reference,
+    "one cell without a reference": lambda quick: pd.concat(
+        [quick[quick["cell"] != "gru"], without_any_reference(quick[quick["cell"] == "gru"])]
+    ),
+    "torch alone": lambda quick: quick[quick["implementation"] == "torch.nn"],
+    "all failed": lambda quick: with_none_measured(quick, "failed"),
+    "a single case": lambda quick: quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1),
+    "no case": lambda quick: quick.head(0),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion) -> None:
+    summary = RUNS[run](quick)
+    assert [answer(summary, info_with(info, seconds_needed=350.0)), counts(summary)] == snapshot
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "counted"),
+    [
+        (1.1, 1.2, {"slower": 1}),
+        (0.8, 0.9, {"faster": 1}),
+        (0.9, 1.1, {"undecided": 1}),
+        (1.1, 33.0, {"undecided": 1}),
+        (np.nan, np.nan, {"without an interval": 1}),
+        (1.0, 1.0, {}),  # the fastest, to which the ratios are
+    ],
+)
+def test_a_case_counts_by_its_interval(low: float, high: float, counted: dict[str, int]) -> None:
+    assert tally(pd.DataFrame([{"ratio": 1.05, "ratio_low": low, "ratio_high": high}])) == counted
+
+
+def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
+    quick["device"] = "cuda"
+    assert where(quick, info) == "cuda"
+    devices = {"cuda": [{"name": "NVIDIA H100", "uuid": "0"}]}
+    known = info_with(info, environment={"worker": {"cuda": "13.0", "devices": devices}})
+    assert where(quick, known) == "cuda (NVIDIA H100)"
+    quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
+    assert "cpu and cuda" in where(quick, info)
+
+
+@pytest.mark.parametrize(("period", "told"), [(1e-3, "some late"), (1.0, "none late"), (None, "no period")])
+def test_late_steps_come_first_in_the_answer_about_streams(
+    tmp_path: Path, info: RunInfo, period: float | None, told: str, snapshot: SnapshotAssertion
+) -> None:
+    assert answer(streams.summary(tmp_path, period=period), info).partition("hand-written")[0] == snapshot(name=told)
+
+
+@pytest.fixture
+def ladder(quick: pd.DataFrame) -> pd.DataFrame:
+    """The LSTM of `quick` in inference, in two implementations: `hoisted` is ahead at three of eight workloads."""
+    rows = quick[(quick["reference"] == "lstm") & (quick["phase"] == "inference")].copy()
+    hoisted = rows.index[rows["implementation"] == "hoisted"]
+    rows.loc[rows["implementation"] == "loop", "ratio"] = 1.05
+    rows.loc[hoisted, "ratio"] = [0.8, 0.9, 0.95, 1.2, 1.2, 1.2, 1.2, 1.2]
+    rows[["ratio_low", "ratio_high"]] = rows[["ratio", "ratio"]].to_numpy() * [0.94, 1.06]
+    return rows
+
+
+def test_the_fastest_has_the_lowest_ratio_and_is_decided_where_its_interval_lies_below_the_others(
+    ladder: pd.DataFrame,
+) -> None:
+    table = table_of_fastest(ladder)
+    assert table is not None
+    # The interval of 0.95 contains 1 and meets that of 1.05; those of 1.05 and 1.2 lie apart by a hair.
+    assert table.rows == (("lstm", "1.05×", "0.800–1.05", "inference", "loop 5, hoisted 3", "7 of 8", "2 of 8"),)
+    ladder.loc[ladder["implementation"] == "loop", "ratio"] = float("nan")
+    table = table_of_fastest(ladder)
+    assert table is not None
+    assert [row[-3:-1] for row in table.rows] == [("hoisted", "the only one")]
+
+
+# The table of all cases
 
 
 def cell(table: Table, series: str, header: str) -> str:
@@ -74,8 +202,6 @@ POOR = {
     "none measured": with_none_measured,
     "a group without its reference": without_reference,
     "no reference": without_any_reference,
-    "an older version": of_an_older_version,
-    "unknown metrics": with_unknown_metrics,
 }
 
 

@@ -1,25 +1,30 @@
-"""A run in the formats of other tools: what pandas, spreadsheets and JSON readers get."""
+"""A run in the formats of other tools: what pandas, spreadsheets, JSON readers and pytest-benchmark get."""
 
+import csv
 import io
 import json
 import math
-from dataclasses import dataclass, replace
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet as reader
+from pytest_benchmark.stats import Stats
 
 from rnnbench import load
-from rnnbench.analysis import run_times
-from rnnbench.analysis.summary import summarize
-from rnnbench.report.as_pytest_benchmark import plain
-from rnnbench.report.export import FORMATS, ExportedRun, left_out, lines
+from rnnbench.report.export import exported, frame_of_run, lines, parquet, plain, stats
+from rnnbench.report.words.names import case_name
 from rnnbench.store import ceilings
 from rnnbench.store.folder import read_info
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import AXES, Measurement
 from tests.doubles import stored
 from tests.doubles.workload import case, reference_case
 from tests.report.conftest import CEILING
@@ -31,30 +36,8 @@ WHY = "=1+1 is no reason"  # a spreadsheet would run it as a formula
 OPERATORS = 67
 
 
-@dataclass(frozen=True)
-class Run:
-    path: Path
-    exported: ExportedRun
-
-    @property
-    def summary(self) -> pd.DataFrame:
-        return self.exported.summary
-
-    @property
-    def of_windows(self) -> ExportedRun:
-        return replace(self.exported, windows=load(self.path).windows)
-
-    def row(self, case: Case) -> dict[Any, Any]:
-        return self.summary[self.summary["case"] == case.key].iloc[0].to_dict()
-
-
-def read(path: Path) -> Run:
-    times = run_times.read(path)
-    return Run(path, ExportedRun(read_info(path), times, summarize(times)))
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six replicates; the last was cut off before the hoisted case and does not count."""
     times = {
         LOOP: [[0.00030 + 0.00001 * number] * 3 for number in range(6)],
@@ -67,47 +50,47 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         Measurement(SKIPPED, "skipped", "nothing to hoist"),
         Measurement(FAILED, "failed", WHY),
     ]
-    return read(stored.folder(tmp_path_factory.mktemp("export"), times, extra))
+    return stored.folder(tmp_path_factory.mktemp("export"), times, extra)
 
 
-def frame_of(to: str, run: ExportedRun) -> pd.DataFrame:
-    data = io.BytesIO(FORMATS[to].render(run))
-    read_frame = pd.read_parquet if to == "parquet" else pd.read_csv
-    return read_frame(data).set_index("case", drop=False)
+@pytest.fixture(scope="module")
+def cases(run: Path) -> pd.DataFrame:
+    """The summary of the run, by case."""
+    frame: pd.DataFrame = load(run).cases
+    return frame.set_index("case", drop=False)
 
 
 @pytest.mark.parametrize("to", ["csv", "parquet"])
-def test_pandas_reads_a_row_for_every_case_with_all_digits(run: Run, to: str) -> None:
-    frame = frame_of(to, run.exported)
-    assert list(frame["case"]) == list(run.summary["case"])
+def test_pandas_reads_a_row_for_every_case_with_all_digits(run: Path, cases: pd.DataFrame, to: str) -> None:
+    read_frame: Any = pd.read_parquet if to == "parquet" else pd.read_csv
+    frame = read_frame(io.BytesIO(exported(run, to)[0])).set_index("case", drop=False)
+    assert list(frame["case"]) == list(cases["case"])
     assert frame.loc[FAILED.key, "reason"] == (f"'{WHY}" if to == "csv" else WHY)  # nothing runs it in Parquet
     assert frame.loc[[SKIPPED.key, FAILED.key], "seconds"].isna().all()
-    assert frame.loc[LOOP.key, "seconds"] == pytest.approx(run.row(LOOP)["seconds"], rel=1e-12)
+    assert frame.loc[LOOP.key, "seconds"] == pytest.approx(cases.loc[LOOP.key, "seconds"], rel=1e-12)
     assert frame.loc[LOOP.key, "operators"] == OPERATORS
     assert json.loads(str(frame.loc[LOOP.key, "missing"])) == {"macs": "=why"}
 
 
-def test_rows_of_many_runs_can_be_put_together_by_where_they_come_from(run: Run) -> None:
+def test_rows_of_many_runs_can_be_put_together_by_where_they_come_from(run: Path, cases: pd.DataFrame) -> None:
     environment = {
         "git": {"commit": "0123456789abcdef", "dirty": True},
         "machine": {"cpu": "AMD EPYC 7B13"},
         "slurm": {"nodes": ["n1", "n2"]},
         "worker": {"torch": "2.13.0"},
     }
-    origin = ["commit", "processor", "node", "torch"]
-    for exported in (run.exported, run.of_windows):
-        known = replace(exported, info=replace(exported.info, environment=environment))
-        assert set(frame_of("csv", known)[origin].itertuples(index=False, name=None)) == {
+    origin, info = ["commit", "processor", "node", "torch"], read_info(run)
+    for frame in (cases, load(run).windows):
+        known = frame_of_run(replace(info, environment=environment), frame)
+        assert set(known[origin].itertuples(index=False, name=None)) == {
             ("0123456789abcdef+", "AMD EPYC 7B13", "n1, n2", "2.13.0")
         }
-    unknown = replace(run.exported, info=replace(run.exported.info, environment={}))
-    assert frame_of("csv", unknown)[origin].isna().all(axis=None)
+        assert frame_of_run(replace(info, environment={}), frame)[origin].isna().all(axis=None)
 
 
-def test_the_types_are_those_of_every_run_whatever_is_known_in_this_one(run: Run) -> None:
-    poor = run.summary[run.summary["case"] == FAILED.key]
-    rich = run.summary.assign(ceiling=CEILING.to_text())
-    files = [FORMATS["parquet"].render(replace(run.exported, summary=each)) for each in (run.summary, poor, rich)]
+def test_the_types_are_those_of_every_run_whatever_is_known_in_this_one(run: Path, cases: pd.DataFrame) -> None:
+    poor, rich = cases[cases["case"] == FAILED.key], cases.assign(ceiling=CEILING.to_text())
+    files = [parquet(frame_of_run(read_info(run), each)) for each in (cases, poor, rich)]
     schemas = [reader.read_schema(io.BytesIO(data)) for data in files]
     kinds = [{name: str(schema.field(name).type) for name in schema.names} for schema in schemas]
     assert kinds[0] == kinds[1] == kinds[2]
@@ -123,10 +106,55 @@ def test_lines_of_json_have_all_digits_and_no_number_that_json_lacks() -> None:
     assert json.dumps(values) == '{"a": 3, "b": [7, null], "c": true}'
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_every_format_has_the_case_and_only_one_that_lacks_others_says_so(run: Run, to: str) -> None:
-    assert (LOOP.key if FORMATS[to].suffix not in ("md", "tex") else "vanilla loop").encode() in FORMATS[to].render(
-        run.exported
-    )
-    words = "2 cases left out, without a time (1 skipped: nothing to hoist; 1 failed: =1+1 is no reason)"
-    assert left_out(to, run.summary) == ("" if FORMATS[to].keeps_all else words)
+# For pytest-benchmark
+
+
+@pytest.fixture(scope="module")
+def saved(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("consumer") / "exported.json"
+    content, notes = exported(run, "pytest-benchmark")
+    assert notes == ["2 cases left out, without a time (1 skipped: nothing to hoist; 1 failed: =1+1 is no reason)"]
+    path.write_bytes(content)
+    return path
+
+
+def test_the_real_tool_compares_it(saved: Path, cases: pd.DataFrame) -> None:
+    copy = saved.with_name("copy.json")  # it can't read one file twice
+    copy.write_bytes(saved.read_bytes())
+    columns = "--columns=min,max,mean,stddev,median,iqr,outliers,rounds,ops"
+    options = ["--group-by=fullname", "--csv=out.csv", columns]
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", str(saved), str(copy), *options]
+    done = subprocess.run(command, cwd=saved.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with (saved.parent / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 4
+    [original, _] = [row for row in rows if row["name"] == LOOP.key]
+    assert float(original["median"]) == pytest.approx(cases.loc[LOOP.key, "seconds"], rel=0.02)
+    assert int(original["rounds"]) == 5
+
+
+def test_each_benchmark_has_the_names_of_the_pytest_plugin_and_every_axis_and_metric(saved: Path) -> None:
+    by_name = {benchmark["fullname"]: benchmark for benchmark in json.loads(saved.read_text())["benchmarks"]}
+    assert by_name[LOOP.key]["name"] == case_name(LOOP)
+    assert by_name[LOOP.key]["group"] == by_name[REFERENCE.key]["group"] != by_name[WIDE.key]["group"]
+    extra = by_name[LOOP.key]["extra_info"]
+    assert {name: extra[name] for name in AXES} == LOOP.axes()
+    assert {metric.name for metric in METRICS} <= set(extra)
+    assert (extra["operators"], extra["macs"]) == (OPERATORS, None)
+
+
+@given(st.lists(st.floats(1e-7, 10.0), min_size=1, max_size=30))
+def test_every_field_is_there_and_agrees_with_pytest_benchmarks(rounds: list[float]) -> None:
+    theirs = Stats()
+    for seconds in rounds:
+        theirs.update(seconds)
+    expected, ours = theirs.as_dict(), stats(rounds)
+    assert set(ours) == set(expected) | {"data"}
+    # For 4 k + 1 values, pytest-benchmark 5.3 swaps the weights of the third quartile's two neighbours. With as few
+    # rounds as a run has, the difference shows.
+    of_quartiles = {"q3", "iqr", "iqr_outliers", "outliers", "ld15iqr", "hd15iqr"}
+    compared = set(expected) - (of_quartiles if len(rounds) % 4 == 1 and len(rounds) > 1 else set())
+    # A value on a fence may fall on either side of it, because sums in another order round differently.
+    for name in compared - {"outliers", "iqr_outliers", "stddev_outliers", "ld15iqr", "hd15iqr"}:
+        assert ours[name] == pytest.approx(expected[name], rel=1e-9, abs=1e-12), name

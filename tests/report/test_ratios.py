@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from rnnbench.report.colors import SIZES
 from rnnbench.report.drawing import sheet
 from rnnbench.report.growth import growth
-from rnnbench.report.latency import latency
 from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled, ratio, ratio_by_size
 from rnnbench.report.words.names import is_reference, with_series
@@ -22,13 +21,11 @@ from rnnbench.report.words.units import ratio_box
 from tests.report.conftest import (
     Summaries,
     renamed,
-    with_none_measured,
     with_one_replicate,
     without_reference,
 )
 
 Draw = Callable[..., Figure | None]
-EVERY: tuple[Draw, ...] = (ratio, ratio_by_size, growth, latency)
 
 
 def drawn(draw: Draw, summary: pd.DataFrame, **how: Any) -> Figure:
@@ -61,12 +58,6 @@ def marked(axes: Axes) -> list[Line2D]:
 
 
 # All of them
-
-
-@pytest.mark.parametrize("draw", EVERY)
-def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> None:
-    assert draw(with_none_measured(quick)) is None
-    assert draw(quick.head(0)) is None
 
 
 @pytest.mark.usefixtures("svg_alone")

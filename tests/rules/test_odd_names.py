@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
+from rnnbench.cli.export import FORMATS
 from rnnbench.harness.coordinator.session import run_suite
-from rnnbench.report.export import FORMATS, ExportedRun
+from rnnbench.report.export import exported
 from rnnbench.store.folder import read_info
 from rnnbench.suite import suites
 
@@ -78,4 +79,4 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     called("report", path, "--out", tmp_path / "page")
     assert any("half: ?" in text for text in pages(tmp_path / "page"))
     for to in FORMATS:
-        FORMATS[to].render(ExportedRun(info, times, summarize(times)))
+        exported(path, to)

@@ -16,17 +16,17 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import compare, located_ratios, together
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
+from rnnbench.cli.export import FORMATS
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
 from rnnbench.report.cases import table_of_cases
-from rnnbench.report.export import FORMATS, ExportedRun
-from rnnbench.report.history import section as history_section
+from rnnbench.report.export import exported
 from rnnbench.report.page import run as figures
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.page.run import run_page
+from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.table import markdown
-from rnnbench.report.together import section as together_section
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
 from rnnbench.suite.file import Settings
@@ -92,12 +92,11 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
-    info, times = read_info(run), read(run)
-    data = FORMATS[to].render(ExportedRun(info, times, summarize(times)))
+    data, _ = exported(run, to)
     if to == "parquet":
         data = pd.read_parquet(io.BytesIO(data)).to_csv().encode()
     assert b"7.77" not in data
-    assert FORMATS[to].keeps_all == (b"on purpose" in data)
+    assert (to != "pytest-benchmark") == (b"on purpose" in data)
 
 
 def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
@@ -121,8 +120,8 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
     lines = {line.case.key: line for line in history([stored, *rest]).lines}
     assert {case: len(lines[case].points) for case in (WORKS.key, FAILS.key)} == {WORKS.key: 4, FAILS.key: 3}
     for section in (
-        together_section(together([stored, *rest], 0.1)),
-        history_section(history([stored, *rest])),
+        side_by_side(together([stored, *rest], 0.1)),
+        over_time(history([stored, *rest])),
     ):
         files(page_of_several("both", [section]))
     assert not gaps(read(run), {}) or gaps(read(run), {})[0].case == WORKS.key

@@ -1,7 +1,7 @@
 """The three drawing functions of all figures: rows with intervals, lines over a size, and bars of time."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,6 @@ def rows(
     names: Sequence[str],
     points: pd.DataFrame,
     *,
-    headings: Collection[int] = (),
     texts: Sequence[str] = (),
     thick: float = 1.0,
     are_cases: bool = False,
@@ -55,8 +54,7 @@ def rows(
 
     `points`: a row for each mark, with its place `y` (0 is the first row), `value`, `low` and `high` (NaN where it is
     not known), its `shade`, and maybe its `marker`, whether it is `hollow`, and the shade of its interval (`ends`). Its
-    index are rows of the summary if they `are_cases`. `headings`: rows that name a group; `texts`: what stands right of
-    each row, if the axes are not the caller's.
+    index are rows of the summary if they `are_cases`. `texts`: what stands right of each row of a figure of our own.
     """
     defaults: dict[str, Any] = {"marker": "o", "hollow": False, "ends": points["shade"]}
     points = points.assign(**{name: value for name, value in defaults.items() if name not in points})
@@ -82,8 +80,6 @@ def rows(
     axes.set_yticks(range(len(names)), shown, fontsize=MIN_LETTERS if is_tight else None)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    for row in headings:
-        axes.get_yticklabels()[row].set_fontweight("bold")
     axes.grid(axis="x")
     if drawn.is_own:
         axes.spines[["left", "bottom"]].set_visible(False)
@@ -98,7 +94,7 @@ def rows(
 
 def ratio_axes(drawn: Sheet, values: Any, reference: str) -> None:
     """Make all x axes those of ratios to a reference, with room for `values`, and draw the line at 1."""
-    for axes in drawn.grid.flat:
+    for axes in filter(Axes.has_data, drawn.grid.flat):
         axes.axvline(1, color=drawn.ink.text, **REFERENCE)
         log_ticks(drawn, axes.xaxis, *limits(values, around=1), ratio_tick)
     columns = drawn.grid.shape[1]
@@ -112,7 +108,6 @@ def lines(
     points: pd.DataFrame,
     look_of: Mapping[str, CellMark],
     *,
-    joined: str = "-",
     are_cases: bool = False,
 ) -> list[Line2D]:
     """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`; return the legend."""
@@ -122,7 +117,7 @@ def lines(
         reach = np.nan_to_num(np.abs(own[["low", "high"]].to_numpy(dtype=float).T - values))
         line = axes.errorbar(
             own["x"], values, yerr=reach, color=color, marker=look.marker, markersize=3.5 if drawn.is_narrow else 5,
-            markerfacecolor=color if look.filled else drawn.ink.paper, linestyle=joined, linewidth=1.2, elinewidth=0.9,
+            markerfacecolor=color if look.filled else drawn.ink.paper, linewidth=1.2, elinewidth=0.9,
         )  # fmt: skip
         if are_cases:
             mark(line, own.index)

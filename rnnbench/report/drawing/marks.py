@@ -53,9 +53,8 @@ def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
     ladder = own["implementation"].map(rung)
     plainest = ladder.groupby(own["cell"]).min()
     hues = hues_of(own["cell"].unique())
-    drawn = {
-        series: CellMark(INKS["ink"], OF_TORCH, filled=True) for series in frame.loc[is_reference(frame), "series"]
-    }
+    references = zip(frame.loc[is_reference(frame), "series"].unique(), (OF_TORCH, *MARKERS), strict=False)
+    drawn = {str(series): CellMark(INKS["ink"], marker, filled=True) for series, marker in references}
     columns = own[["series", "cell", "implementation"]].drop_duplicates()
     for series, cell, implementation in columns.itertuples(index=False):
         if implementation in TORCH_OWN:

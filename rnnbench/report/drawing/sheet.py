@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import style as styles
@@ -55,10 +54,8 @@ METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, s
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
 }
 DOTS_PER_INCH = 160
-ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 BRIGHT = 0.18  # relative luminance of a background that is as far from white as from black
-SOFT, LINE, FAINT = 1 / 3, 11 / 15, 14 / 15  # how far each ink is from the letters to the background
 
 
 @contextmanager
@@ -101,7 +98,7 @@ class Picture:
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
     """Draw a figure in both formats. This fixes its layout, which takes as long as drawing."""
     settle(figure)
-    return Picture(name, title, caption, svg(figure, name), png(figure))
+    return Picture(name, title, caption, svg(figure), png(figure))
 
 
 def settle(figure: Figure) -> None:
@@ -113,11 +110,9 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine(None)
 
 
-def svg(figure: Figure, name: str) -> str:
-    """Return a figure as SVG. Each id starts with `name`; rows noted by `mark` are in attributes `data-cases`."""
-    text = _saved(figure, "svg").decode()
-    marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', text)
-    return ANCHORS.sub(rf"\g<0>{name}-", marked)
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG. Rows noted by `mark` are in attributes `data-cases`."""
+    return MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', _saved(figure, "svg").decode())
 
 
 def png(figure: Figure) -> bytes:
@@ -134,11 +129,8 @@ def _saved(figure: Figure, kind: str) -> bytes:
 
 def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
     """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows."""
-    parts: list[Any] = [drawn]
-    if isinstance(drawn, ErrorbarContainer):
-        line, caps, bars = drawn.lines
-        parts = [line, *caps, *bars]
-    for part in parts:
+    line, caps, bars = drawn.lines if isinstance(drawn, ErrorbarContainer) else (drawn, (), ())
+    for part in (line, *caps, *bars):
         part.set_gid("-".join(["cases", *map(str, cases)]))
 
 
@@ -153,25 +145,17 @@ class Ink:
     paper: str  # the background itself
 
     def of(self, shade: Shade) -> str:
-        """Return the form of a colour for this background. The ink of letters is that of the style."""
-        if shade in (INKS["ink"], INKS["soft"]):
-            return self.text if shade == INKS["ink"] else self.soft
+        """Return the form of a colour for this background."""
         return shade.dark if luminance(self.paper) < BRIGHT else shade.light
 
 
 def ink(axes: Axes) -> Ink:
-    """Return the colours for the background of some axes, by the style in force."""
+    """Return the colours for the background of some axes."""
     behind = [color for color in (axes.get_facecolor(), axes.figure.get_facecolor()) if to_rgba(color)[3] > 0.5]
     paper = str(to_hex(behind[0])) if behind else "#ffffff"
-    text = str(to_hex(matplotlib.rcParams["text.color"]))
-    soft, line, faint = (mixed(text, paper, share) for share in (SOFT, LINE, FAINT))
+    form = "dark" if luminance(paper) < BRIGHT else "light"
+    text, soft, line, faint = (getattr(INKS[name], form) for name in ("ink", "soft", "line", "faint"))
     return Ink(text, soft, line, faint, paper)
-
-
-def mixed(color: str, other: str, share: float) -> str:
-    """Mix this share of another colour into a colour."""
-    red, green, blue = (one + (two - one) * share for one, two in zip(to_rgb(color), to_rgb(other), strict=True))
-    return str(to_hex((red, green, blue)))
 
 
 def luminance(color: str) -> float:
@@ -207,11 +191,6 @@ class Sheet:
         """Points of letters beside others."""
         return MIN_LETTERS if self.is_narrow else 8.0
 
-    def hide_others(self, shown: int) -> None:
-        """Hide the axes of the grid beyond the first `shown`."""
-        for axes in self.grid.flat[shown:]:
-            axes.axis("off")
-
     def title(self, axes: Axes, text: str) -> None:
         """Write a title above axes of our own. The caller knows what the caller's axes show."""
         if self.is_own:
@@ -222,17 +201,15 @@ class Sheet:
         """Write the legend below a figure of our own, or above the caller's axes."""
         if not handles:
             return
-        letter = 0.56 * self.small / 72
         longest = max(len(str(handle.get_label())) for handle in handles)
-        columns = max(1, min(len(handles), int(self.width / (letter * (longest + 5)))))
+        columns = max(1, min(len(handles), int(self.width * 72 / (0.56 * self.small * (longest + 5)))))
         how: dict[str, Any] = {"handles": handles, "ncols": columns, "fontsize": self.small, "columnspacing": 1.2}
         if not self.is_own:
             self.axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=1.4, borderaxespad=0.2, **how)
             return
         self.figure.legend(loc="outside lower center", handlelength=1.6, **how)
         if self.height is None:
-            lines = math.ceil(len(handles) / columns)
-            high = self.figure.get_figheight() + 0.1 + lines * self.small * 1.6 / 72
+            high = self.figure.get_figheight() + 0.1 + math.ceil(len(handles) / columns) * self.small * 1.6 / 72
             self.figure.set_figheight(min(high, TALLEST) if self.is_narrow else high)
 
 
@@ -257,6 +234,8 @@ def sheet(
         figure = ReportFigure(figsize=(width, height or high), layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, **subplots)
         yield Sheet(figure, grid, ink(grid[0, 0]), True, width, height)
+        for axes in grid.flat:
+            axes.set_visible(axes.has_data())
 
 
 def refuse_several(ax: Axes | None, cases: pd.DataFrame, axes: Sequence[str], panels: int) -> None:

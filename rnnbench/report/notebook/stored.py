@@ -13,7 +13,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.run_times import RunTimes, joined, noted, read_whole
 from rnnbench.analysis.summary import noise, ratios, summarize
 from rnnbench.errors import UserError
-from rnnbench.report.answer import answer
+from rnnbench.report.cases import answer
 from rnnbench.report.changes import changes
 from rnnbench.report.environment import table_of_environment
 from rnnbench.report.notebook.result import Frame, FrameResult

@@ -14,6 +14,7 @@ VARIABLES = {shade.light: name for name, shade in variables().items()}
 COLOR = re.compile("|".join(VARIABLES))
 POINTS = re.compile(r"[\d.]+")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
+BETWEEN = re.compile(r">\s+<")  # line ends and indents
 TARGET = re.compile(r"(?<=url\(#)[^)]+")
 MAX_MARKS = 1_000  # of one figure that lead to their cases
 
@@ -28,7 +29,7 @@ def inline(svg: str, name: str, label: str, titles: Mapping[int, str]) -> Markup
     that it shows (`data-case="3"`) and the row's title, unless there are very many. CSS variables hold the figure's
     size, so that the page's style can keep letters legible.
     """
-    root = Xml.fromstring(svg)
+    root = Xml.fromstring(BETWEEN.sub("><", svg))
     width, height = (float(POINTS.findall(root.attrib.pop(side))[0]) for side in ("width", "height"))
     root.attrib |= {"role": "img", "aria-label": label, "style": f"--wide: {width:g}px; --high: {height:g}px"}
     short: dict[str, str] = {}  # the ids of parts that others refer to
@@ -45,9 +46,6 @@ def inline(svg: str, name: str, label: str, titles: Mapping[int, str]) -> Markup
                 element.set(attribute, TARGET.sub(lambda match: shortened(match[0]), colored))
             elif attribute in ("d", "x", "y"):
                 element.set(attribute, LONG_NUMBER.sub(r"\1", value))
-        for part in ("text", "tail"):  # line ends and indents
-            if not (getattr(element, part) or "").strip():
-                setattr(element, part, None)
     for element in root.iter():
         if (own := element.attrib.pop("id", "")) in short:
             element.set("id", short[own])

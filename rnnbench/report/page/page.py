@@ -1,21 +1,32 @@
-"""A self-contained page: it has figures, style and one script inside, and loads nothing else."""
+"""A self-contained page: it has figures, style and one script inside, and loads nothing else.
+
+It is written into a folder of its own, never somebody else's. A marker file in each report's folder says what the
+report is of. So a report replaces an older one of the same run, gets another folder if there is one of another run, and
+never touches a folder that rnnbench did not make.
+"""
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnbench.errors import UserError
 from rnnbench.report.colors import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.inline import inline
-from rnnbench.report.page.place import PAGE
 from rnnbench.report.table import FORMATS, Section, Table
 from rnnbench.report.words.names import one_line
+from rnnbench.store.folder import is_check, write_whole
 from rnnbench.text import encoded
 
+REPORTS = Path("reports")
+MARKER = ".rnnbench-report"
+WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
+PAGE = "index.html"
 MAX_OPEN_ROWS = 200  # a longer table without heads of its parts is folded
 
 
@@ -94,3 +105,52 @@ def html(page: Page) -> str:
         script=Markup(script),  # noqa: S704 - our own, byte for byte: the page allows it to run by its hash
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def put(name: str, sources: Sequence[Path], out: Path | None, make: Callable[[], Mapping[str, bytes]]) -> Path:
+    """Write the files that `make` returns, by path within the report's folder; return the path of its page.
+
+    The folder is `out`, or one below `reports/` without a report of other `sources`. Raises UserError, before anything
+    is made, if it is not empty and was not made by rnnbench.
+    """
+    resolved = [source.resolve() for source in sources]
+    # It reveals nothing about the machine.
+    identity = hashlib.sha256("\n".join([name, *map(str, resolved)]).encode(errors="surrogateescape")).hexdigest()[:16]
+    names = (name, f"{resolved[0].parent.name}-{name}".lstrip("-"), f"{name}-{identity[:8]}")
+    folders = [REPORTS / each for each in names] if out is None else [out]
+    folder = next((each for each in folders if _owner(each) in ("", identity)), folders[-1])
+    content = {MARKER: f"{identity}\n{WORDS}".encode(), **make()}  # marked first: half a report is known for one
+    for file, data in content.items():
+        write(folder / file, data, folder)
+    return folder / PAGE
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the report of a run, a check or a file; a side of a check is named after the check."""
+    path = path.resolve()
+    return f"{path.parent.name}-{path.name}" if is_check(path.parent) else path.stem if path.is_file() else path.name
+
+
+def _owner(folder: Path) -> str:
+    """Return what the report in a folder is of; empty if the folder is empty or does not exist."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return ""
+    marker = folder / MARKER
+    identity, _, words = marker.read_text(errors="replace").partition("\n") if marker.is_file() else ("", "", "")
+    if words != WORDS:
+        raise UserError(
+            f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
+            f"for example {folder / 'report'}"
+        )
+    return identity
+
+
+def write(file: Path, data: bytes, asked: Path) -> None:
+    """Write a file whole or not at all; raises UserError, which names the path that was `asked` for, if it can't be."""
+    if file.is_dir():
+        raise UserError(f"{file if file.name else asked}: can't be written: Is a directory; give a file in it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, data)
+    except OSError as error:
+        raise UserError(f"{asked}: can't be written: {error.strerror}; give another folder") from None

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report import answer, cases, environment, growth, latency, ratios
+from rnnbench.report import cases, environment, growth, latency, ratios
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.page.page import Page
 from rnnbench.report.table import Section, SectionPart
@@ -54,17 +54,15 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
 )
 
 
-def render_figures(summary: pd.DataFrame, label: str = "", noise_floor: float = math.nan) -> dict[str, Picture]:
+def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict[str, Picture]:
     """Draw all figures that have something to show, by name.
 
-    `label` is written above each if it is not empty. `noise_floor`: that of `rnnbench.analysis.summary`, if known.
+    `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
     pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:
         figure = draw(summary, noise_floor=noise_floor) if name == "ratio" else draw(summary)
         if figure is not None:
-            if label:
-                figure.suptitle(label, fontsize=9)
             pictures[name] = picture(name, title.format(reference=name_of), caption.format(reference=name_of), figure)
     return pictures
 
@@ -79,7 +77,7 @@ def run_page(
 ) -> Page:
     """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    drawn = render_figures(summary, flushed(summary), noise.floor)
+    drawn = render_figures(summary, noise.floor)
     sections = [
         why(profiled),
         latency.section(summary, drawn),
@@ -87,7 +85,7 @@ def run_page(
         growth.section(summary, asked, drawn),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
-    first, *more = answer.sentences(summary, info)
+    first, *more = cases.sentences(summary, info)
     floor = f"noise floor {half_width(noise.floor)}" if noise.floor == noise.floor else ""
     status = "still running" if info.status == "running" else "interrupted"
     name, about = one_line(info.suite), one_line(info.description)
@@ -96,10 +94,10 @@ def run_page(
         heading=f"{name}: {about}" if about else name,
         answer=first,
         more=" ".join(more),
-        facts=list(filter(None, [answer.counts(summary), f"{when(info)} UTC", floor, flushed(summary)])),
+        facts=list(filter(None, [cases.counts(summary), f"{when(info)} UTC", floor, flushed(summary)])),
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=drawn.get("ratio"),
-        fastest=answer.table_of_fastest(summary),
+        fastest=cases.table_of_fastest(summary),
         sections=[section for section in sections if section is not None],
         titles=titles(summary),
     )

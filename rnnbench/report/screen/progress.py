@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.harness.turns.progress import Progress as RunProgress
-from rnnbench.text import plural
+from rnnbench.text import plural, rounded_up
 
 ShowRun = Callable[[RunProgress], None]
 Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left
@@ -27,11 +27,9 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
     `words`: what is done, if it is not a run.
     """
     console = Console(stderr=True)
-    with ExitStack() as stack:
-        show = _lines(console, words)
-        if console.is_terminal:
-            draw = stack.enter_context(bar(console, "starting a worker", auto_refresh=False))
-            show = _drawn(draw, words, "replicate")
+    is_drawn = console.is_terminal
+    with bar(console, "starting a worker", auto_refresh=False) if is_drawn else nullcontext() as draw:
+        show = _drawn(draw, words, "replicate") if draw else _lines(console, words)
 
         def noticed(step: RunProgress) -> None:
             if step.notice:  # on a line that stays
@@ -45,14 +43,13 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
 def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
     """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
     console = Console(stderr=True)
-    with ExitStack() as stack:
-        if is_wanted and console.is_jupyter:  # rich's own bar needs ipywidgets there, and warns without it
-            yield _forward(_drawn(stack.enter_context(_in_notebook()), "", "round"))
-        elif is_wanted and console.is_terminal:
-            draw = stack.enter_context(bar(console, "checking outputs", auto_refresh=False))
-            yield _forward(_drawn(draw, "", "round"))
-        else:
-            yield lambda step: None
+    drawing: AbstractContextManager[Draw | None] = nullcontext()
+    if is_wanted and console.is_jupyter:  # rich's own bar needs ipywidgets there, and warns without it
+        drawing = _in_notebook()
+    elif is_wanted and console.is_terminal:
+        drawing = bar(console, "checking outputs", auto_refresh=False)
+    with drawing as draw:
+        yield _forward(_drawn(draw, "", "round")) if draw else lambda step: None
 
 
 @contextmanager
@@ -131,19 +128,18 @@ def _forward(show: ShowRun) -> ShowRun:
 
 def _lines(console: Console, words: str) -> ShowRun:
     """Print a line when a replicate begins, and at each quarter of what is counted."""
-    shown: tuple[str, int] | None = None
+    shown = set[tuple[str, int]]()
 
     def show(step: RunProgress) -> None:
-        nonlocal shown
         quarter = 4 * step.visits_done // max(1, step.visits) if step.is_counting else 0
-        now = words or _stage(replace(step, stage=""), "replicate"), quarter
+        now = words or _stage(replace(step, stage=""), "replicate")
         is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
-        if now == shown or quarter == 4 or is_early:
+        if (now, quarter) in shown or quarter == 4 or is_early:
             return
-        shown = now
+        shown.add((now, quarter))
         noun = "count" if step.is_counting else "group" if step.replicate else "case"
         done = f"{step.visits_done} of {step.visits}" if quarter else plural(step.visits, noun)
-        console.print(", ".join(filter(None, [f"{now[0]}: {done}", time_left(step.seconds_left)])))
+        console.print(", ".join(filter(None, [f"{now}: {done}", time_left(step.seconds_left)])))
 
     return show
 
@@ -160,10 +156,4 @@ def _stage(step: RunProgress, unit: str) -> str:
 
 def time_left(seconds: float | None) -> str:
     """Return the time left in words; empty if it is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    minutes, seconds = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"about {hours:,} h {minutes:02d} min left"
-    return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"
+    return "" if seconds is None or not math.isfinite(seconds) else f"about {rounded_up(seconds)} left"

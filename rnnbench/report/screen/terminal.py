@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnbench.report import answer, cases, environment, latency
+from rnnbench.report import cases, environment, latency
 from rnnbench.report.table import Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.metrics import METRICS
@@ -35,8 +35,8 @@ class RunScreen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
         summary, info, width = self.summary, self.info, options.max_width
-        first, *more = answer.sentences(summary, info)
-        counts, missing = answer.counts(summary), environment.not_measured(summary)
+        first, *more = cases.sentences(summary, info)
+        counts, missing = cases.counts(summary), environment.not_measured(summary)
         if not (summary["status"] == "measured").any():
             yield Text("; ".join([first.removesuffix("."), counts, *missing[:1]]))
             return

@@ -118,7 +118,7 @@ def constants(summary: pd.DataFrame) -> str:
 
 
 def flushed(summary: pd.DataFrame) -> str:
-    """Return the label for every figure of a run in which all calls start with cold caches; empty for other runs."""
+    """Return the label of a run in which all calls start with cold caches; empty for other runs."""
     return "caches flushed before every call" if len(summary) and summary["caches"].eq("cold").all() else ""
 
 
@@ -144,48 +144,23 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     A family shares one reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` if that number belongs to the cell, or
     a data set. Rows of torch.nn have the family's name as their series.
     """
-    frame = summary.copy()
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
-    plain = frame[fixed].eq(frame[fixed].min()).all(axis=1)
-    frame["is_plain"] = plain
 
-    def family(reference: Any, is_plain: bool, *sizes: Any) -> str:
-        return reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
+    def called(reference: Any, cell: str, implementation: str, is_plain: bool, *sizes: Any) -> tuple[str, str]:
+        family = reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
+        return family, family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
 
-    def series(family: str, cell: str, implementation: str) -> str:
-        return family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
-
-    frame["family"] = _each(frame, ["reference", "is_plain", *fixed], family)
-    frame["series"] = _each(frame, ["family", "cell", "implementation"], series)
-    del frame["is_plain"]
+    is_plain = summary[fixed].eq(summary[fixed].min()).all(axis=1)
+    keys = summary.assign(is_plain=is_plain)[["reference", "cell", "implementation", "is_plain", *fixed]]
+    number = keys.groupby(list(keys), sort=False, dropna=False).ngroup()  # words are made once for each set of values
+    names = [called(*values) for values in keys[~number.duplicated()].itertuples(index=False, name=None)]
+    frame = summary.assign(family=[names[each][0] for each in number], series=[names[each][1] for each in number])
     own = ~is_reference(frame).to_numpy()
     by_family, by_cell, by_implementation = (
         pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation")
     )
     # By family first; within it the reference, then each cell as it came.
-    order = np.lexsort((by_implementation, by_cell, own, by_family))
-    return frame.iloc[order]
-
-
-def _each(frame: pd.DataFrame, columns: list[str], say: Callable[..., str]) -> list[str]:
-    """Apply `say` to some columns of each row, but only once for each set of values."""
-    number = frame.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
-    firsts = np.unique(number, return_index=True)[1]
-    texts = [say(*values) for values in frame[columns].iloc[firsts].itertuples(index=False, name=None)]
-    return [texts[index] for index in number]
-
-
-def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases with their `series`, sorted by workload, with the reference first.
-
-    `group`: the number of the workload; phases and settings count in order of appearance.
-    """
-    frame = with_series(summary)
-    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS)}
-    sizes = {axis: frame[axis].to_numpy() for axis in SIZES}
-    keys = pd.DataFrame(ranks | sizes | {"family": pd.factorize(frame["family"])[0]}, index=frame.index)
-    frame["group"] = keys.groupby(list(keys), sort=True).ngroup()
-    return frame.sort_values("group", kind="stable")
+    return frame.iloc[np.lexsort((by_implementation, by_cell, own, by_family))]
 
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
@@ -270,8 +245,11 @@ def commit(info: RunInfo) -> str:
     return one_line(f"{revision}{'+' if revision and git.get('dirty') else ''}")
 
 
-def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """Return names that tell runs apart: the first of torch, processor, commit and time that differs for each."""
+def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
+    """Return `torch 2.13 (1713406, 2026-11-25 02:17)`: what tells runs apart, with commit and time where they lack.
+
+    That is the first of torch, processor, commit, time and folder that differs for each.
+    """
     environments = [info.environment for _, info in runs]
     torch = [((each.get("software") or {}).get("packages") or {}).get("torch") for each in environments]
     candidates = (
@@ -279,18 +257,12 @@ def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
         [one_line((each.get("machine") or {}).get("cpu") or "") for each in environments],
         [commit(info) for _, info in runs],
         [when(info) for _, info in runs],
-    )
-    return next(
-        (texts for texts in candidates if all(texts) and len(set(texts)) == len(texts)),
         [one_line(name) for name, _ in runs],
     )
-
-
-def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """Return `A (1713406, 2026-11-25 02:17)`: the names of `short`, with commit and time where they lack."""
+    telling = next((texts for texts in candidates if all(texts) and len(set(texts)) == len(texts)), candidates[-1])
     texts = []
-    for name, (_, info) in zip(short(runs), runs, strict=True):
-        known = [fact for fact in (commit(info), when(info)) if fact and fact != name]
+    for name, (_, info) in zip(telling, runs, strict=True):
+        known = [fact for fact in (commit(info), when(info)) if fact not in ("", name)]
         texts.append(f"{name} ({', '.join(known)})" if known else name)
     return texts
 

@@ -15,31 +15,30 @@ from rnnbench.store.records import is_cell_reference
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import printable
 
+ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
+
 
 @dataclass(frozen=True)
 class ReferenceWords:
     """Words for the references of a run, and for what is compared with them."""
 
     name: str
-    others: str
-    compared: str  # what was compared with what before anything was timed
+    others: str = "cells"
     has_ratios: bool = True
+    is_compared: bool = True  # in its outputs, before anything was timed
 
     @property
     def ratios(self) -> str:
         """What the ratios are, in a sentence."""
         return f"Ratios are time over that of {self.name}." if self.has_ratios else ALONE
 
-
-ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
-OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
-BATCHES = "The batches of each implementation were compared with those loaded item by item before it was timed"
-TORCH = ReferenceWords("torch.nn", "hand-written cells", OUTPUTS)
-ITEMS = ReferenceWords("per_item", "other ways to load", BATCHES)
-BOTH = ReferenceWords("the reference", "cells and ways to load", f"{OUTPUTS}. {BATCHES}")
-ALONE_COMPARED = "There is no reference to compare outputs with"
-FASTEST = ReferenceWords("the fastest", "cells", ALONE_COMPARED)
-NOTHING = ReferenceWords("no reference", "cells", ALONE_COMPARED, has_ratios=False)
+    @property
+    def compared(self) -> str:
+        """What was compared with what before anything was timed."""
+        if not self.is_compared:
+            return "There is no reference to compare outputs with"
+        what = "The batches of each way" if self.name == "per_item" else "Outputs and gradients of each case"
+        return f"{what} were compared with those of {self.name} before it was timed"
 
 
 def words(summary: pd.DataFrame) -> ReferenceWords:
@@ -47,16 +46,17 @@ def words(summary: pd.DataFrame) -> ReferenceWords:
 
     Without references, the fastest case of a group is what the others are compared with.
     """
-    if len(summary) and (summary["reference"] == "none").all():
-        return FASTEST if "ratio" in summary and summary["ratio"].notna().any() else NOTHING
-    cells = [reference for reference in summary["reference"].unique() if is_cell_reference(reference)]
-    if cells:
-        is_only_one = len(cells) == 1 and (summary["reference"] == cells[0]).all()
-        name = printable(cells[0]) if is_only_one else "the reference"
-        compared = f"Outputs and gradients of each cell were compared with those of {name} before it was timed"
-        return ReferenceWords(name, "other cells", compared)
+    references = [str(reference) for reference in summary["reference"].unique()]
+    if references == ["none"]:
+        has_ratios = "ratio" in summary and bool(summary["ratio"].notna().any())
+        return ReferenceWords("the fastest" if has_ratios else "no reference", "cells", has_ratios, is_compared=False)
+    if any(map(is_cell_reference, references)):
+        return ReferenceWords(printable(references[0]) if len(references) == 1 else "the reference", "other cells")
     loads = summary["phase"] == "loading"
-    return TORCH if not loads.any() else ITEMS if loads.all() else BOTH
+    if loads.any():
+        is_all = bool(loads.all())
+        return ReferenceWords(*("per_item", "other ways to load") if is_all else ("the reference", "the others"))
+    return ReferenceWords("torch.nn", "hand-written cells")
 
 
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
@@ -64,10 +64,9 @@ FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio sa
 
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
-    precision = _asked(info)
-    if precision is None or not _is_wider(row["ratio_low"], row["ratio_high"], precision):
-        return ""
-    return f"interval wider than ±{round_percent(precision)}"
+    precision = asked_precision(info)
+    is_missed = precision is not None and _is_wider(row["ratio_low"], row["ratio_high"], precision)
+    return f"interval wider than ±{round_percent(precision or 0)}" if is_missed else ""
 
 
 def undecided(row: Mapping[Any, Any]) -> str:
@@ -87,17 +86,16 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
     if cases.empty:
         return ""
-    half = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1
-    median, widest = half_width(half.median()), half_width(half.max())
-    spread = f"{median} in the median and {widest} at the widest" if len(cases) > 1 else median
-    precision = _asked(info)
-    if precision is None:
-        intervals = f"The intervals of {len(cases):,} ratios are" if len(cases) > 1 else "The interval of 1 ratio is"
-        return f"{intervals} {spread}; no precision was asked for."
-    met = len(cases) - int(_is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
-    target = f"The target was ±{round_percent(precision)} for every ratio"
-    they = "They are" if len(cases) > 1 else "It is"
-    return f"{target}; {met:,} of all {len(cases):,} reached it. {they} {spread}."
+    half, precision = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, asked_precision(info)
+    target = "No precision was asked for."
+    if precision is not None:
+        met = len(cases) - int(_is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
+        target = (
+            f"The target was ±{round_percent(precision)} for every ratio; {met:,} of all {len(cases):,} reached it."
+        )
+    if len(cases) == 1:
+        return f"{target} The interval is {half_width(half.iloc[0])}."
+    return f"{target} Intervals are {half_width(half.median())} in the median, {half_width(half.max())} at the widest."
 
 
 def _is_wider(low: Any, high: Any, precision: float) -> Any:
@@ -105,7 +103,8 @@ def _is_wider(low: Any, high: Any, precision: float) -> Any:
     return high > low * (1 + precision) ** 2
 
 
-def _asked(info: RunInfo) -> float | None:
+def asked_precision(info: RunInfo) -> float | None:
+    """Return the precision that a run was asked for, if any."""
     precision: float | None = info.resolved.get("measure", {}).get("precision")
     return precision
 
@@ -138,23 +137,8 @@ def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
     return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases
 
 
-TEXTS = ("backend", "bound_by")
-
-
-def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary with every metric as numbers: in an older run, missing ones are NaN, missing texts empty."""
-    frame = summary.copy()
-    for metric in metrics.METRICS:
-        values = frame[metric.name] if metric.name in frame else pd.Series(float("nan"), index=frame.index)
-        frame[metric.name] = pd.to_numeric(values, errors="coerce").astype(float)
-    for column in (*TEXTS, "missing"):
-        texts = frame[column] if column in frame else pd.Series("", index=frame.index)
-        frame[column] = [value if isinstance(value, str) else "" for value in texts]
-    return frame
-
-
 def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
-    """Return the metrics of which at least one case has a value; `frame` comes from `with_metrics`."""
+    """Return the metrics of which at least one case has a value."""
     return [metric for metric in among if frame[metric.name].notna().any()]
 
 

@@ -55,7 +55,7 @@ def span(low: str, high: str, joint: str = " to ") -> str:
 
 def duration(seconds: float) -> str:
     """Return `1.23 ms`."""
-    return _scaled(seconds, *_unit(seconds, TIMES))
+    return scaled(seconds, TIMES)
 
 
 def duration_interval(low: float, high: float) -> str:
@@ -141,20 +141,9 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
-def large_count(value: float) -> str:
-    """Return `1,234`, and `17.1 M` where the number is long."""
-    return count(value) if abs(value) < MAX_PLAIN_COUNT else _scaled(value, *_unit(value, PREFIXES))
-
-
-def energy(joules: float) -> str:
-    """Return `12.3 mJ`."""
-    return _scaled(joules, *_unit(joules, ENERGIES))
-
-
 def rate(value: float, what: str = "") -> str:
     """Return `12.3 G/s`, or with a unit `51.9 GMAC/s`."""
-    size, prefix = _unit(value, PREFIXES)
-    return _scaled(value, size, f"{prefix}{what}/s")
+    return scaled(value, PREFIXES, f"{what}/s")
 
 
 def quantity(value: float, unit: Unit) -> str:
@@ -164,7 +153,7 @@ def quantity(value: float, unit: Unit) -> str:
 
 def memory(size: float) -> str:
     """Return `33.5 GB`, in powers of 1,000 as torchinfo counts."""
-    return _scaled(size, *_unit(size, SIZES))
+    return scaled(size, SIZES)
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
@@ -178,14 +167,16 @@ def _bounded(percents: float, write: Callable[[float], str]) -> str:
     return f">{MAX_PERCENT:,}%" if percents >= MAX_PERCENT + 0.5 else f"{write(percents)}%"
 
 
-def _scaled(value: float, size: float, unit: str) -> str:
-    return f"{digits(value / size)} {unit}" if math.isfinite(value) else MISSING
+def scaled(value: float, units: tuple[tuple[float, str], ...], more: str = "") -> str:
+    """Return a value with the unit in which it has one to three digits before the point."""
+    size, unit = _unit(value, units)
+    return f"{digits(value / size)} {unit}{more}" if math.isfinite(value) else MISSING
 
 
 FORMATS: dict[Unit, Callable[[float], str]] = {
-    "count": large_count,
+    "count": lambda value: count(value) if abs(value) < MAX_PLAIN_COUNT else scaled(value, PREFIXES),
     "bytes": memory,
-    "joules": energy,
+    "joules": lambda joules: scaled(joules, ENERGIES),
     "per second": rate,
     "seconds": duration,
     "times": ratio,

@@ -1,13 +1,17 @@
-"""Colours that follow the background, files that are always the same bytes, ticks and names that have room."""
+"""Marks of cells, colours by background, files that are always the same bytes, ticks and names that have room."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from rnnbench.report.colors import FASTER, INKS
+from rnnbench.cells import CELLS as SHIPPED
+from rnnbench.report.colors import FASTER, HUES, INKS
 from rnnbench.report.drawing.draw import among, short
-from rnnbench.report.drawing.sheet import ink, mixed, png, svg
+from rnnbench.report.drawing.marks import CELLS, MARKERS, hues_of, marks, of_cell, plain_and_fastest
+from rnnbench.report.drawing.sheet import ink, png, svg
 from rnnbench.report.ratios import ratio
+from rnnbench.report.words.names import with_series
 from tests.doubles.contrast import contrast
+from tests.report.conftest import Summaries
 
 
 def test_on_a_dark_background_letters_are_light_and_colours_have_their_dark_form() -> None:
@@ -15,18 +19,17 @@ def test_on_a_dark_background_letters_are_light_and_colours_have_their_dark_form
         figure, axes = plt.subplots()
         dark = ink(axes)
     plt.close(figure)
-    assert (dark.text, dark.paper, dark.of(INKS["ink"])) == ("#ffffff", "#000000", "#ffffff")
+    assert (dark.text, dark.paper, dark.of(INKS["ink"])) == (INKS["ink"].dark, "#000000", INKS["ink"].dark)
     assert dark.of(FASTER) == FASTER.dark
     assert contrast(dark.soft, dark.paper) > 4.5
-    assert mixed("#000000", "#ffffff", 1 / 3) == "#555555"
 
 
 def test_drawing_twice_gives_the_same_bytes_which_need_no_font_and_no_other_file(quick: pd.DataFrame) -> None:
     first, second = (ratio(quick[quick["phase"] == "training"]) for _ in range(2))
     assert first is not None
     assert second is not None
-    text = svg(first, "twice")
-    assert text == svg(second, "twice")
+    text = svg(first)
+    assert text == svg(second)
     assert png(first) == png(second)
     assert not [part for part in ("<text", "<image", 'href="http') if part in text]
 
@@ -42,3 +45,64 @@ def test_numbers_below_an_axis_keep_both_ends_and_do_not_touch() -> None:
 def test_a_long_name_keeps_both_ends() -> None:
     assert short("lstm loop") == "lstm loop"
     assert short(f"package.{'x' * 200}.cells:MyLSTM loop", 30) == "package.xx…x.cells:MyLSTM loop"
+
+
+# Marks of cells
+
+
+def test_every_shipped_cell_has_a_mark_of_its_own() -> None:
+    assert set(CELLS) == set(SHIPPED)
+    assert len(set(CELLS.values())) == len(CELLS)
+    assert {hue for hue, _ in CELLS.values()} <= set(HUES)
+    assert {marker for _, marker in CELLS.values()} <= set(MARKERS)
+    for reference in ("rnn", "lstm", "gru"):  # the cells of one reference have different hues
+        hues = [CELLS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
+        assert len(set(hues)) == len(hues)
+
+
+def test_a_cell_has_the_same_mark_whatever_else_is_shown(made_up: Summaries) -> None:
+    whole = marks(with_series(made_up("ladder")))
+    for cell in ("lstm", "gru", "vanilla", "combined"):
+        summary = made_up("ladder")
+        alone = marks(with_series(summary[summary["cell"].eq(cell) | summary["implementation"].eq("torch.nn")]))
+        own = {name: mark for name, mark in alone.items() if name.startswith(cell)}
+        assert own
+        assert own == {name: whole[name] for name in own}
+
+
+def test_only_the_plainest_implementation_of_a_cell_is_filled(made_up: Summaries) -> None:
+    summary = made_up("ladder")
+    assert [name for name, mark in marks(with_series(summary)).items() if mark.filled and "lstm" in name] == [
+        "lstm loop"
+    ]
+    later = summary[summary["implementation"].isin(["torch.nn", "prepacked", "compiled"])]
+    assert [name for name, mark in marks(with_series(later)).items() if mark.filled and "lstm" in name] == [
+        "lstm compiled"
+    ]
+
+
+def test_another_cell_has_a_mark_by_its_name_and_a_free_hue_if_that_is_taken() -> None:
+    own = [f"mine.py:Cell{number}" for number in range(7)]
+    alone = {cell: hues_of([cell])[cell] for cell in own}
+    assert len(set(alone.values())) > 3  # the names decide
+    together = hues_of([*own, "lstm"])
+    assert together == hues_of(["lstm", *reversed(own)])
+    assert len({hue for hue, _ in together.values()}) == len(HUES)
+    assert together["lstm"] == CELLS["lstm"]
+    assert of_cell(own[0]) == HUES[alone[own[0]][0]]
+    assert len(set(hues_of([f"cell {number}" for number in range(200)]).values())) > 40
+
+
+def test_of_each_cell_the_plainest_and_the_fastest_are_left_or_of_many_the_fastest(made_up: Summaries) -> None:
+    summary = made_up("ladder").query("reference == 'lstm' and phase == 'training'")
+    fastest = summary[summary["cell"] == "lstm"].groupby("implementation")["ratio"].median().idxmin()
+    assert fastest != "loop"
+    kept = plain_and_fastest(with_series(summary), "ratio")
+    assert set(kept["series"]) == {"torch.nn.LSTM", "lstm loop", f"lstm {fastest}", "torch.nn.LSTMCell"}
+    summary = made_up("ladder").query("reference == 'rnn' and phase == 'training'")
+    summary.loc[summary["cell"] == "torch.nn.RNNCell", "ratio"] = float("nan")
+    few = set(plain_and_fastest(with_series(summary), "ratio", 1)["series"])
+    assert len(few) == 3  # vanilla, combined and the reference
+    assert not any(name.endswith(" loop") for name in few)
+    summary["ratio"] = float("nan")
+    assert set(plain_and_fastest(with_series(summary), "ratio")["series"]) == {"torch.nn.RNN"}

@@ -12,10 +12,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
-from rnnbench.analysis import run_times
-from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.export import FORMATS, ExportedRun
+from rnnbench.report.export import exported
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
@@ -68,11 +66,7 @@ def test_every_frame_is_read_back_as_it_was(run: Any, tmp_path: Path, name: str)
 
 @pytest.mark.parametrize(("to", "read"), [("parquet", pd.read_parquet), ("csv", pd.read_csv)])
 def test_an_export_is_summarized_as_the_run_itself(path: Path, run: Any, to: str, read: Any) -> None:
-    times = run_times.read(path)
-    known = ExportedRun(read_info(path), times, summarize(times))
-    cases, windows = (
-        read(io.BytesIO(FORMATS[to].render(each))) for each in (known, replace(known, windows=run.windows))
-    )
+    cases, windows = (read(io.BytesIO(exported(path, to, each)[0])) for each in (None, run.windows))
     assert_close(rnnbench.summarize(windows, cases, run.steps), run.cases)
 
 

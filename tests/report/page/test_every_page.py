@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.doubles import every_page
 from tests.doubles.browser import Opened
 
 pytestmark = pytest.mark.needs("chromium")
 
+AXE = Path(__file__).parents[3] / ".axe/node_modules/axe-core/axe.min.js"  # `make axe` installs it by npm
 MAX_SHEETS = 5  # of paper for the report of quick
 NAMES = (
     "run",
     "wide",
+    "streams",
     "profile",
     "check",
     "interrupted",
@@ -23,6 +24,10 @@ NAMES = (
     "history",
     "benchmarks",
 )
+FAULTS = """async () => {
+  const { violations } = await axe.run({ resultTypes: ["violations"] });
+  return violations.map(({ impact, id, nodes }) => [impact, id, nodes.map((node) => node.target.join(" "))]);
+}"""
 CUT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
   const paper = svg.getBoundingClientRect();
   const parts = [...svg.querySelectorAll("use, path")].filter((part) => !part.closest("defs, [clip-path]"));
@@ -32,10 +37,11 @@ CUT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
   return cut.map((part) => [svg.ariaLabel, part.parentElement.id]);
 })"""
 
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return every_page.pages(tmp_path_factory)
+EMPTY = """(table) => {
+  const rows = [...table.querySelectorAll("tbody tr")].filter((row) => row.offsetParent);
+  const isEmpty = (head, place) => head.offsetParent && rows.every((row) => !row.cells[place].innerText.trim());
+  return [...table.tHead.rows[0].cells].filter(isEmpty).map((head) => head.innerText);
+}"""
 
 
 @pytest.fixture(params=NAMES)
@@ -88,6 +94,12 @@ def test_a_report_fits_on_a_few_sheets_without_its_controls(browser: Browser, pa
         expect(opened.page.locator(control).first).to_be_hidden()
     is_cut = "boxes => boxes.some(box => box.scrollHeight > box.clientHeight + 1)"
     assert not opened.page.locator(".scroll:visible").evaluate_all(is_cut)
+    cases = opened.page.locator("#table-cases table")
+    assert cases.evaluate(EMPTY) == []  # rows of medians have no sizes
+    opened.page.emulate_media(media="screen")
+    opened.page.get_by_role("button", name="Show all cases").click()
+    opened.page.emulate_media(media="print")
+    expect(cases.locator("th", has_text="hidden")).to_be_visible()
     opened.close()
 
 
@@ -100,3 +112,24 @@ def test_the_page_of_quick_is_small(browser: Browser, pages: dict[str, Path]) ->
     assert len(" ".join(page.evaluate(text)).split()) <= 400
     assert (page.locator("figure").count(), page.locator("table").count()) == (2, 3)
     opened.close()
+
+
+# axe-core tests contrast, names, roles, landmarks and focus by the rules of WCAG 2. What it can't see, other tests ask:
+# that marks have names, that the keyboard reaches every control, and that verdicts have a glyph beside colour.
+@pytest.mark.skipif(not AXE.exists(), reason="there is no axe-core: `make axe` installs it")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_axe_finds_no_fault(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
+    opened = Opened(browser, pages[name].as_uri(), color_scheme=scheme, bypass_csp=True)
+    unfold(opened.page)
+    opened.page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert opened.page.evaluate(FAULTS) == []
+    opened.close()
+
+
+def unfold(page: Page) -> None:
+    """Show all that can be shown: what is folded, all cases, and their costs."""
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    if page.get_by_role("button", name="Show all cases").count():
+        page.get_by_role("button", name="Show all cases").click()
+        page.locator(".costs input").check()

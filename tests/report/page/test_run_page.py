@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import Noise, noise, summarize
-from rnnbench.report.page.page import html
-from rnnbench.report.page.place import PAGE
+from rnnbench.report.page.page import PAGE, html
 from rnnbench.report.page.run import run_page
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement, Phase, Workload
@@ -24,7 +23,6 @@ from tests.doubles.once import made_once
 from tests.doubles.pages import written
 from tests.report.conftest import (
     info_with,
-    of_an_older_version,
     with_none_measured,
     with_one_replicate,
     without_any_reference,
@@ -48,7 +46,6 @@ def sections(page: str) -> list[str]:
         (with_one_replicate, IDS),
         (with_none_measured, IDS),
         (without_any_reference, IDS),
-        (of_an_older_version, IDS),
         (lambda quick: quick[quick["status"] == "measured"], IDS[:-1]),
         (lambda quick: quick.head(0), IDS[1:-1]),
     ],

@@ -12,7 +12,7 @@ def test_without_a_terminal_counting_says_at_each_quarter_how_long_it_still_take
             show(Progress(4, done, 8, (8.0 - done) if done else None, is_counting=True))
     assert capsys.readouterr().err.splitlines() == [
         "counting instructions: 8 counts",
-        "counting instructions: 2 of 8, about 6 s left",
-        "counting instructions: 4 of 8, about 4 s left",
-        "counting instructions: 6 of 8, about 2 s left",
+        "counting instructions: 2 of 8, about 10 s left",
+        "counting instructions: 4 of 8, about 10 s left",
+        "counting instructions: 6 of 8, about 10 s left",
     ]

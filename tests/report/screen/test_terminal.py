@@ -9,7 +9,6 @@ from rnnbench.store.run_info import RunInfo
 from tests.doubles import screens
 from tests.report.conftest import (
     Summaries,
-    of_an_older_version,
     renamed,
     with_none_measured,
     with_one_replicate,
@@ -33,7 +32,6 @@ RUNS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "markup and control codes are shown, not obeyed": lambda few: renamed(few, "gru", "[bold]x\x1b[2J:Y"),
     "one replicate": with_one_replicate,
     "no reference": without_any_reference,
-    "an older version": of_an_older_version,
     "none measured": with_none_measured,
     "no case": lambda few: few.head(0),
 }

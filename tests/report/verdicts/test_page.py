@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.page.place import PAGE
+from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import DatedCheck, frame_of_checks, section_of_checks

@@ -17,10 +17,8 @@ from hypothesis import strategies as st
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.summary import Noise
-from rnnbench.harness.turns.progress import TimeNeeded
-from rnnbench.report import answer
+from rnnbench.report import cases
 from rnnbench.report.environment import noise_sentence
-from rnnbench.report.screen import progress
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import ratios, units
 from rnnbench.store.run_info import RunInfo
@@ -75,7 +73,7 @@ def test_numbers(value: float, other: float) -> None:
         units.percent,
     ]
     of_one += [units.ratio_box, units.whole_percent, units.round_percent, units.half_width]
-    of_one += [units.energy, units.memory, units.rate, units.change, units.slower]
+    of_one += [*units.FORMATS.values(), units.change, units.slower]
     for write in of_one:
         for number in (value, -value):
             assert not faults(write(number)), write
@@ -110,12 +108,6 @@ def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
     assert not faults(f"{noise_sentence(noise)}")
 
 
-@given(ODD, st.booleans(), POSITIVE)
-def test_time(seconds: float, is_least: bool, needed: float) -> None:
-    assert not faults(progress.time_left(seconds))
-    assert not faults(TimeNeeded(min(needed, 1e9), is_least).more("for this"))
-
-
 @settings(max_examples=6)
 @given(st.lists(st.tuples(estimates(), POSITIVE, COUNTS), min_size=1, max_size=4), st.sampled_from([0.02, 1e-7, None]))
 def test_a_run(
@@ -129,7 +121,7 @@ def test_a_run(
         frame.loc[row, ["seconds", "times_limit", "replicates"]] = seconds, ratio.value, replicates
         frame.loc[row, ["seconds_low", "seconds_high"]] = seconds, seconds
     with_target = replace(info, resolved={"measure": {"precision": asked}})
-    texts = [answer.answer(frame, with_target), answer.counts(frame)]
+    texts = [cases.answer(frame, with_target), cases.counts(frame)]
     texts += [
         ratios.reached(frame, with_target),
         *(ratios.missed(row, with_target) for row in frame.to_dict("records")),

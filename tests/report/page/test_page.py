@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.report.page import place
-from rnnbench.report.page.place import MARKER, PAGE, put
+from rnnbench.report.page.page import MARKER, PAGE, name_of, put
 
 OF_OTHERS = {PAGE: "<h1>mine</h1>", "notes.txt": "mine", ".git/HEAD": "ref", "figures/ratio.svg": "<svg/>"}
 
@@ -25,8 +24,8 @@ def run(path: str) -> Path:
 
 def reported(*paths: Path, out: Path | None = None) -> str:
     """Write a report whose page holds the paths of its runs, and return the folder of the report."""
-    names = "-and-".join(map(place.name_of, paths))
-    page = put({PAGE: str(paths).encode()}, place.place(names, paths, out))
+    names = "-and-".join(map(name_of, paths))
+    page = put(names, paths, out, lambda: {PAGE: str(paths).encode()})
     assert page.read_text() == str(paths)
     assert str(paths[0].resolve().parent) not in (page.parent / MARKER).read_text()  # it tells nothing of the machine
     return str(page.parent)

@@ -1,0 +1,120 @@
+"""Reports of what is stored: a run, a check, files of pytest-benchmark, runs side by side, and a suite over time.
+
+Each function writes the report into the folder `out`, or into one below `reports/`, and returns the path of its page.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rnnbench.analysis import stored
+from rnnbench.analysis.compare_files import read_saved
+from rnnbench.analysis.history import history
+from rnnbench.analysis.run_times import read_whole
+from rnnbench.analysis.summary import noise, summarize
+from rnnbench.errors import UserError
+from rnnbench.report import benchmarks, runs, why
+from rnnbench.report.page.page import files, name_of, page_of_several, put
+from rnnbench.report.page.run import run_page
+from rnnbench.report.verdicts import page as verdicts
+from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_checks
+from rnnbench.suite.expressions import parse_only
+from rnnbench.suite.suites import check_settings
+from rnnbench.text import listed, printable
+
+Read = TypeVar("Read")
+
+
+def of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> Path:
+    """Report on a run. `asked`: sizes to predict, such as `batch_size=64`. The page names the command that makes it."""
+
+    def make() -> dict[str, bytes]:
+        sizes = parse_only(asked, "--predict")
+        (info, _, times), profiles = read_whole(run), read_profiles(run)
+        profiled = why.sections(times, profiles) if profiles else []
+        summary, noisy = summarize(times), noise(times)
+        del times  # a quarter of the memory of a report of ten million windows
+        words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
+        again = shlex.join([*words, *(["--out", str(out)] if out else [])])
+        return files(run_page(summary, noisy, info, sizes, profiled, printable(again)))
+
+    return put(name_of(run), [run], out, make)
+
+
+def of_check(check: Path, out: Path | None = None) -> Path:
+    """Report on a check: the change of every case."""
+    return put(name_of(check), [check], out, lambda: verdicts.render(check))
+
+
+def of_saved(path: Path, reference: str | None, group_by: str | None, out: Path | None = None) -> Path:
+    """Report on a file of pytest-benchmark, or a folder of them."""
+
+    def make() -> dict[str, bytes]:
+        saved = read_saved(path, reference, group_by)
+        return files(page_of_several(saved.name, [benchmarks.section(saved)]))
+
+    return put(name_of(path), [path], out, make)
+
+
+def of_together(paths: Sequence[Path], out: Path | None) -> Path:
+    """Report on runs side by side; the first is the baseline."""
+    read = [stored.read(path) for path in paths]
+    margin = check_settings(paths[0], read[0].info.resolved).margin
+    first, *others = (run.name for run in read)
+
+    def make() -> dict[str, bytes]:
+        section = runs.side_by_side(stored.together(read, margin))
+        return files(page_of_several(f"{first} beside {listed(others)}", [section]))
+
+    return put(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out, make)
+
+
+def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Path:
+    """Report on a suite's runs and checks over time.
+
+    `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
+    """
+    left_out: list[str] = []
+    suite, folders = _of_one_suite(paths, suite, left_out)
+
+    def make() -> dict[str, bytes]:
+        read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
+        found = filter(None, _readable(verdicts.read_check, filter(is_check, folders), left_out))
+        checks = sorted(found, key=lambda check: (check.head.started, check.name))
+        sections = [runs.over_time(history(read), left_out)] if len(read) > 1 else []
+        if len(checks) > 1:
+            sections.append(verdicts.section_of_checks(checks, () if sections else left_out))
+        if not sections:
+            why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
+            raise UserError(f"history: {'; '.join(why_none)}")
+        return files(page_of_several(f"{suite}: history", sections))
+
+    return put(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out, make)
+
+
+def _readable(read: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:
+    """Read what can be read; the error of each other path is added to `left_out`."""
+    found = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except UserError as fault:
+            left_out.append(str(fault))
+    return found
+
+
+def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
+    """Return the suite, and the folders of its runs and checks; raises UserError if there are not two of one suite."""
+    by_suite: dict[str, list[Path]] = {}
+    folders = dict.fromkeys(folder.resolve() for path in paths for folder in runs_and_checks(path))
+    for info, folder in dated(folders, left_out):
+        by_suite.setdefault(info.suite, []).append(folder)
+    several = [name for name, own in by_suite.items() if len(own) > 1 and suite in (None, name)]
+    if len(several) == 1:
+        return several[0], by_suite[several[0]]
+    known = "; ".join([*(f"{name} has {len(own):,}" for name, own in by_suite.items()), *left_out])
+    remedy = (
+        "name one: rnnbench report --history --suite NAME" if several else f"{suite or 'a suite'} needs two or more"
+    )
+    raise UserError(f"history of {' and '.join(map(str, paths))}: {known or 'no run or check is there'}; {remedy}")

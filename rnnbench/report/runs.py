@@ -1,0 +1,394 @@
+"""Several runs: what changed for good over time, and what differs between runs side by side."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rnnbench.analysis.environments import UNIDENTIFIED
+from rnnbench.analysis.estimate import estimate_columns
+from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, History
+from rnnbench.analysis.run_times import noted_of_runs
+from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
+from rnnbench.analysis.verdict import CHANGED, Q, Verdict
+from rnnbench.report.colors import FASTER, SLOWER, level
+from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
+from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
+from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table
+from rnnbench.report.words.names import Names, commit, identity, named, names, one_line, series_name, when
+from rnnbench.report.words.units import (
+    MISSING,
+    change,
+    change_cell,
+    change_with_interval,
+    count,
+    digits,
+    interval_cell,
+    percent,
+    ratio,
+    ratio_tick,
+    ratio_with_interval,
+    round_percent,
+    slower,
+    span,
+)
+from rnnbench.store.run_info import Processor
+from rnnbench.text import plural
+
+MAX_PANELS = 12
+PER_ROW = 3  # panels
+FARTHEST = 1.5  # times the farthest mark: an axis goes no farther, however long an interval is
+OVER_TIME = (
+    "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
+    "since its last change. The band is the 95% interval of that level, which includes the scatter from run to run. At "
+    f"most {MAX_PANELS} cases are drawn: first those that changed, the largest change first, then those that vary "
+    "most. The table has all cases."
+)
+SIGNIFICANT = (
+    "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
+    f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(MIN_CHANGE)} or "
+    "more. A slow drift shows as one or more changes. That q is no bound on what is false: the same points choose the "
+    "places and are tested. In simulations (histories of 100 cases, a tenth of them with one step of 3% to 10%) at "
+    "most 0.7% of the unchanged cases had a change; of the changes called significant none were false at 10 runs, "
+    "1% to 9% at 40. In histories of one to three cases whose runs resemble the runs before them (a correlation of "
+    "0.8), up to 5% of the unchanged cases had a change."
+)
+SIDE_BY_SIDE = (
+    "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
+    "are divided by those of the reference that was measured beside them, never by another run's."
+)
+CHANGE = [
+    *("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant"),
+    *("name", "between", "at"),  # for readers
+]
+SAID: dict[Verdict, str] = {
+    "regressed": "slower",
+    "improved": "faster",
+    "unchanged": "same",
+    "undecided": "undecided",
+    "incomparable": "incomparable",
+}
+
+
+# Over time
+
+
+def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
+    """Return words, figure and tables of a history; `left_out`: the files of others that can't be read."""
+    lost = tuple(map(one_line, noted_of_runs(history.runs)))
+    warnings = {LEFT_OUT: left_out, LOST: lost, DIFFERENCES: tuple(_environments(history))}
+    title = "How it changed over the runs"
+    if not history.lines:
+        words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
+        return of_runs("history", title, [words], warnings, (), ())
+    called = names(dict.fromkeys(line.case for line in history.lines))
+    points, changes = points_of(history, called), changes_of(history, called)
+    drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
+    tables = (_table_of_changes(changes), _table_of_points(points))
+    return of_runs("history", title, tuple(_told(history, points, changes)), warnings, [drawn], tables)
+
+
+def points_of(history: History, called: Names) -> pd.DataFrame:
+    """Return a row for each case and run: the ratio to the reference, and the level of the case at this run."""
+    lines = []
+    for line in history.lines:
+        for point, each in zip(line.points, line.levels, strict=True):
+            run, info = history.runs[point.run]
+            lines.append(
+                {
+                    "name": called.name(line.case),
+                    "at": point.run,
+                    "changes": "; ".join(slower(change.ratio.value) for change in line.significant),
+                    "case": line.case.key,
+                    "environment": line.era + 1,
+                    "run": run,
+                    "started": info.started,
+                    "commit": (info.environment.get("git") or {}).get("commit"),
+                    **estimate_columns("ratio_to_reference", point.ratio),
+                    **estimate_columns("level", each),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def changes_of(history: History, called: Names) -> pd.DataFrame:
+    """Return a row for each change: the significant ones before the others, larger ones before smaller ones."""
+    told = [" ".join(filter(None, [when(info), commit(info)])) for _, info in history.runs]
+    lines: list[dict[str, Any]] = []
+    for line in history.lines:
+        for each in line.changes:
+            before, after = (line.points[place].run for place in (each.after - 1, each.after))
+            runs = {"from_run": history.runs[before][0], "to_run": history.runs[after][0]}
+            ratios = {"ratio": each.ratio.value, "low": each.ratio.lower, "high": each.ratio.upper}
+            tested = {"p_value": each.p_value, "is_significant": each.is_significant}
+            text = {"name": called.name(line.case), "between": f"{told[before]} → {told[after]}"}
+            lines.append({"case": line.case.key} | runs | ratios | tested | text | {"at": (before + after) / 2})
+    lines.sort(key=lambda change: (not change["is_significant"], -abs(change["ratio"] - 1)))
+    return pd.DataFrame(lines, columns=CHANGE).astype({"is_significant": bool, "ratio": float})
+
+
+def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iterator[str]:
+    cases = plural(points["case"].nunique(), "case")
+    first, last = (when(history.runs[place][1])[:10] for place in (0, -1))
+    over = f"{plural(len(history.runs), 'run')} {'on' if first == last else 'from'} {span(first, last)}"
+    if points.groupby(["case", "environment"]).size().max() < 2 * MIN_LEVEL_POINTS:
+        yield f"{cases} over {over}: too few for a lasting change, which takes two before and two after."
+        return
+    significant = changes[changes["is_significant"]]
+    is_slower = significant["ratio"] > 1
+    became = {"slower": significant[is_slower], "faster": significant[~is_slower]}
+    told = [f"{own['case'].nunique():,} became {word}" for word, own in became.items() if len(own)]
+    tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
+    yield f"Of {cases} over {over}, {' and '.join(told) or 'none changed for good'} against their reference ({tested})."
+    spreads = [math.sqrt(era.scatter.of_neighbours) for era in history.eras if len(era.runs) > 1]
+    scatter = f"{percent(max(spreads))} (standard deviation) more than their own intervals say"
+    yield f"The ratios of an unchanged case in two runs in a row differ by {scatter}."
+
+
+def _environments(history: History) -> Iterator[str]:
+    """Yield a note on the runs of unknown machines, and on each environment after the first."""
+    if history.unidentified:
+        was, is_now = ("was", "is") if history.unidentified == 1 else ("were", "are")
+        yield f"{plural(history.unidentified, 'run')} {was} {UNIDENTIFIED}, and {is_now} left out."
+    for number, era in enumerate(history.eras[1:], 2):
+        of_era, since = plural(len(era.runs), "run"), when(history.runs[era.runs[0]][1])
+        differ = one_line("; ".join(era.differences))
+        yield f"Environment {number}, {of_era} since {since}: {differ}. Its runs are not compared with those before."
+
+
+def _table_of_changes(changes: pd.DataFrame) -> Table:
+    shown = [
+        Column("case", of("name")),
+        Column("change", of("ratio", change_cell), numeric=True),
+        Column("95% interval", of(("low", "high"), interval_cell), numeric=True),
+        Column("between", of("between")),
+        Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
+        Column("p", of("p_value", digits), numeric=True),
+    ]
+    machine = changes.drop(columns=["name", "between", "at"])
+    return table("history_changes", "Lasting changes over the runs", SIGNIFICANT, shown, changes, machine=machine)
+
+
+def _table_of_points(points: pd.DataFrame) -> Table:
+    """Return the table with a row for each case and environment; its CSV has a row for each of their runs."""
+    lines = points.groupby(["name", "environment"], sort=False).agg(
+        runs=("at", "size"),
+        first=("ratio_to_reference", "first"),
+        last=("ratio_to_reference", "last"),
+        level=("level", "last"),
+        changes=("changes", "first"),
+    )
+    shown = [
+        Column("case", of("name")),
+        *([Column("environment", of("environment", count), numeric=True)] if points["environment"].max() > 1 else []),
+        Column("runs", of("runs", count), numeric=True),
+        Column("first", of("first", ratio), numeric=True),
+        Column("last", of("last", ratio), numeric=True),
+        Column("level now", of("level", ratio), numeric=True),
+        Column("significant changes", of("changes")),
+    ]
+    machine = points.drop(columns=["name", "at", "changes"])
+    return table("history", "Every case over the runs", "", shown, lines.reset_index(), machine=machine)
+
+
+def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Figure:
+    """Draw the ratios of the most telling cases over all runs, with levels and changes."""
+    significant = changes[changes["is_significant"]]
+    largest = np.log(significant["ratio"]).abs().groupby(significant["name"]).max()
+    logs = np.log(points["ratio_to_reference"])
+    spread = logs.groupby([points["name"], points["environment"]]).std(ddof=0).groupby(level=0, sort=False).max()
+    telling = pd.DataFrame({"spread": spread}).assign(largest=largest).fillna(0.0)
+    cases = telling.sort_values(["largest", "spread"], ascending=False, kind="stable").index[:MAX_PANELS]
+    columns = min(PER_ROW, len(cases))
+    shape = math.ceil(len(cases) / columns), columns
+    times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
+    is_one_day = len({time[:10] for time in times}) == 1
+    with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
+        for axes, case in zip(drawn.grid.flat, cases, strict=False):
+            _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
+            for era in history.eras[1:]:
+                axes.axvline(era.runs[0] - 0.5, color=drawn.ink.soft, linewidth=1, linestyle=":")
+            axes.set_title(textwrap.shorten(case, 88, placeholder="…"), loc="left", fontsize=drawn.small, wrap=True)
+            axes.grid(axis="y")
+            axes.set_xlim(-0.5, last + 0.5)
+            ends = sorted({0, last})
+            axes.set_xticks(ends, [times[end][11:] if is_one_day else times[end][:10] for end in ends])
+        drawn.figure.supylabel("time over that of the reference", fontsize=drawn.small)
+        soft = drawn.ink.soft
+        keys: list[Artist] = [
+            Line2D([], [], color=soft, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
+            Patch(facecolor=drawn.ink.line, alpha=0.5, label="level and its 95% interval"),
+        ]
+        if len(significant):
+            label = f"significant change (q = {round_percent(Q)})"
+            keys.append(Line2D([], [], color=drawn.ink.of(SLOWER), linestyle="--", label=label))
+        if len(history.eras) > 1:
+            keys.append(Line2D([], [], color=soft, linestyle=":", label="another machine or software"))
+        drawn.legend(keys)
+    return drawn.figure
+
+
+def _panel(drawn: Sheet, axes: Axes, points: pd.DataFrame, significant: pd.DataFrame) -> None:
+    """Draw the points of a case with their intervals, its levels, and what changed for good."""
+    value = points["ratio_to_reference"]
+    ends = points[["ratio_to_reference_low", "ratio_to_reference_high"]]
+    reach = ends.sub(value, axis=0).abs().fillna(0.0).T
+    axes.errorbar(points["at"], value, yerr=reach, fmt="o", color=drawn.ink.soft, markersize=3, elinewidth=0.8)
+    for _, own in points.groupby("environment"):
+        axes.step(own["at"], own["level"], where="mid", color=drawn.ink.text, linewidth=1.3)
+        band: dict[str, Any] = {"step": "mid", "color": drawn.ink.line, "alpha": 0.5, "linewidth": 0}
+        axes.fill_between(own["at"], own["level_low"], own["level_high"], **band)
+    for each in significant.to_dict("records"):
+        color = drawn.ink.of(SLOWER if each["ratio"] > 1 else FASTER)
+        axes.axvline(each["at"], color=color, linewidth=1.2, linestyle="--")
+        axes.annotate(
+            change(each["ratio"]), (each["at"], 1), (2, -2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", weight="bold", fontsize=drawn.small, va="top",
+        )  # fmt: skip
+    within = [*value, *ends.clip(value.min() / FARTHEST, value.max() * FARTHEST).to_numpy().ravel()]
+    log_ticks(drawn, axes.yaxis, *limits(within), ratio_tick)
+
+
+# Side by side
+
+
+def side_by_side(found: Together) -> Section:
+    """Return words, figure and tables of runs side by side."""
+    runs = named(found.runs)
+    rows = rows_of(found)
+    figure = draw_side_by_side(rows, runs)
+    title = "How far from the reference in each run"
+    pictures = [picture("together", title, SIDE_BY_SIDE, figure)] if figure else []
+    warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs)))}
+    tables = (_table_of_cases(found, rows, runs), _table_of_environments(found, runs))
+    return of_runs("together", "The runs side by side", tuple(_compared(found, runs)), warnings, pictures, tables)
+
+
+def rows_of(found: Together) -> pd.DataFrame:
+    """Return a row for each case and run, the most different case first."""
+    called, lines = names(row.case for row in found.rows), []
+    for place, row in sorted(enumerate(found.rows), key=lambda each: _rank(each[1])):
+        for at, (estimate, judged) in enumerate(zip(row.ratios, (None, *row.changes), strict=True)):
+            is_apart = at > 0 and bool(found.machines[at - 1]) and row.ratios[0] is not None and estimate is not None
+            verdict: Verdict | None = judged.verdict if judged else "incomparable" if is_apart else None
+            lines.append(
+                {
+                    "name": called.name(row.case),
+                    "place": place,
+                    "series": series_name(row.case.cell, row.case.implementation),
+                    "phase": row.case.workload.phase,
+                    "at": at,
+                    "ratio": ratio_with_interval(*astuple(estimate)) if estimate else MISSING,
+                    "change": change_with_interval(judged) if judged else MISSING,
+                    "said": SAID[verdict] if verdict else MISSING,
+                    "case": row.case.key,
+                    "run": found.runs[at][0],
+                    **estimate_columns("ratio_to_reference", estimate),
+                    **estimate_columns("change_to_first_run", judged.deciding if judged else None),
+                    "verdict": verdict,
+                    "decided_by": judged.decided_by if judged else None,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def _rank(row: TogetherRow) -> tuple[int, float]:
+    known = [judged for judged in row.changes if judged is not None]
+    decided = [abs(judged.deciding.value - 1) for judged in known if judged.verdict in CHANGED]
+    return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
+
+
+def _compared(found: Together, runs: list[str]) -> Iterator[str]:
+    for index, (run, apart) in enumerate(zip(runs[1:], found.machines, strict=True)):
+        judged = [each for row in found.rows if (each := row.changes[index]) is not None]
+        counts = {word: sum(each.verdict == verdict for each in judged) for verdict, word in SAID.items()}
+        said = ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
+        if apart:
+            yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(apart)}.")
+        elif not judged:
+            yield f"{run} has no case in common with {runs[0]}."
+        else:
+            yield (
+                f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
+                f"{said} (margin {round_percent(found.margin)})."
+            )
+            if not any(each.deciding.has_interval for each in judged):
+                yield f"No verdict: {TOO_FEW}."
+    if found.alone:
+        yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
+
+
+def _table_of_cases(found: Together, rows: pd.DataFrame, runs: list[str]) -> Table:
+    """Return the table with a row for each case: its ratio in each run, and each run against the first."""
+    texts = {f"{what} {at}": list(own[what]) for at, own in rows.groupby("at") for what in ("ratio", "change", "said")}
+    shown = pd.DataFrame({"name": rows["name"].unique(), **texts})
+    columns = [Column("case", of("name"))]
+    columns += [Column(name, of(f"ratio {at}"), numeric=True) for at, name in enumerate(runs)]
+    for at, name in enumerate(runs[1:], 1):
+        head = f"change, {name}" if len(runs) > 2 else "change"
+        columns += [Column(head, of(f"change {at}"), numeric=True), Column("verdict", of(f"said {at}"))]
+    later = runs[1] if len(runs) == 2 else "each later run"
+    note = (
+        "Each ratio is to the reference of the same run, with its 95% interval. Change: "
+        f"{later} against {runs[0]}, in the mean of the calls where that decides. "
+        f"Slower, faster: by more than {round_percent(found.margin)}, "
+        f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
+        "lie within that margin."
+    )
+    machine = rows.drop(columns=["name", "place", "series", "phase", "at", "ratio", "change", "said"])
+    return table("together", "The same cases in the runs", note, columns, shown, machine=machine)
+
+
+def _table_of_environments(found: Together, runs: list[str]) -> Table:
+    """Return the table with a row for each key that differs between the runs."""
+    heads = ["what", *(name for name, _ in found.runs)]
+    machine = pd.DataFrame([[key, *map(str, values)] for key, values in found.unlike.items()], columns=heads)
+    told = [[one_line(key.replace("_", " ")), *map(_value, values)] for key, values in found.unlike.items()]
+    shown = pd.DataFrame(told, columns=[str(place) for place in range(len(heads))])
+    columns = [Column(head, of(str(place))) for place, head in enumerate(["what", *runs])]
+    note = "" if found.unlike else "Nothing that is recorded of the environments differs."
+    return table("together_environment", "What is not the same in the runs", note, columns, shown, machine=machine)
+
+
+def _value(value: Any) -> str:
+    """Return a value of an environment on one line."""
+    return identity(value) if isinstance(value, Processor) else one_line(MISSING if value is None else value)
+
+
+def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
+    """Draw how far each cell is from its reference in several runs, over the cases that all have; None without such.
+
+    A row for each series, in it a mark for each run: the median, with a line over the middle half of the cases.
+    """
+    in_all = cases[cases.groupby("case")["ratio_to_reference"].transform("count") == len(runs)].sort_values(
+        "place", kind="stable"
+    )
+    if in_all.empty:
+        return None
+    by_run = in_all.groupby(["series", "phase", "at"], sort=False)["ratio_to_reference"]
+    quartiles = by_run.quantile(np.array([0.25, 0.5, 0.75]))
+    points = quartiles.unstack().set_axis(["low", "value", "high"], axis=1).reset_index()
+    series, phases, last = list(in_all["series"].unique()), list(in_all["phase"].unique()), max(len(runs) - 1, 1)
+    points["y"] = points["series"].map(series.index) + 0.6 * (points["at"] / last - 0.5)
+    shades = [level(at / last) for at in range(len(runs))]
+    points["shade"] = points["at"].map(dict(enumerate(shades)))
+    high = 0.9 + len(series) * max(0.24, 0.13 * len(runs))
+    with sheet(None, PAGE, high, (1, len(phases)), sharey=True) as drawn:
+        for axes, phase in zip(drawn.grid[0], phases, strict=True):
+            rows(drawn, axes, series, points[points["phase"] == phase], thick=2)
+            drawn.title(axes, phase)
+        ratio_axes(drawn, points[["low", "value", "high"]], "the reference of the same run")
+        keys = zip(shades, runs, strict=True)
+        drawn.legend(
+            [Line2D([], [], color=drawn.ink.of(shade), marker="o", linewidth=2, label=run) for shade, run in keys]
+        )
+    return drawn.figure

@@ -1,0 +1,193 @@
+"""What is said, shown and written of several runs."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from syrupy.assertion import SnapshotAssertion
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.history import History, history
+from rnnbench.analysis.stored import StoredRun, together
+from rnnbench.report.page.page import files, page_of_several
+from rnnbench.report.runs import MAX_PANELS, changes_of, draw_over_time, over_time, points_of, side_by_side
+from rnnbench.report.table import Section, Warnings
+from rnnbench.report.words.names import named, names
+from rnnbench.store.records import Case
+from tests.doubles import workload as small
+from tests.doubles.pages import Page, shown
+from tests.doubles.stored import PROCESSOR
+from tests.validation.history_simulated import simulated, stored_run
+
+HOSTILE = 'x.py:<script>alert("1")</script>|_%\\'
+CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
+
+
+def run(index: int, slower: float = 0.0, **worker: str) -> StoredRun:
+    logs = np.random.default_rng(index).normal(0.5, 0.002, (len(CASES), 12))
+    logs[:4] += slower
+    return stored_run(index, CASES, logs, **worker)
+
+
+@pytest.fixture(scope="module")
+def compared() -> Section:
+    return side_by_side(together([run(0, torch="2.13"), run(1, 0.1, torch="2.14"), run(2, torch="2.13")], 0.025))
+
+
+def elsewhere(index: int) -> StoredRun:
+    """A run of another machine."""
+    stored = run(index)
+    stored.info.environment["machine"] = {"processor": replace(PROCESSOR, stepping="2").to_json()}
+    return stored
+
+
+def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(
+    compared: Section, snapshot: SnapshotAssertion
+) -> None:
+    assert shown(compared) == snapshot
+    assert len(compared.tables[0].frame) == 3 * len(CASES)
+
+
+@pytest.mark.parametrize("later", [1, 2])
+def test_runs_of_another_machine_are_not_compared(later: int, snapshot: SnapshotAssertion) -> None:
+    compared = side_by_side(together([run(0), *map(elsewhere, range(1, later + 1))], 0.025))
+    assert compared.paragraphs == snapshot
+    assert set(compared.tables[0].frame["verdict"].dropna()) == {"incomparable"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        ([{"torch": "2.13"}, {"torch": "2.14"}], ["torch 2.13", "torch 2.14"]),
+        ([{"torch": "2.13", "cpu": "a"}, {"torch": "2.13", "cpu": "b"}], ["a", "b"]),
+        ([{"commit": "abcdef012"}, {"commit": "1234567890"}], ["abcdef0", "1234567"]),
+        ([{}, {}], ["2026-01-01 00:00", "2026-01-01 01:00"]),
+    ],
+)
+def test_runs_are_called_by_what_tells_them_apart(facts: list[dict[str, str]], names: list[str]) -> None:
+    runs = []
+    for index, fact in enumerate(facts):
+        stored = run(index)
+        stored.info.environment.clear()
+        stored.info.environment.update(
+            {
+                "software": {"packages": {"torch": fact.get("torch")}},
+                "machine": {"cpu": fact.get("cpu")},
+                "git": {"commit": fact.get("commit")},
+            }
+        )
+        runs.append((stored.name, stored.info))
+    assert [text.partition(" (")[0] for text in named(runs)] == names
+
+
+def test_every_run_is_named_with_its_commit_and_date() -> None:
+    stored = [run(index) for index in range(3)]
+    runs = [(name, stored[0].info) for name in "ABC"]  # of one commit and minute: only their folders differ
+    assert named(runs) == [f"{name} (0000000, 2026-01-01 00:00)" for name in "ABC"]
+    compared = side_by_side(together(stored, 0.025))
+    texts = [*compared.paragraphs, *(head for table in compared.tables for head in table.headers[1:4])]
+    assert all("(0000000)" in text for text in texts if "2026" in text)
+
+
+# Over time
+
+
+@pytest.fixture(scope="module")
+def changed() -> History:
+    true = np.zeros((20, 16))
+    true[3, 9:] += 0.1
+    true[7, 5:] -= 0.08
+    return simulated(np.random.default_rng(5), true)
+
+
+@pytest.fixture(scope="module")
+def changed_section(changed: History) -> Section:
+    return over_time(changed)
+
+
+def test_a_history_counts_what_changed_and_names_the_largest(
+    changed_section: Section, snapshot: SnapshotAssertion
+) -> None:
+    assert shown(changed_section) == snapshot
+    changes, lines = changed_section.tables
+    assert changes.frame[["from_run", "to_run"]].iloc[0].tolist() == ["simulated-08", "simulated-09"]
+    assert len(lines.frame) == 20 * 16
+
+
+def drawn(found: History) -> Figure:
+    called = names(line.case for line in found.lines)
+    return draw_over_time(found, points_of(found, called), changes_of(found, called))
+
+
+def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
+    figure = drawn(changed)
+    titles = [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
+    assert [title.rpartition(" ")[2] for title in titles[:2]] == ["4", "8"]
+    assert len(titles) == MAX_PANELS
+
+
+def unchanged(count: int, **worker: list[str]) -> list[StoredRun]:
+    """Runs of six cases in which nothing changes; `worker`: a fact of each run."""
+    cases = [small.case("gru", batch_size=size) for size in range(1, 7)]
+    logs = np.random.default_rng(1).normal(0, 0.01, (count, 6, 6))
+    return [
+        stored_run(index, cases, logs[index], **{name: facts[index] for name, facts in worker.items()})
+        for index in range(count)
+    ]
+
+
+def of_unknown_machines(count: int) -> list[StoredRun]:
+    runs = unchanged(5)
+    for run in runs[:count]:
+        del run.info.environment["machine"]
+    return runs
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param(unchanged(6), id="nothing changed"),
+        pytest.param(unchanged(8, torch=["2.13"] * 4 + ["2.14"] * 4), id="another torch"),
+        pytest.param(unchanged(2, torch=["2.13", "2.14"]), id="no two runs of one environment"),
+        pytest.param(of_unknown_machines(3), id="three unknown machines"),
+        pytest.param(unchanged(2), id="two runs"),
+    ],
+)
+def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotAssertion) -> None:
+    of_runs = over_time(history(runs))
+    warnings = [line for part in of_runs.parts if isinstance(part, Warnings) for line in part.lines]
+    assert [of_runs.paragraphs, warnings] == snapshot
+
+
+def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:
+    line = changed.lines[0]
+    first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
+    hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
+    figure = drawn(hopeless)
+    low, high = figure.axes[0].get_ylim()
+    assert high / low < 4
+
+
+# Both
+
+
+def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:
+    cases = [Case(HOSTILE, "loop", small.workload(batch_size=size)) for size in range(1, 4)]
+    logs = np.random.default_rng(1).normal(0, 0.01, (4, 3, 6))
+    runs = [stored_run(index, cases, logs[index]) for index in range(4)]
+    facts = {"git": {"commit": "<b>", "dirty": True}, "<i>": "<u>"}
+    runs[1] = replace(runs[1], info=replace(runs[1].info, environment=facts))
+    sections = [over_time(history(runs)), side_by_side(together(runs, 0.025))]
+    written = files(page_of_several("<h1>&", sections))
+    html = written["index.html"].decode()
+    page = Page(html)
+    assert not {"b", "i", "u", "iframe"} & set(page.tags)
+    assert page.tags.count("script") == 1  # the page's own
+    assert HOSTILE in page.text
+    assert "Not the same in these runs:" in page.text
+    links = [link for link in page.all("href") if link.startswith(("figures/", "tables/"))]
+    assert sorted(links) == sorted(name for name in written if name != "index.html")
+    assert not re.search(r"@import|url\((?!#)|\bsrc=", html)
+    assert b"<script>" not in b"".join(content for name, content in written.items() if name.endswith((".md", ".svg")))
