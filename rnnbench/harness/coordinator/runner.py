@@ -190,8 +190,8 @@ class Runner(Visitor):
         self._sample("before")
         for done, group in enumerate(visits):
             left = self._left
-            seconds_left = self.planner.seconds_left(visits[done:], left)
-            self._on_progress(Progress(self.replicates + 1, done, len(visits), seconds_left, notice=notice))
+            expected = self.planner.seconds_left(left)
+            self._on_progress(Progress(self.replicates + 1, done, len(visits), expected, notice=notice))
             notice = ""
             if left is not None and left < 0:
                 break

@@ -134,9 +134,7 @@ class Planner:
         self._settings = settings
         self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
-        self._visit_seconds: list[float] = []  # of all visits
         self._differences: list[float] = []  # of each log-ratio between the two halves of a visit
-        self._later = (0, 0)  # visits and replicates that are expected after the present replicate
 
     @property
     def start_seconds(self) -> float:
@@ -162,7 +160,6 @@ class Planner:
         basis = record.basis
         ratios = {} if basis is None else {case: log_ratio(own, times[basis]) for case, own in times.items()}
         record.add(seconds, ratios)
-        self._visit_seconds.append(seconds)
         if basis is not None and all(half.keys() == times.keys() for half in halves):
             of_halves = [[log_ratio(half[case], half[basis]) for case in times if case != basis] for half in halves]
             self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
@@ -170,8 +167,6 @@ class Planner:
     def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
         estimate_spreads(list(self._records.values()))
-        to_come = [visits_to_come(record, self._settings) for record in self._records.values()]
-        self._later = (sum(max(0, visits - 1) for visits in to_come), max(0, max(to_come, default=0) - 1))
         wanted = [group for group in self._groups if wants_more(self._records[group.workload], self._settings)]
         if left is None:
             return wanted
@@ -184,13 +179,13 @@ class Planner:
                 chosen.append(group)
         return chosen
 
-    def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
-        """Expected seconds until the end; `now` are the groups left in this replicate. None before the first visit."""
-        if not self._visit_seconds:
+    def seconds_left(self, budget_left: float | None) -> float | None:
+        """Expected seconds until the end, from within a replicate; None before the first visit."""
+        if not any(record.visits for record in self._records.values()):
             return None
-        visits, replicates = self._later
-        seconds = fmean(self._visit_seconds) * (len(now) + visits) + self.start_seconds * replicates
-        return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
+        to_come = {group: visits_to_come(self._records[group.workload], self._settings) for group in self._groups}
+        seconds = self._seconds(to_come) - self.start_seconds  # this replicate's worker has started
+        return max(0.0, seconds if budget_left is None else min(seconds, budget_left))
 
     def missed(self) -> list[Group]:
         """The visited groups with a ratio that missed the requested precision."""
@@ -202,9 +197,7 @@ class Planner:
         """Expected seconds of all visits that are still wanted; None if none is."""
         estimate_spreads(list(self._records.values()))
         short = {group: visits_needed(self._records[group.workload], self._settings)[0] for group in self._groups}
-        most = max(short.values(), default=0)
-        visits = sum(self._cost(group) * number for group, number in short.items())
-        return visits + most * self.start_seconds if most else None
+        return self._seconds(short) if any(short.values()) else None
 
     def noise(self) -> float:
         """The spread of log-ratios over replicates, at least, judged by the halves of visits; NaN if not known."""
@@ -215,7 +208,7 @@ class Planner:
 
     def replicate_seconds(self) -> float:
         """Expected seconds of a replicate of all groups."""
-        return self.start_seconds + sum(self._cost(group) for group in self._groups)
+        return self._seconds(dict.fromkeys(self._groups, 1))
 
     def case_seconds(self) -> float | None:
         """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
@@ -234,12 +227,17 @@ class Planner:
         equals = itertools.groupby(sorted(sorted(groups, key=seconds), key=visits_short, reverse=True), visits_short)
         return [group for _, several in equals for group in sweeps_in_turn(several)]
 
+    def _seconds(self, visits: Mapping[Group, int]) -> float:
+        """Expected seconds of so many visits of each group."""
+        starts = max(visits.values(), default=0)
+        return starts * self.start_seconds + sum(self._cost(group) * number for group, number in visits.items())
+
     def _cost(self, group: Group) -> float:
         """Expected seconds of a visit: those of the group, or the usual ones."""
-        record = self._records[group.workload]
-        if record.visits:
-            return record.cost
-        return fmean(self._visit_seconds) if self._visit_seconds else 0.0
+        if self._records[group.workload].visits:
+            return self._records[group.workload].cost
+        known = [seconds for record in self._records.values() for seconds in record.seconds]
+        return fmean(known) if known else 0.0
 
 
 def outlook(planner: Planner, settings: Settings, spent: float) -> str:

@@ -96,11 +96,11 @@ def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
 def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     chosen, rng = planner(precision=None, replicates=3), random.Random(1)
     assert chosen.next_visits(None) == GROUPS
-    assert chosen.seconds_left(GROUPS, None) is None
+    assert chosen.seconds_left(None) is None
     visit(chosen, STEADY, rng)
     # Two groups remain now, three in each of two later replicates, and two workers start.
-    assert chosen.seconds_left([NOISY, WILD], None) == pytest.approx(0.5 * 8 + 2.0)
-    assert chosen.seconds_left([NOISY, WILD], 3.0) == 3.0
+    assert chosen.seconds_left(None) == pytest.approx(0.5 * 8 + 2.0)
+    assert chosen.seconds_left(3.0) == 3.0
 
 
 def test_a_case_that_has_failed_no_longer_counts() -> None:
