@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeClock, FakeWorker
-from tests.doubles.stored import INFO, rows
+from tests.doubles.stored import INFO
 
 GROUPS = [
     Group(small.workload(batch_size=size), tuple(small.case(cell, batch_size=size) for cell in ("vanilla", "combined")))
@@ -31,7 +32,7 @@ BUDGET = 60.0
 
 
 class Bench:
-    """A runner on fake workers; `turns`: (side, case) of each window, in order of time."""
+    """A runner on fake workers; `workers`: the side, the layout and the worker of each start."""
 
     def __init__(
         self,
@@ -43,17 +44,11 @@ class Bench:
     ) -> None:
         self.clock = FakeClock()
         self.workers: list[tuple[str, int, FakeWorker]] = []
-        self.turns: list[tuple[str, str]] = []
         suite = suites.read("quick")
 
         def start(name: str, side: Side, layout: int, token: object = None) -> Any:
-            def watch(message: dict[str, Any]) -> None:
-                if message["op"] == "turn":
-                    self.turns.append((side.name, message["case"]))
-                fault(side.name, message)
-
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
-            fake = worker(name, self.clock, watch, lambda key: seconds)
+            fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol
             self.workers.append((side.name, layout, fake))
             return fake
@@ -81,9 +76,6 @@ class Bench:
         for folder in self.folders.values():
             folder.close()
 
-    def frames(self) -> dict[str, Any]:
-        return {name: rows(folder.path) for name, folder in self.folders.items()}
-
 
 @pytest.fixture
 def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
@@ -98,7 +90,9 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         bench.close()
 
 
-def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[..., Bench]) -> None:
+def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of_the_costs(
+    make_bench: Callable[..., Bench],
+) -> None:
     bench = make_bench()
     for _ in range(3):
         bench.runner.replicate(GROUPS, BUDGET)
@@ -106,6 +100,10 @@ def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[.
     for ratios in bench.runner.log_ratios.values():
         assert ratios.low == pytest.approx([math.log(HEAD_COSTS)] * 3)
         assert ratios.mean == pytest.approx([math.log(HEAD_COSTS)] * 3)
+    layouts = [layout for _, layout, _ in bench.workers]
+    assert layouts[::2] == layouts[1::2]
+    assert len(set(layouts)) == 3
+    assert all(worker.closed for _, _, worker in bench.workers)
 
 
 def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(
@@ -134,16 +132,6 @@ def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(
         bench.runner = bench.runner_of(CASES, sides)
         with pytest.raises(UserError, match=rf"^base the base: .*{words}"):
             bench.runner.replicate(GROUPS, BUDGET)
-
-
-def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    for _ in range(3):
-        bench.runner.replicate(GROUPS, BUDGET)
-    layouts = [layout for _, layout, _ in bench.workers]
-    assert layouts[::2] == layouts[1::2]
-    assert len(set(layouts)) == 3
-    assert all(worker.closed for _, _, worker in bench.workers)
 
 
 def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench: Callable[..., Bench]) -> None:

@@ -32,7 +32,7 @@ class GroupRecord:
     log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
     dead: bool = False  # no case of the group can be measured
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
-    spread: float = math.nan  # with it Student's interval is as wide as the group's widest; NaN: not known yet
+    spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
 
     @property
     def visits(self) -> int:
@@ -44,12 +44,12 @@ class GroupRecord:
         """The largest half-width of any case's 95% interval, in logarithms, expected from the spread seen so far."""
         if not self.log_ratios:
             return 0.0 if self.seconds else math.inf
-        return math.inf if math.isnan(self.spread) else self.spread * half_width(self.visits)
+        return self.spread * half_width(self.visits)
 
     @property
     def expected_spread(self) -> float:
         """The spread to plan with."""
-        return EXPECTED_SPREAD if self.visits < MIN_FOR_SPREAD or math.isnan(self.spread) else self.spread
+        return EXPECTED_SPREAD if self.visits < MIN_FOR_SPREAD or math.isinf(self.spread) else self.spread
 
     @property
     def cost(self) -> float:
@@ -65,13 +65,11 @@ class GroupRecord:
 
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:
     """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
-    samples = [(record, ratios) for record in records for ratios in record.log_ratios.values()]
+    intervals = iter(estimates_of([ratios for record in records for ratios in record.log_ratios.values()]))
     for record in records:
-        record.spread = math.nan
-    for (record, ratios), interval in zip(samples, estimates_of([ratios for _, ratios in samples]), strict=True):
-        if len(ratios) > 1:
-            spread = (interval.upper - interval.lower) / 2 / half_width(len(ratios))
-            record.spread = spread if math.isnan(record.spread) else max(spread, record.spread)
+        own = [(len(ratios), next(intervals)) for ratios in record.log_ratios.values()]
+        half_widths = ((each.upper - each.lower) / 2 / half_width(visits) for visits, each in own if visits > 1)
+        record.spread = max(half_widths, default=math.inf)
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
