@@ -58,13 +58,6 @@ def test_what_both_fits_miss_alike_cancels_in_their_ratio() -> None:
     assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float) == pytest.approx([2.0, 2.0, 2.0], rel=1e-4)
 
 
-def test_each_row_says_what_bounds_it() -> None:
-    sizes = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
-    predicted = predict(made_up.summary({("lstm", "loop"): made_up.loop}), sizes)
-    assert predicted["spent_on"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
-    assert predicted[["dispatch", "arithmetic", "memory"]].to_numpy().dtype == float
-
-
 def test_sizes_whose_arithmetic_does_not_follow_from_the_recorded_are_not_predicted() -> None:
     """If the input was always as wide as the state, their costs can't be told apart."""
     tied = made_up.summary({("lstm", "loop"): made_up.loop})

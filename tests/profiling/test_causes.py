@@ -79,53 +79,37 @@ def test_steps_are_counted_by_the_cell_that_follows_from_itself(cell: nn.Module)
     assert steps_of(program(loop(cell))) == STEPS
 
 
-def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
-    w_x, w_h = torch.randn(5, 3), torch.randn(5, 5)
-    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
-    assert (suspect.kind, len(suspect.calls)) == ("not hoisted", STEPS)
+W_X, W_H = torch.randn(5, 3), torch.randn(5, 5)
 
 
-def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once() -> None:
-    torch.manual_seed(0)
-    w_x, w_h = nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(5, 5))
-
-    def joined(x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(torch.cat([x, h], 1) @ torch.cat([w_x, w_h], 1).t().contiguous())
-
-    def cast(x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(x @ w_x.t() + (h.double() @ w_h.double()).float())
-
-    def from_a_function_that_returns_its_argument(x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(x @ w_x.t() + h @ w_h.contiguous().exp())
-
-    for step, calls in (
-        (joined, 2 * STEPS),
-        (cast, STEPS),
-        (from_a_function_that_returns_its_argument, STEPS),
-    ):
-        recording = program(loop(step))
-        (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
-        assert len(suspect.calls) == calls
-        replayed = program(left_out(recording, suspect))
-        assert sum(len(group) for group in invariants(replayed)) == 0
-        torch.testing.assert_close(replayed.returned, loop(step)())
+@pytest.mark.parametrize(
+    ("step", "calls"),
+    [
+        (lambda x, h: torch.tanh(torch.cat([x, h], 1) @ torch.cat([W_X, W_H], 1).t().contiguous()), 2 * STEPS),
+        (lambda x, h: torch.tanh(x @ W_X.t() + (h.double() @ W_H.double()).float()), STEPS),
+        (lambda x, h: torch.tanh(x @ W_X.t() + h @ W_H.contiguous().exp()), STEPS),  # `contiguous` returns its argument
+    ],
+)
+def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once(step: Any, calls: int) -> None:
+    recording = program(loop(step))
+    (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
+    assert len(suspect.calls) == calls
+    replayed = program(left_out(recording, suspect))
+    assert sum(len(group) for group in invariants(replayed)) == 0
+    torch.testing.assert_close(replayed.returned, loop(step)())
 
 
-def test_what_only_looks_the_same_in_every_step_is_no_invariant() -> None:
-    weight, noisy = torch.randn(5, 5), torch.randn(5, 5)
-
-    def random(x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(h @ weight + torch.rand(2, 5))
-
-    def written(x: Tensor, h: Tensor) -> Tensor:
-        noisy.mul_(1.0)
-        return torch.tanh(h @ noisy.exp())
-
-    def factory(x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(h @ weight + torch.zeros(2, 5).add_(h))
-
-    for step in (random, written, factory):
-        assert not any(suspect.kind == "loop invariant" for suspect in causes_of(loop(step)))
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x, h: torch.tanh(h @ W_H + torch.rand(2, 5)),
+        lambda x, h: torch.tanh(h @ W_H.mul_(1.0).exp()),
+        lambda x, h: torch.tanh(h @ W_H + torch.zeros(2, 5).add_(h)),
+    ],
+    ids=["random", "written into", "filled later"],
+)
+def test_what_only_looks_the_same_in_every_step_is_no_invariant(step: Any) -> None:
+    assert not any(suspect.kind == "loop invariant" for suspect in causes_of(loop(step)))
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -180,6 +164,7 @@ def reading(x: Tensor, h: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("step", "found"),
     [
+        (lambda x, h: torch.tanh(x @ W_X.t() + h @ W_H.t()), [("not hoisted", STEPS)]),  # one weight in every step
         (kept, []),
         (lambda x, h: torch.tanh(h + 0), [("copy", STEPS)]),
         (wasteful, [("unused", STEPS)]),

@@ -1,4 +1,3 @@
-import math
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -63,23 +62,6 @@ def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # 0 in half of the rounds
     once = replace(certain, seconds=(10e-6,))
     assert worth_saying([once], 100e-6) == [once]  # one round can't show whether it is chance
-
-
-@pytest.mark.parametrize(
-    ("loop", "hoisted", "reference"),
-    [
-        (rung(1e-5, 3e-5), rung(1e-5, 2e-5), rung(2e-5, 2e-5)),
-        (rung(3e-5, 9e-5), rung(2e-5, 2e-5), rung(2e-5, 2e-5)),  # both differences positive, but not the interval
-        (rung(2e-5, 2e-5), rung(1e-5, 1e-5), rung(2e-5, 2e-5)),
-    ],
-)
-def test_where_there_is_no_gap_there_are_no_shares(
-    loop: dict[int, float], hoisted: dict[int, float], reference: dict[int, float]
-) -> None:
-    below = between(profile(100e-6), profile(40e-6, 20e-6, 5e-6))
-    gap = take_apart({"loop": loop, "hoisted": hoisted}, reference, [cause()], below)
-    assert [step.kind for step in gap.steps] == ["copy", "hoisted", "overhead", "kernels"]
-    assert all(math.isnan(gap.share(step)) for step in (*gap.steps, gap.rest))
 
 
 def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_path: Path) -> None:

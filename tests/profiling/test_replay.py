@@ -1,6 +1,7 @@
 """Replays compute the same as the recorded program; nothing is timed here."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch.nn import functional
 from rnnbench.cells.gru import GRUCell
 from rnnbench.profiling.program import Program, record
 from rnnbench.profiling.replay import ReplayDiffers, replay, use_recorded_results, use_sources
-from tests.profiling.hidden import Hidden
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(4, 2, 3)
@@ -73,6 +73,18 @@ def test_what_changes_between_calls_is_replayed_and_not_what_it_was() -> None:
     replayed = replay(record(lambda: x * 2))
     x.add_(1.0)
     torch.testing.assert_close(replayed(), (INPUT + 1) * 2)
+
+
+class Hidden(torch.autograd.Function):
+    """tanh, with a backward of its own, which a recording can't look into."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.tanh()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 def with_own_function(weight: nn.Parameter) -> Tensor:

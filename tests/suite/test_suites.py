@@ -90,14 +90,6 @@ def test_only_keeps_the_reference_of_what_it_keeps() -> None:
     }
 
 
-def test_a_cases_key_is_an_only_expression_that_selects_it() -> None:
-    quick = suites.read("quick")
-    chosen = groups(quick)[3].cases[0]
-    [group] = groups(quick, chosen.key)
-    assert chosen in group.cases
-    assert all(case == chosen or case.is_reference for case in group.cases)
-
-
 def test_device_replaces_the_suites_own() -> None:
     assert {group.workload.device for group in groups(suites.read("quick"), device="cuda:1")} == {"cuda:1"}
 
@@ -174,11 +166,6 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(
     assert str(raised.value).replace(str(tmp_path), "FOLDER") == snapshot
 
 
-def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not TOML: "):
-        suite(tmp_path, "[[sweep]\ncell = 1")
-
-
 @pytest.mark.parametrize(
     "only",
     [
@@ -215,14 +202,6 @@ def test_the_older_name_of_max_replicates_is_read_in_suites_and_in_runs(tmp_path
     older = suite(tmp_path, '[measure]\nmost_replicates = 7\n[[sweep]]\ncell = "gru"')
     assert older.settings.max_replicates == 7
     assert Settings.model_validate({"replicates": 2, "most_replicates": 3}).max_replicates == 3
-
-
-def test_a_suite_in_the_current_folder_hides_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "suites").mkdir()
-    (tmp_path / "suites" / "quick.toml").write_text('name = "mine"\n[[sweep]]\ncell = "gru"')
-    monkeypatch.chdir(tmp_path)
-    assert suites.read("quick").name == "mine"
-    assert suites.read("notebook").name == "notebook"
 
 
 def test_a_million_cases_are_asked_about_before_they_are_made(tmp_path: Path) -> None:
