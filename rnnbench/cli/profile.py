@@ -68,7 +68,7 @@ def profile(
     page = of_run(folder)
     found = sections(run, profiles)
     for section in found:
-        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.words, indent=2, hang=2)}\n")
+        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.paragraphs[0], indent=2, hang=2)}\n")
     known = last_measurements(folder)
     name_of = names(measurement.case for measurement in known.values()).name
     for line in not_profiled(profiles, {case: name_of(known[case].case) for case in profiles}):

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,8 @@ from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, faster_lib
 from rnnbench.report import colors
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
-from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, picture, sheet
+from rnnbench.report.table import Column, Section, SectionPart, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
 from rnnbench.report.words.units import (
     count,
@@ -297,21 +297,8 @@ def waterfall(
 # Sections
 
 
-@dataclass(frozen=True)
-class ProfiledCell:
-    """Why one cell takes as long as it does at one workload."""
-
-    name: str  # of its files
-    cell: str
-    title: str
-    words: str
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[Table, ...] = ()
-    traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
-
-
-def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[ProfiledCell]:
-    """Every profiled cell and workload of a run."""
+def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[Section]:
+    """Return a section for each profiled cell and workload of a run, with its words first."""
     cases = times.cases
     axes = several(cases, (*SIZES, *SETTINGS))
     rows = {str(row["case"]): row for row in cases.to_dict("records")}
@@ -331,30 +318,27 @@ def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[ProfiledC
         # The workload tells the figures of one page apart.
         setting = ", ".join(filter(None, [gap.axes["phase"], say_all(axes, [gap.axes[axis] for axis in axes])]))
         own_profiles = {case: shown[case] for case in order if case in shown}
-        described.append(_section(f"{number:02d}-{plain}", gap, setting, own_profiles, names))
+        parts = list(_parts(f"{number:02d}-{plain}", gap, setting, own_profiles, names))
+        described.append(Section(plain, one_line(f"{cell} in {setting}"), parts))
     return described
 
 
-def _section(
+def _parts(
     name: str, gap: Gap, setting: str, profiles: Mapping[str, Profile], names: Mapping[str, str]
-) -> ProfiledCell:
+) -> Iterable[SectionPart]:
+    """Yield words, figures, folded tables and the place of traces; `name` begins those of files."""
     first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
+    yield words(gap, first, reference, base)
     told = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
     caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference)
-    pictures = [picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)]
-    parts = breakdowns({names[case]: profile for case, profile in profiles.items()})
-    if parts is not None:
-        pictures.append(picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts))
-    tables = [breakdown_table(profiles, names)] if profiles else []
-    hottest = None if base is None else operators_table(base, first)
-    if hottest is not None:
-        tables.append(hottest)
-    return ProfiledCell(
-        name,
-        str(gap.axes["cell"]),
-        one_line(f"{gap.axes['cell']} in {setting}"),
-        words(gap, first, reference, base),
-        tuple(pictures),
-        tuple(replace(each, name=f"{name}-{each.name}", title=f"{each.title}: {setting}") for each in tables),
-        {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files},
-    )
+    yield picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)
+    if parts := breakdowns({names[case]: profile for case, profile in profiles.items()}):
+        yield picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts)
+    tables = [breakdown_table(profiles, names) if profiles else None, operators_table(base, first) if base else None]
+    for each in filter(None, tables):
+        title = f"{one_line(str(gap.axes['cell']))}: {each.title}: {setting}"
+        yield replace(each, name=f"{name}-{each.name}", title=title, is_folded=True)
+    traces = {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files}
+    if traces:
+        where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in traces.items())
+        yield f"Traces, with every frame and operator: open them at ui.perfetto.dev. {where}."

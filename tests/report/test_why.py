@@ -110,7 +110,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
     profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
     [section] = why.sections(read(path), profiles)
-    assert reason in section.words
+    assert reason in section.paragraphs[0]
 
 
 def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
@@ -156,12 +156,12 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
     profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
     (section,) = why.sections(read(run), profiles)
-    assert (section.cell, section.title) == ("gru", "gru in inference")
-    assert section.words.startswith("gru loop takes 5.00×")
+    assert section.title == "gru in inference"
+    assert section.paragraphs[0].startswith("gru loop takes 5.00×")
     assert [picture.name for picture in section.pictures] == ["01-gru-waterfall", "01-gru-breakdown"]
     assert [table.name for table in section.tables] == ["01-gru-breakdown", "01-gru-operators"]
     assert "Not profiled: gru hoisted: under the profiler: ValueError: no." in section.pictures[0].caption
-    assert section.traces == {"gru loop": "t.json.gz"}
+    assert section.paragraphs[1].endswith(". gru loop: t.json.gz.")
     times = read(run)
     files = files_of(run_page(summarize(times), noise(times), read_info(run), profiled=[section]))
     page = files["index.html"].decode()

@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "kernels": 576,
     "profiling": 1169,
     "pytest_plugin": 226,
-    "report": 3452,
+    "report": 3436,
     "speedup": 646,
     "slurm": 355,
     "store": 887,

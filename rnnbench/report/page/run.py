@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,8 +10,7 @@ from rnnbench.analysis.summary import Noise
 from rnnbench.report import cases, environment, growth, latency, ratios
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.page.page import Page
-from rnnbench.report.table import Section, SectionPart
-from rnnbench.report.why import ProfiledCell
+from rnnbench.report.table import Section
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
 from rnnbench.report.words.ratios import words
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
@@ -72,14 +70,15 @@ def run_page(
     noise: Noise,
     info: RunInfo,
     asked: growth.Asked | None = None,
-    profiled: Sequence[ProfiledCell] = (),
+    profiled: Sequence[Section] = (),
     again: str = "",
 ) -> Page:
     """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     drawn = render_figures(summary, noise.floor)
+    told = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
     sections = [
-        why(profiled),
+        Section("why", "Why", told) if told else None,
         latency.section(summary, drawn),
         cases.section(summary, info, drawn) if len(summary) else None,
         growth.section(summary, asked, drawn),
@@ -101,20 +100,6 @@ def run_page(
         sections=[section for section in sections if section is not None],
         titles=titles(summary),
     )
-
-
-def why(profiled: Sequence[ProfiledCell]) -> Section | None:
-    """Return the section of what was profiled, or None if nothing was."""
-    parts: list[SectionPart] = []
-    for workload in profiled:
-        name = one_line(workload.cell)
-        named = [replace(listed, title=f"{name}: {listed.title}", is_folded=True) for listed in workload.tables]
-        parts += [f"{workload.title}: {workload.words}", *workload.pictures, *named]
-        if workload.traces:
-            where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
-            told = "Traces, with every frame and operator: open them at ui.perfetto.dev."
-            parts.append(f"{told} {where}.")
-    return Section("why", "Why", parts) if parts else None
 
 
 def titles(summary: pd.DataFrame) -> dict[int, str]:
