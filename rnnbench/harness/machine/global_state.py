@@ -78,16 +78,15 @@ def _default_device() -> str | None:
     return None if context is None else str(context.device)
 
 
-def _anomaly_mode() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
 TORCH: dict[str, Setting] = {
     "threads": Setting(torch.get_num_threads, torch.set_num_threads),
     "default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "default device": Setting(_default_device, torch.set_default_device),
     "grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
-    "anomaly mode": Setting(_anomaly_mode, lambda value: torch.set_anomaly_enabled(*value)),
+    "anomaly mode": Setting(
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda value: torch.set_anomaly_enabled(*value),
+    ),
     "deterministic algorithms": Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     "flushing of denormals": Setting(lambda: sys.float_info.min / 2.0 == 0.0, torch.set_flush_denormal),
     **({"float32 precision": _precisions(OTHERS, {})} if HAS_PRECISIONS else {}),  # some of the next ones follow it
