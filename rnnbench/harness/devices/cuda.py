@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
@@ -251,10 +251,6 @@ class Cuda:
         gpu = nvml.open_gpu(self.uuid())
         gpu.energy_joules()
         return Meter(2.0, lambda: {"gpu": gpu.energy_joules()})  # it steps every 0.1 s or more often
-
-    def launch(self) -> Call:
-        """A call that queues a kernel that does nothing."""
-        return partial(self._cuda._sleep, 0)
 
 
 @cache

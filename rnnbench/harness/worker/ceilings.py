@@ -84,7 +84,7 @@ def _one_pass(
         if kernels.multiplies:
             products[REGISTERS] = kernels.macs_per_second(SECONDS_PER_RATE)
         reads = [Rate(size, kernels.bytes_per_second(source[:size], SECONDS_PER_RATE)) for size in read]
-    launch = device.launch() if copied and isinstance(device, Cuda) else None
+    launch = partial(device.hold, 0.0) if copied and isinstance(device, Cuda) else None
     return Ceiling(
         device.name,
         dtype,

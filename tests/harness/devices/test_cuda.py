@@ -5,15 +5,14 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 
 from rnnbench.cells.parity import allowed
-from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
@@ -103,20 +102,10 @@ def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
     device = Cuda("cuda")
-    empty = device.launch()
-    cold = device.clock_cold(empty, calls=50)
+    cold = device.clock_cold(spin(0.0), calls=50)
     assert _buffer("cuda").nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
     assert min(cold.batch_seconds) < min(device.clock(device.flush, 50, 1).batch_seconds)
     assert cold.seconds < cold.host_seconds
-
-
-def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
-    folder = RunFolder.create(root, "test")
-    try:
-        runner = run_into(folder, groups, Settings(replicates=2, precision=None))
-    finally:
-        folder.close()
-    return runner, rows(folder.path)
 
 
 CELLS = """
@@ -140,8 +129,9 @@ def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp
     axes: Any = {"device": "cuda", "dtype": "float32"}
     bad = [Case(f"cells.py:{name}", "loop", small.workload(**axes)) for name in ("Large", "Astray")]
     good = (small.case("vanilla", **axes), small.reference_case(**axes))
-    _, frame = run(tmp_path, [Group(small.workload(**axes), (*bad, *good))])
-    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
+    with closing(RunFolder.create(tmp_path, "test")) as folder:
+        run_into(folder, [Group(small.workload(**axes), (*bad, *good))], Settings(replicates=2, precision=None))
+    cases = rows(folder.path).drop_duplicates("case").set_index("case")[["status", "reason"]]
     assert set(cases.loc[[case.key for case in bad], "status"]) == {"failed"}
     assert str(cases.loc[bad[0].key, "reason"]).startswith("out of memory: CUDA out of memory")
     assert "CUDA error: device-side assert triggered" in str(cases.loc[bad[1].key, "reason"])
