@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "cells": 707,
     "cli": 721,
     "check": 1180,
-    "harness": 3691,
+    "harness": 3662,
     "kernels": 576,
     "profiling": 1169,
     "pytest_plugin": 226,
