@@ -73,6 +73,14 @@ class ComparedTensors:
 ALL = ComparedTensors()
 
 
+@dataclass(frozen=True)
+class Side:
+    """A module with its parameters, and its call: `(input, layer state) -> (output, layer state)`."""
+
+    module: nn.Module
+    run: Callable[[Tensor, State], tuple[Tensor, State]]
+
+
 def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, output: int) -> float:
     """Return the tolerance for the error that `errors` returns under this name, for a workload of these sizes.
 
@@ -87,8 +95,8 @@ def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, out
 
 
 def errors(
-    candidate: nn.Module,
-    reference: nn.Module,
+    candidate: Side,
+    reference: Side,
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
@@ -96,23 +104,22 @@ def errors(
 ) -> dict[str, float]:
     """Return the relative error of everything that is compared, by name; NaN if either side is not finite.
 
-    Both sides map `(input, layer state) -> (output, layer state)`. `mapping` gives the candidate's parameters from the
-    reference's, and the candidate must already hold exactly these.
+    `mapping` gives the candidate's parameters from the reference's, and the candidate must already hold exactly these.
     """
     expected, weights, unreached = _run(reference, input, state, compared), dict[str, Tensor](), list[Tensor]()
     if compared.gradients != "none":
-        for name, parameter in reference.named_parameters():
+        for name, parameter in reference.module.named_parameters():
             weights[name] = parameter.detach().requires_grad_()
             if parameter.grad is None:  # a frozen one, for example
                 unreached.append(weights[name])
             expected[f"gradient of {name}"] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-    reference.zero_grad(set_to_none=True)
+    reference.module.zero_grad(set_to_none=True)
     actual = _run(candidate, input, state, compared)
     if compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
-        pulled = _pulled_back(candidate, mapping, weights, unreached)
+        pulled = _pulled_back(candidate.module, mapping, weights, unreached)
         actual |= {f"gradient of {name}": grad for name, grad in zip(weights, pulled, strict=True)}
-    candidate.zero_grad(set_to_none=True)
+    candidate.module.zero_grad(set_to_none=True)
     return {name: relative_error(actual[name], part) for name, part in expected.items()}
 
 
@@ -142,18 +149,18 @@ def _pulled_back(
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
+def _run(side: Side, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
-            return {name: part.clone() for name, part in _results(module(input, state), compared).items()}
-    module.zero_grad(set_to_none=True)
+            return {name: part.clone() for name, part in _results(side.run(input, state), compared).items()}
+    side.module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
         leaves = tuple(
             part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in leaves
         )
-    results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
+    results = _results(side.run(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
     read = {name: part.detach().clone() for name, part in results.items()}  # at once: work may be left to a thread
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]

@@ -1,6 +1,6 @@
 """The metrics of a case besides its time, one entry each. Tables, exports and verdicts loop over them.
 
-To add an observed metric, add an entry with the name of its probe: one of `PROBES` in `rnnbench/workloads/observe.py`,
+To add an observed metric, add an entry with the name of its probe: one of `probes` in `rnnbench/workloads/observe.py`,
 which the worker runs apart from all timing; or `device`, if the device's class in `rnnbench/harness/devices/` reports
 it. To add a metric that follows from others, add an entry, and its formula in `rnnbench/analysis/derived.py`.
 """
@@ -40,7 +40,7 @@ METRICS = (
         "parameters",
         "count",
         "of the model with its head, those that are shared once",
-        "summary",
+        "model",
         verdict="judged",
     ),
     Metric(
@@ -119,14 +119,6 @@ METRICS = (
         "instructions",
         device="cpu",
     ),
-    Metric(
-        "mult_adds", "mult-adds (torchinfo)", "count", "of one step of the whole batch, as torchinfo counts", "summary"
-    ),
-    Metric("input_bytes", "input (torchinfo)", "bytes", "of one step, as torchinfo counts", "summary"),
-    Metric(
-        "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
-    ),
-    Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
     Metric(
         "compile_seconds",
         "compiling",

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,42 +38,34 @@ BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 class CallCounts:
     """The counts of one call."""
 
-    macs: int  # multiply-accumulates of the matrix products that torch shows
+    products: int | None  # multiply-accumulates of the matrix products that torch shows; None if it hides some
     operators: int  # torch operators that its code or autograd calls, without those called by other operators
     allocations: int  # blocks that it requests from its device's allocator
     peak_bytes: int  # most bytes of such blocks that it holds at once; earlier blocks don't count
     backend: str  # one of BACKENDS, or `aten`
-    is_scripted: bool = False  # whether TorchScript runs some of it, whose products have no reliable shapes
 
 
-def probe(built: Built) -> Readings:
-    """Return the counts of a built case's call.
+def probe(built: Built, timed: TimedCall) -> Readings:
+    """Return the counts of a built case's call, which was made before: a first call sets up much.
 
     Compiled and recorded code, and layers that a library fuses, hide their products. Those of the same model without
     either are counted, cell by cell and operator by operator.
     """
-
-    def drop_gradients() -> None:
-        built.model.zero_grad(set_to_none=True)
-
-    device = built.input.device
-    counts = shown = count(built.timed_call(), device, drop_gradients)
-    backend = GRAPH_BACKENDS.get(built.case.implementation, counts.backend)
+    counts = count(timed, built.input.device)
+    how, products = built.case.implementation, counts.products
+    backend = GRAPH_BACKENDS.get(how, counts.backend)
     if backend != counts.backend or backend in FUSED_LAYERS:
         plain = replace(built, case=replace(built.case, implementation="loop"), model=built.model.looped())
         with nothing_fused():
-            shown = count(plain.timed_call(), device, drop_gradients)
+            products = count_products(plain.timed_call())
     values = {"operators": counts.operators, "allocations": counts.allocations, "backend": backend}
+    values |= {"peak_bytes": counts.peak_bytes, "macs": products}
     missing = {}
-    if built.case.implementation == "cudagraph":
+    if how == "cudagraph":
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    else:
-        values["peak_bytes"] = counts.peak_bytes
-    if shown.is_scripted:
+    if products is None:
         missing["macs"] = "TorchScript hides its products"
-    else:
-        values["macs"] = shown.macs
-    return Readings(values, missing)
+    return Readings({name: value for name, value in values.items() if name not in missing}, missing)
 
 
 @contextmanager
@@ -90,56 +82,54 @@ def nothing_fused() -> Iterator[None]:
             library.enabled = is_enabled
 
 
-def count(timed: TimedCall, device: torch.device, drop_gradients: Callable[[], object] = lambda: None) -> CallCounts:
-    """Run a call twice, to warm up and to watch it; whatever the call raises is passed on.
-
-    `drop_gradients` drops what the first call leaves behind: the profiler complains about freed blocks whose
-    allocation it never saw.
-    """
-    with timed.mode():
-        timed.call()
-    drop_gradients()
-    return watch(timed, device)
-
-
-def watch(timed: TimedCall, device: torch.device) -> CallCounts:
-    """Run a call once and count what it does; whatever the call raises is passed on."""
+def count(timed: TimedCall, device: torch.device) -> CallCounts:
+    """Make a call once and count what it does; whatever the call raises is passed on."""
     cuda: Any = None if torch.empty(0, device=device).is_cpu else torch.cuda  # whose allocator keeps its own peak
     if cuda is not None:
         cuda.reset_peak_memory_stats(device)
     before = 0 if cuda is None else cuda.memory_allocated(device)
-    with timed.mode(), profile(profile_memory=True, with_flops=True) as watched:
-        timed.call()
-    kineto: Any = watched.kineto_results
+    kineto = _watched(timed, profile_memory=True, with_flops=True)
     backends: set[str] = set()
     blocks: list[ProfilerEvent] = []
     operators = _walk(kineto.experimental_event_tree(), device.type, backends, blocks)
     allocations, peak_bytes = _memory(blocks)
-    # Not by `FlopCounterMode`, which counts the same at many times the cost.
-    flops, is_scripted = 0, False
-    for event in kineto.events():
-        flops += int(event.flops()) if event.name() in PRODUCTS else 0
-        is_scripted |= event.scope() == TORCHSCRIPT
     return CallCounts(
-        macs=flops // 2,
+        products=_products(kineto),
         operators=operators,
         allocations=allocations,
         peak_bytes=peak_bytes if cuda is None else cuda.max_memory_allocated(device) - before,
         backend=next((b for b in BACKENDS if b in backends), "aten"),
-        is_scripted=is_scripted,
     )
 
 
-def operator_calls(timed: TimedCall) -> int:
-    """Run a call once and count all operators, also those that others call; whatever the call raises is passed on.
+def count_products(timed: TimedCall) -> int | None:
+    """Make a call once and count its multiply-accumulates; None if TorchScript hides some of its products."""
+    return _products(_watched(timed, with_flops=True))
 
-    It costs a quarter of `watch`, which records shapes. A `TorchDispatchMode` would cost less, but a cell with a
+
+def _watched(timed: TimedCall, **options: bool) -> Any:
+    with timed.mode(), profile(**options) as watched:
+        timed.call()
+    return watched.kineto_results
+
+
+def _products(kineto: Any) -> int | None:
+    # Not by `FlopCounterMode`, which counts the same at many times the cost.
+    flops = 0
+    for event in kineto.events():
+        if event.scope() == TORCHSCRIPT:  # its products have no reliable shapes
+            return None
+        flops += int(event.flops()) if event.name() in PRODUCTS else 0
+    return flops // 2
+
+
+def operator_calls(timed: TimedCall) -> int:
+    """Make a call once and count all operators, also those that others call; whatever the call raises is passed on.
+
+    It costs a quarter of `count`, which records shapes. A `TorchDispatchMode` would cost less, but a cell with a
     higher-order operator such as `torch.cond` fails under one, and then in all later calls.
     """
-    with timed.mode(), profile() as watched:
-        timed.call()
-    kineto: Any = watched.kineto_results
-    return sum(OPERATOR.fullmatch(event.name()) is not None for event in kineto.events())
+    return sum(OPERATOR.fullmatch(event.name()) is not None for event in _watched(timed).events())
 
 
 def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str], blocks: list[ProfilerEvent]) -> int:

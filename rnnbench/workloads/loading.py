@@ -21,7 +21,7 @@ from rnnbench.workloads.referee import ParityError
 
 # Why the metrics of a probe are missing: for every case, and for cases where other processes load.
 MODEL_MISSING = {
-    "summary": "loading has no model",
+    "model": "loading has no model",
     "saved": "loading trains nothing",
 }
 OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")
@@ -71,6 +71,7 @@ class Loading:
 
     def _counts(self, of_device: Callable[[TimedCall], Readings]) -> Readings:
         timed = self.timed_call()
+        timed.call()  # the first call sets up much
         counts = calls.count(timed, torch.device(self.case.workload.device))
         values = {
             "operators": counts.operators,

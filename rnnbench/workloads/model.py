@@ -9,18 +9,19 @@ The model that is timed: a body over the sequence, the output head, and the task
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, output, outside_inference_mode, tensors, to_cell, to_layer
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back, loop
 
+Module = TypeVar("Module", bound=nn.Module)
 CallCell = Callable[[nn.Module, Tensor, State, bool], tuple[Tensor, State]]  # the last argument: in reverse
 
 
@@ -203,19 +204,25 @@ class SequenceModel(nn.Module):
 
     def looped(self) -> "SequenceModel":
         """Return the same model, with the same parts, whose cells are called once for each step."""
+        model = _twin(self)
+        model.feed_back = feed_back
+        for name, body in (("body", self.body), ("decoder", self.decoder)):
+            if isinstance(body, Cells):
+                looped = _twin(body)
+                looped.run = loop
+                setattr(model, name, looped)
+        return model
 
-        def plain(body: Body) -> Body:
-            if isinstance(body, TorchLayer):
-                return body
-            shape: dict[str, Any] = {"stacked": body.stacked, "directions": body.directions}
-            return Cells(body.cells, loop, **shape, dropout=body.dropout, mask=body.mask)
+    def on_layer_state(self, runner: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Call `runner`, the model or a recording of it, with a state in torch.nn's form, and return one in that form.
 
-        body, *decoder = map(plain, self.bodies)
-        model = SequenceModel(
-            body, self.head, self.task, output_steps=self.output_steps, decoder=decoder[0] if decoder else None
-        )
-        model.takes_own_gradients = self.takes_own_gradients
-        return model.train(self.training)
+        The state is (num_layers * directions, batch, hidden), or two of them.
+        """
+        if not isinstance(self.body, Cells):
+            result: tuple[Tensor, State] = runner(input, state)
+            return result
+        output, final = runner(input, to_cell(state, stacked=self.is_stacked))
+        return output, to_layer(final, stacked=self.is_stacked)
 
     @property
     def dropout_owners(self) -> list[Any]:
@@ -247,41 +254,8 @@ class SequenceModel(nn.Module):
         return self.head(outputs), state  # one product over all steps
 
 
-class LayerStateModel(nn.Module):
-    """A cell's sequence model that takes and returns states in torch.nn's form, for the parity check."""
-
-    def __init__(self, model: SequenceModel, runner: nn.Module) -> None:
-        """`runner` is called in place of the model: the model itself, or a recording of it."""
-        super().__init__()
-        self.model = model
-        self.runner = runner
-
-    def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the parameters of the model, by its own names."""
-        return self.model.named_parameters(*args, **kwargs)
-
-    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the model, with `state`: (num_layers * directions, batch, hidden), or two of them."""
-        result, final = self.runner(input, to_cell(state, stacked=self.model.is_stacked))
-        return result, to_layer(final, stacked=self.model.is_stacked)
-
-
-class StepModel(nn.Module):
-    """One step of a model, for torchinfo to count."""
-
-    def __init__(self, model: SequenceModel, state: State) -> None:
-        """`state` has the form in which `forward` puts the single tensors that it gets."""
-        super().__init__()
-        self.body = model.body
-        self.decoder = model.decoder
-        self.head = model.head
-        self.like = state
-
-    def forward(self, input: Tensor, *states: Tensor) -> Tensor:
-        """One step, with the decoder's too: (batch, input), the tensors of the state -> (batch, output)."""
-        # torchinfo passes tensors one by one and counts their bytes.
-        hidden, state = self.body.step(input, rebuilt(self.like, iter(states)))
-        if self.decoder is not None:
-            hidden, _ = self.decoder.step(self.head(hidden), state)
-        result: Tensor = self.head(hidden)
-        return result
+def _twin(module: Module) -> Module:
+    """Return a module with the same parts and parameters, whose own attributes can be set apart."""
+    twin = copy(module)
+    twin._modules = dict(module._modules)
+    return twin

@@ -3,10 +3,9 @@
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import torch
-import torchinfo
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -18,8 +17,8 @@ from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled
-from rnnbench.workloads.model import StepModel, own_module
-from rnnbench.workloads.phases import fixed_direction
+from rnnbench.workloads.model import own_module
+from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built, copied_weights
 from rnnbench.workloads.referee import largest_error
 
@@ -43,44 +42,10 @@ def saved_bytes(built: Built) -> Readings:
     return Readings({"saved_bytes": saved})
 
 
-def summary(built: Built) -> Readings:
-    """The model's parameters, and torchinfo's counts of one step with the head."""
-    statistics = _of_step(built)
-    values = {
-        # Not `total_params`, which counts a tied weight twice, and all weights of a scripted module.
-        "parameters": sum(parameter.numel() for parameter in built.model.parameters()),
-        "mult_adds": int(statistics.total_mult_adds),
-        "input_bytes": int(statistics.total_input),
-        "forward_backward_bytes": int(statistics.total_output_bytes),
-        "parameter_bytes": int(statistics.total_param_bytes),
-    }
-    return Readings(values)
-
-
-def _of_step(built: Built) -> Any:
-    # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
-    given = [part.clone() for part in (built.input[0], *leaves(built.state))]
-    modes = [(module, module.training) for module in built.model.modules()]
-    try:
-        return torchinfo.summary(StepModel(built.model, built.state), input_data=given, verbose=0)
-    except RuntimeError as error:
-        raise error.__cause__ or error from None  # torchinfo wraps the model's exception in its own
-    finally:
-        for module, mode in modes:  # torchinfo leaves all modules in the outermost one's mode
-            module.training = mode
-        getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # torchinfo keeps the model here
-
-
 COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
-# In this order: the first call of a process sets up much that the others must not count.
-PROBES: dict[str, Callable[[Built], Readings]] = {
-    "summary": summary,
-    "saved": saved_bytes,
-    "calls": calls.probe,
-}
 
 
-def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built: Readings()) -> Measurement:
+def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
     """Check a case's parity with its reference and run all probes, `of_device` last; it is then ready to be timed.
 
     Raises CellError if a user's own class does not do what a cell does, ParityError if outputs or gradients disagree,
@@ -100,11 +65,18 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
     parity, error = _check_parity(built)
     timed = built.timed_call()
     with timed.mode():
-        timed.call()
+        timed.call()  # the first call sets up much that the probes must not count
+    readings.values["parameters"] = sum(parameter.numel() for parameter in built.model.parameters())
+    probes: dict[str, Callable[[], Readings]] = {
+        "saved": partial(saved_bytes, built),
+        "calls": partial(calls.probe, built, timed),
+        "device": partial(of_device, timed),
+    }
+    for name, probe in probes.items():
+        built.model.zero_grad(set_to_none=True)  # as before the first call
+        readings |= _readings(name, probe)
     timed.end()
-    for name, probe in {**PROBES, "device": of_device}.items():
-        readings |= _readings(name, probe, built)
-        built.model.zero_grad(set_to_none=True)  # as before
+    built.model.zero_grad(set_to_none=True)
     backend = readings.values.pop("backend", "")
     if backend in FUSED_LAYERS and copied_weights(built.model):
         backend = f"{backend}, weights copied in each call"
@@ -158,9 +130,9 @@ def _own_name(part: str) -> str:
     return part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer.")
 
 
-def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Readings:
+def _readings(name: str, probe: Callable[[], Readings]) -> Readings:
     try:
-        return probe(built)
+        return probe()
     except Exception as error:
         traceback.print_exc()
         reason = f"its probe failed: {error_in_words(error)}"

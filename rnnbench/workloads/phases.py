@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -206,7 +207,7 @@ def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:
 class StepStream:
     """Steps of a model from its first state on."""
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Tensor], state: State) -> None:
+    def __init__(self, model: Callable[..., Any], inputs: Sequence[Tensor], state: State) -> None:
         """`model(input, state) -> (output, state)` for inputs of one step: (1, batch, input)."""
         self._model = model
         self._next_input = cycle(inputs).__next__

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import ComparedTensors, allowed, errors, relative_error
+from rnnbench.cells.parity import ComparedTensors, Side, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, DType, Implementation, Workload
-from rnnbench.workloads.model import Cells, LayerStateModel, SequenceModel
+from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.weights import model_weights
@@ -51,11 +51,13 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
         final_state=built.case.implementation != "torch.nn-padded",
     )
     takes_gradients = compared.gradients != "none"
-    model = built.model
-    with comparable(model, takes_gradients), comparable(built.reference, takes_gradients):
-        candidate = in_layer_form(model, built.runner() if built.is_of_cells else model)  # a recording is made here
-        reference = in_layer_form(built.reference, built.reference)
-        found = errors(candidate, reference, partial(model_weights, model), input, built.layer_state, compared)
+    model, reference = built.model, built.reference
+    with comparable(model, takes_gradients), comparable(reference, takes_gradients):
+        sides = (
+            Side(side, partial(side.on_layer_state, runner))
+            for side, runner in ((model, built.runner()), (reference, reference))  # a recording is made here
+        )
+        found = errors(*sides, partial(model_weights, model), input, built.layer_state, compared)
     check_errors(found, built.case.workload, whose)
     return max(found.values())
 
@@ -88,11 +90,6 @@ def check_tolerances(
             f"{worst} is off by {relative_errors[worst]:.1e} of {whose} largest value; "
             f"{tolerances[worst]:.0e} is allowed ({dtype})"
         )
-
-
-def in_layer_form(model: SequenceModel, runner: nn.Module) -> nn.Module:
-    """A model that takes and returns states in torch.nn's form; `runner` is called in the place of one of cells."""
-    return LayerStateModel(model, runner) if isinstance(model.body, Cells) else model
 
 
 @contextmanager
@@ -146,7 +143,7 @@ def _compare_streams(built: Built, input: Tensor, reference: SequenceModel) -> N
     """
     with comparable(built.model, takes_gradients=False), MODES["inference"]():
         own = StepStream(built.runner(), [input], built.state)
-        expected = StepStream(in_layer_form(reference, reference), [input], built.layer_state)
+        expected = StepStream(partial(reference.on_layer_state, reference), [input], built.layer_state)
         for _ in range(STREAMED_STEPS):
             output, wanted = own.step(), expected.step()
     name = f"output of step {STREAMED_STEPS}"

@@ -154,10 +154,7 @@ class Operations:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""
         built = self._cases.build(request)
         device = devices.open_device(built.case.workload.device)
-        if isinstance(built, Built):
-            measurement = observe(built, lambda built: device.memory(built.timed_call()))
-        else:
-            measurement = built.observe(device.memory)
+        measurement = observe(built, device.memory) if isinstance(built, Built) else built.observe(device.memory)
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
         return {"ok": True, "measurement": measurement.to_json()}
 
