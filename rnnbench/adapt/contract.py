@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.states import copied, on_trial
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, each_tensor, leaves, tensors, to_cell
+from rnnbench.cells.states import State, leaves, to_cell
 from rnnbench.raised import line_of, place
 from rnnbench.text import error_in_words
 
@@ -139,7 +140,7 @@ def check_signature(
 
     `input`: (seq, batch, ...); `layer_state`: in torch.nn's form; `width`: the features of the outputs.
     """
-    name, of_one = type(module).__name__, each_tensor(layer_state, lambda part: part[:1])  # one layer and direction
+    name, of_one = type(module).__name__, tree_map(lambda part: part[:1], layer_state)  # one layer and direction
     state, given = (to_cell(of_one, stacked=False), input[0]) if is_cell else (layer_state, input)
     try:
         with torch.no_grad():
@@ -152,7 +153,7 @@ def check_signature(
                 return
         if not isinstance(result, tuple) or len(result) != 2:
             raise CellError(f"{name} returns {_form(result)}; expected (outputs, state)")
-        outputs = tensors(state)[0].new_empty(*input.shape[:2], width)
+        outputs = leaves(state)[0].new_empty(*input.shape[:2], width)
         _check_form(f"{name}: its output", result[0], outputs)
         _check_form(f"{name}: its final state", result[1], state)
     except Exception as error:
@@ -163,7 +164,7 @@ def check_signature(
             raise CellError(
                 f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
             ) from None
-        if cause := likely_cause(module, given, tensors(state)[0] if is_cell else None):
+        if cause := likely_cause(module, given, leaves(state)[0] if is_cell else None):
             found = last_exception(module, given, state) or error_in_words(error)
             raise CellError(f"{name} can't be called: {cause}. Its last exception: {found}") from error
         raise
@@ -175,7 +176,7 @@ def _fits_other(module: Any, input: Tensor, layer_state: State, *, is_cell: bool
     with suppress(Exception), torch.no_grad():  # else the error of the requested signature is the one to report
         result = module(input if is_cell else input[0], state)
         outputs, final = result if is_cell else (input, result)
-        shapes = [[part.shape for part in tensors(each)] for each in (final, state)]
+        shapes = [[part.shape for part in leaves(each)] for each in (final, state)]
         return shapes[0] == shapes[1] and bool(outputs.shape[:2] == input.shape[:2])
     return False
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import CellCall, begins_with_zeros, called, can_hoist, found_call
 from rnnbench.adapt.contract import last_exception, likely_cause, needed_after_input
@@ -17,7 +18,7 @@ from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_t
 from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import BATCHED, State, each_tensor, leaves
+from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
@@ -240,6 +241,7 @@ class LayerCall:
 
     is_batch_first: bool
     takes_state: bool
+    width: int = 0  # the features of its outputs, once they are known
 
     def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Any, Any]:
         """A sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
@@ -251,35 +253,18 @@ class LayerCall:
         return outputs, result[1] if self.takes_state else state
 
 
-@dataclass(frozen=True)
-class AdaptedLayer:
-    """A module in the usual form, how it is called, and the features of its outputs."""
-
-    module: nn.Module  # as given, with another `forward`; a module that calls it where that can't be replaced
-    call: LayerCall
-    width: int
-
-
-def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | None:
+def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, LayerCall] | None:
     """Make a module callable in the usual form, if it is not: its `forward` is replaced in this instance.
 
-    `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns how it is called, or None if nothing
-    had to be changed, or no way was found.
+    `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns the module, or one that calls it where
+    its `forward` can't be replaced, and how it is called; None if nothing had to be changed, or no way was found.
     """
     given = input.flatten(0, 1)
     trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
     if trial.is_floating_point():
         trial = trial + 0.1 * torch.randn_like(trial)
-    state = _of_rows(usual)
-    declared = getattr(module, "batch_first", None)
-    for takes_state in (True, False) if may_lack_a_state(module) else (True,):
-        for is_batch_first in (False, True) if declared is None else (bool(declared),):
-            call = LayerCall(is_batch_first, takes_state)
-            width = _width(call, on_trial(module), trial, state, by_trial=declared is None)
-            if width is not None:
-                is_usual = takes_state and not is_batch_first
-                return None if is_usual else AdaptedLayer(in_usual_form(module, call), call, width)
-    return None
+    call = _found_layer_call(on_trial(module), trial, usual)
+    return None if call is None or call == LayerCall(False, True, call.width) else (in_usual_form(module, call), call)
 
 
 def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_tokens: bool = False) -> bool:
@@ -287,15 +272,21 @@ def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_to
 
     `step`: the shape of one step of one sequence; `reads_tokens`: it is a whole number below `step[0]`.
     """
-    if isinstance(module, nn.RNNBase):
-        return True
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
     input = torch.randint(step[0], (STEPS, ROWS)) if reads_tokens else torch.randn(STEPS, ROWS, *step, dtype=dtype)
-    state = _of_rows(usual)
-    calls = (
-        LayerCall(is_batch_first, takes_state) for takes_state in (True, False) for is_batch_first in (False, True)
-    )
-    return any(_width(call, module, input, state, by_trial=False) is not None for call in calls)
+    return isinstance(module, nn.RNNBase) or _found_layer_call(module, input, usual) is not None
+
+
+def _found_layer_call(module: nn.Module, input: Tensor, usual: Any) -> LayerCall | None:
+    """Return how a module runs a sequence (STEPS, ROWS, ...); None if no way is found."""
+    state = tree_map(lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).contiguous(), usual)
+    declared = getattr(module, "batch_first", None)
+    for takes_state in (True, False) if may_lack_a_state(module) else (True,):
+        for is_batch_first in (False, True) if declared is None else (bool(declared),):
+            call = LayerCall(is_batch_first, takes_state)
+            if (width := _width(call, module, input, state, by_trial=declared is None)) is not None:
+                return replace(call, width=width)
+    return None
 
 
 def _width(call: LayerCall, module: Callable[..., Any], input: Tensor, state: Any, *, by_trial: bool) -> int | None:
@@ -344,8 +335,3 @@ def reads_batch_first(module: Any, input: Any = None, *state: Any) -> bool | Non
 def may_lack_a_state(module: nn.Module) -> bool:
     """Return whether a module can be called with the input alone."""
     return not needed_after_input(getattr(module, "forward", module))  # TorchScript with overloads has none
-
-
-def _of_rows(usual: Any) -> Any:
-    """A state of the trial's batch."""
-    return each_tensor(usual, lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).contiguous())

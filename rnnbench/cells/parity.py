@@ -33,7 +33,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State, in_precision, tensor_names, tensors
+from rnnbench.cells.states import State, in_precision, leaves, tensor_names
 from rnnbench.store.records import DType
 
 # Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently
@@ -74,7 +74,7 @@ ALL = ComparedTensors()
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedModule:
     """A module with its parameters, and its call: `(input, layer state) -> (output, layer state)`."""
 
     module: nn.Module
@@ -95,8 +95,8 @@ def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, out
 
 
 def errors(
-    candidate: Side,
-    reference: Side,
+    candidate: ComparedModule,
+    reference: ComparedModule,
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
@@ -149,18 +149,18 @@ def _pulled_back(
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(side: Side, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
+def _run(side: ComparedModule, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
             return {name: part.clone() for name, part in _results(side.run(input, state), compared).items()}
     side.module.zero_grad(set_to_none=True)
-    leaves = (input, *tensors(state))
+    given = (input, *leaves(state))
     if compared.gradients == "all":
-        leaves = tuple(
-            part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in leaves
+        given = tuple(
+            part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in given
         )
-    results = _results(side.run(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
+    results = _results(side.run(given[0], given[1] if isinstance(state, Tensor) else given[1:]), compared)
     read = {name: part.detach().clone() for name, part in results.items()}  # at once: work may be left to a thread
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
@@ -170,10 +170,10 @@ def _run(side: Side, input: Tensor, state: State, compared: ComparedTensors) -> 
     ]
     torch.autograd.backward(directed, directions)
     if compared.gradients == "all":
-        names = ["input", *(f"initial {name}" for name in tensor_names(len(leaves) - 1))]
+        names = ["input", *(f"initial {name}" for name in tensor_names(len(given) - 1))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            for name, leaf in zip(names, leaves, strict=True)
+            for name, leaf in zip(names, given, strict=True)
             if leaf.requires_grad  # tokens have none
         }
     return read
@@ -181,7 +181,7 @@ def _run(side: Side, input: Tensor, state: State, compared: ComparedTensors) -> 
 
 def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
     output, final = given
-    parts = tensors(final) if compared.final_state else ()
+    parts = leaves(final) if compared.final_state else ()
     names = (f"final {name}" for name in tensor_names(len(parts)))
     return {"output": output, **dict(zip(names, parts, strict=False))}
 

@@ -39,26 +39,11 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
     return tuple(torch.stack(part) for part in zip(*states, strict=True))
 
 
-def first(layer_state: State, sequences: int) -> State:
-    """A torch.nn layer's state of the first `sequences` of a batch."""
-    return each_tensor(layer_state, lambda part: part[:, :sequences].contiguous())  # as cuDNN requires
-
-
-def each_tensor(layer_state: State, change: Callable[[Tensor], Tensor]) -> State:
-    """A torch.nn layer's state with each of its tensors changed."""
-    return change(layer_state) if isinstance(layer_state, Tensor) else tuple(map(change, layer_state))
-
-
 def output(cell_state: State, *, stacked: bool) -> Tensor:
     """The output of a cell: the top layer's `h`, (batch, hidden)."""
     top = cell_state[-1] if stacked else cell_state
     shown: Tensor = top if isinstance(top, Tensor) else top[0]
     return shown
-
-
-def tensors(state: State) -> tuple[Tensor, ...]:
-    """The tensors of a torch.nn layer's state: `(h,)` or `(h, c)`."""
-    return (state,) if isinstance(state, Tensor) else tuple(state)
 
 
 def tensor_names(count: int) -> list[str]:

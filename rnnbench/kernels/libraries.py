@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from time import perf_counter
+from timeit import Timer
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -173,21 +174,13 @@ def shortest(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
 
     There are many blocks, since other work on the machine disturbs most of those of a noisy minute.
     """
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    counts = {}
-    for name, call in calls.items():
-        call()
-        started = perf_counter()
-        call()
-        counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(perf_counter() - started, 1e-7)))
+    timers = {name: Timer(call, setup=call, timer=perf_counter) for name, call in calls.items()}
+    counts = {name: max(1, math.ceil(BLOCK_SECONDS / max(timer.timeit(1), 1e-7))) for name, timer in timers.items()}
+    taken = dict.fromkeys(calls, math.inf)
     end = perf_counter() + MAX_SECONDS
     for made in range(ROUNDS):
         if made >= MIN_ROUNDS and perf_counter() > end:
             break
-        for name, call in calls.items():
-            call()
-            started = perf_counter()
-            for _ in range(counts[name]):
-                call()
-            taken[name].append((perf_counter() - started) / counts[name])
-    return {name: min(seconds) for name, seconds in taken.items()}
+        for name, timer in timers.items():
+            taken[name] = min(taken[name], timer.timeit(counts[name]) / counts[name])
+    return taken

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
-from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Side, allowed, errors
+from rnnbench.cells.parity import TOLERANCES, ComparedModule, ComparedTensors, allowed, errors
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_gradients
@@ -275,7 +275,7 @@ def why_not(subject: RunSubject, name: Any) -> str:
     graphs = []
     try:
         if name in COMPILED:
-            compiled.check(str(subject.input.device), name)
+            compiled.check(str(subject.input.device))
             counters.clear()
         _check_parity(subject, name)
         breaks = sum(counters["graph_break"].values())
@@ -303,8 +303,9 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
     gradients: Any = "parameters" if subject.phase == "training" else "none"
     compared = ComparedTensors(gradients, final_state=subject.state is not None)
-    sides = Side(candidate, candidate), Side(reference, reference)
-    found = errors(*sides, dict, subject.input, state, compared)
+    found = errors(
+        ComparedModule(candidate, candidate), ComparedModule(reference, reference), dict, subject.input, state, compared
+    )
     if candidate.types != reference.types:
         mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))
         raise ParityError(f"it returns {mine}, but the given module returns {given}")

@@ -107,7 +107,7 @@ def count_products(timed: TimedCall) -> int | None:
     return _products(_watched(timed, with_flops=True))
 
 
-def _watched(timed: TimedCall, **options: bool) -> Any:
+def _watched(timed: TimedCall, **options: Any) -> Any:
     with timed.mode(), profile(**options) as watched:
         timed.call()
     return watched.kineto_results

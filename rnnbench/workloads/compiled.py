@@ -18,13 +18,10 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, leaves
-from rnnbench.kernels import direct
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of
 from rnnbench.workloads.implementations import (
-    NOT_PACKED,
-    PACKED_ON,
     SequenceOptions,
     Skip,
     eager,
@@ -108,11 +105,9 @@ class CompiledFeedBack:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
 
-def check(device: str, implementation: Implementation = "compiled") -> None:
-    """Raise Skip if torch.compile, or the way in which an implementation uses it, does not work on a device."""
-    if implementation == "prepacked" and device != PACKED_ON:
-        raise Skip(NOT_PACKED)
-    if reason := why_not(device) or (implementation == "prepacked" and why_not_routed()):
+def check(device: str) -> None:
+    """Raise Skip if torch.compile does not work on a device."""
+    if reason := why_not(device):
         raise Skip(reason)
 
 
@@ -137,31 +132,6 @@ def why_not(device: str) -> str:
     if not is_compiled:  # torch only calls the function, without a word
         return "torch.compile is switched off: unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE"
     return ""
-
-
-@cache
-def why_not_routed() -> str:
-    """Return why compiled code can't call rnnbench's own products on this machine; empty if it can."""
-    from rnnbench.kernels.libraries import DIRECT
-    from rnnbench.kernels.routing import RoutedPasses
-
-    def always(products: Any) -> str:
-        return DIRECT
-
-    x, weights = torch.ones(4, NARROW), (torch.ones(WIDE, NARROW), torch.ones(NARROW, WIDE))
-    try:
-        direct.load(x.dtype)
-        with torch.inference_mode():
-            result = _compile(_products, RoutedPasses(always))(x, *weights)
-            if not torch.equal(result, _products(x, *weights)):
-                return "products in rnnbench's own code are wrong on this machine; use `compiled`"
-    except Exception as error:
-        traceback.print_exc()
-        return f"torch {torch.__version__} can't call rnnbench's own products here: {_telling(error)}; use `compiled`"
-    return ""
-
-
-NARROW, WIDE = 16, 32  # sizes of trial products
 
 
 def cost(timed: TimedCall) -> Readings:
@@ -200,19 +170,16 @@ def libraries() -> str:
 _made: Counter[str] = Counter()  # products by library
 
 
-def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
-    """A function, compiled anew for each shape, in one of the two ways."""
+def compiled(function: Callable[..., Any], implementation: Implementation, passes: Any = None) -> Callable[..., Any]:
+    """A function, compiled anew for each shape, in one of the two ways, or with passes of its own."""
+    from torch._dynamo import config
+
     from rnnbench.kernels.passes import LoopPasses
     from rnnbench.kernels.routing import RoutedPasses
 
-    return _compile(function, RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
-
-
-def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
-    from torch._dynamo import config
-
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
+    passes = passes or (RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
     return torch.compile(function, dynamic=False, backend=Inductor(passes))
 
 
@@ -248,7 +215,3 @@ def _telling(error: Exception) -> str:
 
 def _one_if_compiled(input: Tensor) -> Tensor:
     return input + int(torch.compiler.is_compiling())
-
-
-def _products(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    return (x @ first.t() + 1) @ second.t() + 1

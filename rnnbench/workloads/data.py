@@ -12,31 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, TensorDataset, default_collate
 
 from rnnbench.cells.states import State
 from rnnbench.store.records import DataSet, Workload
 from rnnbench.workloads.phases import TimedCall
 
+Samples = TensorDataset  # item i is `(inputs[i], targets[i])`; inputs: (items, seq, input), targets: (items, ...)
 Example = tuple[Tensor, Tensor]
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 LoadingWay = Literal["per_item", "vectorised"]
 SEED, ORDER_SEED = 3, 4  # of the values, and of the order in which they are read
-
-
-class Samples(Dataset[Example]):
-    """A map-style data set: item i is `(inputs[i], targets[i])`."""
-
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        """`inputs`: (items, ...), `targets`: (items, ...)."""
-        self.inputs = inputs
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.inputs[index], self.targets[index]
 
 
 class Batches(Dataset[Example]):
@@ -47,7 +33,8 @@ class Batches(Dataset[Example]):
 
     def __getitem__(self, indices: Indices) -> Example:
         which = torch.from_numpy(indices)
-        return torch.index_select(self.samples.inputs, 0, which), torch.index_select(self.samples.targets, 0, which)
+        inputs, targets = self.samples.tensors
+        return torch.index_select(inputs, 0, which), torch.index_select(targets, 0, which)
 
 
 def windows(series: Tensor, length: int, stride: int) -> Tensor:
@@ -80,7 +67,12 @@ def make(name: DataSet, workload: Workload, dtype: torch.dtype) -> Samples:
 
 
 def loader(
-    dataset: Samples, way: LoadingWay, batch_size: int, workers: int = 0, *, generator: torch.Generator | None = None
+    dataset: Samples,
+    way: LoadingWay,
+    batch_size: int,
+    workers: int = 0,
+    *,
+    generator: torch.Generator | None = None,
 ) -> DataLoader[Any]:
     """Return batches `(inputs, targets)`, each (seq, batch, ...), or (batch, ...) where an item has no steps.
 

@@ -13,7 +13,7 @@ from rnnbench.adapt.contract import construct, parameters_of
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError, CellSpec, is_own
-from rnnbench.cells.states import State, fails_in_inference_mode, tensors, to_cell
+from rnnbench.cells.states import State, fails_in_inference_mode, leaves, to_cell
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Case, Implementation, Workload
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
@@ -163,14 +163,14 @@ def adapt_model(
             own = _adapt_cells(body, given[0], usual)
             if own is not None:
                 width = workload.directions * own[0].shape[-1]
-                if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in tensors(usual)]:
+                if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in leaves(usual)]:
                     state = own[0] if len(own) == 1 else tuple(own)
                     why = f"its state is not that of {workload.layer}"
         elif (found := adapt_layer(body.layer, given, usual)) is not None:
-            takes_state = found.call.takes_state
+            takes_state = found[1].takes_state
             if not takes_state and workload.task in NEED_STATE:
                 raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
-            body.layer, body.has_state, width = found.module, takes_state, found.width
+            body.layer, body.has_state, width = found[0], takes_state, found[1].width
             if not takes_state and getattr(reference.body, "has_state", True):
                 why = "it takes no state"
     if width != model.head.in_features:
@@ -184,7 +184,7 @@ def adapt_model(
 
 def _adapt_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
     """Return each tensor of the first state for all cells, (layers * directions, batch, ...); None if they are none."""
-    of_one = tuple(part[:1] for part in tensors(usual))
+    of_one = tuple(part[:1] for part in leaves(usual))
     usual_of_one = to_cell(of_one[0] if isinstance(usual, Tensor) else of_one, stacked=False)
     states: list[tuple[Tensor, ...]] = []
     for first in range(0, len(body.cells), body.directions):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbench.cells.states import State, output, outside_inference_mode, tensors, to_cell, to_layer
+from rnnbench.cells.states import State, output, outside_inference_mode, to_cell, to_layer
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back, loop
 
@@ -139,7 +139,7 @@ class TorchLayer(nn.Module):
             return outputs[self.last_steps, self.rows]
         if not self.has_state:
             return outputs[-1]
-        h = tensors(state)[0]  # (layers * directions, batch, hidden)
+        h = state if isinstance(state, Tensor) else state[0]  # (layers * directions, batch, hidden)
         return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
 
 

@@ -58,7 +58,7 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
         given = built.input, built.layer_state, width, built.case.implementation
         check_signature(module, *given, is_cell=built.is_of_cells)
     if built.case.implementation in COMPILED:
-        compiled.check(built.case.workload.device, built.case.implementation)
+        compiled.check(built.case.workload.device)
         readings |= compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from rnnbench.cells import is_own, load, spec
-from rnnbench.cells.states import State, convert, first, to_cell
+from rnnbench.cells.states import State, convert, to_cell
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
 from rnnbench.store.records import LAYERS, Case, DType, Implementation, Workload, is_cell_reference, reference_cell
@@ -52,7 +53,7 @@ class Built:
 
     def state_of(self, sequences: int) -> State:
         """The initial state for the first `sequences` of the batch, in the same form."""
-        layer_state = first(self.layer_state, sequences)
+        layer_state = tree_map(lambda part: part[:, :sequences].contiguous(), self.layer_state)  # as cuDNN requires
         return to_cell(layer_state, stacked=self.model.is_stacked) if self.is_of_cells else layer_state
 
     @property

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import ComparedTensors, Side, allowed, errors, relative_error
+from rnnbench.cells.parity import ComparedModule, ComparedTensors, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, DType, Implementation, Workload
 from rnnbench.workloads.model import SequenceModel
@@ -53,11 +53,9 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
     takes_gradients = compared.gradients != "none"
     model, reference = built.model, built.reference
     with comparable(model, takes_gradients), comparable(reference, takes_gradients):
-        sides = (
-            Side(side, partial(side.on_layer_state, runner))
-            for side, runner in ((model, built.runner()), (reference, reference))  # a recording is made here
-        )
-        found = errors(*sides, partial(model_weights, model), input, built.layer_state, compared)
+        candidate = ComparedModule(model, partial(model.on_layer_state, built.runner()))  # a recording is made here
+        expected = ComparedModule(reference, partial(reference.on_layer_state, reference))
+        found = errors(candidate, expected, partial(model_weights, model), input, built.layer_state, compared)
     check_errors(found, built.case.workload, whose)
     return max(found.values())
 

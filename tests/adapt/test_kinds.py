@@ -370,7 +370,7 @@ def test_the_batch_comes_second(layer: nn.GRU, steps: int, rows: int) -> None:
     usual, input = torch.randn(layer.num_layers, rows, 6), torch.randn(steps, rows, 4)
     expected = layer(input.transpose(0, 1), usual)
     found = adapt_layer(layer, input, usual)
-    assert found is None or found.width == 6  # None: it is adapted already
+    assert found is None or found[1].width == 6  # None: it is adapted already
     outputs, state = layer(input, usual)
     torch.testing.assert_close(outputs, expected[0].transpose(0, 1))
     torch.testing.assert_close(state, expected[1])
@@ -382,12 +382,12 @@ def test_the_order_is_found_by_trial_where_the_class_does_not_say_it() -> None:
     expected = module(input.transpose(0, 1)).transpose(0, 1)
     found = adapt_layer(module, input, usual)
     assert found is not None
-    assert (found.call.is_batch_first, found.call.takes_state) == (True, False)
+    assert (found[1].is_batch_first, found[1].takes_state) == (True, False)
     torch.testing.assert_close(module(input, usual)[0], expected)
     assert module(input, usual)[1] is usual
     other = adapt_layer(WithoutOwnState(4, 6), input, usual)
     assert other is not None
-    assert (other.call.is_batch_first, other.width) == (False, 7)
+    assert (other[1].is_batch_first, other[1].width) == (False, 7)
 
 
 def test_torch_s_own_layer_with_the_batch_first_is_compared(tmp_path: Path) -> None:

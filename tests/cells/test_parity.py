@@ -13,7 +13,7 @@ from rnnbench.cells.parity import (
     ALL,
     ROUNDOFF,
     TOLERANCES,
-    Side,
+    ComparedModule,
     allowed,
     errors,
     relative_error,
@@ -48,7 +48,7 @@ def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:
 
 
 def compared(candidate: nn.Module, reference: nn.Module, input: Any, state: Any, what: Any = ALL) -> dict[str, float]:
-    return errors(Side(candidate, candidate), Side(reference, reference), dict, input, state, what)
+    return errors(ComparedModule(candidate, candidate), ComparedModule(reference, reference), dict, input, state, what)
 
 
 class Layer(nn.Module):

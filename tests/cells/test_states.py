@@ -8,8 +8,8 @@ from rnnbench.cells.states import (
     convert,
     fails_in_inference_mode,
     in_precision,
+    leaves,
     outside_inference_mode,
-    tensors,
     to_cell,
     to_layer,
 )
@@ -22,7 +22,7 @@ H, C = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
 )
 def test_a_state_comes_back_from_the_cells_form(layer_state, stacked: bool) -> None:
     back = to_layer(to_cell(layer_state, stacked=stacked), stacked=stacked)
-    assert all(torch.equal(*pair) for pair in zip(tensors(layer_state), tensors(back), strict=True))
+    assert all(torch.equal(*pair) for pair in zip(leaves(layer_state), leaves(back), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Compiled code with products in other libraries: equal values, never stale weight
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from rnnbench.kernels import direct, libraries, routing
+from rnnbench.kernels import direct, libraries
 from rnnbench.kernels.libraries import DIRECT, DIRECT_PACKED, OWN, Matrix, SharedProducts, torch_library
 from rnnbench.kernels.passes import aten
 from rnnbench.kernels.routing import RoutedPasses, operators, route_products
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -167,14 +166,6 @@ def test_the_key_of_the_compiler_s_cache_knows_what_the_choice_depends_on() -> N
     assert RoutedPasses().uuid() != known
 
 
-@pytest.fixture(autouse=True)
-def _untried() -> Iterator[None]:
-    """Forget whether products were tried, before the test and after it."""
-    compiled.why_not_routed.cache_clear()
-    yield
-    compiled.why_not_routed.cache_clear()
-
-
 def plain_loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
     for _ in range(3):
         h = torch.tanh(torch.nn.functional.linear(h, weight, bias))
@@ -194,7 +185,7 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
 
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16), torch.randn(16), torch.randn(4, 16)
-    run = compiled._compile(plain_loop, RoutedPasses(always(library)))
+    run = compiled.compiled(plain_loop, "prepacked", RoutedPasses(always(library)))
     with torch.inference_mode():
         result, [code] = run_and_get_code(run, weight, bias, h)
         torch.testing.assert_close(result, plain_loop(weight, bias, h))
@@ -211,7 +202,7 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
 def test_gradients_agree_and_weights_are_packed_anew_after_a_step() -> None:
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16, requires_grad=True), torch.randn(16, requires_grad=True), torch.randn(4, 16)
-    run = compiled._compile(plain_loop, RoutedPasses(always(DIRECT_PACKED)))
+    run = compiled.compiled(plain_loop, "prepacked", RoutedPasses(always(DIRECT_PACKED)))
     for _ in range(2):
         expected = torch.autograd.grad(plain_loop(weight, bias, h).square().sum(), (weight, bias))
         gradients = torch.autograd.grad(run(weight, bias, h).square().sum(), (weight, bias))
@@ -228,24 +219,3 @@ def test_a_case_agrees_and_says_which_libraries_it_uses(monkeypatch: pytest.Monk
     assert measurement.backend == "inductor, products in rnnbench with packed weights"
     assert measurement.metrics["graph_breaks"] == 0
     assert measurement.metrics["compile_seconds"] > 0
-
-
-def test_a_torch_that_can_t_call_rnnbench_s_products_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def moved() -> Any:
-        raise AttributeError("module 'torch._inductor' has no attribute 'ExternKernelOut'")
-
-    monkeypatch.setattr(routing, "operators", moved)
-    with pytest.raises(
-        Skip, match=r"torch \d.* can't call rnnbench's own products here: .*ExternKernelOut.*; use `comp"
-    ):
-        observe(build(small.case("gru", "prepacked", seq_len=2, dtype="float32"), Path()))
-
-
-def test_weights_are_packed_only_for_a_cpu() -> None:
-    with pytest.raises(Skip, match="weights are packed for the libraries of a CPU; use `compiled`"):
-        compiled.check("meta", "prepacked")
-
-
-def test_wrong_products_are_noticed_before_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_compile", lambda function, passes: lambda *given: function(*given) + 1)
-    assert compiled.why_not_routed() == "products in rnnbench's own code are wrong on this machine; use `compiled`"

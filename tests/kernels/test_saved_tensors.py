@@ -46,7 +46,7 @@ def leaves(*shapes: tuple[int, ...]) -> list[Tensor]:
 def assert_equal_gradients(function: Callable[..., Any], inputs: list[Tensor]) -> int:
     """Compile a function and compare its gradients; returns how many tensors it keeps."""
     torch._dynamo.reset()
-    kept, found = gradients(compiled._compile(function, LoopPasses()), *inputs)
+    kept, found = gradients(compiled.compiled(function, "prepacked", LoopPasses()), *inputs)
     _, expected = gradients(function, *inputs)
     torch.testing.assert_close(found, expected)
     return kept

@@ -56,14 +56,14 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 169,
-    "adapt": 653,
+    "adapt": 647,
     "analysis": 1768,
     "api": 139,
-    "cells": 707,
+    "cells": 704,
     "cli": 721,
     "check": 1180,
     "harness": 3662,
-    "kernels": 576,
+    "kernels": 569,
     "profiling": 1169,
     "pytest_plugin": 226,
     "report": 3436,
@@ -71,7 +71,7 @@ MAX_STATEMENTS = {
     "slurm": 355,
     "store": 887,
     "suite": 500,
-    "workloads": 1342,
+    "workloads": 1285,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 

@@ -49,7 +49,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     monkeypatch.setattr(search, "LiveTurns", FixedTurns)
     monkeypatch.setattr(search, "PACES", [0.0])  # compiling takes no time
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
-    monkeypatch.setattr(compiled, "check", lambda device, implementation: None)
+    monkeypatch.setattr(compiled, "check", lambda device: None)
     ways.way.cache_clear()
     yield of_ways
     ways.way.cache_clear()
@@ -193,14 +193,13 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
     assert list(table["way"][table["is_chosen"]]) == ["as given"]
     assert all("is off by" in reason for reason in table["reason"][1:])
 
-    def missing(device: str, implementation: str) -> None:
-        if implementation == "prepacked":
-            raise Skip("there is no oneDNN")
+    def missing(device: str) -> None:
+        raise Skip("there is no compiler")
 
     monkeypatch.setattr(compiled, "check", missing)
     table = fast(nn.GRU(4, 6)).frame
-    assert list(table["reason"]) == ["", "", "", "there is no oneDNN"]
-    assert list(table["way"][table["is_chosen"]]) == ["compiled"]
+    assert list(table["reason"]) == ["", "", "there is no compiler", "there is no compiler"]
+    assert list(table["way"][table["is_chosen"]]) == ["hoisted"]
 
 
 @pytest.mark.usefixtures("seconds")

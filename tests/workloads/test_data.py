@@ -79,7 +79,7 @@ def test_both_ways_give_the_same_batches_in_the_same_order(dataset: Samples, bat
     per_item, vectorised = (epochs(dataset, way, batch_size, seed)[:count] for way in ("per_item", "vectorised"))
     assert is_equal(per_item, vectorised)
     seen = torch.cat([targets if targets.dim() < 3 else targets.transpose(0, 1) for _, targets in per_item])
-    assert sorted(seen.flatten().tolist()) == sorted(dataset.targets.flatten().tolist())
+    assert sorted(seen.flatten().tolist()) == sorted(dataset.tensors[1].flatten().tolist())
 
 
 def eight_windows() -> Samples:
