@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import share_of_look
+from rnnbench.check.check import faults_in_words
 from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
@@ -31,7 +32,7 @@ from rnnbench.check.commits import (
 )
 from rnnbench.check.selection import NOT_OF_THE_CODE
 from rnnbench.check.sides import Project
-from rnnbench.errors import Interrupted, UserError
+from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
@@ -93,14 +94,8 @@ def bisect(
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step, now)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
-    try:
+    with closing(runner), faults_in_words(folder, "answer"):
         return folder, answered(answer, runner, path, suite.content.check.margin, suite.content.check.budget_seconds)
-    except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"no answer; what was measured is in {folder}") from None
-    except OSError as fault:
-        raise UserError(f"{folder}: can't be written: {fault.strerror}; what was measured stays there") from None
-    finally:
-        runner.close()
 
 
 def answered(

@@ -107,7 +107,7 @@ def check(
         stack.callback(runner.end)
         hellos = runner.start()
         folder = dated_folder(out, f"{suite.name}-check")
-        stack.enter_context(_faults_in_words(folder))
+        stack.enter_context(faults_in_words(folder, "verdict"))
         runs = {
             side.name: stack.enter_context(_run(folder, side, suite.settings, hellos[side.name], command, runner))
             for side in (base, head)
@@ -295,13 +295,14 @@ def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[
 
 
 @contextmanager
-def _faults_in_words(folder: Path) -> Iterator[None]:
+def faults_in_words(folder: Path, lacking: str) -> Iterator[None]:
+    """Say where the data are if the user stops what is measured, or if they can't be written."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"no verdict; what was measured is in {folder}") from None
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(f"no {lacking}; what was measured is in {folder}") from None
     except OSError as fault:
-        raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; no {lacking}") from None
 
 
 @contextmanager

@@ -93,10 +93,12 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
     Does not judge two interpreters with the same files, or a side whose rnnbench does not report its modules.
     """
     trees = [each for each in _trees(base, head) if each[3] is not None and imported[each[0].name]]
-    for side, _, tree, another in trees:
-        if any(tree.path(file, another) for file in _under_test(side, imported[side.name]).values()):
-            return
-    if len(trees) == len((base, head)):
+    own = (
+        tree.path(file, another)
+        for side, _, tree, another in trees
+        for file in _under_test(side, imported[side.name]).values()
+    )
+    if len(trees) == len((base, head)) and not any(own):
         raise UserError(
             f"{head.suite.file}: nothing differs between base {base.about} and head {head.about}: no case imported a "
             f"file from {trees[1][2].root}; name cells of the code that you want to compare"
@@ -167,17 +169,20 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _told(side: Side, name: str, file: Path, own: str) -> str:
-    is_file, below = name.startswith(USER_MODULE), PurePosixPath(own)
-    text = f"{side.name} {side.about}: {'a file of a cell' if is_file else name} was imported from {file}, "
-    text += f"though the {side.name} has its own: {side.in_words(f'{side.tree}/{own}')}\n"
-    if is_file:
-        return f"{text}Both sides would run one file. In the suite, give its path relative to the suite."
-    module = below.parent if below.stem == "__init__" else below.with_suffix("")
-    source = PurePosixPath(*module.parts[: -len(name.split("."))])
-    return (
-        f"{text}The check would have measured the wrong code. It imports modules from the project nearest to the suite "
-        "and from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
+    what, below = name, PurePosixPath(own)
+    source = PurePosixPath(*(below.parent / below.stem.removeprefix("__init__")).parts[: -len(name.split("."))])
+    remedy = (
+        "The check would have measured the wrong code. It imports modules from the project nearest to the suite and "
+        "from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
         f"{source}/ as a source of modules."
+    )
+    if name.startswith(USER_MODULE):
+        what = "a file of a cell"
+        remedy = "Both sides would run one file. In the suite, give its path relative to the suite."
+    own_file = side.in_words(f"{side.tree}/{own}")
+    return (
+        f"{side.name} {side.about}: {what} was imported from {file}, though the {side.name} has its own: {own_file}\n"
+        f"{remedy}"
     )
 
 

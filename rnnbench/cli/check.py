@@ -181,7 +181,7 @@ def _tell(
 
     So the files exist even if nobody reads standard output any more.
     """
-    from rnnbench.report.verdicts import ci, outputs, verdicts
+    from rnnbench.report.verdicts import outputs, verdicts
 
     root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
     found = verdicts.of(comparison)
@@ -194,7 +194,8 @@ def _tell(
         }
         for variable in (name for name, text in texts.items() if text and os.environ.get(name)):
             try:
-                ci.append(texts[variable], Path(os.environ[variable]))
+                with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
+                    file.write(texts[variable])
             except OSError as fault:  # the verdict stands without it
                 output.tell(f"${variable} can't be written: {fault.filename}: {fault.strerror or fault}")
     finally:  # if the files can't be written, the verdicts are shown before the error
@@ -204,7 +205,7 @@ def _tell(
             output.show(outputs.VerdictScreen(found))
         if folder is not None:
             output.say_path(folder, err=as_json)
-        if ci.is_at_work():
+        if os.environ.get("GITHUB_ACTIONS") == "true":
             where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root.resolve())
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
             (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))

@@ -5,7 +5,6 @@ A later check replaces the comment of the one before.
 
 import itertools
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,17 +28,6 @@ def command(level: str, title: str, message: str, place: tuple[str, int] | None 
 
     at = f"file={escaped(place[0], ':,')},line={place[1]}," if place else ""
     return f"::{level} {at}title={escaped(title, ':,')}::{escaped(message)}"
-
-
-def append(text: str, path: Path) -> None:
-    """Append to a file that GitHub reads: the summary of the job, or the outputs of the step."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def is_at_work() -> bool:
-    """Return True in a job of GitHub Actions, which reads what is printed."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def post(text: str, environment: Mapping[str, str]) -> str:

@@ -118,7 +118,7 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     """Return the table of the two runs of a check, a column each."""
     facts = {}
     for side, info in sides.items():
-        software, worker = info.environment.get("software") or {}, info.environment.get("worker") or {}
+        worker = info.environment.get("worker") or {}
         about = f"{side} of a check: "
         facts[side] = {
             "code": next((note.removeprefix(about) for note in info.notes if note.startswith(about)), ""),
@@ -127,8 +127,8 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
             "started": when(info),
             "status": info.status,
             "pairs": count(info.replicates),
-            "python": str(worker.get("python") or software.get("python") or ""),
-            "torch": str(worker.get("torch") or (software.get("packages") or {}).get("torch") or ""),
+            "python": str(worker.get("python", "")),
+            "torch": str(worker.get("torch", "")),
         }
     frame = pd.DataFrame(facts).rename_axis("what").reset_index()
     cells = [Column(side, of(side, lambda value: one_line(value) or MISSING)) for side in sides]

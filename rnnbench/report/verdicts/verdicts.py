@@ -147,10 +147,11 @@ class Verdicts:
     @property
     def subject(self) -> str:
         """Return `quick: base main (1a2b3c4) against head the working tree: 3 of 24 cases run code that changed`."""
-        changed = sum(row.decided_by != "code" for row in self.judged)
-        runs = f": {changed:,} of {plural(len(self.judged), 'case')} {'runs' if changed == 1 else 'run'} code"
-        of_all = f"{runs} that changed" if changed < len(self.judged) else ""
-        return one_line(f"{self.suite}: base {self.base} against head {self.head}{of_all}")
+        sides = f"{self.suite}: base {self.base} against head {self.head}"
+        if (changed := sum(row.decided_by != "code" for row in self.judged)) == len(self.judged):
+            return one_line(sides)
+        runs = f"{changed:,} of {plural(len(self.judged), 'case')} {'runs' if changed == 1 else 'run'}"
+        return one_line(f"{sides}: {runs} code that changed")
 
     @property
     def margins(self) -> str:
@@ -263,11 +264,13 @@ def of(comparison: Comparison) -> Verdicts:
 
 
 def _row(finding: Finding, name: str) -> VerdictRow:
-    witness = {"low": "ratio", "mean": "mean_ratio"}.get(finding.decided_by or "")
-    if finding.is_by_code or finding.is_by_counts:
-        witness = "code" if finding.is_by_code else "counts"
-    elif finding.is_by_instructions:
-        witness = "instructions"
+    witnesses = {
+        "code": finding.is_by_code,
+        "counts": finding.is_by_counts,
+        "instructions": finding.is_by_instructions,
+        "ratio": finding.decided_by == "low",
+        "mean_ratio": finding.decided_by == "mean",
+    }
     return VerdictRow(
         finding.case,
         name,
@@ -275,7 +278,7 @@ def _row(finding: Finding, name: str) -> VerdictRow:
         finding.reason,
         why(finding),
         finding.margin,
-        witness,
+        next((witness for witness, decides in witnesses.items() if decides), None),
         "mean_ratio" if finding.is_by_mean else "ratio",
         finding.replicates,
         [{"metric": each.metric.name, "base": each.base, "head": each.head} for each in finding.changes],
@@ -327,8 +330,7 @@ def read(folder: Path) -> Verdicts | None:
 
 def _row_of(line: Mapping[str, Any], case: Case, name: str) -> VerdictRow:
     values: dict[str, Any] = {key: line.get(key) for key in PLAIN}
-    older = "mean_ratio" if line["decided_by"] == "mean_ratio" else "ratio"
-    values["described_by"] = line.get("described_by") or older
+    values["described_by"] = line.get("described_by") or "ratio"
     values |= {"verdict": OLDER_WORDS.get(line["verdict"], line["verdict"]), "sentence": one_line(line["sentence"])}
     for ratio in RATIOS:
         ends = [line[f"{ratio}{end}"] for end in ENDS]
