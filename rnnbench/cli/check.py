@@ -98,9 +98,8 @@ def check(
             raise click.UsageError(
                 f"{base} is a stored run: leave out --source, --base-python, --head-python and --instructions"
             )
-        groups, settings = selected(suite, only, device, yes=yes), suite.settings
-        if budget is not None:
-            settings = settings.model_copy(update={"budget_seconds": budget})
+        groups = selected(suite, only, device, yes=yes)
+        settings = suite.settings.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
     else:
@@ -183,7 +182,6 @@ def _tell(
     """
     from rnnbench.report.verdicts import outputs, verdicts
 
-    root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
     found = verdicts.of(comparison)
     try:
         if folder is not None:
@@ -206,7 +204,8 @@ def _tell(
         if folder is not None:
             output.say_path(folder, err=as_json)
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root.resolve())
+            root = Path(os.environ.get("GITHUB_WORKSPACE", ".")).resolve()
+            where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root)
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
             (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))
 
