@@ -46,7 +46,7 @@ class Bench:
         self.workers: list[tuple[str, int, FakeWorker]] = []
         suite = suites.read("quick")
 
-        def start(name: str, side: Side, layout: int, token: object = None) -> Any:
+        def start(name: str, side: Side, layout: int, **_: object) -> Any:
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
             fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol

@@ -1,6 +1,5 @@
 """Decide which groups get another replicate, and estimate how long that takes."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -222,8 +221,7 @@ class Planner:
         def seconds(group: Group) -> float:
             return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
 
-        equals = itertools.groupby(sorted(sorted(groups, key=seconds), key=visits_short, reverse=True), visits_short)
-        return [group for _, several in equals for group in sweeps_in_turn(several)]
+        return sorted(sweeps_in_turn(sorted(groups, key=seconds)), key=visits_short, reverse=True)
 
     def _seconds(self, visits: Mapping[Group, int]) -> float:
         """Expected seconds of so many visits of each group."""

@@ -47,15 +47,6 @@ def worker() -> Iterator[WorkerProcess]:
     process.close()
 
 
-@pytest.fixture(scope="module")
-def shared_worker() -> Iterator[WorkerProcess]:
-    """One worker for several tests: a run would replace it after such cases, but tests need not."""
-    process = WorkerProcess("0000")
-    process.wait_ready()
-    yield process
-    process.close()
-
-
 def prepare(
     worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60, name: str = "Mine"
 ) -> dict[str, Any]:
@@ -90,7 +81,10 @@ def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_
     [
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was killed by SIGSEGV"),
         ("print('last words', file=sys.stderr); os._exit(3)", "the worker exited with 3: last words"),
-        (f"os.write(2, b'x' * {MAX_BYTES} + b'\\nmore\\xff\\n'); os._exit(3)", "the worker exited with 3: more\ufffd"),
+        (
+            f"os.write(2, b'x' * {MAX_BYTES + 1}); time.sleep(1.2); os.write(2, b'\\nmore\\xff\\n'); os._exit(3)",
+            "the worker exited with 3: more\ufffd",
+        ),
     ],
 )
 def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, reason: str) -> None:
@@ -132,9 +126,9 @@ NAMED = "time.sleep(0.2)"  # until a started program has its own command line, s
     ],
 )
 def test_a_cell_whose_deeds_can_not_be_undone_fails(
-    shared_worker: WorkerProcess, tmp_path: Path, body: str, reason: str
+    worker: WorkerProcess, tmp_path: Path, body: str, reason: str
 ) -> None:
-    reply = prepare(shared_worker, tmp_path, body)
+    reply = prepare(worker, tmp_path, body)
     assert re.match(reason, reply["reason"])
 
 

@@ -86,13 +86,6 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
     assert set(counts) == {2}
 
 
-def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
-    path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
-    quick = suites.read("quick")
-    with pytest.raises(UserError, match="a run of the suite 'test', not of 'quick'"):
-        resume_run(path, quick, quick.settings, command="y", on_progress=lambda step: None)
-
-
 def test_no_device_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(SUITE)
     suite = suites.read(str(tmp_path / "tiny.toml"))
