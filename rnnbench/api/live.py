@@ -69,8 +69,8 @@ def measure(
 
     Rounds are added until each ratio's interval is within `precision` (`"2%"` or 0.02; None: stop after `replicates`)
     or the `budget` is spent (`"30s"`, `"5m"` or seconds; None: no limit). There are at least `replicates` rounds if the
-    budget has room for them, and one in any case; a warning says if a single round takes longer. Ctrl-C ends the rounds
-    and keeps those that are finished. `progress`: show it on a terminal and in a notebook.
+    budget has room for them, and one in any case. Ctrl-C ends the rounds and keeps those that are finished.
+    `progress`: show it on a terminal and in a notebook.
 
     Returns a `FrameResult`. Its `.frame` has a row for each module, by its name:
 

@@ -33,7 +33,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.project import folders_here
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.live import described
-    from rnnbench.speedup.suite_search import find_wanted, wanted
+    from rnnbench.speedup.search import find_wanted, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 

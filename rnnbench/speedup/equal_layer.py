@@ -52,9 +52,10 @@ class LayerWeight:
             weight: Tensor = cell.get_parameter(path)
             weight = weight.flatten() if self.is_bias else weight.t() if self.is_turned else weight
             parts.append(weight if self.columns is None else weight[:, self.columns])
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
         if gates == tuple((gate, 1) for gate in range(len(gates))):
-            return (parts[0] if len(parts) == 1 else torch.cat(parts)).contiguous()
-        by_gate = parts if len(parts) == len(gates) else torch.cat(parts).chunk(len(gates))
+            return whole.contiguous()
+        by_gate = whole.chunk(len(gates))
         return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in gates])
 
 

@@ -8,7 +8,7 @@ import torch
 import rnnbench
 from rnnbench.cells import load
 from rnnbench.errors import UserError
-from rnnbench.speedup.suite_search import WantedModule
+from rnnbench.speedup.search import WantedModule
 from tests.doubles.commands import in_process
 
 MINE = """
@@ -86,7 +86,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         if module.cell in bad:
             raise UserError(f"{module.cell}: its state is not known")
 
-    monkeypatch.setattr("rnnbench.speedup.suite_search.find_wanted", search)
+    monkeypatch.setattr("rnnbench.speedup.search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.words.live.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
     result = in_process("fastest", "modern", "--only", only, cwd=folder, code=0)

@@ -67,7 +67,7 @@ MAX_STATEMENTS = {
     "profiling": 1169,
     "pytest_plugin": 226,
     "report": 3426,
-    "speedup": 646,
+    "speedup": 636,
     "slurm": 355,
     "store": 887,
     "suite": 500,

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -12,16 +13,20 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 import rnnbench
-from rnnbench.adapt.kinds import RunModule, run_module
-from rnnbench.cells.combined import CombinedCell
+from rnnbench.adapt.kinds import RunModule
+from rnnbench.cells import CellError
+from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live import cases
 from rnnbench.harness.live.stop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.speedup import search, ways
+from rnnbench.speedup.search import wanted
 from rnnbench.speedup.ways import names, way
+from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
+from tests.doubles import workload as small
 from tests.doubles.stored import steady
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -413,81 +418,6 @@ def test_a_decision_that_is_not_sure_says_so(most: int) -> None:
     assert made == [min(most, STAGES[-1])] * 2
 
 
-def sizes(run: RunModule) -> tuple[tuple[int, ...], ...]:
-    """(layers, ...) of each tensor of the state."""
-    return tuple((len(part), *part.shape[2:]) for part in run.like)
-
-
-class TwoStates(nn.Module):
-    """A cell of somebody else's, with the state `(h, c)`."""
-
-    hidden_size = 6
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 6)
-
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        h, c = state
-        return torch.tanh(self.linear(x) + h), c + 1
-
-
-class Sequence(nn.Module):
-    """A module that runs a sequence, and has the attributes of a cell."""
-
-    hidden_size = 6
-
-    def __init__(self, layer: nn.RNNBase) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, input: Tensor, state: Any = None) -> Any:
-        return self.layer(input, state)
-
-
-@pytest.mark.parametrize(
-    ("module", "kind", "zero_state"),
-    [
-        (nn.GRU(4, 6), "layer", ((1, 6),)),
-        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), "layer", ((4, 6), (4, 6))),
-        (nn.LSTM(4, 6, proj_size=2), "layer", ((1, 2), (1, 6))),
-        (nn.GRUCell(4, 6), "cell", ((1, 6),)),
-        (nn.LSTMCell(4, 6), "cell", ((1, 6), (1, 6))),
-        (LSTMCell(4, 6), "cell", ((1, 6), (1, 6))),
-        (CombinedCell(4, 6), "cell", ((1, 6),)),
-        (TwoStates(), "cell", ((1, 6), (1, 6))),
-        (Sequence(nn.GRU(4, 6)), "sequence", ()),
-        (Sequence(nn.LSTM(4, 6, num_layers=2)), "sequence", ()),
-        (nn.Sequential(nn.GRU(4, 6)), "sequence", ()),
-    ],
-)
-def test_what_kind_of_module_it_is_and_the_form_of_its_state(module: nn.Module, kind: str, zero_state: Any) -> None:
-    for input in (torch.ones(5, 3, 4), torch.ones(5, 1, 4)):
-        found = run_module(module, input, None)
-        assert (found.module, found.kind, sizes(found)) == (module, kind, zero_state)
-
-
-def test_a_state_that_is_given_tells_its_sizes() -> None:
-    state = torch.zeros(1, 3, 7)
-    assert sizes(run_module(nn.Sequential(nn.GRU(4, 6)), torch.ones(5, 3, 4), state)) == ((1, 7),)
-    assert sizes(run_module(nn.LSTM(4, 6), torch.ones(5, 3, 4), (state, state))) == ((1, 7), (1, 7))
-
-
-@pytest.mark.parametrize(
-    ("cell", "states", "more"),
-    [(nn.GRUCell(4, 6), 1, ["torch.nn"]), (LSTMCell(4, 6), 2, ["hoisted", "torch.nn"]), (TwoStates(), 2, [])],
-)
-def test_a_cell_that_is_a_layer_of_torch_may_run_as_one(cell: nn.Module, states: int, more: list[str]) -> None:
-    h = torch.zeros(1, 3, 6)
-    run = RunModule(cell, "cell", (torch.zeros(1, 1, 6),) * states)
-    assert names(run, torch.ones(5, 3, 4), (h, h)[:states] if states > 1 else h) == [
-        "as given",
-        *more,
-        "compiled",
-        "prepacked",
-    ]
-
-
 def test_a_gpu_has_modes_of_torch_compile_for_it() -> None:
     run = RunModule(nn.GRU(4, 6), "layer", (torch.zeros(1, 1, 6),))
     on_gpu: Any = SimpleNamespace(is_cuda=True)
@@ -504,3 +434,67 @@ def test_results_of_a_cuda_graph_are_copied_since_its_next_call_writes_into_them
     first, _ = run(nn.Identity(), torch.ones(5, 3, 4), None)
     run(nn.Identity(), 2 * torch.ones(5, 3, 4), None)
     torch.testing.assert_close(first, torch.ones(5, 3, 4))
+
+
+# Modules that a suite names
+
+
+def case(cell: str = "gru", **changes: Any) -> Case:
+    return small.case(cell, **{"dtype": "float32", **changes})
+
+
+def test_cases_of_one_module_become_its_shapes() -> None:
+    first = case(seq_len=5, batch_size=2)
+    cases = [first, case(seq_len=7, batch_size=2), Case("gru", "hoisted", first.workload)]
+    found, left_out = wanted([*cases, case(seq_len=5, batch_size=2, hidden_size=9)])
+    assert left_out == []
+    assert [(module.workload.hidden_size, shapes) for module, shapes in found.items()] == [
+        (cases[0].workload.hidden_size, [(5, 2), (7, 2)]),
+        (9, [(5, 2)]),
+    ]
+
+
+def test_modules_are_built_as_the_case_says() -> None:
+    cell, layer = (
+        next(iter(wanted([each])[0]))
+        for each in (
+            case(dtype="float64"),
+            small.reference_case("lstm", num_layers=2, bidirectional=True, dtype="float32"),
+        )
+    )
+    module = cell.build(Path())
+    assert isinstance(module, GRUCell)
+    assert (module.weight_hh.dtype, cell.input(3, 2).dtype, cell.input(3, 2).shape[:2]) == (
+        torch.float64,
+        torch.float64,
+        (3, 2),
+    )
+    sizes = cell.workload
+    assert cell.title == f"gru, input size {sizes.input_size}, hidden size {sizes.hidden_size}, float64, cpu, 1 thread"
+    built = layer.build(Path())
+    assert isinstance(built, nn.LSTM)
+    assert (built.num_layers, built.bidirectional) == (2, True)
+    assert "2 layers, bidirectional" in layer.title
+
+
+def test_a_class_is_built_from_its_file(tmp_path: Path) -> None:
+    alone = small.workload(reference="none", dtype="float32")
+    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
+    [module] = wanted([Case("mine.py:Mine", "loop", alone)])[0]
+    assert type(module.build(tmp_path)).__name__ == "Mine"
+    (tmp_path / "odd.py").write_text("from torch import nn\nclass Odd(nn.Module):\n    def __init__(self): ...\n")
+    [odd] = wanted([Case("odd.py:Odd", "loop", alone)])[0]
+    with pytest.raises(CellError, match=r"Odd\(\) takes no sizes"):
+        odd.build(tmp_path)
+
+
+def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:
+    cases = [case(phase="step"), case(lengths="varied"), case(num_layers=2), case(bidirectional=True)]
+    assert wanted(cases) == (
+        {},
+        [
+            "cases of the phase step: expected inference or training",
+            "cases with sequences of varied lengths",
+            "cases of a cell in several layers or directions: give a module that runs them itself",
+        ],
+    )

@@ -53,14 +53,12 @@ class LiveTurns:
         stop: Stop,
         deadline: float = math.inf,
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        on_overrun: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """Calibrate, then add replicates until `stop` wants none or the next one would pass the deadline.
 
         One replicate is made in any case; a later one ends between two turns where the deadline comes, and does not
-        count. `on_overrun` is told the seconds of the first one if they are more than are left. An error of a call ends
-        all, with the call's name in front. Ctrl-C ends the loop, too, and keeps the replicates that are finished;
-        raises KeyboardInterrupt if none is.
+        count. An error of a call ends all, with the call's name in front. Ctrl-C ends the loop, too, and keeps the
+        replicates that are finished; raises KeyboardInterrupt if none is.
         """
         started = self._now()
         for number, name in enumerate(self._calls):
@@ -76,8 +74,6 @@ class LiveTurns:
             # More replicates show the spread better than longer ones.
             self._case_seconds *= max(0.0, deadline - self._now()) / asked
             plans, last = self._planned(wanted)
-        if last > deadline - self._now():
-            on_overrun(last)
         try:
             while wanted and (not made or last <= deadline - self._now()):
                 begun = self._now()

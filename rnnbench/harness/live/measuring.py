@@ -4,7 +4,6 @@ import inspect
 import itertools
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from rnnbench.harness.live.loop import LiveTurns, named
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.live.stop import Precision, Stop
 from rnnbench.harness.machine import global_state, variables
-from rnnbench.harness.turns.progress import Progress, TimeNeeded
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
@@ -55,7 +54,7 @@ class LiveComparison:
     notes: list[str]  # what makes the modules' work unequal, or all of it slower than elsewhere
     put_back: ExitStack  # restores everything else that is changed when it closes
     torch: str = torch.__version__
-    needed: TimeNeeded | None = None  # for the replicates that the budget of `measure` left out
+    needed: float = 0.0  # seconds for the replicates that the budget of `measure` left out
 
     @property
     def parameters(self) -> dict[str, int | None]:
@@ -65,9 +64,11 @@ class LiveComparison:
             for name, case in self.cases.items()
         }
 
-    def until(self, stop: Stop, deadline: float, *shown: Callable[[Any], None]) -> None:
+    def until(
+        self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None] = lambda progress: None
+    ) -> None:
         """Time the calls until `stop` wants no more, as `LiveTurns` does, and compare outputs again."""
-        self.turns.until(stop, deadline, *shown)
+        self.turns.until(stop, deadline, on_progress)
         self.parity, more = compared_again(self.cases, self.reference, self.parity)
         self.notes += [*self.turns.notes(), *more]
 
@@ -76,17 +77,9 @@ class LiveComparison:
     ) -> None:
         """Time the calls until each ratio is precise; the budget starts at `started`, by `time.monotonic`."""
         budget = math.inf if settings.budget_seconds is None else settings.budget_seconds
-
-        def warn(seconds: float) -> None:
-            warnings.warn(
-                f"one round takes about {seconds:.2g} s, longer than the budget of {budget:.2g} s; this round is "
-                "measured anyway, and gives no interval",
-                stacklevel=2,
-            )
-
         stop = Precision(list(self.calls), self.reference, settings)
-        self.until(stop, started + budget, on_progress, warn)
-        self.needed = stop.needed() if self.turns.cut else None
+        self.until(stop, started + budget, on_progress)
+        self.needed = stop.needed() if self.turns.cut else 0.0
 
 
 @contextmanager

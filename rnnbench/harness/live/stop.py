@@ -8,7 +8,6 @@ from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.rounds import Question, widening
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
-from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.suite.file import Settings
 
 
@@ -50,10 +49,9 @@ class Precision:
         estimate_spreads([self._record])
         self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
 
-    def needed(self) -> TimeNeeded:
-        """Return how much more time would be enough."""
-        replicates, is_least = visits_needed(self._record, self._settings)
-        return TimeNeeded(replicates * self._record.cost, is_least=is_least)
+    def needed(self) -> float:
+        """Return how many more seconds would be enough, at least."""
+        return visits_needed(self._record, self._settings) * self._record.cost
 
 
 MINE, THAN = "mine", "than"  # the names of the two in inputs and in messages

@@ -102,15 +102,15 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     return needed - record.visits
 
 
-def visits_needed(record: GroupRecord, settings: Settings) -> tuple[int, bool]:
-    """Further visits until a group should reach the precision, and whether that is only the least number.
+def visits_needed(record: GroupRecord, settings: Settings) -> int:
+    """Further visits until a group should reach the precision, at least.
 
     Unlike `visits_to_come`, which plans ahead, it assumes no spread: with too few visits to see one, it counts only
     those that are made in any case.
     """
     if settings.precision is None or record.visits >= MIN_FOR_SPREAD or not wants_more(record, settings):
-        return visits_to_come(record, settings), False
-    return max(1, settings.replicates - record.visits), True
+        return visits_to_come(record, settings)
+    return max(1, settings.replicates - record.visits)
 
 
 @cache
@@ -193,7 +193,7 @@ class Planner:
     def seconds_needed(self) -> float | None:
         """Expected seconds of all visits that are still wanted; None if none is."""
         estimate_spreads(list(self._records.values()))
-        short = {group: visits_needed(self._records[group.workload], self._settings)[0] for group in self._groups}
+        short = {group: visits_needed(self._records[group.workload], self._settings) for group in self._groups}
         return self._seconds(short) if any(short.values()) else None
 
     def noise(self) -> float:

@@ -14,7 +14,6 @@ from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.live.stop import Factor
 from rnnbench.harness.machine.cores import allowed_cores, processor
-from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.profiling.breakdown import frame as breakdown_frame
 from rnnbench.profiling.breakdown import rescaled
 from rnnbench.profiling.gap import call_time, cause_frame, of_profiled
@@ -28,7 +27,7 @@ from rnnbench.report.words.units import duration, ratio, round_percent
 from rnnbench.speedup.module import RunInWays
 from rnnbench.store.profiles import Profile
 from rnnbench.suite.file import Settings
-from rnnbench.text import plural
+from rnnbench.text import as_budget, plural
 from rnnbench.version import __version__
 
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
@@ -95,18 +94,19 @@ def note(
     *,
     cut: bool,
     interrupted: bool = False,
-    needed: TimeNeeded | None = None,
+    needed: float = 0.0,
 ) -> str:
-    """What to know about the numbers: what the intervals hold, and which target was missed.
+    """Return what to know about the numbers: what the intervals hold, and which target was missed.
 
-    `cut`: the budget ended the rounds; `interrupted`: Ctrl-C did; `needed`: how much more time would have been enough.
+    `cut`: the budget ended the rounds; `interrupted`: Ctrl-C did; `needed`: how many seconds more would be enough.
     """
     rounds = int(frame["replicates"].iloc[0])
     sentences = [ONE_PROCESS if rounds > 1 else ONE_ROUND]
     if interrupted:
         sentences.insert(0, f"Interrupted after {plural(rounds, 'round')}.")
-    more = f"; {needed.more('for the target')}" if needed else ""
-    why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more{more}"
+    budget = settings.budget_seconds or math.nan
+    more = f"; give budget='{as_budget(budget + needed)}'" if needed else ""
+    why = f"the budget of {duration(budget)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide and rounds > 1:
         after = f"after {plural(rounds, 'round')}{f' ({why})' if cut else ''}"

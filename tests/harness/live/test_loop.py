@@ -17,7 +17,7 @@ from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.stop import Precision
-from rnnbench.harness.turns.progress import Progress, TimeNeeded
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy
@@ -51,7 +51,7 @@ class Machine:
         return turns, stop.needed()
 
 
-Taken = tuple[LiveTurns, TimeNeeded]
+Taken = tuple[LiveTurns, float]
 
 
 def test_the_known_ratio_lies_in_nearly_all_intervals() -> None:
@@ -89,7 +89,7 @@ def test_a_machine_that_becomes_slow_in_a_round_does_not_stretch_the_budget_by_t
     assert len({len(times) for times in taken.times.values()}) == 1
 
 
-def test_an_case_whose_work_grows_with_each_call_is_named() -> None:
+def test_a_case_whose_work_grows_with_each_call_is_named() -> None:
     machine, calls = Machine(spread=0.05), 0
     mine = machine.case(10)
 
@@ -163,7 +163,7 @@ def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) ->
         (KeyError("bad"), RuntimeError, "mine: KeyError: 'bad'"),
     ],
 )
-def test_what_an_case_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
+def test_what_a_case_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
     machine = Machine(spread=0.0)
     case = machine.case(4)
 
@@ -172,9 +172,8 @@ def test_what_an_case_raises_in_the_middle_ends_the_rounds_with_its_name(raised,
         if machine.clock.seconds > 0.3:
             raise raised
 
-    with pytest.raises(comes) as error:
+    with pytest.raises(comes, match=f"^{message}$"):
         machine.run(mine=call)
-    assert str(error.value) == message
     assert gc.isenabled()
 
 
@@ -195,12 +194,3 @@ def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -
     with pytest.raises(KeyboardInterrupt):
         machine.run(mine=call)
     assert gc.isenabled()
-
-
-@pytest.mark.parametrize(("deadline", "is_told"), [(0.001, True), (1.0, False), (math.inf, False)])
-def test_a_round_that_is_longer_than_the_budget_is_told_before_it_begins(deadline: float, is_told: bool) -> None:
-    told: list[float] = []
-    machine = Machine(spread=0.0)
-    machine.run(deadline=deadline, on_overrun=lambda seconds: told.append(machine.clock.seconds + seconds))
-    assert len(told) == is_told
-    assert all(machine.clock.seconds == pytest.approx(expected, rel=0.2) for expected in told)

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
-from rnnbench.harness.turns.progress import TimeNeeded
 from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
 from rnnbench.report.notebook.live import SHOWN, note, swept
@@ -105,31 +104,34 @@ def test_the_figure_says_each_ratio_and_its_colour_whether_it_is_slower_a_hollow
     assert [row for row in range(5) if marks[row].get_markerfacecolor() == INKS["card"].light] == [2]
 
 
-def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
-    frame = measured().frame
-    settings = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
-    assert "Wider than ±1.8% after 6 rounds: fused, once." in note(frame, settings, cut=False)
-    assert "(the budget of 30.0 s had no room for more): fused, once." in note(frame, settings, cut=True)
-    assert "Wider" not in note(frame[:2], settings, cut=False)
-    assert "6 of 8 rounds: the budget" in note(frame[:2], Settings(budget_seconds=1.0, replicates=8), cut=True)
-    assert "process" in note(frame, Settings(precision=None), cut=False)
-    needed = TimeNeeded(14.0, is_least=False)
-    told = note(frame, settings, cut=True, needed=needed)
-    assert "had no room for more; about 20 s more would be enough for the target): fused, once." in told
+WANTED = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
 
 
-def test_the_note_says_that_one_round_has_no_interval() -> None:
+@pytest.mark.parametrize(
+    ("changes", "settings", "told"),
+    [
+        ({}, WANTED, "Wider than ±1.8% after 6 rounds: fused, once."),
+        ({"cut": True}, WANTED, "(the budget of 30.0 s had no room for more): fused, once."),
+        ({"cut": True, "needed": 14.0}, WANTED, "had no room for more; give budget='50s'): fused, once."),
+        ({"cut": True}, Settings(precision=None, budget_seconds=1.0, replicates=8), "6 of 8 rounds: the budget of"),
+        ({}, Settings(precision=None), "the differences between processes"),
+        ({"interrupted": True}, WANTED, "Interrupted after 6 rounds."),
+    ],
+)
+def test_the_note_says_which_ratios_are_wider_than_asked_and_why(
+    changes: dict[str, Any], settings: Settings, told: str
+) -> None:
+    text = note(measured().frame, settings, **{"cut": False} | changes)
+    assert told in text
+    assert "held up" not in text
+
+
+def test_the_note_says_that_one_round_has_no_interval_and_when_calls_were_held_up() -> None:
     frame = measured().frame.assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
-    needed = TimeNeeded(14.0, is_least=True)
-    assert note(frame, Settings(budget_seconds=1.0), cut=True, needed=needed) == (
-        "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more; at least 20 s more is "
-        "needed for the target."
+    assert note(frame, Settings(budget_seconds=1.0), cut=True) == (
+        "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more."
     )
-
-
-def test_the_note_says_when_calls_were_held_up() -> None:
     frame = measured().frame
-    assert "held up" not in note(frame, Settings(), cut=False)
     assert "a mean is 2.20× the time shown" in note(frame.assign(seconds=frame["seconds"] / 2), Settings(), cut=False)
 
 
