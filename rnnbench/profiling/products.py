@@ -8,9 +8,8 @@ saves is a cause. It lacks the additions that are saved, too, and the copies tha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -35,17 +34,7 @@ STEPWISE, STACKED, IN, IDLE = "gradients of each step", "gradients at once", "pr
 ONE = Matrix((1, 1), (1, 1))
 
 
-class Difference(NamedTuple):
-    """A cause and the two arms that measure it: one with it, and one without."""
-
-    cause: Cause
-    whole: str
-    without: str
-
-    def measured(self, times: Mapping[str, tuple[float, ...]]) -> Cause:
-        """Return the cause with the seconds that a call saves in each round."""
-        rounds = zip(times[self.whole], times[self.without], strict=True)
-        return replace(self.cause, seconds=tuple(whole - less for whole, less in rounds))
+Differences = dict[Cause, tuple[str, str]]  # a cause -> the arms that measure it: one with it, and one without
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class ProductReplays:
     library: str  # that makes the products in the call itself
     calls: int = 0
     arms: dict[str, TimedCall] = field(default_factory=dict)
-    differences: Sequence[Difference] = ()  # weight gradients that could be a single product
+    differences: Differences = field(default_factory=dict)  # weight gradients that could be a single product
 
     def products(self, times: Mapping[str, tuple[float, ...]]) -> Products:
         """Return what is stored of the arms' times."""
@@ -94,7 +83,7 @@ def product_replays(listed: Listing, *, trained: bool) -> ProductReplays:
     for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
         arms[name] = _in_each_library(products.items())[library]
     cause = Cause("weight gradients", "mm", sum(gradients.values()))
-    return ProductReplays(library, calls, arms, [Difference(cause, STEPWISE, STACKED)])
+    return ProductReplays(library, calls, arms, {cause: (STEPWISE, STACKED)})
 
 
 def _in_each_library(products: Iterable[tuple[Factors, int]]) -> dict[str, TimedCall]:

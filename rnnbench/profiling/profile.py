@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rnnbench.harness import devices
@@ -25,7 +26,7 @@ from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
-from rnnbench.profiling.products import Difference, ProductReplays, product_replays
+from rnnbench.profiling.products import Differences, ProductReplays, product_replays
 from rnnbench.profiling.program import TooLong, record, steps_of
 from rnnbench.profiling.replay import ReplayDiffers, replay
 from rnnbench.profiling.subject import ProfiledCall, of_built, of_live
@@ -118,7 +119,7 @@ def profile(
     threads = torch.get_num_threads()
     if threads > 1 and subject.own and is_host_code:
         arms[ONE_THREAD] = _on_one_thread(subject.call)  # compiled code has its threads built in
-        differences.append(Difference(Cause("threads", f"{threads} threads", 1), "call", ONE_THREAD))
+        differences[Cause("threads", f"{threads} threads", 1)] = "call", ONE_THREAD
     clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds if listed else []))
     operators = {} if listed is None else {"clocked": clocked.arm(), "idle": idling.arm()}
     settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
@@ -141,7 +142,10 @@ def profile(
         times={arm: times[arm] for arm in MEASURED if arm in arms},
         operators=() if listed is None else table(listed, clocked, idling, finished, rounds),
         opaque=subject.opaque,
-        causes=tuple(each.measured(times) for each in (*differences, *products.differences)),
+        causes=tuple(
+            replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
+            for cause, (whole, without) in (differences | products.differences).items()
+        ),
         products=products.products(times) if products.library else None,
         notes=tuple(notes),
     )
@@ -149,9 +153,9 @@ def profile(
     return _with_trace(subject, result, folder)
 
 
-def _replays(subject: ProfiledCall) -> tuple[list[Difference], dict[str, TimedCall], int, list[str]]:
+def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], int, list[str]]:
     """Return causes with the arms that measure them, these arms, the steps of the call, and what can't be measured."""
-    found, arms, notes = list[Difference](), dict[str, TimedCall](), list[str]()
+    found, arms, notes = Differences(), dict[str, TimedCall](), list[str]()
     if subject.opaque:
         return found, arms, 1, notes
     with subject.call.mode():
@@ -167,7 +171,7 @@ def _replays(subject: ProfiledCall) -> tuple[list[Difference], dict[str, TimedCa
                 if not arms:
                     arms[REPLAYED] = TimedCall(replay(program), subject.call.mode)
                 arms[arm] = TimedCall(replay(suspect.remedy(program, suspect.groups)), subject.call.mode)
-                found.append(Difference(Cause(suspect.kind, suspect.what, len(suspect.calls)), REPLAYED, arm))
+                found[Cause(suspect.kind, suspect.what, len(suspect.calls))] = REPLAYED, arm
             except Exception as error:  # a limit of rnnbench, not of the code
                 if not isinstance(error, ReplayDiffers):
                     traceback.print_exc()
