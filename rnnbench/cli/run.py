@@ -1,6 +1,7 @@
 """`rnnbench run`, and whether a run has what it was asked for."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ from rnnbench.text import as_budget, plural, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rnnbench.store.records import Group
-    from rnnbench.suite.file import Settings
     from rnnbench.suite.suites import Suite
 
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
@@ -99,7 +98,8 @@ def run(
     \b
     Exit codes: 0 measured, 2 a case failed, or none was measured (0 with --allow-missing).
     """
-    from rnnbench.harness.coordinator.session import NoDevice
+    from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
+    from rnnbench.report.screen.progress import shown_progress
 
     if executor != "slurm" and (slurm_options or groups_per_job):
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
@@ -111,53 +111,28 @@ def run(
             )
     groups = [] if resume else selected(suite, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
-    settings = suite.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    settings = suite.settings.model_copy(update=changes)
+    measuring: tuple[Any, ...] = shown_progress, run_suite, partial(resume_run, settings=settings)
+    if executor == "slurm":
+        from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm, shown_jobs
+
+        start = partial(run_by_slurm, options=slurm_options, groups_per_job=groups_per_job or GROUPS_PER_JOB)
+        measuring = shown_jobs, start, partial(resume_by_slurm, options=slurm_options, changes=changes)
+    shown, begin, go_on = measuring
     try:
-        with adding(RESUME, Interrupted):
-            if executor == "slurm":
-                folder = _by_slurm(suite, groups, settings, given, resume, out, slurm_options, groups_per_job)
+        with adding(RESUME, Interrupted), shown() as on_progress:
+            if resume is None:
+                folder = begin(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
             else:
-                folder = _here(suite, groups, settings, resume, out)
+                folder = resume
+                go_on(folder, suite, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None or not allow_missing:
             raise UserError(f"{suite.name}: {missing}{'' if device else f'; {ACCEPT}'}") from None
         (output.note if as_json else output.say)(f"rnnbench: {suite.name} is skipped: {missing}")
         return
     _print_run(folder, context.params, is_full=is_full, as_json=as_json, may_lack=allow_missing)
-
-
-def _here(suite: "Suite", groups: "list[Group]", settings: "Settings", resume: Path | None, out: Path) -> Path:
-    """Measure on this machine, and return the folder of the run."""
-    from rnnbench.harness.coordinator.session import resume_run, run_suite
-    from rnnbench.report.screen.progress import shown_progress
-
-    with shown_progress() as on_progress:
-        if resume is None:
-            return run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
-        resume_run(resume, suite, settings, command=typed(), on_progress=on_progress)
-        return resume
-
-
-def _by_slurm(
-    suite: "Suite",
-    groups: "list[Group]",
-    settings: "Settings",
-    given: dict[str, float | None],
-    resume: Path | None,
-    out: Path,
-    options: tuple[str, ...],
-    groups_per_job: int | None,
-) -> Path:
-    """Measure in jobs of Slurm, and return the folder of the run."""
-    from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm, shown_jobs
-
-    with shown_jobs() as on_progress:
-        how: dict[str, Any] = {"command": typed(), "options": options, "on_progress": on_progress}
-        if resume is None:
-            per_job = groups_per_job or GROUPS_PER_JOB
-            return run_by_slurm(suite, groups, settings, out=out, groups_per_job=per_job, **how)
-        resume_by_slurm(resume, suite, {name: value for name, value in given.items() if value is not None}, **how)
-        return resume
 
 
 def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:

@@ -116,8 +116,8 @@ def run_by_slurm(
 def resume_by_slurm(
     path: Path,
     suite: Suite,
-    changes: Mapping[str, float],
     *,
+    changes: Mapping[str, float],
     command: str,
     options: Sequence[str],
     on_progress: OnProgress,

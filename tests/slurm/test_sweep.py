@@ -299,7 +299,7 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     groups = chosen.groups({}, None, most=None)
     path = sweep.run_by_slurm(chosen, groups, settings, out=tmp_path, groups_per_job=1, **options)
     for changes in ({}, {"budget_seconds": 50.0}, {}):
-        sweep.resume_by_slurm(path, chosen, changes, **options)
+        sweep.resume_by_slurm(path, chosen, changes=changes, **options)
     assert used == [25.0, 25.0, 50.0, 50.0]
 
 
