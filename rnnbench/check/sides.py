@@ -92,8 +92,6 @@ def sides(
             other = project.side("base", "the same files", project.tree, suite.file)
         elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.full_name(top, base)):
             other = project.in_folder(base)
-        elif top is None:
-            raise UserError(f"base {base}: {project.no_repository}; give a folder that contains the suite")
         else:
             other = project.at_commit(base, "base", has_own_suite=True)
         if python == own_python and other.suite.file.resolve() == suite.file.resolve():
@@ -132,16 +130,14 @@ class Project:
                 )
             self._sources.append(folder.resolve().relative_to(self.tree.resolve()))
 
-    @property
-    def no_repository(self) -> str:
-        """Say that a suite is in no repository."""
-        where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
-        return f"{where} is not in a git repository" + ("" if shutil.which("git") else ", since git is not on PATH")
-
     def required(self) -> tuple[Path, Path]:
         """Return the repository and the path of the suite in it; raises UserError if there is none."""
         if self.repository is None:
-            raise UserError(self.no_repository)
+            where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
+            why = "" if shutil.which("git") else ", since git is not on PATH"
+            raise UserError(
+                f"{where} is not in a git repository{why}, so it has no revisions; a check can have --base FOLDER"
+            )
         if self.within is None:
             raise UserError(
                 f"{self._suite.name} measures rnnbench's own cells, which are not in {self.repository}; "

@@ -94,13 +94,6 @@ def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
     assert verdict_at(1.01 * share) == "undecided"
 
 
-def test_what_an_earlier_look_has_shown_is_not_lost() -> None:
-    trial = Trial({"case": MARGIN})
-    trial.look("case", at(5), at(5), spent=0.5)
-    trial.look("case", at(2), at(2), spent=0.5)
-    assert trial.verdicts()["case"].verdict == "regressed"
-
-
 def test_intervals_are_values_with_the_confidence_of_their_look() -> None:
     wide, narrow = Trial({"case": MARGIN}), Trial({"case": MARGIN})
     wide.look("case", at(5), at(5), confidence=LOOK_CONFIDENCE)
@@ -161,16 +154,6 @@ def test_the_ratio_that_decided_is_named(low: Location, mean: Location, by: str 
     trial = Trial({"case": MARGIN})
     trial.look("case", low, mean)
     assert trial.verdicts()["case"].decided_by == by
-
-
-@pytest.mark.parametrize(("sign", "other"), [(1, 4), (-1, -4)])
-def test_where_both_ratios_decide_the_one_that_is_surely_farther_is_named(sign: int, other: int) -> None:
-    trial = Trial(dict.fromkeys(["case", "near", "weak"], MARGIN))
-    trial.look("case", at(5 * sign), at(20 * sign))
-    trial.look("near", at(5 * sign), at(5 * sign, error=0.25))
-    trial.look("weak", at(other, error=0.3), at(other, error=0.3))  # so that neither of both p-values is the largest
-    found = {case: judged.decided_by for case, judged in trial.verdicts().items()}
-    assert found == {"case": "mean", "near": "low", "weak": "low"}
 
 
 def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:

@@ -118,7 +118,7 @@ def test_where_a_suite_has_no_repository_a_revision_is_refused(
     (tmp_path / "cell.py").write_text("")
     monkeypatch.chdir(repo)
     for suite, words in (
-        (tmp_path / "mine.toml", "is not in a git repository; give a folder that contains the suite"),
+        (tmp_path / "mine.toml", "is not in a git repository, so it has no revisions"),
         ("quick", "quick measures rnnbench's own cells, which are not in"),
     ):
         with pytest.raises(UserError, match=words):

@@ -196,8 +196,9 @@ def _changes(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
         checked=[when(check.head) for check in of_row],
     )
     columns = [*SHOWN, *(Column(name, of(name)) for name in ("commits", "checked", "why"))]
-    shown = changed.drop(columns="case")
-    return table("checks_changes", "What regressed or improved", "", columns, shown, machine=changed)
+    return table(
+        "checks_changes", "What regressed or improved", "", columns, changed.drop(columns="case"), machine=changed
+    )
 
 
 def _every(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:

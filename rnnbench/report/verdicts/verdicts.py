@@ -329,10 +329,11 @@ def read(folder: Path) -> Verdicts | None:
 
 
 def _row_of(line: Mapping[str, Any], case: Case, name: str) -> VerdictRow:
-    values: dict[str, Any] = {key: line.get(key) for key in PLAIN}
-    values["described_by"] = line.get("described_by") or "ratio"
-    values |= {"verdict": OLDER_WORDS.get(line["verdict"], line["verdict"]), "sentence": one_line(line["sentence"])}
-    for ratio in RATIOS:
-        ends = [line[f"{ratio}{end}"] for end in ENDS]
-        values[ratio] = None if None in ends else Estimate(*ends)
+    ends = {ratio: [line[f"{ratio}{end}"] for end in ENDS] for ratio in RATIOS}
+    values: dict[str, Any] = {ratio: None if None in values else Estimate(*values) for ratio, values in ends.items()}
+    values |= {key: line.get(key) for key in PLAIN} | {
+        "verdict": OLDER_WORDS.get(line["verdict"], line["verdict"]),
+        "sentence": one_line(line["sentence"]),
+        "described_by": line.get("described_by") or "ratio",
+    }
     return VerdictRow(case, name, **values)

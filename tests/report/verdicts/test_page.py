@@ -1,6 +1,5 @@
 """The page of a check's folder, and what checks over time say and show."""
 
-import json
 import re
 from html import unescape
 from pathlib import Path
@@ -80,18 +79,6 @@ def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_
     assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
     assert "figures/changes.svg" not in files
-
-
-def test_without_intervals_in_an_older_check_the_page_says_so(tmp_path: Path) -> None:
-    check = folder(tmp_path, samples.realistic())
-    content = json.loads((check / "verdicts.json").read_text())
-    for finding in content["findings"]:
-        finding.update(dict.fromkeys(("ratio_low", "ratio_high", "mean_ratio_low", "mean_ratio_high", "described_by")))
-    content = {key: value for key, value in content.items() if key not in ("answer", "details", "method")}
-    (check / "verdicts.json").write_text(json.dumps(content))
-    text = Page(page(check)).text
-    assert "No time was compared for 24 cases" in text
-    assert "2 of 24 cases regressed" in text
 
 
 def test_checks_come_in_the_order_in_which_they_began_and_those_without_verdicts_are_left_out(tmp_path: Path) -> None:
