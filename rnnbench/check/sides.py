@@ -136,7 +136,7 @@ class Project:
             where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
             why = "" if shutil.which("git") else ", since git is not on PATH"
             raise UserError(
-                f"{where} is not in a git repository{why}, so it has no revisions; a check can have --base FOLDER"
+                f"{where} is not in a git repository{why}, so it has no revisions; choose a folder as the base"
             )
         if self.within is None:
             raise UserError(
