@@ -60,7 +60,7 @@ WHEEL = $(PYTHON) -m pip download --quiet --disable-pip-version-check --dest whe
 	--python-version $(WHEELS_PYTHON) --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64
 WHEELS_PYTHON ?= 3.12
 wheels:  ## What a GPU machine without network lacks, as wheels for tests/gpu/acceptance.sh: all small, no torch.
-	$(WHEEL) 'click>=8.3' pydantic nvidia-ml-py
+	$(WHEEL) 'click>=8.3' torchinfo pydantic nvidia-ml-py
 	$(WHEEL) --no-deps ruptures
 	@ls wheels
 

@@ -120,6 +120,14 @@ METRICS = (
         device="cpu",
     ),
     Metric(
+        "mult_adds", "mult-adds (torchinfo)", "count", "of one step of the whole batch, as torchinfo counts", "summary"
+    ),
+    Metric("input_bytes", "input (torchinfo)", "bytes", "of one step, as torchinfo counts", "summary"),
+    Metric(
+        "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
+    ),
+    Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
+    Metric(
         "compile_seconds",
         "compiling",
         "seconds",

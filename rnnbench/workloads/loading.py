@@ -21,7 +21,7 @@ from rnnbench.workloads.referee import ParityError
 
 # Why the metrics of a probe are missing: for every case, and for cases where other processes load.
 MODEL_MISSING = {
-    "model": "loading has no model",
+    **dict.fromkeys(("model", "summary"), "loading has no model"),
     "saved": "loading trains nothing",
 }
 OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")

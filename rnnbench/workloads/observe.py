@@ -4,20 +4,23 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+import torchinfo
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from rnnbench.adapt.contract import check_finite, check_signature, unchanged
+from rnnbench.adapt.states import rebuilt
 from rnnbench.cells import CellError, is_own
-from rnnbench.cells.states import leaves, storage_address
+from rnnbench.cells.states import State, leaves, storage_address
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled
-from rnnbench.workloads.model import own_module
+from rnnbench.workloads.model import SequenceModel, own_module
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built, copied_weights
 from rnnbench.workloads.referee import largest_error
@@ -40,6 +43,42 @@ def saved_bytes(built: Built) -> Readings:
     saved = sum(sizes.values())  # read while `output` holds the graph and every storage: no address comes twice
     del output
     return Readings({"saved_bytes": saved})
+
+
+class OneStep(nn.Module):
+    """One step of a model with its decoder and head: torchinfo passes the tensors of a state one by one."""
+
+    def __init__(self, model: SequenceModel, state: State) -> None:
+        super().__init__()
+        self.body, self.decoder, self.head, self.like = model.body, model.decoder, model.head, state
+
+    def forward(self, input: Tensor, *states: Tensor) -> Tensor:
+        """Return (batch, output) of an input (batch, input)."""
+        hidden, state = self.body.step(input, rebuilt(self.like, iter(states)))
+        if self.decoder is not None:
+            hidden, _ = self.decoder.step(self.head(hidden), state)
+        result: Tensor = self.head(hidden)
+        return result
+
+
+def summary(built: Built) -> Readings:
+    """The totals of torchinfo's table for one step."""
+    # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
+    given = [part.clone() for part in (built.input[0], *leaves(built.state))]
+    modes = [(module, module.training) for module in built.model.modules()]
+    try:
+        totals: Any = torchinfo.summary(OneStep(built.model, built.state), input_data=given, verbose=0)
+    finally:
+        for module, mode in modes:  # torchinfo leaves all modules in the outermost one's mode
+            module.training = mode
+        getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # it keeps the model
+    values = {
+        "mult_adds": int(totals.total_mult_adds),
+        "input_bytes": int(totals.total_input),
+        "forward_backward_bytes": int(totals.total_output_bytes),
+        "parameter_bytes": int(totals.total_param_bytes),
+    }
+    return Readings(values)
 
 
 COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
@@ -66,8 +105,10 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
     timed = built.timed_call()
     with timed.mode():
         timed.call()  # the first call sets up much that the probes must not count
+    # Not torchinfo's number, in which a tied weight counts twice.
     readings.values["parameters"] = sum(parameter.numel() for parameter in built.model.parameters())
     probes: dict[str, Callable[[], Readings]] = {
+        "summary": partial(summary, built),
         "saved": partial(saved_bytes, built),
         "calls": partial(calls.probe, built, timed),
         "device": partial(of_device, timed),

@@ -41,7 +41,7 @@ SLOWNESS = {
         "torch.nn-cell": 4.5,
     }.items()
 }
-OF_MODELS = ("parameters", "macs", "saved_bytes")
+OF_MODELS = ("parameters", "macs", "saved_bytes", "mult_adds", "input_bytes")
 
 
 NO_ENERGY = "no RAPL: there is no /sys/class/powercap"
@@ -85,6 +85,10 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
         "energy_joules": np.nan,
         "missing": missing_text({"energy_joules": NO_ENERGY}),
         "ceiling": replace(CEILING, device=load.device, dtype=load.dtype, threads=load.threads).to_text(),
+        "mult_adds": load.batch_size * parameters,
+        "input_bytes": 4 * load.batch_size * load.input_size,
+        "forward_backward_bytes": 8 * load.batch_size * load.hidden_size,
+        "parameter_bytes": 4 * parameters,
         "warmup_windows": 3,
         "replicates": 6,
         "windows": 24,

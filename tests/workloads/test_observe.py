@@ -26,6 +26,14 @@ def metrics(case: Case) -> dict[str, Any]:
     return observe(build(case, ROOT)).metrics
 
 
+def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
+    values = metrics(small.case("deep", **small.NOTEBOOK))
+    assert f"{values['mult_adds'] / 1e6:.2f}" == "0.08"
+    sizes = [values[name] for name in ("input_bytes", "forward_backward_bytes", "parameter_bytes")]
+    assert [f"{size / 1e6:.2f}" for size in sizes] == ["0.01", "0.02", "0.01"]
+    assert f"{sum(sizes) / 1e6:.2f}" == "0.04"
+
+
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 @pytest.mark.parametrize("case", [small.case("lstm"), small.case("gru", "hoisted"), small.reference_case("lstm")])
 def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, phase: str) -> None:
@@ -33,7 +41,7 @@ def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, p
     measurement = observe(built)
     assert measurement.status == "pending"
     assert measurement.metrics.keys() | measurement.missing.keys() == {
-        metric.name for metric in OBSERVED if metric.probe in ("model", "saved", "calls")
+        metric.name for metric in OBSERVED if metric.probe in ("model", "summary", "saved", "calls")
     }
     assert measurement.missing == {}
     assert all(parameter.grad is None for parameter in built.model.parameters())
@@ -60,7 +68,7 @@ def test_a_fused_layer_is_named_and_a_cell_of_plain_operators_too() -> None:
 def test_each_metric_has_one_entry_and_each_probe_that_an_entry_names_exists() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     others = {"energy", "instructions", "device", "compiled"}
-    assert {metric.probe for metric in OBSERVED} - others == {"model", "saved", "calls"}
+    assert {metric.probe for metric in OBSERVED} - others == {"model", "summary", "saved", "calls"}
 
 
 def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_are(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores, processor
 
-PACKAGES = ("rnnbench", "torch", "numpy")
+PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
 def describe(folder: Path) -> dict[str, Any]:
