@@ -71,10 +71,6 @@ def frame_of(name: str, grid: pd.DataFrame, streamed: pd.DataFrame) -> pd.DataFr
     return streamed if name == "latency" else grid
 
 
-def function(name: str) -> Callable[..., Any]:
-    return getattr(plot, name)  # type: ignore[no-any-return]
-
-
 def letters(figure: Figure) -> list[Text]:
     """All texts that are seen; numbers of an axis beyond its ends are not."""
     figure.draw_without_rendering()
@@ -102,8 +98,7 @@ def is_within(part: Any, figure: Figure) -> bool:
 
 
 def frames_of(name: str, grid: pd.DataFrame, ladder: pd.DataFrame, streamed: pd.DataFrame) -> list[pd.DataFrame]:
-    frames = [frame_of(name, grid, streamed)]
-    return frames if name in ("latency", "changes") else [*frames, ladder]
+    return [frame_of(name, grid, streamed), *([] if name in ("latency", "changes") else [ladder])]
 
 
 @pytest.mark.parametrize("width", [3.35, 7])
@@ -112,7 +107,7 @@ def test_at_the_widths_of_papers_letters_are_legible_and_nothing_overlaps(
     name: str, width: float, grid: pd.DataFrame, ladder: pd.DataFrame, streamed: pd.DataFrame
 ) -> None:
     for frame in frames_of(name, grid, ladder, streamed):
-        figure = function(name)(frame, width=width)
+        figure = getattr(plot, name)(frame, width=width)
         texts = letters(figure)  # pytest turns the warning of a layout without room into an error
         assert figure.get_figwidth() == width
         if width < 5:
@@ -129,7 +124,7 @@ def test_on_small_axes_of_the_caller_nothing_overlaps(
 ) -> None:
     for frame in frames_of(name, grid, ladder[ladder["phase"] == "training"], streamed):
         figure, axes = plt.subplots(figsize=(3.35, 2.6), layout=layout)
-        function(name)(frame, axes, **ONE_PANEL.get(name, {}))
+        getattr(plot, name)(frame, axes, **ONE_PANEL.get(name, {}))
         texts = letters(figure)
         assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
         assert overlaps(texts, figure) == []
@@ -147,7 +142,7 @@ def test_axes_of_the_caller_are_drawn_on_in_the_callers_style(
         figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
         frame = frame_of(name, grid, streamed)
         before = axes.get_facecolor()
-        assert function(name)(frame, axes, **ONE_PANEL.get(name, {})) is axes
+        assert getattr(plot, name)(frame, axes, **ONE_PANEL.get(name, {})) is axes
         assert axes.has_data() or axes.collections
         assert axes.get_title(loc="left") == ""
         assert axes.get_facecolor() == before
@@ -164,7 +159,7 @@ def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select
     quick = summary_of(suites.read("quick").groups({}, None, most=None))
     one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
     names = ("ratio", "ratio_by_size", "scaling")
-    messages = {name: told(partial(function(name), quick, ax)) for name in names}
+    messages = {name: told(partial(getattr(plot, name), quick, ax)) for name in names}
     messages["scaling of one panel"] = told(lambda: plot.scaling(one, ax))
     assert messages == snapshot
     assert not ax.has_data()
@@ -195,7 +190,7 @@ def test_nothing_to_show_is_an_error_that_says_what_is_missing(
     name: str, grid: pd.DataFrame, streamed: pd.DataFrame
 ) -> None:
     with pytest.raises(ValueError, match=r"^nothing to show: \w"):
-        function(name)(frame_of(name, grid, streamed).head(0))
+        getattr(plot, name)(frame_of(name, grid, streamed).head(0))
 
 
 def test_rows_may_have_any_index_and_the_frame_stays_as_it_is(grid: pd.DataFrame) -> None:

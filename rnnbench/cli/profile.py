@@ -40,7 +40,7 @@ def profile(
     from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.profiling.gap import call_seconds
     from rnnbench.profiling.run import profile_run
-    from rnnbench.report.reports import of_run
+    from rnnbench.report.reports import of_one
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.report.words.names import names
@@ -65,7 +65,7 @@ def profile(
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    page = of_run(folder)
+    page = of_one(folder)
     found = sections(run, profiles)
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.paragraphs[0], indent=2, hang=2)}\n")

@@ -63,8 +63,6 @@ def report(
       rnnbench report --history --suite quick
     """
     from rnnbench.report import reports
-    from rnnbench.store import pytest_benchmark
-    from rnnbench.store.folder import is_check
 
     given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     if together and history:
@@ -82,15 +80,8 @@ def report(
     else:
         pages = []
         for path in runs or [newest()]:
-            if is_check(path):
-                _refuse_others(given, "a check")
-                pages.append(reports.of_check(path, out))
-            elif pytest_benchmark.is_saved(path):
-                _refuse_others(given, "pytest-benchmark's files")
-                pages.append(reports.of_saved(path, reference, group_by, out))
-            else:
-                _refuse_others(given, "a run")
-                pages.append(reports.of_run(path, asked, out))
+            _refuse_others(given, reports.kind_of(path))
+            pages.append(reports.of_one(path, out, asked, reference, group_by))
     for page in pages:
         output.say_path(page)
         if opens:

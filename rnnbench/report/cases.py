@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.table import Column, Section, Table, of, table, where_new
+from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -48,9 +48,6 @@ from rnnbench.store.metrics import Metric
 from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, rounded_up
-
-if TYPE_CHECKING:
-    from rnnbench.report.drawing.sheet import Picture
 
 MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
 
@@ -219,12 +216,6 @@ def _of_all(number: int, total: int) -> str:
 
 
 # All cases
-
-
-def section(summary: pd.DataFrame, info: RunInfo, pictures: "Mapping[str, Picture]") -> Section:
-    """Return the section of all cases."""
-    heat = [pictures["ratio_by_size"]] if "ratio_by_size" in pictures else []
-    return Section("cases", "Cases", [*heat, table_of_cases(summary, info)])
 
 
 def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:

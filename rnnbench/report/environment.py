@@ -22,15 +22,12 @@ NAMED = 3  # workloads that are named; more are only counted
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
-    missing = not_measured(summary)
-    found = [
+    missing = [Warnings("Without a time:", lines)] if (lines := not_measured(summary)) else []
+    return [
         Section("measured", "How it was measured", _measured(summary, noise, info, commands), is_folded=True),
         Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
-        Section(
-            "missing", "Skipped and failed", [Warnings("Without a time:", missing)] if missing else [], is_folded=True
-        ),
+        Section("missing", "Skipped and failed", missing, is_folded=True),
     ]
-    return [section for section in found if section.parts]
 
 
 def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[SectionPart]:

@@ -13,8 +13,8 @@ from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.colors import HUES
 from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import CellMark, hues_of, marks, plain_and_fastest
-from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Picture, refuse_several, sheet
-from rnnbench.report.table import Column, Section, Table, of, table, where_new
+from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, refuse_several, sheet
+from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -43,20 +43,7 @@ from rnnbench.store.records import TORCH_OWN
 Quantity = Literal["ratio", "seconds"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
 FARTHEST = 3  # times the farthest mark: an axis goes no farther, however long an interval is
-MIN_SIZES = 3  # two points show no growth
 Asked = Mapping[str, Sequence[Any]]  # axis -> values
-
-
-def section(summary: pd.DataFrame, asked: Asked | None, pictures: Mapping[str, Picture]) -> Section | None:
-    """Return the section on growth; None if no size has three values and nothing is predicted.
-
-    Raises UserError as `rnnbench.predict` does.
-    """
-    measured = summary[summary["status"] == "measured"]
-    grows = any(measured.groupby("cell")[axis].nunique().max() >= MIN_SIZES for axis in swept(measured, SIZES))
-    drawn = [pictures["scaling"]] if grows and "scaling" in pictures else []
-    predicted = [table_of_predictions(summary, asked)] if asked else []
-    return Section("growth", "Growth", [*drawn, *predicted]) if drawn or predicted else None
 
 
 def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:

@@ -1,7 +1,6 @@
 """How long a step of a stream takes: quantiles of its latency, and the share of late steps."""
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,19 +9,12 @@ from matplotlib.lines import Line2D
 from rnnbench.analysis.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
 from rnnbench.report.drawing.marks import marks
-from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, Picture, sheet
-from rnnbench.report.table import Column, Section, Table, of, table, where_new
+from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, sheet
+from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
 
 MAX_STREAMS = 60  # more do not fit a figure of a page; the table has all
-
-
-def section(summary: pd.DataFrame, pictures: Mapping[str, Picture]) -> Section | None:
-    """Return the section of streams, or None if none was measured."""
-    listed = table_of_latency(summary)
-    drawn = [pictures["latency"]] if "latency" in pictures else []
-    return None if listed is None else Section("latency", "Latency of a step", [*drawn, listed])
 
 
 def table_of_latency(summary: pd.DataFrame) -> Table | None:

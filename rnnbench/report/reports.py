@@ -19,42 +19,53 @@ from rnnbench.report.page.page import files, name_of, page_of_several, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.verdicts import page as verdicts
 from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_checks
+from rnnbench.store.pytest_benchmark import is_saved
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.suites import check_settings
 from rnnbench.text import listed, printable
 
 Read = TypeVar("Read")
+SAVED = "pytest-benchmark's files"
 
 
-def of_run(run: Path, asked: tuple[str, ...] = (), out: Path | None = None) -> Path:
-    """Report on a run. `asked`: sizes to predict, such as `batch_size=64`. The page names the command that makes it."""
-
-    def make() -> dict[str, bytes]:
-        sizes = parse_only(asked, "--predict")
-        (info, _, times), profiles = read_whole(run), read_profiles(run)
-        profiled = why.sections(times, profiles) if profiles else []
-        summary, noisy = summarize(times), noise(times)
-        del times  # a quarter of the memory of a report of ten million windows
-        words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
-        again = shlex.join([*words, *(["--out", str(out)] if out else [])])
-        return files(run_page(summary, noisy, info, sizes, profiled, printable(again)))
-
-    return put(name_of(run), [run], out, make)
+def kind_of(path: Path) -> str:
+    """Return what a path is: a check, pytest-benchmark's files, or a run."""
+    return "a check" if is_check(path) else SAVED if is_saved(path) else "a run"
 
 
-def of_check(check: Path, out: Path | None = None) -> Path:
-    """Report on a check: the change of every case."""
-    return put(name_of(check), [check], out, lambda: verdicts.render(check))
+def of_one(
+    path: Path,
+    out: Path | None = None,
+    asked: tuple[str, ...] = (),
+    reference: str | None = None,
+    group_by: str | None = None,
+) -> Path:
+    """Report on a run, a check, or pytest-benchmark's files.
 
-
-def of_saved(path: Path, reference: str | None, group_by: str | None, out: Path | None = None) -> Path:
-    """Report on a file of pytest-benchmark, or a folder of them."""
+    `asked`: sizes to predict for a run, such as `batch_size=64`; `reference`, `group_by`: of pytest-benchmark's files.
+    """
 
     def make() -> dict[str, bytes]:
+        if is_check(path):
+            return verdicts.render(path)
+        if not is_saved(path):
+            return _of_run(path, asked, out)
         saved = read_saved(path, reference, group_by)
         return files(page_of_several(saved.name, [benchmarks.section(saved)]))
 
     return put(name_of(path), [path], out, make)
+
+
+def _of_run(run: Path, asked: tuple[str, ...], out: Path | None) -> dict[str, bytes]:
+    """Return the files of the report of a run, whose page names the command that makes it."""
+    sizes = parse_only(asked, "--predict")
+    (info, _, times), profiles = read_whole(run), read_profiles(run)
+    profiled = why.sections(times, profiles) if profiles else []
+    summary, noisy = summarize(times), noise(times)
+    del times  # a quarter of the memory of a report of ten million windows
+    words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
+    again = shlex.join([*words, *(["--out", str(out)] if out else [])])
+    return files(run_page(summary, noisy, info, sizes, profiled, printable(again)))
 
 
 def of_together(paths: Sequence[Path], out: Path | None) -> Path:

@@ -126,12 +126,9 @@ def csv(frame: pd.DataFrame) -> str:
         plain = value.replace("\r\n", "\n").replace("\r", "\n")  # pandas does not quote a carriage return
         return f"'{plain}" if value.startswith(FORMULA) else plain
 
-    frame = frame.copy()
-    for column in frame.columns:
-        if frame[column].dtype.kind not in "biufc":
-            places, values = pd.factorize(frame[column].astype(object), use_na_sentinel=False)
-            frame[column] = pd.Series(list(map(guarded, values)), dtype=object).to_numpy()[places]
-    text: str = frame.to_csv(index=False, lineterminator="\n")
+    names = frame.select_dtypes(exclude=["number", "bool"]).columns
+    texts = {str(name): frame[name].map(guarded) for name in names}
+    text: str = frame.assign(**texts).to_csv(index=False, lineterminator="\n")
     return text
 
 

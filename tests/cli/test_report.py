@@ -37,20 +37,30 @@ def check(tmp_path: Path) -> Path:
     return checks.write(tmp_path / "results", samples.comparison(slower), {case: 1.051})
 
 
+def call(*arguments: object) -> str:
+    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(UserError) as raised:
+        CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    return str(raised.value)
+
+
 def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
     check: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(cli, ["report", *(str(path.relative_to(tmp_path)) for path in (check, run))])
-    assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines() == [f"reports/{path.name}/index.html" for path in (check, run)]
+    written = call(*(path.relative_to(tmp_path) for path in (check, run)))
+    assert written.splitlines() == [f"reports/{path.name}/index.html" for path in (check, run)]
     page = (tmp_path / "reports" / check.name / "index.html").read_text()
     assert "1 of 1 case regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%)." in page
     before = sorted((tmp_path / "reports").iterdir())
-    assert CliRunner().invoke(cli, ["report", str(check)]).exit_code == 0  # replaces its own report
+    call(check)  # replaces its own report
     assert sorted((tmp_path / "reports").iterdir()) == before
-    done = CliRunner().invoke(cli, ["report", str(check / "head")])
-    assert done.stdout == f"reports/{check.name}-head/index.html\n"
+    assert call(check / "head") == f"reports/{check.name}-head/index.html"
 
 
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
@@ -73,26 +83,21 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
 
 
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
-    options = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
-    run = made_up.stored(tmp_path)
-    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *options])
-    assert done.exit_code == 0, done.output
+    sizes = "batch_size=8 seq_len=16 hidden_size=100"
+    call(made_up.stored(tmp_path), "--out", tmp_path / "page", "--predict", sizes)
     assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
 
 
 def test_without_a_run_the_newest_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(cli, ["report"])
-    assert isinstance(done.exception, UserError)
-    assert str(done.exception) == "report: no run is in results/; give a RUN, or measure one: rnnbench run quick"
+    assert refused() == "report: no run is in results/; give a RUN, or measure one: rnnbench run quick"
     for number, day in enumerate((20, 25, 23)):
         run = stored.folder(tmp_path / "results", {case: [[seconds]] for case, seconds in CASES.items()})
         file = run / "run.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"started": f"2026-11-{day}T00:00:00+00:00"}))
         run.rename(run.parent / f"run-{number}")
-    done = CliRunner().invoke(cli, ["report"])
-    assert done.stdout == "reports/run-1/index.html\n", done.output
+    assert call() == "reports/run-1/index.html"
 
 
 # Several runs
@@ -109,18 +114,6 @@ def one_run(parent: Path, seconds: float, suite: str = "test") -> Path:
     started = f"2026-01-01T00:{len(list(parent.iterdir())):02d}:00+00:00"
     (path / "run.json").write_text(json.dumps(info | {"suite": suite, "started": started}))
     return path
-
-
-def call(*arguments: object) -> str:
-    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output.strip()
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(UserError) as raised:
-        CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
-    return str(raised.value)
 
 
 def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:

@@ -1,25 +1,12 @@
-"""The section on growth: which runs have one, what is drawn, what is predicted."""
+"""Growth: which runs have a curve, what is drawn, what is predicted."""
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.report import growth
-from rnnbench.report.drawing.sheet import Picture
 from tests.analysis import made_up
 from tests.report.conftest import Summaries, without_reference
 from tests.report.test_ratios import drawn, legend, marked, titles
-
-PICTURES = {"scaling": Picture("scaling", "", "", "", b"")}
-
-
-def test_only_a_run_of_three_sizes_has_a_curve(quick: pd.DataFrame) -> None:
-    assert growth.section(quick, None, PICTURES) is None
-    third = quick[quick["hidden_size"] == 64].assign(hidden_size=128)
-    grown = growth.section(pd.concat([quick, third], ignore_index=True), None, PICTURES)
-    assert grown is not None
-    assert grown.pictures == [PICTURES["scaling"]]
-    skipped = pd.concat([quick, third.assign(status="skipped", ratio=float("nan"))], ignore_index=True)
-    assert growth.section(skipped, None, PICTURES) is None
 
 
 def test_every_prediction_is_called_one() -> None:
@@ -53,7 +40,11 @@ def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
 
 
 def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
-    assert growth.growth(made_up("quick"), least=3) is None
+    quick = made_up("quick")
+    third = quick[quick["hidden_size"] == 64].assign(hidden_size=128)
+    assert growth.growth(quick, least=3) is None
+    assert growth.growth(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
+    assert drawn(growth.growth, pd.concat([quick, third], ignore_index=True), least=3)
     figure = drawn(growth.growth, made_up("cpu").query("reference == 'lstm'"), least=3)
     assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
     assert len({axes.get_ylim() for axes in figure.axes}) == 1

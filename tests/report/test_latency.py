@@ -5,18 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.report import latency
-from rnnbench.report.drawing.sheet import Picture
 from tests.doubles import streams
 from tests.report.test_ratios import drawn, legend, words
 
-PICTURES = {"latency": Picture("latency", "", "", "", b"")}
-
 
 def test_a_stream_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Path) -> None:
-    section = latency.section(streams.summary(tmp_path), PICTURES)
-    assert section is not None
-    assert section.pictures == [PICTURES["latency"]]
-    [table] = section.tables
+    table = latency.table_of_latency(streams.summary(tmp_path))
+    assert table is not None
     assert table.headers == ("cell", "caches", "p50", "p95", "p99", "p99.9", "later than 1.00 ms")
     rows = {row[:2]: row for row in table.rows}
     assert list(rows) == [
@@ -34,7 +29,7 @@ def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Pa
     assert table is not None
     assert table.headers[-1] == "p99.9"
     assert {row[-1] for row in table.rows} == {"—"}
-    assert latency.section(quick, PICTURES) is None
+    assert latency.table_of_latency(quick) is None
 
 
 def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:

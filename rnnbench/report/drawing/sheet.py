@@ -122,8 +122,7 @@ def png(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     out = io.BytesIO()
-    with report_style():
-        figure.savefig(out, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
+    figure.savefig(out, format=kind, dpi=DOTS_PER_INCH)
     return out.getvalue()
 
 

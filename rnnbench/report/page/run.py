@@ -10,7 +10,7 @@ from rnnbench.analysis.summary import Noise
 from rnnbench.report import cases, environment, growth, latency, ratios
 from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.page.page import Page
-from rnnbench.report.table import Section
+from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
 from rnnbench.report.words.ratios import words
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
@@ -73,15 +73,25 @@ def run_page(
     profiled: Sequence[Section] = (),
     again: str = "",
 ) -> Page:
-    """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page."""
+    """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page.
+
+    Raises UserError as `rnnbench.predict` does.
+    """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     drawn = render_figures(summary, noise.floor)
     told = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
+    streams = latency.table_of_latency(summary)
+    every = [cases.table_of_cases(summary, info)] if len(summary) else []
+    predicted = [growth.table_of_predictions(summary, asked)] if asked else []
+
+    def shown(name: str, tables: Sequence[Table]) -> list[SectionPart]:
+        return [*([drawn[name]] if name in drawn else []), *tables]
+
     sections = [
-        Section("why", "Why", told) if told else None,
-        latency.section(summary, drawn),
-        cases.section(summary, info, drawn) if len(summary) else None,
-        growth.section(summary, asked, drawn),
+        Section("why", "Why", told),
+        Section("latency", "Latency of a step", shown("latency", [streams] if streams else [])),
+        Section("cases", "Cases", shown("ratio_by_size", every)),
+        Section("growth", "Growth", shown("scaling", predicted)),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
     first, *more = cases.sentences(summary, info)
@@ -97,7 +107,7 @@ def run_page(
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=drawn.get("ratio"),
         fastest=cases.table_of_fastest(summary),
-        sections=[section for section in sections if section is not None],
+        sections=[section for section in sections if section.parts],
         titles=titles(summary),
     )
 
