@@ -15,7 +15,7 @@ from rnnbench.store.records import Window
 
 LEVELS = (np.arange(49) + 0.5) / 49  # of the quantiles that stand for the calls of a case
 MIDDLE = len(LEVELS) // 2
-MAX_AT_ONCE = 1 << 12  # pairs of cases, so that many replicates do not fill the memory
+MAX_AT_ONCE = 1 << 7  # pairs of cases, whose differences then fit the cache
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ def log_ratio(case: Times, reference: Times) -> float:
 def log_ratios(cases: np.ndarray, references: np.ndarray) -> np.ndarray:
     """`log_ratio` of each row of quantiles to the same row of others: two (n, 49) -> (n,)."""
     shifts = np.empty(len(cases))
+    middle = len(LEVELS) ** 2 // 2
     for rows in np.array_split(np.arange(len(cases)), len(cases) // MAX_AT_ONCE + 1):
-        differences = cases[rows, :, None] - references[rows, None, :]
-        shifts[rows] = np.median(differences.reshape(-1, len(LEVELS) ** 2), axis=1)
+        differences = (cases[rows, :, None] - references[rows, None, :]).reshape(-1, len(LEVELS) ** 2)
+        differences.partition(middle, axis=1)  # a tenth of the time of `np.median`, which looks for NaN
+        shifts[rows] = differences[:, middle]
     return shifts
 
 

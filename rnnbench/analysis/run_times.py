@@ -23,18 +23,17 @@ from rnnbench.store.frames import (
     QUANTILES,
     STEP_COLUMNS,
     case_frame,
-    category,
-    repeated,
+    with_categories,
     without_categories,
 )
+from rnnbench.store.frames import joined as joined_windows
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import SCHEMA, window_tables
+from rnnbench.store.windows import window_tables
 from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
 STORED = ("calls", *SUMMED, "quantiles")  # the columns of stored windows that times follow from
-MAX_CALLS = float(np.nextafter(2.0**63, 0))  # a count that a file of somebody else may hold, and an integer too
 LOST = "windows are missing: "  # how the notes on them begin
 KEYS = ["run", "case"]
 CASE_NEEDS = (*KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status")
@@ -67,8 +66,8 @@ class RunTimes:
         taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
         counts = taken.eq(rows["turns"]).to_numpy() & cases["status"].eq("measured").to_numpy()[number]
         rows = rows[counts].drop_duplicates(["number", "replicate"]).reset_index(drop=True)
-        for column in ("run", "case", "implementation"):
-            rows[column] = repeated(category(cases[column]), rows["number"].to_numpy(dtype=np.int64))
+        of_cases = with_categories(cases[["run", "case", "implementation"]])
+        rows = rows.join(of_cases, on="number")
         rows["log_seconds"] = [float(quantiles[MIDDLE]) for quantiles in rows["log_quantiles"]]
         rows["median_seconds"] = np.exp(rows["log_seconds"].to_numpy(dtype=float))
         rows["log_mean"] = np.log((rows["seconds"] / rows["calls"]).to_numpy(dtype=float))
@@ -105,9 +104,8 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
     cases = case_frame(path, info, measurements.values())
     is_stream = cases["task"].eq("streaming").to_numpy()
     tables = window_tables(path, info.id, {key: row for row, key in enumerate(measurements)}, STORED)
-    of_workers = [reduced(*each, is_stream) for each in tables]
-    nothing = reduced(np.empty(0, dtype=np.int64), SCHEMA.empty_table(), is_stream)
-    visits = pd.concat(of_workers or [nothing], ignore_index=True)
+    of_workers = [reduced(table, is_stream) for table in tables] or [reduced(joined_windows([]), is_stream)]
+    visits = pd.concat(of_workers, ignore_index=True)
     is_measured = cases["status"].eq("measured").to_numpy()
     if info.replicates and is_measured.any():
         count, lost = int(is_measured.sum()), info.replicates - visits["replicate"].nunique()
@@ -135,11 +133,11 @@ def noted_of_runs(runs: Iterable[tuple[str, RunInfo]]) -> list[str]:
     return [f"{name}: {note}" for name, info in runs for note in noted(info)]
 
 
-def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
+def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     """Return a row for each case and visit of some windows, which contain each visit whole or not at all.
 
-    `number`: the row of each window's case; `is_stream`: of each case, whether its windows have the seconds of every
-    step. Columns:
+    `windows`: with the row `number` of their case; `is_stream`: of each case, whether its windows have the seconds of
+    every step. Columns:
 
     - `number`, `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
     - `windows`, and the sums of their `calls`, `seconds`, `host_seconds`, `submit_seconds` and `waits`;
@@ -148,24 +146,21 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
       would take turns; NaN for a single window;
     - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
     """
-    keys = pd.DataFrame({"number": number, **{name: windows[name].to_numpy() for name in ("replicate", "worker")}})
-    group = keys.groupby(["number", "replicate", "worker"]).ngroup().to_numpy()
-    _, firsts = np.unique(group, return_index=True)
-    rows = keys.iloc[firsts].assign(turns=windows["turns"].to_numpy()[firsts]).reset_index(drop=True)
-    calls = windows["calls"].to_numpy().astype(float)
-    sums = {name: windows[name].to_numpy().astype(float) for name in SUMMED}
-    for name, older in (("submit_seconds", sums["host_seconds"]), ("waits", 1.0)):
-        sums[name] = np.where(np.isnan(sums[name]), older, sums[name])
-    rows["windows"] = np.bincount(group, minlength=len(rows))
-    rows["calls"] = np.minimum(np.bincount(group, calls, minlength=len(rows)), MAX_CALLS).astype(np.int64)
-    for name, values in sums.items():
-        rows[name] = np.bincount(group, values, minlength=len(rows))
+    frame = windows.drop_columns("quantiles").to_pandas()
+    frame = frame.assign(
+        submit_seconds=frame["submit_seconds"].fillna(frame["host_seconds"]),
+        waits=frame["waits"].astype(float).fillna(1.0),
+    )
+    visits = frame.groupby(["number", "replicate", "worker"])
+    group, calls = visits.ngroup().to_numpy(), frame["calls"].to_numpy(dtype=float)
+    whole = {"turns": "first", "order": "size", **dict.fromkeys(["calls", *SUMMED], "sum")}
+    rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
     lists = windows["quantiles"].combine_chunks()
     sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
     # ABBA: the first of a pair of turns goes to one arm, in the next pair to the other, and so on over replicates.
-    turn = places(group, windows["order"].to_numpy())
-    side = (turn % 2 + turn // 2 + keys["replicate"].to_numpy()) % 2
+    turn = places(group, frame["order"].to_numpy())
+    side = (turn % 2 + turn // 2 + frame["replicate"].to_numpy()) % 2
     sides, of_side = np.unique(2 * group + side, return_inverse=True)
     halves = np.full((len(rows), 2, len(LEVELS)), np.nan)
     halves[sides // 2, sides % 2] = log_quantiles(of_side, sizes, points, calls)
@@ -191,11 +186,10 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     Raises UserError if a column is missing, if a case of the windows is not in `cases`, or if there are windows of
     streams and no `steps`.
     """
-    _refuse_missing(windows, WINDOW_NEEDS, "windows", "and so has what `rnnbench export --windows` writes")
-    windows = without_categories(windows)
+    windows = _plain(windows, WINDOW_NEEDS, "windows", "and so has what `rnnbench export --windows` writes")
     known = windows.drop_duplicates(KEYS) if cases is None else cases
-    _refuse_missing(known, CASE_NEEDS, "cases", "and so has what `rnnbench export` writes")
-    known = without_categories(known).reindex(columns=CASE_COLUMNS).reset_index(drop=True)
+    known = _plain(known, CASE_NEEDS, "cases", "and so has what `rnnbench export` writes")
+    known = known.reindex(columns=CASE_COLUMNS).reset_index(drop=True)
     for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
         known[name] = known[name].where(known[name].notna(), value).astype(type(value))
     known = known.astype(dict.fromkeys(NUMBERS, float))
@@ -206,39 +200,35 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     if len(number) and number.min() < 0:
         stranger = windows["case"].iloc[int(np.argmax(number < 0))]
         raise UserError(f"windows: the case {stranger!r} is not in the frame of cases; take both from the same runs")
+    lists = [row[~np.isnan(row)] for row in windows[list(QUANTILES)].to_numpy(dtype=float)]
     is_stream = known["task"].eq("streaming").to_numpy()
-    frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *SUMMED])
+    if is_stream[number].any():
+        plain_steps, streams = (  # with workers by their numbers: `0001` is 1 once a CSV file was read
+            frame.assign(worker=frame["worker"].astype(str).str.lstrip("0"))
+            for frame in (
+                _plain(steps, STEP_COLUMNS, "steps", "if the run has streams"),
+                windows[is_stream[number]],
+            )
+        )
+        of_windows = plain_steps.groupby(SAME_WINDOW)["seconds"].agg(list)
+        found = of_windows.reindex(pd.MultiIndex.from_frame(streams[SAME_WINDOW]))
+        if found.isna().any():
+            raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
+        for index, seconds in zip(np.flatnonzero(is_stream[number]).tolist(), found, strict=True):
+            lists[index] = seconds
+    frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *SUMMED]).assign(number=number)
     table = pa.Table.from_pandas(frame.astype({"worker": str, **dict.fromkeys(SUMMED, float)}), preserve_index=False)
-    table = table.append_column("quantiles", _lists(windows, is_stream[number], steps))
-    return RunTimes.of(known, reduced(number, table, is_stream))
+    return RunTimes.of(known, reduced(table.append_column("quantiles", pa.array(lists)), is_stream))
 
 
-def _refuse_missing(frame: object, columns: Iterable[str], name: str, also: str) -> None:
-    """Raise UserError if this is no frame, or lacks one of the columns; `also` says what else has them."""
+def _plain(frame: object, columns: Iterable[str], name: str, also: str) -> pd.DataFrame:
+    """Return a frame of a user without categories.
+
+    Raises UserError if it is no frame, or lacks one of the columns; `also` says what else has them.
+    """
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{name}: expected a DataFrame, found {type(frame).__name__}; take rnnbench.load(...).{name}")
     if lacking := [column for column in columns if column not in frame]:
         others = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         raise UserError(f"{name}: no column {lacking[0]!r}{others}; rnnbench.load(...).{name} has it, {also}")
-
-
-def _lists(windows: pd.DataFrame, is_stream: np.ndarray, steps: pd.DataFrame | None) -> pa.Array:
-    """Return the order statistics of each window, those of a stream from the frame of its steps."""
-    lists = [row[~np.isnan(row)] for row in windows[list(QUANTILES)].to_numpy(dtype=float)]
-    if is_stream.any():
-        if steps is None:
-            raise UserError("windows: some are of streams, whose every step counts: give the frame of steps, too")
-        _refuse_missing(steps, STEP_COLUMNS, "steps", "if the run has streams")
-        rows = _with_plain_workers(without_categories(steps)).groupby(SAME_WINDOW)["seconds"]
-        of_window = {key: np.sort(seconds.to_numpy(dtype=float)) for key, seconds in rows}
-        streams = pd.MultiIndex.from_frame(_with_plain_workers(windows)[SAME_WINDOW][is_stream])
-        for index, key in zip(np.flatnonzero(is_stream).tolist(), streams, strict=True):
-            if key not in of_window:
-                raise UserError(f"steps: none of window {key[4]} of replicate {key[2]} of the case {key[1]!r}")
-            lists[index] = of_window[key]
-    return pa.array(lists, pa.list_(pa.float64()))
-
-
-def _with_plain_workers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with workers by their numbers as text: `0001` is 1 once a CSV file was read."""
-    return frame.assign(worker=frame["worker"].astype(str).str.lstrip("0"))
+    return without_categories(frame)

@@ -16,7 +16,7 @@ from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import WindowTable, joined
+from rnnbench.store.windows import SCHEMA
 from rnnbench.text import writable
 
 NUMBERS = tuple(name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool))
@@ -86,64 +86,53 @@ def category(values: Iterable[object]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=str))
 
 
-def repeated(categories: pd.Categorical, rows: np.ndarray) -> pd.Categorical:
-    """Return the categories at these rows, which may come more than once; text is not copied."""
-    return pd.Categorical.from_codes(categories.codes[rows], dtype=categories.dtype)
-
-
 def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with text in place of categories, which can be compared, filled and put together."""
     names = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
     return frame.assign(**{str(name): frame[name].astype(object) for name in names}) if names else frame
 
 
-def window_frame(cases: pd.DataFrame, tables: Iterable[WindowTable]) -> pd.DataFrame:
+def window_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFrame:
     """Return a row for each window, in the order of their cases, with the columns `WINDOW_COLUMNS`.
 
     `cases`: the frame of cases; `tables`: windows with the row of their case.
     """
-    number, table = joined(tables)
-    order = np.argsort(number, kind="stable")
-    number, table = number[order], table.take(order)
-    found: dict[str, Any] = {}
-    for name in WINDOW_COLUMNS:
-        if name in TEXT_AXES or name in ("run", "case", "status"):
-            found[name] = repeated(category(cases[name]), number)
-        elif name in AXES:
-            found[name] = cases[name].to_numpy()[number]
-        elif name not in QUANTILES:
-            is_text = name == "cores" or pa.types.is_string(table[name].type)
-            found[name] = _texts(table[name]) if is_text else table[name].to_numpy()
-    found |= dict(zip(QUANTILES, _quantiles(table["quantiles"]).T, strict=True))
-    return pd.DataFrame({name: found[name] for name in WINDOW_COLUMNS}, copy=False)
+    table = joined(tables).sort_by("number")
+    lists, number = table["quantiles"].combine_chunks(), table["number"].to_numpy()
+    cores = pc.binary_join(pc.cast(table["cores"], pa.list_(pa.string())), ",")
+    plain = table.drop_columns(["number", "quantiles", "cores"]).append_column("cores", cores)
+    frames: list[pd.DataFrame] = [
+        with_categories(cases[list(OF_CASES)]).iloc[number].reset_index(drop=True),
+        with_categories(plain.to_pandas()),
+        pd.DataFrame(_quantiles(lists), columns=list(QUANTILES)),
+    ]
+    frame: pd.DataFrame = pd.concat(frames, axis=1)[list(WINDOW_COLUMNS)]
+    return frame
 
 
-def step_frame(cases: pd.DataFrame, tables: Iterable[WindowTable]) -> pd.DataFrame:
+def step_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFrame:
     """Return a row for each step of each stream: its `seconds`, and its place `step` in the window, shortest first."""
-    is_stream = cases["task"].eq("streaming").to_numpy()
-    streams = ((number[is_stream[number]], table.filter(is_stream[number])) for number, table in tables)
-    number, table = joined(streams)
+    streams = pa.array(np.flatnonzero(cases["task"].eq("streaming")))
+    table = joined(each.filter(pc.is_in(each["number"], streams)) for each in tables)
     lists = table["quantiles"].combine_chunks()
-    sizes = lists.value_lengths().to_numpy()
-    rows = np.repeat(np.arange(len(number)), sizes)
-    starts = np.cumsum(sizes) - sizes
-    return pd.DataFrame(
-        {
-            "run": repeated(category(cases["run"]), number[rows]),
-            "case": repeated(category(cases["case"]), number[rows]),
-            "replicate": table["replicate"].to_numpy()[rows],
-            "worker": repeated(_texts(table["worker"]), rows),
-            "order": table["order"].to_numpy()[rows],
-            "step": np.arange(len(rows)) - starts[rows],
-            "seconds": lists.flatten().to_numpy(),
-        }
-    )
+    rows = pc.list_parent_indices(lists).to_numpy()
+    plain = table.select(["number", "replicate", "worker", "order"]).to_pandas()
+    frame: pd.DataFrame = with_categories(plain).iloc[rows].reset_index(drop=True)
+    frame["step"], frame["seconds"] = pd.Series(rows).groupby(rows).cumcount(), lists.flatten().to_numpy()
+    of_cases = with_categories(cases[["run", "case"]]).iloc[frame["number"]].reset_index(drop=True)
+    frame = frame.assign(run=of_cases["run"], case=of_cases["case"])
+    return frame.reindex(columns=list(STEP_COLUMNS))
 
 
-def _quantiles(lists: pa.ChunkedArray) -> np.ndarray:
+def joined(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return several tables of windows as one; a table without rows, and with all columns, if there is none."""
+    nothing = SCHEMA.empty_table().drop_columns(["case", "run"]).append_column("number", pa.array([], pa.int64()))
+    return pa.concat_tables([*tables] or [nothing])
+
+
+def _quantiles(lists: pa.ListArray) -> np.ndarray:
     """Return (windows, 11): up to 11 evenly spaced quantiles of each list, then NaN."""
-    column = lists.combine_chunks()
-    sizes, points = column.value_lengths().to_numpy(), column.flatten().to_numpy()
+    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     starts = np.cumsum(sizes) - sizes
     table = np.full((len(sizes), MAX_QUANTILES), np.nan)
     for size in np.unique(sizes):
@@ -151,12 +140,3 @@ def _quantiles(lists: pa.ChunkedArray) -> np.ndarray:
         rows = np.flatnonzero(sizes == size)
         table[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
     return table
-
-
-def _texts(column: pa.ChunkedArray) -> pd.Categorical:
-    """Return a column of texts, or of lists of numbers, as categories of text: `0`, `0,1`."""
-    if pa.types.is_list(column.type):
-        column = pc.binary_join(pc.cast(column, pa.list_(pa.string())), ",")
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy()
-    return pd.Categorical.from_codes(codes, categories=pd.Index(encoded.dictionary.to_pylist(), dtype=str))

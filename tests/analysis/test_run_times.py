@@ -137,8 +137,8 @@ def test_frames_that_lack_something_are_refused_with_where_it_is(tmp_path: Path)
         ),
         ((run.windows, run.cases[["run"]]), "cases: no column 'case' (and 15 more); rnnbench.load(...).cases has it"),
         (([],), "windows: expected a DataFrame, found list; take rnnbench.load(...).windows"),
-        ((run.windows, run.cases), "windows: some are of streams, whose every step counts: give the frame of steps"),
-        ((run.windows, run.cases, run.steps[:0]), "steps: none of window 0 of replicate 0 of the case 'cell=gru"),
+        ((run.windows, run.cases), "steps: expected a DataFrame, found NoneType; take rnnbench.load(...).steps"),
+        ((run.windows, run.cases, run.steps[:0]), "steps: some windows of streams have none; take windows and steps"),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             of_frames(*frames)

@@ -57,7 +57,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 169,
     "adapt": 647,
-    "analysis": 1768,
+    "analysis": 1755,
     "api": 139,
     "cells": 704,
     "cli": 704,
@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "report": 3405,
     "speedup": 636,
     "slurm": 355,
-    "store": 887,
+    "store": 861,
     "suite": 500,
     "workloads": 1308,
 }

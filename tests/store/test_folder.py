@@ -49,8 +49,8 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert parts(tmp_path) == ["p0", "p1"]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path).values()] == [1, 2]
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path, "p1").values()] == [2]
-    assert [window.worker for window in read_windows(tmp_path)] == ["p0-0000", "p1-0000"]
-    assert [window.worker for window in read_windows(tmp_path, "p1")] == ["p1-0000"]
+    assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path))] == ["p0-0000", "p1-0000"]
+    assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path, "p1"), "p1")] == ["p1-0000"]
     assert read_info(tmp_path, "p1").notes == ["p1"]
     assert [next(jsonlines.read(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 

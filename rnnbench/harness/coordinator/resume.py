@@ -42,13 +42,9 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
     measurements = last_measurements(path, part)
     groups = {group.workload: group for group in RunState(measurements).groups}
-    windows = list(read_windows(path, part))
+    windows = list(read_windows(path, measurements, part))
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
-        if window.case not in measurements:
-            raise UserError(
-                f"{path}: windows of a case that measurements.jsonl does not have: {window.case}; one is another run's"
-            )
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
     return RunState(
         measurements=measurements,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from rnnbench import plot
 from rnnbench.analysis.comparison import Comparison
@@ -21,7 +22,7 @@ from rnnbench.report.verdicts import verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import step_frame, window_frame, with_categories
-from rnnbench.store.windows import SCHEMA, WindowTable, window_tables
+from rnnbench.store.windows import SCHEMA, window_tables
 from rnnbench.text import plural
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
@@ -41,12 +42,11 @@ def load(paths: Sequence[Path]) -> FrameResult:
     axes = ["cell", "implementation", "phase", *several(summary, (*SETTINGS, *SIZES))]
     first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED]
 
-    def tables(columns: Collection[str]) -> Iterable[WindowTable]:
+    def tables(columns: Collection[str]) -> Iterable[pa.Table]:
         before = 0
         for path, (info, lines, _) in zip(paths, runs, strict=True):
-            row_of = {key: row for row, key in enumerate(lines)}
-            for number, table in window_tables(path, info.id, row_of, columns):
-                yield number + before, table
+            row_of = {key: row for row, key in enumerate(lines, before)}
+            yield from window_tables(path, info.id, row_of, columns)
             before += len(row_of)
 
     def environment() -> pd.DataFrame:

@@ -35,13 +35,6 @@ def test_the_state_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
     assert read_state(tmp_path) == RunState()
 
 
-def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0]]})
-    (path / "measurements.jsonl").unlink()
-    with pytest.raises(UserError, match="windows of a case"):
-        read_state(path)
-
-
 THERE = {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1]}
 THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "machine": THERE})
 

@@ -157,7 +157,7 @@ def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_worker
     visits = begin(sides, fault)
     windows = visits.windows()
     for side, folder in visits.folders.items():
-        kept = [(window.worker, window.order, window.case) for window in read_windows(folder.path)]
+        kept = [(window.worker, window.order, window.case) for window in read_windows(folder.path, KEYS)]
         assert kept == [("1", window.order, window.case) for window in windows[side]]
         assert {window.case for window in windows[side]} == set(KEYS) - {culprit.key}
     assert len(visits.started) == 2 * len(sides)
