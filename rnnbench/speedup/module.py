@@ -109,7 +109,7 @@ class RunInWays(nn.Module):
 
     def __init__(self, run: RunModule, frame: pd.DataFrame) -> None:
         """Run a module in the ways that a table chooses, which has a row for each shape and way."""
-        rows = frame[frame["is_chosen"]]
+        rows = frame[frame["is_chosen"].astype(bool)]  # of no rows, the column has no type
         shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
         chosen = dict(zip(shapes, rows["way"], strict=True))
         own = {"_given": run.given, "_known": {}, "_run": run, "_chosen": chosen, "frame": frame}

@@ -190,11 +190,21 @@ def test_a_refusal_names_the_likely_cause_and_the_last_exception(
     assert f"Its last exception: {raised}" in str(refused.value) or not raised
 
 
-def test_a_run_refuses_with_the_same_words() -> None:
-    with pytest.raises(CellError, match=r"TimeSpan can't be called: it needs `ts`, .* exception: TypeError"):
-        observe(
-            build(Case("test_contract.py:TimeSpan", "loop", small.workload(reference="gru")), Path(__file__).parent)
-        )
+@pytest.mark.parametrize(
+    ("cell", "how", "reference", "words"),
+    [
+        (
+            "test_contract.py:TimeSpan",
+            "loop",
+            "gru",
+            "TimeSpan can't be called: it needs `ts`, .*: TypeError",
+        ),
+        ("awkward.py:TokenLayer", "sequence", "none", r"rnnbench run --input tokens:100\. Its last exception: "),
+    ],
+)
+def test_a_run_refuses_with_the_same_words(cell: str, how: Any, reference: Any, words: str) -> None:
+    with pytest.raises(CellError, match=words):
+        observe(build(Case(cell, how, small.workload(reference=reference)), Path(__file__).parent))
 
 
 @pytest.mark.parametrize("cell", [Begins(), ReturnsBoth(), KeepsSyn()])
@@ -209,14 +219,6 @@ def test_arguments_that_are_states_go_on_from_step_to_step(cell: Any) -> None:
     outputs, final = rnnbench.unroll(cell)(INPUT)
     torch.testing.assert_close(outputs, torch.stack(expected))
     torch.testing.assert_close([part[0] for part in final[-2:]], list(parts))
-
-
-def test_a_run_of_a_layer_that_reads_tokens_says_what_to_type() -> None:
-    case = Case("awkward.py:TokenLayer", "sequence", small.workload(reference="none"))
-    with pytest.raises(
-        CellError, match=r"it reads whole numbers: rnnbench run --input tokens:100\. Its last exception: "
-    ):
-        observe(build(case, Path(__file__).parent))
 
 
 SIZES = {"input_size": 3, "hidden_size": 5, "output_size": 7, "batch_size": 11}
@@ -284,12 +286,6 @@ def test_sizes_go_where_their_names_say(
     built = construct(factory, SIZES, arguments, {})
     assert isinstance(built, Kept)
     assert (built.given, built.named) == (given, named)
-
-
-def test_layers_of_torch_are_built_with_more() -> None:
-    layer = construct(nn.LSTM, SIZES, {}, {"num_layers": 2, "bidirectional": True})
-    assert isinstance(layer, nn.LSTM)
-    assert (layer.input_size, layer.hidden_size, layer.num_layers, layer.bidirectional) == (3, 5, 2, True)
 
 
 @pytest.mark.parametrize(

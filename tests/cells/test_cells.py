@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CELLS, load
-from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.deep_notebook import DeepNotebookCell
 from rnnbench.cells.gru import GRUCell
@@ -36,14 +35,6 @@ def test_a_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step(own: An
     torch.testing.assert_close(cell(x, state), expected(x, state))
 
 
-def test_the_combined_cell_is_the_vanilla_cell_with_its_weights_side_by_side() -> None:
-    vanilla, combined = VanillaCell(5, 7), CombinedCell(5, 7)
-    reference = {f"{name}_l0": weight for name, weight in vanilla.state_dict().items()}
-    combined.load_state_dict(combined.weights_from(reference))
-    x, h = torch.randn(3, 5), torch.randn(3, 7)
-    torch.testing.assert_close(combined(x, h), vanilla(x, h))
-
-
 def run_stack(cell: DeepCell, x: torch.Tensor, states: tuple[torch.Tensor, ...]) -> torch.Tensor:
     outputs = []
     for step in x:
@@ -70,11 +61,3 @@ def test_weights_start_within_the_bound_of_torchs_recurrent_layers(name: str) ->
     sizes = [5, 100] + [case.workload.num_layers] * CELLS[name].stacked
     values = torch.cat([parameter.detach().flatten() for parameter in cell_class(*sizes).parameters()])
     assert 0.099 < values.abs().max() <= 0.1
-
-
-@pytest.mark.parametrize("name", ["vanilla", "lstm", "gru"])
-def test_projecting_first_gives_the_same_step(name: str) -> None:
-    cell: Any = load(CELLS[name].target, root=None)(5, 7)  # type: ignore[arg-type]
-    x, h = torch.randn(3, 5), torch.randn(3, 7)
-    state = (h, torch.randn(3, 7)) if name == "lstm" else h
-    torch.testing.assert_close(cell.advance(cell.project(x), state), cell(x, state))

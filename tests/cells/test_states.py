@@ -7,9 +7,7 @@ from torch import nn
 from rnnbench.cells.states import (
     convert,
     fails_in_inference_mode,
-    in_precision,
     leaves,
-    outside_inference_mode,
     to_cell,
     to_layer,
 )
@@ -23,22 +21,6 @@ H, C = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
 def test_a_state_comes_back_from_the_cells_form(layer_state, stacked: bool) -> None:
     back = to_layer(to_cell(layer_state, stacked=stacked), stacked=stacked)
     assert all(torch.equal(*pair) for pair in zip(leaves(layer_state), leaves(back), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted", "expected"),
-    [
-        (torch.float32, torch.float64, torch.float64),
-        (torch.float32, torch.bfloat16, torch.bfloat16),
-        (torch.complex64, torch.float64, torch.complex128),
-        (torch.complex128, torch.float32, torch.complex64),
-        (torch.complex64, torch.bfloat16, torch.complex64),
-        (torch.int64, torch.float64, torch.int64),
-        (torch.bool, torch.float16, torch.bool),
-    ],
-)
-def test_each_kind_of_number_stays_what_it_is(given: torch.dtype, wanted: torch.dtype, expected: torch.dtype) -> None:
-    assert in_precision(torch.ones(2, dtype=given), wanted).dtype == expected
 
 
 def test_a_module_keeps_its_complex_parameters_and_buffers() -> None:
@@ -71,10 +53,3 @@ def breaks() -> None:
 @pytest.mark.parametrize(("call", "fails"), [(learns, True), (lambda: torch.ones(2), False), (breaks, False)])
 def test_only_a_call_that_works_outside_of_inference_mode_takes_gradients(call: object, fails: bool) -> None:
     assert fails_in_inference_mode(call) is fails  # type: ignore[arg-type]
-
-
-def test_outside_of_inference_mode_a_call_takes_gradients_only_if_it_asks_for_them() -> None:
-    with torch.inference_mode(), outside_inference_mode():
-        assert not torch.is_inference_mode_enabled()
-        assert not torch.is_grad_enabled()
-        assert torch.equal(learns(), torch.full((2,), 2.0))

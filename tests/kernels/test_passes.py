@@ -6,7 +6,6 @@ Shorter exponentials: in graphs of `prepacked` only, as exact as an activation n
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -144,14 +143,3 @@ def test_only_prepacked_code_has_them_and_all_code_is_exact_also_where_values_ar
     if dtype is not torch.bfloat16:
         tolerance = 2e-6 if dtype is torch.float32 else 1e-14
         torch.testing.assert_close(values[:, small], exact[:, small], rtol=tolerance, atol=0)
-
-
-def test_the_polynomial_is_as_exact_as_float32_needs() -> None:
-    rest = np.linspace(-0.5, 0.5, 100_001)
-    found = np.polynomial.polynomial.polyval(rest, (1.0, *passes.COEFFICIENTS))
-    assert np.abs(found / 2**rest - 1).max() < 1.1e-7
-
-
-def test_a_torch_that_writes_other_code_is_left_as_it_is() -> None:
-    written = passes._written("tanh", lambda x: f"1 / (1 + other({x}))", lambda: "short")
-    assert written("x") == "1 / (1 + other(x))"

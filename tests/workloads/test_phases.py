@@ -18,7 +18,6 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import LOSSES, OPTIMIZERS, Case
 from rnnbench.suite import suites
 from rnnbench.workloads import referee
-from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.phases import (
     COUNT,
@@ -32,22 +31,18 @@ from tests.adapt import awkward
 from tests.doubles import workload as small
 
 
-def prepared(phase: str):
-    built = build(small.case("gru", phase=phase), Path())
-    return built, built.timed_call()
-
-
 @pytest.mark.parametrize("phase", ["training", "step"])
 def test_a_later_call_finds_the_gradients_of_the_first_and_adds_nothing_to_them(phase: str) -> None:
-    built, timed = prepared(phase)
+    case = build(small.case("gru", phase=phase), Path())
+    timed = case.timed_call()
     with timed.mode():
         timed.call()
-        first = [parameter.grad.clone() for parameter in built.model.parameters()]
+        first: list[Any] = [parameter.grad.clone() for parameter in case.model.parameters()]  # type: ignore[union-attr]
         for _ in range(COUNT):  # the last of them has the input of the first
             timed.call()
-    for before, parameter in zip(first, built.model.parameters(), strict=True):
+    for before, parameter in zip(first, case.model.parameters(), strict=True):
         assert before.abs().max() > 0
-        assert torch.equal(before, parameter.grad)
+        assert torch.equal(before, parameter.grad)  # type: ignore[arg-type]
 
 
 FILE = """
@@ -219,12 +214,6 @@ def test_a_window_begins_with_the_first_state() -> None:
             firsts += [timed.call() for _ in timed.inputs.tensors]  # all inputs, so that the same one comes first again
     assert torch.equal(firsts[0], firsts[len(timed.inputs.tensors)])
     assert not torch.equal(firsts[0], firsts[1])
-
-
-def test_a_module_without_a_state_has_none_to_carry() -> None:
-    workload = small.workload(reference="none", dtype="float32", **STREAM)
-    with pytest.raises(Skip, match="streaming goes on from a state, but BatchFirst takes none"):
-        build(Case("awkward.py:BatchFirst", "sequence", workload), FOLDER)
 
 
 def test_a_stream_that_leaves_that_of_its_reference_is_found_after_timing(tmp_path: Path) -> None:
