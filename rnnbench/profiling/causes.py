@@ -73,7 +73,7 @@ def suspects(program: Program, *, trained: bool) -> list[Suspect]:
     before = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
     small = _small_products(program, [*repeated, *before, *after])
     found = [
-        *(Suspect("output product", [group], merge_after) for group in after),
+        Suspect("output product", after, merge_after),
         Suspect("not hoisted", before, merge_before),
         Suspect("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
         Suspect("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
