@@ -152,12 +152,10 @@ def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) 
     """
     slow = [key for key, change in total.items() if change.verdict == "regressed"]
     slow = slow or [key for key, change in total.items() if change.verdict == "undecided" and change.does_more]
-    chosen, of_cell = list[str](), Counter[str]()
-    for key in sorted(slow, key=lambda key: -ratio.lower if (ratio := total[key].ratio) else 0.0):
-        of_cell[cases[key].cell] += 1
-        if of_cell[cases[key].cell] <= MAX_CASES_OF_A_CELL:
-            chosen.append(key)
-    return chosen[:MAX_SEARCHED]
+    slow.sort(key=lambda key: -ratio.lower if (ratio := total[key].ratio) else 0.0)
+    cells = [cases[key].cell for key in slow]
+    clearest = [key for place, key in enumerate(slow) if cells[:place].count(cells[place]) < MAX_CASES_OF_A_CELL]
+    return clearest[:MAX_SEARCHED]
 
 
 @dataclass

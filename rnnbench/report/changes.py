@@ -32,9 +32,9 @@ def changes(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height:
     compared = frame[frame["verdict"].notna()]
     if compared["change"].isna().all():
         return None
-    slower = compared["change"].fillna(math.inf)  # what has no time comes first in its verdict
-    order = pd.DataFrame({"rank": compared["verdict"].map(RANKS), "faster": -slower})
-    ordered = compared.loc[order.sort_values(["rank", "faster"], kind="stable").index]
+    # What has no time comes first in its verdict.
+    ranked = compared.assign(rank=compared["verdict"].map(RANKS), faster=-compared["change"].fillna(math.inf))
+    ordered = ranked.sort_values(["rank", "faster"], kind="stable")
     wide = width or PAGE
     room = min(MAX_ROWS, most_rows(ax, wide, height))
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
@@ -71,8 +71,7 @@ def _verdict(row: Mapping[Any, Any], *, is_short: bool) -> str:
     told = change(row["change"]) or "without a time"
     if is_short:
         return f"{GLYPHS[row['verdict']]} {told}"
-    how = "in the mean" if row["described_by"] == "mean_ratio" else ""
-    if row["decided_by"] in ("counts", "instructions"):
-        how = f"by {row['decided_by']}"
+    witnesses = {"counts": "by counts", "instructions": "by instructions"}
+    how = witnesses.get(row["decided_by"], "in the mean" if row["described_by"] == "mean_ratio" else "")
     interval = interval_cell(row["change_low"], row["change_high"]) if row["change"] > 0 else ""
     return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, told, interval]))
