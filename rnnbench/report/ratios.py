@@ -137,10 +137,9 @@ def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Se
 def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) -> str:
     if drawn.is_narrow and drawn.grid.shape[1] > 2:
         return ""  # there is no room
-    median = ratio_text(known["ratio"].median())
-    if drawn.width < PAGE or drawn.grid.shape[1] > 2 or len(known) == 1:
+    median, worst = ratio_text(known["ratio"].median()), known.sort_values("ratio").iloc[-1]
+    if drawn.width < PAGE or drawn.grid.shape[1] > 2 or ratio_text(worst["ratio"]) == median:
         return median
-    worst = known.sort_values("ratio").iloc[-1]
     return f"{median}   up to {ratio_text(worst['ratio'])} {say_all(others, map(worst.get, others))}".rstrip()
 
 

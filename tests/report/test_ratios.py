@@ -124,6 +124,7 @@ def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_
     assert len(worst) == 7  # one for each series
     assert all(text.endswith("length 64, hidden 256") for text in worst)
     assert not [text for text in words(drawn(ratio, by_batch, width=3.35)) if "up to" in text]
+    assert not [text for text in words(drawn(ratio, by_batch.assign(ratio=1.5))) if "up to" in text]  # none is worse
 
 
 def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:
