@@ -50,7 +50,9 @@ class Assertions:
         """
         __tracebackhide__ = True
         given: dict[str, Any] = {"phase": phase, "budget": budget, "precision": precision, "undecided": undecided}
-        more = {name: self._defaults.get(name) if value is None else value for name, value in given.items()}
+        more: dict[str, Any] = {
+            name: self._defaults.get(name) if value is None else value for name, value in given.items()
+        }
         more = {name: value for name, value in more.items() if value is not None}
         if skips := more.get("undecided") == "skip":
             more["undecided"] = "pass"

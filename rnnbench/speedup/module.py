@@ -66,14 +66,16 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
 
     Raises ValueError if a row lacks its shape or its way, or if a way is not known.
     """
-    given: Any = pd.read_csv(rows, converters={"reason": str}) if isinstance(rows, str | Path) else rows
+    given: Any = pd.read_csv(rows, dtype={"reason": str}) if isinstance(rows, str | Path) else rows
     records = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed = [*SHAPE, "way"]
     if lacking := [name for record in records for name in needed if name not in record]:
         raise ValueError(f"ways: a row has no {lacking[0]!r}; it needs {', '.join(needed)}")
     if unknown := {record["way"] for record in records} - set(get_args(WayName)):
         raise ValueError(f"ways: {min(unknown)!r} is not a way; expected one of {', '.join(get_args(WayName))}")
-    return pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
+    return pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED]).fillna(
+        {"reason": ""}
+    )
 
 
 class RunInWays(nn.Module):

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,10 +46,13 @@ def chosen(*choices: tuple[CallShape, WayName]) -> list[dict[str, Any]]:
     return [row(*choice) for choice in choices]
 
 
+HOISTED = chosen((shape(), "hoisted"), (shape(trains=True), "hoisted"))
+
+
 def fast(
     given: nn.Module,
     kind: Kind = "layer",
-    rows: Sequence[dict[str, Any]] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
+    rows: Sequence[dict[str, Any]] | Path = HOISTED,
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
     is_batch_first = getattr(given, "batch_first", False)
@@ -199,7 +203,7 @@ def test_packed_and_unbatched_sequences_run_as_given() -> None:
     torch.testing.assert_close(module(torch.ones(5, 4)), layer(torch.ones(5, 4)))
 
 
-def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
+def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) -> None:
     failed = row(shape(), "prepacked", is_chosen=False, reason="there is no compiler")
     given = row(shape(), "as given", is_chosen=False)
     module = fast(nn.GRU(4, 6), rows=[given, *chosen((shape(), "hoisted")), failed])
@@ -213,3 +217,5 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
+    table.to_csv(tmp_path / "ways.csv", index=False)
+    assert repr(fast(nn.GRU(4, 6), rows=tmp_path / "ways.csv")) == repr(module)

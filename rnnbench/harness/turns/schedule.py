@@ -56,14 +56,14 @@ def plan_turns(
     }
 
 
-def balanced_order(arms: Sequence[Item], turns: int, rng: random.Random) -> list[Item]:
-    """An even number of turns for each arm, in pairs of rounds: a random order, then its mirror image.
+def balanced_order(cases: Sequence[Item], turns: int, rng: random.Random) -> list[Item]:
+    """An even number of turns for each case, in pairs of rounds: a random order, then its mirror image.
 
-    For two arms, this is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all arms by the same amount.
+    For two cases, this is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all by the same amount.
     """
     order: list[Item] = []
     for _ in range(turns // 2):
-        once = rng.sample(arms, len(arms))
+        once = rng.sample(cases, len(cases))
         order += once + once[::-1]
     return order
 

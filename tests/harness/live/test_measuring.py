@@ -59,7 +59,7 @@ def test_rounds_end_where_the_ratio_is_known_as_well_as_asked() -> None:
 
 
 def test_modules_whose_outputs_differ_are_not_timed_unless_they_may() -> None:
-    given: dict[str, Any] = {"than": nn.LSTM(3, 5), "input": INPUT, "factor": 1e6, "budget": 5}
+    given: dict[str, Any] = {"than": nn.LSTM(3, 5), "input": INPUT, "factor": 1e6, "budget": 60}
     with pytest.raises(AssertionError, match=r"^outputs differ: mine's output is not .* and nothing was timed: "):
         rnnbench.assert_not_slower(nn.LSTM(3, 5), **given)
     assert rnnbench.assert_not_slower(nn.LSTM(3, 5), **given, equal_outputs=False).answer == "not slower"
@@ -72,7 +72,7 @@ def test_each_may_have_an_input_of_its_own() -> None:
         than=mine,
         input={MINE: INPUT.transpose(0, 1), THAN: INPUT},
         factor=1e6,
-        budget=5,
+        budget=60,
         phase="training",
     )
     assert (result.answer, result.phase) == ("not slower", "training")
