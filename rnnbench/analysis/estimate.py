@@ -288,12 +288,9 @@ def raised(
 
 
 def _inverse_trigamma(value: float) -> float:
-    """Return the x whose trigamma is `value`, by Newton's method on 1 / trigamma, which is nearly linear."""
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = float(special.polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, x))
-        x += step
-        if abs(step) < 1e-8 * x:
-            break
-    return x
+    """Return the x whose trigamma is `value`; trigamma(x) lies between 1 / x and 1 / x + 1 / x**2."""
+    from scipy import optimize
+
+    largest = (1 + math.sqrt(1 + 4 * value)) / (2 * value)
+    # Half and twice, since a trigamma that is rounded may lie beyond its bounds.
+    return float(optimize.brentq(lambda x: special.polygamma(1, x) - value, 0.5 / value, 2 * largest, xtol=1e-300))
