@@ -13,7 +13,6 @@ from rnnbench.analysis.history import (
     ASSUMED_CORRELATION,
     LOWER_SHARE_OF_VARIANCE,
     History,
-    Line,
     RunScatter,
     history,
     run_scatter,
@@ -228,32 +227,6 @@ def test_the_correlation_of_neighbouring_runs_is_found_and_makes_means_less_cert
     assert scatter.correlation == pytest.approx(correlation, abs=0.1)
     assert scatter.variance == pytest.approx(1e-4, rel=0.35)
     assert scatter.lasting_variance == scatter.variance * (1 + scatter.correlation) / (1 - scatter.correlation)
-
-
-def test_the_scatter_from_run_to_run_comes_from_the_smaller_differences_of_neighbours() -> None:
-    errors = [[0.01, 0.02, 0.04], [0.03, 0.04], [0.01, 0.02], [0.01, 0.02]]
-    values = [[0.0, 0.1, 0.3], [0.4, 0.2], [0.0, 0.1], [0.0, 9.0]]  # the last one changed
-    known = [[Location(*pair, 5.0) for pair in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
-    own, seen = 0.01**2 + 0.02**2, (2 * 0.1**2 + 0.2**2) / 3 / LOWER_SHARE_OF_VARIANCE
-    assert run_scatter(known).of_neighbours == pytest.approx(seen - own)
-    alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # one replicate each
-    assert run_scatter(alone).of_neighbours == pytest.approx(seen)
-
-
-def test_all_pairs_of_runs_that_are_as_far_apart_count_and_no_others() -> None:
-    """Differences of neighbours are 1; the first run and the last are equal."""
-    line = [Location(value, 0.0, 5.0) for value in (0.0, 1.0, 2.0, 1.0, 0.0)]
-    assert run_scatter([line]).of_neighbours == pytest.approx(1 / LOWER_SHARE_OF_VARIANCE)
-
-
-def test_a_level_weighs_its_points_by_their_errors() -> None:
-    values, errors = np.array([1.0, 2.0, 5.0, 7.0]), np.array([0.1, 0.2, 0.3, 0.6])
-    line = Line(values, errors**-2.0, [0, 2], factor=2.25, freedom=3.0)
-    first, second = line.levels()
-    assert astuple(first) == pytest.approx(((1 * 4 + 2) / 5, 1.5 * 0.2 / math.sqrt(5), 3.0))
-    assert astuple(second) == pytest.approx(((5 * 4 + 7) / 5, 1.5 * 0.6 / math.sqrt(5), 3.0))
-    apart = (values - np.repeat([first.value, second.value], 2)) / errors
-    assert line.cost() == pytest.approx(apart @ apart)
 
 
 def test_few_differences_leave_the_correlation_near_what_is_assumed() -> None:

@@ -8,16 +8,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from rnnbench.analysis.estimate import Estimate, as_ratio, estimates_of, locations
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimates_of
 from rnnbench.analysis.replicate import Times
 from rnnbench.analysis.rounds import (
-    ASSUMED_CORRELATION,
-    ASSUMED_ROUNDS,
     BLOCKS,
     FIRST_LOOK,
-    LEAST,
     TURNS,
     Question,
     compare,
@@ -117,12 +113,6 @@ def test_noise_of_their_own_does_not_hide_how_long_values_wander() -> None:
 def test_few_equal_or_alternating_values_keep_their_number(values: list[float]) -> None:
     assert worth(values) == len(values)
     assert widening(values) == 1.0
-
-
-def test_an_interval_is_wider_by_what_the_values_are_worth() -> None:
-    drift = [0.01 * value for value in range(20)]
-    factor = math.sqrt(20 / LEAST) * 2.7764 / 2.0930
-    assert widening(drift) == pytest.approx(factor, rel=1e-3)
 
 
 def drifting(rng: np.random.Generator, turns: int) -> np.ndarray:
@@ -244,24 +234,6 @@ def test_a_mean_that_is_not_known_well_enough_leaves_it_open() -> None:
     question.look(*logs[:, :FIRST_LOOK].tolist())
     assert question.answer is None
     assert question.by_the_mean
-
-
-@pytest.mark.parametrize("rounds", [8, 40])
-def test_an_error_is_larger_by_what_rounds_show_or_what_is_assumed_of_neighbours(rounds: int) -> None:
-    """An AR(1) series' mean has (1 + r) / (1 - r) times the variance of that of independent values."""
-    wavy = (0.02 * np.sin(np.arange(rounds) / 2)).tolist()
-    alternating = [0.01, -0.01] * (rounds // 2)
-    for logs in (wavy, alternating):
-        shown = rounds / worth(logs)
-        seen = (shown - 1) / (shown + 1)
-        mixed = (rounds * seen + ASSUMED_ROUNDS * ASSUMED_CORRELATION) / (rounds + ASSUMED_ROUNDS)
-        [plain] = locations([logs])
-        error = plain.error * math.sqrt(max(shown, (1 + mixed) / (1 - mixed)))
-        freedom = min(plain.freedom, rounds / shown - 1)
-        question = Question(FACTOR)
-        question.look(logs, logs)
-        half = stats.t.ppf(1 - 0.005 / 4, freedom) * error
-        assert math.log(question.within[0].upper) == pytest.approx(plain.value + half)
 
 
 def test_a_single_round_decides_nothing() -> None:

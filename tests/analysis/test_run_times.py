@@ -1,7 +1,6 @@
 """Windows reduced to visits, and windows that were lost."""
 
 import random
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from rnnbench import load
 from rnnbench.analysis import stored
-from rnnbench.analysis.run_times import of_frames, read, read_whole
+from rnnbench.analysis.run_times import read, read_whole
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
 from rnnbench.store.records import Measurement
@@ -124,24 +123,6 @@ def test_a_lost_file_is_told_and_the_rest_is_read(run: Path, tmp_path: Path) -> 
 def test_cases_that_lost_all_of_their_windows_are_counted(tmp_path: Path) -> None:
     path = finished(made.folder(tmp_path, {**TIMES, small.case("lstm"): []}), 3)
     assert "those of 1 of 3 measured cases" in read_whole(path)[0].notes[0]
-
-
-def test_frames_that_lack_something_are_refused_with_where_it_is(tmp_path: Path) -> None:
-    path = made.folder(tmp_path, {**TIMES, STREAM: [[0.002, 0.003]], small.reference_case(task="streaming"): [[0.001]]})
-    run = load(path)
-    assert_same(of_frames(run.windows, run.cases, run.steps).replicates, read(path).replicates)
-    for frames, words in (
-        (
-            (run.windows.drop(columns="turns"),),
-            "windows: no column 'turns'; rnnbench.load(...).windows has it, and so has",
-        ),
-        ((run.windows, run.cases[["run"]]), "cases: no column 'case' (and 15 more); rnnbench.load(...).cases has it"),
-        (([],), "windows: expected a DataFrame, found list; take rnnbench.load(...).windows"),
-        ((run.windows, run.cases), "steps: expected a DataFrame, found NoneType; take rnnbench.load(...).steps"),
-        ((run.windows, run.cases, run.steps[:0]), "steps: some windows of streams have none; take windows and steps"),
-    ):
-        with pytest.raises(UserError, match=re.escape(words)):
-            of_frames(*frames)
 
 
 def test_a_run_that_was_cut_off_before_its_first_replicate_lacks_nothing(tmp_path: Path) -> None:

@@ -136,11 +136,6 @@ def test_training_uses_each_weight_three_times() -> None:
     assert seconds == [pytest.approx([8e6 / 1e10] * 2), pytest.approx([8e6 / 4e10] * 2)]
 
 
-def test_without_a_ceiling_only_terms_that_need_one_are_not_known() -> None:
-    unknown = terms_of(SIZES, MACS, AXES, None)
-    assert {form for form in FORMS if np.isnan(columns(form, unknown)).any()} == {"roofline", "sum by cache"}
-
-
 Sizes = tuple[int, int, int, int]
 
 

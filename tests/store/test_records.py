@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rnnbench.errors import UserError
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
-from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload, evenly_spaced
+from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload
 from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 
@@ -131,12 +131,3 @@ CEILING = made_up_ceiling("cuda", "float32", 1, 5e10, ((1_000, 3e9), (10_000, 8e
 )
 def test_few_bytes_move_no_slower_than_many(size: int, rate: float) -> None:
     assert CEILING.bytes_per_second(size) == rate
-
-
-@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
-def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
-    ordered = sorted(values)
-    points = evenly_spaced(ordered)
-    assert len(points) == min(len(ordered), 11)
-    assert (points[0], points[-1]) == (ordered[0], ordered[-1])
-    assert list(points) == sorted(points)
