@@ -334,7 +334,7 @@ def _parts(
     yield picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)
     if parts := breakdowns({names[case]: profile for case, profile in profiles.items()}):
         yield picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts)
-    tables = [breakdown_table(profiles, names) if profiles else None, operators_table(base, first) if base else None]
+    tables = [breakdown_table(profiles, names) if parts else None, operators_table(base, first) if base else None]
     for each in filter(None, tables):
         title = f"{one_line(str(gap.axes['cell']))}: {each.title}: {setting}"
         yield replace(each, name=f"{name}-{each.name}", title=title, is_folded=True)

@@ -170,7 +170,8 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     assert "gru loop takes 5.00×" in page
 
 
-def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
-    (section,) = why.sections(read(run), {})
+@pytest.mark.parametrize("profiled", [[], [small.case("gru").key]])
+def test_a_run_without_profiles_that_worked_still_has_its_ladder(run: Path, profiled: list[str]) -> None:
+    (section,) = why.sections(read(run), {case: Profile(case, "failed", "why") for case in profiled})
     assert [picture.name for picture in section.pictures] == ["01-gru-waterfall"]
     assert not section.tables
