@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,10 +31,7 @@ _one_fork = threading.Lock()
 
 @contextlib.contextmanager
 def fixed_addresses() -> Iterator[None]:
-    """Processes that start within the context have no randomized addresses, if Linux allows that."""
-    if sys.platform != "linux":
-        yield
-        return
+    """Processes that start within the context have no randomized addresses, if Linux, which must run, allows that."""
     libc, ask = ctypes.CDLL(None), 0xFFFFFFFF
     before = libc.personality(ask)
     libc.personality(before | NO_RANDOMIZATION)  # refused in some containers: addresses then differ, and cost precision

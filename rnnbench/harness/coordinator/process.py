@@ -141,7 +141,8 @@ class WorkerProcess:
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
         self._environment, self._variables, self._folder = worker_environment(layout), variables or {}, folder
-        self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
+        is_fixed = layout is not None and sys.platform == "linux"
+        self._addresses = fixed_addresses if is_fixed else contextlib.nullcontext
         self._origin, self._first = None if under else origin, first
         self._start()
 

@@ -70,7 +70,7 @@ def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
     stored: Counter[str] = Counter()
     for run in runs(folder):
         for file in run.glob("windows-*.jsonl"):
-            stored.update(map(_as_witnessed, file.read_text().split("\n")[:-1]))
+            stored.update(witness.written(json.loads(line)) for line in file.read_text().split("\n")[:-1])
         try:
             loaded = load(run)
         except UserError as fault:
@@ -88,11 +88,6 @@ def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
     outcome.doubled += sum(count - 1 for count in keys.values())
     if outcome.lost or outcome.doubled:
         outcome.wrong.append(f"{outcome.lost} lost, {outcome.doubled} doubled")
-
-
-def _as_witnessed(line: str) -> str:
-    """A stored line without the id of its run, as the witness writes a window."""
-    return witness.written({name: value for name, value in json.loads(line).items() if name != "run"})
 
 
 def _whole(run: Path) -> list[str]:

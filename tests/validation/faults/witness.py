@@ -36,8 +36,8 @@ def _note(line: dict[str, Any]) -> None:
 
 
 def written(window: dict[str, Any]) -> str:
-    """A window as one line."""
-    return json.dumps(window, separators=(",", ":"))
+    """A window as one line, without the id of its run."""
+    return json.dumps({name: value for name, value in window.items() if name != "run"}, separators=(",", ":"))
 
 
 def read(file: Path) -> tuple[str, list[str]]:
