@@ -124,7 +124,7 @@ def check(
 
         if not everything:
             runner.find_same(cases, tell)
-        if changed := _changed(runner, selection.groups):
+        if changed := _without(selection.groups, runner.same.cases):
             runner.observe(changed, tell)
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
@@ -176,7 +176,7 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         runner.same = replace(runner.same, cases=runner.same.cases - kept)
         for key in runner.same.cases:
             runner.log_ratios.pop(key, None)
-    return _changed(runner, groups)
+    return _without(groups, runner.same.cases)
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:
@@ -184,8 +184,8 @@ def _looks_changed(runner: PairedRunner, case: Case) -> bool:
     return runner.failed(case) or bool(differs and all(differs))
 
 
-def _changed(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
-    return with_cases(groups, lambda case: case.key not in runner.same.cases)
+def _without(groups: Sequence[Group], keys: Collection[str]) -> list[Group]:
+    return with_cases(groups, lambda case: case.key not in keys)
 
 
 def measure(
@@ -237,7 +237,7 @@ def measure(
         groups = with_cases(groups, lambda case: not runner.failed(case))
         due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
         look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])
-        groups = _undecided(groups, trial.decided())
+        groups = _without(groups, trial.decided())
     look([case for case in cases_of(groups) if pairs_of(runner, case) >= max(MIN_PAIRS, seen[case.key] + 1)])
 
 
@@ -273,10 +273,6 @@ def pairs_of(runner: PairedRunner, case: Case) -> int:
     return len(runner.log_ratios[case.key].low) if case.key in runner.log_ratios else 0
 
 
-def _undecided(groups: Sequence[Group], decided: Collection[str]) -> list[Group]:
-    return with_cases(groups, lambda case: case.key not in decided)
-
-
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
     """Return how much time would be enough for undecided cases, judged by their intervals."""
     undecided = [each for each in findings if each.verdict == "undecided"]
@@ -285,8 +281,8 @@ def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[
         if each.replicates < MIN_PAIRS:
             pairs[each.case.key] = MIN_PAIRS - each.replicates
         elif (times := times_as_many(each)) <= MAX_TIMES:
-            more = math.ceil((times - 1) * each.replicates)
-            pairs[each.case.key] = max(1, MIN_PAIRS_FOR_UNCHANGED - each.replicates, more)
+            least = max(1, MIN_PAIRS_FOR_UNCHANGED - each.replicates)
+            pairs[each.case.key] = max(least, math.ceil((times - 1) * each.replicates))
     if not pairs:
         return ""
     seconds = max(pairs.values()) * runner.expected_seconds(with_cases(groups, lambda case: case.key in pairs))

@@ -50,10 +50,8 @@ class Assertions:
         """
         __tracebackhide__ = True
         given: dict[str, Any] = {"phase": phase, "budget": budget, "precision": precision, "undecided": undecided}
-        more: dict[str, Any] = {
-            name: self._defaults.get(name) if value is None else value for name, value in given.items()
-        }
-        more = {name: value for name, value in more.items() if value is not None}
+        chosen = dict(self._defaults) | {name: value for name, value in given.items() if value is not None}
+        more: dict[str, Any] = {name: chosen[name] for name in given if name in chosen}
         if skips := more.get("undecided") == "skip":
             more["undecided"] = "pass"
         try:
