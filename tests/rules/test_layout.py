@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "cells": 704,
     "cli": 704,
     "check": 1165,
-    "harness": 3662,
+    "harness": 3638,
     "kernels": 569,
     "profiling": 1163,
     "pytest_plugin": 225,
