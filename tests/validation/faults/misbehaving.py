@@ -17,12 +17,10 @@ DEEDS = {
     "closes its standard streams": ("os.closerange(0, 3)", True),
     "closes all its descriptors": ("os.closerange(0, 100)", False),
     "takes over signals": ("[signal.signal(n, lambda *_: os._exit(9)) for n in (1, 2, 10, 14, 15)]", True),
-    "sets an alarm": ("signal.signal(14, lambda *_: os._exit(9)) and 0 or signal.setitimer(0, 60)", True),
     "prints a megabyte": ("print('x' * (1 << 20))", True),
     "turns on anomaly detection": ("torch.autograd.set_detect_anomaly(True)", True),
     "sets a default device": ("torch.set_default_device('cpu')", True),
     "changes its folder": ("os.chdir('/')", True),
-    "traces": ("sys.settrace(lambda *_: None)", True),
     "limits its memory": ("resource.setrlimit(resource.RLIMIT_AS, (1 << 45, -1))", True),
     "turns warnings into errors": ("warnings.simplefilter('error')", True),
     "raises half a character": ("raise_(ValueError(chr(0xd800)))", False),
@@ -48,14 +46,14 @@ class Bad(nn.GRUCell):
         return super().forward(input, h)
 """
 GOOD = """
-import os, signal, sys, warnings
+import os, sys
 import torch
 from torch import nn
 
 class Good(nn.GRUCell):
     def forward(self, input, h):
-        assert not torch.is_anomaly_enabled() and sys.gettrace() is None
-        assert os.getcwd() != "/" and signal.getitimer(0) == (0.0, 0.0)
+        assert not torch.is_anomaly_enabled()
+        assert os.getcwd() != "/"
         assert sys.stdin.read() == ""
         return super().forward(input, h)
 """
@@ -90,7 +88,7 @@ def cells(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
             for file, name in (("first", first), ("second", second)):
                 (folder / f"{file}.py").write_text(CELL.format(deed=DEEDS[name][0]))
             (folder / "tiny.toml").write_text(SUITE.format(first="first", second="second"))
-            command = Command(folder, "run", "tiny.toml")
+            command = Command(folder, "run", "tiny.toml", "--allow-missing")
             code, errors = command.end()
             outcome = Outcome("cell that misbehaves", first)
             if code != 0 or "Traceback" in errors:
