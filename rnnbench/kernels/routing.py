@@ -180,14 +180,9 @@ def _libraries(shared: Mapping[ProductSet, list[Any]], choose: Choose) -> dict[P
         names[right, left] = choose(asked)
         others[right, left] = {sets.get(matrix) for matrix in added}
     for key, (other, *more) in others.items():
-        if other is not None and not more and names[other] in OWN and _inner(other) >= _inner(key):
+        if other is not None and not more and names[other] in OWN and other[1].shape[1] >= key[1].shape[1]:
             names[key] = names[key] if names[key] in OWN else DIRECT
     return names
-
-
-def _inner(products: ProductSet) -> int:
-    """Return the length of the sums that products are made of."""
-    return products[1].shape[1]
 
 
 def _is_product(node: Any) -> bool:

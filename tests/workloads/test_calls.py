@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,6 +18,7 @@ from rnnbench.workloads.calls import CallCounts, count, count_products, operator
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
+from tests.adapt import awkward
 from tests.doubles import workload as small
 
 CPU = torch.device("cpu")
@@ -83,29 +83,11 @@ def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -
     assert (counts.products, counts.operators) == (3 * 2 * 5, 1)
 
 
-class Scripted(nn.Module):
-    """A cell in TorchScript."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.cell = torch.jit.script(Products(input_size, hidden_size))
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        new: Tensor = self.cell(input, h)
-        return new
-
-
-class Products(nn.RNNCell):
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:  # type: ignore[override]
-        of_input = torch.mm(input, self.weight_ih.t()) + self.bias_ih
-        return torch.tanh(of_input + torch.mm(hx, self.weight_hh.t()) + self.bias_hh)
-
-
 def test_the_products_of_torchscript_are_not_known() -> None:
     own: dict[str, Any] = {"reference": "none", "dtype": "float32"}
     scripted, plain = (
-        probed(replace(small.case("vanilla", **own), cell=f"{__name__}:{kind.__name__}"))
-        for kind in (Scripted, Products)
+        probed(replace(small.case("vanilla", **own), cell=f"awkward.py:{kind}"), Path(awkward.__file__).parent)
+        for kind in ("scripted", "WithoutState")
     )
     assert "macs" not in scripted.values
     assert scripted.missing["macs"] == "TorchScript hides its products"

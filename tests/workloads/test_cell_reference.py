@@ -124,11 +124,6 @@ def test_a_suite_has_the_reference_in_each_group(tmp_path: Path) -> None:
             ("mine.py:New", "loop", False),
         ]
     assert suite.values()["reference"] == ["mine.py:Old"]
-    for reference, words in (
-        ("lsmt", "'lsmt': expected one of rnn, lstm, gru, none, or a cell (did you mean 'lstm'?)"),
-        ("none.py:Old", "sweep[0].reference: 'none.py:Old': no file"),
-    ):
-        (tmp_path / "s.toml").write_text(text.replace("mine.py:Old", reference))
-        with pytest.raises(UserError) as fault:
-            suites.read(str(tmp_path / "s.toml"))
-        assert words in str(fault.value)
+    (tmp_path / "s.toml").write_text(text.replace("mine.py:Old", "none.py:Old"))
+    with pytest.raises(UserError, match=r"sweep\[0\].reference: 'none.py:Old': no file"):
+        suites.read(str(tmp_path / "s.toml"))

@@ -37,7 +37,7 @@ def test_a_later_call_finds_the_gradients_of_the_first_and_adds_nothing_to_them(
     timed = case.timed_call()
     with timed.mode():
         timed.call()
-        first: list[Any] = [parameter.grad.clone() for parameter in case.model.parameters()]  # type: ignore[union-attr]
+        first: list[Any] = [parameter.grad.clone() for parameter in case.model.parameters()]
         for _ in range(COUNT):  # the last of them has the input of the first
             timed.call()
     for before, parameter in zip(first, case.model.parameters(), strict=True):

@@ -1,24 +1,27 @@
 """The process that runs cases: requests and replies (`rnnbench.harness.protocol`) on its standard streams."""
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
 import mmap
 import random
 import signal
+import sys
 from pathlib import Path
 
 from rnnbench.harness.worker.streams import WorkerStreams
-from rnnbench.workloads.processes import end_with_parent
 
+PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
 
 
 def _die_with_parent() -> None:
     """On Linux: end when the coordinator ends, even in the middle of a call, and be killed first if memory runs out."""
-    end_with_parent()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # Schedulers send SIGTERM to every process of a job; a worker that ended would look as if its case had killed it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # not Linux, or a sandbox with a read-only /proc: the system chooses
