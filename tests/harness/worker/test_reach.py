@@ -71,8 +71,10 @@ def tracer() -> Tracer:
 
 @pytest.fixture(autouse=True)
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The modules of a test are forgotten after it."""
+    """The modules of a test are forgotten after it, and before it what other tests have compiled in this process."""
     monkeypatch.setattr(sys, "path", [*sys.path])
+    if dynamo := sys.modules.get("torch._dynamo.utils"):
+        dynamo.counters["frames"].clear()
     yield
     forget()
 
