@@ -75,7 +75,7 @@ TABLES = {
         is_of_processor=True,
     ),
     "verdicts-unchanged": Table(
-        lambda: pd.concat([verdicts.unchanged(24, 60), verdicts.unchanged(16, 60, busy=2)]),
+        lambda: pd.concat([verdicts.unchanged(20, 60), verdicts.unchanged(4, 120), verdicts.unchanged(16, 60, busy=2)]),
         verdicts.rates,
         is_of_processor=True,
     ),
