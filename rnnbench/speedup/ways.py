@@ -176,23 +176,23 @@ class Unrolled(nn.Module):
         if input.dim() != BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
         by_step = input.transpose(0, 1) if self.batch_first else input
-        run = self._run(by_step, state)
+        cell, run = self.__dict__["_found"]
+        if cell is not self.cell:
+            run = self._find(by_step, state)
         outputs, final = STEP_BY_STEP(run.module, by_step, run.first_state(by_step, state))
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
-    def _run(self, input: Tensor, state: State) -> RunModule:
-        found: RunModule
-        cell, found = self.__dict__["_found"]
-        if cell is not self.cell:
-            otherwise = (
-                f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to call it; "
-                "expected one step, cell(input, state) -> state, without a state that the cell keeps itself"
-            )
-            with calls_on_trial():
-                trial = input.detach().clone()
-                run = run_module(self.cell, trial, copied(state))
-                if run.kind != "cell":
-                    raise ValueError(f"cell: {why_no_cell(self.cell, trial, otherwise)}")
-            self.__dict__["_found"] = self.cell, run
-            return run
-        return found
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph can be made of trials
+    def _find(self, input: Tensor, state: State) -> RunModule:
+        """Find out how the cell is called, and keep it."""
+        otherwise = (
+            f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to call it; "
+            "expected one step, cell(input, state) -> state, without a state that the cell keeps itself"
+        )
+        with calls_on_trial():
+            trial = input.detach().clone()
+            run = run_module(self.cell, trial, copied(state))
+            if run.kind != "cell":
+                raise ValueError(f"cell: {why_no_cell(self.cell, trial, otherwise)}")
+        self.__dict__["_found"] = self.cell, run
+        return run

@@ -37,6 +37,12 @@ def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, chang
     torch.testing.assert_close(found(INPUT), layer(INPUT))
 
 
+def test_an_unrolled_cell_that_was_never_called_can_be_compiled() -> None:
+    cell = nn.GRUCell(5, 6)
+    compiled = torch.compile(rnnbench.unroll(cell), backend="eager")
+    torch.testing.assert_close(compiled(INPUT), rnnbench.unroll(cell)(INPUT))
+
+
 @pytest.mark.parametrize("way", ["as given", "hoisted"])
 def test_weights_of_the_result_can_be_pruned_as_those_of_the_layer(way: WayName) -> None:
     layer = nn.LSTM(5, 6)
