@@ -284,7 +284,7 @@ def why_not(subject: RunSubject, name: Any) -> str:
     try:
         if name in COMPILED:
             compiled.check(str(subject.input.device))
-            counters.clear()
+        counters.clear()  # the process may have compiled something else
         _check_parity(subject, name)
         breaks = sum(counters["graph_break"].values())
         with torch.inference_mode() if subject.phase == "inference" else with_gradients():
