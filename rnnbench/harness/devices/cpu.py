@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
-from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, core_waits, file_text, memory_limits, processor
+from rnnbench.harness.machine.cores import (
+    SHORTEST_WAIT,
+    SYSTEM,
+    allowed_cores,
+    core_waits,
+    file_text,
+    memory_limits,
+    processor,
+)
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
@@ -34,7 +42,7 @@ PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
 
 
-SHORTEST_WAIT = 20e-6  # seconds; less is the scatter of the clocks themselves
+STILL = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
 
 
 class Cpu:
@@ -53,9 +61,9 @@ class Cpu:
         self.name = name
         self._now = now
 
-    def _waits(self) -> AbstractContextManager[Callable[[], float]]:
-        """Return the clock of waits for a core; it stands still if the clock is not the real one."""
-        return core_waits() if self._now is time.perf_counter else nullcontext(lambda: 0.0)
+    def _waits(self) -> AbstractContextManager[tuple[Callable[[], float], Callable[[], float]]]:
+        """Return the clocks of waits for a core; they stand still if the clock is not the real one."""
+        return core_waits() if self._now is time.perf_counter else nullcontext(STILL)
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -114,14 +122,14 @@ class Cpu:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        with nullcontext(lambda: 0.0) if counts_waits else self._waits() as waited:
+        with nullcontext(STILL) if counts_waits else self._waits() as (settled, waited):
             if not is_warm:
                 call()
             first = now()
             for index in range(batches):
                 if is_cold:
                     self.flush()
-                before, start = waited(), now()
+                before, start = settled(), now()
                 for _ in inner:
                     call()
                 end = now()

@@ -19,6 +19,7 @@ from pathlib import Path
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
 
 SYSTEM = Path("/sys/devices/system/cpu")
+SHORTEST_WAIT = 20e-6  # seconds; less is the scatter of the clocks themselves
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
@@ -82,22 +83,33 @@ def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
 
 
 @contextmanager
-def core_waits() -> Iterator[Callable[[], float]]:
-    """Give a clock of the seconds for which other processes have kept the calling thread from a core.
+def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
+    """Give two clocks of the seconds for which other processes have kept the calling thread from a core.
 
-    It has no origin: only differences count. While the thread waits, other threads of this process may run. That is
-    work of the measured code, so their time is taken off. Where the system does not tell (macOS), the clock stands
-    still.
+    They are for the start and for the end of a span, and have no origin: only differences count. While the thread
+    waits, other threads of this process may run. That is work of the measured code, so their time is taken off. The
+    system likes to take the core at the end of a reading, which does not show in it: at the start, such a reading is
+    made again. Where the system does not tell (macOS), the clocks stand still.
     """
     try:
         opened = os.open(WAITS, os.O_RDONLY)
     except OSError:
-        yield lambda: 0.0
+        yield (lambda: 0.0), (lambda: 0.0)
         return
     file = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, AFTER_STREAMS)  # a case may close the standard streams
     os.close(opened)
+
+    def waited() -> float:
+        return int(os.pread(file, 64, 0).split()[1]) / 1e9 - (time.process_time() - time.thread_time())
+
+    def settled() -> float:
+        while True:
+            asked, waits = time.perf_counter(), waited()
+            if time.perf_counter() - asked < SHORTEST_WAIT:
+                return waits
+
     try:
-        yield lambda: int(os.pread(file, 64, 0).split()[1]) / 1e9 - (time.process_time() - time.thread_time())
+        yield settled, waited
     finally:
         os.close(file)
 

@@ -36,7 +36,7 @@ def test_waits_for_a_core_are_taken_off_unless_they_are_to_count(
     monkeypatch: pytest.MonkeyPatch, counts_waits: bool
 ) -> None:
     waits = iter([0.0, 0.5, 0.5, 9.5])  # half a second in the first batch; a wait just before or after the second
-    monkeypatch.setattr(Cpu, "_waits", lambda self: nullcontext(lambda: next(waits)))
+    monkeypatch.setattr(Cpu, "_waits", lambda self: nullcontext((waits.__next__, waits.__next__)))
     looks = iter([0.0, 0.0, 1.0, 1.0, 4.0])  # the first look of all, then both of each batch
     clocked = Cpu(now=lambda: next(looks)).clock(lambda: None, batches=2, batch=1, counts_waits=counts_waits)
     assert clocked.batch_seconds == [1.0 if counts_waits else 0.5, 3.0]
@@ -189,9 +189,13 @@ for _ in range(50):
     found.append([clocked.seconds, clocked.host_seconds, ran[-1] - ran[0]])
     if sys.argv[1] == "thread":
         thread.join()
-    elif clocked.host_seconds > 1.5 * clocked.seconds:
+    elif sum(host > 1.5 * seconds for seconds, host, _ in found) == 5:
         break
-print(json.dumps(found[-1] if sys.argv[1] == "process" else max(found, key=lambda each: each[2] / each[1])))
+if sys.argv[1] == "process":  # the one in the middle of those that had to wait
+    waited = sorted((each for each in found if each[1] > 1.5 * each[0]), key=lambda each: each[0] / each[2])
+    print(json.dumps(waited[len(waited) // 2]))
+else:
+    print(json.dumps(max(found, key=lambda each: each[2] / each[1])))
 if other.is_alive():
     other.kill()
 """
