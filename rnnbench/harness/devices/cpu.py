@@ -48,7 +48,7 @@ STILL = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
 class Cpu:
     """The CPU works while it is called, so the host's clock times it.
 
-    On a busy machine the system takes the core away every few milliseconds, for as long. These waits do not count.
+    On a busy machine, the system gives the core to other processes every few milliseconds. These waits do not count.
     """
 
     product_sizes: tuple[int, ...] = (256, 512, 1024)
@@ -122,18 +122,20 @@ class Cpu:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        with nullcontext(STILL) if counts_waits else self._waits() as (settled, waited):
+        with nullcontext(STILL) if counts_waits else self._waits() as (waits_at_start, waits_at_end):
             if not is_warm:
                 call()
             first = now()
             for index in range(batches):
                 if is_cold:
                     self.flush()
-                before, start = settled(), now()
+                before, start = waits_at_start(), now()
                 for _ in inner:
                     call()
                 end = now()
-                seconds[index] = _without(end - start, waited() - before)
+                took, waits = end - start, waits_at_end() - before
+                # A wait that is longer than the block was just before or after it.
+                seconds[index] = took - waits if SHORTEST_WAIT < waits < took else took
         whole = end - first
         return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch)
 
@@ -188,11 +190,6 @@ class Cpu:
 
         read()
         return Meter(0.5, read, read("max_energy_range_uj"))  # they step about every millisecond, sometimes later
-
-
-def _without(seconds: float, waited: float) -> float:
-    """Return seconds less those of a wait for a core, unless it was just before or after them."""
-    return seconds - waited if SHORTEST_WAIT < waited < seconds else seconds
 
 
 def _joules(file: Path) -> float:

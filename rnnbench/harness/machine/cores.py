@@ -20,6 +20,7 @@ from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, instru
 
 SYSTEM = Path("/sys/devices/system/cpu")
 SHORTEST_WAIT = 20e-6  # seconds; less is the scatter of the clocks themselves
+MAX_READINGS = 3  # one after another; a slow system never reads in less than the shortest wait
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
@@ -86,10 +87,10 @@ def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
 def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
     """Give two clocks of the seconds for which other processes have kept the calling thread from a core.
 
-    They are for the start and for the end of a span, and have no origin: only differences count. While the thread
-    waits, other threads of this process may run. That is work of the measured code, so their time is taken off. The
-    system likes to take the core at the end of a reading, which does not show in it: at the start, such a reading is
-    made again. Where the system does not tell (macOS), the clocks stand still.
+    The first is for the start of a span, the second for its end; only differences count. Other threads of this process
+    may run while the thread waits. That is work of the measured code, so their time is subtracted. The system often
+    takes the core at the end of a reading, which does not show in it: at the start, such a reading is made again. The
+    clocks stand still on a system that does not tell (macOS).
     """
     try:
         opened = os.open(WAITS, os.O_RDONLY)
@@ -99,17 +100,18 @@ def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
     file = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, AFTER_STREAMS)  # a case may close the standard streams
     os.close(opened)
 
-    def waited() -> float:
+    def at_end() -> float:
         return int(os.pread(file, 64, 0).split()[1]) / 1e9 - (time.process_time() - time.thread_time())
 
-    def settled() -> float:
-        while True:
-            asked, waits = time.perf_counter(), waited()
+    def at_start() -> float:
+        for _ in range(MAX_READINGS):
+            asked, waits = time.perf_counter(), at_end()
             if time.perf_counter() - asked < SHORTEST_WAIT:
-                return waits
+                break
+        return waits
 
     try:
-        yield settled, waited
+        yield at_start, at_end
     finally:
         os.close(file)
 

@@ -246,8 +246,9 @@ def _take_turn(ready: PreparedCase, plan: Turns) -> Clocked:
         if workload.is_cold:
             return device.clock_cold(timed.call, plan.blocks)
         # A step of a stream has a deadline, which does not wait while another process has the core.
-        of_stream = workload.is_streamed
-        return device.clock(timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, counts_waits=of_stream)
+        return device.clock(
+            timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, counts_waits=workload.is_streamed
+        )
 
 
 def _window(ready: PreparedCase, plan: Turns, turns: Sequence[Clocked]) -> dict[str, Any]:

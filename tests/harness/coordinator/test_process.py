@@ -76,6 +76,12 @@ def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_
     assert worker.request({"op": "release"}, 60)["ok"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the files of another process")
+def test_what_a_case_prints_is_bounded(worker, tmp_path) -> None:
+    assert prepare(worker, tmp_path, f"os.write(2, b'x' * {MAX_BYTES + 1})")["ok"]
+    assert Path(f"/proc/{worker.pid}/fd/2").stat().st_size <= MAX_BYTES
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -81,6 +81,12 @@ def test_every_group_around_a_process_limits_its_memory(limits: Path) -> None:
     assert cores.memory_limits() == [3000, 9000]
 
 
+def test_a_system_that_reads_slowly_tells_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "SHORTEST_WAIT", 0.0)
+    with cores.core_waits() as (at_start, at_end):
+        assert at_end() - at_start() < 1.0
+
+
 @pytest.mark.parametrize(
     ("files", "limit", "number"),
     [
