@@ -50,8 +50,8 @@ def changes(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height:
         rows(drawn, drawn.axes, names, points[points["value"].notna()], texts=texts, thick=2)
         for row, margin in enumerate(shown["margin"]):
             band = 1 / (1 + margin), 1 + margin
-            drawn.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=drawn.ink.faint, zorder=0)
-        drawn.axes.axvline(1, color=drawn.ink.text, **REFERENCE)
+            drawn.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=drawn.ink("faint"), zorder=0)
+        drawn.axes.axvline(1, color=drawn.ink(), **REFERENCE)
         logs = np.abs(np.log(points[["value", "low", "high"]].where(lambda values: values > 0)))
         farthest = min(np.nanmax(logs) * 1.05, REACH * np.nanmax(logs["value"]))
         end = math.exp(max(MIN_REACH * math.log1p(shown["margin"].max()), farthest))
@@ -59,8 +59,8 @@ def changes(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height:
         about = "change of the time from base to head"
         drawn.axes.set_xlabel(about if drawn.is_narrow else f"{about}: slower to the right")
         label = f"margin {span(*map(round_percent, (shown['margin'].min(), shown['margin'].max())))}"
-        band_key = Patch(facecolor=drawn.ink.faint, edgecolor=drawn.ink.line, label=label)
-        looks = {word: drawn.ink.of(VERDICTS[word]) for word in shown["verdict"].unique()}
+        band_key = Patch(facecolor=drawn.ink("faint"), edgecolor=drawn.ink("line"), label=label)
+        looks = {word: drawn.ink(VERDICTS[word]) for word in shown["verdict"].unique()}
         marks = [Line2D([], [], color=looks[word], marker=MARKER_OF[word], markersize=5, label=word) for word in looks]
         drawn.legend([*marks, band_key])
     return drawn.figure

@@ -158,7 +158,7 @@ def over_sizes(
             keys = lines(drawn, axes, points, look_of, are_cases=are_cases)
             handles |= {str(key.get_label()): key for key in keys}
             if value == "ratio":
-                axes.axhline(1, color=drawn.ink.text, **REFERENCE)
+                axes.axhline(1, color=drawn.ink(), **REFERENCE)
             size_ticks(drawn, axes, sorted(points["x"].unique()))
             axes.set_xlabel(f"{word(axis)}\n({where})" if where else word(axis))
             drawn.title(axes, str(phase))

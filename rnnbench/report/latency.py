@@ -98,14 +98,14 @@ def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, heigh
     with sheet(ax, wide, rows_high(len(streams), wide), height=height) as drawn:
         rows(drawn, drawn.axes, names, points, texts=texts, thick=2, are_cases=True)
         for period in periods:
-            drawn.axes.axvline(period, color=drawn.ink.text, **REFERENCE)
+            drawn.axes.axvline(period, color=drawn.ink(), **REFERENCE)
         ends = limits([*quantiles.to_numpy(dtype=float).ravel(), *periods])
         log_ticks(drawn, drawn.axes.xaxis, *ends, duration_tick)
         drawn.axes.set_xlabel("time of a step (log scale)")
         label = f"p50, and a line to {' or '.join(sorted(set(map(quantile_name, highest))))}"
-        handles = [Line2D([], [], color=drawn.ink.soft, marker="o", markersize=5, linewidth=2, label=label)]
+        handles = [Line2D([], [], color=drawn.ink("soft"), marker="o", markersize=5, linewidth=2, label=label)]
         if periods:
             label = f"period {' or '.join(map(duration, periods))}"
-            handles.append(Line2D([], [], color=drawn.ink.text, label=label, **REFERENCE))
+            handles.append(Line2D([], [], color=drawn.ink(), label=label, **REFERENCE))
         drawn.legend(handles)
     return drawn.figure

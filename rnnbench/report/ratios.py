@@ -84,9 +84,9 @@ def ratio(
             for name, own in known.items():
                 if len(own) > FEW:
                     y = names.index(name)
-                    axes.vlines(own["ratio"].median(), y - 0.4, y + 0.4, color=drawn.ink.text, linewidth=2, zorder=5)
+                    axes.vlines(own["ratio"].median(), y - 0.4, y + 0.4, color=drawn.ink(), linewidth=2, zorder=5)
             if math.isfinite(noise_floor):
-                noise = {"color": drawn.ink.line, "alpha": 0.6, "linewidth": 0, "zorder": 0}
+                noise = {"color": drawn.ink("line"), "alpha": 0.6, "linewidth": 0, "zorder": 0}
                 axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, **noise)
             drawn.title(axes, title)
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), words(summary).name)
@@ -152,12 +152,12 @@ def _keys(
     keys: list[Artist] = [
         key(drawn, CellMark(shades[values[index]], "o", filled=True), say(str(by), values[index])) for index in picked
     ]
-    keys.append(Line2D([], [], color=drawn.ink.text, linewidth=1, label="95% interval"))
+    keys.append(Line2D([], [], color=drawn.ink(), linewidth=1, label="95% interval"))
     if has_medians:
         bar: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 2, "linestyle": ""}
-        keys.append(Line2D([], [], color=drawn.ink.text, label="median", **bar))
+        keys.append(Line2D([], [], color=drawn.ink(), label="median", **bar))
     if math.isfinite(noise_floor):
-        keys.append(Patch(facecolor=drawn.ink.line, alpha=0.6, label=f"noise floor {half_width(noise_floor)}"))
+        keys.append(Patch(facecolor=drawn.ink("line"), alpha=0.6, label=f"noise floor {half_width(noise_floor)}"))
     return keys
 
 
@@ -202,7 +202,7 @@ def ratio_by_size(
         for axes in drawn.grid[:, 0]:
             axes.annotate(
                 "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
-                ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=drawn.ink.soft,
+                ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=drawn.ink("soft"),
             )  # fmt: skip
         about = ", ".join(filter(None, [f"time over {words(summary).name}", over]))
         colors = f"{about}{chr(10) if drawn.is_narrow else ': '}blue is faster, orange slower"
@@ -240,12 +240,12 @@ def _boxes(
     are_cases: bool,
 ) -> None:
     """Draw a box with its number for each case, over hatches where nothing was measured, and the sizes on top."""
-    nothing: dict[str, Any] = {"facecolor": drawn.ink.faint, "edgecolor": drawn.ink.line, "hatch": "////"}
+    nothing: dict[str, Any] = {"facecolor": drawn.ink("faint"), "edgecolor": drawn.ink("line"), "hatch": "////"}
     axes.add_patch(Rectangle((-0.5, -0.5), len(keys), len(names), linewidth=0, zorder=0, **nothing))
     shown = cases[cases["ratio"].notna()]
     for index, case in zip(shown.index, shown.to_dict("records"), strict=True):
         column, row = keys.index(tuple(case[size] for size in sizes)), names.index(case["series"])
-        box = Rectangle((column - 0.5, row - 0.5), 1, 1, edgecolor=drawn.ink.paper, linewidth=0.8)
+        box = Rectangle((column - 0.5, row - 0.5), 1, 1, edgecolor=drawn.paper, linewidth=0.8)
         axes.add_patch(box).set_facecolor(SCALE(norm(math.log2(case["ratio"]))))
         text = f"({ratio_box(case['ratio'])})" if undecided(case) else ratio_box(case["ratio"])
         number = axes.text(column, row, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
@@ -254,7 +254,7 @@ def _boxes(
             mark(part, [index])
     for column in range(1, len(keys)):
         if len(sizes) > 1 and keys[column][0] != keys[column - 1][0]:
-            axes.axvline(column - 0.5, color=drawn.ink.paper, linewidth=4)
+            axes.axvline(column - 0.5, color=drawn.paper, linewidth=4)
     # 65536 is 64k, which a narrow column has room for.
     heads = [
         "\n".join(f"{size // 1024}k" if size >= 10_000 and size % 1024 == 0 else str(size) for size in sizes_of)

@@ -216,21 +216,21 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
         for axes, case in zip(drawn.grid.flat, cases, strict=False):
             _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
             for era in history.eras[1:]:
-                axes.axvline(era.runs[0] - 0.5, color=drawn.ink.soft, linewidth=1, linestyle=":")
+                axes.axvline(era.runs[0] - 0.5, color=drawn.ink("soft"), linewidth=1, linestyle=":")
             axes.set_title(textwrap.shorten(case, 88, placeholder="…"), loc="left", fontsize=drawn.small, wrap=True)
             axes.grid(axis="y")
             axes.set_xlim(-0.5, last + 0.5)
             ends = sorted({0, last})
             axes.set_xticks(ends, [times[end][11:] if is_one_day else times[end][:10] for end in ends])
         drawn.figure.supylabel("time over that of the reference", fontsize=drawn.small)
-        soft = drawn.ink.soft
+        soft = drawn.ink("soft")
         keys: list[Artist] = [
             Line2D([], [], color=soft, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
-            Patch(facecolor=drawn.ink.line, alpha=0.5, label="level and its 95% interval"),
+            Patch(facecolor=drawn.ink("line"), alpha=0.5, label="level and its 95% interval"),
         ]
         if len(significant):
             label = f"significant change (q = {round_percent(Q)})"
-            keys.append(Line2D([], [], color=drawn.ink.of(SLOWER), linestyle="--", label=label))
+            keys.append(Line2D([], [], color=drawn.ink(SLOWER), linestyle="--", label=label))
         if len(history.eras) > 1:
             keys.append(Line2D([], [], color=soft, linestyle=":", label="another machine or software"))
         drawn.legend(keys)
@@ -242,13 +242,13 @@ def _panel(drawn: Sheet, axes: Axes, points: pd.DataFrame, significant: pd.DataF
     value = points["ratio_to_reference"]
     ends = points[["ratio_to_reference_low", "ratio_to_reference_high"]]
     reach = ends.sub(value, axis=0).abs().fillna(0.0).T
-    axes.errorbar(points["at"], value, yerr=reach, fmt="o", color=drawn.ink.soft, markersize=3, elinewidth=0.8)
+    axes.errorbar(points["at"], value, yerr=reach, fmt="o", color=drawn.ink("soft"), markersize=3, elinewidth=0.8)
     for _, own in points.groupby("environment"):
-        axes.step(own["at"], own["level"], where="mid", color=drawn.ink.text, linewidth=1.3)
-        band: dict[str, Any] = {"step": "mid", "color": drawn.ink.line, "alpha": 0.5, "linewidth": 0}
+        axes.step(own["at"], own["level"], where="mid", color=drawn.ink(), linewidth=1.3)
+        band: dict[str, Any] = {"step": "mid", "color": drawn.ink("line"), "alpha": 0.5, "linewidth": 0}
         axes.fill_between(own["at"], own["level_low"], own["level_high"], **band)
     for each in significant.to_dict("records"):
-        color = drawn.ink.of(SLOWER if each["ratio"] > 1 else FASTER)
+        color = drawn.ink(SLOWER if each["ratio"] > 1 else FASTER)
         axes.axvline(each["at"], color=color, linewidth=1.2, linestyle="--")
         axes.annotate(
             change(each["ratio"]), (each["at"], 1), (2, -2), xycoords=("data", "axes fraction"),
@@ -389,6 +389,6 @@ def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
         ratio_axes(drawn, points[["low", "value", "high"]], "the reference of the same run")
         keys = zip(shades, runs, strict=True)
         drawn.legend(
-            [Line2D([], [], color=drawn.ink.of(shade), marker="o", linewidth=2, label=run) for shade, run in keys]
+            [Line2D([], [], color=drawn.ink(shade), marker="o", linewidth=2, label=run) for shade, run in keys]
         )
     return drawn.figure

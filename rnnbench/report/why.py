@@ -252,17 +252,17 @@ def breakdowns(
             for share in shares:
                 if share.part != part and shares[-1].part != "forward":
                     part = share.part
-                    axes.text(left, y - 0.3, part, va="bottom", fontsize=MIN_LETTERS, color=ink.soft)
-                color, seconds = ink.of(SHADES[share.what]), share.seconds.value
+                    axes.text(left, y - 0.3, part, va="bottom", fontsize=MIN_LETTERS, color=ink("soft"))
+                color, seconds = ink(SHADES[share.what]), share.seconds.value
                 parts.append((y, left, seconds, color, whole_percent(share.share)))
                 left += seconds
                 seen.add(share.what)
             if calls[y].has_interval:
-                axes.hlines(y, calls[y].lower, calls[y].upper, color=ink.text, linewidth=1, zorder=4)
+                axes.hlines(y, calls[y].lower, calls[y].upper, color=ink(), linewidth=1, zorder=4)
         boxes = pd.DataFrame(parts, columns=["y", "left", "width", "color", "text"])
         bars(drawn, axes, list(taken), boxes, duration_tick, [duration(call.value) for call in calls])
         axes.set_xlabel("time per call")
-        drawn.legend([Patch(color=ink.of(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen])
+        drawn.legend([Patch(color=ink(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen])
     return drawn.figure
 
 
@@ -275,19 +275,19 @@ def waterfall(
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
         ink = drawn.ink
         of_gap = of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]  # a live module
-        rows = [(0.0, level, ink.of(of_gap), "", duration(level))]
+        rows = [(0.0, level, ink(of_gap), "", duration(level))]
         for y, step in enumerate(steps, start=1):
             seconds, share = step.seconds.value, gap.share(step)
-            color = ink.line if step.kind == "rest" else ink.of(colors.FASTER if seconds >= 0 else colors.SLOWER)
+            color = ink("line") if step.kind == "rest" else ink(colors.FASTER if seconds >= 0 else colors.SLOWER)
             text = f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}"
             if math.isfinite(share) and not drawn.is_narrow:
                 text += f"   {share_text(share)} of the gap"
             rows.append((level - seconds, seconds, color, "" if step.is_certain else "////", text))
             if step.seconds.has_interval:
                 low, high = level - step.seconds.upper, level - step.seconds.lower
-                drawn.axes.hlines(y, low, high, color=ink.text, linewidth=1, zorder=4)
+                drawn.axes.hlines(y, low, high, color=ink(), linewidth=1, zorder=4)
             level -= seconds
-        rows.append((0.0, gap.end.value, ink.text, "", duration(gap.end.value)))
+        rows.append((0.0, gap.end.value, ink(), "", duration(gap.end.value)))
         parts = pd.DataFrame(rows, columns=["left", "width", "color", "hatch", "text"]).rename_axis("y").reset_index()
         bars(drawn, drawn.axes, names, parts.drop(columns="text"), duration_tick, list(parts["text"]))
         drawn.axes.set_xlabel("time per call")

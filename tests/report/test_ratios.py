@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.colors import SIZES
-from rnnbench.report.drawing import sheet
 from rnnbench.report.growth import growth
 from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled, ratio, ratio_by_size
@@ -85,7 +84,7 @@ def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
     long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
     for draw in (ratio, ratio_by_size, growth):
         figure = drawn(draw, long)
-        sheet.settle(figure)  # pytest turns the warning of a layout without room into an error
+        figure.draw_without_rendering()  # pytest turns the warning of a layout without room into an error
         assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
         assert max(len(line) for text in (*words(figure), *legend(figure)) for line in text.splitlines()) < 60
 

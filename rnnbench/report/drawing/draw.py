@@ -60,16 +60,16 @@ def rows(
     points = points.assign(**{name: value for name, value in defaults.items() if name not in points})
     looks: Any = points.groupby(["shade", "marker", "hollow"], sort=False)
     for (shade, marker, hollow), own in looks:
-        color = drawn.ink.of(shade)
+        color = drawn.ink(shade)
         (line,) = axes.plot(
-            own["value"], own["y"], marker, color=color, markerfacecolor=drawn.ink.paper if hollow else color,
+            own["value"], own["y"], marker, color=color, markerfacecolor=drawn.paper if hollow else color,
             markersize=4 if drawn.is_narrow else 5.5, linestyle="", zorder=3,
         )  # fmt: skip
         if are_cases:
             mark(line, own.index)
     known = points.dropna(subset=["low", "high"])
     lows = known["low"].clip(lower=1e-3 * known["value"])  # a log axis has no place for 0
-    colors = list(map(drawn.ink.of, known["ends"]))
+    colors = list(map(drawn.ink, known["ends"]))
     intervals = axes.hlines(known["y"], lows, known["high"], colors=colors, linewidth=thick, zorder=4)
     if are_cases:
         mark(intervals, known.index)
@@ -95,7 +95,7 @@ def rows(
 def ratio_axes(drawn: Sheet, values: Any, reference: str) -> None:
     """Make all x axes those of ratios to a reference, with room for `values`, and draw the line at 1."""
     for axes in filter(Axes.has_data, drawn.grid.flat):
-        axes.axvline(1, color=drawn.ink.text, **REFERENCE)
+        axes.axvline(1, color=drawn.ink(), **REFERENCE)
         log_ticks(drawn, axes.xaxis, *limits(values, around=1), ratio_tick)
     columns = drawn.grid.shape[1]
     for axes in drawn.grid[-1] if columns < 3 else drawn.grid[-1, columns // 2 :][:1]:
@@ -113,11 +113,11 @@ def lines(
     """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`; return the legend."""
     for name, own in points.groupby("line", sort=False, observed=True):
         look = look_of[str(name)]
-        color, values = drawn.ink.of(look.shade), own["value"].to_numpy(dtype=float)
+        color, values = drawn.ink(look.shade), own["value"].to_numpy(dtype=float)
         reach = np.nan_to_num(np.abs(own[["low", "high"]].to_numpy(dtype=float).T - values))
         line = axes.errorbar(
             own["x"], values, yerr=reach, color=color, marker=look.marker, markersize=3.5 if drawn.is_narrow else 5,
-            markerfacecolor=color if look.filled else drawn.ink.paper, linewidth=1.2, elinewidth=0.9,
+            markerfacecolor=color if look.filled else drawn.paper, linewidth=1.2, elinewidth=0.9,
         )  # fmt: skip
         if are_cases:
             mark(line, own.index)
@@ -136,7 +136,7 @@ def bars(
     longest = float((parts["left"] + parts["width"]).max())
     for part in parts.to_dict("records"):
         axes.barh(
-            part["y"], part["width"], 0.6, part["left"], color=part["color"], edgecolor=drawn.ink.paper, linewidth=0.6,
+            part["y"], part["width"], 0.6, part["left"], color=part["color"], edgecolor=drawn.paper, linewidth=0.6,
             hatch=part.get("hatch", ""),
         )  # fmt: skip
         if part.get("text") and abs(part["width"]) > 0.05 * longest:
@@ -151,8 +151,8 @@ def bars(
 
 def key(drawn: Sheet, look: CellMark, name: str) -> Line2D:
     """Return the line of a legend for a mark."""
-    color = drawn.ink.of(look.shade)
-    face = color if look.filled else drawn.ink.paper
+    color = drawn.ink(look.shade)
+    face = color if look.filled else drawn.paper
     letters = SHORT_NAME + 4 if drawn.is_narrow else MAX_NAME
     return Line2D(
         [], [], color=color, linestyle="", marker=look.marker, markersize=4.5, markerfacecolor=face,

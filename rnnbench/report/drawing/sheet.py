@@ -55,6 +55,7 @@ METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, s
 }
 DOTS_PER_INCH = 160
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
+PAPER = INKS["card"].light
 BRIGHT = 0.18  # relative luminance of a background that is as far from white as from black
 
 
@@ -97,17 +98,11 @@ class Picture:
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
     """Draw a figure in both formats. This fixes its layout, which takes as long as drawing."""
-    settle(figure)
-    return Picture(name, title, caption, svg(figure), png(figure))
-
-
-def settle(figure: Figure) -> None:
-    """Lay a figure out once for all formats."""
-    engine = figure.get_layout_engine()
+    engine: Any = figure.get_layout_engine()
     with report_style():
-        if engine is not None:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
+        engine.execute(figure)
+    figure.set_layout_engine(None)
+    return Picture(name, title, caption, svg(figure), png(figure))
 
 
 def svg(figure: Figure) -> str:
@@ -133,30 +128,6 @@ def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
         part.set_gid("-".join(["cases", *map(str, cases)]))
 
 
-@dataclass(frozen=True)
-class Ink:
-    """The colours of letters and lines on one background, as `#rrggbb`."""
-
-    text: str  # letters, and the mark of every reference
-    soft: str  # letters and lines beside others
-    line: str  # guides
-    faint: str  # backgrounds of a part
-    paper: str  # the background itself
-
-    def of(self, shade: Shade) -> str:
-        """Return the form of a colour for this background."""
-        return shade.dark if luminance(self.paper) < BRIGHT else shade.light
-
-
-def ink(axes: Axes) -> Ink:
-    """Return the colours for the background of some axes."""
-    behind = [color for color in (axes.get_facecolor(), axes.figure.get_facecolor()) if to_rgba(color)[3] > 0.5]
-    paper = str(to_hex(behind[0])) if behind else "#ffffff"
-    form = "dark" if luminance(paper) < BRIGHT else "light"
-    text, soft, line, faint = (getattr(INKS[name], form) for name in ("ink", "soft", "line", "faint"))
-    return Ink(text, soft, line, faint, paper)
-
-
 def luminance(color: str) -> float:
     """Return the relative luminance from 0 (black) to 1 (white), as WCAG 2 defines it."""
     parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
@@ -169,10 +140,15 @@ class Sheet:
 
     figure: Figure
     grid: np.ndarray  # of Axes: rows, columns
-    ink: Ink
+    paper: str  # the background, as `#rrggbb`
     is_own: bool  # not the caller's
     width: float  # inches, of the figure or of the caller's axes
     height: float | None  # inches, if the caller chose it
+
+    def ink(self, shade: Shade | str = "ink") -> str:
+        """Return the form of a colour, or of one of `INKS`, for the background; letters have the default."""
+        known = INKS[shade] if isinstance(shade, str) else shade
+        return known.dark if luminance(self.paper) < BRIGHT else known.light
 
     @property
     def axes(self) -> Axes:
@@ -227,12 +203,14 @@ def sheet(
     """
     if ax is not None:
         figure = ax.figure.figure
-        yield Sheet(figure, np.array([[ax]]), ink(ax), False, ax.get_window_extent().width / figure.dpi, height)
+        behind = [color for color in (ax.get_facecolor(), ax.figure.get_facecolor()) if to_rgba(color)[3] > 0.5]
+        paper = str(to_hex(behind[0])) if behind else PAPER
+        yield Sheet(figure, np.array([[ax]]), paper, False, ax.get_window_extent().width / figure.dpi, height)
         return
     with report_style(**({"font.size": 7.5, "lines.markersize": 4} if width < COLUMN else {})):
         figure = ReportFigure(figsize=(width, height or high), layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, **subplots)
-        yield Sheet(figure, grid, ink(grid[0, 0]), True, width, height)
+        yield Sheet(figure, grid, PAPER, True, width, height)
         for axes in grid.flat:
             axes.set_visible(axes.has_data())
 

@@ -7,7 +7,7 @@ from rnnbench.cells import CELLS as SHIPPED
 from rnnbench.report.colors import FASTER, HUES, INKS
 from rnnbench.report.drawing.draw import among, short
 from rnnbench.report.drawing.marks import CELLS, MARKERS, hues_of, marks, of_cell, plain_and_fastest
-from rnnbench.report.drawing.sheet import ink, png, svg
+from rnnbench.report.drawing.sheet import png, sheet, svg
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
 from tests.doubles.contrast import contrast
@@ -17,11 +17,10 @@ from tests.report.conftest import Summaries
 def test_on_a_dark_background_letters_are_light_and_colours_have_their_dark_form() -> None:
     with plt.style.context("dark_background"):
         figure, axes = plt.subplots()
-        dark = ink(axes)
+        with sheet(axes, 5, 5) as dark:
+            assert (dark.ink(), dark.paper, dark.ink(FASTER)) == (INKS["ink"].dark, "#000000", FASTER.dark)
+            assert contrast(dark.ink("soft"), dark.paper) > 4.5
     plt.close(figure)
-    assert (dark.text, dark.paper, dark.of(INKS["ink"])) == (INKS["ink"].dark, "#000000", INKS["ink"].dark)
-    assert dark.of(FASTER) == FASTER.dark
-    assert contrast(dark.soft, dark.paper) > 4.5
 
 
 def test_drawing_twice_gives_the_same_bytes_which_need_no_font_and_no_other_file(quick: pd.DataFrame) -> None:
