@@ -187,7 +187,7 @@ class Project:
         commit = git.commit(top, revision)
         short = commit[:7]
         shown, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
-        tree = self._stack.enter_context(git.worktree(top, commit, shown))
+        tree = self._stack.enter_context(git.worktree(top, commit))
         file = tree / within
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
             if (former := git.renamed_from(top, commit, within)) is None:

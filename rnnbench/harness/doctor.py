@@ -10,7 +10,7 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.machine.cores import UNLIMITED, cpu_cores
+from rnnbench.harness.machine.cores import cpu_cores
 from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
@@ -102,7 +102,7 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
 def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     machine, load, variables = environment["machine"], environment["load"], environment["software"]["variables"]
     average, steal, governor = load["load_average"] or 0.0, load["steal_share"] or 0.0, machine["frequency_governor"]
-    allowed, limit = len(machine["cores_allowed"]), cpu_cores(machine["cgroup_cpu_limit"] or UNLIMITED)
+    allowed, limit = len(machine["cores_allowed"]), cpu_cores(machine["cgroup_cpu_limit"])
     settings = ", ".join(f"{name}={value}" for name, value in variables.items())
     checks = [
         (

@@ -29,22 +29,18 @@ BACKENDS: Mapping[str, type[Cpu] | type[Cuda]] = {"cpu": Cpu, "cuda": Cuda}
 
 
 def why_not(name: str) -> str:
-    """Why a device can't be used on this machine, as a clause; empty if it can be used."""
-    kind = name.partition(":")[0]
-    if kind not in BACKENDS:
-        return f"no device {name!r}; there are {', '.join(BACKENDS)} (and cuda:0, cuda:1, ...)"
+    """Return why a device can't be used on this machine, as a clause; empty if it can be used."""
     return backend(name).why_not(name)
 
 
 def backend(name: str) -> type[Cpu] | type[Cuda]:
-    """The class of the device with this name; raises KeyError for an unknown kind of device."""
-    return BACKENDS[name.partition(":")[0]]
+    """Return the class of the device with this name; that of the processor, which refuses it, for an unknown one."""
+    return BACKENDS.get(name.partition(":")[0], Cpu)
 
 
 def is_shared(name: str) -> bool:
-    """Whether workers may observe cases on a device at once; True for an unknown device, whose cases are skipped."""
-    kind = name.partition(":")[0]
-    return kind not in BACKENDS or BACKENDS[kind].is_shared
+    """Return whether workers may observe cases on a device at once, as they may on one that nobody knows."""
+    return backend(name).is_shared
 
 
 def open_device(name: str) -> Device:

@@ -1,15 +1,14 @@
 """The processor that the worker is pinned to."""
 
 import ctypes
-import os
 import re
 import resource
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cache
+from contextlib import nullcontext, suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psutil
 
@@ -20,7 +19,7 @@ from rnnbench.harness.machine.cores import (
     allowed_cores,
     core_waits,
     file_text,
-    memory_limits,
+    group_texts,
     processor,
 )
 from rnnbench.store.readings import Readings, Unavailable
@@ -40,9 +39,7 @@ MAX_ROLLUP = 1 << 13  # bytes; it has a kilobyte
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
-
-
-STILL = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
+STILL: tuple[Callable[[], float], Callable[[], float]] = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
 
 
 class Cpu:
@@ -61,14 +58,12 @@ class Cpu:
         self.name = name
         self._now = now
 
-    def _waits(self) -> AbstractContextManager[tuple[Callable[[], float], Callable[[], float]]]:
-        """Return the clocks of waits for a core; they stand still if the clock is not the real one."""
-        return core_waits() if self._now is time.perf_counter else nullcontext(STILL)
-
     @staticmethod
     def why_not(name: str) -> str:
         """Return why the device with this name can't be used; empty if it can be used."""
-        return "" if name == "cpu" else f"no device {name!r}: the processor is `cpu`, its cores are chosen by `threads`"
+        return (
+            "" if name == "cpu" else f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda and cuda:0"
+        )
 
     @staticmethod
     def lacks(dtype: DType) -> str:
@@ -96,33 +91,19 @@ class Cpu:
         *,
         lead_seconds: float = 0.0,
         is_warm: bool = False,
+        is_cold: bool = False,
         counts_waits: bool = False,
     ) -> Clocked:
         """Call `batches * batch` times, after one unclocked call unless `is_warm`.
 
-        `counts_waits`: waits for a core count. `lead_seconds` is ignored, as a CPU has no queue.
+        `is_cold`: flush the last-level cache before each batch. `counts_waits`: waits for a core count; so they do by
+        a clock that is not the real one. `lead_seconds` is ignored, as a CPU has no queue.
         """
-        return self._clock(call, batches, batch, is_warm=is_warm, counts_waits=counts_waits)
-
-    def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
-        self.flush()  # the first flush allocates its buffer
-        return self._clock(call, calls, 1, is_cold=True)
-
-    def _clock(
-        self,
-        call: Call,
-        batches: int,
-        batch: int,
-        *,
-        is_warm: bool = False,
-        is_cold: bool = False,
-        counts_waits: bool = False,
-    ) -> Clocked:
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
-        with nullcontext(STILL) if counts_waits else self._waits() as (waits_at_start, waits_at_end):
+        stands_still = counts_waits or now is not time.perf_counter
+        with nullcontext(STILL) if stands_still else core_waits() as (waits_at_start, waits_at_end):
             if not is_warm:
                 call()
             first = now()
@@ -138,6 +119,11 @@ class Cpu:
                 seconds[index] = took - waits if SHORTEST_WAIT < waits < took else took
         whole = end - first
         return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch)
+
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
+        self.flush()  # the first flush allocates its buffer
+        return self.clock(call, calls, 1, is_cold=True)
 
     def flush(self) -> None:
         """Read and write more than the last-level caches of the allowed cores hold; torch's threads share the work."""
@@ -161,7 +147,8 @@ class Cpu:
 
     def memory_bytes(self) -> int | None:
         """Return the machine's memory in bytes, or less if a container or the shell sets a limit; None if unknown."""
-        limits = [resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
+        limits = [resource.getrlimit(resource.RLIMIT_AS)[0]]
+        limits += [int(text) for text in group_texts("memory.max") if text.isdecimal()]
         with suppress(OSError):  # a sandbox hides /proc
             limits.append(psutil.virtual_memory().total)
         return min((limit for limit in limits if limit > 0), default=None)  # -1: no limit
@@ -222,42 +209,31 @@ def resident_bytes(timed: "TimedCall") -> int:
     The kernel's own high-water mark is off by up to 32 pages per core. So the allocator is set, for the rest of this
     process's life, to release nothing while a call runs: the resident set after the call is then its peak.
     """
-    with timed.mode():
-        timed.call()  # memory of one-time set-up does not count
-        _keep_all_memory().malloc_trim(0)
-        _resident()  # touches the pages that reading itself needs
-        before = _resident()
-        timed.call()
-        return _resident() - before
-
-
-@cache
-def _keep_all_memory() -> Any:
-    """Make malloc keep freed memory; returns the C library, whose `malloc_trim` releases it. Raises Unavailable."""
     libc = ctypes.CDLL(None)
     if not ROLLUP.exists() or not hasattr(libc, "mallopt"):
         raise Unavailable("the resident set can be measured under Linux and glibc only")
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
         libc.mallopt(parameter, value)
-    libc.malloc_trim(0)
-    before = _resident()
-    bytearray(b"1") * TRIAL_BYTES
-    if _resident() - before < TRIAL_BYTES:
-        raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
-    return libc
+    with ROLLUP.open("rb", buffering=0) as file, timed.mode():
+        resident = partial(_resident, file, bytearray(MAX_ROLLUP))
+        libc.malloc_trim(0)
+        before = resident()
+        bytearray(b"1") * TRIAL_BYTES
+        if resident() - before < TRIAL_BYTES:
+            raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
+        timed.call()  # memory of one-time set-up does not count
+        libc.malloc_trim(0)
+        resident()  # touches the pages that reading itself needs
+        before = resident()
+        timed.call()
+        return resident() - before
 
 
-def _resident() -> int:
+def _resident(file: BinaryIO, buffer: bytearray) -> int:
     """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
-    descriptor, buffer = _rollup(os.getpid())
-    os.preadv(descriptor, [buffer], 0)
+    file.seek(0)
+    file.readinto(buffer)  # type: ignore[attr-defined]
     match = re.search(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
     assert match is not None
     return int(match[1]) * 1024
-
-
-@cache
-def _rollup(process: int) -> tuple[int, bytearray]:
-    """Return the open file of a process, and memory to read it into."""
-    return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)

@@ -224,11 +224,14 @@ class Cuda:
         return min(each.seconds for each in clocked if each.submit_seconds <= LEAD * submit)
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
-        """Bytes that torch's caching allocator requests from the driver for one call, starting from an empty cache.
+        """Return the bytes that torch's allocator requests from the driver for one call, from an empty cache.
 
-        A recorded graph allocates its memory at recording time and keeps it between calls.
+        A recorded graph allocates its memory at recording time and keeps it between calls. Raises Unavailable.
         """
-        recorded, cuda = 0 if timed.pool is None else self._pool_bytes(timed.pool), self._cuda
+        cuda, pool = self._cuda, timed.pool
+        recorded = [each["total_size"] for each in cuda.memory_snapshot() if tuple(each["segment_pool_id"]) == pool]
+        if pool is not None and not recorded:
+            raise Unavailable("torch's allocator does not list the pool of this recording")
         with timed.mode():
             timed.call()
             self.synchronize()
@@ -237,14 +240,7 @@ class Cuda:
             before = cuda.memory_reserved(self.name)
             timed.call()
             self.synchronize()
-            return int(recorded + cuda.max_memory_reserved(self.name) - before)
-
-    def _pool_bytes(self, pool: tuple[int, int]) -> int:
-        """Return the bytes in the memory pool of a recorded graph; raises Unavailable."""
-        segments = [each for each in self._cuda.memory_snapshot() if tuple(each["segment_pool_id"]) == tuple(pool)]
-        if not segments:
-            raise Unavailable("torch's allocator does not list the pool of this recording")
-        return sum(segment["total_size"] for segment in segments)
+            return int(sum(recorded) + cuda.max_memory_reserved(self.name) - before)
 
     def meter(self) -> Meter:
         """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""

@@ -7,6 +7,7 @@ Importing this module imports neither pynvml nor torch.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,10 +43,10 @@ SPOILING = frozenset({"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU or a MIG instance; if it could not be opened, every reading is missing with the reason `fault`."""
+    """A GPU or a MIG instance, by the function of NVML that finds it; a reading that can't be taken is missing."""
 
-    handle: Any
-    fault: str = ""
+    function: str
+    argument: Any
 
     def read(self, names: Collection[str] | None = None) -> Readings:
         """Take the readings with these names, or all of them."""
@@ -59,9 +60,7 @@ class Gpu:
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function for this GPU; raises Unavailable."""
-        if self.fault:
-            raise Unavailable(self.fault)
-        return ask(function, self.handle, *arguments)
+        return ask(function, ask(self.function, self.argument), *arguments)
 
 
 def ask(function: str, *arguments: Any) -> Any:
@@ -71,34 +70,28 @@ def ask(function: str, *arguments: Any) -> Any:
     except ImportError:
         raise Unavailable("the package nvidia-ml-py is not installed") from None
     try:
+        pynvml.nvmlInit()  # it counts its calls, so another does no harm, and one that failed before may work now
         return getattr(pynvml, function)(*arguments)
     except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError, UnicodeError) as fault:
         raise Unavailable(f"NVML: {fault}") from fault
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """Open the GPU or MIG instance with this UUID, which torch writes without NVML's prefix."""
-    gpu = _open("nvmlDeviceGetHandleByUUID", f"GPU-{uuid}")
-    instance = _open("nvmlDeviceGetHandleByUUID", f"MIG-{uuid}") if gpu.fault else gpu
-    return gpu if instance.fault else instance
-
-
-def _open(function: str, argument: Any) -> Gpu:
-    try:
-        ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
-        return Gpu(ask(function, argument))
-    except Unavailable as reason:
-        return Gpu(None, str(reason))
+    """Return the GPU or MIG instance with this UUID, which torch writes without NVML's prefix."""
+    function = "nvmlDeviceGetHandleByUUID"
+    with suppress(Unavailable):
+        ask(function, f"MIG-{uuid}")
+        return Gpu(function, f"MIG-{uuid}")
+    return Gpu(function, f"GPU-{uuid}")
 
 
 def read_all(names: Collection[str] | None = None) -> dict[str, Any]:
     """Read every GPU that the driver lists, with a reason for each missing reading; or tell why NVML has no answer."""
     try:
-        ask("nvmlInit")
         count = ask("nvmlDeviceGetCount")
     except Unavailable as reason:
         return {"gpu": str(reason)}
-    by_gpu = {f"gpu {index}": _open("nvmlDeviceGetHandleByIndex", index).read(names) for index in range(count)}
+    by_gpu = {f"gpu {index}": Gpu("nvmlDeviceGetHandleByIndex", index).read(names) for index in range(count)}
     return {name: readings.values | {"not known": readings.missing} for name, readings in by_gpu.items()}
 
 

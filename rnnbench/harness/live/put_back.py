@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.machine.global_state import NotRestoredError
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Kept:
 
 def keep_process(put_back: ExitStack) -> None:
     """Restore torch's settings, the current GPU and the states of all random generators when `put_back` closes."""
-    put_back.callback(_restore_settings, global_state.capture())
+    put_back.callback(global_state.restore, global_state.capture())
     if gpus():
         put_back.callback(torch.cuda.set_device, torch.cuda.current_device())
     put_back.enter_context(torch.random.fork_rng(gpus()))
@@ -58,13 +57,6 @@ def calls_on_trial() -> Iterator[None]:
     with torch.inference_mode(mode=False), ExitStack() as put_back:
         keep_process(put_back)
         yield
-
-
-def _restore_settings(wanted: global_state.TorchState) -> None:
-    try:
-        global_state.restore(wanted)
-    except NotRestoredError as setting:
-        raise RuntimeError(f"a module has changed a setting of torch that can't be put back: {setting}") from None
 
 
 def gpus() -> list[int]:

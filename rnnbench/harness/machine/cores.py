@@ -24,7 +24,6 @@ MAX_READINGS = 3  # one after another; a slow system never reads in less than th
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
-UNLIMITED = "max 100000"  # as the file `cpu.max` says it
 OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -116,27 +115,22 @@ def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
         os.close(file)
 
 
-def memory_limits() -> list[int]:
-    """Return the memory limits of the process's control group and of its parents, in bytes."""
-    return [int(text) for text in _group_texts("memory.max") if text.isdecimal()]
-
-
 def cpu_limit() -> str | None:
     """Return the lowest limit of processor time of the process's control group and of its parents; None if unknown.
 
     It is written as in the file `cpu.max`: the microseconds that the group may run in each period, and the period.
     """
-    limits = (text for text in _group_texts("cpu.max") if re.fullmatch(r"(max|\d+) \d+", text))
+    limits = (text for text in group_texts("cpu.max") if re.fullmatch(r"(max|\d+) \d+", text))
     return min(limits, key=cpu_cores, default=None)
 
 
-def cpu_cores(limit: str) -> float:
+def cpu_cores(limit: str | None) -> float:
     """Return how many cores' time a limit allows, as `cpu_limit` returns it; infinite if it limits nothing."""
-    quota, period = limit.split()
+    quota, period = (limit or "max 1").split()
     return math.inf if quota == "max" else int(quota) / int(period)
 
 
-def _group_texts(name: str) -> Iterator[str]:
+def group_texts(name: str) -> Iterator[str]:
     """Yield this file's text in the process's control group and in its parents, of version 2; empty where it has none.
 
     Some may not exist: a container can see its own group as the root.
@@ -158,12 +152,17 @@ def processor(root: Path = Path("/")) -> Processor:
         said = (" ".join(core[key] for key in keys if key in core) for core in cores)
         return " + ".join(filter(None, dict.fromkeys(said))) or None
 
+    name = value("model name")
+    if name is None:  # ARM's text has numbers only, which `lscpu` knows
+        with suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(["lscpu"], capture_output=True, text=True, errors="replace", check=True, timeout=10)
+            name = next(iter(re.findall(r"^Model name: *(\S.*)$", done.stdout, re.MULTILINE)), None)
     is_arm = "CPU part" in cores[0]
     hypervisor = None  # ARM has no such flag
     if "hypervisor" in flags:
         hypervisor = file_text(root / "sys/class/dmi/id/sys_vendor") or UNKNOWN_HYPERVISOR
     return Processor(
-        name=value("model name") or _lscpu_name() or platform.processor() or None,
+        name=name or platform.processor() or None,
         vendor=value("CPU implementer" if is_arm else "vendor_id"),
         family=value("CPU architecture" if is_arm else "cpu family"),
         model=value("CPU part" if is_arm else "model"),
@@ -175,24 +174,14 @@ def processor(root: Path = Path("/")) -> Processor:
     )
 
 
-def _lscpu_name() -> str | None:
-    """Return the processor's name by `lscpu`, which knows the part numbers of ARM; None if it knows none."""
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(["lscpu"], capture_output=True, text=True, errors="replace", check=True, timeout=10)
-        if match := re.search(r"^Model name: *(\S.*)$", done.stdout, re.MULTILINE):
-            return match[1].strip()
-    return None
-
-
-def _caches(cores: Path) -> tuple[Cache, ...]:
+def _caches(folder: Path) -> tuple[Cache, ...]:
     """Return the caches of the first core that tells its caches; many ARM machines tell none."""
-    files = sorted(cores.glob("cpu[0-9]*/cache/index*/size"), key=lambda file: int(file.parts[-4].removeprefix("cpu")))
+    files = sorted(folder.glob("cpu[0-9]*/cache/index*/size"), key=lambda file: int(file.parts[-4].removeprefix("cpu")))
     caches = []
     for file in files:
         size = re.fullmatch(r"(\d+)([KMG]?)", file_text(file))
-        level, kind, shared = (file_text(file.with_name(name)) for name in ("level", "type", "shared_cpu_list"))
+        level, kind, shared = (file_text(file.with_name(name)) for name in ("level", "type", "shared_cpu_map"))
         if file.parts[-4] == files[0].parts[-4] and size and level:
-            ends = [[int(end) for end in part.split("-")] for part in shared.split(",") if part]
-            sharing = sum(part[-1] - part[0] + 1 for part in ends)
-            caches.append(Cache(int(level), kind.lower(), int(size[1]) * UNITS[size[2]], max(1, sharing)))
+            cores = int(shared.replace(",", "") or "1", 16).bit_count()
+            caches.append(Cache(int(level), kind.lower(), int(size[1]) * UNITS[size[2]], cores))
     return tuple(sorted(caches, key=lambda cache: (cache.level, cache.kind)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.harness.machine.scratch import scratch
+from rnnbench.text import writable
 
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
@@ -18,17 +19,12 @@ OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmo
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
-Done = subprocess.CompletedProcess[bytes]
-
 
 def state(folder: Path) -> dict[str, Any] | None:
     """Return the commit and whether files differ from it; None without a repository or an answer of git."""
     options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
-    with suppress(UserError):
-        commit, top = (_ask(folder, "rev-parse", what) for what in ("HEAD", "--show-toplevel"))
-        if commit is not None and top is not None:
-            return {"commit": commit, "dirty": bool(run(Path(top), "status", *options).stdout)}
-    return None
+    commit, changed = _ask(folder, "rev-parse", "HEAD"), _ask(folder, "status", *options)
+    return None if commit is None or changed is None else {"commit": commit, "dirty": bool(changed)}
 
 
 def top(folder: Path) -> Path | None:
@@ -38,13 +34,12 @@ def top(folder: Path) -> Path | None:
     """
     if shutil.which("git") is None:
         return None
-    done = run(folder, "rev-parse", "--show-toplevel")
-    if done.returncode == 0:
-        return Path(_line(done))
-    message = _message(done)
-    if NO_REPOSITORY in message:
-        return None
-    raise UserError(f"{folder}: git refuses to work in this repository: {message}")
+    try:
+        return Path(_run(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
+    except UserError as refusal:
+        if NO_REPOSITORY in str(refusal):
+            return None
+        raise
 
 
 def commit(repository: Path, revision: str, name: str = "base") -> str:
@@ -67,7 +62,7 @@ def full_name(repository: Path, revision: str) -> str | None:
 def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
     """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
     options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
-    fields = _listed(run(repository, "diff", *options, commit, "--")) or []  # R087, the old path, the new path, ...
+    fields = _listed(repository, "diff", *options, commit, "--") or []  # R087, the old path, the new path, ...
     return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
 
 
@@ -78,30 +73,24 @@ def merge_base(repository: Path, one: str, other: str) -> str | None:
 
 def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
     """Return the lines of `git log`, one for each commit; raises UserError with git's message."""
-    done = run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
-    if done.returncode:
-        raise UserError(f"{repository}: git can't list commits: {_message(done)}")
-    return [line for line in done.stdout.decode(errors="replace").split("\0") if line]
+    text = _run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
+    return [writable(line) for line in text.split("\0") if line]
 
 
 @contextmanager
-def worktree(repository: Path, revision: str, name: str | None = None) -> Iterator[Path]:
-    """Make a temporary worktree of a revision, always removed at the end; error messages call it `name`."""
+def worktree(repository: Path, revision: str) -> Iterator[Path]:
+    """Make a temporary worktree of a revision, always removed at the end; raises UserError with git's message."""
     try:
         with scratch("base") as parent:
-            tree = parent / "tree"
-            done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
-            if done.returncode:
-                raise UserError(f"base {name or revision}: git can't make a worktree: {_message(done)}")
-            yield tree
+            _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(parent / "tree"), revision)
+            yield parent / "tree"
     finally:
-        with suppress(UserError):  # then the next worktree prunes this one
-            run(repository, "worktree", "prune")
+        _ask(repository, "worktree", "prune")  # if it fails, the next worktree prunes this one
 
 
 def files(tree: Path) -> list[str] | None:
     """Return the tracked files below a folder, with those of its submodules; None if the folder is in no repository."""
-    return _listed(run(tree, "ls-files", "-z", "--recurse-submodules"))
+    return _listed(tree, "ls-files", "-z", "--recurse-submodules")
 
 
 def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
@@ -110,44 +99,38 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
     A submodule that differs is one name.
     """
     options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
-    return _listed(run(tree, "diff", *options, old, *([new] if new else []), "--"))
+    return _listed(tree, "diff", *options, old, *([new] if new else []), "--")
 
 
-def run(folder: Path, *arguments: str, **variables: str) -> Done:
-    """Run git in a folder; `variables` are added to its environment.
+def _run(folder: Path, *arguments: str) -> str:
+    """Run git in a folder and return its output, in which paths may hold any bytes.
 
-    Hooks do not run, and the user's index is not refreshed. Raises UserError if git is not installed or takes more than
-    `SECONDS`.
+    Raises UserError with what git says from its last `fatal:` or `error:` on, or if it gives no answer in `SECONDS`.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET | variables
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET
     command = ["git", "-C", str(folder), *OFF, *arguments]
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "timeout": SECONDS}
     try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=SECONDS, check=False
-        )
+        return os.fsdecode(subprocess.run(command, **given, capture_output=True, check=True).stdout)
+    except subprocess.CalledProcessError as refusal:
+        lines = [line.strip() for line in refusal.stderr.decode(errors="replace").splitlines() if line.strip()]
+        starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
+        fault = " ".join(lines[starts[-1] if starts else -1 :])
     except FileNotFoundError:
-        raise UserError("git is not installed, or not on PATH") from None
+        fault = "git is not installed, or not on PATH"
     except subprocess.TimeoutExpired:
-        raise UserError(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
+        fault = f"it gives no answer within {SECONDS:g} s"
+    raise UserError(f"{folder}: `git {arguments[0]}` fails: {fault}")
 
 
 def _ask(folder: Path, *arguments: str) -> str | None:
-    done = run(folder, *arguments)
-    return _line(done) if done.returncode == 0 else None
+    """Return git's output without its last line end; None if it fails."""
+    with suppress(UserError):
+        return _run(folder, *arguments).removesuffix("\n")
+    return None
 
 
-def _listed(done: Done) -> list[str] | None:
-    """Return the names in an output where each ends with a NUL; None if git failed."""
-    return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
-
-
-def _line(done: Done) -> str:
-    """Return the output without its last line end; a path in it may contain any bytes, line ends and spaces."""
-    return os.fsdecode(done.stdout.removesuffix(b"\n"))
-
-
-def _message(done: Done) -> str:
-    """Return why git refused, on one line: its error output from the last `fatal:` or `error:` on."""
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
-    return " ".join(lines[starts[-1] if starts else -1 :])
+def _listed(folder: Path, *arguments: str) -> list[str] | None:
+    """Return the names in an output where each ends with a NUL; None if git fails."""
+    output = _ask(folder, *arguments)
+    return None if output is None else output.split("\0")[:-1]

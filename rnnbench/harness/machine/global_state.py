@@ -9,10 +9,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
+
+from rnnbench.cells import CellError
 
 _backends: Any = torch.backends  # partly untyped in torch
 _c: Any = torch._C
@@ -25,22 +29,14 @@ class Setting(NamedTuple):
     write: Callable[[Any], Any]
 
 
-class NotRestoredError(Exception):
-    """A case has changed global state that can't be put back; the message names it."""
-
-
 def _attributes(holder: Any, *names: str) -> Setting:
     """Return the setting that attributes of an object hold together: a value, or a tuple of several."""
-
-    def read() -> Any:
-        values = tuple(getattr(holder, name) for name in names)
-        return values if len(values) > 1 else values[0]
 
     def write(value: Any) -> None:
         for name, one in zip(names, value if len(names) > 1 else (value,), strict=True):
             setattr(holder, name, one)
 
-    return Setting(read, write)
+    return Setting(partial(attrgetter(*names), holder), write)
 
 
 # Since 2.9 torch has a precision for each backend and operator, `torch.backends.fp32_precision` and others below it.
@@ -117,8 +113,7 @@ def _set_filters(wanted: list[Any]) -> None:
 
 
 def _set_environment(wanted: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - wanted.keys():
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(wanted)
 
 
@@ -145,17 +140,14 @@ def capture(settings: Mapping[str, Setting] = TORCH) -> TorchState:
 
 
 def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) -> None:
-    """Set the settings that differ, and no others, since setting some costs time. Raises NotRestoredError."""
+    """Set the settings that differ, and no others, as setting some costs time. Raises CellError for one that stays."""
     for name, value in wanted.items():
         setting = settings[name]
-        if setting.read() == value:
-            continue
-        try:
-            setting.write(value)
-        except Exception as error:  # torch, or a mode that the case left on, refuses
-            raise NotRestoredError(name) from error
         if setting.read() != value:
-            raise NotRestoredError(name)
+            with suppress(Exception):  # torch, or a mode that the case left on, may refuse
+                setting.write(value)
+            if setting.read() != value:
+                raise CellError(f"it changes {name}, which can't be put back; put it back within the call")
 
 
 def tf32_allowed(state: TorchState) -> tuple[bool, bool]:

@@ -58,21 +58,17 @@ def counting(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Iterator[Callab
         os.close(descriptor)
 
 
-def why_not() -> str:
-    """Return why the kernel can't count instructions here; empty if it can."""
+def choose_counter() -> Literal["callgrind", "perf_event"]:
+    """Return what counts instructions on this machine; raises Unavailable if nothing does."""
     try:
         with counting() as read:
             before = read()
             sum(range(TRIAL_STEPS))
-            return "" if read() > before else "the kernel's instruction counter does not move"
+            if read() > before:
+                return "perf_event"
+        by_kernel = "the kernel's instruction counter does not move"
     except Unavailable as reason:
-        return str(reason)
-
-
-def choose_counter() -> Literal["callgrind", "perf_event"]:
-    """Return what counts instructions on this machine; raises Unavailable if nothing does."""
-    if not (by_kernel := why_not()):
-        return "perf_event"
+        by_kernel = str(reason)
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise Unavailable(f"{by_kernel}; {' and '.join(missing)} can't be found; {REMEDY}")
     return "callgrind"

@@ -116,7 +116,7 @@ class Cases:
         self.put_back()
 
     def put_back(self) -> None:
-        """Set torch's settings as they were last wanted; raises NotRestoredError."""
+        """Set torch's settings as they were last wanted; raises CellError."""
         global_state.restore(self._wanted)
 
     @property

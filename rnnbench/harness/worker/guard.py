@@ -39,7 +39,7 @@ class CaseGuard:
         self._state |= capture({name: PROCESS[name] for name in OF_THE_CODE})
 
     def end(self, *, may_have_children: bool) -> None:
-        """Restore the process; raises NotRestoredError, and CellError if a case has left a process running."""
+        """Restore the process; raises CellError if it can't be, or if a case has left a process running."""
         try:
             restore(self._state, PROCESS)
         finally:

@@ -15,12 +15,11 @@ WARMUP_STEPS = 32  # of a recurrence before a call is counted: Python specialize
 
 
 def count(timed: TimedCall, steps: int, counter: CounterName) -> list[int]:
-    """The instructions of one call in each round; under callgrind zeros, since it writes a file for each.
+    """Return the instructions of one call in each round; under callgrind zeros, since it writes a file for each.
 
     `steps`: of the recurrence in a call. Raises Unavailable if there is no such counter, and what the call raises.
     """
     calls, totals = -(-WARMUP_STEPS // steps), list[int]()
-    counted = _by_callgrind if counter == "callgrind" else _by_kernel
     if counter == "callgrind" and not hasattr(torch._C, "_valgrind_toggle"):
         raise Unavailable(f"torch {torch.__version__} has no requests for callgrind")
     with timed.mode():
@@ -35,22 +34,16 @@ def count(timed: TimedCall, steps: int, counter: CounterName) -> list[int]:
             gc.collect()
             for _ in range(calls):
                 timed.call()
-            totals.append(counted(timed))
+            if counter == "callgrind":
+                # A dump sets the numbers of calls to zero, but only of functions that it has instructions of.
+                for _ in ("all calls so far", "the call that counts"):
+                    torch._C._valgrind_toggle()
+                    timed.call()
+                    torch._C._valgrind_toggle_and_dump_stats()
+                totals.append(0)
+            else:
+                with counting() as read:
+                    before = read()
+                    timed.call()
+                    totals.append(read() - before)
     return totals
-
-
-def _by_callgrind(timed: TimedCall) -> int:
-    """Let callgrind write two dumps, of which the second is that of one call, by requests that torch is built with."""
-    # A dump sets the numbers of calls to zero, but only of functions that it has instructions of.
-    for _ in ("all calls so far", "the call that counts"):
-        torch._C._valgrind_toggle()
-        timed.call()
-        torch._C._valgrind_toggle_and_dump_stats()
-    return 0
-
-
-def _by_kernel(timed: TimedCall) -> int:
-    with counting() as read:
-        before = read()
-        timed.call()
-        return read() - before

@@ -16,7 +16,6 @@ from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
-from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call
 from rnnbench.harness.worker import ceilings, instructions
@@ -74,8 +73,6 @@ class Operations:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
             return failed_reply(error, str(error))
-        except NotRestoredError as error:
-            return failed_reply(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
             late = " after timing" if request["op"] == "verify" else ""
             return failed_reply(error, f"parity{late}: {error}")
@@ -104,7 +101,7 @@ class Operations:
         return operations[request["op"]](request)
 
     def _put_back(self, request: Request) -> Reply:
-        """Prepare the process for the next case; raises NotRestoredError and CellError.
+        """Prepare the process for the next case; raises CellError.
 
         Also runs after a failed request: only now does nothing refer to its case any more.
         """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -36,9 +37,11 @@ def test_waits_for_a_core_are_taken_off_unless_they_are_to_count(
     monkeypatch: pytest.MonkeyPatch, counts_waits: bool
 ) -> None:
     waits = iter([0.0, 0.5, 0.5, 9.5])  # half a second in the first batch; a wait just before or after the second
-    monkeypatch.setattr(Cpu, "_waits", lambda self: nullcontext((waits.__next__, waits.__next__)))
+    monkeypatch.setattr(cpu, "core_waits", lambda: nullcontext((waits.__next__, waits.__next__)))
     looks = iter([0.0, 0.0, 1.0, 1.0, 4.0])  # the first look of all, then both of each batch
-    clocked = Cpu(now=lambda: next(looks)).clock(lambda: None, batches=2, batch=1, counts_waits=counts_waits)
+    now = Mock(side_effect=looks)
+    monkeypatch.setattr(cpu, "time", Mock(perf_counter=now))
+    clocked = Cpu(now=now).clock(lambda: None, batches=2, batch=1, counts_waits=counts_waits)
     assert clocked.batch_seconds == [1.0 if counts_waits else 0.5, 3.0]
     assert (clocked.seconds, clocked.host_seconds) == (sum(clocked.batch_seconds), 4.0)
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench import measure
+from rnnbench.cells import CellError
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.machine import global_state
-from rnnbench.harness.machine.global_state import NotRestoredError
 from rnnbench.store.records import Phase
 from tests.harness.live.modules import QUICK
 
@@ -100,11 +100,11 @@ def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: Phase
 @pytest.mark.usefixtures("one_thread")
 def test_a_setting_that_can_not_be_put_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(wanted: object) -> None:
-        raise NotRestoredError("inter-op threads")
+        raise CellError("it changes inter-op threads, which can't be put back")
 
     monkeypatch.setattr(global_state, "restore", refuse)
     for _ in range(2):  # the second is not kept out by the first
-        with pytest.raises(RuntimeError, match="a setting of torch that can't be put back: inter-op threads"):
+        with pytest.raises(CellError, match="it changes inter-op threads"):
             measure({"a": nn.GELU(), "b": nn.GELU()}, torch.randn(2, 3), **QUICK)
 
 

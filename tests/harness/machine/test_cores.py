@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import cores
 from rnnbench.harness.machine.cores import measuring_cores, preparing_cores, processor
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
@@ -75,10 +76,10 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_group_around_a_process_limits_its_memory(limits: Path) -> None:
-    assert cores.memory_limits() == []
     for folder, text in {"a/b": "3000\n", "a": "max\n", ".": "9000\n"}.items():
         (limits / folder / "memory.max").write_text(text)
-    assert cores.memory_limits() == [3000, 9000]
+    assert list(cores.group_texts("memory.max")) == ["3000", "max", "9000"]
+    assert Cpu().memory_bytes() == 3000
 
 
 def test_a_system_that_reads_slowly_tells_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,12 +176,12 @@ def on(folder: Path, cpuinfo: str, **files: str) -> Processor:
 def cache(level: int, kind: str, size: str, shared: str, core: int = 0) -> dict[str, str]:
     """The files of one cache."""
     folder = f"sys__devices__system__cpu__cpu{core}__cache__index{level}{kind[0]}"
-    texts = {"level": str(level), "type": kind, "size": size, "shared_cpu_list": shared}
+    texts = {"level": str(level), "type": kind, "size": size, "shared_cpu_map": shared}
     return {f"{folder}__{name}": f"{text}\n" for name, text in texts.items()}
 
 
 def test_a_xeon_in_a_microvm_is_known_but_for_its_microcode(tmp_path: Path) -> None:
-    caches = cache(3, "Unified", "307200K", "0-1") | cache(1, "Data", "48K", "0") | cache(1, "Instruction", "32K", "0")
+    caches = cache(3, "Unified", "307200K", "3") | cache(1, "Data", "48K", "1") | cache(1, "Instruction", "32K", "1")
     assert on(tmp_path, XEON, **caches) == Processor(
         "Intel(R) Xeon(R) Processor",
         "GenuineIntel",
@@ -230,10 +231,10 @@ def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files:
 @pytest.mark.parametrize(
     ("size", "shared", "expected"),
     [
-        ("2M", "0-3,8-11", (Cache(2, "unified", 2 << 20, 8),)),
-        ("512", "4", (Cache(2, "unified", 512, 1),)),
-        ("", "0", ()),
-        ("much", "0", ()),
+        ("2M", "00000000,00000f0f", (Cache(2, "unified", 2 << 20, 8),)),
+        ("512", "", (Cache(2, "unified", 512, 1),)),
+        ("", "1", ()),
+        ("much", "1", ()),
     ],
 )
 def test_a_cache_has_a_size_and_the_number_of_its_cores(

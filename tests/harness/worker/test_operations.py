@@ -118,7 +118,7 @@ def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatc
     finally:
         torch.set_anomaly_enabled(False)
     assert reply["status"] == "failed"
-    assert reply["reason"] == "it changes anomaly mode, which can't be put back for the cases after it"
+    assert reply["reason"] == "it changes anomaly mode, which can't be put back; put it back within the call"
 
 
 class Breakable(Cpu):
