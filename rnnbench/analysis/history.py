@@ -15,15 +15,16 @@ Runs in different environments are never on one line: another machine or another
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
-from scipy import ndimage, stats
+import pandas as pd
+from scipy import ndimage, special, stats
 
 from rnnbench.analysis.environments import differences, processor
-from rnnbench.analysis.estimate import Estimate, Location, as_ratio, raised
+from rnnbench.analysis.estimate import ENDS, from_logs, raised, t_quantiles
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
@@ -41,117 +42,25 @@ MAX_CORRELATION = 0.9  # of neighbouring runs
 # false changes follow if it is taken as too small.
 ASSUMED_CORRELATION = 0.6
 ASSUMED_DIFFERENCES = 100
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run on a case's line: its ratio to the reference, with the 95% interval of that run alone."""
-
-    run: int  # its index among the runs of the history
-    ratio: Estimate
-
-
-@dataclass(frozen=True)
-class LevelChange:
-    """A lasting change of a case's ratio, between two neighbouring points of its line."""
-
-    after: int  # the index in the line of the first point with the new level
-    ratio: Estimate  # the new level over the old: 1.05 is 5% slower against the reference
-    p_value: float  # of no change at all, corrected for the places where it could have been
-    is_significant: bool = False  # and not too small to matter
-
-
-@dataclass(frozen=True)
-class CaseHistory:
-    """A case over the runs of one environment."""
-
-    case: Case
-    era: int
-    points: tuple[Point, ...]
-    levels: tuple[Estimate, ...]  # the level at each point; the scatter from run to run is in its interval
-    changes: tuple[LevelChange, ...]
-
-    @property
-    def significant(self) -> tuple[LevelChange, ...]:
-        """The changes that pass the test."""
-        return tuple(change for change in self.changes if change.is_significant)
-
-
-@dataclass(frozen=True)
-class RunScatter:
-    """What differs from run to run in a case's log-ratio, beyond each run's own error."""
-
-    variance: float
-    correlation: float  # of neighbouring runs, from 0 to `MAX_CORRELATION`
-
-    @property
-    def lasting_variance(self) -> float:
-        """The variance of independent runs whose mean would be as uncertain as that of these correlated runs."""
-        return self.variance * (1 + self.correlation) / (1 - self.correlation)
-
-    @property
-    def of_neighbours(self) -> float:
-        """The variance of the difference of neighbouring runs, which is known whatever their correlation is."""
-        return 2 * self.variance * (1 - self.correlation)
-
-
-@dataclass(frozen=True)
-class Era:
-    """The runs of one environment, by their indices in the history."""
-
-    runs: tuple[int, ...]
-    scatter: RunScatter
-    differences: tuple[str, ...]  # from the first era's environment
+RATIO, LEVEL = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "level"))
 
 
 @dataclass(frozen=True)
 class History:
-    """Runs in the order in which they were started, and every case's lines."""
+    """Runs in the order in which they were started, and the line of every case in each environment."""
 
     runs: tuple[tuple[str, RunInfo], ...]
-    eras: tuple[Era, ...]
-    lines: tuple[CaseHistory, ...]
-    unidentified: int = 0  # runs that are left out, since their machine is not known
-
-
-@dataclass(frozen=True)
-class Line:
-    """The points of a case that are judged, cut into levels."""
-
-    values: np.ndarray
-    weights: np.ndarray  # the inverse variances of the points
-    starts: Sequence[int]  # of its levels, as indices
-    factor: float = 1.0  # the points' variances over those that the weights imply
-    freedom: float = 0.0  # degrees of freedom of `factor`
-
-    def cost(self) -> float:
-        """Return the weighted sum of the points' squared distances from their levels."""
-        counts = np.diff([*self.starts, len(self.values)])
-        means = np.repeat([level.value for level in self.levels()], counts)
-        return float((self.weights * (self.values - means) ** 2).sum())
-
-    def levels(self) -> list[Location]:
-        """Return the level of each stretch."""
-        parts = [slice(*ends) for ends in pairwise([*self.starts, len(self.values)])]
-        return [
-            Location(
-                float(np.average(self.values[part], weights=self.weights[part])),
-                math.sqrt(self.factor / float(self.weights[part].sum())),
-                self.freedom,
-            )
-            for part in parts
-        ]
-
-    def changes(self) -> list[LevelChange]:
-        """Return the changes between neighbouring levels, each tested by itself."""
-        count, found = len(self.values), []
-        # For one change, or for two changes that cut a piece out of the middle.
-        places = count - 1 if len(self.starts) == 2 else math.comb(count, 2)
-        for start, (before, after) in zip(self.starts[1:], pairwise(self.levels()), strict=True):
-            shift = Location(after.value - before.value, math.hypot(before.error, after.error), self.freedom)
-            p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * places
-            found.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
-        return found
+    cases: Mapping[str, Case]  # by their keys
+    # A row for each environment, by its number from 1: the index `first` of its first run, how many `runs` it has, its
+    # `differences` from the first environment, and the standard deviation `spread` of a run from the one before it.
+    environments: pd.DataFrame
+    # A row for each run `at` of each `line`, of a `case` in an `environment`, by their numbers: `RATIO`, with the
+    # interval of that run alone, and `LEVEL`, whose interval includes the scatter from run to run.
+    points: pd.DataFrame
+    # A row for each change of a line, between the runs `before` and `after`: the new level over the old as `ratio`,
+    # `low` and `high`, its `p_value`, and `is_significant`.
+    changes: pd.DataFrame
+    unidentified: int  # runs that are left out, since their machine is not known
 
 
 def history(runs: Sequence[StoredRun]) -> History:
@@ -161,121 +70,144 @@ def history(runs: Sequence[StoredRun]) -> History:
     """
     known = [run for run in runs if processor(run.info) is not None]
     ordered = sorted(known, key=lambda run: (run.info.started, run.name))
-    located, estimated = [located_ratios(run) for run in ordered], [estimated_ratios(run) for run in ordered]
     cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
-    eras: list[Era] = []
-    lines: list[tuple[int, Case, list[int], Line]] = []
-    alike: list[list[int]] = []  # the indices of the runs of each environment
-    for index, run in enumerate(ordered):
-        same = next((indices for indices in alike if not differences(ordered[indices[0]].info, run.info)), None)
-        if same is None:
-            alike.append(same := [])
-        same.append(index)
-    for number, indices in enumerate(alike):
-        logs: dict[str, list[tuple[int, Location]]] = {}
-        for index in indices:
-            for key, (low, _) in located[index].items():
-                logs.setdefault(key, []).append((index, low))
-        kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
-        of_cases = [[low for _, low in points] for points in kept.values()]
-        scatter = run_scatter(of_cases)
-        apart = differences(ordered[0].info, ordered[indices[0]].info)
-        eras.append(Era(tuple(indices), scatter, tuple(apart)))
-        cut = cut_lines(of_cases, scatter.lasting_variance)
-        lines += [
-            (number, cases[key], [run for run, _ in points], line)
-            for (key, points), line in zip(kept.items(), cut, strict=True)
-        ]
-    histories = []
-    for (era, case, of_runs, line), changes in zip(lines, judged([line.changes() for *_, line in lines]), strict=True):
-        starts = [0, *(change.after for change in changes if change.is_significant)]
-        counts = np.diff([*starts, len(of_runs)])
-        levels = [as_ratio(level.interval(CONFIDENCE)) for level in replace(line, starts=starts).levels()]
-        at_points = tuple(level for level, count in zip(levels, counts, strict=True) for _ in range(count))
-        points = tuple(Point(run, estimated[run][case.key]) for run in of_runs)
-        histories.append(CaseHistory(case, era, points, at_points, changes))
+    firsts: list[int] = []  # the first run of each environment
+    numbers = []  # the environment of each run
+    rows = []
+    for at, run in enumerate(ordered):
+        same = (number for number, first in enumerate(firsts, 1) if not differences(ordered[first].info, run.info))
+        numbers.append(next(same, len(firsts) + 1))
+        if numbers[-1] > len(firsts):
+            firsts.append(at)
+        estimated = estimated_ratios(run)
+        for key, (low, _) in located_ratios(run).items():
+            own = low.error**2 if low.freedom else 0.0  # a single replicate shows no variance
+            rows.append((numbers[at], key, at, low.value, own, *astuple(estimated[key])))
+    points = pd.DataFrame(rows, columns=["environment", "case", "at", "log", "own_variance", *RATIO])
+    points = points.astype({"at": int, "log": float, "own_variance": float})  # even if there is none
+    is_reference = points["case"].map(lambda key: cases[key].is_reference).astype(bool)
+    points = points[~is_reference].sort_values("environment", kind="stable")
+    points = points[points.groupby(["environment", "case"])["at"].transform("size") > 1]
+    points["line"] = points.groupby(["environment", "case"], sort=False).ngroup()
+    scatters = {number: run_scatter(of_runs) for number, of_runs in points.groupby("environment")}
+    points = cut_lines(points.sort_values("line", kind="stable").reset_index(drop=True), scatters)
+    changes = judged_changes(points)
+    starts = points.index.isin(changes.index[changes["is_significant"]])
+    points = points.assign(piece=pd.Series(starts, points.index).groupby(points["line"]).cumsum())
+    level, weight = levels(points)
+    points[LEVEL] = ratios(level, np.sqrt(points["factor"] / weight), points["freedom"])
+    apart = ["; ".join(differences(ordered[0].info, ordered[first].info)) for first in firsts]
+    environments = pd.DataFrame({"first": firsts, "differences": apart}, index=range(1, len(firsts) + 1))
+    environments["runs"] = pd.Series(numbers).value_counts()
+    # The variance of the difference of neighbouring runs is known whatever their correlation is.
+    spread = {number: math.sqrt(2 * variance * (1 - shared)) for number, (variance, shared) in scatters.items()}
+    environments["spread"] = environments.index.map(spread)
     infos = tuple((run.name, run.info) for run in ordered)
-    return History(infos, tuple(eras), tuple(histories), len(runs) - len(known))
+    return History(infos, cases, environments, points, changes, len(runs) - len(known))
 
 
-def cut_lines(lines: Sequence[Sequence[Location]], run_variance: float) -> list[Line]:
-    """Cut every case's points into levels; `run_variance`: what a run adds to the variance of each point."""
-    cut = []
-    for points in lines:
-        values = np.array([point.value for point in points])
-        variances = np.maximum([own_variance(point) + run_variance for point in points], 1e-12)  # never surer than that
-        cut.append(Line(values, 1 / variances, starts_of_levels(values, float(np.median(variances)))))
-    freedom = np.array([len(line.values) - len(line.starts) for line in cut], dtype=float)
+def cut_lines(points: pd.DataFrame, scatters: Mapping[Any, tuple[float, float]]) -> pd.DataFrame:
+    """Cut every line into levels; `scatters`: the `run_scatter` of each environment.
+
+    Adds the columns `weight`, the inverse variance of the point; `piece`, the number of its level; and of its line
+    `factor`, the points' variances over those that the weights imply, and the `freedom` of that factor.
+    """
+    # The variance of independent runs whose mean would be as uncertain as that of these correlated runs.
+    lasting = {number: variance * (1 + shared) / (1 - shared) for number, (variance, shared) in scatters.items()}
+    variance = points["own_variance"] + points["environment"].map(lasting).astype(float)
+    variance = variance.clip(lower=1e-12)  # never surer than that
+    scaled = points["log"] / np.sqrt(variance.groupby(points["line"]).transform("median"))
+    pieces = scaled.groupby(points["line"]).transform(pieces_of)
+    points = points.assign(weight=1 / variance, piece=pieces.astype(int))
+    points["cost"] = points["weight"] * (points["log"] - levels(points)[0]) ** 2
+    lines = points.groupby("line").agg(
+        environment=("environment", "first"), cost=("cost", "sum"), runs=("at", "size"), levels=("piece", "nunique")
+    )
+    lines["freedom"] = (lines["runs"] - lines["levels"]).astype(float)
+    lines["factor"] = lines["cost"] / lines["freedom"]
     # 1 if a line's points scatter as the errors say. What differs from run to run is in the points' variances already,
     # so lines may gain from all others.
-    factors, freedoms = raised(np.array([line.cost() for line in cut]) / freedom, freedom, max_gain=math.inf)
-    return [
-        replace(line, factor=max(1.0, factor), freedom=free)
-        for line, factor, free in zip(cut, factors.tolist(), freedoms.tolist(), strict=True)
-    ]
+    for _, own in lines.groupby("environment"):
+        factor, freedom = raised(own["factor"].to_numpy(), own["freedom"].to_numpy(), max_gain=math.inf)
+        lines.loc[own.index, "factor"], lines.loc[own.index, "freedom"] = factor.clip(min=1.0), freedom
+    return points.join(lines[["factor", "freedom"]], on="line")
 
 
-def starts_of_levels(values: np.ndarray, variance: float) -> list[int]:
-    """Return the first index of each stretch of points that have one level; `[0]` if nothing changed.
+def pieces_of(values: "pd.Series[float]") -> np.ndarray:
+    """Return the number of the level of each point, from values in standard errors; all 0 if nothing changed.
 
     A running median of three leaves out a single run that something else slowed, and moves no step.
     """
-    values = ndimage.median_filter(values, 3)
-    scaled, penalty = (values - values.mean()) / math.sqrt(variance), PENALTY * math.log(len(values))
+    smooth = ndimage.median_filter(values.to_numpy(), 3)
+    scaled, penalty = smooth - smooth.mean(), PENALTY * math.log(len(values))
     if len(values) < 2 * MIN_LEVEL_POINTS or float(scaled @ scaled) <= penalty:
-        return [0]  # no change could gain what it costs
+        return np.zeros(len(values))  # no change could gain what it costs
     import ruptures
 
     search = ruptures.Pelt(model="l2", min_size=MIN_LEVEL_POINTS, jump=1)
-    return [0, *search.fit(scaled).predict(pen=penalty)[:-1]]
+    ends = search.fit(scaled).predict(pen=penalty)
+    return np.searchsorted(ends, np.arange(len(values)), side="right")
 
 
-def judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange, ...]]:
-    """Decide each line's changes, by Benjamini & Hochberg over all of them and the lines without any."""
-    p_values = [change.p_value for line in changes for change in line]
-    if not p_values:
-        return [() for _ in changes]
-    quiet = [1.0 for line in changes if not line]
-    adjusted = iter(stats.false_discovery_control([*p_values, *quiet])[: len(p_values)].tolist())
-    return [
-        tuple(
-            replace(change, is_significant=next(adjusted) <= Q and abs(change.ratio.value - 1) >= MIN_CHANGE)
-            for change in line
-        )
-        for line in changes
-    ]
+def levels(points: pd.DataFrame) -> "tuple[pd.Series[float], pd.Series[float]]":
+    """Return the level that each point is in, and the weight of all points in it."""
+    by = [points["line"], points["piece"]]
+    weight = points["weight"].groupby(by).transform("sum")
+    return (points["log"] * points["weight"]).groupby(by).transform("sum") / weight, weight
 
 
-def run_scatter(lines: Sequence[Sequence[Location]]) -> RunScatter:
-    """Estimate from all lines together how points scatter from run to run beyond their own errors.
+def ratios(logs: "pd.Series[float]", errors: "pd.Series[float]", freedom: "pd.Series[float]") -> np.ndarray:
+    """Return ratios with the ends of their intervals: (n, 3)."""
+    half = errors * t_quantiles((1 + CONFIDENCE) / 2, freedom.to_numpy())
+    return from_logs(np.stack([logs, logs - half, logs + half], axis=1))
 
-    Of a bias with variance v and correlation r, differences of runs that are k apart have the variance 2 v (1 - r^k):
-    the r is taken that explains best how differences grow with the distance of the runs.
+
+def judged_changes(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes between neighbouring levels, each at the index of the first point with the new level.
+
+    Benjamini & Hochberg decide over all of them and the lines without any.
     """
-    lags = np.arange(1, max(2, max(map(len, lines), default=0) // POINTS_OVER_LAG) + 1)
-    variances = [_variance_between(lines, lag) for lag in lags.tolist()]
+    level, weight = levels(points)
+    variance = points["factor"] / weight
+    points = points.assign(before=points["at"].shift(), shift=level.diff(), error=np.sqrt(variance + variance.shift()))
+    changes = points[points["piece"].gt(0) & points["piece"].ne(points["piece"].shift())]
+    lines = points.groupby("line").agg(runs=("at", "size"), last=("piece", "max"))
+    # For one change, or for two changes that cut a piece out of the middle.
+    places = np.where(lines["last"] == 1, lines["runs"] - 1, special.comb(lines["runs"], 2))
+    own = special.stdtr(changes["freedom"], -changes["shift"].abs() / changes["error"])
+    p_values = np.minimum(2 * own * places[changes["line"]], 1.0)
+    adjusted = stats.false_discovery_control([*p_values, *np.ones((lines["last"] == 0).sum())])[: len(p_values)]
+    changes = changes.rename(columns={"at": "after"}).astype({"before": int})
+    changes[["ratio", "low", "high"]] = ratios(changes["shift"], changes["error"], changes["freedom"])
+    is_significant = (np.array(adjusted) <= Q) & (changes["ratio"] - 1).abs().ge(MIN_CHANGE)
+    return changes.assign(p_value=p_values, is_significant=is_significant)
+
+
+def run_scatter(points: pd.DataFrame) -> tuple[float, float]:
+    """Estimate how a case's points differ from run to run beyond their own errors: the variance, and the correlation.
+
+    The correlation is that of neighbouring runs. Of a bias with variance v and correlation r, differences of runs that
+    are k apart have the variance 2 v (1 - r^k): the r is taken that explains best how differences grow with the
+    distance of the runs.
+    """
+    by_line = points.groupby("line")
+    sizes = by_line.size()
+    lags = np.arange(1, max(2, sizes.max() // POINTS_OVER_LAG) + 1)
+    variances = []
+    for lag in lags.tolist():
+        before = by_line[["log", "own_variance"]].shift(lag)
+        squares = np.sort((points["log"] - before["log"]).dropna() ** 2)
+        whole = (
+            squares[: math.ceil(LOWER_SHARE * len(squares))].mean() / LOWER_SHARE_OF_VARIANCE if len(squares) else 0.0
+        )
+        own = (points["own_variance"] + before["own_variance"]).median() if len(squares) else 0.0
+        variances.append(max(0.0, float(whole - own)))
     if not variances[0]:
-        return RunScatter(0.0, 0.0)
+        return 0.0, 0.0
     tried = np.linspace(0, MAX_CORRELATION, 91)
     apart = np.log(np.maximum(variances, variances[0])) - np.log1p(-(tried[:, None] ** lags))
     shown = float(tried[apart.var(axis=1).argmin()])
-    differences = sum(max(0, len(line) - 2) for line in lines)
+    differences = int((sizes - 2).clip(lower=0).sum())
     assumed = ASSUMED_DIFFERENCES * ASSUMED_CORRELATION
     correlation = (differences * shown + assumed) / (differences + ASSUMED_DIFFERENCES)
-    return RunScatter(variances[0] / 2 / (1 - correlation), correlation)
-
-
-def _variance_between(lines: Sequence[Sequence[Location]], lag: int) -> float:
-    """The variance of differences of points `lag` runs apart, beyond that of the points' errors."""
-    pairs = [(point, line[index + lag]) for line in lines for index, point in enumerate(line[:-lag])]
-    if not pairs:
-        return 0.0
-    squares = np.sort([(after.value - before.value) ** 2 for before, after in pairs])
-    whole = squares[: math.ceil(LOWER_SHARE * len(squares))].mean() / LOWER_SHARE_OF_VARIANCE
-    own = np.median([own_variance(before) + own_variance(after) for before, after in pairs])
-    return max(0.0, float(whole - own))
-
-
-def own_variance(point: Location) -> float:
-    """Return the variance of a point by its run's own replicates; 0 if there is only one, which shows none."""
-    return point.error**2 if point.freedom else 0.0
+    return variances[0] / 2 / (1 - correlation), correlation

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.environments import UNIDENTIFIED
 from rnnbench.analysis.estimate import estimate_columns
-from rnnbench.analysis.history import MIN_CHANGE, MIN_LEVEL_POINTS, History
+from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, RATIO, History
 from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
@@ -66,10 +66,8 @@ SIDE_BY_SIDE = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
     "are divided by those of the reference that was measured beside them, never by another run's."
 )
-CHANGE = [
-    *("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant"),
-    *("name", "between", "at"),  # for readers
-]
+POINTS = ("case", "environment", "run", "started", "commit", *RATIO, *LEVEL)  # columns of the table as a file
+CHANGES = ("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant")
 SAID: dict[Verdict, str] = {
     "regressed": "slower",
     "improved": "faster",
@@ -87,10 +85,10 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     lost = tuple(map(one_line, noted_of_runs(history.runs)))
     warnings = {LEFT_OUT: left_out, LOST: lost, DIFFERENCES: tuple(_environments(history))}
     title = "How it changed over the runs"
-    if not history.lines:
+    if history.points.empty:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return of_runs("history", title, [words], warnings, (), ())
-    called = names(dict.fromkeys(line.case for line in history.lines))
+    called = names(history.cases[key] for key in history.points["case"].unique())
     points, changes = points_of(history, called), changes_of(history, called)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
     tables = (_table_of_changes(changes), _table_of_points(points))
@@ -99,41 +97,31 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
 
 def points_of(history: History, called: Names) -> pd.DataFrame:
     """Return a row for each case and run: the ratio to the reference, and the level of the case at this run."""
-    lines = []
-    for line in history.lines:
-        for point, each in zip(line.points, line.levels, strict=True):
-            run, info = history.runs[point.run]
-            lines.append(
-                {
-                    "name": called.name(line.case),
-                    "at": point.run,
-                    "changes": "; ".join(slower(change.ratio.value) for change in line.significant),
-                    "case": line.case.key,
-                    "environment": line.era + 1,
-                    "run": run,
-                    "started": info.started,
-                    "commit": (info.environment.get("git") or {}).get("commit"),
-                    **estimate_columns("ratio_to_reference", point.ratio),
-                    **estimate_columns("level", each),
-                }
-            )
-    return pd.DataFrame(lines)
+    points, significant = history.points, history.changes[history.changes["is_significant"]]
+    told = significant["ratio"].map(slower).groupby(significant["line"]).agg("; ".join)
+    runs = [
+        {"run": name, "started": info.started, "commit": (info.environment.get("git") or {}).get("commit")}
+        for name, info in history.runs
+    ]
+    return points.join(pd.DataFrame(runs), on="at").assign(
+        name=points["case"].map(lambda key: called.name(history.cases[key])),
+        changes=[told.get(line, "") for line in points["line"]],
+    )
 
 
 def changes_of(history: History, called: Names) -> pd.DataFrame:
     """Return a row for each change: the significant ones before the others, larger ones before smaller ones."""
     told = [" ".join(filter(None, [when(info), commit(info)])) for _, info in history.runs]
-    lines: list[dict[str, Any]] = []
-    for line in history.lines:
-        for each in line.changes:
-            before, after = (line.points[place].run for place in (each.after - 1, each.after))
-            runs = {"from_run": history.runs[before][0], "to_run": history.runs[after][0]}
-            ratios = {"ratio": each.ratio.value, "low": each.ratio.lower, "high": each.ratio.upper}
-            tested = {"p_value": each.p_value, "is_significant": each.is_significant}
-            text = {"name": called.name(line.case), "between": f"{told[before]} → {told[after]}"}
-            lines.append({"case": line.case.key} | runs | ratios | tested | text | {"at": (before + after) / 2})
-    lines.sort(key=lambda change: (not change["is_significant"], -abs(change["ratio"] - 1)))
-    return pd.DataFrame(lines, columns=CHANGE).astype({"is_significant": bool, "ratio": float})
+    changes = history.changes.assign(size=(history.changes["ratio"] - 1).abs())
+    changes = changes.sort_values(["is_significant", "size"], ascending=False, kind="stable")
+    before, after = changes["before"], changes["after"]
+    return changes.assign(
+        from_run=[history.runs[at][0] for at in before],
+        to_run=[history.runs[at][0] for at in after],
+        name=changes["case"].map(lambda key: called.name(history.cases[key])),
+        between=[f"{told[then]} → {told[now]}" for then, now in zip(before, after, strict=True)],
+        at=(before + after) / 2,
+    )
 
 
 def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iterator[str]:
@@ -149,8 +137,7 @@ def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iter
     told = [f"{own['case'].nunique():,} became {word}" for word, own in became.items() if len(own)]
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
     yield f"Of {cases} over {over}, {' and '.join(told) or 'none changed for good'} against their reference ({tested})."
-    spreads = [math.sqrt(era.scatter.of_neighbours) for era in history.eras if len(era.runs) > 1]
-    scatter = f"{percent(max(spreads))} (standard deviation) more than their own intervals say"
+    scatter = f"{percent(history.environments['spread'].max())} (standard deviation) more than their own intervals say"
     yield f"The ratios of an unchanged case in two runs in a row differ by {scatter}."
 
 
@@ -159,10 +146,10 @@ def _environments(history: History) -> Iterator[str]:
     if history.unidentified:
         was, is_now = ("was", "is") if history.unidentified == 1 else ("were", "are")
         yield f"{plural(history.unidentified, 'run')} {was} {UNIDENTIFIED}, and {is_now} left out."
-    for number, era in enumerate(history.eras[1:], 2):
-        of_era, since = plural(len(era.runs), "run"), when(history.runs[era.runs[0]][1])
-        differ = one_line("; ".join(era.differences))
-        yield f"Environment {number}, {of_era} since {since}: {differ}. Its runs are not compared with those before."
+    for number, own in history.environments.iloc[1:].iterrows():
+        of_own, since = plural(own["runs"], "run"), when(history.runs[own["first"]][1])
+        differ = one_line(own["differences"])
+        yield f"Environment {number}, {of_own} since {since}: {differ}. Its runs are not compared with those before."
 
 
 def _table_of_changes(changes: pd.DataFrame) -> Table:
@@ -174,8 +161,8 @@ def _table_of_changes(changes: pd.DataFrame) -> Table:
         Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
         Column("p", of("p_value", digits), numeric=True),
     ]
-    machine = changes.drop(columns=["name", "between", "at"])
-    return table("history_changes", "Lasting changes over the runs", SIGNIFICANT, shown, changes, machine=machine)
+    title = "Lasting changes over the runs"
+    return table("history_changes", title, SIGNIFICANT, shown, changes, machine=changes[list(CHANGES)])
 
 
 def _table_of_points(points: pd.DataFrame) -> Table:
@@ -196,7 +183,7 @@ def _table_of_points(points: pd.DataFrame) -> Table:
         Column("level now", of("level", ratio), numeric=True),
         Column("significant changes", of("changes")),
     ]
-    machine = points.drop(columns=["name", "at", "changes"])
+    machine = points[list(POINTS)]
     return table("history", "Every case over the runs", "", shown, lines.reset_index(), machine=machine)
 
 
@@ -215,8 +202,8 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
     with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
         for axes, case in zip(drawn.grid.flat, cases, strict=False):
             _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
-            for era in history.eras[1:]:
-                axes.axvline(era.runs[0] - 0.5, color=drawn.ink("soft"), linewidth=1, linestyle=":")
+            for first in history.environments["first"][1:]:
+                axes.axvline(first - 0.5, color=drawn.ink("soft"), linewidth=1, linestyle=":")
             axes.set_title(textwrap.shorten(case, 88, placeholder="…"), loc="left", fontsize=drawn.small, wrap=True)
             axes.grid(axis="y")
             axes.set_xlim(-0.5, last + 0.5)
@@ -231,7 +218,7 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
         if len(significant):
             label = f"significant change (q = {round_percent(Q)})"
             keys.append(Line2D([], [], color=drawn.ink(SLOWER), linestyle="--", label=label))
-        if len(history.eras) > 1:
+        if len(history.environments) > 1:
             keys.append(Line2D([], [], color=soft, linestyle=":", label="another machine or software"))
         drawn.legend(keys)
     return drawn.figure

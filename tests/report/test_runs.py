@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, page_of_several
@@ -117,7 +116,7 @@ def test_a_history_counts_what_changed_and_names_the_largest(
 
 
 def drawn(found: History) -> Figure:
-    called = names(line.case for line in found.lines)
+    called = names(found.cases[key] for key in found.points["case"].unique())
     return draw_over_time(found, points_of(found, called), changes_of(found, called))
 
 
@@ -162,9 +161,9 @@ def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotA
 
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:
-    line = changed.lines[0]
-    first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
-    hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
+    points = changed.points[changed.points["line"] == 0].copy()
+    points.loc[points.index[0], ["ratio_to_reference_low", "ratio_to_reference_high"]] = 1e-6, 1e6
+    hopeless = replace(changed, points=points)
     figure = drawn(hopeless)
     low, high = figure.axes[0].get_ylim()
     assert high / low < 4

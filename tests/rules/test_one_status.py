@@ -117,8 +117,8 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
         assert by_key[FAILS.key].verdict in (None, "improved", "incomparable")
     rows = {row.case.key: row for row in together([stored, *rest], 0.1).rows}
     assert rows[FAILS.key].ratios[0] is None
-    lines = {line.case.key: line for line in history([stored, *rest]).lines}
-    assert {case: len(lines[case].points) for case in (WORKS.key, FAILS.key)} == {WORKS.key: 4, FAILS.key: 3}
+    lengths = history([stored, *rest]).points.groupby("case").size()
+    assert lengths.to_dict() == {WORKS.key: 4, FAILS.key: 3}
     for section in (
         side_by_side(together([stored, *rest], 0.1)),
         over_time(history([stored, *rest])),

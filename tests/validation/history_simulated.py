@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.history import CaseHistory, History, history
+from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -101,19 +101,21 @@ def _one(
     places = rng.integers(2, runs - 1, cases) if at_run is None else at_run
     at = np.where(np.arange(cases) % 10 == 0, places, runs) if step else np.full(cases, runs)
     true = np.log1p(step) * (np.arange(runs) >= at[:, None])
-    lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true, correlation=correlation).lines}
-    return pd.DataFrame([_facts(lines[case], int(at[case]), runs, step) for case in range(cases)])
+    changes = simulated(rng, true, correlation=correlation).changes.query("is_significant")
+    keys = [small.case("gru", batch_size=number + 1).key for number in range(cases)]
+    return pd.DataFrame(
+        [_facts(changes[changes["case"] == key], int(at[case]), runs, step) for case, key in enumerate(keys)]
+    )
 
 
-def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]:
-    changes = line.significant
-    hit = next((change for change in changes if change.after == at), None)
+def _facts(changes: pd.DataFrame, at: int, runs: int, step: float) -> dict[str, Any]:
+    hits = changes[changes["after"] == at]
     return {
         "steps": at < runs,
         "changes": len(changes),
-        "near": any(abs(change.after - at) <= 1 for change in changes),
-        "exact": hit is not None,
-        "covers": hit.ratio.lower <= 1 + step <= hit.ratio.upper if hit else None,
+        "near": bool((changes["after"] - at).abs().le(1).any()),
+        "exact": len(hits) > 0,
+        "covers": bool(hits["low"].iloc[0] <= 1 + step <= hits["high"].iloc[0]) if len(hits) else None,
     }
 
 
