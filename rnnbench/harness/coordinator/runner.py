@@ -22,7 +22,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.turns.planner import Planner, outlook
+from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
@@ -87,13 +87,10 @@ class Runner(Visitor):
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
-        notice = ""  # for the next display of progress
         try:
             self.begin()
             while chosen := self.planner.next_visits(self._left):
-                self._replicate(chosen, notice)
-                # After the first that counts.
-                notice = outlook(self.planner, self.settings, self.seconds) if self.replicates == 1 else ""
+                self._replicate(chosen)
             for case in cases_of(self.groups):  # that the budget left out
                 if self.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
@@ -179,7 +176,7 @@ class Runner(Visitor):
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
                 self._recorder.add_metrics(case, reply.get("values", {}), missing)
 
-    def _replicate(self, chosen: Sequence[Group], notice: str) -> None:
+    def _replicate(self, chosen: Sequence[Group]) -> None:
         """Let a fresh worker visit groups."""
         # Shuffled, but with all sweeps in turn: the budget may end within the replicate. A GPU's driver has threads of
         # its own, so what runs on the processor comes first.
@@ -190,15 +187,11 @@ class Runner(Visitor):
         self._sample("before")
         for done, group in enumerate(visits):
             left = self._left
-            expected = self.planner.seconds_left(left)
-            self._on_progress(Progress(self.replicates + 1, done, len(visits), expected, notice=notice))
-            notice = ""
+            self._on_progress(Progress(self.replicates + 1, done, len(visits), self.planner.seconds_left(left)))
             if left is not None and left < 0:
                 break
             windows, seconds = self.visit(group, self.settings.windows * self.settings.window_seconds)
-            own = windows[SIDE]
-            halves = times_by_case(own[::2]), times_by_case(own[1::2])
-            self.planner.add_visit(group, seconds, times_by_case(own), halves)
+            self.planner.add_visit(group, seconds, times_by_case(windows[SIDE]))
             visited.append(group)
             self._sample("visit", group.workload.device)
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.

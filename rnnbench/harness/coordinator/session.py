@@ -9,13 +9,8 @@ from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.resume import (
-    RunState,
-    read_state,
-    refuse_other_machine,
-    refuse_other_suite,
-)
-from rnnbench.harness.coordinator.runner import OBSERVING_SHARE, Runner
+from rnnbench.harness.coordinator.resume import read_state, refuse_other_machine, refuse_other_suite
+from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
@@ -26,7 +21,6 @@ from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
-ROOM = 1.5  # a case takes this many times the seconds of its windows, with all that is not timed
 
 
 class NoDevice(UserError):
@@ -96,14 +90,9 @@ def resume_run(
                 on_progress=on_progress,
             )
             kept = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))]  # what it lacked is past
-            notes = [*kept, _resumed(info, state, command)]
+            seconds = math.ceil(max(info.seconds or 0.0, state.seconds))  # none if it was killed before a window
+            notes = [*kept, f"resumed{f' after {seconds:,} s' if seconds else ''} by: {command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
-
-
-def _resumed(info: RunInfo, state: RunState, command: str) -> str:
-    """A note that a run was resumed, and after how long: that is not known of one that was killed before a window."""
-    seconds = max(info.seconds or 0.0, state.seconds)
-    return f"resumed after {math.ceil(seconds):,} s by: {command}" if seconds else f"resumed by: {command}"
 
 
 @contextmanager
@@ -132,25 +121,20 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
-            ended = _ended(info, runner, status)
+            ended = replace(
+                info,
+                status=status,
+                seconds=round(runner.seconds, 1),
+                seconds_needed=None,
+                replicates=runner.replicates,
+                ceilings=runner.ceilings.to_json(),
+                stage_seconds=runner.stage_seconds,
+                notes=list(dict.fromkeys([*info.notes, *runner.notes])),
+                environment=info.environment | {"load_at_the_end": environment.load()},
+            )
             folder.write_info(with_shortfall(ended, runner) if status == "finished" and not is_part else ended)
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
-
-
-def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
-    """What `run.json` says at the end."""
-    return replace(
-        info,
-        status=status,
-        seconds=round(runner.seconds, 1),
-        seconds_needed=None,
-        replicates=runner.replicates,
-        ceilings=runner.ceilings.to_json(),
-        stage_seconds=runner.stage_seconds,
-        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
-        environment=info.environment | {"load_at_the_end": environment.load()},
-    )
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
@@ -160,17 +144,18 @@ def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
-    known = runner.measurements
-    if all(measurement.status in ("failed", "skipped") for measurement in known.values()):
+    known = runner.measurements.values()
+    if all(measurement.status in ("failed", "skipped") for measurement in known):
         return info  # no time would have been enough
-    unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
-    more = runner.planner.seconds_needed()
-    needed = None if more is None else (info.seconds or 0.0) + more
+    more, seconds = runner.planner.seconds_needed(), info.seconds or 0.0
+    needed = None if more is None else seconds + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
-    if unreached:
-        needed = enough(runner)
-        were = "was" if unreached == 1 else "were"
-        notes += [f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {were} not reached"]
+    if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
+        were = "was" if len(unreached) == 1 else "were"
+        notes += [f"{BUDGET}{len(unreached):,} of {plural(len(known), 'case')} {were} not reached"]
+        # As if the rest took as long as what was reached; a case that is observed and not timed counts half.
+        reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
+        needed = max(needed or 0.0, seconds * len(known) / reached) if reached else None
     elif needed is None:
         notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
     elif not notes:
@@ -183,17 +168,3 @@ def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
     if not missed or settings.precision is None:
         return []
     return [f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"]
-
-
-def enough(runner: Runner) -> float:
-    """The budget with which a run, when it is resumed, should observe every case and time it in the fewest replicates.
-
-    If no case was observed, nobody knows how long that takes, and the result is the least that is needed.
-    """
-    settings, stages, start = runner.settings, runner.stage_seconds, runner.planner.start_seconds
-    cases, observed = len(runner.measurements), sum(known.works for known in runner.measurements.values())
-    observing = max(0.0, stages["observing"] - start) / observed * cases if observed else 0.0
-    guess = settings.windows * settings.window_seconds * (ROOM if observed else 1.0)
-    replicate = start + cases * (runner.planner.case_seconds() or guess)
-    timing = observing + settings.replicates * replicate  # the first visit calibrates, which takes as long as observing
-    return runner.seconds + start + stages["ceilings"] + max(observing / OBSERVING_SHARE, observing + timing)

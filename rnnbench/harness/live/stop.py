@@ -7,7 +7,7 @@ from typing import Protocol
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.rounds import Question, widening
-from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
+from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.suite.file import Settings
 
 
@@ -36,7 +36,7 @@ class Precision:
 
     def wanted(self) -> Sequence[str]:
         """Return all names, or none."""
-        return self._names if wants_more(self._record, self._settings) else ()
+        return self._names if self.to_come() else ()
 
     def to_come(self) -> int:
         """Return the replicates that the spread seen so far calls for."""
@@ -51,7 +51,7 @@ class Precision:
 
     def needed(self) -> float:
         """Return how many more seconds would be enough, at least."""
-        return visits_needed(self._record, self._settings) * self._record.cost
+        return self.to_come() * self._record.cost
 
 
 MINE, THAN = "mine", "than"  # the names of the two in inputs and in messages

@@ -4,23 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from statistics import fmean, median
+from statistics import fmean
 
 from rnnbench.analysis.estimate import estimates_of, t_quantile
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
-from rnnbench.text import rounded_up
 
 EXPECTED_SPREAD = 0.015  # assumed standard deviation of a log-ratio over replicates, before there are three
 MIN_FOR_SPREAD = 3
 # Visits before a group's precision may end a run. If its processes are in one of two modes at random, n replicates are
 # all in one mode with a chance of 2/2^n, and seem precise: 12% with four replicates, 3% with six.
 MIN_FOR_PRECISION = 6
-PROCESS_SPREAD = 0.006  # standard deviation of log-ratios from process to process on a quiet machine
-NOISY = 0.02  # two standard deviations of a log-ratio
-MEDIAN_DEVIATION = 0.6745  # of a normal distribution, over its standard deviation
 
 
 @dataclass
@@ -44,11 +40,6 @@ class GroupRecord:
         if not self.log_ratios:
             return 0.0 if self.seconds else math.inf
         return self.spread * half_width(self.visits)
-
-    @property
-    def expected_spread(self) -> float:
-        """The spread to plan with."""
-        return EXPECTED_SPREAD if self.visits < MIN_FOR_SPREAD or math.isinf(self.spread) else self.spread
 
     @property
     def cost(self) -> float:
@@ -76,41 +67,24 @@ def is_wide(record: GroupRecord, settings: Settings) -> bool:
     return settings.precision is not None and record.half_width > math.log1p(settings.precision)
 
 
-def wants_more(record: GroupRecord, settings: Settings) -> bool:
-    """Whether the group needs another visit, regardless of the budget."""
-    is_open = record.visits < settings.max_replicates and is_wide(record, settings)
-    return not record.dead and (is_open or record.visits < _fewest(record, settings))
-
-
-def _fewest(record: GroupRecord, settings: Settings) -> int:
-    """Visits that are made in any case; fewer do not show yet how precise the group's ratios are."""
-    has_ratios = not record.visits or len(record.log_ratios) > 1
-    if settings.precision is None or not has_ratios:
-        return settings.replicates
-    return max(settings.replicates, min(MIN_FOR_PRECISION, settings.max_replicates))
-
-
 def visits_to_come(record: GroupRecord, settings: Settings) -> int:
-    """Number of further visits until a group should reach the requested precision."""
-    if not wants_more(record, settings):
-        return 0
-    needed = max(_fewest(record, settings), record.visits + 1)
-    if settings.precision is not None:
-        goal, most = math.log1p(settings.precision), max(needed, settings.max_replicates)
-        enough = (visits for visits in range(needed, most) if half_width(visits) * record.expected_spread <= goal)
-        needed = next(enough, most)
-    return needed - record.visits
+    """Return how many more visits should make a group as precise as asked, whatever the budget; 0 if it needs none.
 
-
-def visits_needed(record: GroupRecord, settings: Settings) -> int:
-    """Further visits until a group should reach the precision, at least.
-
-    Unlike `visits_to_come`, which plans ahead, it assumes no spread: with too few visits to see one, it counts only
-    those that are made in any case.
+    Some are made in any case: fewer do not show yet how precise the group's ratios are.
     """
-    if settings.precision is None or record.visits >= MIN_FOR_SPREAD or not wants_more(record, settings):
-        return visits_to_come(record, settings)
-    return max(1, settings.replicates - record.visits)
+    fewest, has_ratios = settings.replicates, not record.visits or len(record.log_ratios) > 1
+    if settings.precision is not None and has_ratios:
+        fewest = max(fewest, min(MIN_FOR_PRECISION, settings.max_replicates))
+    is_open = record.visits < settings.max_replicates and is_wide(record, settings)
+    if record.dead or not (is_open or record.visits < fewest):
+        return 0
+    needed = max(fewest, record.visits + 1)
+    if settings.precision is not None:
+        is_known = record.visits >= MIN_FOR_SPREAD and math.isfinite(record.spread)
+        spread = record.spread if is_known else EXPECTED_SPREAD
+        goal, most = math.log1p(settings.precision), max(needed, settings.max_replicates)
+        needed = next((visits for visits in range(needed, most) if half_width(visits) * spread <= goal), most)
+    return needed - record.visits
 
 
 @cache
@@ -131,45 +105,43 @@ class Planner:
         self._settings = settings
         self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
-        self._differences: list[float] = []  # of each log-ratio between the two halves of a visit
-
-    @property
-    def start_seconds(self) -> float:
-        """Expected seconds of the start of a worker."""
-        return fmean(self._start_seconds)
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
-    def add_visit(
-        self,
-        group: Group,
-        seconds: float,
-        times: Mapping[str, Times],
-        halves: Sequence[Mapping[str, Times]] = (),
-    ) -> None:
-        """Record a visit: its duration, and the times of each measured case, in all and in each half of its turns."""
+    def add_visit(self, group: Group, seconds: float, times: Mapping[str, Times]) -> None:
+        """Record a visit: its duration, and the times of each measured case.
+
+        The ratios of a group are to its reference, or to the case that is fastest at first where it has none. There are
+        none if the reference was not measured, or nothing can be compared.
+        """
         record = self._records[group.workload]
         record.dead = not times
         if record.basis not in times:
-            record.basis = _basis(group, times)
-        basis = record.basis
-        ratios = {} if basis is None else {case: log_ratio(own, times[basis]) for case, own in times.items()}
-        record.add(seconds, ratios)
-        if basis is not None and all(half.keys() == times.keys() for half in halves):
-            of_halves = [[log_ratio(half[case], half[basis]) for case in times if case != basis] for half in halves]
-            self._differences += [abs(first - second) for first, second in zip(*of_halves, strict=True)]
+            bases = [case.key for case in group.cases if case.is_reference and case.key in times]
+            if group.workload.reference == "none" and len(times) > 1:
+                bases = sorted(times, key=lambda case: times[case].median)
+            record.basis = bases[0] if bases else None
+        base = times.get(record.basis or "")
+        record.add(seconds, {} if base is None else {case: log_ratio(own, base) for case, own in times.items()})
 
     def next_visits(self, left: float | None) -> list[Group]:
-        """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
-        estimate_spreads(list(self._records.values()))
-        wanted = [group for group in self._groups if wants_more(self._records[group.workload], self._settings)]
+        """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.
+
+        Groups that miss most replicates come first; among equals the sweeps take turns, the cheapest group first.
+        """
+        to_come = self._to_come()
+        wanted = [group for group in self._groups if to_come[group]]
         if left is None:
             return wanted
-        left -= self.start_seconds
+        left -= fmean(self._start_seconds)
+        cheapest_first = sorted(wanted, key=lambda group: to_come[group] * self._cost(group))
         chosen = []
-        for group in self._by_urgency(wanted):
+        for group in sorted(
+            sweeps_in_turn(cheapest_first),
+            key=lambda group: min(self._records[group.workload].visits, self._settings.replicates),
+        ):
             cost = self._cost(group)
             if cost < left:
                 left -= cost
@@ -177,92 +149,36 @@ class Planner:
         return chosen
 
     def seconds_left(self, budget_left: float | None) -> float | None:
-        """Expected seconds until the end, from within a replicate; None before the first visit."""
+        """Return the expected seconds until the end, from within a replicate; None before the first visit."""
         if not any(record.visits for record in self._records.values()):
             return None
-        to_come = {group: visits_to_come(self._records[group.workload], self._settings) for group in self._groups}
-        seconds = self._seconds(to_come) - self.start_seconds  # this replicate's worker has started
+        seconds = self._seconds() - fmean(self._start_seconds)  # this replicate's worker has started
         return max(0.0, seconds if budget_left is None else min(seconds, budget_left))
 
     def missed(self) -> list[Group]:
-        """The visited groups with a ratio that missed the requested precision."""
-        estimate_spreads(list(self._records.values()))
+        """Return the visited groups with a ratio that missed the requested precision."""
+        estimate_spreads([*self._records.values()])
         records = {group: self._records[group.workload] for group in self._groups}
         return [group for group, record in records.items() if record.visits and is_wide(record, self._settings)]
 
     def seconds_needed(self) -> float | None:
-        """Expected seconds of all visits that are still wanted; None if none is."""
-        estimate_spreads(list(self._records.values()))
-        short = {group: visits_needed(self._records[group.workload], self._settings) for group in self._groups}
-        return self._seconds(short) if any(short.values()) else None
+        """Return the expected seconds of all visits that are still wanted; None if none is."""
+        return self._seconds() or None
 
-    def noise(self) -> float:
-        """The spread of log-ratios over replicates, at least, judged by the halves of visits; NaN if not known."""
-        if not self._differences:
-            return math.nan
-        within = median(self._differences) / MEDIAN_DEVIATION / 2  # half as much: a ratio is the mean of two halves
-        return math.hypot(PROCESS_SPREAD, within)
+    def _to_come(self) -> dict[Group, int]:
+        """Return the number of visits that each group still needs."""
+        estimate_spreads([*self._records.values()])
+        return {group: visits_to_come(self._records[group.workload], self._settings) for group in self._groups}
 
-    def replicate_seconds(self) -> float:
-        """Expected seconds of a replicate of all groups."""
-        return self._seconds(dict.fromkeys(self._groups, 1))
-
-    def case_seconds(self) -> float | None:
-        """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
-        visited = [group for group in self._groups if self._records[group.workload].visits]
-        return sum(map(self._cost, visited)) / sum(len(group.cases) for group in visited) if visited else None
-
-    def _by_urgency(self, groups: Sequence[Group]) -> list[Group]:
-        """Order groups by missing replicates, most first; among equals the sweeps take turns, cheapest group first."""
-
-        def visits_short(group: Group) -> int:
-            return max(0, self._settings.replicates - self._records[group.workload].visits)
-
-        def seconds(group: Group) -> float:
-            return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
-
-        return sorted(sweeps_in_turn(sorted(groups, key=seconds)), key=visits_short, reverse=True)
-
-    def _seconds(self, visits: Mapping[Group, int]) -> float:
-        """Expected seconds of so many visits of each group."""
-        starts = max(visits.values(), default=0)
-        return starts * self.start_seconds + sum(self._cost(group) * number for group, number in visits.items())
+    def _seconds(self) -> float:
+        """Return the expected seconds of all visits that are still wanted, and of the workers that make them."""
+        to_come = self._to_come()
+        visits = sum(self._cost(group) * number for group, number in to_come.items())
+        return max(to_come.values(), default=0) * fmean(self._start_seconds) + visits
 
     def _cost(self, group: Group) -> float:
-        """Expected seconds of a visit: those of the group, or the usual ones."""
+        """Return the expected seconds of a visit: those of the group, or the usual ones."""
         if self._records[group.workload].visits:
             return self._records[group.workload].cost
         known = [seconds for record in self._records.values() for seconds in record.seconds]
-        return fmean(known) if known else 0.0
-
-
-def outlook(planner: Planner, settings: Settings, spent: float) -> str:
-    """Say after the first replicate, which ended after `spent` seconds, whether the budget will do.
-
-    Empty if no precision was asked for, or if nothing can be compared.
-    """
-    noise, budget = planner.noise(), settings.budget_seconds
-    if settings.precision is None or math.isnan(noise):
-        return ""
-    target, goal = f"±{100 * settings.precision:.3g}%", math.log1p(settings.precision) / noise
-    least = max(settings.replicates, MIN_FOR_PRECISION)
-    possible = range(least, max(least, settings.max_replicates) + 1)
-    told = f"{target} should not be expected in {settings.max_replicates:,} replicates"
-    if (enough := next((replicates for replicates in possible if half_width(replicates) <= goal), None)) is not None:
-        needed = spent + (enough - 1) * planner.replicate_seconds()
-        told = f"{target} should be reached in about {rounded_up(needed)}"
-        if budget is not None and needed <= budget:
-            return f"{told}, within the budget of {budget:g} s"
-    varies = f"a ratio varies by ±{200 * noise:.0f}% between replicates"
-    noisy = f"this machine is noisy today ({varies}): " if 2 * noise > NOISY else ""
-    return f"{noisy}{told}" + ("" if budget is None else f"; going on to the budget of {budget:g} s")
-
-
-def _basis(group: Group, times: Mapping[str, Times]) -> str | None:
-    """The measured case to which the ratios of a group are: its reference, or the fastest where it has none.
-
-    None if the reference was not measured, or nothing can be compared.
-    """
-    if group.workload.reference == "none":
-        return min(times, key=lambda case: times[case].median) if len(times) > 1 else None
-    return next((case.key for case in group.cases if case.is_reference and case.key in times), None)
+        return fmean(known or [0.0])

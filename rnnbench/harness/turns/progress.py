@@ -12,5 +12,4 @@ class Progress:
     visits: int  # total for `visits_done`
     seconds_left: float | None  # None before there is an estimate
     is_counting: bool = False  # instructions, case by case
-    notice: str = ""  # a line for the user, which stays on the screen
     stage: str = ""  # what happens now, if it is something else than the rest of a run

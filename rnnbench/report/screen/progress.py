@@ -29,14 +29,7 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
     console = Console(stderr=True)
     is_drawn = console.is_terminal
     with bar(console, "starting a worker", auto_refresh=False) if is_drawn else nullcontext() as draw:
-        show = _drawn(draw, words, "replicate") if draw else _lines(console, words)
-
-        def noticed(step: RunProgress) -> None:
-            if step.notice:  # on a line that stays
-                console.print(step.notice, soft_wrap=True, highlight=False, markup=False)
-            show(step)
-
-        yield noticed
+        yield _drawn(draw, words, "replicate") if draw else _lines(console, words)
 
 
 @contextmanager

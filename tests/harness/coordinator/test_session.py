@@ -14,12 +14,7 @@ import pytest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.session import (
-    enough,
-    resume_run,
-    run_suite,
-    with_shortfall,
-)
+from rnnbench.harness.coordinator.session import resume_run, run_suite, with_shortfall
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -119,32 +114,6 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
 
 
-@pytest.mark.parametrize(
-    ("observed", "visit_seconds", "case_seconds", "before"),
-    [
-        # 20 cases took 2 s, so 100 cases take 10 s to observe, and as long to calibrate; a case takes 1.5 of its turns.
-        (20, None, 0.06, 10 + 10),
-        (20, 0.5, 0.5, 10 + 10),  # what a case took in a replicate is believed
-        (0, None, 0.04, 0),  # nobody knows how long a case takes to observe: the least is told
-    ],
-)
-def test_what_is_enough_follows_from_what_was_seen(
-    observed: int, visit_seconds: float | None, case_seconds: float, before: float
-) -> None:
-    cases = [small.case("gru", batch_size=1 + number) for number in range(100)]
-    runner: Any = SimpleNamespace(
-        settings=SETTINGS,
-        seconds=7.0,
-        stage_seconds={"ceilings": 1.0, "observing": 4.0},
-        measurements={
-            case.key: Measurement(case, "pending", "", parity="agrees" if number < observed else "")
-            for number, case in enumerate(cases)
-        },
-        planner=SimpleNamespace(start_seconds=2.0, case_seconds=lambda: visit_seconds),
-    )
-    assert enough(runner) == pytest.approx(7 + 2 + 1 + before + 5 * (2 + 100 * case_seconds))
-
-
 SIZES = (1, 2, 3, 4)
 GROUPS = [
     Group(
@@ -213,26 +182,3 @@ def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
     runner.measurements |= {cases[0].key: Measurement(cases[0], "measured")}
     [note] = with_shortfall(info, runner).notes
     assert note.startswith("budget: it ended the run")
-
-
-def told(parent: Path, spread: float, **settings: Any) -> list[str]:
-    """What the user hears meanwhile; the time of a case varies by `spread` from turn to turn."""
-    noise, notices = random.Random(1), list[str]()
-    workers = FakeWorkers(seconds=lambda key: 0.05 * (1 + spread * noise.random()))
-    folder = RunFolder.create(parent, "test")
-    chosen = Settings(**({"replicates": 2, "windows": 4, "window_seconds": 0.01, "precision": 0.02} | settings))
-    run_into(folder, GROUPS, chosen, on_progress=lambda step: notices.append(step.notice), workers=workers, seed=1)
-    folder.close()
-    return list(filter(None, notices))
-
-
-def test_after_the_first_replicate_the_user_hears_once_whether_the_budget_will_do(tmp_path: Path) -> None:
-    [enough_time] = told(tmp_path / "quiet", 0.001, budget_seconds=300.0)
-    assert re.fullmatch(r"±2% should be reached in about \d+ (s|min), within the budget of 300 s", enough_time)
-    [noisy] = told(tmp_path / "noisy", 0.3, budget_seconds=40.0)
-    assert re.fullmatch(
-        r"this machine is noisy today \(a ratio varies by ±\d+% between replicates\): ±2% should (be reached in "
-        r"about \d+ min|not be expected in 20 replicates); going on to the budget of 40 s",
-        noisy,
-    )
-    assert told(tmp_path / "no target", 0.3, precision=None, budget_seconds=40.0) == []
