@@ -15,7 +15,7 @@ from rnnbench.check.paired import start_worker
 from rnnbench.check.selection import Selection
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.asking import Asker, hello
+from rnnbench.harness.coordinator.process import Asker, hello
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building

@@ -15,8 +15,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from rnnbench.analysis.instructions import CounterName, InstructionCounts, Part, part_of
-from rnnbench.harness.coordinator.asking import Asker
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import Asker, WorkerLost, WorkerProcess
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building

@@ -15,9 +15,8 @@ from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.counting import Counted, count_instructions
 from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
 from rnnbench.check.sides import Side
-from rnnbench.harness.coordinator.asking import Asker, hello
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Building, release
@@ -32,14 +31,6 @@ PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of 
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
 MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
-
-
-@dataclass(frozen=True)
-class VisitCost:
-    """Seconds that each case of a group took in its last visit."""
-
-    untimed: float  # to prepare and to verify it on both sides
-    timed: float  # for its turns on both sides
 
 
 @dataclass
@@ -80,7 +71,9 @@ class PairedRunner(Visitor):
         self._layout = 0  # of the memory of the workers that are started now, on both sides
         self._may_fork = len({side.python for side in sides}) == 1 and all(side.may_fork for side in sides)
         self._origin: Origin | None = None  # of the workers, if they may be forked
-        self._costs: dict[Workload, VisitCost] = {}
+        # Seconds of each case of a group in its last visit on both sides: of its turns, and of all else, such as the
+        # preparation.
+        self._costs: dict[Workload, tuple[float, float]] = {}
         self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
 
     def record(self, folders: Mapping[str, RunFolder]) -> None:
@@ -113,8 +106,7 @@ class PairedRunner(Visitor):
             hellos = {}
             for each, about in self.sides.items():
                 with about.errors_in_words():
-                    of, remedy = f"{each} ({about.about})", "choose a revision whose rnnbench uses the same"
-                    hellos[each] = hello(workers[each], of, remedy)
+                    hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
         self._start_seconds = self._now() - began
         return hellos
 
@@ -216,22 +208,21 @@ class PairedRunner(Visitor):
                 ratios.mean.append(math.log(head[case].mean / base[case].mean))
             timed = sum(window.host_seconds for own in windows.values() for window in own)
             cases = len(group.cases)
-            self._costs[group.workload] = VisitCost(max(0.0, seconds - timed) / cases, timed / cases)
+            self._costs[group.workload] = timed / cases, max(0.0, seconds - timed) / cases
         self.close()
         self.replicates += 1
         self._refuse_foreign()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
-        known = ((group, self._costs[group.workload]) for group in groups if group.workload in self._costs)
-        visits = sum((cost.untimed + cost.timed) * len(group.cases) for group, cost in known)
+        visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
         return (0.0 if self.workers else self._start_seconds) + visits
 
     def _case_seconds(self, groups: Sequence[Group], left: float) -> float:
         """Seconds for all turns of a case on one side in the next pair."""
         cases = sum(len(group.cases) for group in groups)
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
-        untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
+        untimed = fmean(untimed for _, untimed in known) if known else GUESSED_UNTIMED_SECONDS
         pair = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
         return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, (pair / cases - untimed) / len(self.sides)))
 

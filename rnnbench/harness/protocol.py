@@ -94,8 +94,8 @@ def ceiling(device: str, dtype: DType, threads: int, folder: str, *, passes: int
     since they were first measured. `ceiling`: as `rnnbench.store.ceilings.Ceiling.to_json` returns it; `no_kernels`:
     why the processor's own limits are not in it.
     """
-    where = {"device": device, "dtype": dtype, "threads": threads}
-    return {"op": "ceiling", **where, "folder": folder, "passes": passes, "again": again}
+    place = {"device": device, "dtype": dtype, "threads": threads}
+    return {"op": "ceiling", **place, "folder": folder, "passes": passes, "again": again}
 
 
 def visit(
@@ -107,9 +107,8 @@ def visit(
     of its own `side`, and waits for the other side's worker in between. `seconds`: expected, of all turns. `windows`:
     for each case, fields of `rnnbench.store.records.Window`, and `printed`.
     """
-    fields = [asdict(plan) for plan in plans]
-    keys = [case.key for case in cases]
-    return {"op": "visit", "cases": keys, "plans": fields, "order": order, "side": side, "seconds": seconds}
+    of_cases = {"cases": [case.key for case in cases], "plans": [asdict(plan) for plan in plans]}
+    return {"op": "visit", **of_cases, "order": order, "side": side, "seconds": seconds}
 
 
 def release() -> Request:

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.asking import Asker
-from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
+from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress

@@ -14,7 +14,7 @@ from rnnbench.analysis.run_times import RunTimes, joined, read
 from rnnbench.analysis.summary import noise
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.harness.devices import Device
-from rnnbench.harness.turns.engine import calibrate, take_window
+from rnnbench.harness.turns.engine import calibrate
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import with_categories
 from rnnbench.store.records import Measurement
@@ -108,7 +108,8 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
     plan = calibrate(device, call, 0.01, cold=cold)
     for replicate in range(2):
         for order in range(2):
-            clocked = take_window(device, call, plan, cold=cold)
+            batches = plan.batches
+            clocked = device.clock_cold(call, batches) if cold else device.clock(call, batches, plan.batch)
             reading: dict[str, Any] = {"quantiles": tuple(sorted(clocked.batch_seconds)), "batch": plan.batch}
             reading |= {name: getattr(clocked, name) for name in ("seconds", "host_seconds", "submit_seconds")}
             stored = window(case, replicate, [1.0] * plan.calls, turns=2)

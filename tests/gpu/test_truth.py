@@ -21,7 +21,7 @@ from torch.utils.benchmark import Timer
 from rnnbench.analysis.summary import launch_bound
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.turns.engine import calibrate, joules_per_call, take_window, warm_up
+from rnnbench.harness.turns.engine import calibrate, joules_per_call, warm_up
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import DType, Implementation, Phase
 from rnnbench.workloads.prepare import build
@@ -72,7 +72,7 @@ def test_the_clock_agrees_with_the_clocks_of_other_tools(
             warm_up(device, timed.call, plan)
             logs = []
             for _ in range(ROUNDS):
-                reading = take_window(device, timed.call, plan)
+                reading = device.clock(timed.call, plan.batches, plan.batch)
                 ours = reading.seconds / plan.calls if takes_mean else median(reading.batch_seconds) / plan.batch
                 logs.append(float(np.log(ours / theirs())))
             ratio = float(np.exp(median(logs)))
@@ -104,7 +104,7 @@ def test_launch_bound_agrees_with_the_share_of_time_in_which_kernels_run(
     with timed.mode():
         plan = calibrate(device, timed.call, 0.01)
         warm_up(device, timed.call, plan)
-        readings = [take_window(device, timed.call, plan) for _ in range(WINDOWS)]
+        readings = [device.clock(timed.call, plan.batches, plan.batch) for _ in range(WINDOWS)]
         busy = kernel_seconds(timed.call, device.synchronize) * WINDOWS * plan.calls
     timed.end()
     columns = ("seconds", "host_seconds", "submit_seconds")

@@ -107,19 +107,17 @@ class Origin:
         folder: Path | None,
         variables: Mapping[str, str],
     ) -> ForkedProcess | None:
-        """Fork a worker; returns None if the origin has ended or hangs, as it may if torch can't be imported.
+        """Fork a worker; returns None if the origin can't start, has ended or hangs, as it may without torch.
 
         `relay`: descriptors that the worker keeps, by their names among its options. `variables` are added to its
-        environment, and must be such as torch reads late. Raises OSError if the system starts no process.
+        environment, and must be such as torch reads late.
         """
         places = {"relay": list(relay), "folder": str(folder or Path.cwd()), "variables": dict(variables)}
-        request = json.dumps({**started_with, **places}).encode()
-        with _one_fork:
+        request, pid = json.dumps({**started_with, **places}).encode(), b""
+        (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
+        with _one_fork, contextlib.suppress(OSError):
             if self._process is None:
                 self._start()
-        (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
-        pid = b""
-        with _one_fork, contextlib.suppress(OSError):
             prctl = ctypes.CDLL(None).prctl
             prctl(PR_SET_CHILD_SUBREAPER, 1)  # the fork of a fork becomes a child of this process
             try:

@@ -1,4 +1,4 @@
-"""The coordinator's handle on a worker. Never imports torch."""
+"""A worker as the coordinator sees it: its process, its requests and replies, and the one after it if it is lost."""
 
 import contextlib
 import fcntl
@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -29,7 +30,9 @@ from rnnbench.harness.coordinator.origin import (
     worker_environment,
 )
 from rnnbench.harness.machine.scratch import scratch
-from rnnbench.harness.protocol import Reply
+from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
+from rnnbench.store.metrics import COMPILED
+from rnnbench.suite.file import Settings
 from rnnbench.text import last_line
 
 LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
@@ -38,6 +41,10 @@ MAX_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
 LAST_BYTES = 64 << 10  # of these, in which the last line is
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
+COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
+
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -67,12 +74,12 @@ class WorkerLost(Exception):
         return {"ok": False, "status": "failed", "reason": str(self), "failure": "lost"}
 
 
-def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> bool:
-    """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it.
-
-    Returns whether the process ended by itself within `grace_seconds`.
-    """
-    ended_itself, family = _has_ended(process.pid, grace_seconds), list[psutil.Process]()
+def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> None:
+    """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it."""
+    end, family = time.monotonic() + grace_seconds, list[psutil.Process]()
+    with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
+            time.sleep(0.002)
     with contextlib.suppress(psutil.Error):  # it has ended
         family = psutil.Process(process.pid).children(recursive=True)
     # Before the process is reaped: until then, no other process or group can get its number.
@@ -84,18 +91,6 @@ def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", gra
         with contextlib.suppress(psutil.Error):
             relative.kill()
     process.wait()
-    return ended_itself
-
-
-def _has_ended(pid: int, seconds: float) -> bool:
-    """Whether a child has ended or ends within these seconds; it is not reaped."""
-    end = time.monotonic() + seconds
-    with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
-        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.002)
-    return True
 
 
 class WorkerProcess:
@@ -133,10 +128,9 @@ class WorkerProcess:
         self._start_seconds, self._now = start_seconds, now
         self._stopped = False
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
-        options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
         self._started_with: dict[str, Any] = {
             "paths": [str(path) for path in paths or (PACKAGE_PARENT,)],
-            "options": options,
+            "options": {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None},
         }
         # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [*under, python, "-P", str(STARTER)]
@@ -147,43 +141,39 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        self._unread = b""
+        self._unread, self._output = b"", tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        # Every write then goes to the end, also after the file was cut.
+        fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
             try:
-                self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-                # Every write then goes to the end, also after the file was cut.
-                fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
                 self._process = self._started({"marks": marks.fileno(), **self._token})
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
+                self._output.close()
                 why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
                 raise UserError(f"no worker can start: {why}") from None
 
     def _started(self, relay: Mapping[str, int]) -> "subprocess.Popen[bytes] | ForkedProcess":
-        stderr, folder, with_relay = self._output.fileno(), self._folder, {"relay": relay}
-        if self._origin is not None:
-            places: dict[str, Any] = {"stderr": stderr, "folder": folder, "variables": self._variables}
-            if forked := self._origin.fork(self._started_with, relay, **places):
-                return forked
-        started_with = self._started_with | {"options": self._started_with["options"] | with_relay}
-        try:
-            with self._addresses():
-                return subprocess.Popen(
-                    [*self._command, json.dumps(started_with)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    env=self._environment | {**self._variables},
-                    cwd=folder,
-                    start_new_session=True,  # the coordinator handles Ctrl-C
-                    bufsize=0,
-                    pass_fds=tuple(relay.values()),
-                )
-        except OSError:
-            self._output.close()
-            raise
+        stderr, folder, variables = self._output.fileno(), self._folder, {**self._variables}
+        if self._origin is not None and (
+            forked := self._origin.fork(self._started_with, relay, stderr=stderr, folder=folder, variables=variables)
+        ):
+            return forked
+        started_with = self._started_with | {"options": self._started_with["options"] | {"relay": relay}}
+        with self._addresses():
+            return subprocess.Popen(
+                [*self._command, json.dumps(started_with)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=self._environment | variables,
+                cwd=folder,
+                start_new_session=True,  # the coordinator handles Ctrl-C
+                bufsize=0,
+                pass_fds=tuple(relay.values()),
+            )
 
     @property
     def turn(self) -> int | None:
@@ -257,12 +247,10 @@ class WorkerProcess:
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
-        ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
+        self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
         code, printed = self._process.wait(), os.fstat(self._output.fileno()).st_size
         end = os.pread(self._output.fileno(), LAST_BYTES, max(0, printed - LAST_BYTES))
         self._output.close()
-        if not ended_itself and not self._stopped:
-            return "the worker closed its streams without ending"
         if code < 0:
             names = {int(number): number.name for number in signal.Signals}  # without most of the real-time signals
             return f"the worker was killed by {names.get(-code, f'signal {-code}')}"
@@ -280,10 +268,114 @@ class WorkerProcess:
         self._end(grace_seconds=0.0)
         self._output.close()
 
-    def _end(self, grace_seconds: float) -> bool:
-        """End the worker; returns whether it ended by itself within `grace_seconds`."""
-        ended_itself = self._process.returncode is not None or end_with_descendants(self._process, grace_seconds)
+    def _end(self, grace_seconds: float) -> None:
+        if self._process.returncode is None:
+            end_with_descendants(self._process, grace_seconds)
         for stream in (self._process.stdin, self._process.stdout):  # not before: a worker ends without its input, and
             if stream is not None:  # then nobody knows any more which processes it has started
                 stream.close()
-        return ended_itself
+
+
+def hello(worker: WorkerProcess, of: str = "") -> dict[str, Any]:
+    """Wait until a worker is ready, and return its hello, which describes it.
+
+    `of`: whose worker it is, for messages. Raises UserError if it can't start or uses another protocol, as a worker of
+    an older revision may.
+    """
+    try:
+        reply = worker.wait_ready()
+    except WorkerLost as lost:
+        raise UserError(f"{of}no worker can start: {lost}") from None
+    if (version := reply.get("protocol")) != PROTOCOL_VERSION:
+        raise UserError(
+            f"{of}the worker uses protocol {version}, but this rnnbench uses {PROTOCOL_VERSION}; choose a revision "
+            "whose rnnbench uses the same"
+        )
+    return reply
+
+
+def ask(worker: WorkerProcess, request: Request, settings: Settings) -> Reply:
+    """Send a request and return the worker's reply; if the worker is lost, the reply says so."""
+    try:
+        return worker.request(request, deadline_seconds(request, settings))
+    except WorkerLost as lost:
+        return lost.reply
+
+
+def deadline_seconds(request: Request, settings: Settings) -> float:
+    """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
+    if request["op"] == "visit":
+        return settings.deadline_seconds + SLOW_VISIT * float(request["seconds"])
+    if request.get("case", {}).get("implementation") in COMPILED:
+        return max(settings.deadline_seconds, settings.compile_deadline_seconds)
+    if request["op"] == "count":
+        return COUNTING_FACTOR * settings.deadline_seconds
+    return settings.deadline_seconds
+
+
+def in_parallel(jobs: Sequence[tuple[Callable[[], Result], Callable[[], None]]]) -> list[Result]:
+    """Do jobs at the same time, each given with what stops it from another thread, and return their results.
+
+    The first error, or Ctrl-C, stops all of them: nobody waits for a case that hangs.
+    """
+    with futures.ThreadPoolExecutor(len(jobs)) as pool:
+        try:
+            running = [pool.submit(job) for job, _ in jobs]
+            done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
+            for each in done:
+                each.result()
+        except BaseException:
+            for _, stop in jobs:
+                stop()
+            raise
+    return [each.result() for each in running]
+
+
+class Stopped(Exception):
+    """A worker was ended because another one failed or the user stopped the command."""
+
+
+class Asker:
+    """Sends one request after another to a worker; starts a new one if the last was lost or failed at a case."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        start: Callable[[], WorkerProcess],
+        first: WorkerProcess | None = None,
+        on_ready: Callable[[WorkerProcess], None] = lambda worker: None,
+    ) -> None:
+        """`first` is a worker that is ready; others are started when they are needed, and given to `on_ready`."""
+        self._settings, self._start, self._worker, self._on_ready = settings, start, first, on_ready
+        self._stopped = False
+
+    def ask(self, request: Request, cores: Sequence[int]) -> Reply:
+        """The reply of a worker on these cores; if the worker is lost, the reply says so."""
+        try:
+            if self._worker is None:
+                self._worker = self._start()
+                self._worker.wait_ready()
+                self._on_ready(self._worker)
+            if self._stopped:
+                raise Stopped
+            self._worker.pin(cores)
+            reply = ask(self._worker, request, self._settings)
+        except WorkerLost as lost:  # before it was ready
+            reply = lost.reply
+        if self._stopped:
+            raise Stopped
+        if reply.get("status") == "failed":  # the state of the worker is unknown
+            self.close()
+        return reply
+
+    def stop(self) -> None:
+        """End the worker from another thread; a waiting `ask` raises `Stopped`."""
+        self._stopped, worker = True, self._worker
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None

@@ -6,8 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.harness.coordinator.asking import ask
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerProcess, ask
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window

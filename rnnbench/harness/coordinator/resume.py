@@ -12,14 +12,9 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
 from rnnbench.suite.suites import grouped
 
-
-@dataclass(frozen=True)
-class Visit:
-    """A group's complete visit."""
-
-    group: Group
-    windows: list[Window]  # of cases that count as measured; a case that has failed since has no time
-    seconds: float  # from the start of its first window to the end of its last
+# A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
+# the seconds from the start of its first window to the end of its last.
+Visit = tuple[Group, list[Window], float]
 
 
 @dataclass(frozen=True)
@@ -27,29 +22,26 @@ class RunState:
     """The state of a run; empty for a new one."""
 
     measurements: dict[str, Measurement] = field(default_factory=dict)  # case key -> its last line
+    groups: list[Group] = field(default_factory=list)  # of the whole run, in their order
     visits: list[Visit] = field(default_factory=list)
     replicates: int = 0
     workers: int = 0
     seconds: float = 0.0  # from the run's start to its last window's end
 
-    @property
-    def groups(self) -> list[Group]:
-        """The groups of the whole run, in their order."""
-        return grouped(measurement.case for measurement in self.measurements.values())
-
 
 def read_state(path: Path, part: str | None = None) -> RunState:
     """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
     measurements = last_measurements(path, part)
-    groups = {group.workload: group for group in RunState(measurements).groups}
+    groups = {group.workload: group for group in grouped(known.case for known in measurements.values())}
     windows = list(read_windows(path, measurements, part))
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
     return RunState(
         measurements=measurements,
+        groups=list(groups.values()),
         visits=[
-            Visit(
+            (
                 groups[workload],
                 [window for window in taken if measurements[window.case].status == "measured"],
                 taken[-1].started + taken[-1].host_seconds - taken[0].started,

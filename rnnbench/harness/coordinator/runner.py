@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
-from rnnbench.harness.coordinator.asking import Asker, hello
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.process import Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import OBSERVER, Ceilings, RunStart, place_of
+from rnnbench.harness.coordinator.start import OBSERVER, Place, RunStart, place_of
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
-from rnnbench.harness.protocol import Reply
+from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
+from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Group, Measurement
 from rnnbench.suite.file import Settings
@@ -67,7 +68,7 @@ class Runner(Visitor):
         self.groups = groups
         self.replicates = state.replicates
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
-        self.ceilings = Ceilings(start.kernels, ceilings)
+        self.ceilings = [Ceiling.from_json(content) for content in ceilings]
         self.notes = library_notes()
         self._run_start, self._folder, self._on_progress = start, folder, on_progress
         self._start_worker = start_worker
@@ -81,9 +82,9 @@ class Runner(Visitor):
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
-        for visit in state.visits:
-            self.planner.add_visit(visit.group, visit.seconds, times_by_case(visit.windows))
-            self.remember(SIDE, visit.windows)
+        for group, windows, seconds in state.visits:
+            self.planner.add_visit(group, seconds, times_by_case(windows))
+            self.remember(SIDE, windows)
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
@@ -101,7 +102,6 @@ class Runner(Visitor):
                 self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
-            self.notes += self.ceilings.notes
 
     def begin(self) -> None:
         """Do what comes before all timing, each stage in its share of the budget that is left then."""
@@ -144,7 +144,20 @@ class Runner(Visitor):
             device, _, threads = place
             if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
                 ask = partial(self._run_start.first.ask, cores=measuring_cores(threads))
-                self.ceilings.measure(ask, place, passes=passes)
+                self._measure_ceiling(ask, place, passes=passes)
+
+    def _measure_ceiling(
+        self, ask: Callable[[Request], Reply], place: Place, *, passes: int = 1, again: bool = False
+    ) -> None:
+        """Measure the limits of a place in so many passes, perhaps again; a note says why if they can't be measured."""
+        kernels, (device, dtype, _) = str(self._run_start.kernels), place
+        reply = ask(protocol.ceiling(*place, kernels, passes=passes, again=again))
+        if reply["ok"]:
+            self.ceilings = best_of([*self.ceilings, Ceiling.from_json(reply["ceiling"])])
+            if missing := reply["no_kernels"]:
+                self.notes.append(f"the limits of the processor are those of its fastest product and copy: {missing}")
+        elif not again:
+            self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _observe(self, until: float) -> None:
         """Check and observe the new cases, those of one device after those of another."""
@@ -195,9 +208,11 @@ class Runner(Visitor):
             visited.append(group)
             self._sample("visit", group.workload.device)
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
+        measured = {ceiling.place for ceiling in self.ceilings}
         for place in dict.fromkeys(place_of(group.workload) for group in visited):
-            self.workers[SIDE].pin(measuring_cores(place[2]))
-            self.ceilings.measure(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
+            if place in measured:
+                self.workers[SIDE].pin(measuring_cores(place[2]))
+                self._measure_ceiling(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
         self.close()
         self.replicates += 1
 

@@ -127,7 +127,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
                 seconds=round(runner.seconds, 1),
                 seconds_needed=None,
                 replicates=runner.replicates,
-                ceilings=runner.ceilings.to_json(),
+                ceilings=[ceiling.to_json() for ceiling in runner.ceilings],
                 stage_seconds=runner.stage_seconds,
                 notes=list(dict.fromkeys([*info.notes, *runner.notes])),
                 environment=info.environment | {"load_at_the_end": environment.load()},

@@ -14,17 +14,14 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.asking import Asker, Result, in_parallel
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.process import Asker, Result, WorkerProcess, in_parallel
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
-from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite.file import Settings
@@ -33,20 +30,11 @@ CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
 MAX_OBSERVERS = 8  # because each holds memory
 
 
-@dataclass(frozen=True)
-class CallSeconds:
-    """The seconds of a case's call."""
-
-    least: float  # that it took so far
-    wall: float  # with the flush of the caches that comes before each call of a cold case
-
-
 class CaseFault(Exception):
-    """A case failed on one side, or its worker was lost there: fresh workers must repeat the visit without it."""
+    """A case failed on one side, or its worker was lost there: fresh workers must repeat the visit without it.
 
-    def __init__(self, side: str, case: Case | None, reply: Reply) -> None:
-        super().__init__(reply["reason"])
-        self.side, self.case, self.reply = side, case, reply
+    Raised with the side, the case and the reply; without a case if the worker failed between cases.
+    """
 
 
 class Visitor(ABC):
@@ -62,7 +50,9 @@ class Visitor(ABC):
         self.recorders: Mapping[str, Recorder] = MappingProxyType({})  # of each side
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
-        self._call_seconds: dict[tuple[str, str], CallSeconds] = {}  # by side and case key
+        # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
+        self._call_seconds: dict[tuple[str, str], float] = {}
+        self._flush_seconds: dict[tuple[str, str], float] = {}
 
     @abstractmethod
     def start(self) -> object:
@@ -110,19 +100,20 @@ class Visitor(ABC):
                         on_done(next(done), total)
 
         with ExitStack() as stack:
-            left = dict(ready)
-            for asker in ready.values():
+            # Each starts its worker with its first request.
+            askers = {
+                side: [Asker(self.settings, partial(self.start_observer, side)) for _ in range(MAX_OBSERVERS)]
+                for side in self.recorders
+            }
+            for side, asker in ready.items():
+                askers[side][0] = asker
+            for asker in itertools.chain(*askers.values()):
                 stack.callback(asker.close)
             on_done(0, total)
             for device in dict.fromkeys(case.workload.device for case in cases):
-                own = [case for case in cases if case.workload.device == device]
-                crews = []
+                own, crews = [case for case in cases if case.workload.device == device], []
                 for side, recorder in self.recorders.items():
-                    crew = [left.pop(side)] if side in left else []
-                    while len(crew) < observers(own, len(self.recorders)):
-                        crew.append(Asker(self.settings, partial(self.start_observer, side)))
-                        stack.callback(crew[-1].close)
-                    waiting = deque(own)
+                    waiting, crew = deque(own), askers[side][: observers(own, len(self.recorders))]
                     crews.append([(partial(work, recorder, waiting, asker), asker.stop) for asker in crew])
                 for together in [list(itertools.chain(*crews))] if is_shared(device) else crews:
                     in_parallel(together)
@@ -141,8 +132,9 @@ class Visitor(ABC):
             try:
                 return self._visit(group, case_seconds, is_observed=is_observed), self.seconds - began
             except CaseFault as fault:
-                if fault.case is not None:
-                    self.recorders[fault.side].note_fault(fault.case, fault.reply)
+                side, case, reply = fault.args
+                if case is not None:
+                    self.recorders[side].note_fault(case, reply)
             self.close()
             self.start()
 
@@ -150,9 +142,8 @@ class Visitor(ABC):
         """Take over the shortest call of these windows."""
         for window in windows:
             place, shortest = (side, window.case), window.quantiles[0]
-            known = self._call_seconds.get(place, CallSeconds(shortest, window.host_seconds / window.calls))
-            least = min(known.least, shortest)
-            self._call_seconds[place] = CallSeconds(least, known.wall - known.least + least)
+            self._flush_seconds.setdefault(place, window.host_seconds / window.calls - shortest)
+            self._call_seconds[place] = min(self._call_seconds.get(place, shortest), shortest)
 
     def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
         workers, timed = self.workers.values(), measuring_cores(group.workload.cores)
@@ -184,12 +175,12 @@ class Visitor(ABC):
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
             known = self._call_seconds.get((side, case.key))
-            request = recorder.building.prepare(case, self.settings.window_seconds, known.least if known else None)
+            request = recorder.building.prepare(case, self.settings.window_seconds, known)
             reply = recorder.ask(self.workers[side], request)
             if reply["ok"]:
                 recorder.note_prepared(case, reply)
-                seconds = CallSeconds(reply["call_seconds"], reply["wall_seconds"])
-                self._call_seconds.setdefault((side, case.key), seconds)
+                self._call_seconds.setdefault((side, case.key), reply["call_seconds"])
+                self._flush_seconds.setdefault((side, case.key), reply["wall_seconds"] - reply["call_seconds"])
                 ready.append(case)
             elif reply["status"] == "skipped":
                 recorder.note_fault(case, reply)
@@ -201,8 +192,8 @@ class Visitor(ABC):
         """Let the workers take all turns of a visit."""
         plans, order = self._turns(cases, case_seconds)
         expected = sum(
-            plans[turn].blocks * plans[turn].calls * self._call_seconds[turn[0], cases[turn[1]].key].wall
-            for turn in order
+            plans[side, number].blocks * plans[side, number].calls * self._wall_seconds(side, cases[number])
+            for side, number in order
         )
         started = self.seconds
 
@@ -229,10 +220,14 @@ class Visitor(ABC):
         order: list[tuple[str, int]] = []
         for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
             compared = [(side, number) for number in together for side in sides]
-            seconds = {(side, number): self._call_seconds[side, cases[number].key].wall for side, number in compared}
+            seconds = {(side, number): self._wall_seconds(side, cases[number]) for side, number in compared}
             plans |= plan_turns(seconds, case_seconds, pace, single_calls=single_calls)
             order += balanced_order(compared, plans[compared[0]].turns, self._rng)
         return plans, order
+
+    def _wall_seconds(self, side: str, case: Case) -> float:
+        """Return the seconds of a call with the flush before it."""
+        return self._call_seconds[side, case.key] + self._flush_seconds[side, case.key]
 
     def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""

@@ -1,11 +1,11 @@
-"""Calibration, warm-up and timed windows, on any device."""
+"""Calibration, warm-up and the energy of a call, on any device."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
-from rnnbench.harness.devices import Blocks, Call, Clocked, Device, Meter
+from rnnbench.harness.devices import Blocks, Call, Device, Meter
 from rnnbench.harness.turns.schedule import MAX_CALLS
 
 MIN_BLOCKS = 3  # of which calibration believes the shortest
@@ -90,23 +90,16 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
         call()
         device.synchronize()
         return 1
-    short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
+    short = max(1, plan.batches // WARMUP_SHARE)
     best = float("inf")
     for number in range(1, MAX_WARMUP_WINDOWS + 1):
-        usual = median(take_window(device, call, short, cold=cold, is_warm=number > 1).batch_seconds)
+        is_warm = number > 1
+        clocked = device.clock_cold(call, short) if cold else device.clock(call, short, plan.batch, is_warm=is_warm)
+        usual = median(clocked.batch_seconds)
         if usual >= STILL_FALLING * best:
             return number
         best = usual
     return MAX_WARMUP_WINDOWS
-
-
-def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, is_warm: bool = False) -> Clocked:
-    """Time one window, block by block; `cold`: with a flush of the caches before each call; `is_warm`: the same
-    calls were made just before.
-    """
-    if cold:
-        return device.clock_cold(call, plan.batches)
-    return device.clock(call, plan.batches, plan.batch, is_warm=is_warm)
 
 
 def joules_per_call(

@@ -15,17 +15,21 @@ import psutil
 import pytest
 
 from rnnbench.errors import UserError
+from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import (
     MAX_BYTES,
     WorkerLost,
     WorkerProcess,
+    deadline_seconds,
     end_with_descendants,
 )
-from rnnbench.harness.protocol import PROTOCOL_VERSION, Building
+from rnnbench.harness.protocol import PROTOCOL_VERSION, Building, Request
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case
+from rnnbench.suite.file import Settings
 from tests.doubles import repository
 from tests.doubles import workload as small
+from tests.doubles.visits import TURNS
 from tests.doubles.visits import visit as one_visit
 
 CELL = """
@@ -327,8 +331,29 @@ def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_pat
     process = start(f"sleep 60 & echo $! > {tmp_path}/pid")
     assert process.stdout is not None
     process.stdout.close()
-    assert end_with_descendants(process, grace_seconds=10.0)
+    end_with_descendants(process, grace_seconds=10.0)
     pid = int((tmp_path / "pid").read_text())
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert process.returncode == 0
+
+
+BUILDING, EAGER, COMPILED = Building("", 16), small.case("gru"), small.case("gru", "compiled")
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "seconds"),
+    [
+        (BUILDING.observe(EAGER), {}, 120.0),
+        (BUILDING.observe(COMPILED), {}, 600.0),
+        (BUILDING.energy(COMPILED, 0.01), {"compile_deadline_seconds": 50.0, "deadline_seconds": 40.0}, 50.0),
+        (BUILDING.prepare(COMPILED, 0.01, None), {"deadline_seconds": 900.0}, 900.0),  # never less than others
+        (BUILDING.count(EAGER, "callgrind"), {}, 2400.0),
+        (protocol.visit([COMPILED], [TURNS], [], "run", 2.0), {}, 160.0),  # it is compiled by then
+        (protocol.release(), {}, 120.0),
+    ],
+)
+def test_what_compiles_or_counts_has_a_deadline_of_its_own_and_a_visit_one_that_follows_from_its_turns(
+    asked: Request, settings: dict[str, Any], seconds: float
+) -> None:
+    assert deadline_seconds(asked, Settings.model_validate(settings)) == seconds

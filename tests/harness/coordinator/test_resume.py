@@ -26,7 +26,7 @@ def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given
     run.add_window(window(LOOP, 2, [2.0], turns=2))
     run.close()
     state = read_state(path)
-    assert [len(visit.windows) for visit in state.visits] == [2, 2]
+    assert [len(windows) for _, windows, _ in state.visits] == [2, 2]
     assert (state.replicates, state.workers) == (3, 3)
     assert [group.cases for group in state.groups] == [(LOOP, REFERENCE)]
 

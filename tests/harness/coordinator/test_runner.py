@@ -216,7 +216,7 @@ def begin(
 
 def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
     frame, runner, workers = begin(tmp_path)
-    assert [ceiling["device"] for ceiling in runner.ceilings.to_json()] == ["cpu"]
+    assert [ceiling.device for ceiling in runner.ceilings] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing_reasons(text)["energy_joules"] for text in frame["missing"]] == ["no counter"] * 3
     assert runner.stage_seconds.keys() == {"ceilings", "observing", "energy"}
@@ -241,7 +241,7 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
             raise WorkerLost("no answer within 120 s")
 
     frame, runner, workers = begin(tmp_path, fault=fault)
-    assert [*runner.ceilings.notes] == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
+    assert runner.notes == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert workers.are_closed
 

@@ -16,7 +16,6 @@ from rnnbench.harness.turns.engine import (
     Plan,
     calibrate,
     joules_per_call,
-    take_window,
     warm_up,
 )
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
@@ -27,7 +26,7 @@ from tests.doubles.fakes import fake_cpu, fake_cpu_with_cache
 def test_a_window_lasts_as_long_as_asked_and_at_least_one_call(seconds: float, window_seconds: float) -> None:
     device, call = fake_cpu(lambda _: seconds)
     plan = calibrate(device, call, window_seconds)
-    lasts = take_window(device, call, plan).seconds
+    lasts = device.clock(call, plan.batches, plan.batch).seconds
     assert lasts == pytest.approx(plan.seconds)
     assert plan.calls == 1 or 0.7 * window_seconds <= lasts <= 1.4 * window_seconds
 
@@ -47,7 +46,8 @@ def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bo
 
 def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
     device, call = fake_cpu(lambda _: 1e-6, look_seconds=50e-9)
-    reading = take_window(device, call, calibrate(device, call, 0.01))
+    plan = calibrate(device, call, 0.01)
+    reading = device.clock(call, plan.batches, plan.batch)
     assert reading.seconds / reading.calls == pytest.approx(1e-6, rel=1e-3)
 
 
@@ -73,7 +73,7 @@ def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
     assert device._now() == pytest.approx(2.0)  # the first call does not count
     warm_up(device, call, plan)
     assert device._now() == pytest.approx(3.0)
-    take_window(device, call, plan)
+    device.clock(call, plan.batches, plan.batch)
     assert device._now() == pytest.approx(5.0)
 
 
@@ -90,7 +90,7 @@ def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds:
     plan = calibrate(device, call, window_seconds, cold=True)
     warm_up(device, call, plan, cold=True)
     before = len(flushes)
-    reading = take_window(device, call, plan, cold=True)
+    reading = device.clock_cold(call, plan.batches)
     assert plan.batch == 1
     assert len(flushes) - before == plan.calls + 1  # the first flush is for the call that is not clocked
     assert list(reading.batch_seconds) == pytest.approx([cold] * plan.calls, rel=1e-3)
