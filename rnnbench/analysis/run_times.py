@@ -5,6 +5,7 @@ million windows. They come from a run's folder, one worker after another (`read_
 `rnnbench.load(...)` gives them (`of_frames`).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from rnnbench.text import plural
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
 STORED = ("calls", *SUMMED, "quantiles")  # the columns of stored windows that times follow from
 LOST = "windows are missing: "  # how the notes on them begin
+MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
 KEYS = ["run", "case"]
 CASE_NEEDS = (*KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status")
 WINDOW_NEEDS = (
@@ -143,7 +145,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     - `windows`, and the sums of their `calls`, `seconds`, `host_seconds`, `submit_seconds` and `waits`;
     - `log_quantiles`: 49 quantiles of the logarithms of the seconds of all calls, as an array;
     - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two cases
-      would take turns; NaN for a single window;
+      would take turns; NaN for a single window, and for most cases of a run with more than `MAX_NOISE_CASES`;
     - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
     """
     frame = windows.drop_columns("quantiles").to_pandas()
@@ -158,12 +160,15 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     lists = windows["quantiles"].combine_chunks()
     sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
-    # ABBA: the first of a pair of turns goes to one arm, in the next pair to the other, and so on over replicates.
+    # ABBA: the first of a pair of turns goes to one half, in the next pair to the other, and so on over replicates.
     turn = places(group, frame["order"].to_numpy())
     side = (turn % 2 + turn // 2 + frame["replicate"].to_numpy()) % 2
-    sides, of_side = np.unique(2 * group + side, return_inverse=True)
+    chosen = frame["number"].to_numpy() % math.ceil(len(is_stream) / MAX_NOISE_CASES) == 0
+    sides, of_side = np.unique((2 * group + side)[chosen], return_inverse=True)
     halves = np.full((len(rows), 2, len(LEVELS)), np.nan)
-    halves[sides // 2, sides % 2] = log_quantiles(of_side, sizes, points, calls)
+    halves[sides // 2, sides % 2] = log_quantiles(
+        of_side, sizes[chosen], points[np.repeat(chosen, sizes)], calls[chosen]
+    )
     rows["self_log_ratio"] = log_ratios(halves[:, 1], halves[:, 0])
     steps, of_point = np.full(len(rows), None, dtype=object), np.repeat(group, sizes)
     for index in np.flatnonzero(is_stream[rows["number"].to_numpy()]):

@@ -77,8 +77,7 @@ def _ratios(replicates: pd.DataFrame, is_basis: "pd.Series[bool]") -> pd.DataFra
     visit = ["workload", "replicate"]
     basis = replicates.loc[is_basis, [*visit, "log_quantiles", "log_mean"]]
     paired = replicates.merge(basis, on=visit, suffixes=("", "_reference"))
-    own, other = (list(paired[f"log_quantiles{side}"]) for side in ("", "_reference"))
-    paired["log_ratio"] = log_ratios(np.array(own), np.array(other)) if own else np.empty(0)
+    paired["log_ratio"] = log_ratios(*(list(paired[f"log_quantiles{side}"]) for side in ("", "_reference")))
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
     return paired
 
