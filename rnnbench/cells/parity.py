@@ -27,8 +27,8 @@ the tolerance of outputs in float16 or bfloat16.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,23 +62,8 @@ MAX_TOLERANCE = 0.7
 Weights = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class ComparedTensors:
-    """What is compared with the reference besides the output."""
-
-    gradients: Literal["all", "parameters", "none"] = "all"  # all: also of the input and the initial state
-    final_state: bool = True
-
-
-ALL = ComparedTensors()
-
-
-@dataclass(frozen=True)
-class ComparedModule:
-    """A module with its parameters, and its call: `(input, layer state) -> (output, layer state)`."""
-
-    module: nn.Module
-    run: Callable[[Tensor, State], tuple[Tensor, State]]
+Gradients = Literal["all", "parameters", "none"]  # that are compared; all: also those of input and initial state
+Compared = tuple[nn.Module, Callable[..., tuple[Tensor, State]]]  # a module, and its call with (input, layer state)
 
 
 def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, output: int) -> float:
@@ -95,81 +80,85 @@ def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, out
 
 
 def errors(
-    candidate: ComparedModule,
-    reference: ComparedModule,
-    mapping: Callable[[Weights], dict[str, Tensor]],
+    candidate: Compared,
+    reference: Compared,
+    mapping: Callable[[Weights], Any],
     input: Tensor,
     state: State,
-    compared: ComparedTensors = ALL,
+    *,
+    gradients: Gradients = "all",
+    final_state: bool = True,
 ) -> dict[str, float]:
     """Return the relative error of everything that is compared, by name; NaN if either side is not finite.
 
     `mapping` gives the candidate's parameters from the reference's, and the candidate must already hold exactly these.
     """
-    expected, weights, unreached = _run(reference, input, state, compared), dict[str, Tensor](), list[Tensor]()
-    if compared.gradients != "none":
-        for name, parameter in reference.module.named_parameters():
+    expected = _run(reference, input, state, gradients, final_state)
+    weights: dict[str, Tensor] = {}
+    unreached: list[Tensor] = []
+    if gradients != "none":
+        for name, parameter in reference[0].named_parameters():
             weights[name] = parameter.detach().requires_grad_()
             if parameter.grad is None:  # a frozen one, for example
                 unreached.append(weights[name])
             expected[f"gradient of {name}"] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-    reference.module.zero_grad(set_to_none=True)
-    actual = _run(candidate, input, state, compared)
-    if compared.gradients != "none":
-        # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
-        pulled = _pulled_back(candidate.module, mapping, weights, unreached)
+    reference[0].zero_grad(set_to_none=True)
+    actual = _run(candidate, input, state, gradients, final_state)
+    if gradients != "none":
+        pulled = _pulled_back(candidate[0], mapping(weights), weights, unreached)
         actual |= {f"gradient of {name}": grad for name, grad in zip(weights, pulled, strict=True)}
-    candidate.module.zero_grad(set_to_none=True)
+    candidate[0].zero_grad(set_to_none=True)
     return {name: relative_error(actual[name], part) for name, part in expected.items()}
 
 
 def _pulled_back(
-    candidate: nn.Module,
-    mapping: Callable[[Weights], dict[str, Tensor]],
-    weights: Weights,
-    unreached: Sequence[Tensor],
+    candidate: nn.Module, mapped: Weights, weights: Weights, unreached: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """The candidate's gradients, converted to gradients of the reference's parameters.
+    """The candidate's gradients, pulled back through the mapping: as those of the reference's parameters.
 
     `unreached`: the weights that get no gradient in the reference either, such as frozen ones.
     """
-    mapped = mapping(weights)
     parameters = dict(candidate.named_parameters())
     if mapped.keys() != parameters.keys():
         raise KeyError(f"the weight mapping gives {sorted(mapped)}, the cell has {sorted(parameters)}")
-    own = {name: parameters[name].grad for name in mapped}
-    lacking = [name for name, grad in own.items() if grad is None]
-    if unused := [name for name in lacking if not any(mapped[name] is weight for weight in unreached)]:
+    pairs, unused = [], []
+    for name, weight in mapped.items():
+        grad = parameters[name].grad
+        if grad is None and not any(weight is each for each in unreached):
+            unused.append(name)
+        if grad is not None and weight.requires_grad:  # else it is made from no weight: zeros for an extra bias, say
+            pairs.append((weight, grad))
+    if unused:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
-    # A parameter that is made from no weight (zeros for an extra bias, say) has no gradient to pull back.
-    differentiable = [
-        (mapped[name], grad) for name, grad in own.items() if grad is not None and mapped[name].requires_grad
-    ]
-    outputs, grads = zip(*differentiable, strict=True)
+    outputs, grads = zip(*pairs, strict=True)
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(side: ComparedModule, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
+def _run(side: Compared, input: Tensor, state: State, gradients: Gradients, final_state: bool) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which stay on the module."""
-    if compared.gradients == "none":
-        with torch.inference_mode():
-            return {name: part.clone() for name, part in _results(side.run(input, state), compared).items()}
-    side.module.zero_grad(set_to_none=True)
+    module, run = side
+    module.zero_grad(set_to_none=True)
     given = (input, *leaves(state))
-    if compared.gradients == "all":
+    if gradients == "all":
         given = tuple(
             part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in given
         )
-    results = _results(side.run(given[0], given[1] if isinstance(state, Tensor) else given[1:]), compared)
-    read = {name: part.detach().clone() for name, part in results.items()}  # at once: work may be left to a thread
+    with torch.inference_mode() if gradients == "none" else nullcontext():
+        output, final = run(given[0], given[1] if isinstance(state, Tensor) else given[1:])
+        parts = leaves(final) if final_state else ()
+        names = [f"final {name}" for name in tensor_names(len(parts))]
+        results = {"output": output, **dict(zip(names, parts, strict=False))}
+        read = {name: part.detach().clone() for name, part in results.items()}  # at once: a thread may go on working
+    if gradients == "none":
+        return read
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
-    directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
+    directed = list(results.values()) if gradients == "all" else [output]
     generator = torch.Generator(device=input.device).manual_seed(1)
     directions = [
         torch.randn(part.shape, generator=generator, device=part.device, dtype=part.dtype) for part in directed
     ]
     torch.autograd.backward(directed, directions)
-    if compared.gradients == "all":
+    if gradients == "all":
         names = ["input", *(f"initial {name}" for name in tensor_names(len(given) - 1))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
@@ -177,13 +166,6 @@ def _run(side: ComparedModule, input: Tensor, state: State, compared: ComparedTe
             if leaf.requires_grad  # tokens have none
         }
     return read
-
-
-def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
-    output, final = given
-    parts = leaves(final) if compared.final_state else ()
-    names = (f"final {name}" for name in tensor_names(len(parts)))
-    return {"output": output, **dict(zip(names, parts, strict=False))}
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

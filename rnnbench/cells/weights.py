@@ -23,21 +23,17 @@ from rnnbench.store.records import LAYERS, Reference
 FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
 
 
-class NotMapped(Exception):
-    """A module has other parameters than the reference, and no mapping."""
-
-
 def shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor."""
     return {name: tuple(weight.shape) for name, weight in weights.items()}
 
 
-def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
+def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor] | None:
     """Return the parameters of a module as a differentiable function of those of a torch.nn layer.
 
     A module whose parameters differ from those of torch's own maps them in `weights_from(reference)`. `whole`: it runs
-    the whole sequence, and has the parameters of all layers. Raises NotMapped if it has other parameters and no
-    mapping, and CellError if its mapping gives other parameters than it has.
+    the whole sequence, and has the parameters of all layers. Returns None if it has other parameters and no mapping.
+    Raises CellError if its mapping gives other parameters than it has.
     """
     mapping, name = getattr(module, "weights_from", None), type(module).__name__
     if mapping is None:
@@ -50,7 +46,7 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
     if given == own:
         return dict(mapped)
     if mapping is None:
-        raise NotMapped
+        return None
     more, less = (
         ", ".join(f"{key} {shape}" for key, shape in one.items() if other.get(key) != shape)
         or "nothing beside the others"
@@ -129,4 +125,4 @@ def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
         mapped = cell_weights(mine.get_submodule(owner), reference)
     except (CellError, KeyError) as error:
         raise ValueError(f"mine: {error}") from error
-    return {f"{start}{name}": weight for name, weight in mapped.items()}
+    return None if mapped is None else {f"{start}{name}": weight for name, weight in mapped.items()}

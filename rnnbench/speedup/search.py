@@ -22,7 +22,7 @@ from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_o
 from rnnbench.adapt.states import copied, on_trial, rebuilt
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.parity import TOLERANCES, ComparedModule, ComparedTensors, allowed, errors
+from rnnbench.cells.parity import TOLERANCES, Gradients, allowed, errors
 from rnnbench.cells.states import BATCHED, State, convert, leaves
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
@@ -309,11 +309,9 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     reference = AsModule(replace(subject, run=run), AS_GIVEN)
     candidate = AsModule(subject, name)
     state = subject.input.new_zeros(0) if subject.state is None else subject.state
-    gradients: Any = "parameters" if subject.phase == "training" else "none"
-    compared = ComparedTensors(gradients, final_state=subject.state is not None)
-    found = errors(
-        ComparedModule(candidate, candidate), ComparedModule(reference, reference), dict, subject.input, state, compared
-    )
+    gradients: Gradients = "parameters" if subject.phase == "training" else "none"
+    sides, has_state = ((candidate, candidate), (reference, reference)), subject.state is not None
+    found = errors(*sides, dict, subject.input, state, gradients=gradients, final_state=has_state)
     if candidate.types != reference.types:
         mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))
         raise ParityError(f"it returns {mine}, but the given module returns {given}")

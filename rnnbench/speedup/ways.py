@@ -21,7 +21,7 @@ from rnnbench.cells.states import BATCHED, State, to_cell, to_layer
 from rnnbench.harness.live.put_back import calls_on_trial
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop
+from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
 from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
@@ -68,8 +68,8 @@ def way(kind: Kind, name: WayName, is_batch_first: bool = False) -> Way:
 
 
 def _in_pieces(name: Any) -> Run:
-    run = _compiled(eager, name) if name in MODES else None
-    inference, training = (compiled.CompiledRun(steps, name, run) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
+    run = _compiled(step_by_step if name == "prepacked" else eager, name)
+    inference, training = (compiled.in_pieces(steps, run) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
 
     def in_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         return (training if torch.is_grad_enabled() else inference)(cell, input, state, options)

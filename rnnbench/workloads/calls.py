@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,77 +34,66 @@ TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpr
 BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
 
-@dataclass(frozen=True)
-class CallCounts:
-    """The counts of one call."""
-
-    products: int | None  # multiply-accumulates of the matrix products that torch shows; None if it hides some
-    operators: int  # torch operators that its code or autograd calls, without those called by other operators
-    allocations: int  # blocks that it requests from its device's allocator
-    peak_bytes: int  # most bytes of such blocks that it holds at once; earlier blocks don't count
-    backend: str  # one of BACKENDS, or `aten`
-
-
 def probe(built: Built, timed: TimedCall) -> Readings:
     """Return the counts of a built case's call, which was made before: a first call sets up much.
 
     Compiled and recorded code, and layers that a library fuses, hide their products. Those of the same model without
     either are counted, cell by cell and operator by operator.
     """
-    counts = count(timed, built.input.device)
-    how, products = built.case.implementation, counts.products
-    backend = GRAPH_BACKENDS.get(how, counts.backend)
-    if backend != counts.backend or backend in FUSED_LAYERS:
+    values, how = count(timed, built.input.device), built.case.implementation
+    backend = GRAPH_BACKENDS.get(how, values["backend"])
+    if backend != values["backend"] or backend in FUSED_LAYERS:
         plain = replace(built, case=replace(built.case, implementation="loop"), model=built.model.looped())
-        with nothing_fused():
-            products = count_products(plain.timed_call())
-    values = {"operators": counts.operators, "allocations": counts.allocations, "backend": backend}
-    values |= {"peak_bytes": counts.peak_bytes, "macs": products}
+        libraries: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+        with ExitStack() as put_back:  # without them, layers of torch.nn call a plain operator for each product
+            for library in libraries:
+                put_back.callback(setattr, library, "enabled", library.enabled)
+                library.enabled = False
+            values["macs"] = _products(_watched(plain.timed_call(), with_flops=True))
+    values["backend"] = backend
     missing = {}
     if how == "cudagraph":
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    if products is None:
+    if values["macs"] is None:
         missing["macs"] = "TorchScript hides its products"
     return Readings({name: value for name, value in values.items() if name not in missing}, missing)
 
 
-@contextmanager
-def nothing_fused() -> Iterator[None]:
-    """Have layers of torch.nn call plain operators, one for each product."""
-    libraries: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
-    before = [library.enabled for library in libraries]
-    try:
-        for library in libraries:
-            library.enabled = False
-        yield
-    finally:
-        for library, is_enabled in zip(libraries, before, strict=True):
-            library.enabled = is_enabled
+def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
+    """Make a call once and return its counts; whatever the call raises is passed on.
 
-
-def count(timed: TimedCall, device: torch.device) -> CallCounts:
-    """Make a call once and count what it does; whatever the call raises is passed on."""
+    `macs`: of the products that torch shows, None if TorchScript hides some; `operators`: those that its code or
+    autograd calls, without those called by other operators; `allocations`: the blocks that it requests from the
+    device's allocator; `peak_bytes`: the most that it holds of them at once; `backend`: one of BACKENDS, or `aten`.
+    """
     cuda: Any = None if torch.empty(0, device=device).is_cpu else torch.cuda  # whose allocator keeps its own peak
     if cuda is not None:
         cuda.reset_peak_memory_stats(device)
     before = 0 if cuda is None else cuda.memory_allocated(device)
     kineto = _watched(timed, profile_memory=True, with_flops=True)
-    backends: set[str] = set()
-    blocks: list[ProfilerEvent] = []
-    operators = _walk(kineto.experimental_event_tree(), device.type, backends, blocks)
+    operators, backends, blocks = 0, set[str](), list[ProfilerEvent]()
+    # The events are a tree: an operator's children are what happens while it runs.
+    unseen = [(event, False) for event in kineto.experimental_event_tree()]
+    while unseen:
+        event, is_inside = unseen.pop()
+        if event.tag == _EventType.Allocation:
+            if event.extra_fields.device.type == device.type:
+                blocks.append(event)
+            continue
+        name = event.name
+        is_operator = is_inside or OPERATOR.fullmatch(name) is not None
+        operators += is_operator and not is_inside
+        if name.endswith(BACKENDS):
+            backends.add(name.rpartition("::")[2])
+        unseen += [(child, is_operator) for child in event.children]
     allocations, peak_bytes = _memory(blocks)
-    return CallCounts(
-        products=_products(kineto),
-        operators=operators,
-        allocations=allocations,
-        peak_bytes=peak_bytes if cuda is None else cuda.max_memory_allocated(device) - before,
-        backend=next((b for b in BACKENDS if b in backends), "aten"),
-    )
-
-
-def count_products(timed: TimedCall) -> int | None:
-    """Make a call once and count its multiply-accumulates; None if TorchScript hides some of its products."""
-    return _products(_watched(timed, with_flops=True))
+    return {
+        "macs": _products(kineto),
+        "operators": operators,
+        "allocations": allocations,
+        "peak_bytes": peak_bytes if cuda is None else cuda.max_memory_allocated(device) - before,
+        "backend": next((b for b in BACKENDS if b in backends), "aten"),
+    }
 
 
 def _watched(timed: TimedCall, **options: Any) -> Any:
@@ -130,28 +119,6 @@ def operator_calls(timed: TimedCall) -> int:
     higher-order operator such as `torch.cond` fails under one, and then in all later calls.
     """
     return sum(OPERATOR.fullmatch(event.name()) is not None for event in _watched(timed).events())
-
-
-def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str], blocks: list[ProfilerEvent]) -> int:
-    """Count operators that no other operator calls; adds to `backends`, and the allocator's events to `blocks`.
-
-    The events are a tree: an operator's children are what happens while it runs.
-    """
-    operators = 0
-    unseen = [(event, False) for event in events]
-    while unseen:
-        event, is_inside = unseen.pop()
-        if event.tag == _EventType.Allocation:
-            if event.extra_fields.device.type == device_type:
-                blocks.append(event)
-            continue
-        name = event.name
-        is_operator = is_inside or OPERATOR.fullmatch(name) is not None
-        operators += is_operator and not is_inside
-        if name.endswith(BACKENDS):
-            backends.add(name.rpartition("::")[2])
-        unseen += [(child, is_operator) for child in event.children]
-    return operators
 
 
 def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:

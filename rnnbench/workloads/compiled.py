@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -21,16 +20,10 @@ from rnnbench.cells.states import State, leaves
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of
-from rnnbench.workloads.implementations import (
-    SequenceOptions,
-    Skip,
-    eager,
-    feed_back,
-    step_by_step,
-)
+from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, Skip
 from rnnbench.workloads.phases import TimedCall
 
-# Options of Inductor on a processor, if this torch has them: C++ that calls its kernels without Python in between,
+# Options of Inductor on a processor: C++ that calls its kernels without Python in between,
 # compiled apart from them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from
 # one exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256. torch's
 # checks of its own strides are off.
@@ -40,7 +33,7 @@ OPTIONS: dict[str, Any] = {
     "cpp.use_decompose_tanh": True,
     "size_asserts": False,
 }
-PARTITIONER = "custom_partitioner_fn"  # another option, which not every torch has
+PARTITIONER = "custom_partitioner_fn"  # another option, which torch 2.8 lacks
 REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
     "without spaces that is not mounted `noexec`"
@@ -48,38 +41,26 @@ REMEDY = (
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
-class CompiledRun:
-    """`eager` or `step_by_step`, compiled in pieces of at most `steps` steps; or `run`, which is compiled."""
+def in_pieces(steps: int, run: Run) -> Run:
+    """Return `run`, which is compiled, over pieces of at most `steps` steps."""
 
-    def __init__(
-        self, steps: int, implementation: Implementation = "compiled", run: Callable[..., Any] | None = None
-    ) -> None:
-        self._steps = steps
-        self._run = run or compiled(step_by_step if implementation == "prepacked" else eager, implementation)
-
-    def __call__(self, cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-        """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
-        pieces = -(-len(input) // self._steps)
+    def run_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
+        pieces = -(-len(input) // steps)
         if pieces == 1:
-            result: tuple[Tensor, State] = self._run(cell, input, state, options)
-            return result
+            return run(cell, input, state, options)
         inputs = input.chunk(pieces)
         masks = [None] * len(inputs) if options.mask is None else options.mask.chunk(pieces)
         order = range(len(inputs))
         outputs: dict[int, Tensor] = {}
-        state = _like_later(cell, state)
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in cell.parameters()):
+            # States between pieces need a gradient; if the first does, too, all pieces share one compiled graph.
+            state = rebuilt(state, map(_needing_gradient, leaves(state)))
         for piece in reversed(order) if options.reverse else order:
-            outputs[piece], state = self._run(
-                cell, inputs[piece], state, SequenceOptions(options.stacked, options.reverse, masks[piece])
-            )
+            of_piece = SequenceOptions(options.stacked, options.reverse, masks[piece])
+            outputs[piece], state = run(cell, inputs[piece], state, of_piece)
         return torch.cat([outputs[piece] for piece in order]), state
 
-
-def _like_later(cell: nn.Module, state: State) -> State:
-    """A first state that needs a gradient if the states between pieces do: then all pieces share one compiled graph."""
-    if not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in cell.parameters()):
-        return state
-    return rebuilt(state, map(_needing_gradient, leaves(state)))
+    return run_pieces
 
 
 def _needing_gradient(part: Tensor) -> Tensor:
@@ -87,22 +68,19 @@ def _needing_gradient(part: Tensor) -> Tensor:
     return part.detach().requires_grad_() if can_need and not part.requires_grad else part
 
 
-class CompiledFeedBack:
-    """`feed_back`, compiled in pieces of at most `steps` steps."""
+def feed_back_in_pieces(max_steps: int, run: FeedBack) -> FeedBack:
+    """Return `run`, a compiled `feed_back`, over pieces of at most `max_steps` steps."""
 
-    def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
-        self._steps = steps
-        self._run = compiled(feed_back, implementation)
-
-    def __call__(self, body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
-        """As `rnnbench.workloads.implementations.feed_back`."""
+    def run_pieces(body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
         outputs = []
         while steps:
-            piece = min(steps, self._steps)
-            output, state = self._run(body, head, fed, state, piece)
+            piece = min(steps, max_steps)
+            output, state = run(body, head, fed, state, piece)
             outputs.append(output)
             fed, steps = output[-1], steps - piece
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
+
+    return run_pieces
 
 
 def check(device: str) -> None:
@@ -180,31 +158,27 @@ def compiled(function: Callable[..., Any], implementation: Implementation, passe
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
     passes = passes or (RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
-    return torch.compile(function, dynamic=False, backend=Inductor(passes))
+    return torch.compile(function, dynamic=False, backend=inductor(passes))
 
 
-class Inductor:
-    """torch.compile's own backend: with options and passes for a processor there, and as torch has it elsewhere.
+def inductor(passes: Any) -> Callable[..., Any]:
+    """Return torch.compile's own backend: with options and passes for a processor there, and as torch has it elsewhere.
 
     C++ around kernels of CUDA needs its headers and libcuda, which a torch that pip installed does not bring.
     """
+    on_cpu = {**OPTIONS, "post_grad_custom_pre_pass": passes}
+    if PARTITIONER in torch._inductor.list_options():
+        from rnnbench.kernels.saved_tensors import StackedSavedTensors
 
-    def __init__(self, passes: Any) -> None:
-        known = set(torch._inductor.list_options())
-        self.on_cpu = {name: value for name, value in OPTIONS.items() if name in known}
-        self.on_cpu["post_grad_custom_pre_pass"] = passes
-        if PARTITIONER in known:
-            with suppress(ImportError):  # a torch whose own partitioner has moved keeps each tensor by itself
-                from rnnbench.kernels.saved_tensors import StackedSavedTensors
+        on_cpu[PARTITIONER] = StackedSavedTensors()
 
-                self.on_cpu[PARTITIONER] = StackedSavedTensors()
-
-    def __call__(self, graph: Any, inputs: list[Any]) -> Any:
-        """Compile a graph for the device of its tensors."""
+    def compile_graph(graph: Any, inputs: list[Any]) -> Any:
         from torch._inductor.compile_fx import compile_fx
 
         is_on_cpu = all(part.is_cpu for part in inputs if isinstance(part, Tensor))
-        return compile_fx(graph, inputs, config_patches=self.on_cpu if is_on_cpu else None)
+        return compile_fx(graph, inputs, config_patches=on_cpu if is_on_cpu else None)
+
+    return compile_graph
 
 
 def _telling(error: Exception) -> str:

@@ -4,9 +4,8 @@ Both ways give the same batches in the same order. To compare with: `loading` on
 trains on one batch that is already in memory.
 """
 
-import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +14,12 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, TensorDataset, default_collate
 
 from rnnbench.cells.states import State
-from rnnbench.store.records import DataSet, Workload
+from rnnbench.store.records import DataSet, Implementation, Workload
 from rnnbench.workloads.phases import TimedCall
 
 Samples = TensorDataset  # item i is `(inputs[i], targets[i])`; inputs: (items, seq, input), targets: (items, ...)
 Example = tuple[Tensor, Tensor]
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
-LoadingWay = Literal["per_item", "vectorised"]
 SEED, ORDER_SEED = 3, 4  # of the values, and of the order in which they are read
 
 
@@ -66,61 +64,23 @@ def make(name: DataSet, workload: Workload, dtype: torch.dtype) -> Samples:
     return Samples(windows(series, length, stride), targets)
 
 
-def loader(
-    dataset: Samples,
-    way: LoadingWay,
-    batch_size: int,
-    workers: int = 0,
-    *,
-    generator: torch.Generator | None = None,
-) -> DataLoader[Any]:
-    """Return batches `(inputs, targets)`, each (seq, batch, ...), or (batch, ...) where an item has no steps.
-
-    `per_item` is the usual `DataLoader`: one item after another, then stacked. `vectorised` reads each batch at once.
-    `workers` is the number of processes that load. They last from epoch to epoch and end once nothing holds the loader;
-    with 0, this process loads. `generator` shuffles anew in each epoch; without it the data set's order is kept. The
-    last batch may be smaller.
-    """
-    common: dict[str, Any] = {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-    }
-    if way == "per_item":
-        items: Any = dataset
-        order = None if generator is None else RandomSampler(items, generator=generator)
-        return DataLoader(items, batch_size, sampler=order, collate_fn=_collate_items, **common)
-    # The fastest way to read whole batches in this process: it gave 0.84 M windows a second (of 32 steps, in shuffled
-    # batches of 32). `__getitems__` with a collate that does nothing gave 0.68 M, and a `BatchSampler` as sampler gave
-    # 0.48 M: both go through a list of numbers. Item by item gave 0.26 M.
-    whole: Any = Batches(dataset)
-    batches = IndexBatches(len(dataset), batch_size, generator)
-    return DataLoader(whole, batch_size=None, sampler=batches, collate_fn=_steps_first, **common)
-
-
 class IndexBatches(Sampler[Indices]):
-    """The indices of one batch after another: in order, or shuffled anew in each epoch by `generator`."""
+    """The indices of one batch after another, shuffled anew in each epoch by `generator`."""
 
-    def __init__(self, items: int, batch_size: int, generator: torch.Generator | None) -> None:
-        self.items = items
-        self.batch_size = batch_size
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return math.ceil(self.items / self.batch_size)
+    def __init__(self, items: int, batch_size: int, generator: torch.Generator) -> None:
+        self.items, self.batch_size, self.generator = items, batch_size, generator
 
     def __iter__(self) -> Iterator[Indices]:
-        shuffled = self.generator is not None
-        indices = torch.randperm(self.items, generator=self.generator) if shuffled else torch.arange(self.items)
         # Arrays go to another process by value; a tensor would go through shared memory, which takes longer than the
         # loading itself.
-        array = indices.numpy()
+        array = torch.randperm(self.items, generator=self.generator).numpy()
         for start in range(0, self.items, self.batch_size):
             yield array[start : start + self.batch_size]
 
 
 def _steps_first(batch: Any) -> Example:
-    """Turn (batch, seq, ...) into a view (seq, batch, ...), the models' order; keep (batch,) and (batch, size)."""
-    inputs, targets = (part.transpose(0, 1) if part.dim() > 2 else part for part in batch)
+    """Turn (batch, seq, ...) into a view (seq, batch, ...), the models' order."""
+    inputs, targets = (part.transpose(0, 1) for part in batch)
     return inputs, targets
 
 
@@ -129,12 +89,26 @@ def _collate_items(items: list[Example]) -> Example:
 
 
 class Epochs:
-    """Each iteration over it is one epoch in a new order, with batches on the case's device."""
+    """Each iteration over it is one epoch in a new order: `(inputs, targets)`, each (seq, batch, ...), on the device.
 
-    def __init__(self, dataset: Samples, way: LoadingWay, workload: Workload) -> None:
-        self._device = workload.device
+    The last batch may be smaller. `per_item` is the usual `DataLoader`: one item
+    after another, then stacked. `vectorised` reads each batch at once. With `workers`, other processes load; they last
+    from epoch to epoch.
+    """
+
+    def __init__(self, dataset: Samples, way: Implementation, workload: Workload) -> None:
+        self._device, workers = workload.device, workload.workers
         generator = torch.Generator().manual_seed(ORDER_SEED)
-        self._loader: Any = loader(dataset, way, workload.batch_size, workload.workers, generator=generator)
+        items: Any = dataset
+        order = RandomSampler(items, generator=generator)
+        reading: dict[str, Any] = {"batch_size": workload.batch_size, "sampler": order, "collate_fn": _collate_items}
+        if way == "vectorised":
+            # The fastest way to read whole batches in this process: it gave 0.84 M windows a second (of 32 steps, in
+            # shuffled batches of 32). `__getitems__` with a collate that does nothing gave 0.68 M, and a
+            # `BatchSampler` as sampler gave 0.48 M: both go through a list of numbers. Item by item gave 0.26 M.
+            batches = IndexBatches(len(dataset), workload.batch_size, generator)
+            items, reading = Batches(dataset), {"batch_size": None, "sampler": batches, "collate_fn": _steps_first}
+        self._loader: Any = DataLoader(items, **reading, num_workers=workers, persistent_workers=workers > 0)
 
     def __iter__(self) -> Iterator[Example]:
         for inputs, targets in self._loader:

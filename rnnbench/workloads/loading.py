@@ -36,7 +36,7 @@ class Loading:
 
     def timed_call(self) -> TimedCall:
         """The call for an epoch that reads every input."""
-        epochs = self._epochs(self.case)
+        epochs = Epochs(self.dataset, self.case.implementation, self.case.workload)
 
         def call() -> None:
             for inputs, _ in epochs:
@@ -50,35 +50,26 @@ class Loading:
         `of_device` observes what only the device's class can tell. Raises ParityError if a batch differs, and whatever
         the call raises.
         """
-        parity = "is the reference" if self.case.is_reference else self._same_batches()
-        loads_itself = self.case.workload.workers == 0
-        readings = self._counts(of_device) if loads_itself else Readings()
-        why = MODEL_MISSING if loads_itself else MODEL_MISSING | OTHERS_MISSING
+        work, parity = self.case.workload, "is the reference"
+        if not self.case.is_reference:
+            plain = Epochs(self.dataset, "per_item", replace(work, workers=0))
+            mine = Epochs(self.dataset, self.case.implementation, work)
+            for number, (batch, expected) in enumerate(zip(mine, plain, strict=True)):
+                if not all(map(torch.equal, batch, expected)):
+                    raise ParityError(f"batch {number} is not the one that comes item by item")
+            parity = "agrees"
+        readings, why = Readings(), MODEL_MISSING
+        if work.workers:
+            why = MODEL_MISSING | OTHERS_MISSING
+        else:
+            timed = self.timed_call()
+            timed.call()  # the first call sets up much
+            counts = calls.count(timed, torch.device(work.device))
+            values = {name: counts[name] for name in ("operators", "allocations", "peak_bytes")}
+            readings = Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
         missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
         missing = {name: reason for name, reason in missing.items() if name not in readings.values} | readings.missing
         return Measurement(self.case, "pending", parity=parity, metrics=readings.values, missing=missing)
-
-    def _epochs(self, case: Case) -> Epochs:
-        implementation: Any = case.implementation  # one of the two that a suite allows
-        return Epochs(self.dataset, implementation, case.workload)
-
-    def _same_batches(self) -> str:
-        plain = replace(self.case, implementation="per_item", workload=replace(self.case.workload, workers=0))
-        for number, (batch, expected) in enumerate(zip(self._epochs(self.case), self._epochs(plain), strict=True)):
-            if not all(map(torch.equal, batch, expected)):
-                raise ParityError(f"batch {number} is not the one that comes item by item")
-        return "agrees"
-
-    def _counts(self, of_device: Callable[[TimedCall], Readings]) -> Readings:
-        timed = self.timed_call()
-        timed.call()  # the first call sets up much
-        counts = calls.count(timed, torch.device(self.case.workload.device))
-        values = {
-            "operators": counts.operators,
-            "allocations": counts.allocations,
-            "peak_bytes": counts.peak_bytes,
-        }
-        return Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
 
 
 def build(case: Case) -> Loading:

@@ -16,8 +16,8 @@ from rnnbench.cells import CellError, CellSpec, is_own
 from rnnbench.cells.states import State, fails_in_inference_mode, leaves, to_cell
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Case, Implementation, Workload
-from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
-from rnnbench.workloads.implementations import Run, Skip, eager, hoisted, loop, scan
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Run, Skip, eager, feed_back, hoisted, loop, scan, step_by_step
 from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, step_mask
 
 Factory = Callable[..., nn.Module]
@@ -65,7 +65,7 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
     )
     if how in COMPILED:
-        model.feed_back = CompiledFeedBack(compiled_steps, how)
+        model.feed_back = compiled.feed_back_in_pieces(compiled_steps, compiled.compiled(feed_back, how))
     return model.eval() if workload.phase == "inference" else model
 
 
@@ -104,10 +104,15 @@ def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, in
         raise Skip("nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call")
     if how == "scan" and not hasattr(cells[0], "scan"):
         raise Skip("nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state")
+    if how in COMPILED:
+        function = step_by_step if how == "prepacked" else eager
+        run = compiled.in_pieces(compiled_steps, compiled.compiled(function, how))
+    else:
+        run = RUNS[how]
     lengths = _lengths(workload)
     return Cells(
         cells,
-        CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how],
+        run,
         stacked=spec.stacked,
         directions=workload.directions,
         dropout=workload.dropout,

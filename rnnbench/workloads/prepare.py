@@ -28,7 +28,7 @@ from rnnbench.workloads.phases import (
     streaming_call,
     timed_call,
 )
-from rnnbench.workloads.weights import is_other_recurrence, take_weights
+from rnnbench.workloads.weights import take_weights
 
 COMPILED_STEPS = 32
 
@@ -122,7 +122,8 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     convert(model, workload.device, torch_dtype(workload.dtype))
     input, state = _inputs(workload, states) if reference is None else (reference.input, reference.layer_state)
-    compared, unequal, is_other = model if reference is None else reference.model, "", is_other_recurrence(cell_spec)
+    compared, unequal = model if reference is None else reference.model, ""
+    is_other = bool(cell_spec.unequal) and not cell_spec.stacked  # its state and weights are none of torch.nn's
     if is_other or is_own(case.cell) or is_cell_reference(workload.reference):
         state, unequal = adapt_model(model, input, state, workload, compared)
     if case.is_reference:

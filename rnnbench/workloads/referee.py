@@ -9,17 +9,16 @@ which it was timed.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import ComparedModule, ComparedTensors, allowed, errors, relative_error
+from rnnbench.cells.parity import Gradients, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, DType, Implementation, Workload
 from rnnbench.workloads.model import SequenceModel
@@ -42,20 +41,23 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
 
     `as_timed`: in exactly the form that is timed, so that a call without gradients is compared without any.
     """
-    timed: Literal["parameters", "none"] = "none" if built.case.workload.phase == "inference" else "parameters"
+    timed: Gradients = "none" if built.case.workload.phase == "inference" else "parameters"
     # A compiled or recorded graph is always compared in that form. A class that supports no gradients may be timed in a
     # phase that takes none.
     as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
-    compared = ComparedTensors(
-        gradients=timed if as_timed else "all",
-        final_state=built.case.implementation != "torch.nn-padded",
-    )
-    takes_gradients = compared.gradients != "none"
+    gradients: Gradients = timed if as_timed else "all"
+    has_final_state = built.case.implementation != "torch.nn-padded"
     model, reference = built.model, built.reference
-    with comparable(model, takes_gradients), comparable(reference, takes_gradients):
-        candidate = ComparedModule(model, partial(model.on_layer_state, built.runner()))  # a recording is made here
-        expected = ComparedModule(reference, partial(reference.on_layer_state, reference))
-        found = errors(candidate, expected, partial(model_weights, model), input, built.layer_state, compared)
+    with comparable(model, gradients != "none"), comparable(reference, gradients != "none"):
+        found = errors(
+            (model, partial(model.on_layer_state, built.runner())),  # a recording is made here
+            (reference, partial(reference.on_layer_state, reference)),
+            partial(model_weights, model),
+            input,
+            built.layer_state,
+            gradients=gradients,
+            final_state=has_final_state,
+        )
     check_errors(found, built.case.workload, whose)
     return max(found.values())
 
@@ -93,20 +95,14 @@ def check_tolerances(
 @contextmanager
 def comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
     """Turn dropout off, since the two sides draw different numbers. Not by `eval`, in which cuDNN has no backward."""
-    owners = model.dropout_owners
-    before = [owner.dropout for owner in owners]
-    is_evaluating = not model.training
-    for owner in owners:
-        owner.dropout = 0.0
-    if is_evaluating and takes_gradients:
-        model.train()
-    try:
+    with ExitStack() as put_back:
+        for owner in model.dropout_owners:
+            put_back.callback(setattr, owner, "dropout", owner.dropout)
+            owner.dropout = 0.0
+        if not model.training and takes_gradients:
+            put_back.callback(model.eval)
+            model.train()
         yield
-    finally:
-        for owner, share in zip(owners, before, strict=True):
-            owner.dropout = share
-        if is_evaluating:
-            model.eval()
 
 
 def reference_of(case: Case, root: Path) -> SequenceModel:
@@ -130,18 +126,12 @@ def compare(built: Built, timed: TimedCall, reference: Callable[[], SequenceMode
         return
     model = reference()
     largest_error(replace(built, reference=model), input, as_timed=True)
-    if built.case.workload.is_streamed:
-        _compare_streams(built, input, model)
-
-
-def _compare_streams(built: Built, input: Tensor, reference: SequenceModel) -> None:
-    """Compare the last of some steps that each side takes with the state that it carries over; raises ParityError.
-
-    Both start with the first state, and get the input anew in each step.
-    """
+    if not built.case.workload.is_streamed:
+        return
+    # Each side takes some steps with the state that it carries over, and the last ones are compared.
     with comparable(built.model, takes_gradients=False), MODES["inference"]():
         own = StepStream(built.runner(), [input], built.state)
-        expected = StepStream(partial(reference.on_layer_state, reference), [input], built.layer_state)
+        expected = StepStream(partial(model.on_layer_state, model), [input], built.layer_state)
         for _ in range(STREAMED_STEPS):
             output, wanted = own.step(), expected.step()
     name = f"output of step {STREAMED_STEPS}"

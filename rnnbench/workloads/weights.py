@@ -7,28 +7,27 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec
 from rnnbench.cells.parity import Weights
-from rnnbench.cells.weights import NotMapped, cell_weights, shapes
+from rnnbench.cells.weights import cell_weights, shapes
 from rnnbench.store.records import Workload, is_cell_reference
 from rnnbench.workloads.model import Body, Cells, SequenceModel, own_module
 
 
-def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]:
+def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor] | None:
     """Return the parameters of `model`, by name, as a function of those of the reference's `SequenceModel`.
 
-    Raises NotMapped and CellError as `cell_weights`.
+    Returns None and raises CellError as `cell_weights`.
     """
     if any(name.startswith("body.cells.") for name in reference):  # another cell, with the same parameters
-        if shapes(dict(model.named_parameters())) != shapes(reference):
-            raise NotMapped
-        return dict(reference)
+        return dict(reference) if shapes(dict(model.named_parameters())) == shapes(reference) else None
     mapped = {name: weight for name, weight in reference.items() if name.startswith("head.")}
-    for part, body in (("body", model.body), ("decoder", model.decoder)):
+    for part, body in zip(("body", "decoder"), model.bodies, strict=False):
         start = f"{part}.layer."
         own = {name.removeprefix(start): weight for name, weight in reference.items() if name.startswith(start)}
-        if body is not None:
-            for place, module, weights in _modules(body, own):
-                given = cell_weights(module, weights, whole=not isinstance(body, Cells))
-                mapped |= {f"{part}.{place}.{name}": weight for name, weight in given.items()}
+        for place, module, weights in _modules(body, own):
+            given = cell_weights(module, weights, whole=not isinstance(body, Cells))
+            if given is None:
+                return None
+            mapped |= {f"{part}.{place}.{name}": weight for name, weight in given.items()}
     return mapped
 
 
@@ -38,29 +37,21 @@ def take_weights(workload: Workload, spec: CellSpec, model: SequenceModel, refer
     If they can't be given, only the head gets them and the body keeps its own. Raises CellError if a class's mapping
     does not fit it.
     """
-    if getattr(own_module(model.body), "weights_from", ...) is None:
-        why = "the class asks for that (`weights_from = None`)"
-    else:
-        try:
-            mapped = model_weights(model, dict(reference.named_parameters()))
-        except NotMapped:
-            like = f"{workload.layer}{'Cell' if isinstance(model.body, Cells) else ''}"
-            why = f"no weight mapping: offer `weights_from`, or name parameters as {like} does"
-            if is_cell_reference(workload.reference):
-                why = f"its parameters are not those of {workload.layer}"
-        else:
+    why = "the class asks for that (`weights_from = None`)"
+    if getattr(own_module(model.body), "weights_from", ...) is not None:
+        mapped = model_weights(model, dict(reference.named_parameters()))
+        if mapped is not None:
             with torch.no_grad():
                 for name, parameter in model.named_parameters():  # not `load_state_dict`, which would need buffers too
                     parameter.copy_(mapped[name])
             return spec.unequal
+        like = f"{workload.layer}{'Cell' if isinstance(model.body, Cells) else ''}"
+        why = f"no weight mapping: offer `weights_from`, or name parameters as {like} does"
+        if is_cell_reference(workload.reference):
+            why = f"its parameters are not those of {workload.layer}"
     if model.head.in_features == reference.head.in_features:
         model.head.load_state_dict(reference.head.state_dict())
     return f"not compared: {why}"
-
-
-def is_other_recurrence(spec: CellSpec) -> bool:
-    """Return True for a cell of rnnbench's own with a state and weights that no layer of torch.nn has."""
-    return bool(spec.unequal) and not spec.stacked
 
 
 def _modules(body: Body, reference: Weights) -> Iterator[tuple[str, nn.Module, Weights]]:

@@ -10,9 +10,7 @@ from torch import nn
 from rnnbench.cells import CELLS
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.parity import (
-    ALL,
     TOLERANCES,
-    ComparedModule,
     allowed,
     errors,
     relative_error,
@@ -46,8 +44,8 @@ def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:
     return compared(candidate, reference, torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double())
 
 
-def compared(candidate: nn.Module, reference: nn.Module, input: Any, state: Any, what: Any = ALL) -> dict[str, float]:
-    return errors(ComparedModule(candidate, candidate), ComparedModule(reference, reference), dict, input, state, what)
+def compared(candidate: nn.Module, reference: nn.Module, input: Any, state: Any) -> dict[str, float]:
+    return errors((candidate, candidate), (reference, reference), dict, input, state)
 
 
 class Layer(nn.Module):

@@ -16,28 +16,23 @@ from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
 
-@pytest.fixture
-def pieces(monkeypatch) -> list[int]:
-    """The number of steps of each piece that a compiled function gets. Nothing is compiled here."""
-    lengths: list[int] = []
+def watched(lengths: list[int], function: Any) -> Any:
+    """A function that notes the number of steps of each piece that it gets. Nothing is compiled here."""
 
-    def watched(function: Any, implementation: str) -> Any:
-        def run(first: Any, second: Any, *rest: Any) -> Any:
-            lengths.append(len(second) if function is eager else rest[-1])
-            return function(first, second, *rest)
+    def run(first: Any, second: Any, *rest: Any) -> Any:
+        lengths.append(len(second) if function is eager else rest[-1])
+        return function(first, second, *rest)
 
-        return run
-
-    monkeypatch.setattr(compiled, "compiled", watched)
-    return lengths
+    return run
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(12, [10]), (10, [10]), (5, [5, 5]), (4, [4, 4, 2]), (1, [1] * 10)])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_long_sequence_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: Any, reverse: bool) -> None:
+def test_a_long_sequence_runs_in_pieces_with_the_same_result(steps: int, expected: Any, reverse: bool) -> None:
+    pieces: list[int] = []
     cell, input, h = GRUCell(3, 5), torch.randn(10, 2, 3), torch.randn(2, 5)
     options = SequenceOptions(reverse=reverse, mask=torch.rand(10, 2, 1) < 0.7)
-    result = compiled.CompiledRun(steps)(cell, input, h, options)
+    result = compiled.in_pieces(steps, watched(pieces, eager))(cell, input, h, options)
     torch.testing.assert_close(result, eager(cell, input, h, options))
     assert sorted(pieces, reverse=True) == expected
 
@@ -51,7 +46,7 @@ def test_all_pieces_share_one_compiled_graph(trains: bool) -> None:
     cell, input, h = GRUCell(3, 5), torch.randn(6, 2, 3), torch.randn(2, 5)
     with torch.set_grad_enabled(trains):
         expected, counted = eager(cell, input, h, SequenceOptions()), counters["stats"]["unique_graphs"]
-        result = compiled.CompiledRun(2)(cell, input, h, SequenceOptions())
+        result = compiled.in_pieces(2, compiled.compiled(eager, "compiled"))(cell, input, h, SequenceOptions())
         torch.testing.assert_close(result, expected)
         assert counters["stats"]["unique_graphs"] == counted + 1
         assert not h.requires_grad
@@ -63,10 +58,11 @@ def test_all_pieces_share_one_compiled_graph(trains: bool) -> None:
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(9, [7]), (3, [3, 3, 1])])
-def test_a_long_feedback_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: list[int]) -> None:
+def test_a_long_feedback_runs_in_pieces_with_the_same_result(steps: int, expected: list[int]) -> None:
+    pieces: list[int] = []
     body, head = Cells([GRUCell(3, 5)], eager), torch.nn.Linear(5, 3)
     start, h = torch.randn(2, 3), torch.randn(2, 5)
-    result = compiled.CompiledFeedBack(steps)(body, head, start, h, 7)
+    result = compiled.feed_back_in_pieces(steps, watched(pieces, feed_back))(body, head, start, h, 7)
     torch.testing.assert_close(result, feed_back(body, head, start, h, 7))
     assert pieces == expected
 
@@ -148,7 +144,7 @@ def test_what_is_tuned_for_a_processor_is_used_there_alone(monkeypatch: pytest.M
     monkeypatch.setattr(
         "torch._inductor.compile_fx.compile_fx", lambda *_, config_patches: patches.append(config_patches)
     )
-    backend = compiled.Inductor(passes="passes")
+    backend = compiled.inductor("passes")
     for device in ("cpu", "meta"):
         backend(None, [torch.zeros(2, device=device), 3])
     on_cpu, elsewhere = patches

@@ -40,7 +40,7 @@ def block(size: int) -> TimedCall:
 
 
 def test_a_known_block_is_the_allocators_peak() -> None:
-    assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
+    assert count(block(64 * MEGABYTE), torch.device("cuda"))["peak_bytes"] == 64 * MEGABYTE
     assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
 
 
