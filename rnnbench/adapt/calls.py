@@ -165,24 +165,22 @@ def found_call(
     count = len(list(cell.parameters()))
     best, most = None, -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for call, first, reached in _candidates(cell, input, usual, in_both_modes):
-            if reached > most:
-                best, most = (call, tuple(part[: len(input)].detach().clone() for part in first)), reached
+        for arguments in _candidates(cell, input, usual):
+            found = _tried(*arguments, in_both_modes)
+            if found is not None and found[2] > most:
+                call, first, most = found
+                best = call, tuple(part[: len(input)].detach().clone() for part in first)
             if most == count:
                 break
     return best
 
 
-Candidate = tuple[CellCall, tuple[Tensor, ...], int]  # a way to call a cell, its first state, the parameters it reaches
-
-
-def _candidates(cell: nn.Module, input: Tensor, usual: Any, in_both_modes: bool) -> Iterator[Candidate]:
-    """Yield the ways of calling a cell that work twice in a row."""
+def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, Any, Taking, Giving]]:
+    """Yield ways to call a cell: a copy of it, an input, a state, how the state is taken, and how it is given."""
     h = tensors_of(usual)[0]
     own = own_first_state(on_trial(cell), len(input), h)
-    may_be_usual = own is None or is_alike(own, usual)
-    if may_be_usual and (found := _tried(on_trial(cell), input, usual, "second", "state", in_both_modes)):
-        yield found
+    if own is None or is_alike(own, usual):
+        yield on_trial(cell), input, usual, "second", "state"
     names, has_default = _state_parameters(cell)
     if not names:
         return
@@ -194,10 +192,11 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any, in_both_modes: bool)
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
         for taking, giving in product(ways, GIVING):
+            if taking == "apart" and not isinstance(state, tuple | list):
+                continue
             if taking == "apart" and giving == "state" and own is None and not all(map(is_of_state, names[1:])):
                 continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
-            if found := _tried(trial, rows, state, taking, giving, in_both_modes):
-                yield found
+            yield trial, rows, state, taking, giving
 
 
 def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: Callable[[nn.Module], Any]) -> bool:
@@ -238,20 +237,57 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
-def _reach(cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[Any, Any]], state: Any) -> list[int]:
-    """Return on how many parameters each tensor of the state after two steps depends, and the output if there is one.
+def _tried(
+    cell: nn.Module, input: Tensor, state: Any, taking: Taking, giving: Giving, in_both_modes: bool
+) -> tuple[CellCall, tuple[Tensor, ...], int] | None:
+    """Try a way of `_candidates` twice in a row.
 
-    Found by changing one at a time: a compiled cell may be specialised for gradients by a trial call. With other inputs
-    than zeros, which would hide a dependence.
+    Returns the call, its first state and the number of parameters that it reaches, if the state after a step has the
+    form of the one before it.
     """
-    x = torch.randn_like(input) if input.is_floating_point() else input
+
+    def after_two(by: nn.Module, x: Tensor) -> tuple[Any, list[Tensor]]:
+        """Return the output and the state after two steps: after one from zeros, unlike parts of it may be equal."""
+        torch.manual_seed(0)  # the same random numbers, such as those of dropout, each time
+        output, new = None, state
+        for _ in range(2):
+            output, new = split(called(by, x.clone(), copied(new), taking), giving)
+            if not is_alike(new, state):
+                raise CellError("its state has another form after a step")
+        return output, tensors_of(new, state)
+
+    other_input = torch.randn_like(input) if input.is_floating_point() else input  # zeros would hide a dependence
 
     def results() -> list[Tensor]:
-        torch.manual_seed(0)  # the same random numbers, such as those of dropout, each time
-        _, new = step(x.clone(), copied(state))
-        output, new = step(x.clone(), new)
-        return [each.clone() for each in (*tensors_of(new, state), *([] if output is None else tensors_of(output)))]
+        output, new = after_two(cell, other_input)
+        return [each.clone() for each in (*new, *([] if output is None else tensors_of(output)))]
 
+    try:
+        output, own = after_two(cell, input)
+        reached = _reach(cell, results)
+        dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
+        dims = dims if any(dims) else ()
+        parts = batch_in_front(own, dims)
+        if output is None:  # the first vector that depends on most parameters is the output, too
+            shown: Any = max((i for i, part in enumerate(parts) if part.dim() == 2), key=reached.__getitem__)
+            output = parts[shown]
+        elif not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(input)):
+            return None
+        else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
+            other, changed = after_two(_shaken(cell, in_other_mode=in_both_modes), input)
+            pairs = enumerate(zip(parts, batch_in_front(changed, dims), strict=True))
+            shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return None
+    call = CellCall(copied(state), taking, giving, shown, dims)
+    return call, call.flat(torch.zeros_like(output), state), max(reached)
+
+
+def _reach(cell: nn.Module, results: Callable[[], list[Tensor]]) -> list[int]:
+    """Return on how many parameters of a cell each of some results depends.
+
+    Found by changing one at a time: a compiled cell may be specialised for gradients by a trial call.
+    """
     before = results()
     reached = [0] * len(before)
     for parameter in cell.parameters():
@@ -263,46 +299,6 @@ def _reach(cell: nn.Module, input: Tensor, step: Callable[[Tensor, Any], tuple[A
         finally:
             parameter.copy_(kept)
     return reached
-
-
-def _tried(
-    cell: nn.Module, input: Tensor, state: Any, taking: Taking, giving: Giving, in_both_modes: bool
-) -> Candidate | None:
-    """Return a way as `_candidates` yields it, if the state after a step has the form of the one before it."""
-    if taking == "apart" and not isinstance(state, tuple | list):
-        return None
-
-    def step(x: Tensor, of: Any, by: nn.Module = cell) -> tuple[Any, Any]:
-        return split(called(by, x, of, taking), giving)
-
-    def after_two(by: nn.Module) -> tuple[Any, tuple[Tensor, ...]]:
-        """Return the output and the state after two steps: after one from zeros, unlike parts of it may be equal."""
-        output, new = None, state
-        for _ in range(2):
-            output, new = step(input.clone(), copied(new), by)
-            if not is_alike(new, state):
-                raise CellError("its state has another form after a step")
-        return output, tuple(tensors_of(new, state))
-
-    try:
-        output, own = after_two(cell)
-        reached = _reach(cell, input, step, state)
-        dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
-        dims = dims if any(dims) else ()
-        parts = batch_in_front(own, dims)
-        if output is None:  # the first vector that depends on most parameters is the output, too
-            shown: Any = max((i for i, part in enumerate(parts) if part.dim() == 2), key=reached.__getitem__)
-            output = parts[shown]
-        elif not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(input)):
-            return None
-        else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
-            other, changed = after_two(_shaken(cell, in_other_mode=in_both_modes))
-            pairs = enumerate(zip(parts, batch_in_front(changed, dims), strict=True))
-            shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
-    except Exception:  # whatever a stranger's code raises: another way may fit
-        return None
-    call = CellCall(copied(state), taking, giving, shown, dims)
-    return call, call.flat(torch.zeros_like(output), state), max(reached)
 
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool]:

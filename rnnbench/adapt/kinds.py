@@ -63,7 +63,15 @@ class RunModule:
             return self.zeros(input) if state is None else state
         zeros = leaves(self.zeros(input))
         if state is None:
-            state = self._own_state(input, zeros)
+            # What the cell says it begins with; it is asked in each call, since it may be learned.
+            try:
+                own = own_first_state(self.given, input.shape[1], input)
+            except CellError as error:
+                raise ValueError(f"module: {error}") from error
+            if own is None:
+                raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
+            parts = self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
+            state = parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
         elif isinstance(self.module, Adapted) and self.module.call.shown is None and len(leaves(state)) < len(zeros):
             state = (zeros[0], *leaves(state))
         wanted, found = ([tuple(part.shape) for part in parts] for parts in (zeros, leaves(state)))
@@ -71,17 +79,6 @@ class RunModule:
             expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
             raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
         return state
-
-    def _own_state(self, input: Tensor, zeros: Sequence[Tensor]) -> State:
-        """The first state that a cell says it begins with; it is asked in each call, since it may be learned."""
-        try:
-            own = own_first_state(self.given, input.shape[1], input)
-        except CellError as error:
-            raise ValueError(f"module: {error}") from error
-        if own is None:
-            raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
-        parts = self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
-        return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
 
 
 PROBED = (5, 3)  # sequences of trial calls: two numbers, since one may be that of layers and directions

@@ -1,9 +1,10 @@
 """States of any structure, those that a stranger's cell begins with, and copies of modules for calls on trial."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
+from itertools import product
 from types import MethodType
 from typing import Any
 
@@ -145,35 +146,25 @@ def own_first_state(cell: nn.Module, batch: int, h: Tensor) -> Any:
 
     Raises CellError if it is not made of tensors.
     """
-    for name in INITIAL:
-        if callable(function := getattr(cell, name, None)):
-            try:
-                state = _given_by(function, batch)
-                if state is not None:
-                    own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
-                    return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
-            except CellError as error:
-                raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
+    for name, arguments in product(INITIAL, ((batch,), ())):
+        function = getattr(cell, name, None)
+        if not callable(function):
+            continue
+        try:
+            state = function(*arguments)
+            if state is not None:
+                own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
+                return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
+        except TypeError:  # it takes other arguments
+            continue
+        except Exception as error:  # whatever a stranger's code raises
+            said = error if isinstance(error, CellError) else f"it raises {error_in_words(error)}"
+            raise CellError(f"{type(cell).__name__}.{name}: {said}") from error
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         return h.new_zeros(batch, size)
     if isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
         return tuple(h.new_zeros(batch, width) for width in size)
-    return None
-
-
-def _given_by(function: Callable[..., Any], batch: int) -> Any:
-    """The state that a function gives, with the batch size or without; None if it takes other arguments.
-
-    Raises CellError if the function fails.
-    """
-    for arguments in ((batch,), ()):
-        try:
-            return function(*arguments)
-        except TypeError:  # it takes other arguments
-            continue
-        except Exception as error:  # whatever a stranger's code raises
-            raise CellError(f"it raises {error_in_words(error)}") from error
     return None
 
 
