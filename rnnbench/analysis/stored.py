@@ -30,7 +30,7 @@ from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import Estimate, Location, as_ratio, estimates_of, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
 from rnnbench.analysis.summary import reference_ratios
-from rnnbench.analysis.verdict import Evidence, Judged, Trial, located
+from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
@@ -222,7 +222,7 @@ def judged_shifts(
     wider_low, wider_mean = (with_run_to_run(low), with_run_to_run(mean)) if of_runs else (low, mean)
     for case in low:
         if wider_low is None or wider_mean is None:
-            trial.evidence[case] = Evidence()
+            trial.looks[case] = []
         else:
             trial.look(case, wider_low[case], wider_mean[case])
     return trial.verdicts()

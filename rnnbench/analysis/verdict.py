@@ -24,7 +24,7 @@ reports a regression. `improved` has an error rate of its own of the same size.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -60,27 +60,13 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """The smallest p-value that one ratio has had so far, and both ratios at the look that gave it, as logarithms."""
+class Look:
+    """What one look at a case's log-ratios showed."""
 
-    p: float = 1.0
-    low: Estimate = UNKNOWN
-    mean: Estimate = UNKNOWN
-
-
-def _untested() -> dict[RatioName, Rejection]:
-    return {"low": Rejection(), "mean": Rejection()}
-
-
-@dataclass
-class Evidence:
-    """What is known about one case so far."""
-
-    slower: dict[RatioName, Rejection] = field(default_factory=_untested)
-    faster: dict[RatioName, Rejection] = field(default_factory=_untested)
-    low: Estimate = UNKNOWN  # of the logarithm, at the last look
-    mean: Estimate = UNKNOWN
-    is_inside: bool = False  # all that `unchanged` needs lies inside the margin at the last look
+    low: Estimate  # of the logarithm
+    mean: Estimate
+    tests: Mapping[Verdict, Mapping[RatioName, float]]  # p-values for `regressed` and `improved`, over the look's share
+    is_inside: bool  # all that `unchanged` needs lies inside the margin
 
 
 @dataclass
@@ -88,7 +74,7 @@ class Trial:
     """The cases of a suite, judged at one or several looks at growing data."""
 
     margins: Mapping[str, float]  # case -> how much slower is too slow: 0.025
-    evidence: dict[str, Evidence] = field(default_factory=dict)
+    looks: dict[str, list[Look]] = field(default_factory=dict)  # of each case; one without looks is undecided
 
     def look(
         self,
@@ -107,22 +93,28 @@ class Trial:
         with no replicate left out; if it is given, `unchanged` needs its interval inside the margin, too.
         """
         edge = math.log1p(self.margins[case])
-        known = self.evidence.setdefault(case, Evidence())
-        known.low, known.mean = (location.interval(confidence) for location in (low, mean))
-        locations: dict[RatioName, Location] = {"low": low, "mean": mean}
-        for ratio, location in locations.items():
-            for tests, p in ((known.slower, location.p_above(edge)), (known.faster, location.p_below(-edge))):
-                tests[ratio] = min(
-                    tests[ratio], Rejection(2 / spent * p, known.low, known.mean), key=lambda test: test.p
-                )
-        needed = [known.low, known.mean, *([whole_low.interval(confidence)] if whole_low else [])]
-        known.is_inside = may_be_unchanged and all(-edge < log.lower and log.upper < edge for log in needed)
+        tested: dict[RatioName, Location] = {"low": low, "mean": mean}
+        tests: dict[Verdict, dict[RatioName, float]] = {
+            "regressed": {ratio: min(1.0, 2 / spent * where.p_above(edge)) for ratio, where in tested.items()},
+            "improved": {ratio: min(1.0, 2 / spent * where.p_below(-edge)) for ratio, where in tested.items()},
+        }
+        logs = [where.interval(confidence) for where in (low, mean, whole_low or low)]
+        is_inside = may_be_unchanged and all(-edge < log.lower and log.upper < edge for log in logs)
+        self.looks.setdefault(case, []).append(Look(logs[0], logs[1], tests, is_inside))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each case's verdict from what is known so far."""
-        slower = _largest_rejected({case: _smallest(known.slower) for case, known in self.evidence.items()})
-        faster = _largest_rejected({case: _smallest(known.faster) for case, known in self.evidence.items()})
-        return {case: _judged(known, slower, faster) for case, known in self.evidence.items()}
+        largest = {verdict: self._largest_rejected(verdict) for verdict in CHANGED}
+        return {case: _judged(looks, largest) for case, looks in self.looks.items()}
+
+    def _largest_rejected(self, verdict: Verdict) -> float:
+        """The largest p-value that Benjamini & Hochberg's procedure rejects at Q; negative if it rejects none."""
+        p_values = [
+            min((p for look in looks for p in look.tests[verdict].values()), default=1.0)
+            for looks in self.looks.values()
+        ]
+        adjusted = stats.false_discovery_control(p_values)
+        return max((p for p, level in zip(p_values, adjusted, strict=True) if level <= Q), default=-1.0)
 
     def decided(self) -> set[str]:
         """The cases that need no more data."""
@@ -139,31 +131,21 @@ def located(logs: Mapping[str, Sequence[float] | np.ndarray], min_to_trim: int =
     return dict(zip(logs, locations(list(logs.values()), min_to_trim), strict=True))
 
 
-def _smallest(tests: Mapping[RatioName, Rejection]) -> float:
-    return min(test.p for test in tests.values())
+def _judged(looks: Sequence[Look], largest: Mapping[Verdict, float]) -> Judged:
+    """The verdict of one case, whose p-values up to the `largest` are rejected, with the ratio that decided it.
 
-
-def _largest_rejected(p_values: Mapping[str, float]) -> float:
-    """The largest p-value that Benjamini & Hochberg's procedure rejects at Q; negative if it rejects none."""
-    values = list(p_values.values())
-    adjusted = stats.false_discovery_control(values)
-    return max((value for value, level in zip(values, adjusted, strict=True) if level <= Q), default=-1.0)
-
-
-def _judged(known: Evidence, slower: float, faster: float) -> Judged:
-    """The verdict of one case; p-values up to `slower` and `faster` are rejected."""
-    # A case may be faster in one ratio and slower in the other; then it is slower.
-    if _smallest(known.slower) <= slower:
-        return _rejected("regressed", known.slower, slower)
-    if _smallest(known.faster) <= faster:
-        return _rejected("improved", known.faster, faster)
-    return Judged("unchanged" if known.is_inside else "undecided", as_ratio(known.low), as_ratio(known.mean))
-
-
-def _rejected(verdict: Verdict, tests: Mapping[RatioName, Rejection], largest: float) -> Judged:
-    """The verdict with the ratio that decided it, and both ratios as they were at the look that did."""
-    low, mean = tests["low"].low, tests["mean"].mean
-    is_farther = mean.lower > low.upper if verdict == "regressed" else mean.upper < low.lower
-    # The typical call is precise. The mean decides where it alone rejects, or is surely more.
-    by: RatioName = "low" if tests["low"].p <= largest and not (is_farther and tests["mean"].p <= largest) else "mean"
-    return Judged(verdict, as_ratio(tests[by].low), as_ratio(tests[by].mean), by)
+    Both ratios are as they were at the look that did, or else at the last one.
+    """
+    if not looks:
+        return Judged("undecided", UNKNOWN, UNKNOWN)
+    for verdict in CHANGED:  # a case may be slower in one ratio and faster in the other; then it is slower
+        low, mean = (min(looks, key=lambda look: look.tests[verdict][ratio]) for ratio in get_args(RatioName))
+        by_low, by_mean = (p <= largest[verdict] for p in (low.tests[verdict]["low"], mean.tests[verdict]["mean"]))
+        is_farther = mean.mean.lower > low.low.upper if verdict == "regressed" else mean.mean.upper < low.low.lower
+        # The typical call is precise. The mean decides where it alone rejects, or is surely more.
+        if by_mean and (is_farther or not by_low):
+            return Judged(verdict, as_ratio(mean.low), as_ratio(mean.mean), "mean")
+        if by_low:
+            return Judged(verdict, as_ratio(low.low), as_ratio(low.mean), "low")
+    last = looks[-1]
+    return Judged("unchanged" if last.is_inside else "undecided", as_ratio(last.low), as_ratio(last.mean))

@@ -22,7 +22,7 @@ from rnnbench.analysis.comparison import (
     ordered,
 )
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Evidence, Judged, Trial, located, share_of_look
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
 from rnnbench.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.check.own_code import refuse_equal
@@ -231,7 +231,7 @@ def measure(
             )
 
     groups = with_cases(groups, lambda case: not runner.failed(case))
-    trial.evidence |= {case.key: Evidence() for case in cases_of(groups)}
+    trial.looks |= {case.key: [] for case in cases_of(groups)}
     while timed := worth_a_pair(runner, groups, budget_seconds - runner.seconds):
         runner.replicate(timed, budget_seconds - runner.seconds, tell)
         groups = with_cases(groups, lambda case: not runner.failed(case))
