@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
-from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts.words import shortened, why
@@ -39,19 +38,14 @@ FILE = "verdicts.json"
 SCHEMA_VERSION = 1
 MAX_LISTED = 20  # operators of one case in the file
 RATIOS = ("ratio", "mean_ratio")
-PLAIN = (
-    "verdict",
-    "reason",
-    "sentence",
-    "margin",
-    "decided_by",
-    "described_by",
-    "replicates",
-    "changes",
-    "instructions",
-)
 NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
+# What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
+LEADS: dict[Verdict | None, tuple[str, str]] = {
+    "regressed": ("{} regressed", "the worst is"),
+    "incomparable": ("{} can't be compared", "the first is"),
+    "improved": ("Nothing regressed; {} improved", "the most improved is"),
+}
 WAYS = {
     "paired": "Measured in turns on the same cores",
     "stored": "Two stored runs, compared by the ratios to their references",
@@ -66,6 +60,7 @@ class VerdictRow:
 
     subject: Subject
     name: str  # without what all cases share
+    line: Mapping[str, Any]  # all of it as JSON, with the axes
     verdict: Verdict | None  # None: not compared
     reason: str  # in full, as the case's own code may have given it
     sentence: str  # why, without a full stop; empty where the numbers say all
@@ -73,7 +68,6 @@ class VerdictRow:
     decided_by: str | None  # what gave the verdict: ratio, mean_ratio, counts, instructions or code
     described_by: str  # the ratio that describes the time: ratio or mean_ratio
     replicates: int
-    changes: Sequence[Mapping[str, Any]]  # counts that differ: metric, base and head
     instructions: Mapping[str, Any] | None  # None: not counted
     ratio: Estimate | None  # head over base of the typical call; None where no time was compared
     mean_ratio: Estimate | None  # the same in the mean of the calls
@@ -112,11 +106,6 @@ class VerdictRow:
         if self.verdict == "undecided":
             return f"{f'{IN_THE_MEAN} ' if by_mean else ''}{between(self.described)}"
         return f"{slower(self.described.value)}{f' {IN_THE_MEAN}' if by_mean else ''} ({change_span(self.described)})"
-
-    def line(self) -> dict[str, Any]:
-        """Return the row as values for JSON."""
-        values = {**self.subject.axes(), "case": self.subject.key, **{key: getattr(self, key) for key in PLAIN}}
-        return values | estimate_columns("ratio", self.ratio) | estimate_columns("mean_ratio", self.mean_ratio)
 
 
 @dataclass(frozen=True)
@@ -174,25 +163,29 @@ class Verdicts:
         """Return whether something regressed, and the worst case with its number."""
         if not self.judged:
             return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
-        rows, of_all = self.by_verdict, f"of {plural(len(self.judged), 'case')}"
-        if slow := rows["regressed"]:
-            return _led(f"{len(slow):,} {of_all} regressed", slow, "the worst is")
-        if apart := rows["incomparable"]:
-            return _led(f"{len(apart):,} {of_all} can't be compared", apart, "the first is")
-        if opens := rows["undecided"]:
-            return self._undecided(opens, of_all)
-        if fast := sorted(rows["improved"], key=lambda row: row.described.value if row.described else math.inf):
-            return _led(f"Nothing regressed; {len(fast):,} {of_all} improved", fast, "the most improved is")
-        return f"Nothing regressed: {len(rows['unchanged']):,} {of_all} unchanged within {self.margins}."
+        worst = self.judged[0].verdict
+        rows = self.by_verdict[worst]
+        count = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
+        if worst == "unchanged":
+            return f"Nothing regressed: {count} unchanged within {self.margins}."
+        if worst == "undecided":
+            return self._undecided(rows, count)
+        if worst == "improved":
+            rows = sorted(rows, key=lambda row: row.described.value if row.described else math.inf)
+        first, (text, leader) = rows[0], LEADS[worst]
+        text = text.format(count)
+        if len(rows) == 1 or not first.reason or len({row.reason for row in rows}) > 1:  # else they have one reason
+            text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
+        return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
 
-    def _undecided(self, opens: Sequence[VerdictRow], of_all: str) -> str:
+    def _undecided(self, opens: Sequence[VerdictRow], count: str) -> str:
         """Return what would decide the undecided cases: an interval that tells nothing is no answer."""
         if len(opens) == len(self.judged) and not any(row.described for row in opens):
             return shortened(f"No time was compared: {opens[0].sentence}.")
         is_harmless = all(row.described is None or row.described.value <= 1 + row.margin for row in opens)
         needed = self.needed or ("raise --budget" if self.way == "paired" else "")
-        count = f"{len(opens):,} {of_all} {'is' if len(opens) == 1 else 'are'} undecided"
-        return f"{'No regression was found, but ' if is_harmless else ''}{count}{f': {needed}' if needed else ''}."
+        text = f"{count} {'is' if len(opens) == 1 else 'are'} undecided{f': {needed}' if needed else ''}."
+        return f"No regression was found, but {text}" if is_harmless else text
 
     @property
     def details(self) -> str:
@@ -218,8 +211,10 @@ class Verdicts:
     def frame(self) -> pd.DataFrame:
         """Return a row of COLUMNS for each case; `change` is the ratio that describes the time."""
         lines = [
-            {**row.line(), **estimate_columns("change", row.described)}
-            | {"case": one_line(row.subject.key), "name": row.name, "why": row.sentence}
+            {**vars(row), "case": one_line(row.subject.key), "why": row.sentence}
+            | estimate_columns("ratio", row.ratio)
+            | estimate_columns("mean_ratio", row.mean_ratio)
+            | estimate_columns("change", row.described)
             for row in self.rows
         ]
         return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys([*NUMBERS, "margin"], float))
@@ -229,41 +224,23 @@ class Verdicts:
         keys = ("suite", "base", "head", "way", "seconds", "answer", "details", "method", "needed", "notes")
         counts = {verdict or "not_compared": len(rows) for verdict, rows in self.by_verdict.items()}
         content = {"schema_version": SCHEMA_VERSION, **{key: getattr(self, key) for key in keys}}
-        content |= {"counts": counts, "findings": [row.line() for row in self.rows]}
+        content |= {"counts": counts, "findings": [row.line for row in self.rows]}
         return json.dumps(content, allow_nan=False, indent=2) + "\n"
 
     def json_lines(self) -> str:
         """Return the rows, one object a line."""
-        return "".join(json.dumps(row.line(), allow_nan=False) + "\n" for row in self.rows)
-
-
-def _led(text: str, rows: Sequence[VerdictRow], leader: str) -> str:
-    """Return how many cases have a verdict, and the first of them, unless all have it for one reason."""
-    first = rows[0]
-    if len(rows) > 1 and first.reason and len({row.reason for row in rows}) == 1:
-        return shortened(f"{text}: {first.brief}") + "."
-    named = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
-    return shortened(f"{named}: {first.brief}" if first.brief else named) + "."
+        return "".join(json.dumps(row.line, allow_nan=False) + "\n" for row in self.rows)
 
 
 def of(comparison: Comparison) -> Verdicts:
     """Return what a comparison says."""
-    called = names(finding.case for finding in comparison.findings)
-    return Verdicts(
-        one_line(comparison.suite),
-        one_line(comparison.base),
-        one_line(comparison.head),
-        comparison.way,
-        comparison.seconds,
-        one_line(comparison.needed),
-        tuple(map(one_line, comparison.notes)),
-        tuple(_row(finding, called.name(finding.case)) for finding in comparison.findings),
-        called.shared,
-        comparison.compares,
-    )
+    subjects = [finding.case for finding in comparison.findings]
+    content = vars(comparison) | {"findings": [_line(finding) for finding in comparison.findings]}
+    return replace(_verdicts(content, subjects), compares=comparison.compares)
 
 
-def _row(finding: Finding, name: str) -> VerdictRow:
+def _line(finding: Finding) -> dict[str, Any]:
+    """Return what is known of a case as values for JSON."""
     witnesses = {
         "code": finding.is_by_code,
         "counts": finding.is_by_counts,
@@ -271,34 +248,30 @@ def _row(finding: Finding, name: str) -> VerdictRow:
         "ratio": finding.decided_by == "low",
         "mean_ratio": finding.decided_by == "mean",
     }
-    return VerdictRow(
-        finding.case,
-        name,
-        finding.verdict,
-        finding.reason,
-        why(finding),
-        finding.margin,
-        next((witness for witness, decides in witnesses.items() if decides), None),
-        "mean_ratio" if finding.is_by_mean else "ratio",
-        finding.replicates,
-        [{"metric": each.metric.name, "base": each.base, "head": each.head} for each in finding.changes],
-        _counted(finding.instructions) if finding.instructions else None,
-        finding.low,
-        finding.mean,
-    )
-
-
-def _counted(known: InstructionChange) -> dict[str, Any]:
-    return {
-        "counter": known.head.counter,
-        "ratio": known.ratio,
-        "spread": known.spread,
-        "is_beyond_margin": known.is_beyond,
-        "base": known.base.total,
-        "head": known.head.total,
-        "parts": known.parts(),
-        "operators": [changed._asdict() for changed in known.operators()[:MAX_LISTED]],
+    counted = finding.instructions and {
+        "counter": finding.instructions.head.counter,
+        "ratio": finding.instructions.ratio,
+        "spread": finding.instructions.spread,
+        "is_beyond_margin": finding.instructions.is_beyond,
+        "base": finding.instructions.base.total,
+        "head": finding.instructions.head.total,
+        "parts": finding.instructions.parts(),
+        "operators": [changed._asdict() for changed in finding.instructions.operators()[:MAX_LISTED]],
     }
+    line = {
+        **finding.case.axes(),
+        "case": finding.case.key,
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "sentence": why(finding),
+        "margin": finding.margin,
+        "decided_by": next((witness for witness, decides in witnesses.items() if decides), None),
+        "described_by": "mean_ratio" if finding.is_by_mean else "ratio",
+        "replicates": finding.replicates,
+        "changes": [{"metric": each.metric.name, "base": each.base, "head": each.head} for each in finding.changes],
+        "instructions": counted,
+    }
+    return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
 
 
 def read(folder: Path) -> Verdicts | None:
@@ -310,30 +283,41 @@ def read(folder: Path) -> Verdicts | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise UserError(f"{file}: schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
-        lines = content["findings"]
-        cases = [Case.from_axes(dict(line)) for line in lines]
-        called = names(cases)
-        return Verdicts(
-            one_line(content["suite"]),
-            one_line(content["base"]),
-            one_line(content["head"]),
-            content["way"],
-            content["seconds"],
-            one_line(content.get("needed", "")),
-            tuple(map(one_line, content["notes"])),
-            tuple(_row_of(line, case, called.name(case)) for line, case in zip(lines, cases, strict=True)),
-            called.shared,
-        )
+        return _verdicts(content, [Case.from_axes(dict(line)) for line in content["findings"]])
     except (OSError, LookupError, TypeError, ValueError) as fault:
         raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}") from None
 
 
-def _row_of(line: Mapping[str, Any], case: Case, name: str) -> VerdictRow:
+def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdicts:
+    """Return the verdicts whose `findings` are lines of JSON, one of each subject."""
+    called = names(subjects)
+    return Verdicts(
+        one_line(content["suite"]),
+        one_line(content["base"]),
+        one_line(content["head"]),
+        content["way"],
+        content["seconds"],
+        one_line(content.get("needed", "")),
+        tuple(map(one_line, content["notes"])),
+        tuple(_row(*each, called.name(each[0])) for each in zip(subjects, content["findings"], strict=True)),
+        called.shared,
+    )
+
+
+def _row(subject: Subject, line: Mapping[str, Any], name: str) -> VerdictRow:
     ends = {ratio: [line[f"{ratio}{end}"] for end in ENDS] for ratio in RATIOS}
-    values: dict[str, Any] = {ratio: None if None in values else Estimate(*values) for ratio, values in ends.items()}
-    values |= {key: line.get(key) for key in PLAIN} | {
-        "verdict": OLDER_WORDS.get(line["verdict"], line["verdict"]),
-        "sentence": one_line(line["sentence"]),
-        "described_by": line.get("described_by") or "ratio",
-    }
-    return VerdictRow(case, name, **values)
+    ratios = {ratio: None if None in values else Estimate(*values) for ratio, values in ends.items()}
+    return VerdictRow(
+        subject,
+        name,
+        line,
+        OLDER_WORDS.get(line["verdict"], line["verdict"]),
+        line["reason"],
+        one_line(line["sentence"]),
+        line["margin"],
+        line["decided_by"],
+        line.get("described_by") or "ratio",
+        line["replicates"],
+        line.get("instructions"),
+        **ratios,
+    )
