@@ -30,8 +30,7 @@ from rnnbench.check.commits import (
     count_changes,
     without_documents,
 )
-from rnnbench.check.selection import NOT_OF_THE_CODE
-from rnnbench.check.sides import Project
+from rnnbench.check.sides import NOT_OF_THE_CODE, Project
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder

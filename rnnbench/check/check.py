@@ -18,17 +18,15 @@ from rnnbench.analysis.comparison import (
     Comparison,
     Finding,
     finding,
-    one_sided,
     ordered,
 )
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
-from rnnbench.check.instructions import InstructionCheck, InstructionsMode
+from rnnbench.check.instructions import InstructionsMode, added, chosen_counter, count
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner, Ratios
-from rnnbench.check.selection import Selection, strictest
-from rnnbench.check.sides import Side
+from rnnbench.check.sides import Side, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import run_suite
@@ -80,7 +78,8 @@ def check_against_run(
 def check(
     base: Side,
     head: Side,
-    selection: Selection,
+    groups: Sequence[Group],
+    others: Sequence[Finding] = (),
     *,
     out: Path,
     command: str,
@@ -89,16 +88,17 @@ def check(
     share: float = 1.0,
     everything: bool = False,
 ) -> tuple[Path, Comparison]:
-    """Measure both sides into a new folder below `out`, and judge them.
+    """Measure groups of cases on both sides into a new folder below `out`, and judge them.
 
-    `instructions`: whether they are counted, after the time was measured; `share`: of the error rate, for one of
-    several checks; `everything`: also cases that run the same code on both sides are timed. Raises UserError if `out`
-    can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts them
-    here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    `others`: findings of cases that only one side has; `instructions`: whether they are counted, after the time was
+    measured; `share`: of the error rate, for one of several checks; `everything`: also cases that run the same code on
+    both sides are timed. Raises UserError if `out` can't be written, a side can't start, its rnnbench is too old, or
+    instructions are a gate and nothing counts them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured
+    stays, without a verdict.
     """
-    cases = cases_of(selection.groups)
+    cases = cases_of(groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
-    counting, trial = InstructionCheck.of(instructions), Trial(margins)
+    (counter, notes_of_counts), trial = chosen_counter(instructions), Trial(margins)
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
     may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
     base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
@@ -124,30 +124,29 @@ def check(
 
         if not everything:
             runner.find_same(cases, tell)
-        if changed := _without(selection.groups, runner.same.cases):
+        if changed := _without(groups, runner.same.cases):
             runner.observe(changed, tell)
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
-        if groups := changed_groups(runner, selection.groups):
-            measure(runner, groups, trial, suite.content.check.budget_seconds, on_progress, share=share)
+        if timed := changed_groups(runner, groups):
+            measure(runner, timed, trial, suite.content.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened, *runner.recorded_notes()]
         seconds = runner.seconds
-        counting.count(runner, groups, on_progress)
+        counted = count(runner, timed, counter, on_progress) if counter else {}
     judged = trial.verdicts()
     findings = [_found(runner, case, judged.get(case.key), margins[case.key]) for case in cases]
-    needed = more_time(runner, selection.groups, findings)
-    findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
+    needed = more_time(runner, groups, findings)
     comparison = Comparison(
         suite.name,
         base.about,
         head.about,
         "paired",
-        ordered(findings),
+        ordered([*findings, *others]),
         tuple(map(base.in_words, notes)),
         seconds=round(seconds, 1),
         needed=needed,
     )
-    return folder, counting.added(comparison)
+    return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
 
 
 def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:

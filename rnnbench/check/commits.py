@@ -12,7 +12,6 @@ from rnnbench.analysis.comparison import changes
 from rnnbench.check.check import check
 from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
 from rnnbench.check.paired import start_worker
-from rnnbench.check.selection import Selection
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, hello
@@ -180,7 +179,7 @@ class CommitRunner:
             _, comparison = check(
                 project.at_commit(base.sha, "base"),
                 project.at_commit(head.sha, "head"),
-                Selection(with_cases(self._groups, lambda case: case.key in keys), [], []),
+                with_cases(self._groups, lambda case: case.key in keys),
                 out=self._folder,
                 command=self._command,
                 on_progress=lambda step: None,

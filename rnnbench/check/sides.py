@@ -1,4 +1,7 @@
-"""The two sides of a check: which code, in which folder, with which interpreter."""
+"""The two sides of a check: which code, in which folder, with which interpreter, and which cases are compared.
+
+The cases are measured by the settings of both sides: a commit can't loosen the check that judges it.
+"""
 
 import os
 import shutil
@@ -9,14 +12,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rnnbench.analysis.comparison import Finding, one_sided
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.project import module_folders, nearest_project
+from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.suite import suites
+from rnnbench.text import listed, plural
 
 PACKAGE = Path("rnnbench/__init__.py")
+# References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
+NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
 # Caches whose entries are known by a name: one side's extension would serve the other.
 CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -220,3 +228,55 @@ def _interpreter(given: str | None, side: str) -> str:
             f"{side}: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
         )
     return str(Path(python).absolute())
+
+
+def select(
+    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
+) -> tuple[list[Group], list[Finding]]:
+    """Return the groups of the cases that `only` keeps and both sides have, and the findings of those on one side.
+
+    torch.nn's own cases are kept only if the interpreters differ. Raises UserError if no case is on both sides.
+    """
+    most = None if any_number else suites.MAX_CASES
+    cases_by_side = {}
+    for side in (head, base):  # the head first: its suite must have everything that `only` names
+        with side.errors_in_words():
+            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
+        cases_by_side[side.name] = {
+            case.key: case
+            for case in suites.cases_of(groups)
+            if base.python != head.python or case.implementation not in NOT_OF_THE_CODE
+        }
+    in_base, in_head = cases_by_side["base"], cases_by_side["head"]
+    common = [case for key, case in in_head.items() if key in in_base]
+    if not common:
+        raise UserError(
+            f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
+            "`rnnbench list cases` shows those of a suite"
+        )
+    only_base = one_sided((case for key, case in in_base.items() if key not in in_head), "in the base")
+    only_head = one_sided((case for key, case in in_head.items() if key not in in_base), "in the head")
+    return suites.grouped(common), only_base + only_head
+
+
+def strictest(
+    base: suites.Suite, head: suites.Suite, cases: Sequence[Case]
+) -> tuple[suites.Suite, dict[str, float], list[str]]:
+    """Return the suite to measure by, the margin of each case, and notes where the base's settings are kept.
+
+    The smaller margin and the larger budget apply, and the base's settings of measuring.
+    """
+    old, new = suites.margins(base.content.check, cases), suites.margins(head.content.check, cases)
+    wider = [case.key for case in cases if new[case.key] > old[case.key]]
+    before, after = base.content.check.budget_seconds, head.content.check.budget_seconds
+    measure = base.content.measure
+    kept = {
+        f"margin of {plural(len(wider), 'case')} (the first is {wider[0]})" if wider else "": wider,
+        f"budget of {before:g} s": after < before,
+        "[measure]": measure != head.content.measure,
+    }
+    names = [name for name, is_kept in kept.items() if is_kept]
+    notes = [f"the base's {listed(names)} is kept until this commit is the base"] if names else []
+    check = head.content.check.model_copy(update={"budget_seconds": max(before, after)})
+    suite = replace(head, content=head.content.model_copy(update={"check": check, "measure": measure}))
+    return suite, {key: min(margin, old[key]) for key, margin in new.items()}, notes

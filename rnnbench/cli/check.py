@@ -84,8 +84,7 @@ def check(
     from rnnbench.check import check as live
     from rnnbench.check.check import check_against_run
     from rnnbench.check.own_code import ForeignModules
-    from rnnbench.check.selection import select
-    from rnnbench.check.sides import NewSuite, sides
+    from rnnbench.check.sides import NewSuite, select, sides
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only
     from rnnbench.suite.suites import TooManyCases
@@ -110,13 +109,14 @@ def check(
                 sides(suite, base, base_python, head_python, sources) as (first, second),
             ):
                 with adding(CONFIRM, TooManyCases):
-                    selection = select(first, second, expression, device, any_number=yes)
+                    groups, others = select(first, second, expression, device, any_number=yes)
                 how |= {"instructions": instructions, "everything": everything}
                 with shown_progress() as on_progress:
                     folder, comparison = live.check(
                         replace(first, suite=first.suite.with_check(**given)),
                         second,
-                        selection,
+                        groups,
+                        others,
                         on_progress=on_progress,
                         **how,
                     )

@@ -9,7 +9,7 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.instructions import InstructionCounts
 from rnnbench.check import instructions
 from rnnbench.check.counting import Counted
-from rnnbench.check.instructions import AVX2, InstructionCheck
+from rnnbench.check.instructions import AVX2, added, chosen_counter, count
 from rnnbench.errors import UserError
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Group
@@ -49,11 +49,17 @@ def counts(total: int) -> InstructionCounts:
 
 def checked(mode: Any, base: list[Counted], head: list[Counted]) -> Comparison:
     """Two unchanged cases with what was counted."""
-    check = InstructionCheck.of(mode)
-    runner: Any = Runner(base, head)
-    check.count(runner, GROUPS, lambda step: None)
+    return counted(mode, Runner(base, head))
+
+
+def counted(mode: Any, runner: Any) -> Comparison:
+    counter, notes = chosen_counter(mode)
+    assert counter is not None
+    changes = count(runner, GROUPS, counter, lambda step: None)
     findings = tuple(Finding(case, "unchanged", 0.025, time_verdict="unchanged") for case in CASES)
-    return check.added(Comparison("mine", "main", "head", "paired", findings, ("a note",)))
+    return added(
+        Comparison("mine", "main", "head", "paired", findings, ("a note",)), changes, notes, is_gate=mode == "gate"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -95,28 +101,19 @@ def test_a_gate_that_counted_nothing_does_not_pass() -> None:
 
 def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "choose_counter", refuse)
-    found = InstructionCheck.of("show")
-    assert found.notes == ["instructions can't be counted here: valgrind can't be found"]
-    comparison = found.added(Comparison("mine", "main", "head", "paired", (), ()))
-    assert comparison.notes == tuple(found.notes)
+    assert chosen_counter("show") == (None, ["instructions can't be counted here: valgrind can't be found"])
     with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
-        InstructionCheck.of("gate")
+        chosen_counter("gate")
 
 
 def test_a_change_that_is_not_larger_than_that_of_equal_code_in_other_processes_is_chance() -> None:
-    check = InstructionCheck.of("gate")
-    runner: Any = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
+    runner = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
     runner.again = {"base": {CASES[1].key: counts(1000)}, "head": {CASES[1].key: counts(1000)}}
-    check.count(runner, GROUPS, lambda step: None)
+    found = next(each for each in counted("gate", runner).findings if each.case == CASES[1])
     assert runner.asked == [[case.key for case in CASES], [CASES[1].key]]  # only what seems to have changed
-    chance = Finding(CASES[1], "unchanged", 0.025, time_verdict="unchanged")
-    [found] = check.added(Comparison("mine", "main", "head", "paired", (chance,))).findings
     assert found.verdict == "unchanged"
     assert found.instructions is not None
     assert (found.instructions.ratio, found.instructions.spread) == (1.0, 0.01)
-    check = InstructionCheck.of("gate")
-    slower: Any = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
-    check.count(slower, GROUPS, lambda step: None)
+    slower = Runner([counts(1000), counts(1000)], [counts(1000), counts(1010)])
+    assert counted("gate", slower).exit_code() == 1
     assert len(slower.asked) == 1 + instructions.CONFIRMATIONS
-    [found] = check.added(Comparison("mine", "main", "head", "paired", (chance,))).findings
-    assert found.verdict == "regressed"

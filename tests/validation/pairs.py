@@ -11,8 +11,7 @@ import pandas as pd
 from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.run_times import read
 from rnnbench.check.check import check
-from rnnbench.check.selection import select
-from rnnbench.check.sides import sides
+from rnnbench.check.sides import select, sides
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info
@@ -78,7 +77,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         clock = PairClock()
         with sides(suite, str(base), None, None) as (first, second):
             selection = select(first, second, {}, None, any_number=False)
-            folder, _ = check(first, second, selection, out=Path(scratch), command="", on_progress=clock)
+            folder, _ = check(first, second, *selection, out=Path(scratch), command="", on_progress=clock)
         seconds = clock.seconds()
         times = [read(folder / name).replicates for name in ("base", "head")]
         info = read_info(folder / "head")

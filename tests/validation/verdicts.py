@@ -17,8 +17,7 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.check.check import check
-from rnnbench.check.selection import select
-from rnnbench.check.sides import sides
+from rnnbench.check.sides import select, sides
 from rnnbench.suite import suites
 from tests.validation.noise import hogs
 
@@ -66,7 +65,7 @@ def one_check(plan: Plan, budget_seconds: float, device: str | None = None) -> C
             # The larger budget of both suites applies.
             first = replace(base_side, suite=base_side.suite.with_check(budget_seconds=budget_seconds))
             selection = select(first, second, {}, device, any_number=False)
-            return check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
+            return check(first, second, *selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
 
 
 def write_sides(base: Path, head: Path, plan: Plan) -> None:
