@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from rnnbench.cells.registry import USER_MODULE
 from rnnbench.check.sides import PACKAGE, Side
@@ -32,10 +32,6 @@ DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
 DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
 DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
-
-
-class ForeignModules(UserError):
-    """A side would be measured with modules that are not its own."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def refuse_foreign(
     for side, other, tree, another in _trees(base, head):
         modules = _under_test(side, imported[side.name])
         if stray := next(_strays(modules, tree, another), None):
-            raise ForeignModules(_told(side, *stray))
+            raise UserError(_told(side, *stray))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
             if another and another.path(file) in another.files and not tree.path(file, another):
                 raise UserError(
@@ -169,20 +165,17 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _told(side: Side, name: str, file: Path, own: str) -> str:
-    what, below = name, PurePosixPath(own)
-    source = PurePosixPath(*(below.parent / below.stem.removeprefix("__init__")).parts[: -len(name.split("."))])
-    remedy = (
-        "The check would have measured the wrong code. It imports modules from the project nearest to the suite and "
-        "from the top of the repository, each with its src/, before PYTHONPATH and installed packages: add "
-        f"{source}/ as a source of modules."
-    )
-    if name.startswith(USER_MODULE):
-        what = "a file of a cell"
-        remedy = "Both sides would run one file. In the suite, give its path relative to the suite."
     own_file = side.in_words(f"{side.tree}/{own}")
+    if name.startswith(USER_MODULE):
+        what, remedy = "a file of a cell", "in the suite, give its path relative to the suite"
+    else:
+        below = PurePosixPath(own)
+        module = below.parent if below.stem == "__init__" else below
+        source = PurePosixPath(*module.parts[: -len(name.split("."))])
+        what, remedy = name, f"name the folder to import it from: rnnbench check --source {source}/"
     return (
         f"{side.name} {side.about}: {what} was imported from {file}, though the {side.name} has its own: {own_file}\n"
-        f"{remedy}"
+        f"The check would have measured the wrong code; {remedy}"
     )
 
 
@@ -197,14 +190,13 @@ class SameCode:
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
     """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
 
-    def kind(file: str) -> FileKind:
+    kinds: dict[str, FileKind] = {}
+    for file in files:
         path = PurePosixPath(file)
-        if path.suffix == ".py":
-            return "python"
         is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES) or file == suite
-        return "document" if is_document or DOCUMENT_FOLDERS & set(path.parts[:-1]) else "other"
-
-    return {file: kind(file) for file in files}
+        is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
+        kinds[file] = "python" if path.suffix == ".py" else "document" if is_document else "other"
+    return kinds
 
 
 def changed_files(base: Side, head: Side) -> Changed | None:
@@ -217,58 +209,56 @@ def changed_files(base: Side, head: Side) -> Changed | None:
         return None if files is None else sorted_by_kind(files, suite)
     one, other = read_tree(base.tree), read_tree(head.tree)
     both = one.files | other.files
-    return sorted_by_kind((file for file in both if not _is_equal(one.root, other.root, file)), suite)
+    return sorted_by_kind((file for file in both if _content(one.root / file) != _content(other.root / file)), suite)
 
 
-def _is_equal(one: Path, other: Path, file: str) -> bool:
-    try:
-        return (one / file).read_bytes() == (other / file).read_bytes()
-    except OSError:  # a side lacks it, or it is a folder
-        return False
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
-@dataclass(frozen=True)
-class Used:
-    """What the workers of both sides used of their trees, as paths below them."""
+def used_files(
+    sides: Iterable[Side], imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]
+) -> tuple[set[str], set[str]] | None:
+    """Return the files of both sides' trees that workers imported, and those that they only read, as paths below them.
 
-    imported: frozenset[str]
-    opened: frozenset[str]
-    has_untracked: bool = False  # of both, a file that git does not track
-
-    @classmethod
-    def of(cls, sides: Iterable[Side], imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]) -> Self:
-        """Sort the files that workers told of, by each side's name."""
-        run, texts, untracked = set[str](), set[str](), set[str]()
-        for side in sides:
-            assert side.tree is not None
-            tree = read_tree(side.tree)
-            modules, read = (
-                {tree.path(Path(file).resolve()) for file in files} - {""}
-                for files in (imported[side.name].values(), opened[side.name])
-            )
-            run, texts, untracked = run | modules, texts | (read - modules), untracked | ((modules | read) - tree.files)
-        return cls(frozenset(run), frozenset(texts), bool(untracked))
+    `imported` and `opened`: by each side's name. None if git does not track one of them.
+    """
+    run, texts = set[str](), set[str]()
+    for side in sides:
+        assert side.tree is not None
+        tree = read_tree(side.tree)
+        modules, read = (
+            {tree.path(Path(file).resolve()) for file in files} - {""}
+            for files in (imported[side.name].values(), opened[side.name])
+        )
+        if not modules | read <= tree.files:
+            return None
+        run, texts = run | modules, texts | (read - modules)
+    return run, texts
 
 
 def same_code(
-    changed: Changed, used: Used, reached: Mapping[str, Mapping[str, Any]] | None, cases: Iterable[str]
+    changed: Changed,
+    used: tuple[set[str], set[str]] | None,
+    reached: Mapping[str, Mapping[str, Any]] | None,
+    cases: Iterable[str],
 ) -> SameCode:
     """Return the cases (keys) that run the same code on both sides.
 
-    `reached`: for each case, the replies of both sides about what it may run; None if nobody was asked, since only
-    documentation has changed.
+    `used`: what `used_files` returns; `reached`: for each case, the replies of both sides about what it may run; None
+    if nobody was asked, since only documentation has changed.
     """
-    imported = {file for file in used.imported if changed.get(file) == "python"}
-    is_of_harness = any(file.startswith(HARNESS) for file in imported)
-    if "other" in changed.values() or used.opened & changed.keys() or is_of_harness or used.has_untracked:
+    imported, read = used or (set(), set())
+    differing = {file for file in imported if changed.get(file) == "python"}
+    is_of_harness = any(file.startswith(HARNESS) for file in differing)
+    if used is None or "other" in changed.values() or read & changed.keys() or is_of_harness:
         return SameCode()
     if reached is None:
         return SameCode(frozenset(cases))
-    same = frozenset(key for key in cases if _is_same([*reached.get(key, {}).values()]))
-    return SameCode(same, needs_guard=bool(imported))
-
-
-def _is_same(replies: list[Any]) -> bool:
-    """Return whether both sides know what they may run, and that this is the same."""
-    is_known = len(replies) == 2 and all(reply["ok"] and not reply["doubts"] for reply in replies)
-    return is_known and bool(replies[0]["code"] == replies[1]["code"])
+    same = set()
+    for key in cases:
+        replies = [*reached.get(key, {}).values()]
+        is_known = len(replies) == 2 and all(reply["ok"] and not reply["doubts"] for reply in replies)
+        if is_known and replies[0]["code"] == replies[1]["code"]:
+            same.add(key)
+    return SameCode(frozenset(same), needs_guard=bool(differing))

@@ -13,7 +13,7 @@ from typing import Any
 from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.counting import Counted, count_instructions
-from rnnbench.check.own_code import SameCode, Used, changed_files, refuse_foreign, same_code
+from rnnbench.check.own_code import SameCode, changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, Asker, WorkerProcess, hello
@@ -140,7 +140,7 @@ class PairedRunner(Visitor):
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        self.same = same_code(changed, Used.of((base, head), *self._files()), reached, [case.key for case in cases])
+        self.same = same_code(changed, used_files((base, head), *self._files()), reached, [case.key for case in cases])
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
         """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""

@@ -75,26 +75,23 @@ def sides(
     suite: suites.Suite,
     base: str | None,
     base_python: str | None,
-    head_python: str | None,
     sources: Sequence[str] = (),
 ) -> Iterator[tuple[Side, Side]]:
     """Set up base and head; temporary files are removed at the end.
 
     `base`: a revision, a folder, or None for the head's own files; a folder with the name of a revision needs a `./`.
     `sources`: folders of the repository that modules are imported from, beside the project's. Raises UserError if base
-    is none of these, if it lacks the suite (NewSuite for a revision) or a source, if an interpreter is missing, or if
-    nothing would differ.
+    is none of these, if it lacks the suite (NewSuite for a revision) or a source, if the base's interpreter is missing,
+    or if nothing would differ.
     """
-    if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
-        raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
-    python, own_python = (_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head")))
+    python = _interpreter(base_python)
     with ExitStack() as stack:
         project = Project(stack, suite, sources)
         top, about = project.repository, f"folder {suite.file.parent}"
         if state := git.state(top) if top else None:
             about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
         head = project.side("head", about, project.tree, suite.file)
-        if base is None and python == own_python:
+        if base is None and python == sys.executable:
             raise UserError("give `rnnbench check` --base main, --base RUN or --base-python PY")
         if base is None:
             other = project.side("base", "the same files", project.tree, suite.file)
@@ -102,15 +99,14 @@ def sides(
             other = project.in_folder(base)
         else:
             other = project.at_commit(base, "base", has_own_suite=True)
-        if python == own_python and other.suite.file.resolve() == suite.file.resolve():
+        if python == sys.executable and other.suite.file.resolve() == suite.file.resolve():
             raise UserError(
                 f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
             )
-        added = ("", "") if python == own_python else (f", {python}", f", {own_python}")
-        yield (
-            replace(other, python=python, about=other.about + added[0]),
-            replace(head, python=own_python, about=head.about + added[1]),
-        )
+        if python != sys.executable:
+            other = replace(other, python=python, about=f"{other.about}, {python}")
+            head = replace(head, about=f"{head.about}, {sys.executable}")
+        yield other, head
 
 
 class Project:
@@ -142,9 +138,9 @@ class Project:
         """Return the repository and the path of the suite in it; raises UserError if there is none."""
         if self.repository is None:
             where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
-            why = "" if shutil.which("git") else ", since git is not on PATH"
             raise UserError(
-                f"{where} is not in a git repository{why}, so it has no revisions; choose a folder as the base"
+                f"{where} is not in a git repository, or git is not on PATH: no revision can be compared; choose a "
+                "folder as the base"
             )
         if self.within is None:
             raise UserError(
@@ -198,11 +194,7 @@ class Project:
         tree = self._stack.enter_context(git.worktree(top, commit))
         file = tree / within
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
-            if (former := git.renamed_from(top, commit, within)) is None:
-                raise NewSuite(
-                    f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare"
-                )
-            file, about = tree / former, f"{about}, where the suite is {former}"
+            raise NewSuite(f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare")
         if not has_own_suite and file.suffix == ".toml":
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._suite.file, file)
@@ -217,7 +209,7 @@ class Project:
             return replace(side, suite=suites.read(str(file))) if file.suffix == ".toml" else side
 
 
-def _interpreter(given: str | None, side: str) -> str:
+def _interpreter(given: str | None) -> str:
     """Return the interpreter that is given as a path, as a command or as the folder of a virtual environment."""
     if given is None:
         return sys.executable
@@ -225,7 +217,7 @@ def _interpreter(given: str | None, side: str) -> str:
     python = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
     if python is None:
         raise UserError(
-            f"{side}: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
+            f"base: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
         )
     return str(Path(python).absolute())
 

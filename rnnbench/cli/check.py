@@ -36,7 +36,6 @@ instructions_option = click.option(
     help="Compare with this git revision or folder, measured live in turns, or with a stored run.",
 )
 @click.option("--base-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@click.option("--head-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the head.")
 @takes("source", "only", "device", "margin")
 @click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
@@ -48,7 +47,6 @@ def check(
     suite: "Suite",
     base: str | None,
     base_python: str | None,
-    head_python: str | None,
     sources: tuple[str, ...],
     only: tuple[str, ...],
     device: str | None,
@@ -83,7 +81,6 @@ def check(
     """
     from rnnbench.check import check as live
     from rnnbench.check.check import check_against_run
-    from rnnbench.check.own_code import ForeignModules
     from rnnbench.check.sides import NewSuite, select, sides
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only
@@ -93,10 +90,8 @@ def check(
     suite = suite.with_check(**given)
     how: dict[str, Any] = {"out": out, "command": typed()}
     if base and (Path(base) / "run.json").is_file():
-        if sources or base_python or head_python or instructions:
-            raise click.UsageError(
-                f"{base} is a stored run: leave out --source, --base-python, --head-python and --instructions"
-            )
+        if sources or base_python or instructions:
+            raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
         groups = selected(suite, only, device, yes=yes)
         settings = suite.settings.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
@@ -104,10 +99,7 @@ def check(
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
-            with (
-                adding("(--source)", ForeignModules),
-                sides(suite, base, base_python, head_python, sources) as (first, second),
-            ):
+            with sides(suite, base, base_python, sources) as (first, second):
                 with adding(CONFIRM, TooManyCases):
                     groups, others = select(first, second, expression, device, any_number=yes)
                 how |= {"instructions": instructions, "everything": everything}

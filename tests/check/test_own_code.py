@@ -11,7 +11,6 @@ import pytest
 
 from rnnbench.check.own_code import (
     SameCode,
-    Used,
     _strays,
     changed_files,
     read_tree,
@@ -43,7 +42,7 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None) -> Iterator[tuple[Side, Side]]:
-    with sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python, None) as (first, second):
+    with sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python) as (first, second):
         yield first, second
 
 
@@ -116,8 +115,8 @@ def test_a_stray_module_is_told_with_the_source_to_add(repo: Path) -> None:
     many = {"mypkg": f"{repo}/python/mypkg/__init__.py", "mypkg.cell": own}
     with sides_of(repo) as (base, head):
         for modules, first, last in (
-            (many, "mypkg was imported from", "add python/ as a source of modules."),
-            ({"rnnbench_user_cell_0": own}, "a file of a cell was imported from", "its path relative to the suite."),
+            (many, "mypkg was imported from", "rnnbench check --source python/"),
+            ({"rnnbench_user_cell_0": own}, "a file of a cell was imported from", "its path relative to the suite"),
         ):
             with pytest.raises(UserError) as refused:
                 refuse_foreign(base, head, {"base": modules, "head": modules})
@@ -188,32 +187,29 @@ def reply(*code: str, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"ok": True, "code": list(code), "doubts": list(doubts)}
 
 
-def same(changed: str, base: Any, head: Any, **used: Any) -> SameCode:
-    both = Used(**{"imported": frozenset({"a.py"}), "opened": frozenset[str](), **used})
-    return same_code(sorted_by_kind([changed], "bench.toml"), both, {"case": {"base": base, "head": head}}, ["case"])
+USED = {"a.py"}, set[str]()  # imported, and only read
+
+
+def same(changed: str, base: Any, head: Any, used: Any = USED) -> SameCode:
+    return same_code(sorted_by_kind([changed], "bench.toml"), used, {"case": {"base": base, "head": head}}, ["case"])
 
 
 @pytest.mark.parametrize(
     ("changed", "base", "head", "used"),
     [
-        ("a.py", reply("f 1"), reply("f 2"), {}),  # it may run other code
-        ("a.py", reply("f 1"), reply("f 1", "g 1"), {}),
-        ("a.py", reply("f 1", doubts=("it keeps a thread",)), reply("f 1"), {}),
-        ("a.py", reply("f 1"), {"ok": False}, {}),
-        ("data.bin", reply("f 1"), reply("f 1"), {}),
-        ("README.md", reply("f 1"), reply("f 1"), {"opened": frozenset({"README.md"})}),
-        ("b.py", reply("f 1"), reply("f 1"), {"opened": frozenset({"b.py"})}),  # its text is read
-        ("a.py", reply("f 1"), reply("f 1"), {"has_untracked": True}),
-        (
-            "rnnbench/harness/x.py",
-            reply("f 1"),
-            reply("f 1"),
-            {"imported": frozenset({"rnnbench/harness/x.py"})},
-        ),
+        ("a.py", reply("f 1"), reply("f 2"), USED),  # it may run other code
+        ("a.py", reply("f 1"), reply("f 1", "g 1"), USED),
+        ("a.py", reply("f 1", doubts=("it keeps a thread",)), reply("f 1"), USED),
+        ("a.py", reply("f 1"), {"ok": False}, USED),
+        ("data.bin", reply("f 1"), reply("f 1"), USED),
+        ("README.md", reply("f 1"), reply("f 1"), ({"a.py"}, {"README.md"})),
+        ("b.py", reply("f 1"), reply("f 1"), ({"a.py"}, {"b.py"})),  # its text is read
+        ("a.py", reply("f 1"), reply("f 1"), None),  # a file that git does not track
+        ("rnnbench/harness/x.py", reply("f 1"), reply("f 1"), ({"rnnbench/harness/x.py"}, set())),
     ],
 )
 def test_what_may_differ_is_timed(changed: str, base: Any, head: Any, used: Any) -> None:
-    assert same(changed, base, head, **used).cases == frozenset()
+    assert same(changed, base, head, used).cases == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +219,7 @@ def test_equal_code_is_the_same_and_needs_a_pair_only_if_an_imported_file_differ
     expected = SameCode(frozenset({"case"}), guard)
     assert same(changed, reply("f 1"), reply("f 1")) == expected
     if changed != "a.py":  # nobody is asked if only documentation has changed
-        assert same_code({}, Used(frozenset(), frozenset()), None, ["case"]) == expected
+        assert same_code({}, (set(), set()), None, ["case"]) == expected
 
 
 @pytest.mark.parametrize("base", ["HEAD", "folder"])
@@ -242,9 +238,7 @@ def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Pa
     for name in ("cell.py", "README.md", "table.csv", "mine.toml"):
         (repo / name).write_text((repo / name).read_text() + "# 2")
     (repo / "gone.py").unlink()
-    with sides(
-        suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None, None
-    ) as both:
+    with sides(suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None) as both:
         changed = changed_files(*both)
     expected = {"README.md": "document", "cell.py": "python", "gone.py": "python", "mine.toml": "document"}
     assert changed == {**expected, "table.csv": "other"}

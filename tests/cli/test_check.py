@@ -146,7 +146,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", cwd=repo, PYTHONPATH=path, code=2)
     assert f"mypkg was imported from {repo}/python/mypkg/" in done.stderr
     assert "HEAD:python/mypkg/" in done.stderr
-    assert "add python/ as a source of modules. (--source)" in done.stderr
+    assert "rnnbench check --source python/" in done.stderr
     (folder,) = (repo / "results").iterdir()
     assert not list(folder.glob("*/windows-*"))
     assert not (folder / "verdicts.json").exists()

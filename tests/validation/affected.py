@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 
 from rnnbench.cells import load
-from rnnbench.check.own_code import Used, same_code, sorted_by_kind
+from rnnbench.check.own_code import same_code, sorted_by_kind
 from rnnbench.harness.protocol import Building
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
@@ -240,8 +240,7 @@ def same(name: str, base: Any, head: Any) -> set[str]:
     """The cells that are said to run the same code after the edit of one file."""
     cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
     imported, opened = ({*base[kind], *head[kind]} for kind in ("imported", "opened"))
-    used = Used(frozenset(imported), frozenset(opened))
-    return {*same_code(sorted_by_kind([name], ""), used, cells, CELLS).cases}
+    return {*same_code(sorted_by_kind([name], ""), (imported, opened), cells, CELLS).cases}
 
 
 def edit(draw: random.Random) -> tuple[str, str, str]:

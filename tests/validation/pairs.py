@@ -75,7 +75,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         write_sides(base, head, {})
         suite = suites.read(str(head / "planted.toml")).with_check(margin=NO_MARGIN, budget_seconds=budget_seconds)
         clock = PairClock()
-        with sides(suite, str(base), None, None) as (first, second):
+        with sides(suite, str(base), None) as (first, second):
             selection = select(first, second, {}, None, any_number=False)
             folder, _ = check(first, second, *selection, out=Path(scratch), command="", on_progress=clock)
         seconds = clock.seconds()

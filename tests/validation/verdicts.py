@@ -61,7 +61,7 @@ def one_check(plan: Plan, budget_seconds: float, device: str | None = None) -> C
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, plan)
         suite = suites.read(str(head / "planted.toml")).with_check(budget_seconds=budget_seconds)
-        with sides(suite, str(base), None, None) as (base_side, second):
+        with sides(suite, str(base), None) as (base_side, second):
             # The larger budget of both suites applies.
             first = replace(base_side, suite=base_side.suite.with_check(budget_seconds=budget_seconds))
             selection = select(first, second, {}, device, any_number=False)
