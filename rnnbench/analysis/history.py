@@ -25,7 +25,7 @@ from scipy import ndimage, special, stats
 
 from rnnbench.analysis.environments import differences, processor
 from rnnbench.analysis.estimate import ENDS, from_logs, raised, t_quantiles
-from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
+from rnnbench.analysis.stored import RATIO, StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -42,7 +42,7 @@ MAX_CORRELATION = 0.9  # of neighbouring runs
 # false changes follow if it is taken as too small.
 ASSUMED_CORRELATION = 0.6
 ASSUMED_DIFFERENCES = 100
-RATIO, LEVEL = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "level"))
+LEVEL = [f"level{end}" for end in ENDS]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.environments import differences, machine_differences
-from rnnbench.analysis.estimate import Estimate, Location, as_ratio, estimates_of, shift
+from rnnbench.analysis.estimate import ENDS, Estimate, Location, as_ratio, estimate_columns, estimates_of, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
 from rnnbench.analysis.summary import reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial, located
@@ -49,6 +49,7 @@ TOO_FEW = (
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
 LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
+RATIO, CHANGE = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "change_to_first_run"))
 # Case key -> the location of its log-ratio for the typical call, and for the mean.
 LocatedRatios = Mapping[str, tuple[Location, Location]]
 
@@ -69,21 +70,15 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
-class TogetherRow:
-    """One case over the runs; None if a run has no ratio of it."""
-
-    case: Case
-    ratios: tuple[Estimate | None, ...]  # of the typical call, one for each run
-    changes: tuple[Judged | None, ...]  # each later run against the first; None if the machines differ too
-
-
-@dataclass(frozen=True)
 class Together:
     """All cases that two runs or more have, and what differs between the runs' environments."""
 
     runs: tuple[tuple[str, RunInfo], ...]
     margin: float
-    rows: tuple[TogetherRow, ...]
+    cases: Mapping[str, Case]  # by their keys
+    # A row for each `case` and run `at`: `RATIO` of the typical call, and of a later run `CHANGE`, the `verdict`, and
+    # the ratio that it is `decided_by`.
+    rows: pd.DataFrame
     alone: int  # cases that only one run has
     unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
     machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
@@ -168,23 +163,30 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     if not common:
         names = " and ".join(run.name for run in runs)
         raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
-    judged = []
     machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
-    for other, apart in zip(located[1:], machines, strict=True):
-        judged.append(
-            {} if apart else judged_shifts(*shifts_between(located[0], other, common), dict.fromkeys(common, margin))
-        )
-    rows = [
-        TogetherRow(
-            cases[key],
-            tuple(of_run.get(key) for of_run in estimated),
-            tuple(verdicts.get(key) for verdicts in judged),
-        )
-        for key in common
-    ]
+    rows = []
+    for at, apart in enumerate([(), *machines]):
+        judged: dict[str, Judged] = {}
+        if at and not apart:
+            judged = judged_shifts(*shifts_between(located[0], located[at], common), dict.fromkeys(common, margin))
+        for key in common:
+            known = judged.get(key)
+            is_incomparable = apart and key in estimated[0] and key in estimated[at]
+            rows.append(
+                {
+                    "case": key,
+                    "at": at,
+                    **estimate_columns("ratio_to_reference", estimated[at].get(key)),
+                    **estimate_columns("change_to_first_run", known.deciding if known else None),
+                    "verdict": known.verdict if known else "incomparable" if is_incomparable else None,
+                    "decided_by": known.decided_by if known else None,
+                }
+            )
+    of_cases = pd.DataFrame(rows)
+    of_cases = of_cases.astype(dict.fromkeys([*RATIO, *CHANGE], float))  # even if no run has one
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
-    return Together(infos, margin, tuple(rows), alone, unlike([run.info for run in runs]), tuple(machines))
+    return Together(infos, margin, cases, of_cases, alone, unlike([run.info for run in runs]), tuple(machines))
 
 
 def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:

@@ -3,7 +3,6 @@
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.environments import UNIDENTIFIED
-from rnnbench.analysis.estimate import estimate_columns
-from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, RATIO, History
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, History
 from rnnbench.analysis.run_times import noted_of_runs
-from rnnbench.analysis.stored import TOO_FEW, Together, TogetherRow
+from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, Together
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
@@ -29,7 +28,7 @@ from rnnbench.report.words.units import (
     MISSING,
     change,
     change_cell,
-    change_with_interval,
+    change_interval,
     count,
     digits,
     interval_cell,
@@ -68,6 +67,7 @@ SIDE_BY_SIDE = (
 )
 POINTS = ("case", "environment", "run", "started", "commit", *RATIO, *LEVEL)  # columns of the table as a file
 CHANGES = ("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant")
+COMPARED = ("case", "run", *RATIO, *CHANGE, "verdict", "decided_by")
 SAID: dict[Verdict, str] = {
     "regressed": "slower",
     "improved": "faster",
@@ -257,58 +257,52 @@ def side_by_side(found: Together) -> Section:
     pictures = [picture("together", title, SIDE_BY_SIDE, figure)] if figure else []
     warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs)))}
     tables = (_table_of_cases(found, rows, runs), _table_of_environments(found, runs))
-    return of_runs("together", "The runs side by side", tuple(_compared(found, runs)), warnings, pictures, tables)
+    return of_runs("together", "The runs side by side", tuple(_compared(found, rows, runs)), warnings, pictures, tables)
 
 
 def rows_of(found: Together) -> pd.DataFrame:
     """Return a row for each case and run, the most different case first."""
-    called, lines = names(row.case for row in found.rows), []
-    for place, row in sorted(enumerate(found.rows), key=lambda each: _rank(each[1])):
-        for at, (estimate, judged) in enumerate(zip(row.ratios, (None, *row.changes), strict=True)):
-            is_apart = at > 0 and bool(found.machines[at - 1]) and row.ratios[0] is not None and estimate is not None
-            verdict: Verdict | None = judged.verdict if judged else "incomparable" if is_apart else None
-            lines.append(
-                {
-                    "name": called.name(row.case),
-                    "place": place,
-                    "series": series_name(row.case.cell, row.case.implementation),
-                    "phase": row.case.workload.phase,
-                    "at": at,
-                    "ratio": ratio_with_interval(*astuple(estimate)) if estimate else MISSING,
-                    "change": change_with_interval(judged) if judged else MISSING,
-                    "said": SAID[verdict] if verdict else MISSING,
-                    "case": row.case.key,
-                    "run": found.runs[at][0],
-                    **estimate_columns("ratio_to_reference", estimate),
-                    **estimate_columns("change_to_first_run", judged.deciding if judged else None),
-                    "verdict": verdict,
-                    "decided_by": judged.decided_by if judged else None,
-                }
-            )
+    called = names(found.cases[key] for key in found.rows["case"].unique())
+    rows = found.rows.assign(place=pd.factorize(found.rows["case"])[0], is_judged=found.rows["verdict"].notna())
+    rows["size"] = (rows["change_to_first_run"] - 1).abs().where(rows["verdict"].isin(CHANGED), 0.0)
+    rows[["size", "is_judged"]] = rows.groupby("place")[["size", "is_judged"]].transform("max")
+    lines = []
+    rows = rows.sort_values(["size", "is_judged", "place", "at"], ascending=[False, False, True, True])
+    for row in rows.to_dict("records"):
+        case, ratios = found.cases[row["case"]], [row[name] for name in RATIO]
+        known = Estimate(*(row[name] for name in CHANGE))
+        told = MISSING
+        if not math.isnan(known.value):
+            by = "in the mean" if row["decided_by"] == "mean" else ""
+            told = " ".join(filter(None, [change(known.value), by, change_interval(known)]))
+        texts = {
+            "name": called.name(case),
+            "series": series_name(case.cell, case.implementation),
+            "phase": case.workload.phase,
+            "ratio": MISSING if math.isnan(ratios[0]) else ratio_with_interval(*ratios),
+            "change": told,
+            "said": SAID.get(row["verdict"], MISSING),
+            "run": found.runs[row["at"]][0],
+        }
+        lines.append(row | texts)
     return pd.DataFrame(lines)
 
 
-def _rank(row: TogetherRow) -> tuple[int, float]:
-    known = [judged for judged in row.changes if judged is not None]
-    decided = [abs(judged.deciding.value - 1) for judged in known if judged.verdict in CHANGED]
-    return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
-
-
-def _compared(found: Together, runs: list[str]) -> Iterator[str]:
-    for index, (run, apart) in enumerate(zip(runs[1:], found.machines, strict=True)):
-        judged = [each for row in found.rows if (each := row.changes[index]) is not None]
-        counts = {word: sum(each.verdict == verdict for each in judged) for verdict, word in SAID.items()}
-        said = ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
+def _compared(found: Together, rows: pd.DataFrame, runs: list[str]) -> Iterator[str]:
+    for at, (run, apart) in enumerate(zip(runs[1:], found.machines, strict=True), 1):
+        judged = rows[rows["at"].eq(at) & rows["verdict"].notna()]
+        counts = judged["said"].value_counts()
+        said = ", ".join(f"{counts[word]:,} {word}" for word in SAID.values() if word in counts)
         if apart:
             yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(apart)}.")
-        elif not judged:
+        elif judged.empty:
             yield f"{run} has no case in common with {runs[0]}."
         else:
             yield (
                 f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
                 f"{said} (margin {round_percent(found.margin)})."
             )
-            if not any(each.deciding.has_interval for each in judged):
+            if judged["change_to_first_run_low"].isna().all():
                 yield f"No verdict: {TOO_FEW}."
     if found.alone:
         yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
@@ -331,8 +325,7 @@ def _table_of_cases(found: Together, rows: pd.DataFrame, runs: list[str]) -> Tab
         f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
         "lie within that margin."
     )
-    machine = rows.drop(columns=["name", "place", "series", "phase", "at", "ratio", "change", "said"])
-    return table("together", "The same cases in the runs", note, columns, shown, machine=machine)
+    return table("together", "The same cases in the runs", note, columns, shown, machine=rows[list(COMPARED)])
 
 
 def _table_of_environments(found: Together, runs: list[str]) -> Table:

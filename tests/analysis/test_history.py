@@ -14,13 +14,12 @@ from rnnbench.analysis.history import (
     ASSUMED_CORRELATION,
     LEVEL,
     LOWER_SHARE_OF_VARIANCE,
-    RATIO,
     History,
     history,
     pieces_of,
     run_scatter,
 )
-from rnnbench.analysis.stored import StoredRun
+from rnnbench.analysis.stored import RATIO, StoredRun
 from rnnbench.analysis.verdict import Q
 from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small

@@ -11,10 +11,11 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate, Location
-from rnnbench.analysis.history import RATIO, history
+from rnnbench.analysis.history import history
 from rnnbench.analysis.stored import (
     MAX_FREEDOM,
     MIN_CASES,
+    RATIO,
     TOO_FEW,
     StoredRun,
     common_cases,
@@ -124,11 +125,8 @@ def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: i
     row = summarize(load(path)).set_index("case").loc[LOOP.key]
     of_report = [row["ratio"], row["ratio_low"], row["ratio_high"]]
     run = read(path)
-    side_by_side = together([run, run], 0.025).rows[0].ratios
-    for ratio in side_by_side:
-        assert [ratio.value, ratio.lower, ratio.upper] == pytest.approx(of_report, nan_ok=True)
-    over_time = history([run, run]).points[RATIO].to_numpy()
-    assert over_time == pytest.approx(np.array([of_report] * 2), nan_ok=True)
+    for rows in (together([run, run], 0.025).rows, history([run, run]).points):
+        assert rows[RATIO].to_numpy() == pytest.approx(np.array([of_report] * 2), nan_ok=True)
 
 
 @pytest.mark.parametrize("cases", [6, 7, 24, 25])
@@ -230,12 +228,11 @@ def run(number: int, cases: slice = slice(None), slower: float = 0.0, **worker: 
 
 def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
     table = together([run(0), run(1, slower=0.1), run(2, slower=-0.1)], 0.025)
-    verdicts = [[changed.verdict for changed in row.changes if changed] for row in table.rows]
-    assert verdicts[0] == ["regressed", "improved"]
-    assert all(pair == ["unchanged", "unchanged"] for pair in verdicts[1:])
-    assert all(ratio is not None for row in table.rows for ratio in row.ratios)
-    [change, _] = table.rows[0].changes
-    assert change.low.lower < np.exp(0.1) < change.low.upper
+    verdicts = table.rows.pivot(index="case", columns="at", values="verdict").loc[[case.key for case in CASES], [1, 2]]
+    assert verdicts.to_numpy().tolist() == [["regressed", "improved"], *[["unchanged", "unchanged"]] * 7]
+    assert table.rows["ratio_to_reference"].notna().all()
+    change = table.rows.query("case == @CASES[0].key and at == 1")
+    assert change["change_to_first_run_low"].item() < np.exp(0.1) < change["change_to_first_run_high"].item()
     assert (table.margin, [name for name, _ in table.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
 
 
@@ -256,14 +253,16 @@ def test_a_run_of_another_machine_is_shown_and_gets_no_verdict(
 ) -> None:
     table = together([run(0), of(run(1), processor), run(2)], 0.025)
     assert table.machines == (expected, ())
-    assert all((row.changes[0] is None) == bool(expected) for row in table.rows)
-    assert all(row.changes[1] is not None and None not in row.ratios for row in table.rows)
+    changes = table.rows.groupby("at")["change_to_first_run"]
+    assert changes.count().tolist() == [0, 0 if expected else len(CASES), len(CASES)]
+    assert set(table.rows.loc[table.rows["at"] == 1, "verdict"]) == {"incomparable" if expected else "unchanged"}
+    assert table.rows["ratio_to_reference"].notna().all()
 
 
 def test_runs_of_unlike_software_are_compared_and_the_keys_that_differ_are_told() -> None:
     table = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
     assert table.unlike.keys() == {"worker: torch", "git: commit"}
-    assert all(change is not None for row in table.rows for change in row.changes)
+    assert table.rows.loc[table.rows["at"] == 1, "verdict"].notna().all()
     assert [info.environment["worker"]["torch"] for _, info in table.runs] == ["2.13", "2.14"]
 
 
@@ -287,11 +286,12 @@ def test_a_side_of_a_check_bears_the_name_of_the_check_too(tmp_path: Path) -> No
 
 def test_a_case_that_a_run_lacks_has_no_ratio_there() -> None:
     table = together([run(0, slice(0, 6)), run(1), run(2, slice(1, 8))], 0.025)
-    by_size = {row.case.workload.batch_size: row for row in table.rows}
-    assert by_size[1].ratios[2] is None
-    assert by_size[1].changes[1] is None
-    assert by_size[8].ratios[0] is None
-    assert by_size[8].changes == (None, None)
+    rows = table.rows.set_index(["case", "at"])
+    first, last = (rows.loc[CASES[place].key] for place in (0, -1))
+    assert first["ratio_to_reference"].isna().tolist() == [False, False, True]
+    assert first["verdict"].isna().tolist() == [True, False, True]
+    assert last["ratio_to_reference"].isna().tolist() == [True, False, False]
+    assert last["verdict"].isna().all()
     assert table.alone == 0
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.analysis.verdict import Verdict
 from rnnbench.store.metrics import Unit
 
 MISSING = "—"
@@ -202,12 +202,6 @@ def change(ratio: float) -> str:
         return ""
     size = _size(ratio)
     return size if size in ("0.0%", FAR) else f"{'+' if ratio > 1 else '-'}{size}"
-
-
-def change_with_interval(judged: Judged) -> str:
-    """Return `+5.1% [+4.2%, +6.0%]`, with `in the mean` if that decided."""
-    which = "in the mean" if judged.decided_by == "mean" else ""
-    return " ".join(filter(None, [change(judged.deciding.value), which, change_interval(judged.deciding)]))
 
 
 def change_interval(estimate: Estimate) -> str:

@@ -6,13 +6,11 @@ from functools import partial
 
 import pytest
 
-from rnnbench.analysis.verdict import Judged
 from rnnbench.report.words.units import (
     between,
     change,
     change_interval,
     change_span,
-    change_with_interval,
     duration,
     duration_interval,
     half_width,
@@ -127,9 +125,3 @@ def test_an_interval_has_no_exponent_and_no_equal_ends(write: Write, low: float,
 )
 def test_a_change_is_a_span_in_words(write: Write, low: float, high: float, text: str) -> None:
     assert write(estimate(1.05, low, high)) == text
-
-
-def test_a_change_between_runs_says_that_the_mean_decided() -> None:
-    low, mean = estimate(2.07, 0.81, 5.27), estimate(2.5, 1.9, 3.3)
-    assert change_with_interval(Judged("regressed", low, mean, "mean")) == "+150% in the mean [+90%, +230%]"
-    assert change_with_interval(Judged("regressed", low, estimate(0.9, 0.8, 1.0), "low")) == "+107% [-19%, +427%]"
