@@ -33,7 +33,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.project import folders_here
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.live import described
-    from rnnbench.speedup.search import find_wanted, wanted
+    from rnnbench.speedup.search import find_wanted, title, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
@@ -54,7 +54,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(str(fault))
             continue
-        output.say(described(module.title, found[module]))
+        output.say(described(title(module), found[module]))
     if not found:
         raise UserError("; ".join(dict.fromkeys(faults)))
     for reason in [*left_out, *faults]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.contract import construct
 from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
-from rnnbench.adapt.states import copied, on_trial, rebuilt
+from rnnbench.adapt.states import copied, on_trial
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.parity import TOLERANCES, Gradients, allowed, errors
@@ -63,8 +63,8 @@ class RunSubject:
     run: RunModule
     input: Tensor  # (seq, batch, ...)
     state: State  # as torch.nn's layers take it; None if the module makes its own
+    args: tuple[Any, ...]  # of a call of the user's: the input in the module's own layout, and the state if it is given
     phase: Phase
-    is_given: bool  # whether calls are given the state
 
     def call(self, name: WayName, input: Tensor | None = None) -> tuple[Tensor, State]:
         """Run the module in a way, over another input if one is given."""
@@ -78,7 +78,7 @@ def find(
     phase: Phase,
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None],
 ) -> tuple[RunModule, pd.DataFrame]:
     """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
     if not isinstance(module, nn.Module):
@@ -92,31 +92,25 @@ def find(
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
-        begun = begun if begun is None else rebuilt(begun, (part.detach() for part in leaves(begun)))
+        begun = tree_map_only(Tensor, Tensor.detach, begun)
+        args = (given.transpose(0, 1) if run.is_batch_first else given, *(() if state is None else (begun,)))
         # A copy is measured: a call may change more of a module than can be put back.
-        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, phase, state is not None)
+        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
-        enough = partial(_enough, budget_seconds, len(inputs))
-        rows += _of_shape(subject, time.monotonic() + seconds, enough, on_progress)
+        rows += _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
     return run, ways_table(rows)
-
-
-def _enough(budget_seconds: float, shapes: int, compiling: float) -> str:
-    """Return the budget to type that holds so many more seconds of compiling at each shape."""
-    return as_budget(budget_seconds + 2 * shapes * compiling)
 
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
     """Return the module as ways run it, and the input (seq, batch, features) and the state of a call of the user's."""
     module = module._given if isinstance(module, RunInWays) else module
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
-    if not isinstance(given, Tensor) or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
-        what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+    is_tensor = isinstance(given, Tensor)
+    if not is_tensor or not given.numel() or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
         raise ValueError(
-            f"input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state); found {what}"
+            "input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state), with sizes of 1 or "
+            f"more; found {tuple(given.shape) if is_tensor else type(given).__name__}"
         )
-    if not given.numel():
-        raise ValueError(f"input: expected sizes of 1 or more, found {tuple(given.shape)}")
     if reason := devices.why_not(str(given.device)):
         raise ValueError(f"input: {reason}")
     with calls_on_trial():
@@ -128,17 +122,14 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
 
 def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool) -> list[Tensor]:
     """Random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
-    made = []
-    generator = torch.Generator(device=like.device).manual_seed(0)  # the user's own stays as it is
+    made, features, device = [], list(like.shape[2:]), like.device
+    generator = torch.Generator(device=device).manual_seed(0)  # the user's own stays as it is
     for shape in shapes or ():
-        sizes = list(shape)
-        if not (2 <= len(sizes) <= BATCHED and all(isinstance(size, int) and size > 0 for size in sizes)):
-            raise ValueError(f"shapes: expected (seq, batch) or (seq, batch, features), each 1 or more; found {sizes}")
-        first, second, *features = sizes
-        if features and features != list(like.shape[2:]):
-            raise ValueError(f"shapes: the input has {like.shape[-1]} features, found {sizes}")
-        steps, batch = (second, first) if turns else (first, second)
-        sizes, device = [steps, batch, *like.shape[2:]], like.device
+        batched, own = list(shape[:2]), list(shape[2:])
+        if len(batched) < 2 or own not in ([], features) or not all(isinstance(n, int) and n > 0 for n in batched):
+            wanted = f"(seq, batch) or (seq, batch, {', '.join(map(str, features))})"
+            raise ValueError(f"shapes: expected {wanted}, each 1 or more; found {list(shape)}")
+        sizes = [*(reversed(batched) if turns else batched), *features]
         if like.is_floating_point():
             made.append(torch.randn(sizes, dtype=like.dtype, device=device, generator=generator))
         else:  # numbers that the module takes
@@ -149,17 +140,16 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool
 def _of_shape(
     subject: RunSubject,
     deadline: float,
-    enough: Callable[[float], str],
+    budget_seconds: float,
+    shapes: int,
     on_progress: Callable[[Progress], None],
 ) -> list[dict[str, Any]]:
     """Compare and time all ways at one shape, and restore everything that is changed in this process.
 
-    Each way is timed in the module that is handed back for it, with all that this does around the way. `enough` returns
-    the budget that holds so many seconds of compiling.
+    Each way is timed in the module that is handed back for it, with all that this does around the way. The budget is
+    for this number of shapes.
     """
     run, shape = subject.run, asdict(CallShape.of(subject.input, subject.phase))
-    input = subject.input.transpose(0, 1) if run.is_batch_first else subject.input
-    state = (subject.state,) if subject.is_given and subject.state is not None else ()
     rows: dict[str, dict[str, Any]] = {}
     calls: dict[str, TimedCall] = {}
     with ExitStack() as put_back:
@@ -167,32 +157,35 @@ def _of_shape(
         keep_tensors(run.module, put_back)  # of one that can't be copied
         of_all = why_only_as_given(run.module, run.kind) or varies(subject)
         for name in names(run, subject.input, subject.state):
-            reason = "" if name == AS_GIVEN else of_all or _why_not(subject, name, deadline, enough, on_progress)
+            reason = "" if name == AS_GIVEN else of_all
+            if not reason and name in COMPILED:
+                reason = _why_not_compiled(subject, name, deadline, budget_seconds, shapes, on_progress)
+            elif not reason and name != AS_GIVEN:
+                reason = why_not(subject, name)
             rows[name] = {**shape, "way": name, "is_chosen": not reason and not calls, "reason": reason}
             if not reason:
                 is_plain = name == AS_GIVEN and run.kind != "cell"
                 handed_back = run.given if is_plain else RunInWays(run, ways_table([{**shape, "way": name}]))
-                case = LiveCase(name, handed_back, (input, *state))
                 with named(name):
-                    calls[name] = timed_call(case, subject.phase, put_back)
+                    calls[name] = timed_call(LiveCase(name, handed_back, subject.args), subject.phase, put_back)
         if len(calls) == 1:
             return [*rows.values()]
-        stop, turns = Fastest(list(calls)), LiveTurns(devices.open_device(str(input.device)), calls)
+        device = str(subject.input.device)
+        stop, turns = Fastest(list(calls)), LiveTurns(devices.open_device(device), calls)
         turns.until(stop, deadline, on_progress)
         if turns.interrupted:
             raise KeyboardInterrupt
     stop.leave_out_slower()
     fastest = stop.fastest()
     for each, times in stop.times.items():
-        ratio = as_ratio(stop.log_ratio(each, AS_GIVEN))
         rows[each] |= {
             "seconds": median(one.median for one in times),
-            **estimate_columns("ratio", ratio),
+            **estimate_columns("ratio", as_ratio(stop.log_ratio(each, AS_GIVEN))),
             "rounds": len(times),
             "is_chosen": each == fastest,
             "is_sure": stop.is_sure or each != fastest,
         }
-    if fastest != AS_GIVEN and rounded_to(subject.input.dtype, str(input.device)) == "tf32":
+    if fastest != AS_GIVEN and rounded_to(subject.input.dtype, device) == "tf32":
         rows[fastest]["reason"] = TF32
     return [*rows.values()]
 
@@ -204,22 +197,29 @@ COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clo
 PACES = [1.0]  # how many times as long as expected each compilation of this process took
 
 
-def _why_not(
+def _why_not_compiled(
     subject: RunSubject,
     name: WayName,
     deadline: float,
-    enough: Callable[[float], str],
+    budget_seconds: float,
+    shapes: int,
     on_progress: Callable[[Progress], None],
 ) -> str:
-    """Return why a way can't be used, or can't be compiled before the deadline; empty if it can."""
-    if name not in COMPILED:
-        return why_not(subject, name)
-    expected, started = _compiling_seconds(subject, name), time.monotonic()
-    seconds = expected * PACES[-1]
+    """Return why a way can't be used, or can't be compiled before the deadline; empty if it can.
+
+    How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
+    """
+    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
+    piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
+    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
+    operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
+    expected = START_SECONDS + FIRST_SECONDS * (len(PACES) == 1) + OPERATOR_SECONDS[subject.phase] * operators
+    expected *= TUNING if name == "max-autotune" else 1
+    seconds, started = expected * PACES[-1], time.monotonic()
     if seconds > COMPILING_SHARE * (deadline - started):
         return (
             f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
-            f"give budget='{enough(seconds)}'"
+            f"give budget='{as_budget(budget_seconds + 2 * shapes * seconds)}'"
         )
     on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
     reason = why_not(subject, name)
@@ -227,53 +227,23 @@ def _why_not(
     return reason
 
 
-def _compiling_seconds(subject: RunSubject, name: WayName) -> float:
-    """Estimate how long a way is compiled on an idle machine, by the operators of the piece that is compiled."""
-    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
-    piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
-    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
-    operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
-    seconds = START_SECONDS + FIRST_SECONDS * (len(PACES) == 1) + OPERATOR_SECONDS[subject.phase] * operators
-    return seconds * (TUNING if name == "max-autotune" else 1)
-
-
-class AsModule(nn.Module):
-    """A subject in one way, as a module for the parity check."""
-
-    def __init__(self, subject: RunSubject, name: WayName) -> None:
-        super().__init__()
-        self.module = subject.run.module
-        self.subject, self.name = subject, name
-        self.types: list[torch.dtype] = []  # of what the last call returned
-
-    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the module; without a state of its own, what is given for one is ignored."""
-        has_state = self.subject.state is not None
-        outputs, final = replace(self.subject, state=state if has_state else None).call(self.name, input)
-        final = () if final is ALONE else final
-        self.types = [outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))]
-        return outputs, final
-
-
 def varies(subject: RunSubject) -> str:
-    """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
+    """Return why outputs can't be compared: two calls with one input give different ones; empty if they are equal.
+
+    Raises ValueError if a call returns no tensor of a batch of sequences.
+    """
     with torch.no_grad():
-        first, second = (_outputs(subject.call(AS_GIVEN)).clone() for _ in range(2))
-    if torch.equal(first, second):
+        results = [tree_map_only(Tensor, Tensor.clone, subject.call(AS_GIVEN)) for _ in range(2)]
+    for outputs, final in results:
+        if not isinstance(outputs, Tensor) or (final is not ALONE and outputs.dim() < BATCHED):
+            is_tensor = isinstance(outputs, Tensor)
+            raise ValueError(
+                f"module: a call returns {tuple(outputs.shape) if is_tensor else type(outputs).__name__}; expected "
+                "outputs, or (outputs, state) as torch.nn's layers return it, or a cell (`cell(input, state) -> state`)"
+            )
+    if torch.equal(*(outputs for outputs, _ in results)):
         return ""
     return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
-
-
-def _outputs(result: tuple[Any, State]) -> Tensor:
-    """The outputs of what a way returns; raises ValueError if they are no tensor of a batch of sequences."""
-    outputs, final = result
-    if isinstance(outputs, Tensor) and (final is ALONE or outputs.dim() >= BATCHED):
-        return outputs
-    found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-    raise ValueError(
-        f"module: a call returns {found}; expected outputs, or (outputs, state) as torch.nn's layers return it, "
-        "or a cell (`cell(input, state) -> state`)"
-    )
 
 
 def why_not(subject: RunSubject, name: Any) -> str:
@@ -291,7 +261,6 @@ def why_not(subject: RunSubject, name: Any) -> str:
             for _ in range(0 if breaks else 2):  # the first may have reason to be compiled again, after other calls
                 subject.call(name)
                 graphs.append(counters["stats"]["unique_graphs"])
-        counters.clear()
     except (Skip, ParityError) as reason:
         return str(reason)
     except SystemExit as end:
@@ -305,109 +274,105 @@ def why_not(subject: RunSubject, name: Any) -> str:
 
 def _check_parity(subject: RunSubject, name: WayName) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    run = replace(subject.run, module=deepcopy(subject.run.module))
-    reference = AsModule(replace(subject, run=run), AS_GIVEN)
-    candidate = AsModule(subject, name)
-    state = subject.input.new_zeros(0) if subject.state is None else subject.state
+    types: list[list[torch.dtype]] = []  # of what a call in each way returned
+    has_state = subject.state is not None
+
+    def side(subject: RunSubject, name: WayName) -> tuple[nn.Module, Callable[..., tuple[Tensor, State]]]:
+        def run(*_: object) -> tuple[Tensor, State]:
+            outputs, final = subject.call(name)
+            final = () if final is ALONE else final
+            types.append([outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))])
+            return outputs, final
+
+        return subject.run.module, run
+
+    reference = replace(subject, run=replace(subject.run, module=deepcopy(subject.run.module)))
+    sides = side(subject, name), side(reference, AS_GIVEN)
     gradients: Gradients = "parameters" if subject.phase == "training" else "none"
-    sides, has_state = ((candidate, candidate), (reference, reference)), subject.state is not None
-    found = errors(*sides, dict, subject.input, state, gradients=gradients, final_state=has_state)
-    if candidate.types != reference.types:
-        mine, given = (", ".join(str(dtype)[6:] for dtype in side.types) for side in (candidate, reference))
+    found = errors(*sides, dict, subject.input, (), gradients=gradients, final_state=has_state)
+    if types[0] != types[1]:
+        given, mine = (", ".join(str(dtype)[6:] for dtype in of_side) for of_side in types)
         raise ParityError(f"it returns {mine}, but the given module returns {given}")
     kind = subject.input.device.type
-    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else reference.types[0]
+    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else types[0][0]
     tolerance_of: Any = rounded_to(counted, str(subject.input.device))
     if tolerance_of not in TOLERANCES:
         raise ParityError(f"no tolerance is known for {tolerance_of}")
     steps, batch = subject.input.shape[:2]
-    hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
+    hidden = leaves(subject.state)[0].shape[-1] if has_state else 1
     sizes = {"steps": steps, "batch": batch, "hidden": hidden, "output": hidden}
     tolerances = {name: allowed(name, tolerance_of, **sizes) for name in found}
     check_tolerances(found, tolerances, tolerance_of, "the given module's")
 
 
-SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "dtype", "device", "threads")  # of a module
+FIXED = ("phase", "input_size", "hidden_size", "num_layers", "bidirectional", "dtype", "device", "threads")
 
 
-@dataclass(frozen=True)
-class WantedModule:
-    """A module with all sizes fixed, to be run fast in one phase; its shapes are not a part of it."""
+def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], list[str]]:
+    """Return modules with their shapes (seq, batch), and why cases are left out: each reason once.
 
-    cell: str  # as in the suite, or the name of a layer of torch.nn
-    workload: Workload  # of one sequence of one step
-
-    @property
-    def title(self) -> str:
-        """Return `gru, input size 64, hidden size 256, float32, cpu, 1 thread`."""
-        sizes = self.workload
-        parts = [self.cell, f"input size {sizes.input_size}", f"hidden size {sizes.hidden_size}"]
-        parts += [plural(sizes.num_layers, "layer")] if sizes.num_layers > 1 else []
-        parts += ["bidirectional"] if sizes.bidirectional else []
-        return ", ".join([*parts, sizes.dtype, sizes.device, plural(sizes.threads, "thread")])
-
-    def build(self, root: Path) -> nn.Module:
-        """Return the module with random weights; `root`: the suite's folder. Raises CellError if it can't be built."""
-        torch.manual_seed(0)
-        sizes, found = self.workload, spec(self.cell, self.workload.reference)
-        is_stack = sizes.num_layers > 1 or sizes.bidirectional  # which only layers of torch.nn are
-        more = {"num_layers": sizes.num_layers, "bidirectional": sizes.bidirectional} if is_stack else {}
-        named = {name: getattr(sizes, name) for name in ("input_size", "hidden_size", "output_size", "batch_size")}
-        module = construct(load(found.target, root), named, found.arguments, more)
-        convert(module, sizes.device, torch_dtype(sizes.dtype))
-        return module.eval() if sizes.phase == "inference" else module
-
-    def input(self, seq_len: int, batch_size: int) -> Tensor:
-        """Return a random input (seq, batch, features)."""
-        sizes = self.workload
-        input = torch.randn(seq_len, batch_size, sizes.input_size, generator=torch.Generator().manual_seed(0))
-        return input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-
-
-def wanted(cases: Iterable[Case]) -> tuple[dict[WantedModule, list[tuple[int, int]]], list[str]]:
-    """Return modules with their shapes (seq, batch), and why cases are left out: each reason once."""
-    found: dict[WantedModule, dict[tuple[int, int], None]] = {}
+    A module is a case of a single step of a single sequence.
+    """
+    found: dict[Case, dict[tuple[int, int], None]] = {}
     left_out: dict[str, None] = {}
     for case in cases:
         sizes = case.workload
-        if reason := _left_out(case):
-            left_out[reason] = None
-            continue
-        fixed = {name: getattr(sizes, name) for name in SIZES}
-        one = Workload(sizes.reference, sizes.phase, "many_to_many", batch_size=1, seq_len=1, output_size=1, **fixed)
-        found.setdefault(WantedModule(case.cell, one), {})[sizes.seq_len, sizes.batch_size] = None
+        if sizes.phase not in PHASES:
+            left_out[f"cases of the phase {sizes.phase}: expected inference or training"] = None
+        elif sizes.lengths != "equal":
+            left_out["cases with sequences of varied lengths"] = None
+        elif not case.is_reference and (sizes.num_layers > 1 or sizes.bidirectional):
+            left_out["cases of a cell in several layers or directions: give a module that runs them itself"] = None
+        else:
+            fixed: dict[str, Any] = {name: getattr(sizes, name) for name in FIXED}
+            step = Workload(sizes.reference, task="many_to_many", batch_size=1, seq_len=1, output_size=1, **fixed)
+            found.setdefault(Case(case.cell, "loop", step), {})[sizes.seq_len, sizes.batch_size] = None
     return {module: list(shapes) for module, shapes in found.items()}, list(left_out)
 
 
-def _left_out(case: Case) -> str:
-    if case.workload.phase not in PHASES:
-        return f"cases of the phase {case.workload.phase}: expected inference or training"
-    if case.workload.lengths != "equal":
-        return "cases with sequences of varied lengths"
-    if not case.is_reference and (case.workload.num_layers > 1 or case.workload.bidirectional):
-        return "cases of a cell in several layers or directions: give a module that runs them itself"
-    return ""
+def title(module: Case) -> str:
+    """Return `gru, input size 64, hidden size 256, float32, cpu, 1 thread`."""
+    sizes = module.workload
+    parts = [module.cell, f"input size {sizes.input_size}", f"hidden size {sizes.hidden_size}"]
+    parts += [plural(sizes.num_layers, "layer")] if sizes.num_layers > 1 else []
+    parts += ["bidirectional"] if sizes.bidirectional else []
+    return ", ".join([*parts, sizes.dtype, sizes.device, plural(sizes.threads, "thread")])
+
+
+def build(module: Case, root: Path) -> nn.Module:
+    """Return a module with random weights; `root`: the suite's folder. Raises CellError if it can't be built."""
+    torch.manual_seed(0)
+    sizes, found = module.workload, spec(module.cell, module.workload.reference)
+    is_stack = sizes.num_layers > 1 or sizes.bidirectional  # which only layers of torch.nn are
+    more = {"num_layers": sizes.num_layers, "bidirectional": sizes.bidirectional} if is_stack else {}
+    named = {name: getattr(sizes, name) for name in ("input_size", "hidden_size", "output_size", "batch_size")}
+    built = construct(load(found.target, root), named, found.arguments, more)
+    convert(built, sizes.device, torch_dtype(sizes.dtype))
+    return built.eval() if sizes.phase == "inference" else built
 
 
 def find_wanted(
-    wanted: WantedModule,
+    module: Case,
     shapes: Sequence[tuple[int, int]],
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> pd.DataFrame:
     """Return the ways of a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(wanted.workload.threads)
+    sizes, threads = module.workload, torch.get_num_threads()
+    torch.set_num_threads(sizes.threads)
     first, *others = shapes
     try:
-        module = wanted.build(root)
-        return find(module, wanted.input(*first), wanted.workload.phase, others, budget_seconds, on_progress)[1]
-    except (CellError, RuntimeError, TypeError, ValueError) as fault:
-        raise UserError(f"{wanted.title}: {first_line(fault) or type(fault).__name__}") from fault
-    except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
-        is_end = isinstance(fault, SystemExit)
-        said = f"{ending(fault)}; a cell must return, or raise another exception" if is_end else error_in_words(fault)
-        raise UserError(f"{wanted.title}: {said}{'' if is_end else place(fault)}") from fault
+        built = build(module, root)
+        input = torch.randn(*first, sizes.input_size, generator=torch.Generator().manual_seed(0))
+        input = input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
+        return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
+    except SystemExit as end:
+        said = f"{ending(end)}; a cell must return, or raise another exception"
+        raise UserError(f"{title(module)}: {said}") from end
+    except Exception as fault:  # whatever a stranger's module raises
+        is_told = isinstance(fault, CellError | RuntimeError | ValueError)
+        said = first_line(fault) if is_told else f"{error_in_words(fault)}{place(fault)}"
+        raise UserError(f"{title(module)}: {said}") from fault
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ import torch
 import rnnbench
 from rnnbench.cells import load
 from rnnbench.errors import UserError
-from rnnbench.speedup.search import WantedModule
+from rnnbench.store.records import Case
 from tests.doubles.commands import in_process
 
 MINE = """
@@ -82,7 +82,7 @@ def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str,
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
-    def search(module: WantedModule, *_: object) -> None:
+    def search(module: Case, *_: object) -> None:
         if module.cell in bad:
             raise UserError(f"{module.cell}: its state is not known")
 

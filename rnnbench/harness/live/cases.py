@@ -15,11 +15,11 @@ from torch.utils._pytree import tree_leaves
 
 from rnnbench.adapt.kinds import reads_batch_first
 from rnnbench.cells.parity import TOLERANCES, relative_error
-from rnnbench.cells.states import BATCHED, fails_in_inference_mode
+from rnnbench.cells.states import fails_in_inference_mode
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
-from rnnbench.harness.live.put_back import Kept, gpus
-from rnnbench.harness.machine.global_state import TorchState, capture, tf32_allowed
+from rnnbench.harness.live.put_back import gpus, keep_values
+from rnnbench.harness.machine.global_state import capture, tf32_allowed
 from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall, fixed_direction
@@ -36,12 +36,6 @@ class LiveCase:
     args: tuple[Any, ...]
     is_turned: bool = False  # its output has the first two dimensions in the other order than the reference's
 
-    def output(self, result: object) -> Tensor | None:
-        """Return the tensor of a call's result that is compared, in the reference's order of dimensions."""
-        output = first_tensor(result)
-        is_turned = self.is_turned and output is not None and output.shape[:2] == self.args[0].shape[:2]
-        return output.transpose(0, 1) if is_turned and output is not None else output
-
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters of a module; empty for a function, whose parameters are unknown."""
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
@@ -54,26 +48,24 @@ def is_torchs(run: object) -> bool:
 
 def cases_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict[str, LiveCase]:
     """Return the cases by name; raises ValueError if names, modules and inputs do not fit together."""
-    if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
+    if not isinstance(modules, Mapping) or len(modules) < 2 or not all(isinstance(name, str) for name in modules):
         raise ValueError(
-            "modules: expected a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}"
+            "modules: expected a mapping from names to two or more modules, such as {'mine': mine, 'torch': "
+            f"nn.LSTM(...)}}; found {', '.join(map(str, modules)) or 'none'}"
         )
-    if len(modules) < 2:
-        raise ValueError(f"modules: expected two or more, to compare them; found {', '.join(modules) or 'none'}")
     if isinstance(input, Mapping) and set(input) != set(modules):
         raise ValueError(
             f"input: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, input))}; "
             "an argument that is a mapping itself goes into a tuple"
         )
-    if wrong := [name for name, module in modules.items() if not callable(module)]:
-        raise ValueError(f"{wrong[0]}: expected a module or a function, found {type(modules[wrong[0]]).__name__}")
     cases = {}
     for name, module in modules.items():
         given: Any = input[name] if isinstance(input, Mapping) else input
         cases[name] = LiveCase(name, module, given if type(given) is tuple else (given,))  # not a PackedSequence
+        if not callable(module):
+            raise ValueError(f"{name}: expected a module or a function, found {type(module).__name__}")  # noqa: TRY004
         if not isinstance(given, Tensor | tuple):
-            found = type(given).__name__
-            raise ValueError(f"input: expected {WANTED}, found {found}")  # noqa: TRY004
+            raise ValueError(f"input: expected {WANTED}, found {type(given).__name__}")  # noqa: TRY004
     return cases
 
 
@@ -146,7 +138,7 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
         if not weights:
             raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
         for weight in weights:
-            put_back.callback(Kept.of(weight).put_back)  # zero times an infinite or NaN gradient is not zero
+            keep_values(weight, put_back)  # zero times an infinite or NaN gradient is not zero
         optimizer = torch.optim.Adam(weights, lr=0.0)
 
     def call() -> None:
@@ -187,10 +179,29 @@ NOT_FINITE = "NaN or infinite"
 def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
     """Return the first tensor of each case's result, all from the same state of the random generators.
 
-    Raises ValueError for a case that returns no tensor or writes into its input, and for outputs on several devices or
-    on a device that can't be used. An error of a case has the case's name in front.
+    Dimensions are in the reference's order. Raises ValueError for a case that returns no tensor or writes into its
+    input, and for outputs on several devices or on a device that can't be used. An error of a case has the case's name
+    in front.
     """
-    by_case = {name: _output(case) for name, case in cases.items()}
+    by_case = {}
+    for name, case in cases.items():
+        is_own = isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase)
+        what = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
+        given = list(tensors_in(case.args))
+        with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
+            for tensor in given:
+                keep_values(tensor, put_back)
+            before = list(map(_version, given))
+            with named(name, what if is_own else ""):
+                output = first_tensor(case.run(*case.args))
+            with named(name):
+                if output is None:
+                    raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
+                is_turned = case.is_turned and output.shape[:2] == case.args[0].shape[:2]
+                # At once: work that is left to a thread comes too late.
+                by_case[name] = (output.transpose(0, 1) if is_turned else output).clone()
+                if before != list(map(_version, given)):
+                    raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     if len({output.device for output in by_case.values()}) > 1:
         listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_case.items())
         raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
@@ -199,23 +210,9 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
     return by_case
 
 
-def _output(case: LiveCase) -> Tensor:
-    kept, hint = [Kept.of(tensor) for tensor in tensors_in(case.args)], ""
-    is_sequence = bool(case.args) and isinstance(case.args[0], Tensor) and case.args[0].dim() == BATCHED
-    if is_sequence and isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase):
-        hint = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
-    with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
-        for each in kept:
-            put_back.callback(each.put_back)
-        with named(case.name, hint):
-            output = case.output(case.run(*case.args))
-        with named(case.name):
-            if output is None:
-                raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
-            output = output.clone()  # at once: work that is left to a thread comes too late
-            if any(each.is_changed for each in kept):
-                raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
-    return output
+def _version(tensor: Tensor) -> int | None:
+    """Return torch's count of changes to a tensor; None for one created in inference mode, which has none."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
@@ -241,8 +238,9 @@ def _compared(output: Tensor, expected: Tensor) -> str:
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
     apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
-    error = relative_error(output, expected)
-    if error <= max(_tolerance(output), _tolerance(expected)):
+    error, tolerances = relative_error(output, expected), dict[Any, float](TOLERANCES)
+    rounded = (rounded_to(tensor.dtype.to_real(), str(tensor.device)) for tensor in (output, expected))
+    if error <= max(tolerances.get(dtype, 0.0) for dtype in rounded):  # 0 for whole numbers
         return f"agrees{apart}"
     return f"differs by {error:.1e} of the maximum{apart}: {ONLY_TIMES}; use rnnbench.same_weights"
 
@@ -252,23 +250,16 @@ def _not_finite(output: Tensor) -> str:
     return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
 
 
-def _tolerance(output: Tensor) -> float:
-    """Return the tolerance of the parity check; 0 for integers."""
-    tolerances: dict[str, float] = {str(name): tolerance for name, tolerance in TOLERANCES.items()}
-    dtype = output.dtype.to_real() if output.is_complex() else output.dtype
-    return tolerances.get(rounded_to(dtype, str(output.device)), 0.0)
-
-
 def rounded_to(dtype: torch.dtype, device: str) -> str:
     """Return the type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
     is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
-    return "tf32" if is_tf32 and tf32_allowed(capture()) != (False, False) else str(dtype).removeprefix("torch.")
+    return "tf32" if is_tf32 and any(tf32_allowed(capture())) else str(dtype).removeprefix("torch.")
 
 
-def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
+def uneven(dtype: torch.dtype, device: str) -> str:
     """Say why one case's arithmetic is less precise than another's; empty if no case's is."""
-    layers, products = tf32_allowed(settings)
-    if dtype != torch.float32 or devices.backend(device).lacks("tf32") or layers == products:
+    layers, products = tf32_allowed(capture())
+    if rounded_to(dtype, device) != "tf32" or layers == products:
         return ""
     coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
     return (
@@ -282,44 +273,23 @@ def compared_again(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the parity of each case after timing, and notes on why it could not be checked.
 
-    `before`: the parity before timing, which stays if it still holds.
+    `before`: the parity before timing, which stays if it still holds. The inputs get new values in place: the old ones,
+    each tensor's rolled by one place, so that they stay in their domain. Cases with inputs of their own keep them,
+    since a layout of another order would roll otherwise.
     """
     compared = dict(before)
+    first, *others = [list(tensors_in(case.args)) for case in cases.values()]
+    is_shared = all(list(map(id, other)) == list(map(id, first)) for other in others)
     try:
-        with _new_values(cases):
+        with ExitStack() as put_back:
+            for tensor in first if is_shared else ():
+                strides = zip(tensor.shape, tensor.stride(), strict=True)
+                is_expanded = any(size > 1 and stride == 0 for size, stride in strides)
+                if tensor.is_floating_point() and not is_expanded and not tensor.is_inference():
+                    tensor.data.copy_(keep_values(tensor, put_back).roll(1))
             for name, after in parity(outputs(cases), reference).items():
-                if _kind(after) != _kind(before[name]):
+                if after.partition(" ")[0] != before[name].partition(" ")[0]:  # agrees, differs, not compared
                     compared[name] = f"after timing: {after}"
     except Exception as error:  # nothing is wrong with the times: a module may not take other values
         return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
     return compared, []
-
-
-def _kind(text: str) -> str:
-    """Return what a parity says, without its numbers."""
-    return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
-
-
-@contextmanager
-def _new_values(cases: Mapping[str, LiveCase]) -> Iterator[None]:
-    """Give the inputs new values in place; the old ones are put back at the end.
-
-    The new values are the old ones, each tensor's rolled by one place: they stay in their domain. Cases with inputs of
-    their own keep them, since a layout of another order would roll otherwise.
-    """
-    first, *others = [list(tensors_in(case.args)) for case in cases.values()]
-    is_shared = all(list(map(id, other)) == list(map(id, first)) for other in others)
-    kept = [Kept.of(tensor) for tensor in first if is_shared and _can_roll(tensor)]
-    try:
-        for each in kept:
-            each.tensor.data.copy_(each.values.roll(1))
-        yield
-    finally:
-        for each in kept:
-            each.tensor.data.copy_(each.values)
-
-
-def _can_roll(tensor: Tensor) -> bool:
-    """Return whether any order of the values makes sense (lengths stay) and they can be written in place."""
-    is_expanded = any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.is_floating_point() and not is_expanded and not tensor.is_inference()

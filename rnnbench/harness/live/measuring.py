@@ -29,7 +29,7 @@ from rnnbench.harness.live.cases import (
 from rnnbench.harness.live.loop import LiveTurns, named
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.live.stop import Precision, Stop
-from rnnbench.harness.machine import global_state, variables
+from rnnbench.harness.machine import variables
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
@@ -113,7 +113,7 @@ def compared(
         dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
         device, calls = devices.open_device(name), {}
-        notes = [uneven(dtype, name, global_state.capture())]
+        notes = [uneven(dtype, name)]
         if dtype == torch.float32 and device.runs_host_code:
             notes.append(variables.imprecise_float32())
         notes += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]

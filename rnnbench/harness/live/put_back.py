@@ -5,8 +5,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,29 +15,19 @@ from torch.nn.parameter import is_lazy
 from rnnbench.harness.machine import global_state
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A copy of a tensor's values at one moment."""
+def keep_values(tensor: Tensor, put_back: ExitStack) -> Tensor:
+    """Restore a tensor's values when `put_back` closes, and return a copy of them.
 
-    tensor: Tensor
-    values: Tensor
-    version: int | None  # torch's count of changes to the tensor; None for one created in inference mode
+    They are written only if they differ, since a graph may hold the tensor.
+    """
+    values = tensor.detach().clone()
 
-    @classmethod
-    def of(cls, tensor: Tensor) -> Self:
-        """Copy the current values of a tensor."""
-        return cls(tensor, tensor.detach().clone(), None if tensor.is_inference() else tensor._version)
+    def restore() -> None:
+        if not torch.allclose(tensor, values, rtol=0, atol=0, equal_nan=True):
+            tensor.data.copy_(values)
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether something was written into the tensor; torch misses writes by some kernels into their own buffers."""
-        return self.version is not None and self.tensor._version != self.version
-
-    def put_back(self) -> None:
-        """Restore the values if they differ; otherwise do not write, since a graph may hold the tensor."""
-        if not torch.allclose(self.tensor, self.values, rtol=0, atol=0, equal_nan=True):
-            with torch.no_grad():
-                self.tensor.copy_(self.values)
+    put_back.callback(restore)
+    return values
 
 
 def keep_process(put_back: ExitStack) -> None:
@@ -71,7 +60,7 @@ def keep_tensors(module: nn.Module, put_back: ExitStack) -> None:
         for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
             if not is_lazy(tensor):
                 put_back.callback(setattr, owner, name, tensor)
-                put_back.callback(Kept.of(tensor).put_back)
+                keep_values(tensor, put_back)
 
 
 TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12

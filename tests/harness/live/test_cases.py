@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
 from rnnbench.adapt.kinds import reads_batch_first
-from rnnbench.harness.live.cases import cases_of, in_order, outputs, reference_of, uneven
-from rnnbench.harness.machine.global_state import TorchState
+from rnnbench.harness.live import cases
+from rnnbench.harness.live.cases import reference_of
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,9 +68,8 @@ def fine(x: Tensor) -> Tensor:
 
 LEAF = torch.ones(3, requires_grad=True)
 ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
-    ({}, LEAF, {}, "modules: expected two or more, to compare them; found none"),
-    ({"one": fine}, LEAF, {}, "modules: expected two or more, to compare them; found one"),
-    ([fine], LEAF, {}, "modules: expected a mapping from names to modules, such as"),
+    ({"one": fine}, LEAF, {}, "modules: expected a mapping from names to two or more modules, such as"),
+    ([fine], LEAF, {}, "modules: expected a mapping from names to two or more modules, such as"),
     ({"a": fine, "b": 3}, LEAF, {}, "b: expected a module or a function, found int"),
     (
         {"a": fine, "b": fine},
@@ -163,9 +162,8 @@ def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(is_declared: bool
         measure({"mine": mine, "torch": layer}, input)
     for steps in (9, 2):  # with as many steps as sequences, the shapes alone say nothing
         x = input[:steps]
-        cases = cases_of({"mine": mine, "torch": layer}, {"mine": x.transpose(0, 1), "torch": x})
-        found = outputs(in_order(cases, "torch"))
-        torch.testing.assert_close(found["mine"], found["torch"])
+        own = {"mine": x.transpose(0, 1), "torch": x}
+        assert measure({"mine": mine, "torch": layer}, own, **QUICK).frame["parity"]["mine"] == "agrees"
 
 
 @pytest.mark.parametrize(
@@ -183,22 +181,21 @@ def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None
     assert reads_batch_first(module, torch.randn(9, 9, 4)) is expected
 
 
-LAYERS: TorchState = {"cuDNN TF32": True, "float32 matmul precision": "highest"}
-PRODUCTS: TorchState = {"cuDNN TF32": False, "float32 matmul precision": "high"}
-
-
 @pytest.mark.parametrize(
-    ("dtype", "device", "settings", "starts"),
+    ("dtype", "device", "allowed", "starts"),
     [
-        (torch.float32, "cuda:0", LAYERS, "cuDNN's layers may use TF32 and matrix products may not"),
-        (torch.float32, "cuda:0", PRODUCTS, "matrix products may use TF32 and cuDNN's layers may not"),
-        (torch.float32, "cuda:0", LAYERS | {"float32 matmul precision": "high"}, ""),
-        (torch.float16, "cuda:0", LAYERS, ""),
-        (torch.float32, "cpu", LAYERS, ""),
+        (torch.float32, "cuda:0", (True, False), "cuDNN's layers may use TF32 and matrix products may not"),
+        (torch.float32, "cuda:0", (False, True), "matrix products may use TF32 and cuDNN's layers may not"),
+        (torch.float32, "cuda:0", (True, True), ""),
+        (torch.float16, "cuda:0", (True, False), ""),
+        (torch.float32, "cpu", (True, False), ""),
     ],
 )
-def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings: TorchState, starts: str) -> None:
-    message = uneven(dtype, device, settings)
+def test_tf32_on_one_side_only_is_told(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str, allowed: tuple[bool, bool], starts: str
+) -> None:
+    monkeypatch.setattr(cases, "tf32_allowed", lambda _: allowed)
+    message = cases.uneven(dtype, device)
     assert message.startswith(starts)
     assert bool(message) is bool(starts)
 
