@@ -94,7 +94,7 @@ def compare(
     """
     paths: list[Path] = []
     for name, side in (("base", base), ("head", head)):
-        runs = side.facts.get("paths", ()) if isinstance(side, FrameResult) else stored.found(side)
+        runs = getattr(side, "paths", ()) if isinstance(side, FrameResult) else stored.found(side)
         if len(runs) != 1:
             raise ValueError(
                 f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"

@@ -159,11 +159,9 @@ def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hi
             return len(weight.paths) in (1, gates) and weight.of(cell, in_order).shape == (gates * hidden, *size)
         return False
 
-    halves: list[Any] = [
-        (matrices, matrices, slice(inputs), slice(inputs, None))
-    ]  # one matrix for both, in either order
-    halves += [(matrices, matrices, slice(hidden, None), slice(hidden))]
-    halves += [(*half, None, None) for half in _halves(matrices)]
+    halves: list[Any] = [(*half, None, None) for half in _halves(matrices)]
+    first = (slice(inputs), slice(inputs, None)), (slice(hidden, None), slice(hidden))
+    halves += [(matrices, matrices, *columns) for columns in first]  # one matrix for both, in either order
     forms = [
         (LayerWeight(of_input, turned, first), LayerWeight(of_state, turned, second))
         for turned in (False, True)
@@ -208,9 +206,8 @@ def traits_of(module: nn.Module) -> list[Any]:
 
 
 def is_alike(before: Sequence[Any], after: Sequence[Any]) -> bool:
-    """Whether nothing has changed; a change within an object that keeps its length is not seen."""
-    return len(before) == len(after) and all(map(_is_same, before, after))
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    return before is after or (type(before) is type(after) and isinstance(before, SIMPLE) and bool(before == after))
+    """Return whether nothing has changed; a change within an object that keeps its length is not seen."""
+    return len(before) == len(after) and all(
+        old is new or (type(old) is type(new) and isinstance(old, SIMPLE) and bool(old == new))
+        for old, new in zip(before, after, strict=True)
+    )

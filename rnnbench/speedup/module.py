@@ -68,11 +68,9 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     """
     given: Any = pd.read_csv(rows, dtype={"reason": str}) if isinstance(rows, str | Path) else rows
     records = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
-    needed = [*SHAPE, "way"]
-    if lacking := [name for record in records for name in needed if name not in record]:
-        raise ValueError(f"ways: a row has no {lacking[0]!r}; it needs {', '.join(needed)}")
-    if unknown := {record["way"] for record in records} - set(get_args(WayName)):
-        raise ValueError(f"ways: {min(unknown)!r} is not a way; expected one of {', '.join(get_args(WayName))}")
+    needed, known = [*SHAPE, "way"], get_args(WayName)
+    if any(record.get("way") not in known or not record.keys() >= set(SHAPE) for record in records):
+        raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(known)}")
     return pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED]).fillna(
         {"reason": ""}
     )

@@ -113,9 +113,8 @@ def compared(
         dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
         device, calls = devices.open_device(name), {}
-        notes = [uneven(dtype, name)]
-        if dtype == torch.float32 and device.runs_host_code:
-            notes.append(variables.imprecise_float32())
+        is_on_host = dtype == torch.float32 and device.runs_host_code
+        notes = [uneven(dtype, name), variables.imprecise_float32() if is_on_host else ""]
         notes += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]
         for case in cases.values():
             with named(case.name):
@@ -140,23 +139,22 @@ def sweep(
 ) -> Iterator[tuple[Sizes, LiveComparison | str]]:
     """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
 
-    `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
-    that is built gets the weights of the reference, if its parameters fit. `input`: what makes the input from the
-    sizes that it names. `shown_of(number, points)` shows a point's replicates. The budget of `settings` is for all
-    points. A point that fails has the reason; Ctrl-C ends the sweep after the finished replicates of a point. Raises
-    ValueError or TypeError if the arguments do not fit together.
+    `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. `input`:
+    what makes the input from the sizes that it names. `shown_of(number, points)` shows a point's replicates. The budget
+    of `settings` is for all points. A point that fails has the reason; Ctrl-C ends the sweep after the finished
+    replicates of a point. Raises ValueError or TypeError if the arguments do not fit together.
     """
-    _check(modules, input, axes)
+    names = _checked(modules, input, axes)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    budget = settings.budget_seconds
-    deadline = None if budget is None else time.monotonic() + budget
+    deadline = None if settings.budget_seconds is None else time.monotonic() + settings.budget_seconds
     for number, sizes in enumerate(points):
         started = time.monotonic()
         left = None if deadline is None else max(0.001, (deadline - started) / (len(points) - number))
         of_point = settings.model_copy(update={"budget_seconds": left})
         try:
-            made = _all_built(modules, sizes, reference)
-            with compared(made, _called(input, sizes), sizes["phase"], reference, sizes["threads"]) as found:
+            made = _built(modules, names, sizes, reference)
+            given = input(**{name: sizes[name] for name in _needed(input) & sizes.keys()})
+            with compared(made, given, sizes["phase"], reference, sizes["threads"]) as found:
                 found.measure(of_point, started, shown_of(number, len(points)))
         except KeyboardInterrupt:
             if not number:
@@ -170,38 +168,10 @@ def sweep(
             return
 
 
-def _all_built(modules: Mapping[str, Any], sizes: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
-    """Return the modules at these sizes; those that are built get the weights of the reference, if they fit."""
-    made = {name: _called(each, sizes) if _builds(each, sizes) else each for name, each in modules.items()}
-    like = made[reference_of(made, reference)]
-    for name, module in made.items():
-        if module is not modules[name] and module is not like and isinstance(like, nn.Module):
-            with suppress(ValueError):  # other parameters: then its parity says that outputs differ
-                copy_weights(module, like)
-    return made
-
-
-def _builds(module: Any, sizes: Mapping[str, Any]) -> bool:
-    """Whether this builds a module: a class or function, all of whose parameters are sizes."""
-    if isinstance(module, nn.Module) or not callable(module):
-        return False
-    names = _names(module)
-    return bool(names) and names <= set(sizes) - set(FIXED)
-
-
-def _called(function: Callable[..., Any], sizes: Mapping[str, Any]) -> Any:
-    names = _names(function)
-    return function(**{name: value for name, value in sizes.items() if name in names})
-
-
-def _names(function: Callable[..., object]) -> set[str]:
-    """The parameters of a function without a default; empty if they can't be read, as of some built-in ones."""
-    parameters = parameters_of(function).values()
-    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
-    return {each.name for each in named if each.default is inspect.Parameter.empty}
-
-
-def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mapping[str, Sequence[Any]]) -> None:
+def _checked(
+    modules: Mapping[str, Any], input: Callable[..., object], axes: Mapping[str, Sequence[Any]]
+) -> dict[str, set[str]]:
+    """Return the sizes that each builder of a module needs; raises ValueError or TypeError for other arguments."""
     if not callable(input):
         raise TypeError(
             f"input: expected a function that makes it from the sizes, such as lambda batch_size, seq_len: ...; "
@@ -210,6 +180,30 @@ def _check(modules: Mapping[str, Any], input: Callable[..., object], axes: Mappi
     for name, values in axes.items():
         if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
             raise TypeError(f"{name}: expected a list of values, at least one, found {values!r}")
-    used = _names(input) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
-    if idle := sorted(set(axes) - set(FIXED) - used):
+    sizes = set(axes) - set(FIXED)
+    functions = {name: _needed(each) for name, each in modules.items() if callable(each)}
+    built = {name: needed for name, needed in functions.items() if needed and needed <= sizes}
+    if idle := sorted(sizes.difference(_needed(input), *built.values())):
         raise ValueError(f"{idle[0]}: neither the input nor a module depends on it")
+    return built
+
+
+def _built(
+    modules: Mapping[str, Any], names: Mapping[str, set[str]], sizes: Sizes, reference: str | None
+) -> dict[str, Any]:
+    """Return the modules at these sizes; those that are built get the weights of the reference, if they fit."""
+    built = {name: modules[name](**{size: sizes[size] for size in needed}) for name, needed in names.items()}
+    made = {**modules, **built}
+    like = made[reference_of(made, reference)]
+    for module in built.values():
+        if module is not like and isinstance(like, nn.Module):
+            with suppress(ValueError):  # other parameters: then its parity says that outputs differ
+                copy_weights(module, like)
+    return made
+
+
+def _needed(function: Callable[..., object]) -> set[str]:
+    """Return the parameters of a function without a default; none of a module, or if they can't be read."""
+    parameters = () if isinstance(function, nn.Module) else parameters_of(function).values()
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return {each.name for each in named if each.default is inspect.Parameter.empty}

@@ -2,29 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.rounds import Question, widening
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.suite.file import Settings
-
-
-class Stop(Protocol):
-    """What is still wanted, given the replicates so far."""
-
-    def wanted(self) -> Sequence[str]:
-        """Return the names of the calls that need another replicate; empty if enough is known."""
-        ...
-
-    def to_come(self) -> int:
-        """Return how many replicates are expected until enough is known."""
-        ...
-
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Learn the times of a replicate, which took so many seconds."""
-        ...
 
 
 class Precision:
@@ -151,3 +134,8 @@ class Fastest:
 
     def _best(self) -> str:
         return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)
+
+
+# `wanted()`: the calls that need another replicate, none if enough is known; `to_come()`: how many replicates are
+# expected until then; `add(times, seconds)`: learn the times of a replicate.
+Stop = Precision | Factor | Fastest

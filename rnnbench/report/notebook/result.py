@@ -48,6 +48,7 @@ class FrameResult:
         """
         self._frames, self._draw, self._columns = dict(frames), draw, list(columns)
         self.note, self.facts = note, facts
+        self.__dict__.update(facts)
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
@@ -55,23 +56,21 @@ class FrameResult:
         return {name: getattr(self, name) for name in self._frames}
 
     def __getattr__(self, name: str) -> Any:
-        """Return a frame, which is made at its first use, or a fact."""
-        frames, facts = self.__dict__.get("_frames", {}), self.__dict__.get("facts", {})
-        if name in frames:
-            if callable(frames[name]):
-                frames[name] = frames[name]()
-            return frames[name]
-        if name in facts:
-            return facts[name]
-        hint = f"; it is no frame but holds some: use .frame.{name}" if hasattr(pd.DataFrame, name) else ""
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+        """Return a frame, which is made at its first use; `facts` are found before."""
+        frames = self.__dict__.get("_frames", {})
+        if name not in frames:
+            hint = f"; it is no frame but holds some: use .frame.{name}" if hasattr(pd.DataFrame, name) else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+        frame = frames[name]
+        self.__dict__[name] = frame() if callable(frame) else frame
+        return self.__dict__[name]
 
     def __getitem__(self, key: object) -> Any:
         """Raise TypeError that names the frame."""
         raise TypeError(f"{type(self).__name__} is no frame but holds some: use .frame[{key!r}]")
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._frames, *self.facts})
+        return sorted({*super().__dir__(), *self._frames})
 
     def plot(self, *args: Any, **how: Any) -> Any:
         """Return the figure, which a notebook shows; `savefig(path)` keeps it.

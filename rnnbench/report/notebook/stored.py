@@ -20,7 +20,6 @@ from rnnbench.report.environment import table_of_environment
 from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, several
-from rnnbench.store.folder import is_check
 from rnnbench.store.frames import step_frame, window_frame, with_categories
 from rnnbench.store.windows import SCHEMA, window_tables
 from rnnbench.text import plural
@@ -50,9 +49,8 @@ def load(paths: Sequence[Path]) -> FrameResult:
             before += len(row_of)
 
     def environment() -> pd.DataFrame:
-        tables = {name: table_of_environment(info) for name, info in zip(names, infos, strict=True)}
-        facts = [table.frame.assign(run=name) for name, table in tables.items()]
-        return pd.concat(facts, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
+        tables = [table_of_environment(info).frame.assign(run=name) for name, info in zip(names, infos, strict=True)]
+        return pd.concat(tables, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
 
     def draw(name: str = "ratio", ax: Any = None, **how: Any) -> Any:
         figures = [figure for figure in plot.__all__ if figure != "changes"]
@@ -64,8 +62,8 @@ def load(paths: Sequence[Path]) -> FrameResult:
 
     answers = []
     for name, info in zip(names, infos, strict=True):
-        lost = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
-        answers.append(" ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *lost]))
+        told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
+        answers.append(" ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *told]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "cases": cases,
@@ -74,8 +72,8 @@ def load(paths: Sequence[Path]) -> FrameResult:
         "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
         "environment": environment,
     }
-    told = answers if len(answers) == 1 else [plural(len(answers), "run"), *answers]
-    note = "\n\n".join([*told, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
+    before = [plural(len(answers), "run")] if len(answers) > 1 else []
+    note = "\n\n".join([*before, *answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
     return FrameResult(frames, draw, note, first, names=names, paths=tuple(paths))
 
 
@@ -99,14 +97,12 @@ def found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
     for given in map(Path, [runs] if isinstance(runs, str | Path) else runs):
         pattern = str(given.relative_to(given.anchor))
         matches = [given] if given.exists() else sorted(Path(given.anchor).glob(pattern))
-        folders = [match for match in matches if (match / "run.json").exists() or is_check(match)]
+        folders = [match for match in matches if (match / "run.json").exists()]
         if not folders:
-            raise UserError(f"{given}: no folder of a run is there")
+            raise UserError(f"{given}: no folder of a run is there; a check holds two: load its base or its head")
         paths |= dict.fromkeys(folders)
     if not paths:
         raise UserError("runs: expected at least one folder of a run, found an empty list")
-    if checks := list(filter(is_check, paths)):
-        raise UserError(f"{checks[0]}: it is a check, which holds two runs: load its base or its head")
     if len({path.resolve().name for path in paths}) < len({path.resolve() for path in paths}):
         raise UserError(f"{runs}: two runs of one name can't be told apart; rename one of them")
     return list(paths)
