@@ -67,7 +67,7 @@ MAX_STATEMENTS = {
     "profiling": 1162,
     "pytest_plugin": 224,
     "report": 3386,
-    "speedup": 601,
+    "speedup": 602,
     "slurm": 355,
     "store": 861,
     "suite": 500,
