@@ -177,7 +177,8 @@ COMMITS = (
         1,
         "Leaky",
         suite="speed.toml",
-        options=("--instructions=gate",),
+        options=("--instructions=gate", "--budget", "10s"),
+        checks=40,
     ),
 )
 
