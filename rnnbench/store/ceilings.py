@@ -81,14 +81,13 @@ class Ceiling(Record):
 
     def joined(self, other: Self) -> Self:
         """This ceiling and another measurement of it, at another time: the best of both."""
-        launches = [seconds for seconds in (self.launch_seconds, other.launch_seconds) if seconds is not None]
         return replace(
             self,
             products=_joined(self.products, other.products),
             copies=_joined(self.copies, other.copies),
             reads=_joined(self.reads, other.reads),
             dispatch_seconds=min(self.dispatch_seconds, other.dispatch_seconds),
-            launch_seconds=min(launches, default=None),
+            launch_seconds=min(filter(None, (self.launch_seconds, other.launch_seconds)), default=None),
         )
 
     def to_text(self) -> str:

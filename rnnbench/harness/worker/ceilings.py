@@ -49,13 +49,16 @@ MIN_SECONDS = 1e-3  # of a call whose time counts
 TRIES = 3
 ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
+# The library of kernels, and the multiply-adds in a round of one thread; 0 if it has none of the type that is wanted.
+Native = tuple[ctypes.CDLL, float]
+
 
 def measure(
-    device: Device, dtype: DType, threads: int, kernels: "NativeKernels | None", passes: int = 1, *, again: bool = False
+    device: Device, dtype: DType, threads: int, native: Native | None, passes: int = 1, *, again: bool = False
 ) -> Ceiling:
     """Measure the ceiling of a device. The caller has already set torch's settings and threads.
 
-    `kernels`: those of a processor, for its own limits; None where there are none. `again`: only the limits that a
+    `native`: the kernels of a processor, for its own limits; None where there are none. `again`: only the limits that a
     processor may have raised since, in a tenth of the time, to be joined with the whole: a clock that rises during a
     run would let its cases seem faster than possible.
     """
@@ -63,14 +66,14 @@ def measure(
     copied = [()] if again else [sizes, *[sizes[:-1]] * (passes - 1)]  # the largest takes longest: once
     read = sizes[:MAX_AGAIN] if again else sizes[:-1]
     with torch.inference_mode():
-        return reduce(Ceiling.joined, [_one_pass(device, dtype, threads, kernels, each, read) for each in copied])
+        return reduce(Ceiling.joined, [_one_pass(device, dtype, threads, native, each, read) for each in copied])
 
 
 def _one_pass(
     device: Device,
     dtype: DType,
     threads: int,
-    kernels: "NativeKernels | None",
+    native: Native | None,
     copied: Sequence[int],
     read: Sequence[int],
 ) -> Ceiling:
@@ -80,10 +83,15 @@ def _one_pass(
     target = torch.zeros_like(source)
     copies = {size: _best(device, partial(target[: size // 2].copy_, source[: size // 2])) for size in copied}
     reads: list[Rate[int]] = []
-    if kernels is not None:
-        if kernels.multiplies:
-            products[REGISTERS] = kernels.macs_per_second(SECONDS_PER_RATE)
-        reads = [Rate(size, kernels.bytes_per_second(source[:size], SECONDS_PER_RATE)) for size in read]
+    if native is not None:
+        library, macs_per_round = native
+        if macs_per_round:
+            products[REGISTERS] = macs_per_round * rounds_per_second([library.arithmetic] * threads)
+        for size in read:
+            part = size // threads // ALIGNMENT * ALIGNMENT  # that a thread reads again and again
+            starts = [source.data_ptr() + thread * part for thread in range(threads)]
+            works = [partial(library.reading, start, part) for start in starts]
+            reads.append(Rate(size, part * rounds_per_second(works)))
     launch = partial(device.hold, 0.0) if copied and isinstance(device, Cuda) else None
     return Ceiling(
         device.name,
@@ -129,73 +137,49 @@ def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: f
     return min(tries)
 
 
-class NativeKernels:
-    """The kernels for one type, run by as many threads at once as the cases have."""
+def rounds_per_second(
+    works: Sequence[Callable[[int], object]],
+    seconds: float = SECONDS_PER_RATE,
+    now: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the most rounds of several works at once, each of which takes a number of rounds, in about `seconds`."""
 
-    def __init__(
-        self,
-        library: ctypes.CDLL,
-        threads: int,
-        *,
-        multiplies: bool = True,
-        now: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        """`multiplies`: whether its multiply-adds are those of the type that is wanted, where it has any."""
-        self._library = library
-        self._threads = threads
-        self._now = now
-        library.multiply_adds.restype = ctypes.c_double
-        library.multiply_adds.argtypes = [ctypes.c_long]
-        self.multiplies = multiplies and float(library.multiply_adds(1)) > 0
-        library.arithmetic.argtypes = [ctypes.c_long]
-        library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
-
-    def macs_per_second(self, seconds: float) -> float:
-        """The best rate of multiply-adds on registers, all threads together, in tries for about `seconds`."""
-        per_round = float(self._library.multiply_adds(1))
-        return per_round * self._best([self._library.arithmetic] * self._threads, seconds)
-
-    def bytes_per_second(self, memory: torch.Tensor, seconds: float) -> float:
-        """The best rate of reading `memory`, a tensor of bytes, again and again; each thread reads its own part."""
-        part = memory.numel() // self._threads // ALIGNMENT * ALIGNMENT
-        starts = [memory.data_ptr() + thread * part for thread in range(self._threads)]
-        works = [partial(self._library.reading, start, part) for start in starts]
-        return part * self._best(works, seconds)
-
-    def _best(self, works: Sequence[Callable[[int], object]], seconds: float) -> float:
-        """The most rounds a second of several works at once, each of which takes a number of rounds."""
-        with ThreadPoolExecutor(len(works)) as pool:
-            rounds, tries = 1, [*works] * TRIES
-            # The shortest of several tries: a stall of the machine must not make a call seem long.
-            while (shortest := min(pool.map(partial(self._seconds, rounds), tries))) < MIN_SECONDS:
-                rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
-            best, end = 0.0, self._now() + seconds
-            while True:
-                best = max(best, sum(rounds / taken for taken in pool.map(partial(self._seconds, rounds), works)))
-                if self._now() >= end:
-                    return best
-
-    def _seconds(self, rounds: int, work: Callable[[int], object]) -> float:
-        started = self._now()
+    def clocked(rounds: int, work: Callable[[int], object]) -> float:
+        started = now()
         work(rounds)
-        return self._now() - started
+        return now() - started
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        rounds, tries = 1, [*works] * TRIES
+        # The shortest of several tries: a stall of the machine must not make a call seem long.
+        while (shortest := min(pool.map(partial(clocked, rounds), tries))) < MIN_SECONDS:
+            rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
+        best, end = 0.0, now() + seconds
+        while True:
+            best = max(best, sum(rounds / taken for taken in pool.map(partial(clocked, rounds), works)))
+            if now() >= end:
+                return best
 
 
-def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
-    """The kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
+def load(dtype: DType, folder: Path) -> Native:
+    """Return the kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
     kernel = kernel_for(dtype, processor().instruction_sets)
     name = kernel or "float"  # reading memory is the same for all types
     file = folder / f"kernels-{name}.so"
     if not file.exists():
         build(SOURCE, KERNELS[name], file)
     try:
-        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
-    except (OSError, AttributeError) as fault:
+        library = ctypes.CDLL(str(file))
+    except OSError as fault:
         raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
+    library.multiply_adds.restype = ctypes.c_double
+    library.multiply_adds.argtypes = library.arithmetic.argtypes = [ctypes.c_long]
+    library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
+    return library, float(library.multiply_adds(1)) if kernel else 0.0
 
 
 def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
-    """The name of the kernel that multiplies a type as fast as a processor with these sets can; None if none does."""
+    """Return the kernel that multiplies a type as fast as a processor with these sets can; None if none does."""
     if dtype in ("float32", "float64"):
         return "float" if dtype == "float32" else "double"
     known = set(instruction_sets)

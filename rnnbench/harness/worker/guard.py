@@ -1,8 +1,6 @@
 """Protection around each request: a case can't harm the cases after it, and may leave no thread or process running."""
 
-import ctypes
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from rnnbench.store.records import Case
 from rnnbench.text import first_few
 
 MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
-PR_SET_CHILD_SUBREAPER = 36
 # Python's own helper. It lives as long as the process that started it, and is idle.
 HELPERS = ("multiprocessing.resource_tracker",)
 
@@ -47,12 +44,6 @@ class CaseGuard:
         left = {} if may_have_children else running_processes()
         if new := [name for number, name in left.items() if number not in self._children]:
             raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
-
-
-def adopt_orphans() -> None:
-    """On Linux: from now on, descendants of this process whose parent has ended become its children."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def running_processes() -> dict[int, str]:

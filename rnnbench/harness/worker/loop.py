@@ -13,15 +13,19 @@ from pathlib import Path
 
 from rnnbench.harness.worker.streams import WorkerStreams
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
 
 
-def _die_with_parent() -> None:
-    """On Linux: end when the coordinator ends, even in the middle of a call, and be killed first if memory runs out."""
+def bind_to_family() -> None:
+    """On Linux: end with the coordinator, even in a call, be killed first if memory runs out, and adopt orphans.
+
+    Descendants of this process whose parent has ended become its children.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     # Schedulers send SIGTERM to every process of a job; a worker that ended would look as if its case had killed it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # not Linux, or a sandbox with a read-only /proc: the system chooses
@@ -34,7 +38,7 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     `layout` is the seed of the memory layout. `current_folder`: a folder from which modules of a suite may be imported.
     `relay` has the arguments of `Relay`.
     """
-    _die_with_parent()
+    bind_to_family()
     streams = WorkerStreams()
     draw = random.Random(layout)
     # Everything mapped later, including torch's libraries, gets an address that is lower by this much.
@@ -42,11 +46,10 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     importlib.import_module("torch")  # first, so that a missing torch is reported
     from rnnbench.harness.worker.cases import Relay
-    from rnnbench.harness.worker.guard import CaseGuard, adopt_orphans
+    from rnnbench.harness.worker.guard import CaseGuard
     from rnnbench.harness.worker.modules import UsedFiles, UserModules
     from rnnbench.harness.worker.operations import Operations, hello
 
-    adopt_orphans()
     files = UsedFiles()
     files.watch()
     modules = UserModules(Path(current_folder) if current_folder else None)

@@ -123,17 +123,16 @@ class Operations:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._cases.restore(name, dtype, threads)
         device = devices.open_device(name)
-        load = partial(ceilings.load, dtype, threads, Path(request["folder"]))
-        native = Readings.of({"kernels": load} if device.runs_host_code else {})
-        kernels, again = native.values.get("kernels"), request["again"]
-        ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"], again=again)
-        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": native.missing.get("kernels", "")}
+        load = partial(ceilings.load, dtype, Path(request["folder"]))
+        loaded = Readings.of({"kernels": load} if device.runs_host_code else {})
+        native, again = loaded.values.get("kernels"), request["again"]
+        ceiling = ceilings.measure(device, dtype, threads, native, request["passes"], again=again)
+        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> Reply:
         """Import the code under test before anything else; what this changes in the process stays."""
-        with self._tracer.following(request["tree"]) as trace:
+        with self._tracer.following(request["tree"], self._tracer.doubts):
             self._cases.import_all(request["cells"], Path(request["root"]))
-        self._tracer.doubts |= trace.doubts
         self._guard.adopt()
         return {"ok": True}
 

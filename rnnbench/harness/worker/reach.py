@@ -15,7 +15,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
@@ -52,14 +51,8 @@ STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", 
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 Variables = dict[str, Any]  # the names of a module
-
-
-@dataclass
-class Trace:
-    """The functions of a tree that ran: by code and names of its module, the arguments and free variables."""
-
-    ran: dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]] = field(default_factory=dict)
-    doubts: dict[str, None] = field(default_factory=dict)
+# The functions that ran, by code and names of its module: both, with the arguments and free variables.
+Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
 
 
 class Tracer:
@@ -69,22 +62,23 @@ class Tracer:
         self.doubts: dict[str, None] = {}  # about all cases
         self.imported: dict[str, list[Variables]] = defaultdict(list)  # file -> names of modules it let import
         self._tree = ""  # ends with a separator
-        self._trace: Trace | None = None
+        self._ran: Ran | None = None
+        self._doubts: dict[str, None] = {}  # about what runs now
         sys.addaudithook(self._audit)
 
     @contextmanager
-    def following(self, tree: str) -> Iterator[Trace]:
-        """Follow what runs within the context."""
-        self._tree, self._trace = os.path.realpath(tree) + os.sep, Trace()
+    def following(self, tree: str, doubts: dict[str, None]) -> Iterator[Ran]:
+        """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
+        self._tree, self._doubts, self._ran = os.path.realpath(tree) + os.sep, doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
-        threading.settrace(self._in_thread)
+        threading.settrace(self._follow)
         sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
         try:
-            yield self._trace
+            yield self._ran
         finally:
             sys.settrace(before)
             threading.settrace(of_threads)
-            self._trace = None  # which lets the arguments of its functions go
+            self._ran = None  # which lets the arguments of its functions go
 
     def own(self, variables: Mapping[str, Any], code: CodeType | None = None) -> str:
         """Return the path below the tree of the file of a module or function; empty if it is not the tree's own.
@@ -99,9 +93,9 @@ class Tracer:
         return _parts(Path(self._tree + own))
 
     def _follow(self, frame: FrameType, event: str, _argument: object) -> None:
-        code, variables, trace = frame.f_code, frame.f_globals, self._trace
+        code, variables, ran = frame.f_code, frame.f_globals, self._ran
         place = id(code), id(variables)
-        if event != "call" or trace is None or place in trace.ran or not self.own(variables, code):
+        if event != "call" or ran is None or place in ran or not self.own(variables, code):
             return
         if code.co_name == "<module>":
             importer = frame.f_back
@@ -110,15 +104,11 @@ class Tracer:
             if importer is not None:
                 self.imported[file].append(variables)
         elif code.co_flags & inspect.CO_OPTIMIZED:  # not a class's statements, which count as its module's
-            trace.ran[place] = code, variables, [*frame.f_locals.values()]
-
-    def _in_thread(self, frame: FrameType, event: str, _argument: object) -> None:
-        if self._trace is not None and event == "call" and self.own(frame.f_globals, frame.f_code):
-            self._trace.doubts["code runs in another thread"] = None
+            ran[place] = code, variables, [*frame.f_locals.values()]
 
     def _audit(self, event: str, _arguments: object) -> None:
-        if self._trace is not None and event in STARTS_PROCESS:
-            self._trace.doubts["a process is started"] = None
+        if self._ran is not None and event in STARTS_PROCESS:
+            self._doubts["a process is started"] = None
 
 
 @cache
@@ -130,53 +120,52 @@ def _below(tree: str, file: str) -> str:
 
 def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> Reply:
     """Build a case and call it twice; return what it may run."""
-    with tracer.following(tree) as building:
+    with tracer.following(tree, tracer.doubts) as building:
         built = build()
         timed = built.timed_call()
     is_compiled = built.case.implementation in COMPILED
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
-    with stance, timed.mode(), tracer.following(tree) as calling:
+    doubts: dict[str, None] = {}
+    with stance, timed.mode(), tracer.following(tree, doubts) as calling:
         for call in ("first", "second"):
             timed.renew(call)
             timed.call()
     timed.end()
-    found = CaseCode(tracer, whole_modules=is_compiled)
+    found = CaseCode(tracer, doubts, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
-    by_name = ["it may run any code, by a name made at run time"] if found.may_run_any else []
+    if found.may_run_any:
+        doubts["it may run any code, by a name made at run time"] = None
     found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
-    tracer.doubts |= building.doubts
     frames: Any = sys.modules.get("torch._dynamo.utils")
-    compiles = not is_compiled and frames is not None and frames.counters["frames"]
-    itself = ["it compiles itself"] if compiles else []
-    doubts = [*(tracer.doubts | calling.doubts | found.doubts), *by_name, *itself]
-    return {"ok": True, "code": sorted(found.code), "doubts": doubts}
+    if not is_compiled and frames is not None and frames.counters["frames"]:
+        doubts["it compiles itself"] = None
+    return {"ok": True, "code": sorted(found.code), "doubts": [*(tracer.doubts | doubts)]}
 
 
 class CaseCode:
     """The parts of the tree's files that a case may run, each with a digest."""
 
-    def __init__(self, tracer: Tracer, *, whole_modules: bool) -> None:
-        """`whole_modules`: count all of each module that the case imports."""
-        self._tracer, self._is_whole = tracer, whole_modules
+    def __init__(self, tracer: Tracer, doubts: dict[str, None], *, whole_modules: bool) -> None:
+        """Doubts are added to `doubts`; `whole_modules`: count all of each module that the case imports."""
+        self._tracer, self._doubts, self._is_whole = tracer, doubts, whole_modules
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self.code: set[str] = set()
-        self.doubts: dict[str, None] = {}
         self.may_run_any = False
 
-    def follow(self, trace: Trace, objects: Sequence[Any]) -> None:
-        """Add all that a trace and objects lead to."""
-        for code, variables, values in trace.ran.values():
+    def follow(self, ran: Ran, objects: Sequence[Any]) -> None:
+        """Add all that functions that ran, and objects, lead to."""
+        for code, variables, values in ran.values():
             self._add_code(code, variables)
             self._todo += values
         self._todo += objects
         while self._todo and len(self._seen) <= MAX_OBJECTS:
             self._visit(self._todo.pop())
         if self._todo:
-            self.doubts[f"it holds more than {MAX_OBJECTS:,} objects"] = None
+            self._doubts[f"it holds more than {MAX_OBJECTS:,} objects"] = None
 
     def _visit(self, value: Any) -> None:
         kind = type(value)
@@ -184,7 +173,7 @@ class CaseCode:
             return
         self._seen[id(value)] = value
         if isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
-            self.doubts["it is a TorchScript module"] = None
+            self._doubts["it is a TorchScript module"] = None
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
             # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.

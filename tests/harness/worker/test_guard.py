@@ -58,8 +58,9 @@ def test_what_runs_is_told_and_what_has_ended_is_not() -> None:
 def test_an_orphan_belongs_to_the_process_that_adopts_it() -> None:
     code = """
 import subprocess, time
-from rnnbench.harness.worker.guard import adopt_orphans, running_processes
-adopt_orphans()
+from rnnbench.harness.worker.guard import running_processes
+from rnnbench.harness.worker.loop import bind_to_family
+bind_to_family()
 subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"])
 until = time.monotonic() + 10
 while "sleep 60" not in (names := " ".join(running_processes().values())) and time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from rnnbench.workloads.phases import TimedCall
 
 MAIN = """
 import functools
-import threading, subprocess, importlib
+import subprocess, importlib
 import torch
 import of_test.helpers as helpers
 from of_test.helpers import Helper, decorated, TABLE
@@ -101,9 +102,9 @@ def reached(
     forget()
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    with tracer.following(str(folder)) as trace:
+    tracer.doubts.clear()
+    with tracer.following(str(folder), tracer.doubts):
         main: Any = importlib.import_module("of_test.main")
-    tracer.doubts = trace.doubts
 
     def build() -> Any:
         cell = main.Cell()
@@ -165,7 +166,6 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edi
     ("body", "doubt"),
     [
         ({"init": "self.inner = torch.jit.script(torch.nn.Linear(1, 1))"}, "it is a TorchScript module"),
-        ({"call": "t = threading.Thread(target=helpers.fast, args=(x,)); t.start(); t.join()"}, "another thread"),
         ({"call": "subprocess.run(['true'])"}, "a process is started"),
         ({"top": "subprocess.run(['true'])"}, "a process is started"),
         ({"late": "importlib.import_module('of_test.' + 'deep')"}, "any code, by a name made at run time"),
@@ -175,3 +175,13 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edi
 )
 def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, tracer: Tracer, body: Any, doubt: str) -> None:
     assert doubt in " ".join(reached(tmp_path, tracer, **body)["doubts"])
+
+
+def test_what_a_thread_runs_counts(tmp_path: Path, tracer: Tracer) -> None:
+    space: dict[str, Any] = {}
+    exec(compile("def fast(): pass", str(tmp_path / "mine.py"), "exec"), space)
+    with tracer.following(str(tmp_path), {}) as ran:
+        thread = threading.Thread(target=space["fast"])
+        thread.start()
+        thread.join()
+    assert [code.co_name for code, _, _ in ran.values()] == ["fast"]
