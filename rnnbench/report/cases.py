@@ -1,10 +1,10 @@
 """The cases of a run: the answer in words, what is fastest, their ratios by size, and one table with all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.report.table import Column, Table, of, table, where_new
@@ -22,15 +22,14 @@ from rnnbench.report.words.names import (
     word,
 )
 from rnnbench.report.words.ratios import (
-    ALONE,
+    NO_REFERENCE,
     known,
     known_ratios,
     missed,
     not_known,
+    reference_name,
     tally,
     undecided,
-    waits,
-    words,
 )
 from rnnbench.report.words.units import (
     count,
@@ -43,12 +42,17 @@ from rnnbench.report.words.units import (
     ratio_interval,
     span,
 )
-from rnnbench.store import metrics
-from rnnbench.store.metrics import Metric
 from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, rounded_up
 
+ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
+OTHERS = {  # what is compared with a reference, by its name
+    "torch.nn": "hand-written cells",
+    "per_item": "other ways to load",
+    "the fastest": "cells",
+    "the reference": "the others",
+}
 MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
 
 
@@ -59,17 +63,17 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> str:
 
 def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     """Return the sentences of the answer, the most important first."""
-    measured, reference = summary[summary["status"] == "measured"], words(summary)
+    measured, name = summary[summary["status"] == "measured"], reference_name(summary)
     own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
     if measured.empty:
         return ["No case was measured, so this run says nothing about time."]
     if own.empty:
-        return [f"Only {reference.name} was measured, so there is nothing to compare it with."]
-    if not reference.has_ratios:
+        return [f"Only {name} was measured, so there is nothing to compare it with."]
+    if name == NO_REFERENCE:
         return [ALONE]
     counted, notes = own.dropna(subset=["ratio"]), []
     if counted.empty:
-        return [f"{reference.name} was not measured beside these, so how far they are from it can't be said."]
+        return [f"{name} was not measured beside these, so how far they are from it can't be said."]
     doubtful = counted[counted["parity"] != "agrees"]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
@@ -77,56 +81,51 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
         doubt = "not verified to do the same work"
         notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
         counted = counted if is_all else counted.drop(doubtful.index)
-    if alone := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
-        notes += [f"Time only, without a reference: {', '.join(alone)}."] if words(own).name != "the fastest" else []
-    return [*_late_steps(measured), _range(counted, info), *_by_interval(counted, info), *notes]
+    alone = [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]
+    if alone and reference_name(own) != "the fastest":
+        notes.append(f"Time only, without a reference: {', '.join(alone)}.")
+    numbers = tally(counted)
+    total, undecided = sum(numbers.values()), numbers.pop("undecided", 0)
+    if total > max(1, numbers.get("without an interval", 0)):
+        parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
+        more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
+        parts += [f"{undecided:,} undecided{more}"] if undecided else []
+        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}.")
+    return [*_late_steps(measured), _range(counted, info), *notes]
 
 
-def _late_steps(measured: pd.DataFrame) -> Iterator[str]:
+def _late_steps(measured: pd.DataFrame) -> list[str]:
     """Say how many streams had late steps, and which had most of them, if the steps have a period."""
     if "late_share" not in measured or measured["late_share"].isna().all():
-        return
-    frame = with_series(measured[measured["late_share"].notna()])
-    worst = frame.to_dict("records")[int(frame["late_share"].to_numpy().argmax())]
-    periods = " or ".join(map(duration, frame["period_seconds"].unique()))
-    late = int(frame["late_share"].gt(0).sum())
+        return []
+    frame = with_series(measured.dropna(subset=["late_share"]))
+    periods, late = " or ".join(map(duration, frame["period_seconds"].unique())), int(frame["late_share"].gt(0).sum())
     if not late:
-        yield f"No step of {plural(len(frame), 'stream')} took longer than {periods}."
-        return
-    settings = ", ".join(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))
-    most = f"{worst['series']} ({settings})" if settings else worst["series"]
-    yield (
-        f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}; {most} had the largest share of "
-        f"them, {percent(worst['late_share'])}."
-    )
+        return [f"No step of {plural(len(frame), 'stream')} took longer than {periods}."]
+    worst = frame.loc[frame["late_share"].idxmax()]
+    most = ", ".join([worst["series"], *(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))])
+    share = percent(worst["late_share"])
+    return [
+        f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}. The worst is {most}: {share}."
+    ]
 
 
 def _range(counted: pd.DataFrame, info: RunInfo) -> str:
     """Say how far the known ratios reach, or that none is known."""
-    known, reference = known_ratios(counted)["ratio"], words(counted)
+    known, name = known_ratios(counted)["ratio"], reference_name(counted)
     machine = where(counted, info) + (f", {flushed(counted)}," if flushed(counted) else "")
-    who, take, phase = reference.others, "take", ""
+    who, takes, phase = OTHERS.get(name, "other cells"), "take", ""
     if len(counted) == 1:
         row = counted.iloc[0]
-        who, take, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
+        who, takes, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
     if known.empty:
         ends = span(digits(counted["ratio_low"].min()), digits(counted["ratio_high"].max()))
-        return f"Undecided: on {machine} {who} {take} {ends} times as long as {reference.name}{phase}."
-    why = "from one replicate: no interval" if counted["replicates"].max() <= 1 else "without an interval"
-    basis = "" if counted["ratio_low"].notna().any() else f", {why}"
-    ends = span(digits(known.min()), digits(known.max()))
-    return f"On {machine} {who} {take} {ends} times as long as {reference.name}{phase}{basis}."
-
-
-def _by_interval(counted: pd.DataFrame, info: RunInfo) -> Iterator[str]:
-    """Count the cases that are slower, faster, undecided and without an interval."""
-    numbers = tally(counted)
-    total, undecided = sum(numbers.values()), numbers.get("undecided", 0)
-    if total > 1 and total > numbers.get("without an interval", 0):
-        parts = [f"{number:,} {name}" for name, number in numbers.items() if name != "undecided"]
-        more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
-        parts += [f"{undecided:,} undecided{more}"] if undecided else []
-        yield f"Of {plural(total, 'comparison')}: {', '.join(parts)}."
+        return f"Undecided: on {machine} {who} {takes} {ends} times as long as {name}{phase}."
+    ends, basis = span(digits(known.min()), digits(known.max())), ""
+    if counted["ratio_low"].isna().all():
+        is_single = counted["replicates"].max() <= 1
+        basis = ", from one replicate: no interval" if is_single else ", without an interval"
+    return f"On {machine} {who} {takes} {ends} times as long as {name}{phase}{basis}."
 
 
 def where(summary: pd.DataFrame, info: RunInfo) -> str:
@@ -169,7 +168,7 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
 
 def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     """Return the table with one row for each cell and phase, or None if no case has a ratio."""
-    best, reference = fastest(summary), words(summary)
+    best, name = fastest(summary), reference_name(summary)
     if best.empty:
         return None
     keys = ["cell", "phase", *several(summary, CONTEXT)]
@@ -197,15 +196,11 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         Column("range", of(("lowest", "highest"), ratio_interval), numeric=True),
         *(Column(word(key), of(key, one_line)) for key in keys[1:]),
         Column("fastest", of("fastest", one_line)),
-        Column(
-            "decided",
-            of(("decided", "compared"), _of_all),
-            numeric=True,
-        ),
-        Column(f"faster than {reference.name}", of(("faster", "workloads"), _of_all), numeric=True),
+        Column("decided", of(("decided", "compared"), _of_all), numeric=True),
+        Column(f"faster than {name}", of(("faster", "workloads"), _of_all), numeric=True),
     ]
     note = (
-        f"Median ratio to {reference.name} of the fastest implementation at each size. Decided: its interval lies "
+        f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies "
         "below those of the others."
     )
     return table("fastest", "What is fastest", note, columns, frame, machine=frame, breaks=where_new(frame["cell"]))
@@ -229,7 +224,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", of(("ratio_low", "ratio_high"), case_interval), numeric=True),
+        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
         Column("phase", of("phase")),
         *(
             Column(word(axis), of(axis, one_line), numeric=axis in SIZES)
@@ -237,7 +232,16 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
         ),
         Column("time", of("seconds", duration), numeric=True),
         Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
-        *map(_cost, known(frame, metrics.METRICS)),
+        *(
+            Column(
+                metric.label,
+                of(metric.name, partial(quantity, unit=metric.unit)),
+                numeric=True,
+                is_optional=True,
+                about=metric.about,
+            )
+            for metric in known(frame)
+        ),
         Column("backend", of("backend", one_line), is_optional=True),
         Column("limit set by", of("bound_by", one_line), is_optional=True),
         Column("notes", lambda row: notes(row, info)),
@@ -258,7 +262,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
 def table_of_medians(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
     keys, frame = _keys(summary), with_series(summary)
-    costs = known(frame, metrics.METRICS)
+    costs = known(frame)
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
     references = frame.loc[is_reference(frame), [*same, *names]].drop_duplicates(same)
@@ -271,10 +275,9 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
         ratios = known_ratios(cases)["ratio"].dropna()
         parities = set(cases.loc[cases["status"] == "measured", "parity"])
         compared = int(cases["ratio"].notna().sum())
-        statistics = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
         rows.append(
             dict(zip(keys, key, strict=True))
-            | dict(zip(("ratio", "lowest", "highest"), statistics, strict=True))
+            | {"ratio": ratios.median(), "lowest": ratios.min(), "highest": ratios.max()}
             | {"cases": len(cases), "compared": compared, "undecided": tally(cases).get("undecided", 0)}
             | {"parity": _all(parities)}
             | over.loc[cases.index].median().to_dict()
@@ -295,7 +298,9 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
 
 def about(summary: pd.DataFrame) -> str:
     """Say what all cases have in common, and what their ratios are to."""
-    return " ".join(filter(None, [f"Everywhere: {constants(summary)}." if len(summary) else "", words(summary).ratios]))
+    name = reference_name(summary)
+    ratios = ALONE if name == NO_REFERENCE else f"Ratios are time over that of {name}."
+    return f"Everywhere: {constants(summary)}. {ratios}" if len(summary) else ratios
 
 
 def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
@@ -303,13 +308,9 @@ def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
     if row["status"] != "measured":
         return one_line(f"{row['status']}: {row['reason']}")
     fast = "fastest" if row.get("is_fastest") else ""
-    said = [fast, one_line(row["parity"]), undecided(row), missed(row, info), waits(row)]
+    waits = "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""
+    said = [fast, one_line(row["parity"]), undecided(row), missed(row, info), waits]
     return "; ".join(filter(None, said))
-
-
-def case_interval(low: float, high: float) -> str:
-    """Return the interval of a case's ratio; empty for the case to which the ratios are."""
-    return "" if low == high == 1 else ratio_interval(low, high)
 
 
 def _all(parities: set[str]) -> str:
@@ -318,18 +319,14 @@ def _all(parities: set[str]) -> str:
     return said.pop() if len(said) == 1 else "not all agree" if said else "not measured"
 
 
-def _ends(lowest: float, highest: float) -> str:
-    return ratio_interval(lowest, highest) if lowest < highest else ""
+def _ends(low: float, high: float) -> str:
+    """Return an interval or a range; empty if it has one value, as for the case to which the ratios are."""
+    return "" if low == high else ratio_interval(low, high)
 
 
 def _keys(summary: pd.DataFrame) -> list[str]:
     """Return what the cases below one head have in common."""
     return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
-
-
-def _cost(metric: Metric) -> Column:
-    show = of(metric.name, lambda value: quantity(value, metric.unit))
-    return Column(metric.label, show, numeric=True, is_optional=True, about=metric.about)
 
 
 def _of_cases(row: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from rnnbench.analysis.summary import Noise
 from rnnbench.report.table import Column, Commands, Section, SectionPart, Table, Warnings, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
-from rnnbench.report.words.ratios import reached, words
+from rnnbench.report.words.ratios import reached, reference_name
 from rnnbench.report.words.units import change, duration, half_width, memory, rate
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
@@ -33,11 +33,16 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
 def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[SectionPart]:
     measured = summary[summary["status"] == "measured"]
     low, high = (int(measured["replicates"].min()), int(measured["replicates"].max())) if len(measured) else (0, 0)
+    name = reference_name(summary)
+    what = "The batches of each way" if name == "per_item" else "Outputs and gradients of each case"
+    compared = f"{what} were compared with those of {name} before it was timed"
+    if set(summary["reference"]) == {"none"}:
+        compared = "There is no reference to compare outputs with"
     how = (
         f"{plural(high, 'replicate')}{f' ({low:,} at least)' if low < high else ''}, each a fresh process in which the "
         "cases of a workload take turns with their reference on the same cores. A time is the median of a replicate's "
         "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
-        f"Of 100 intervals about 5 miss the true value. {words(summary).compared}."
+        f"Of 100 intervals about 5 miss the true value. {compared}."
     )
     notes = [Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
     precise = f"{reached(summary, info)} {noise_sentence(noise)}".strip()

@@ -27,7 +27,7 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import words
+from rnnbench.report.words.ratios import reference_name
 from rnnbench.report.words.units import (
     MISSING,
     duration,
@@ -110,7 +110,7 @@ def growth(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    name = words(summary).name
+    name = reference_name(summary)
     how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "are_cases": True}
     return over_sizes(measured, sizes, ways, looks, value, name, least, **how)
 

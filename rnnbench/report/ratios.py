@@ -36,7 +36,7 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import known_ratios, undecided, words
+from rnnbench.report.words.ratios import known_ratios, reference_name, undecided
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
 from rnnbench.report.words.units import ratio as ratio_text
 from rnnbench.store.records import LOADS, OF_DATA
@@ -89,7 +89,7 @@ def ratio(
                 noise = {"color": drawn.ink("line"), "alpha": 0.6, "linewidth": 0, "zorder": 0}
                 axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, **noise)
             drawn.title(axes, title)
-        ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), words(summary).name)
+        ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference_name(summary))
         has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
         drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians))
     return drawn.figure
@@ -204,7 +204,7 @@ def ratio_by_size(
                 "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
                 ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=drawn.ink("soft"),
             )  # fmt: skip
-        about = ", ".join(filter(None, [f"time over {words(summary).name}", over]))
+        about = ", ".join(filter(None, [f"time over {reference_name(summary)}", over]))
         colors = f"{about}{chr(10) if drawn.is_narrow else ': '}blue is faster, orange slower"
         (drawn.figure.supxlabel if drawn.is_own else drawn.axes.set_xlabel)(colors, fontsize=drawn.small)
     return drawn.figure

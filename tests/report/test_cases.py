@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.cases import answer, counts, table_of_cases, table_of_fastest, where
+from rnnbench.report.cases import answer, counts, notes, table_of_cases, table_of_fastest, where
 from rnnbench.report.table import Table, markdown
 from rnnbench.report.words.ratios import tally
 from rnnbench.store import metrics
@@ -145,6 +145,14 @@ def test_the_fastest_has_the_lowest_ratio_and_is_decided_where_its_interval_lies
 
 
 # The table of all cases
+
+
+@pytest.mark.parametrize(("launch_bound", "is_told"), [(True, True), (False, False), (float("nan"), False)])
+def test_a_case_whose_device_waits_for_the_host_is_told_of(
+    quick: pd.DataFrame, info: RunInfo, launch_bound: object, is_told: bool
+) -> None:
+    row = quick.iloc[0].to_dict() | {"launch_bound": launch_bound}
+    assert ("launch-bound" in notes(row, info)) == is_told
 
 
 def cell(table: Table, series: str, header: str) -> str:

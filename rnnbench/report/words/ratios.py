@@ -1,7 +1,6 @@
 """What the ratios of a run are to, how well each is known, and which metrics stand beside them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,48 +14,21 @@ from rnnbench.store.records import is_cell_reference
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import printable
 
-ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
+NO_REFERENCE = "no reference"
 
 
-@dataclass(frozen=True)
-class ReferenceWords:
-    """Words for the references of a run, and for what is compared with them."""
+def reference_name(summary: pd.DataFrame) -> str:
+    """Return what the ratios of a run are to: `torch.nn`, a cell, `per_item` for data sets, or `the reference` of each.
 
-    name: str
-    others: str = "cells"
-    has_ratios: bool = True
-    is_compared: bool = True  # in its outputs, before anything was timed
-
-    @property
-    def ratios(self) -> str:
-        """What the ratios are, in a sentence."""
-        return f"Ratios are time over that of {self.name}." if self.has_ratios else ALONE
-
-    @property
-    def compared(self) -> str:
-        """What was compared with what before anything was timed."""
-        if not self.is_compared:
-            return "There is no reference to compare outputs with"
-        what = "The batches of each way" if self.name == "per_item" else "Outputs and gradients of each case"
-        return f"{what} were compared with those of {self.name} before it was timed"
-
-
-def words(summary: pd.DataFrame) -> ReferenceWords:
-    """The words for a run of cells, of data sets, of both, or of cells without a reference.
-
-    Without references, the fastest case of a group is what the others are compared with.
+    Without references it is `the fastest` of each group, or `NO_REFERENCE` if there are no ratios.
     """
     references = [str(reference) for reference in summary["reference"].unique()]
     if references == ["none"]:
-        has_ratios = "ratio" in summary and bool(summary["ratio"].notna().any())
-        return ReferenceWords("the fastest" if has_ratios else "no reference", "cells", has_ratios, is_compared=False)
+        return "the fastest" if "ratio" in summary and summary["ratio"].notna().any() else NO_REFERENCE
     if any(map(is_cell_reference, references)):
-        return ReferenceWords(printable(references[0]) if len(references) == 1 else "the reference", "other cells")
+        return printable(references[0]) if len(references) == 1 else "the reference"
     loads = summary["phase"] == "loading"
-    if loads.any():
-        is_all = bool(loads.all())
-        return ReferenceWords(*("per_item", "other ways to load") if is_all else ("the reference", "the others"))
-    return ReferenceWords("torch.nn", "hand-written cells")
+    return "torch.nn" if not loads.any() else "per_item" if loads.all() else "the reference"
 
 
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
@@ -64,9 +36,10 @@ FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio sa
 
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
-    precision = asked_precision(info)
-    is_missed = precision is not None and _is_wider(row["ratio_low"], row["ratio_high"], precision)
-    return f"interval wider than ±{round_percent(precision or 0)}" if is_missed else ""
+    precision = info.resolved.get("measure", {}).get("precision")
+    if precision is None or not _is_wider(row["ratio_low"], row["ratio_high"], precision):
+        return ""
+    return f"interval wider than ±{round_percent(precision)}"
 
 
 def undecided(row: Mapping[Any, Any]) -> str:
@@ -86,32 +59,19 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
     if cases.empty:
         return ""
-    half, precision = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, asked_precision(info)
-    target = "No precision was asked for."
+    half, target = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, "No precision was asked for."
+    precision = info.resolved.get("measure", {}).get("precision")
     if precision is not None:
         met = len(cases) - int(_is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
         target = (
             f"The target was ±{round_percent(precision)} for every ratio; {met:,} of all {len(cases):,} reached it."
         )
-    if len(cases) == 1:
-        return f"{target} The interval is {half_width(half.iloc[0])}."
     return f"{target} Intervals are {half_width(half.median())} in the median, {half_width(half.max())} at the widest."
 
 
 def _is_wider(low: Any, high: Any, precision: float) -> Any:
     """Whether an interval is wider than a precision, on a log scale, as in the planner; false without an interval."""
     return high > low * (1 + precision) ** 2
-
-
-def asked_precision(info: RunInfo) -> float | None:
-    """Return the precision that a run was asked for, if any."""
-    precision: float | None = info.resolved.get("measure", {}).get("precision")
-    return precision
-
-
-def waits(row: Mapping[Any, Any]) -> str:
-    """`launch-bound` for a case whose device waited for the host; empty for all others, and in older runs."""
-    return "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""
 
 
 def tally(cases: pd.DataFrame) -> dict[str, int]:
@@ -137,9 +97,9 @@ def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
     return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases
 
 
-def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
+def known(frame: pd.DataFrame) -> list[Metric]:
     """Return the metrics of which at least one case has a value."""
-    return [metric for metric in among if frame[metric.name].notna().any()]
+    return [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
 
 
 def not_known(frame: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.words.ratios import missed, reached, undecided, waits
+from rnnbench.report.words.ratios import missed, reached, undecided
 from tests.doubles.stored import INFO
 
 
@@ -23,19 +23,6 @@ def test_a_ratio_is_marked_where_it_is_wider_than_asked(
 ) -> None:
     info = replace(INFO, resolved={"measure": {"precision": precision}})
     assert missed({"ratio": 2.0, "ratio_low": low, "ratio_high": high}, info) == words
-
-
-@pytest.mark.parametrize(
-    ("row", "is_told"),
-    [
-        ({"launch_bound": True}, True),
-        ({"launch_bound": False}, False),
-        ({"launch_bound": float("nan")}, False),
-        ({}, False),
-    ],
-)
-def test_a_case_whose_device_waits_for_the_host_is_told_of(row: dict[str, object], is_told: bool) -> None:
-    assert bool(waits(row)) == is_told
 
 
 @pytest.mark.parametrize(
