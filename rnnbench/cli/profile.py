@@ -70,7 +70,7 @@ def profile(
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.paragraphs[0], indent=2, hang=2)}\n")
     known = last_measurements(folder)
-    name_of = names(measurement.case for measurement in known.values()).name
+    name_of, _ = names(measurement.case for measurement in known.values())
     for line in not_profiled(profiles, {case: name_of(known[case].case) for case in profiles}):
         output.say(output.wrapped(line, hang=2))
     output.say_path(folder)

@@ -23,7 +23,7 @@ from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
 from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table
-from rnnbench.report.words.names import Names, commit, identity, named, names, one_line, series_name, when
+from rnnbench.report.words.names import NameOf, commit, identity, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (
     MISSING,
     change,
@@ -88,14 +88,14 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     if history.points.empty:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return of_runs("history", title, [words], warnings, (), ())
-    called = names(history.cases[key] for key in history.points["case"].unique())
-    points, changes = points_of(history, called), changes_of(history, called)
+    name_of, _ = names(history.cases[key] for key in history.points["case"].unique())
+    points, changes = points_of(history, name_of), changes_of(history, name_of)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
     tables = (_table_of_changes(changes), _table_of_points(points))
     return of_runs("history", title, tuple(_told(history, points, changes)), warnings, [drawn], tables)
 
 
-def points_of(history: History, called: Names) -> pd.DataFrame:
+def points_of(history: History, name_of: NameOf) -> pd.DataFrame:
     """Return a row for each case and run: the ratio to the reference, and the level of the case at this run."""
     points, significant = history.points, history.changes[history.changes["is_significant"]]
     told = significant["ratio"].map(slower).groupby(significant["line"]).agg("; ".join)
@@ -104,12 +104,12 @@ def points_of(history: History, called: Names) -> pd.DataFrame:
         for name, info in history.runs
     ]
     return points.join(pd.DataFrame(runs), on="at").assign(
-        name=points["case"].map(lambda key: called.name(history.cases[key])),
+        name=points["case"].map(lambda key: name_of(history.cases[key])),
         changes=[told.get(line, "") for line in points["line"]],
     )
 
 
-def changes_of(history: History, called: Names) -> pd.DataFrame:
+def changes_of(history: History, name_of: NameOf) -> pd.DataFrame:
     """Return a row for each change: the significant ones before the others, larger ones before smaller ones."""
     told = [" ".join(filter(None, [when(info), commit(info)])) for _, info in history.runs]
     changes = history.changes.assign(size=(history.changes["ratio"] - 1).abs())
@@ -118,7 +118,7 @@ def changes_of(history: History, called: Names) -> pd.DataFrame:
     return changes.assign(
         from_run=[history.runs[at][0] for at in before],
         to_run=[history.runs[at][0] for at in after],
-        name=changes["case"].map(lambda key: called.name(history.cases[key])),
+        name=changes["case"].map(lambda key: name_of(history.cases[key])),
         between=[f"{told[then]} → {told[now]}" for then, now in zip(before, after, strict=True)],
         at=(before + after) / 2,
     )
@@ -262,7 +262,7 @@ def side_by_side(found: Together) -> Section:
 
 def rows_of(found: Together) -> pd.DataFrame:
     """Return a row for each case and run, the most different case first."""
-    called = names(found.cases[key] for key in found.rows["case"].unique())
+    name_of, _ = names(found.cases[key] for key in found.rows["case"].unique())
     rows = found.rows.assign(place=pd.factorize(found.rows["case"])[0], is_judged=found.rows["verdict"].notna())
     rows["size"] = (rows["change_to_first_run"] - 1).abs().where(rows["verdict"].isin(CHANGED), 0.0)
     rows[["size", "is_judged"]] = rows.groupby("place")[["size", "is_judged"]].transform("max")
@@ -276,7 +276,7 @@ def rows_of(found: Together) -> pd.DataFrame:
             by = "in the mean" if row["decided_by"] == "mean" else ""
             told = " ".join(filter(None, [change(known.value), by, change_interval(known)]))
         texts = {
-            "name": called.name(case),
+            "name": name_of(case),
             "series": series_name(case.cell, case.implementation),
             "phase": case.workload.phase,
             "ratio": MISSING if math.isnan(ratios[0]) else ratio_with_interval(*ratios),

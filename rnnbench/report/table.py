@@ -179,21 +179,15 @@ DIFFERENCES = "Not the same in these runs:"
 
 
 @dataclass(frozen=True)
-class Commands:
-    """Commands for the reader to type."""
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Warnings:
-    """What a reader must not miss."""
+class Listing:
+    """Lines below a title: what a reader must not miss, or commands to type."""
 
     title: str
     lines: tuple[str, ...]
+    are_commands: bool = False
 
 
-SectionPart = Union[str, Commands, Warnings, "Picture", Table]  # a text is a paragraph
+SectionPart = Union[str, Listing, "Picture", Table]  # a text is a paragraph
 
 
 @dataclass(frozen=True)
@@ -213,7 +207,7 @@ class Section:
     @property
     def pictures(self) -> "list[Picture]":
         """Return its figures."""
-        return [part for part in self.parts if not isinstance(part, str | Commands | Warnings | Table)]
+        return [part for part in self.parts if not isinstance(part, str | Listing | Table)]
 
     @property
     def tables(self) -> list[Table]:
@@ -230,5 +224,5 @@ def of_runs(
     tables: Sequence[Table],
 ) -> Section:
     """Return a section on several runs; `warnings`: the lines below each heading, which comes only with lines."""
-    first = [Warnings(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
+    first = [Listing(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
     return Section(id, title, [*first, *paragraphs, *pictures, *tables])

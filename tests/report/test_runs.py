@@ -12,7 +12,7 @@ from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.runs import MAX_PANELS, changes_of, draw_over_time, over_time, points_of, side_by_side
-from rnnbench.report.table import Section, Warnings
+from rnnbench.report.table import Listing, Section
 from rnnbench.report.words.names import named, names
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
@@ -116,8 +116,8 @@ def test_a_history_counts_what_changed_and_names_the_largest(
 
 
 def drawn(found: History) -> Figure:
-    called = names(found.cases[key] for key in found.points["case"].unique())
-    return draw_over_time(found, points_of(found, called), changes_of(found, called))
+    name_of, _ = names(found.cases[key] for key in found.points["case"].unique())
+    return draw_over_time(found, points_of(found, name_of), changes_of(found, name_of))
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
@@ -156,7 +156,7 @@ def of_unknown_machines(count: int) -> list[StoredRun]:
 )
 def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotAssertion) -> None:
     of_runs = over_time(history(runs))
-    warnings = [line for part in of_runs.parts if isinstance(part, Warnings) for line in part.lines]
+    warnings = [line for part in of_runs.parts if isinstance(part, Listing) for line in part.lines]
     assert [of_runs.paragraphs, warnings] == snapshot
 
 

@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 
 def text(answer: Bisection) -> str:
     """Return the whole answer as plain text."""
-    called = names(answer.cases)
-    labels = {case.key: called.name(case) for case in answer.cases}
+    name_of, _ = names(answer.cases)
+    labels = {case.key: name_of(case) for case in answer.cases}
 
     def worst_first(changes: Mapping[str, CaseChange]) -> list[str]:
         """Return `gru loop: 5.1% slower (+4.2% to +6.0%)` for each case."""

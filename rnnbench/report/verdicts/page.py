@@ -16,11 +16,10 @@ from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
     LEFT_OUT,
     Column,
-    Commands,
+    Listing,
     Section,
     SectionPart,
     Table,
-    Warnings,
     of,
     of_runs,
     table,
@@ -68,8 +67,8 @@ def render(folder: Path) -> dict[str, bytes]:
     head, check = sides["head"], read(folder)
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
     again = "To repeat the check, and to see the times of each side, which is a run of its own:"
-    commands = Commands((one_line(head.command), *reports))
-    measured = Section("measured", "What was compared, and where is it kept?", [again, commands, _sides(folder, sides)])
+    commands = Listing(again, (one_line(head.command), *reports), are_commands=True)
+    measured = Section("measured", "What was compared, and where is it kept?", [commands, _sides(folder, sides)])
     commits = [f"{side} {commit(info)}" for side, info in sides.items() if commit(info)]
     warning = "" if head.status == "finished" else "this check was interrupted"
     name = one_line(head.suite)
@@ -108,7 +107,7 @@ def _verdicts(check: Verdicts) -> Section:
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
-    parts: list[SectionPart] = [Warnings("Notes on this check:", check.notes)] if check.notes else []
+    parts: list[SectionPart] = [Listing("Notes on this check:", check.notes)] if check.notes else []
     if without_time := sum(row.ratio is None for row in check.judged):
         parts.append(f"No time was compared for {plural(without_time, 'case')}; the table says why.")
     return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
@@ -177,9 +176,9 @@ def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
 
     A `name` tells its case apart from those of all checks.
     """
-    called = names(row.subject for check in checks for row in check.verdicts.rows)
+    name_of, _ = names(row.subject for check in checks for row in check.verdicts.rows)
     parts = [
-        check.verdicts.frame.assign(check=index, name=[called.name(row.subject) for row in check.verdicts.rows])
+        check.verdicts.frame.assign(check=index, name=[name_of(row.subject) for row in check.verdicts.rows])
         for index, check in enumerate(checks)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])

@@ -290,7 +290,7 @@ def read(folder: Path) -> Verdicts | None:
 
 def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdicts:
     """Return the verdicts whose `findings` are lines of JSON, one of each subject."""
-    called = names(subjects)
+    name_of, shared = names(subjects)
     return Verdicts(
         one_line(content["suite"]),
         one_line(content["base"]),
@@ -299,8 +299,8 @@ def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdic
         content["seconds"],
         one_line(content.get("needed", "")),
         tuple(map(one_line, content["notes"])),
-        tuple(_row(*each, called.name(each[0])) for each in zip(subjects, content["findings"], strict=True)),
-        called.shared,
+        tuple(_row(*each, name_of(each[0])) for each in zip(subjects, content["findings"], strict=True)),
+        shared,
     )
 
 

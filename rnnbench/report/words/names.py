@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -163,38 +162,34 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((by_implementation, by_cell, own, by_family))]
 
 
+NameOf = Callable[[Subject], str]
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately
 
 
-@dataclass(frozen=True)
-class Names:
-    """Short, unique names for the cases of one comparison."""
+def names(cases: Iterable[Subject]) -> tuple[NameOf, str]:
+    """Return a function that names each case by what tells them apart, and the axes that they share, in words.
 
-    axes: tuple[str, ...]  # those that differ
-    layered: frozenset[str]  # cells with several numbers of layers; elsewhere the number belongs to the cell
-    shared: str  # the axes that do not differ, in words; may be empty
+    It returns `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it.
+    """
+    known = [case.axes() for case in cases if isinstance(case, Case)]
+    frame = pd.DataFrame(known, columns=[axis for axis in AXES if axis != "cell"])
+    # Without pandas, which can't hold every name of a cell.
+    references, layers = ({(case["cell"], case[axis]) for case in known} for axis in ("reference", "num_layers"))
+    # Elsewhere the number of layers belongs to the cell.
+    layered = {cell for cell, number in Counter(cell for cell, _ in layers).items() if number > 1}
+    has_several = len(references) > len({cell for cell, _ in references})
+    axes = [*(["reference"] if has_several else []), *several(frame, (*SIZES, *SETTINGS))]
 
-    def name(self, case: Subject) -> str:
-        """Return `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it."""
+    def name_of(case: Subject) -> str:
         if not isinstance(case, Case):
             return one_line(case.key)
         values = case.axes()
+        own = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
         head = f"{series_name(case.cell, case.implementation)} {case.workload.phase}"
-        axes = [axis for axis in self.axes if axis != "num_layers" or case.cell in self.layered]
-        return ", ".join(filter(None, [head, say_all(axes, (values[axis] for axis in axes))]))
+        return ", ".join(filter(None, [head, say_all(own, (values[axis] for axis in own))]))
 
-
-def names(cases: Iterable[Subject]) -> Names:
-    """Return the shortest names that tell these cases apart."""
-    axes = [case.axes() for case in cases if isinstance(case, Case)]
-    frame = pd.DataFrame(axes, columns=[axis for axis in AXES if axis != "cell"])
-    # Without pandas, which can't hold every name of a cell.
-    values = {axis: {(case["cell"], case[axis]) for case in axes} for axis in ("reference", "num_layers")}
-    counts = {axis: Counter(cell for cell, _ in pairs) for axis, pairs in values.items()}
-    reference = ["reference"] if max(counts["reference"].values(), default=0) > 1 else []
-    layered = frozenset(str(cell) for cell, number in counts["num_layers"].items() if number > 1)
-    return Names((*reference, *several(frame, (*SIZES, *SETTINGS))), layered, constants(frame))
+    return name_of, constants(frame)
 
 
 def case_name(case: Case) -> str:
