@@ -102,7 +102,7 @@ def _late_steps(measured: pd.DataFrame) -> list[str]:
     periods, late = " or ".join(map(duration, frame["period_seconds"].unique())), int(frame["late_share"].gt(0).sum())
     if not late:
         return [f"No step of {plural(len(frame), 'stream')} took longer than {periods}."]
-    worst: Any = frame.loc[frame["late_share"].idxmax()]
+    worst = frame.nlargest(1, "late_share").iloc[0]
     most = ", ".join([worst["series"], *(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))])
     share = percent(worst["late_share"])
     return [
