@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.table import Column, Listing, Section, SectionPart, Table, table
+from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
 from rnnbench.report.words.ratios import reached, reference_name
 from rnnbench.report.words.units import change, duration, half_width, memory, rate
@@ -22,7 +22,7 @@ NAMED = 3  # workloads that are named; more are only counted
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
-    missing = [Listing("Without a time:", lines)] if (lines := not_measured(summary)) else []
+    missing = [Lines("Without a time:", lines)] if (lines := not_measured(summary)) else []
     return [
         Section("measured", "How it was measured", _measured(summary, noise, info, commands), is_folded=True),
         Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
@@ -44,9 +44,9 @@ def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequ
         "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
         f"Of 100 intervals about 5 miss the true value. {compared}."
     )
-    notes = [Listing("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
+    notes = [Lines("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
     precise = f"{reached(summary, info)} {noise_sentence(noise)}".strip()
-    again = Listing("To measure again, and to make this page again:", tuple(commands), are_commands=True)
+    again = Lines("To measure again, and to make this page again:", tuple(commands), are_commands=True)
     return [how, precise, *notes, again]
 
 

@@ -179,7 +179,7 @@ DIFFERENCES = "Not the same in these runs:"
 
 
 @dataclass(frozen=True)
-class Listing:
+class Lines:
     """Lines below a title: what a reader must not miss, or commands to type."""
 
     title: str
@@ -187,7 +187,7 @@ class Listing:
     are_commands: bool = False
 
 
-SectionPart = Union[str, Listing, "Picture", Table]  # a text is a paragraph
+SectionPart = Union[str, Lines, "Picture", Table]  # a text is a paragraph
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Section:
     @property
     def pictures(self) -> "list[Picture]":
         """Return its figures."""
-        return [part for part in self.parts if not isinstance(part, str | Listing | Table)]
+        return [part for part in self.parts if not isinstance(part, str | Lines | Table)]
 
     @property
     def tables(self) -> list[Table]:
@@ -224,5 +224,5 @@ def of_runs(
     tables: Sequence[Table],
 ) -> Section:
     """Return a section on several runs; `warnings`: the lines below each heading, which comes only with lines."""
-    first = [Listing(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
+    first = [Lines(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
     return Section(id, title, [*first, *paragraphs, *pictures, *tables])

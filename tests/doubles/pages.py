@@ -8,7 +8,7 @@ import pandas as pd
 from rnnbench.analysis.summary import Noise
 from rnnbench.report.page.page import files, put
 from rnnbench.report.page.run import run_page
-from rnnbench.report.table import Listing, Section, markdown
+from rnnbench.report.table import Lines, Section, markdown
 from rnnbench.store.run_info import RunInfo
 
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}
@@ -44,5 +44,5 @@ def shown(section: Section) -> str:
     """What a section says, without its figures: paragraphs, warnings and tables as Markdown."""
     tables = [markdown(table) for table in section.tables]
     pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.pictures]
-    warnings = [line for part in section.parts if isinstance(part, Listing) for line in part.lines]
+    warnings = [line for part in section.parts if isinstance(part, Lines) for line in part.lines]
     return "\n\n".join([*section.paragraphs, *warnings, *pictures, *tables])

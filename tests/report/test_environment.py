@@ -14,7 +14,7 @@ from rnnbench.report.environment import (
     sections,
     table_of_environment,
 )
-from rnnbench.report.table import Listing, markdown
+from rnnbench.report.table import Lines, markdown
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.stored import PROCESSOR
 from tests.report.conftest import info_with
@@ -58,7 +58,7 @@ def test_how_it_was_measured_has_commands_precision_noise_and_notes(quick: pd.Da
     measured = found["measured"]
     assert "The target was ±2% for every ratio; " in " ".join(measured.paragraphs)
     assert "Noise floor: a case differs from itself by ±0.5%" in " ".join(measured.paragraphs)
-    listings = [part.lines for part in measured.parts if isinstance(part, Listing)]
+    listings = [part.lines for part in measured.parts if isinstance(part, Lines)]
     assert listings == [tuple(with_target.notes), ("rnnbench run quick",)]
     assert set(found) == {"measured", "environment", "missing"}
 

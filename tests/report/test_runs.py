@@ -12,7 +12,7 @@ from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.runs import MAX_PANELS, changes_of, draw_over_time, over_time, points_of, side_by_side
-from rnnbench.report.table import Listing, Section
+from rnnbench.report.table import Lines, Section
 from rnnbench.report.words.names import named, names
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
@@ -156,7 +156,7 @@ def of_unknown_machines(count: int) -> list[StoredRun]:
 )
 def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotAssertion) -> None:
     of_runs = over_time(history(runs))
-    warnings = [line for part in of_runs.parts if isinstance(part, Listing) for line in part.lines]
+    warnings = [line for part in of_runs.parts if isinstance(part, Lines) for line in part.lines]
     assert [of_runs.paragraphs, warnings] == snapshot
 
 

@@ -16,7 +16,7 @@ from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
     LEFT_OUT,
     Column,
-    Listing,
+    Lines,
     Section,
     SectionPart,
     Table,
@@ -67,7 +67,7 @@ def render(folder: Path) -> dict[str, bytes]:
     head, check = sides["head"], read(folder)
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
     again = "To repeat the check, and to see the times of each side, which is a run of its own:"
-    commands = Listing(again, (one_line(head.command), *reports), are_commands=True)
+    commands = Lines(again, (one_line(head.command), *reports), are_commands=True)
     measured = Section("measured", "What was compared, and where is it kept?", [commands, _sides(folder, sides)])
     commits = [f"{side} {commit(info)}" for side, info in sides.items() if commit(info)]
     warning = "" if head.status == "finished" else "this check was interrupted"
@@ -107,7 +107,7 @@ def _verdicts(check: Verdicts) -> Section:
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
-    parts: list[SectionPart] = [Listing("Notes on this check:", check.notes)] if check.notes else []
+    parts: list[SectionPart] = [Lines("Notes on this check:", check.notes)] if check.notes else []
     if without_time := sum(row.ratio is None for row in check.judged):
         parts.append(f"No time was compared for {plural(without_time, 'case')}; the table says why.")
     return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
