@@ -1,19 +1,36 @@
 """Functions of `import rnnbench` for stored runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from rnnbench import plot
 from rnnbench.analysis import predict as prediction
 from rnnbench.analysis.compare_files import compare_files
-from rnnbench.analysis.run_times import of_frames
+from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
+from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api.errors import for_users
-from rnnbench.report.notebook import stored
-from rnnbench.report.notebook.result import FrameResult
-from rnnbench.store.frames import with_categories, without_categories
+from rnnbench.errors import UserError
+from rnnbench.report.cases import answer
+from rnnbench.report.changes import changes
+from rnnbench.report.environment import table_of_environment
+from rnnbench.report.notebook.result import Frame, FrameResult
+from rnnbench.report.verdicts import verdicts
+from rnnbench.report.words.names import SETTINGS, SIZES, several
+from rnnbench.store.frames import step_frame, window_frame, with_categories, without_categories
+from rnnbench.store.windows import SCHEMA, window_tables
 from rnnbench.suite.expressions import parse_only, quoted
+from rnnbench.text import plural
+
+REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
+MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
+CHANGED = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
 
 
 @for_users
@@ -32,7 +49,80 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     runs. `.plot(name)` draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md
     describes every column. Raises `rnnbench.errors.UserError` if a folder is not a run, or if a line can't be read.
     """
-    return stored.load(stored.found(runs))
+    paths = _found(runs)
+    read = [read_whole(path) for path in paths]
+    infos, times = [info for info, _, _ in read], joined([times for _, _, times in read])
+    names = tuple(path.resolve().name for path in paths)
+    summary = summarized(times)
+    cases = with_categories(summary)
+    axes = ["cell", "implementation", "phase", *several(summary, (*SETTINGS, *SIZES))]
+    first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED]
+
+    def tables(columns: Collection[str]) -> Iterable[pa.Table]:
+        before = 0
+        for path, (info, lines, _) in zip(paths, read, strict=True):
+            row_of = {key: row for row, key in enumerate(lines, before)}
+            yield from window_tables(path, info.id, row_of, columns)
+            before += len(row_of)
+
+    def environment() -> pd.DataFrame:
+        tables = [table_of_environment(info).frame.assign(run=name) for name, info in zip(names, infos, strict=True)]
+        return pd.concat(tables, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
+
+    def draw(name: str = "ratio", ax: Any = None, **how: Any) -> Any:
+        figures = [figure for figure in plot.__all__ if figure != "changes"]
+        if name not in figures:
+            raise ValueError(f"no figure has the name {name!r}: expected one of {', '.join(figures)}")
+        if name == "ratio" and len(paths) == 1:
+            how = {"noise_floor": noise(times).floor} | how
+        return getattr(plot, name)(cases, ax, **how)
+
+    answers = []
+    for name, info in zip(names, infos, strict=True):
+        told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
+        answers.append(" ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *told]))
+    frames: dict[str, Frame] = {
+        "frame": cases[[*first, *(column for column in cases if column not in first)]],
+        "cases": cases,
+        "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),
+        "replicates": partial(_replicates, times),
+        "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
+        "environment": environment,
+    }
+    before = [plural(len(answers), "run")] if len(answers) > 1 else []
+    note = "\n\n".join([*before, *answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
+    return FrameResult(frames, draw, note, first, names=names, paths=tuple(paths))
+
+
+def _replicates(times: RunTimes) -> pd.DataFrame:
+    """Return a row for each case and replicate that counts; `ratio` is NaN where the group has no reference."""
+    rows = times.replicates
+    known = ratios(times).set_index(["number", "replicate"])
+    frame = rows.assign(mean_seconds=rows["seconds"] / rows["calls"], seconds=rows["median_seconds"])
+    logs = known["log_ratio"].reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]]))
+    frame["ratio"] = np.exp(logs.to_numpy(dtype=float))
+    order = frame.sort_values(["number", "replicate"], kind="stable")
+    return with_categories(order[list(REPLICATE_COLUMNS)].reset_index(drop=True))
+
+
+def _found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
+    """Return the folders of runs: a path, a pattern such as `results/quick-*`, or several of both, each run once.
+
+    Raises UserError if there is no run, and if two runs have one name.
+    """
+    paths: dict[Path, None] = {}
+    for given in map(Path, [runs] if isinstance(runs, str | Path) else runs):
+        pattern = str(given.relative_to(given.anchor))
+        matches = [given] if given.exists() else sorted(Path(given.anchor).glob(pattern))
+        folders = [match for match in matches if (match / "run.json").exists()]
+        if not folders:
+            raise UserError(f"{given}: no folder of a run is there; a check holds two: load its base or its head")
+        paths |= dict.fromkeys(folders)
+    if not paths:
+        raise UserError("runs: expected at least one folder of a run, found an empty list")
+    if len({path.resolve().name for path in paths}) < len({path.resolve() for path in paths}):
+        raise UserError(f"{runs}: two runs of one name can't be told apart; rename one of them")
+    return list(paths)
 
 
 @for_users
@@ -94,13 +184,15 @@ def compare(
     """
     paths: list[Path] = []
     for name, side in (("base", base), ("head", head)):
-        runs = getattr(side, "paths", ()) if isinstance(side, FrameResult) else stored.found(side)
+        runs = getattr(side, "paths", ()) if isinstance(side, FrameResult) else _found(side)
         if len(runs) != 1:
             raise ValueError(
                 f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"
             )
         paths += runs
-    return stored.compared_runs(compare_files(paths[0], paths[1], margin=margin, reference=None))
+    found = verdicts.of(compare_files(paths[0], paths[1], margin=margin, reference=None))
+    note = " ".join(filter(None, [found.answer, found.details]))
+    return FrameResult({"frame": found.frame}, partial(changes, found.frame), note, CHANGED)
 
 
 @for_users

@@ -24,7 +24,7 @@ from tests.doubles.errors import told
 from tests.doubles.stored import folder
 from tests.report.notebook.test_live import measured
 
-README = Path(__file__).parents[3] / "results" / "README.md"
+README = Path(__file__).parents[2] / "results" / "README.md"
 SKIPPED = small.case("lstm", batch_size=9)
 FRAMES = ("cases", "windows", "replicates", "steps", "environment")
 
