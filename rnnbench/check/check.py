@@ -154,8 +154,8 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
     if case.key in runner.same.cases:
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     before, after = (runner.measurement(side, case) for side in ("base", "head"))
-    pairs, undecided = pairs_of(runner, case), runner.given_up(case) or "no time was left to measure it"
-    return finding(before, after, judged if pairs else None, margin, pairs, undecided)
+    pairs = pairs_of(runner, case)
+    return finding(before, after, judged if pairs else None, margin, pairs, "no time was left to measure it")
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:

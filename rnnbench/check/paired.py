@@ -1,10 +1,10 @@
 """Base and head in turns: replicates of fresh pairs of workers, which share a hash seed and the layout of memory."""
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
@@ -16,7 +16,7 @@ from rnnbench.check.counting import Counted, count_instructions
 from rnnbench.check.own_code import SameCode, changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, Asker, WorkerProcess, hello
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Building, release
@@ -93,36 +93,43 @@ class PairedRunner(Visitor):
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
         self._layout = self._rng.randrange(MAX_LAYOUTS)
         if self._may_fork and self._started % ORIGIN_PAIRS == 1:
-            self._end_origin()
+            if self._origin is not None:
+                self._origin.close()
             preload = all(side.paths[0] == PACKAGE_PARENT for side in self.sides.values())
             self._origin = Origin(next(iter(self.sides.values())).python, self._layout, preload=preload)
         workers: dict[str, WorkerProcess] = {}
         self.workers = workers  # from now on `close` ends those that have started, even if one can't be
-        with _tokens(len(self.sides)) as tokens:
+        # The token of a visit goes round in pipes, each from a worker to the next one. Only the workers keep them open.
+        pipes, hellos = [os.pipe() for _ in self.sides], {}
+        tokens = [(before[0], after[1]) for before, after in zip(pipes, [*pipes[1:], pipes[0]], strict=True)]
+        try:
             # In random order: the one that is forked first is slower by a few thousandths.
             for side, token in self._rng.sample(list(zip(self.sides, tokens, strict=True)), len(self.sides)):
-                workers[side] = self._start_one(name, side, token=token)
+                workers[side] = self.start_one(name, side, token=token)
             self.workers = {side: workers[side] for side in self.sides}
-            hellos = {}
             for each, about in self.sides.items():
                 with about.errors_in_words():
                     hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
+        finally:
+            for end in itertools.chain(*pipes):
+                os.close(end)
         self._start_seconds = self._now() - began
         return hellos
 
-    def start_observer(self, side: str) -> WorkerProcess:
-        """Start a worker of a side that is no part of a pair."""
-        return self._start_one("observer", side)
+    def start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
+        """Start a worker of a side, which does not become part of a pair."""
+        return self._start_worker(name, self.sides[side], self._layout, origin=self._origin, **options)
 
     def end(self) -> None:
         """End everything that was started."""
         self.close()
-        self._end_origin()
+        if self._origin is not None:
+            self._origin.close()
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Check and observe every case on both sides, before any timing; a pair that was started is used and ended."""
         ready = {
-            name: Asker(self.settings, partial(self.start_observer, name), worker)
+            name: Asker(self.settings, partial(self.start_one, OBSERVER, name), worker)
             for name, worker in self.workers.items()
         }
         self.workers = {}
@@ -170,7 +177,7 @@ class PairedRunner(Visitor):
         cases = [case for case in cases_of(groups) if not self.failed(case)]
         self._layout = self._rng.randrange(MAX_LAYOUTS)
         sides = {
-            name: (partial(self._start_one, "counter", name), recorder.building)
+            name: (partial(self.start_one, "counter", name), recorder.building)
             for name, recorder in self.recorders.items()
         }
         counted = count_instructions(cases, sides, counter, self.settings, on_done)
@@ -197,7 +204,11 @@ class PairedRunner(Visitor):
         """
         if not self.workers:
             self.start()
-        case_seconds = self._case_seconds(groups, left)
+        known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
+        untimed = fmean(untimed for _, untimed in known) if known else GUESSED_UNTIMED_SECONDS
+        seconds = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
+        wanted = (seconds / len(cases_of(groups)) - untimed) / len(self.sides)
+        case_seconds = min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, wanted))
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
             windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
@@ -218,14 +229,6 @@ class PairedRunner(Visitor):
         visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
         return (0.0 if self.workers else self._start_seconds) + visits
 
-    def _case_seconds(self, groups: Sequence[Group], left: float) -> float:
-        """Seconds for all turns of a case on one side in the next pair."""
-        cases = sum(len(group.cases) for group in groups)
-        known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
-        untimed = fmean(untimed for _, untimed in known) if known else GUESSED_UNTIMED_SECONDS
-        pair = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
-        return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, (pair / cases - untimed) / len(self.sides)))
-
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""
         return self.recorders[side].measurements[case.key]
@@ -237,10 +240,6 @@ class PairedRunner(Visitor):
     def recorded_notes(self) -> list[str]:
         """Notes for the reader about lost workers, and about how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self.recorders.items() for note in recorder.notes()]
-
-    def given_up(self, case: Case) -> str:
-        """Why a case that worked was left out on one side; empty if it was not."""
-        return next((why for recorder in self.recorders.values() if (why := recorder.given_up.get(case.key))), "")
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
@@ -257,26 +256,3 @@ class PairedRunner(Visitor):
         """Return the modules that each side's workers imported, and the files that they opened."""
         imported = {name: recorder.imported for name, recorder in self.recorders.items()}
         return imported, {name: recorder.opened for name, recorder in self.recorders.items()}
-
-    def _start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
-        """Start a worker of one side; it does not become part of a pair."""
-        return self._start_worker(name, self.sides[side], self._layout, origin=self._origin, **options)
-
-    def _end_origin(self) -> None:
-        if self._origin is not None:
-            self._origin.close()
-            self._origin = None
-
-
-@contextmanager
-def _tokens(workers: int) -> Iterator[list[tuple[int, int]]]:
-    """For each worker of a ring, the end of a pipe from the one before it, and the start of the pipe to the next one.
-
-    Only the workers that start in the context keep them open.
-    """
-    pipes = [os.pipe() for _ in range(workers)]
-    try:
-        yield [(pipes[number][0], pipes[(number + 1) % workers][1]) for number in range(workers)]
-    finally:
-        for end in (end for pipe in pipes for end in pipe):
-            os.close(end)

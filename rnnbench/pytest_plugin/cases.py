@@ -20,8 +20,7 @@ import pytest
 from rnnbench.analysis.derived import with_derived
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache
-from rnnbench.harness.coordinator.start import OBSERVER
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache
 from rnnbench.harness.devices import backend
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building, Reply, Request

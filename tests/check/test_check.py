@@ -84,9 +84,6 @@ class FakeRunner:
     def imported(self, side: str) -> dict[str, str]:
         return self.modules[side]
 
-    def given_up(self, case: Case) -> str:
-        return ""
-
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
 

@@ -133,12 +133,13 @@ def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
         {REFERENCE.key, WORKS.key}
     ] * REPLICATES
     planner = Planner(state.groups, Settings(replicates=6, precision=0.02))
+    planner.add_start(1.0)
     for group, windows, seconds in state.visits:
         planner.add_visit(group, seconds, times_by_case(windows))
     [record] = planner._records.values()
     assert set(record.log_ratios) == {REFERENCE.key, WORKS.key}
     assert planner.missed() == []
-    assert planner.next_visits(None) == []
+    assert planner.next_visits() == []
 
 
 def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: Path) -> None:
@@ -154,6 +155,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     state = read_state(run)
     assert [windows for _, windows, _ in state.visits] == [[]] * REPLICATES
     planner = Planner(state.groups, Settings())
+    planner.add_start(1.0)
     for group, windows, seconds in state.visits:
         planner.add_visit(group, seconds, times_by_case(windows))
-    assert planner.next_visits(None) == []
+    assert planner.next_visits() == []

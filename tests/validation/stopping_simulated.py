@@ -130,7 +130,7 @@ def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:
     planner = Planner(groups, Settings(replicates=kind.least, max_replicates=MOST, precision=0.02))
     planner.add_start(1.0)
     samples: dict[Group, list[float]] = {group: [] for group in groups}
-    while visits := planner.next_visits(None):
+    while visits := planner.next_visits():
         for group in visits:
             value = float(values[len(samples[group]), groups.index(group)])
             samples[group].append(value)

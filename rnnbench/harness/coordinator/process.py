@@ -40,6 +40,7 @@ MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
 MAX_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
 LAST_BYTES = 64 << 10  # of these, in which the last line is
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
+OBSERVER = "observer"  # name of the workers that time nothing
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
@@ -294,14 +295,6 @@ def hello(worker: WorkerProcess, of: str = "") -> dict[str, Any]:
     return reply
 
 
-def ask(worker: WorkerProcess, request: Request, settings: Settings) -> Reply:
-    """Send a request and return the worker's reply; if the worker is lost, the reply says so."""
-    try:
-        return worker.request(request, deadline_seconds(request, settings))
-    except WorkerLost as lost:
-        return lost.reply
-
-
 def deadline_seconds(request: Request, settings: Settings) -> float:
     """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
     if request["op"] == "visit":
@@ -318,16 +311,13 @@ def in_parallel(jobs: Sequence[tuple[Callable[[], Result], Callable[[], None]]])
 
     The first error, or Ctrl-C, stops all of them: nobody waits for a case that hangs.
     """
-    with futures.ThreadPoolExecutor(len(jobs)) as pool:
-        try:
-            running = [pool.submit(job) for job, _ in jobs]
-            done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
-            for each in done:
-                each.result()
-        except BaseException:
-            for _, stop in jobs:
-                stop()
-            raise
+    with futures.ThreadPoolExecutor(len(jobs)) as pool, contextlib.ExitStack() as stack:
+        for _, stop in jobs:
+            stack.callback(stop)
+        running = [pool.submit(job) for job, _ in jobs]
+        for each in futures.as_completed(running):
+            each.result()
+        stack.pop_all()
     return [each.result() for each in running]
 
 
@@ -359,8 +349,8 @@ class Asker:
             if self._stopped:
                 raise Stopped
             self._worker.pin(cores)
-            reply = ask(self._worker, request, self._settings)
-        except WorkerLost as lost:  # before it was ready
+            reply = self._worker.request(request, deadline_seconds(request, self._settings))
+        except WorkerLost as lost:
             reply = lost.reply
         if self._stopped:
             raise Stopped

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.harness.coordinator.process import WorkerProcess, ask
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess, deadline_seconds
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
@@ -35,8 +35,7 @@ class Recorder:
         self._folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
-        self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
-        self._lost: list[str] = []  # notes about lost workers
+        self._notes: dict[str, None] = {}  # about lost workers, and cases that could not be timed again
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
@@ -45,8 +44,11 @@ class Recorder:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
 
     def ask(self, worker: WorkerProcess, request: Request) -> Reply:
-        """The worker's reply, of which the files that it used are kept."""
-        reply = ask(worker, request, self._settings)
+        """Return the worker's reply, which says so if the worker is lost; keep the files that it used."""
+        try:
+            reply = worker.request(request, deadline_seconds(request, self._settings))
+        except WorkerLost as lost:
+            reply = lost.reply
         self._note_used(reply)
         return reply
 
@@ -84,14 +86,14 @@ class Recorder:
         self._record(replace(known, metrics={**known.metrics, **values}, missing={**still_missing, **missing}))
 
     def note_fault(self, case: Case, reply: Reply) -> None:
-        """Leave a case out from now on, because of this reply."""
+        """Leave a case out from now on, because of this reply; what was measured is tried again in the next visit."""
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
-            # Its device is gone, but what was measured stays valid.
-            self.given_up[case.key] = self._in_words(reply["reason"])
+            # Its device is gone, or memory is short, but what was measured stays valid.
+            self._notes[f"some cases got fewer replicates: {self._in_words(reply['reason'])}"] = None
             return
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply.get("failure") == "lost":
-            self._lost.append(f"a worker was lost at {case.key}: {reply['reason']}")
+            self._notes[f"a worker was lost at {case.key}: {reply['reason']}"] = None
 
     def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
         """Leave a case out from now on; its row stays, with the reason and what is known about it."""
@@ -100,7 +102,7 @@ class Recorder:
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""
-        return self.measurements[case.key].status in ("skipped", "failed") or case.key in self.given_up
+        return self.measurements[case.key].status in ("skipped", "failed")
 
     def unobserved(self, case: Case) -> bool:
         """Whether a case has not been observed yet, and so can't be timed."""
@@ -110,10 +112,10 @@ class Recorder:
     def notes(self) -> list[str]:
         """Notes for the reader about lost workers, and about how the cases were timed."""
         if not self._printing:
-            return self._lost
+            return [*self._notes]
         first, count = next(iter(self._printing)), len(self._printing)
         cases = first if count == 1 else f"{count} cases, the first of which is {first}"
-        return [*self._lost, f"a cell prints in its calls, so printing is part of the time of {cases}"]
+        return [*self._notes, f"a cell prints in its calls, so printing is part of the time of {cases}"]
 
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})

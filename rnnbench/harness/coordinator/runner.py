@@ -3,7 +3,6 @@
 import itertools
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -12,10 +11,10 @@ from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import Asker, WorkerProcess, hello
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import OBSERVER, Place, RunStart, place_of
+from rnnbench.harness.coordinator.start import Place, RunStart, place_of
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
@@ -27,10 +26,9 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import NOT_REACHED, Group, Measurement
+from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
-from rnnbench.text import plural
 
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
@@ -75,10 +73,10 @@ class Runner(Visitor):
         self._began = start.began - state.seconds
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
-        self._recorder = Recorder(
+        self.recorder = Recorder(
             folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
         )
-        self.recorders = {SIDE: self._recorder}
+        self.recorders = {SIDE: self.recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
@@ -93,26 +91,23 @@ class Runner(Visitor):
             while chosen := self.planner.next_visits(self._left):
                 self._replicate(chosen)
             for case in cases_of(self.groups):  # that the budget left out
-                if self.measurements[case.key].status == "pending":
-                    self._recorder.drop(case, "pending", NOT_REACHED)
+                if self.recorder.measurements[case.key].status == "pending":
+                    self.recorder.drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
-            self.notes += self._recorder.notes()
-            for reason, cases in Counter(self._recorder.given_up.values()).items():
-                self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
+            self.notes += self.recorder.notes()
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 
     def begin(self) -> None:
         """Do what comes before all timing, each stage in its share of the budget that is left then."""
-        stages = {
-            "ceilings": (1.0, self._measure_ceilings),
-            "observing": (OBSERVING_SHARE, self._observe),
-            "energy": (ENERGY_SHARE, self._measure_energy),
-        }
-        for name, (share, stage) in stages.items():
-            began, left = self._now(), self._left
-            stage(math.inf if left is None else began + share * left)
+        for name, share, stage in (
+            ("ceilings", 1.0, self._measure_ceilings),
+            ("observing", OBSERVING_SHARE, self._observe),
+            ("energy", ENERGY_SHARE, self._measure_energy),
+        ):
+            began = self._now()
+            stage(began + share * self._left)
             self.stage_seconds[name] = round(self._now() - began, 1)
 
     def start(self) -> None:
@@ -122,20 +117,14 @@ class Runner(Visitor):
         hello(self.workers[SIDE])
         self.planner.add_start(self._now() - began)
 
-    def start_observer(self, side: str) -> WorkerProcess:
-        """Start a worker that times nothing."""
-        return self._start_worker(OBSERVER)
+    def start_one(self, name: str, side: str) -> WorkerProcess:
+        """Start a worker."""
+        return self._start_worker(name)
 
     @property
-    def measurements(self) -> Mapping[str, Measurement]:
-        """What is known about each case, by its key."""
-        return self._recorder.measurements
-
-    @property
-    def _left(self) -> float | None:
-        """Seconds left of the budget, if there is one."""
-        budget = self.settings.budget_seconds
-        return None if budget is None else budget - self.seconds
+    def _left(self) -> float:
+        """Seconds left of the budget; infinite without one."""
+        return (self.settings.budget_seconds or math.inf) - self.seconds
 
     def _measure_ceilings(self, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
@@ -165,7 +154,7 @@ class Runner(Visitor):
             case
             for group in sweeps_in_turn(self.groups)
             for case in sorted(group.cases, key=lambda case: not case.is_reference)
-            if self._recorder.unobserved(case)
+            if self.recorder.unobserved(case)
         ]
         self.observe_cases(
             cases,
@@ -176,18 +165,18 @@ class Runner(Visitor):
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
-        with closing(Asker(self.settings, partial(self.start_observer, SIDE))) as asker:
+        with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
-                known = self.measurements[case.key]
+                known = self.recorder.measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
                 if not known.works or "energy_joules" in known.metrics or has_no_counter:
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
                 if self._now() < until:
-                    request = self._recorder.building.energy(case, self.settings.window_seconds)
+                    request = self.recorder.building.energy(case, self.settings.window_seconds)
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
-                self._recorder.add_metrics(case, reply.get("values", {}), missing)
+                self.recorder.add_metrics(case, reply.get("values", {}), missing)
 
     def _replicate(self, chosen: Sequence[Group]) -> None:
         """Let a fresh worker visit groups."""
@@ -201,7 +190,7 @@ class Runner(Visitor):
         for done, group in enumerate(visits):
             left = self._left
             self._on_progress(Progress(self.replicates + 1, done, len(visits), self.planner.seconds_left(left)))
-            if left is not None and left < 0:
+            if left < 0:
                 break
             windows, seconds = self.visit(group, self.settings.windows * self.settings.window_seconds)
             self.planner.add_visit(group, seconds, times_by_case(windows[SIDE]))
@@ -212,7 +201,7 @@ class Runner(Visitor):
         for place in dict.fromkeys(place_of(group.workload) for group in visited):
             if place in measured:
                 self.workers[SIDE].pin(measuring_cores(place[2]))
-                self._measure_ceiling(partial(self._recorder.ask, self.workers[SIDE]), place, again=True)
+                self._measure_ceiling(partial(self.recorder.ask, self.workers[SIDE]), place, again=True)
         self.close()
         self.replicates += 1
 

@@ -72,8 +72,6 @@ def resume_run(
         raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
-        if not state.groups:
-            raise UserError(f"{path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
@@ -144,9 +142,7 @@ def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
-    known = runner.measurements.values()
-    if all(measurement.status in ("failed", "skipped") for measurement in known):
-        return info  # no time would have been enough
+    known = runner.recorder.measurements.values()
     more, seconds = runner.planner.seconds_needed(), info.seconds or 0.0
     needed = None if more is None else seconds + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache, hello
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, hello
 from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
@@ -18,7 +18,6 @@ from rnnbench.store.records import DType, Group, Workload
 from rnnbench.suite.file import Settings
 
 Place = tuple[str, DType, int]  # device, dtype, threads
-OBSERVER = "observer"  # name of the workers that time nothing
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,8 @@ class RunStart:
     """What is known about a run before anything is measured, and the worker that reported it."""
 
     first: Asker
-    hello: dict[str, Any]
+    software: dict[str, Any]  # the worker's hello, with the settings that its cases get, and the card of each device
     devices: dict[str, Reply]  # of the groups, by name
-    settings: dict[str, str]  # of torch, that the cases get; those that depend on device or dtype
     began: float  # on the clock of the run
     worker_seconds: float  # that the worker took to start
     kernels: Path  # a folder for kernels that workers build for this machine
@@ -37,16 +35,6 @@ class RunStart:
     def unusable(self) -> dict[str, str]:
         """The devices of the groups that can't be used, with the reason."""
         return {name: reply["reason"] for name, reply in self.devices.items() if reply["reason"]}
-
-    @property
-    def software(self) -> dict[str, Any]:
-        """The worker's hello with the settings that its cases get, and the card that each device is."""
-        cards = {
-            name: [{"name": reply["name"], "uuid": reply["uuid"]}]
-            for name, reply in self.devices.items()
-            if reply["uuid"]
-        }
-        return self.hello | {"settings": self.hello.get("settings", {}) | self.settings, "devices": cards}
 
 
 @contextmanager
@@ -63,8 +51,8 @@ def started(
     """
     began = now()
     with compiler_cache(), scratch("kernels") as kernels:
-        worker = start_worker(OBSERVER)
-        first = Asker(settings, partial(start_worker, OBSERVER), worker)
+        start = partial(start_worker, OBSERVER)
+        first = Asker(settings, start, worker := start())
         try:
             about = hello(worker)
             worker_seconds = now() - began
@@ -73,8 +61,14 @@ def started(
                 devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
                 if not reply["ok"]:  # the driver lists the device, but it does not work
                     devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
-            of_cases = case_settings(group.workload for group in groups)
-            yield RunStart(first, about, devices, of_cases, began, worker_seconds, kernels)
+            cards = {
+                name: [{"name": reply["name"], "uuid": reply["uuid"]}]
+                for name, reply in devices.items()
+                if reply["uuid"]
+            }
+            of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
+            software = about | {"settings": of_cases, "devices": cards}
+            yield RunStart(first, software, devices, began, worker_seconds, kernels)
         finally:
             first.close()
 

@@ -1,6 +1,5 @@
 """Samples of a GPU that a run uses, taken before each replicate and after each visit, never inside a window."""
 
-from collections import Counter
 from typing import Any
 
 from rnnbench.harness.devices import nvml
@@ -16,10 +15,9 @@ class Telemetry:
         """`uuid`: as torch writes it."""
         self.device, self._uuid = device, uuid
         self._gpu = nvml.open_gpu(uuid)
-        self._held_back: Counter[str] = Counter()  # reason -> replicates
-        self._replicates = 0
+        self._held_back: dict[str, set[int]] = {}  # reason -> replicates
         self._first: dict[str, Any] = {}  # sample of the replicate
-        self._reasons: set[str] = set()  # that held the GPU back in the replicate
+        self._replicates: set[int] = set()
 
     def sample(self, replicate: int, when: str, seconds: float) -> dict[str, Any]:
         """Return a line for `telemetry.jsonl`; `when`: `before` begins a replicate; `seconds` since the run began."""
@@ -34,20 +32,20 @@ class Telemetry:
             "missing": readings.missing,
         }
         if when == "before":
-            self._first, self._reasons = line, set()
-            self._replicates += 1
+            self._first = line
+        self._replicates.add(replicate)
         reasons = {reason for reason in line.get("throttle_reasons", ()) if reason in nvml.SPOILING}
         # The card may be idle again when it is sampled, and its clocks free: the counter shows what was between.
         heat = line.get("thermal_seconds", 0.0) - self._first.get("thermal_seconds", float("inf"))
         if heat > HELD_BACK_SHARE * (line["seconds"] - self._first["seconds"]):
             reasons.add(HEAT)
-        self._held_back.update(sorted(reasons - self._reasons))
-        self._reasons |= reasons
+        for reason in sorted(reasons):
+            self._held_back.setdefault(reason, set()).add(replicate)
         return line
 
     def notes(self) -> list[str]:
         """Notes for the reader if the GPU's clocks were held back."""
         return [
-            f"{self.device} was held back ({reason}) in {count} of {self._replicates} replicates"
-            for reason, count in self._held_back.items()
+            f"{self.device} was held back ({reason}) in {len(replicates)} of {len(self._replicates)} replicates"
+            for reason, replicates in self._held_back.items()
         ]

@@ -18,7 +18,7 @@ from functools import partial
 from types import MappingProxyType
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import Asker, Result, WorkerProcess, in_parallel
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, Result, WorkerProcess, in_parallel
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
@@ -59,8 +59,8 @@ class Visitor(ABC):
         """Start the workers of a replicate."""
 
     @abstractmethod
-    def start_observer(self, side: str) -> WorkerProcess:
-        """Start a worker of a side that times nothing."""
+    def start_one(self, name: str, side: str) -> WorkerProcess:
+        """Start a worker of a side, which is not one of the replicate."""
 
     def close(self) -> None:
         """End the workers of the replicate, whatever they are doing."""
@@ -102,7 +102,7 @@ class Visitor(ABC):
         with ExitStack() as stack:
             # Each starts its worker with its first request.
             askers = {
-                side: [Asker(self.settings, partial(self.start_observer, side)) for _ in range(MAX_OBSERVERS)]
+                side: [Asker(self.settings, partial(self.start_one, OBSERVER, side)) for _ in range(MAX_OBSERVERS)]
                 for side in self.recorders
             }
             for side, asker in ready.items():

@@ -126,15 +126,13 @@ class Planner:
         base = times.get(record.basis or "")
         record.add(seconds, {} if base is None else {case: log_ratio(own, base) for case, own in times.items()})
 
-    def next_visits(self, left: float | None) -> list[Group]:
+    def next_visits(self, left: float = math.inf) -> list[Group]:
         """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.
 
         Groups that miss most replicates come first; among equals the sweeps take turns, the cheapest group first.
         """
         to_come = self._to_come()
         wanted = [group for group in self._groups if to_come[group]]
-        if left is None:
-            return wanted
         left -= fmean(self._start_seconds)
         cheapest_first = sorted(wanted, key=lambda group: to_come[group] * self._cost(group))
         chosen = []
@@ -148,12 +146,12 @@ class Planner:
                 chosen.append(group)
         return chosen
 
-    def seconds_left(self, budget_left: float | None) -> float | None:
+    def seconds_left(self, budget_left: float = math.inf) -> float | None:
         """Return the expected seconds until the end, from within a replicate; None before the first visit."""
         if not any(record.visits for record in self._records.values()):
             return None
         seconds = self._seconds() - fmean(self._start_seconds)  # this replicate's worker has started
-        return max(0.0, seconds if budget_left is None else min(seconds, budget_left))
+        return max(0.0, min(seconds, budget_left))
 
     def missed(self) -> list[Group]:
         """Return the visited groups with a ratio that missed the requested precision."""

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rnnbench.harness.coordinator.process import OBSERVER
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.start import OBSERVER, case_settings, started
+from rnnbench.harness.coordinator.start import case_settings, started
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
@@ -109,5 +110,5 @@ def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: 
     frame, runner, _ = measure(tmp_path, groups_on("cuda", 2), Vanishing)
     statuses = frame.drop_duplicates("case")["status"].tolist()
     assert sorted(statuses) == ["failed", "measured", "measured", "measured"]
-    assert f"3 cases got fewer replicates: {gone}" in runner.notes
+    assert f"some cases got fewer replicates: {gone}" in runner.notes
     assert frame["replicate"].nunique() == 2

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.process import OBSERVER, WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.start import OBSERVER, started
+from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +15,10 @@ from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import resume_run, run_suite, with_shortfall
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
-from rnnbench.store.records import Group, Measurement
+from rnnbench.store.records import Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of
 from tests.doubles import stored
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers, run_into
@@ -171,14 +169,3 @@ def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
     [note] = info.notes
     assert re.fullmatch(r"budget: \d of 8 cases were not reached", note)
     assert needed(info) > 6.0
-
-
-def test_nothing_is_said_to_be_missing_where_every_case_failed() -> None:
-    info, cases = RunInfo("test", "", {}, "", "", {}), cases_of(GROUPS)
-    failed = {case.key: Measurement(case, "failed", "it raises") for case in cases}
-    planner = SimpleNamespace(missed=list, seconds_needed=lambda: 30.0)
-    runner: Any = SimpleNamespace(measurements=failed, groups=GROUPS, settings=SETTINGS, planner=planner)
-    assert with_shortfall(info, runner) == info
-    runner.measurements |= {cases[0].key: Measurement(cases[0], "measured")}
-    [note] = with_shortfall(info, runner).notes
-    assert note.startswith("budget: it ended the run")

@@ -53,9 +53,9 @@ class Visits(Visitor):
         self._fault = lambda side, message: None
         self.workers = {name: self._worker(name, "1") for name in self.folders}
 
-    def start_observer(self, side: str) -> Any:
+    def start_one(self, name: str, side: str) -> Any:
         """Start a worker that observes."""
-        return self._worker(side, "observer")
+        return self._worker(side, name)
 
     def windows(self) -> dict[str, list[Window]]:
         """Visit the group once."""
@@ -235,13 +235,13 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         assert killed.wait(60)
         raise WorkerLost("the worker was killed by SIGKILL")
 
-    def interrupt(_running: object, return_when: str) -> None:
+    def interrupt(_running: object) -> None:
         raise KeyboardInterrupt
 
     visits = begin(["base", "head"], hang)
     for worker in visits.workers.values():
         worker.kill = killed.set
-    monkeypatch.setattr("concurrent.futures.wait", interrupt)
+    monkeypatch.setattr("concurrent.futures.as_completed", interrupt)
     with pytest.raises(KeyboardInterrupt):
         visits.windows()
     assert killed.is_set()

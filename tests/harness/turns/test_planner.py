@@ -33,10 +33,10 @@ def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.
     chosen.add_visit(group, seconds, {loop: steady(math.exp(rng.gauss(0.7, SPREAD[group]))), reference: steady(1.0)})
 
 
-def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
+def run(chosen: Planner, seconds: float = 0.5, budget: float = math.inf) -> dict[Group, int]:
     """The visits of each group until the planner asks for no more."""
     rng, counts, spent = random.Random(1), dict.fromkeys(GROUPS, 0), 0.0
-    while visits := chosen.next_visits(None if budget is None else budget - spent):
+    while visits := chosen.next_visits(budget - spent):
         spent += 1.0 + seconds * len(visits)
         for group in visits:
             counts[group] += 1
@@ -59,7 +59,7 @@ def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first()
     chosen = Planner([group], Settings(replicates=4, max_replicates=50))
     chosen.add_start(1.0)
     rng, visits = random.Random(2), 0
-    while chosen.next_visits(None):
+    while chosen.next_visits():
         chosen.add_visit(group, 0.5, {cases[0].key: steady(math.exp(rng.gauss(0.7, 0.02))), cases[1].key: steady(1.0)})
         visits += 1
     assert 4 < visits < 50
@@ -83,23 +83,23 @@ def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
 def test_a_group_without_a_living_case_is_not_visited_again() -> None:
     chosen = planner()
     chosen.add_visit(WILD, 0.1, {})
-    assert WILD not in chosen.next_visits(None)
+    assert WILD not in chosen.next_visits()
 
 
 def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
     chosen = planner(replicates=1)
     chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: steady(1.3)})
-    assert WILD not in chosen.next_visits(None)
+    assert WILD not in chosen.next_visits()
     assert WILD not in chosen.missed()
 
 
 def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     chosen, rng = planner(precision=None, replicates=3), random.Random(1)
-    assert chosen.next_visits(None) == GROUPS
-    assert chosen.seconds_left(None) is None
+    assert chosen.next_visits() == GROUPS
+    assert chosen.seconds_left() is None
     visit(chosen, STEADY, rng)
     # Two groups remain now, three in each of two later replicates, and two workers start.
-    assert chosen.seconds_left(None) == pytest.approx(0.5 * 8 + 2.0)
+    assert chosen.seconds_left() == pytest.approx(0.5 * 8 + 2.0)
     assert chosen.seconds_left(3.0) == 3.0
 
 
