@@ -8,7 +8,6 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import (
-    RunState,
     read_state,
     refuse_other_machine,
     refuse_other_suite,
@@ -29,10 +28,6 @@ def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given
     assert [len(windows) for _, windows, _ in state.visits] == [2, 2]
     assert (state.replicates, state.workers) == (3, 3)
     assert [group.cases for group in state.groups] == [(LOOP, REFERENCE)]
-
-
-def test_the_state_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    assert read_state(tmp_path) == RunState()
 
 
 THERE = {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1]}

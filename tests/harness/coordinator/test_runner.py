@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import OBSERVER, WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
-from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import missing_reasons
@@ -144,25 +142,6 @@ def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     progress = [(step.replicate, step.visits_done) for step in steps]
     assert progress == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
-
-
-class TooOld(FakeWorker):
-    def wait_ready(self) -> dict[str, Any]:
-        return {"protocol": PROTOCOL_VERSION - 1}
-
-
-class Stillborn(FakeWorker):
-    def wait_ready(self) -> dict[str, Any]:
-        raise WorkerLost("the worker exited with 1: No module named 'torch'")
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"), [(TooOld, "uses protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
-)
-def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], words: str) -> None:
-    workers = FakeWorkers(kind=kind)
-    with pytest.raises(UserError, match=words), started(GROUPS, Settings(), start_worker=workers):
-        pass
 
 
 def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from rnnbench.store.records import Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
-from tests.doubles import stored
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers, run_into
 
@@ -98,17 +97,6 @@ def test_nothing_is_left_of_a_run_that_can_not_begin(tmp_path: Path, monkeypatch
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
-    (tmp_path / "test.toml").write_text(SUITE.replace("tiny", stored.INFO.suite))
-    suite = suites.read(str(tmp_path / "test.toml"))
-    monkeypatch.setattr(session, "read_state", pytest.fail)  # its result would be out of date once the folder is free
-    other = RunFolder(path)
-    with pytest.raises(UserError, match="another rnnbench is writing to this run; wait for it"):
-        resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
-    other.close()
-
-
 SETTINGS = Settings(replicates=5, windows=4, window_seconds=0.01)
 
 
@@ -157,11 +145,6 @@ def test_where_precision_is_the_aim_the_note_follows_from_the_spread_that_was_se
     assert re.fullmatch(r"precision: ±0\.3% was not reached in [1-4] of 4 groups", note)
     _, longer = ran(tmp_path, budget_seconds=1.3 * needed(info), precision=0.003)
     assert len(longer.planner.missed()) < 4
-
-
-def test_a_run_that_lacks_nothing_has_no_note(tmp_path: Path) -> None:
-    info, runner = ran(tmp_path)
-    assert with_shortfall(info, runner) == info
 
 
 def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:

@@ -166,16 +166,6 @@ def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_worker
     assert visits.recorders[sides[-1]].notes() == lost
 
 
-def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
-    begin: Callable[..., Visits], sides: tuple[str, ...]
-) -> None:
-    visits = begin(sides)
-    left_out: Case = GROUP.cases[0]
-    visits.recorders[sides[-1]].drop(left_out, "failed", "it raises")
-    for windows in visits.windows().values():
-        assert {window.case for window in windows} == set(KEYS) - {left_out.key}
-
-
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
     begin: Callable[..., Visits], sides: tuple[str, ...]
 ) -> None:
@@ -285,25 +275,6 @@ def test_every_case_is_observed_once_by_the_workers_together(begin: Callable[...
     assert frame["parameters"].tolist() == [7] * len(CASES)
     assert set(frame["status"]) == {"pending"}
     assert progress == [(done, len(CASES)) for done in range(len(CASES) + 1)]
-
-
-def test_a_case_that_kills_its_worker_while_it_is_observed_fails_alone(begin: Callable[..., Visits]) -> None:
-    def kill(_: str, message: dict[str, Any]) -> None:
-        if message["case"] == CASES[4].axes():
-            raise LOST
-
-    visits = begin(["run"], kill, CASES)
-    frame, _ = observe(visits)
-    assert frame.loc[CASES[4].key, ["status", "reason"]].tolist() == ["failed", str(LOST)]
-    assert frame["parameters"].notna().sum() == len(CASES) - 1
-    assert visits.recorders["run"].notes() == [f"a worker was lost at {CASES[4].key}: {LOST}"]
-
-
-def test_what_is_not_observed_in_time_stays_pending(begin: Callable[..., Visits]) -> None:
-    answers = iter([True, True, True])
-    frame, _ = observe(begin(["run"], cases=CASES), go_on=lambda: next(answers, False))
-    assert frame["parameters"].notna().sum() == 3
-    assert set(frame["status"]) == {"pending"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])

@@ -56,15 +56,17 @@ def test_calibration_ends_for_a_call_that_takes_no_time_at_all() -> None:
     assert calibrate(device, call, 0.01).calls >= 1
 
 
-def test_warm_up_goes_on_while_windows_get_faster() -> None:
-    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # constant after 50 calls: 10 windows of 5
-    assert 10 <= warm_up(device, call, Plan(20, 1, 0.02)) <= 12
-
-
-def test_warm_up_of_a_steady_case_takes_two_short_windows() -> None:
-    device, call = fake_cpu(lambda _: 1e-3)
-    assert warm_up(device, call, Plan(20, 1, 0.02)) == 2
-    assert device.clock(call, 1, 1).seconds == pytest.approx(1e-3)
+@pytest.mark.parametrize(
+    ("cost", "windows"),
+    [
+        (lambda n: 1e-3, [2]),
+        (lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n), [10, 11, 12]),  # constant after 50 calls: 10 windows of 5
+        (lambda n: 1e-3 * 0.98**n, [MAX_WARMUP_WINDOWS]),  # faster for ever
+    ],
+)
+def test_warm_up_goes_on_while_windows_get_faster(cost: Callable[[int], float], windows: list[int]) -> None:
+    device, call = fake_cpu(cost)
+    assert warm_up(device, call, Plan(20, 1, 0.02)) in windows
 
 
 def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
@@ -75,11 +77,6 @@ def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
     assert device._now() == pytest.approx(3.0)
     device.clock(call, plan.batches, plan.batch)
     assert device._now() == pytest.approx(5.0)
-
-
-def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
-    device, call = fake_cpu(lambda n: 1e-3 * 0.98**n)
-    assert warm_up(device, call, Plan(20, 1, 0.02)) == MAX_WARMUP_WINDOWS
 
 
 @given(

@@ -80,15 +80,10 @@ def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
     assert NOISY not in chosen.missed()
 
 
-def test_a_group_without_a_living_case_is_not_visited_again() -> None:
-    chosen = planner()
-    chosen.add_visit(WILD, 0.1, {})
-    assert WILD not in chosen.next_visits()
-
-
-def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
+@pytest.mark.parametrize("cases", [0, 1])
+def test_a_group_without_a_living_case_or_without_its_reference_gets_the_fewest_replicates(cases: int) -> None:
     chosen = planner(replicates=1)
-    chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: steady(1.3)})
+    chosen.add_visit(WILD, 0.1, {case.key: steady(1.3) for case in WILD.cases[:cases]})
     assert WILD not in chosen.next_visits()
     assert WILD not in chosen.missed()
 

@@ -27,11 +27,6 @@ def test_a_linear_drift_shifts_all_arms_alike(names: list[str], turns: int, seed
     assert len({sum(index for index, arm in enumerate(order) if arm == name) for name in names}) <= 1
 
 
-def test_two_arms_take_turns_as_abba_or_baab() -> None:
-    orders = {"".join(balanced_order(["A", "B"], 2, random.Random(seed))) for seed in range(50)}
-    assert orders == {"ABBA", "BAAB"}
-
-
 @pytest.mark.parametrize(("longest", "is_warm"), [(0.0009, False), (0.004, True)])
 def test_cases_that_are_compared_begin_their_turns_alike(longest: float, is_warm: bool) -> None:
     """The long one alone would be charged for filling the caches: its ratio was 0.3% too high."""
