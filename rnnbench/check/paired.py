@@ -239,7 +239,7 @@ class PairedRunner(Visitor):
 
     def recorded_notes(self) -> list[str]:
         """Notes for the reader about lost workers, and about how the cases of each side were timed."""
-        return [f"{side}: {note}" for side, recorder in self.recorders.items() for note in recorder.notes()]
+        return [f"{side}: {note}" for side, recorder in self.recorders.items() for note in recorder.notes]
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""

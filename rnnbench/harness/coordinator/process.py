@@ -75,25 +75,6 @@ class WorkerLost(Exception):
         return {"ok": False, "status": "failed", "reason": str(self), "failure": "lost"}
 
 
-def end_with_descendants(process: "subprocess.Popen[bytes] | ForkedProcess", grace_seconds: float) -> None:
-    """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it."""
-    end, family = time.monotonic() + grace_seconds, list[psutil.Process]()
-    with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
-        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
-            time.sleep(0.002)
-    with contextlib.suppress(psutil.Error):  # it has ended
-        family = psutil.Process(process.pid).children(recursive=True)
-    # Before the process is reaped: until then, no other process or group can get its number.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    for relative in family:
-        with contextlib.suppress(psutil.Error):
-            relative.kill()
-    process.wait()
-
-
 class WorkerProcess:
     """A worker that is starting; `wait_ready` returns its hello."""
 
@@ -270,8 +251,25 @@ class WorkerProcess:
         self._output.close()
 
     def _end(self, grace_seconds: float) -> None:
-        if self._process.returncode is None:
-            end_with_descendants(self._process, grace_seconds)
+        """Wait until it has ended by itself, then kill what is left of its group and its descendants, and reap it."""
+        process, end, family = self._process, time.monotonic() + grace_seconds, list[psutil.Process]()
+        if process.returncode is None:
+            with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
+                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    if time.monotonic() >= end:
+                        break
+                    time.sleep(0.002)
+            with contextlib.suppress(psutil.Error):  # it has ended
+                family = psutil.Process(process.pid).children(recursive=True)
+            # Before the process is reaped: until then, no other process or group can get its number.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            for relative in family:
+                with contextlib.suppress(psutil.Error):
+                    relative.kill()
+            process.wait()
         for stream in (self._process.stdin, self._process.stdout):  # not before: a worker ends without its input, and
             if stream is not None:  # then nobody knows any more which processes it has started
                 stream.close()

@@ -35,8 +35,7 @@ class Recorder:
         self._folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
-        self._notes: dict[str, None] = {}  # about lost workers, and cases that could not be timed again
-        self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
+        self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
         for case in cases:
@@ -71,7 +70,10 @@ class Recorder:
     def windows(self, worker: str, reply: Reply, replicate: int, started: float) -> list[Window]:
         """The windows of a visit by a worker with this name; `started`: seconds since the run began."""
         lines = reply["windows"]
-        self._printing |= {line["case"]: None for line in lines if line.pop("printed", False)}
+        for line in lines:
+            if line.pop("printed", False):
+                cell = self.measurements[line["case"]].case.cell
+                self.notes[f"{cell} prints in its calls, so printing is part of its time"] = None
         place = {"worker": worker, "replicate": replicate, "started": started, "turns": len(lines)}
         return [Window.from_json({**line, **place, "order": order}) for order, line in enumerate(lines)]
 
@@ -89,11 +91,11 @@ class Recorder:
         """Leave a case out from now on, because of this reply; what was measured is tried again in the next visit."""
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
             # Its device is gone, or memory is short, but what was measured stays valid.
-            self._notes[f"some cases got fewer replicates: {self._in_words(reply['reason'])}"] = None
+            self.notes[f"some cases got fewer replicates: {self._in_words(reply['reason'])}"] = None
             return
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply.get("failure") == "lost":
-            self._notes[f"a worker was lost at {case.key}: {reply['reason']}"] = None
+            self.notes[f"a worker was lost at {case.key}: {reply['reason']}"] = None
 
     def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
         """Leave a case out from now on; its row stays, with the reason and what is known about it."""
@@ -108,14 +110,6 @@ class Recorder:
         """Whether a case has not been observed yet, and so can't be timed."""
         known = self.measurements[case.key]
         return known.status == "pending" and not known.works
-
-    def notes(self) -> list[str]:
-        """Notes for the reader about lost workers, and about how the cases were timed."""
-        if not self._printing:
-            return [*self._notes]
-        first, count = next(iter(self._printing)), len(self._printing)
-        cases = first if count == 1 else f"{count} cases, the first of which is {first}"
-        return [*self._notes, f"a cell prints in its calls, so printing is part of the time of {cases}"]
 
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})

@@ -95,7 +95,7 @@ class Runner(Visitor):
                     self.recorder.drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
-            self.notes += self.recorder.notes()
+            self.notes += self.recorder.notes
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 

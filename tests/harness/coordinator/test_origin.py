@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess, end_with_descendants
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
@@ -80,14 +80,13 @@ def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Pat
         origin.close()
 
 
-def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without_an_error() -> None:
-    pid = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitpid(pid, 0)
-    process = ForkedProcess(pid, os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_RDONLY))
-    end_with_descendants(process, 0.0)
-    assert process.returncode == -signal.SIGKILL
-    process.stdin.close()
-    process.stdout.close()
+def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without_an_error(
+    pair: list[WorkerProcess],
+) -> None:
+    pair[0].kill()
+    os.waitpid(pair[0].pid, 0)
+    pair[0].close()
+    assert pair[0]._process.returncode == -signal.SIGKILL
 
 
 def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
         return reply
 
     _, runner, *_ = measure(tmp_path, edit=printing)
-    assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
+    assert runner.notes == ["vanilla prints in its calls, so printing is part of its time"]
 
 
 @pytest.mark.parametrize("budget_seconds", [5.0, 8.0, 11.0])

@@ -163,7 +163,7 @@ def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_worker
     assert len(visits.started) == 2 * len(sides)
     assert visits.dropped() == {(sides[-1], culprit.key)}
     lost = [f"a worker was lost at {culprit.key}: {raised}"] if isinstance(raised, WorkerLost) else []
-    assert visits.recorders[sides[-1]].notes() == lost
+    assert [*visits.recorders[sides[-1]].notes] == lost
 
 
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
