@@ -6,6 +6,7 @@ Each suspect gives the program without it; `profile` then measures how much time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,8 +16,7 @@ from torch import Tensor
 from rnnbench.harness.live.cases import tensors_in
 from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, steps_of, storages
 from rnnbench.profiling.replay import (
-    merge_after,
-    merge_before,
+    merge_over_rows,
     merge_over_weights,
     use_first_results,
     use_recorded_results,
@@ -71,10 +71,17 @@ def suspects(program: Program, *, trained: bool) -> list[Suspect]:
     repeated = [group for group in invariants(program) if group[0].ordinal not in dead]
     before, after = _mergeable(program, repeated)
     before = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
-    small = _small_products(program, [*repeated, *before, *after])
+    # Products of one input with several weights, which could be a single product with all weights.
+    by_input: dict[Any, CallGroup] = defaultdict(list)
+    excluded = ordinals(chain(*repeated, *before, *after))
+    for call in program.calls:
+        if call.is_product and call.ordinal not in excluded and call.rows.dim() == MATRIX:
+            factors = sum(isinstance(factor, Tensor) for factor in call.factors)
+            by_input[call.name, factors, place(call.rows)].append(call)
+    small = [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
     found = [
-        Suspect("output product", after, merge_after),
-        Suspect("not hoisted", before, merge_before),
+        Suspect("output product", after, partial(merge_over_rows, before=False)),
+        Suspect("not hoisted", before, partial(merge_over_rows, before=True)),
         Suspect("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
         Suspect("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
         *_line_by_line(program, ordinals(chain(*repeated)), dead, trained=trained),
@@ -124,17 +131,6 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
     return before, after
 
 
-def _small_products(program: Program, covered: Iterable[CallGroup]) -> list[CallGroup]:
-    """Return products of one input with several weights, which could be a single product with all weights."""
-    by_input: dict[Any, CallGroup] = defaultdict(list)
-    excluded = ordinals(chain(*covered))
-    for call in program.calls:
-        if call.is_product and call.ordinal not in excluded and call.rows.dim() == MATRIX:
-            factors = sum(isinstance(factor, Tensor) for factor in call.factors)
-            by_input[call.name, factors, place(call.rows)].append(call)
-    return [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
-
-
 def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, trained: bool) -> Iterable[Suspect]:
     """Yield what a line makes again and again: copies, concatenations, values read back, unused results."""
     calls = program.calls
@@ -143,17 +139,6 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, train
     last_written: dict[Storage, int] = {
         storage: call.ordinal for call in calls if call.written for storage in storages(call.args[:1])
     }
-
-    def stays(call: ProgramCall) -> bool:
-        """Whether no later call writes into a copy or its source."""
-        return all(last_written.get(storage, -1) <= call.ordinal for storage in call.writes | call.reads)
-
-    def is_unused(call: ProgramCall) -> bool:
-        is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
-        return is_work and call.name != GETTER and call.ordinal in unused
-
-    def is_join(call: ProgramCall) -> bool:
-        return call.name in JOINS and isinstance(call.result, Tensor) and not call.written
 
     def is_cut(call: ProgramCall) -> bool:
         return trained and any(tensor.requires_grad for tensor in tensors_in(call.result))
@@ -164,11 +149,18 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, train
         return use_recorded_results(program, [*groups, [call for call in calls if call.ordinal in fed]])
 
     once = [call for call in calls if call.ordinal not in repeated]
+    lasting = [  # copies into which, or into whose sources, no later call writes
+        call
+        for call in filter(_is_copy, once)
+        if all(last_written.get(storage, -1) <= call.ordinal for storage in call.writes | call.reads)
+    ]
+    new = [call for call in calls if isinstance(call.result, Tensor) and not storages(call.result) & call.reads]
+    joins = [call for call in once if call.name in JOINS and isinstance(call.result, Tensor) and not call.written]
     chosen: list[tuple[CauseKind, list[ProgramCall], Remedy]] = [
-        ("copy", [call for call in once if _is_copy(call) and stays(call)], use_sources),
-        ("concatenation", [call for call in once if is_join(call) and not is_cut(call)], use_recorded_results),
+        ("copy", lasting, use_sources),
+        ("concatenation", [call for call in joins if not is_cut(call)], use_recorded_results),
         ("synchronisation", [call for call in waits if not is_cut(call)], without_waiting),
-        ("unused", [call for call in calls if is_unused(call)], use_recorded_results),
+        ("unused", [call for call in new if call.name != GETTER and call.ordinal in unused], use_recorded_results),
     ]
     for kind, of_kind, remedy in chosen:
         by_line: dict[str, CallGroup] = defaultdict(list)

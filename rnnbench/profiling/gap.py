@@ -224,9 +224,13 @@ def take_apart(
         for kind, (before, after) in zip((*names[1:], "rest"), pairwise(times), strict=True)
     )
     steps, rest = [*steps, *below], rest.less(below)
-    start, named = call_time(times[0].values()), []
-    for cause in worth_saying(causes, start.value, rungs):
-        named.append(Step(cause.kind, cause.what, estimate(cause.seconds), cause.calls))
+    start, named = call_time(times[0].values()), list[Step]()
+    removed = {"not hoisted"} if "hoisted" in rungs else set()
+    sizes = [(estimate(cause.seconds), cause) for cause in causes if cause.seconds and cause.kind not in removed]
+    for size, cause in sorted(sizes, key=lambda pair: -pair[0].value):
+        if size.value < MIN_SHARE * start.value or size.lower <= 0:  # nothing, or nothing beyond chance
+            continue
+        named.append(Step(cause.kind, cause.what, size, cause.calls))
         # The step that also removes the cause, and so contains it; weight gradients cost kernels their time.
         around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead")
         kinds = [step.kind for step in steps]
@@ -239,18 +243,6 @@ def take_apart(
     ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
     end, gap = call_time(reference.values()), _difference(first, reference)
     return Gap(names[0], start, end, gap, ratio, (*named, *steps), rest)
-
-
-def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[str] = ()) -> list[Cause]:
-    """Return the causes that cost something beyond chance, and that no rung removes; the largest first."""
-    kept = []
-    for cause in causes:
-        if not cause.seconds or (cause.kind == "not hoisted" and "hoisted" in rungs):
-            continue
-        size = estimate(cause.seconds)
-        if size.value >= MIN_SHARE * call_seconds and not size.lower <= 0:
-            kept.append((size.value, cause))
-    return [cause for _, cause in sorted(kept, key=lambda pair: -pair[0])]
 
 
 def at_the_speed_of(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
@@ -311,40 +303,33 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     in kernels, and are missing if a call can't be taken apart. `eager` is a profile that shows the products of `last`,
     if `last` is compiled and does not show them.
     """
-    products = last.products or (None if eager is None else eager.products)
-    library, steps = _library(last, reference, products), []
+    products, others = last.products or (None if eager is None else eager.products), reference.products
+    library, steps = list[Step](), list[Step]()
+    if products is not None and others is not None and products.library != others.library:
+        # The seconds of all products in each library, without the way to it; below 0 only by noise.
+        own, other = (
+            np.maximum(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)), 0.0)
+            for name in (products.library, others.library)
+        )
+        # Nothing is known if they were not measured, or in a busy moment.
+        calls = [np.median(profile.times["call"]) for profile in (last, reference)]
+        if all(0 < np.median(each) <= (1 + MAX_EXCESS) * call for each, call in zip((own, other), calls, strict=True)):
+            library = [_in_library(products, others.library, own, other)]
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
-            own, other = (
+            mine, its = (
                 minus(ZERO, [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
                 for profile in (last, reference)
             )
-            steps.append(Step(kind, "", minus(other, [own])))  # both are negative
+            steps.append(Step(kind, "", minus(its, [mine])))  # both are negative
         steps[-1] = steps[-1].less(library)
     return (*library, *steps)
-
-
-def _library(last: Profile, reference: Profile, products: Products | None) -> list[Step]:
-    """Return what another library costs; nothing if it is the same one, or was not measured, or at a busy moment."""
-    if products is None or reference.products is None or products.library == reference.products.library:
-        return []
-    own, other = (_arithmetic(products, name) for name in (products.library, reference.products.library))
-    for seconds, profile in ((own, last), (other, reference)):
-        if not 0 < np.median(seconds) <= (1 + MAX_EXCESS) * np.median(profile.times["call"]):
-            return []
-    return [_in_library(products, reference.products.library, own, other)]
 
 
 def _in_library(products: Products, library: str, own: np.ndarray, other: np.ndarray) -> Step:
     times = np.median(own) / np.median(other)
     what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
     return Step("library", what, estimate((own - other).tolist()), products.calls, library)
-
-
-def _arithmetic(products: Products, library: str) -> np.ndarray:
-    """Return the seconds of all products in a library, for each round, without the way to it; 0 if not measured."""
-    idle = products.idle_seconds.get(library, (0.0,))
-    return np.maximum(np.subtract(products.seconds.get(library, (0.0,)), idle), 0.0)  # below 0 by noise
 
 
 def faster_library(profile: Profile) -> Step | None:

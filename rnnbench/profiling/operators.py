@@ -6,12 +6,12 @@ same operators with a single value in each tensor; the remaining time is the ker
 on its own was tried, too, but then its weights are in a nearer cache than in the call.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from rnnbench.harness.live.cases import tensors_in
 from rnnbench.kernels.libraries import Matrix
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.store.records import FUSED_LAYERS
-from rnnbench.workloads.phases import Mode, TimedCall
+from rnnbench.workloads.phases import TimedCall
 
 MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 # Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
@@ -136,43 +136,14 @@ class Factors(NamedTuple):
     dtype: torch.dtype
     has_bias: bool
 
-    @classmethod
-    def of(cls, function: Any, args: Sequence[Any]) -> Self | None:
-        """Return the factors of an operator's call; None if it is no plain product."""
-        if function not in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
-            return None
-        left, right = args[-2:]
-        return cls(Matrix.of(left), Matrix.of(right), left.dtype, len(args) > 2 and args[0].dim() == 1)
-
 
 @dataclass
 class OperatorKind:
     """All calls of one operator on tensors of the same shapes and strides."""
 
-    function: Any
-    shapes: str
-    category: Category
-    part: CallPart
-    args: tuple[Any, ...]  # with tensors of a single value
-    kwargs: dict[str, Any]
-    calls: int = 0
-    new_bytes: int = 0
-    product: Factors | None = None  # its factors, if it is a product of two matrices
-
-    @property
-    def name(self) -> str:
-        """The operator's name without the overload, such as `aten::addmm`."""
-        return str(self.function.name()).partition(".")[0]
-
-    def idle_call(self) -> Callable[[], object]:
-        """Return a call of the operator on single values, or a fixed one for an operator that can't be shrunk."""
-        call = partial(self.function, *self.args, **self.kwargs)
-        if self.category in SHRINKABLE and not self.function._schema.is_mutable:
-            # An argument may be a size.
-            with suppress(RuntimeError, IndexError, ValueError, TypeError), torch.no_grad():
-                call()
-                return call
-        return partial(NOTHING, torch.zeros(1))
+    operator: Operator  # without its times
+    shrunk: Callable[[], object] | None  # a call of it on tensors with a single value, of the same type and dimensions
+    product: Factors | None  # its factors, if it is a product of two matrices
 
 
 class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
@@ -191,57 +162,60 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         is_backward = torch._C._current_autograd_node() is not None
         self._seen_backward |= is_backward
         part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
-        given, kind = tuple(tensors_in((args, kwargs))), category(str(function.name()).partition(".")[0])
-        tensors = () if kind == "views" else given
+        name, given = str(function.name()).partition(".")[0], tuple(tensors_in((args, kwargs)))
+        what = category(name)
+        tensors = () if what == "views" else given
         key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
         if key not in self._indices:
             self._indices[key] = len(self.kinds)
             shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
             shapes += [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
-            small, smaller = tree_map(_shrunk, (args, kwargs)) if kind in SHRINKABLE else ((), {})
-            product = None if kwargs else Factors.of(function, args)
-            self.kinds.append(OperatorKind(function, ", ".join(shapes), kind, part, small, smaller, product=product))
+            product = None
+            if not kwargs and function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+                left, right = args[-2:]
+                has_bias = len(args) > 2 and args[0].dim() == 1
+                product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
+            shrunk = None
+            if what in SHRINKABLE and not function._schema.is_mutable:
+                small, smaller = tree_map(_shrunk, (args, kwargs))
+                shrunk = partial(function, *small, **smaller)
+            operator = Operator(name, ", ".join(shapes), what, part, calls=0)
+            self.kinds.append(OperatorKind(operator, shrunk, product))
         self.order.append(self._indices[key])
-        result, called = function(*args, **kwargs), self.kinds[self.order[-1]]
+        result, kind = function(*args, **kwargs), self.kinds[self.order[-1]]
         fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in tensors_in(result)}
         known = set(map(storage_address, given))
-        called.calls += 1
-        called.new_bytes += sum(size for storage, size in fresh.items() if storage not in known)
+        size = kind.operator.new_bytes + sum(size for storage, size in fresh.items() if storage not in known)
+        kind.operator = replace(kind.operator, calls=kind.operator.calls + 1, new_bytes=size)
         return result
 
 
-class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Times each operator, in order, while this mode is active."""
+class ClockedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A call whose operators are timed. `rounds` has a list of rows for each round, and a row for each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, timed: TimedCall) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seconds: list[float] = []
+        self.rounds: list[list[list[float]]] = [[]]  # the first: calls before all rounds
+        self._timed, self._seconds = timed, list[float]()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Time a call and make it."""
         kwargs = kwargs or {}
         start = perf_counter()
         result = function(*args, **kwargs)
-        self.seconds.append(perf_counter() - start)
+        self._seconds.append(perf_counter() - start)
         return result
-
-
-@dataclass
-class ClockedOperators:
-    """A call whose operators are timed. `rounds` has a list of rows for each round, and a row for each call."""
-
-    timed: TimedCall
-    rounds: list[list[list[float]]] = field(default_factory=lambda: [[]])  # the first: calls before all rounds
 
     def arm(self) -> TimedCall:
         """The timed call, as an arm that takes turns with others."""
 
         def call() -> None:
-            with OperatorClock() as clock:
-                self.timed.call()
-            self.rounds[-1].append(clock.seconds)
+            self._seconds = []
+            with self:
+                self._timed.call()
+            self.rounds[-1].append(self._seconds)
 
-        return TimedCall(call, self.timed.mode, restart=lambda: self.rounds.append([]))
+        return TimedCall(call, self._timed.mode, restart=lambda: self.rounds.append([]))
 
     def last(self, finished: int, count: int, width: int) -> list[np.ndarray]:
         """The rows of the last `count` finished rounds, without calls that took another path through their code."""
@@ -258,19 +232,24 @@ def listing(timed: TimedCall) -> Listing:
 
 
 def idle(kinds: list[OperatorKind]) -> TimedCall:
-    """A call that runs each operator several times on single values."""
-    calls = [call for kind in kinds for call in [kind.idle_call()] * IDLE_CALLS]
+    """A call that runs each operator several times on single values, or a fixed one if it can't be shrunk."""
+    calls: list[Callable[[], object]] = []
+    for kind in kinds:
+        idle_call: Callable[[], object] = partial(NOTHING, torch.zeros(1))
+        if kind.shrunk is not None:
+            with (
+                suppress(RuntimeError, IndexError, ValueError, TypeError),
+                torch.no_grad(),
+            ):  # an argument may be a size
+                kind.shrunk()
+                idle_call = kind.shrunk
+        calls += [idle_call] * IDLE_CALLS
 
     def call() -> None:
         for idle_call in calls:
             idle_call()
 
     return TimedCall(call, torch.no_grad)
-
-
-def eager_mode(mode: Mode) -> Mode:
-    """A mode in which operators are visible: inference mode hides the parts of composite operators."""
-    return torch.no_grad if mode is torch.inference_mode else mode
 
 
 def table(
@@ -289,20 +268,14 @@ def table(
         for rows in idling.last(finished, rounds, IDLE_CALLS * len(kinds))
     ]
     return tuple(
-        Operator(
-            kind.name,
-            kind.shapes,
-            kind.category,
-            kind.part,
-            kind.calls,
-            kind.new_bytes,
-            tuple(float(seconds[index]) for seconds in full),
-            tuple(float(kind.calls * seconds[index]) for seconds in overhead),
+        replace(
+            kind.operator,
+            seconds=tuple(float(seconds[index]) for seconds in full),
+            idle_seconds=tuple(float(kind.operator.calls * seconds[index]) for seconds in overhead),
         )
         for index, kind in enumerate(kinds)
     )
 
 
 def _shrunk(value: Any) -> Any:
-    """A tensor of the same type and number of dimensions with one value."""
     return value.detach().new_ones((1,) * value.dim()) if isinstance(value, Tensor) else value

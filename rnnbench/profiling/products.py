@@ -8,8 +8,7 @@ saves is a cause. It lacks the additions that are saved, too, and the copies tha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 import torch
 
@@ -33,45 +32,26 @@ FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
 STEPWISE, STACKED, IN, IDLE = "gradients of each step", "gradients at once", "products in ", "idle in "
 ONE = Matrix((1, 1), (1, 1))
 
-
 Differences = dict[Cause, tuple[str, str]]  # a cause -> the arms that measure it: one with it, and one without
 
 
-@dataclass(frozen=True)
-class ProductReplays:
-    """Calls that make the products of a call, as arms that take turns with others."""
+def product_replays(listed: Listing, *, trained: bool) -> tuple[Products | None, dict[str, TimedCall], Differences]:
+    """Return the products of a call on a CPU without their times, the arms that make them, and weight gradients.
 
-    library: str  # that makes the products in the call itself
-    calls: int = 0
-    arms: dict[str, TimedCall] = field(default_factory=dict)
-    differences: Differences = field(default_factory=dict)  # weight gradients that could be a single product
-
-    def products(self, times: Mapping[str, tuple[float, ...]]) -> Products:
-        """Return what is stored of the arms' times."""
-        seconds, idle_seconds = (
-            {arm.removeprefix(prefix): times[arm] for arm in self.arms if arm.startswith(prefix)}
-            for prefix in (IN, IDLE)
-        )
-        return Products(self.library, self.calls, seconds, idle_seconds)
-
-
-def product_replays(listed: Listing, *, trained: bool) -> ProductReplays:
-    """Return the products of a call on a CPU as replays; without a library if it makes none.
-
-    The products inside a fused layer can't be seen; only its library is known.
+    None if it makes none. The products inside a fused layer can't be seen; only its library is known.
     """
-    if any(FUSED in kind.name for kind in listed.kinds):
-        return ProductReplays(ONEDNN if trained else ONEDNN_PACKED)  # as `ONEDNN_VERBOSE=1` shows
+    if any(FUSED in kind.operator.name for kind in listed.kinds):
+        return Products(ONEDNN if trained else ONEDNN_PACKED), {}, {}  # as `ONEDNN_VERBOSE=1` shows
     made, gradients = Counter[Factors](), Counter[Factors]()
     for kind in listed.kinds:
         if kind.product is not None:
-            made[kind.product] += kind.calls
+            made[kind.product] += kind.operator.calls
             # Backward multiplies the transposed rows of a step to get a weight's gradient.
             is_transposed = kind.product.left.strides[0] == 1 != kind.product.left.strides[1]
-            if kind.part == "backward" and is_transposed and kind.calls >= MIN_GRADIENTS:
-                gradients[kind.product] += kind.calls
+            if kind.operator.part == "backward" and is_transposed and kind.operator.calls >= MIN_GRADIENTS:
+                gradients[kind.product] += kind.operator.calls
     if not made:
-        return ProductReplays("")
+        return None, {}, {}
     stacked = dict.fromkeys((_longer(product, count) for product, count in gradients.items()), 1)
     whole = {product: count for product, count in made.items() if product not in gradients} | stacked
     library, calls = torch_library(next(iter(made)).dtype), sum(made.values())
@@ -79,11 +59,11 @@ def product_replays(listed: Listing, *, trained: bool) -> ProductReplays:
     small = _in_each_library((product._replace(left=ONE, right=ONE), count) for product, count in whole.items())
     arms = {prefix + name: own[name] for name in full for prefix, own in ((IN, full), (IDLE, small))}
     if not gradients:
-        return ProductReplays(library, calls, arms)
+        return Products(library, calls), arms, {}
     for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
         arms[name] = _in_each_library(products.items())[library]
     cause = Cause("weight gradients", "mm", sum(gradients.values()))
-    return ProductReplays(library, calls, arms, {cause: (STEPWISE, STACKED)})
+    return Products(library, calls), arms, {cause: (STEPWISE, STACKED)}
 
 
 def _in_each_library(products: Iterable[tuple[Factors, int]]) -> dict[str, TimedCall]:

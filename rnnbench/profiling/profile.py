@@ -6,7 +6,6 @@ No reported time is taken under a profiler, but those of a GPU's kernels.
 import hashlib
 import math
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,15 +24,15 @@ from rnnbench.harness.live.stop import Precision
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
-from rnnbench.profiling.operators import ClockedOperators, category, eager_mode, idle, listing, table
-from rnnbench.profiling.products import Differences, ProductReplays, product_replays
-from rnnbench.profiling.program import TooLong, record, steps_of
-from rnnbench.profiling.replay import ReplayDiffers, replay
+from rnnbench.profiling.operators import ClockedOperators, category, idle, listing, table
+from rnnbench.profiling.products import IDLE, IN, Differences, product_replays
+from rnnbench.profiling.program import NotFollowed, record, steps_of
+from rnnbench.profiling.replay import replay
 from rnnbench.profiling.subject import ProfiledCall, of_built, of_live
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
-from rnnbench.text import error_in_words
+from rnnbench.text import error_in_words, first_line
 from rnnbench.workloads import calls  # which mutes the profiler's log before its first use
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
@@ -107,13 +106,17 @@ def profile(
     until = None if seconds is None else now() + seconds
     with subject.call.mode():
         subject.call.call()  # lazy set-up
-    visible = TimedCall(subject.call.call, eager_mode(subject.call.mode))  # torch shows each operator
+    # Inference mode hides the parts of composite operators.
+    eager = torch.no_grad if subject.call.mode is torch.inference_mode else subject.call.mode
+    visible = TimedCall(subject.call.call, eager)
     listed = None if subject.opaque else listing(visible)
     subject.drop_gradients()
     differences, replays, steps, notes = _replays(subject)
     is_host_code = listed is not None and subject.device.runs_host_code
-    # A device's products are only queued.
-    products = product_replays(listed, trained=subject.trained) if listed and is_host_code else ProductReplays("")
+    products, product_arms = None, dict[str, TimedCall]()
+    if listed and is_host_code:  # a device's products are only queued
+        products, product_arms, gradients = product_replays(listed, trained=subject.trained)
+        differences |= gradients
     parts = {"call": subject.call, "forward": subject.forward, "forward_backward": subject.forward_backward}
     arms = {name: part for name, part in parts.items() if part is not None}
     threads = torch.get_num_threads()
@@ -125,7 +128,7 @@ def profile(
     settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
-    groups = [(arms, settings), (replays, longer), (products.arms, settings), (operators, settings)]
+    groups = [(arms, settings), (replays, longer), (product_arms, settings), (operators, settings)]
     waiting = [group for group in groups if group[0]]
     times: dict[str, tuple[float, ...]] = {}
     for number, (own, how) in enumerate(waiting):
@@ -136,6 +139,10 @@ def profile(
     finished = len(times["clocked"]) if operators else 0
     rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
     times |= {arm: times[arm][-rounds:] for arm in arms}
+    in_libraries, idle_in_libraries = (
+        {arm.removeprefix(prefix): times[arm] for arm in product_arms if arm.startswith(prefix)}
+        for prefix in (IN, IDLE)
+    )
     result = Profile(
         subject.name,
         steps=subject.steps or steps,
@@ -144,12 +151,11 @@ def profile(
         opaque=subject.opaque,
         causes=tuple(
             replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
-            for cause, (whole, without) in (differences | products.differences).items()
+            for cause, (whole, without) in differences.items()
         ),
-        products=products.products(times) if products.library else None,
+        products=products and replace(products, seconds=in_libraries, idle_seconds=idle_in_libraries),
         notes=tuple(notes),
     )
-    del arms, replays, products, operators  # also frees the tensors of a call
     return _with_trace(subject, result, folder)
 
 
@@ -161,7 +167,7 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
     with subject.call.mode():
         try:
             program = record(subject.call.call)
-        except TooLong as long:
+        except NotFollowed as long:
             return found, arms, 1, [f"needless work was not looked for: {long}"]
         finally:
             subject.drop_gradients()
@@ -173,9 +179,7 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
                 arms[arm] = TimedCall(replay(suspect.remedy(program, suspect.groups)), subject.call.mode)
                 found[Cause(suspect.kind, suspect.what, len(suspect.calls))] = REPLAYED, arm
             except Exception as error:  # a limit of rnnbench, not of the code
-                if not isinstance(error, ReplayDiffers):
-                    traceback.print_exc()
-                notes.append(f"the cost of {suspect.what} could not be measured")
+                notes.append(f"the cost of {suspect.what} could not be measured: {first_line(error)}")
             finally:
                 subject.drop_gradients()
     return found, arms if found else {}, steps_of(program), notes
@@ -198,11 +202,21 @@ def _on_one_thread(timed: TimedCall) -> TimedCall:
 
 
 def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
-    """Return the profile with what one watched call shows: a GPU's kernels, and a trace in `folder`."""
-    launches = not subject.device.runs_host_code
+    """Return the profile with what one watched call shows: a GPU's kernels, and a trace in `folder`.
+
+    The trace has Python's frames, shapes and blocks of memory.
+    """
+    launches, timed = not subject.device.runs_host_code, subject.call
     if folder is None and not launches:
         return result
-    seen = look(subject.call, subject.drop_gradients, subject.device.synchronize)
+    with timed.mode():
+        timed.call()
+        for _ in range(LOOKS):
+            subject.drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
+            subject.device.synchronize()
+            with torch.profiler.profile(profile_memory=True, with_stack=True, record_shapes=True) as seen:
+                timed.call()
+                subject.device.synchronize()
     if launches:
         summed = kernels(seen.events())
         result = replace(result, kernels=summed, no_kernels="" if summed else NO_KERNELS)
@@ -212,19 +226,6 @@ def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> 
     (folder / "traces").mkdir(parents=True, exist_ok=True)
     seen.export_chrome_trace(str(folder / file))  # torch packs it
     return replace(result, files={"trace": file})
-
-
-def look(timed: TimedCall, drop_gradients: Callable[[], object], synchronize: Callable[[], object]) -> Any:
-    """Return torch's profile of one call, with Python's frames, shapes and blocks of memory."""
-    with timed.mode():
-        timed.call()
-        for _ in range(LOOKS):
-            drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
-            synchronize()
-            with torch.profiler.profile(profile_memory=True, with_stack=True, record_shapes=True) as profiled:
-                timed.call()
-                synchronize()
-    return profiled
 
 
 def kernels(events: Iterable[calls.ProfilerEvent]) -> Kernels | None:

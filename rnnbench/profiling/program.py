@@ -31,8 +31,8 @@ CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change
 Storage = int  # the address: all tensors of a call are held, so no address is used twice
 
 
-class TooLong(Exception):
-    """The call makes more function calls than can be recorded."""
+class NotFollowed(Exception):
+    """A call can't be recorded, or a recorded one can't be made again."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ class ProgramRecorder(TorchFunctionMode):
         self.calls: list[ProgramCall] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Make a call and record it; raises TooLong."""
+        """Make a call and record it; raises NotFollowed if there are too many."""
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         ordinal = len(self.calls)
         if ordinal == MAX_CALLS:
-            raise TooLong(f"it calls more than {MAX_CALLS:,} torch functions")
+            raise NotFollowed(f"it calls more than {MAX_CALLS:,} torch functions")
         name = str(getattr(function, "__name__", ""))
         in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
         written = in_place or kwargs.get("out") is not None
@@ -192,7 +192,7 @@ class Program:
 
 
 def record(call: Callable[[], object]) -> Program:
-    """Record a call twice, in the current modes; raises TooLong, and any error of the call.
+    """Record a call twice, in the current modes; raises NotFollowed if it is too long, and any error of the call.
 
     A tensor that is read but that no recorded call made is a parameter or constant if both recordings read it: the
     tensors of the first are still held during the second. Otherwise it was made where it can't be recorded.

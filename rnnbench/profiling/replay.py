@@ -26,14 +26,16 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
 
 from rnnbench.harness.live.cases import tensors_in
-from rnnbench.profiling.program import CallGroup, Program, ProgramCall, ProgramRecorder, ordinals, place, storages
-
-UNSEEN = "a part of its code can't be seen"
-
-
-class ReplayDiffers(Exception):
-    """The replay does not match the recording."""
-
+from rnnbench.profiling.program import (
+    CallGroup,
+    NotFollowed,
+    Program,
+    ProgramCall,
+    ProgramRecorder,
+    ordinals,
+    place,
+    storages,
+)
 
 # Remedies
 
@@ -59,18 +61,11 @@ def use_first_results(program: Program, groups: Sequence[CallGroup]) -> Program:
     )
 
 
-def merge_before(program: Program, groups: Sequence[CallGroup]) -> Program:
-    """Make the products of one weight with the rows of all steps a single product, in place of the first."""
+def merge_over_rows(program: Program, groups: Sequence[CallGroup], *, before: bool) -> Program:
+    """Make the products of one weight one product: in place of the last or, of rows made `before`, of the first."""
     for group in groups:
-        rows = torch.cat([call.rows.detach() for call in group])
-        program = _spliced(program, group, group[0], partial(_over_rows, group, rows))
-    return program
-
-
-def merge_after(program: Program, groups: Sequence[CallGroup]) -> Program:
-    """Make the products of one weight a single product in place of the last."""
-    for group in groups:
-        program = _spliced(program, group, group[-1], partial(_over_rows, group))
+        rows = torch.cat([call.rows.detach() for call in group]) if before else None
+        program = _spliced(program, group, group[0 if before else -1], partial(_over_rows, group, rows))
     return program
 
 
@@ -88,7 +83,7 @@ def merge_over_weights(program: Program, groups: Sequence[CallGroup]) -> Program
     return program
 
 
-def _over_rows(group: CallGroup, rows: Tensor | None = None) -> Sequence[Tensor]:
+def _over_rows(group: CallGroup, rows: Tensor | None) -> Sequence[Tensor]:
     """Make the products of one weight at once."""
     first = group[0]
     rows = torch.cat([call.rows for call in group]) if rows is None else rows
@@ -135,7 +130,7 @@ def _edited(
 def replay(program: Program) -> Callable[[], object]:
     """Return a function that makes the calls of a program, up to its backward if it has one.
 
-    It is called once here to check it. Raises ReplayDiffers if a part of the program could not be recorded, or if a
+    It is called once here to check it. Raises NotFollowed if a part of the program could not be recorded, or if a
     result has another shape or type than the recorded one.
     """
     code = _Code(program)
@@ -197,7 +192,7 @@ class _Code:
                 self._bind(part_node, part)
 
     def argument(self, value: Any) -> Any:
-        """Return an argument with nodes in place of its tensors; raises ReplayDiffers for one of unknown origin."""
+        """Return an argument with nodes in place of its tensors; raises NotFollowed for one of unknown origin."""
         if isinstance(value, Tensor):
             while id(value) in self._program.instead:
                 value = self._program.instead[id(value)]
@@ -205,24 +200,20 @@ class _Code:
             if id(value) in self._nodes and not is_custom:
                 return self._nodes[id(value)]
             if is_custom or (value.requires_grad and not value.is_leaf) or storages(value) & self._made:
-                raise ReplayDiffers(UNSEEN)
-            return self._constant(value)
+                raise NotFollowed("a part of its code can't be seen")
+            if isinstance(value, nn.Parameter):
+                name = f"parameter_{id(value)}"
+                self.parameters[name] = value
+                return self.graph.get_attr(name)
+            with self.graph.inserting_before(None):  # before all others
+                self._nodes[id(value)] = self.graph.placeholder(f"constant_{len(self.constants)}")
+            self.constants.insert(0, value)
+            return self._nodes[id(value)]
         if type(value) in (list, tuple):
             return type(value)(map(self.argument, value))
         if any(True for _ in tensors_in(value)):
-            raise ReplayDiffers(f"it gives a function a {type(value).__name__}")
+            raise NotFollowed(f"it gives a function a {type(value).__name__}")
         return value
-
-    def _constant(self, tensor: Tensor) -> Node:
-        """Return a node for a tensor that exists before the call."""
-        if isinstance(tensor, nn.Parameter):
-            name = f"parameter_{id(tensor)}"
-            self.parameters[name] = tensor
-            return self.graph.get_attr(name)
-        with self.graph.inserting_before(None):  # before all others
-            self._nodes[id(tensor)] = self.graph.placeholder(f"constant_{len(self.constants)}")
-        self.constants.insert(0, tensor)
-        return self._nodes[id(tensor)]
 
 
 class _Checked(Interpreter):
@@ -232,7 +223,7 @@ class _Checked(Interpreter):
         result = super().run_node(node)
         like = node.meta.get("like")
         if like is not None and (not isinstance(result, Tensor) or (result.shape, result.dtype) != like):
-            raise ReplayDiffers("a replay of its calls gives other results")
+            raise NotFollowed("a replay of its calls gives other results")
         return result
 
 

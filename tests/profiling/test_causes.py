@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.profiling.causes import Suspect, invariants, suspects
-from rnnbench.profiling.program import MAX_CALLS, Program, ProgramCall, TooLong, record, steps_of
+from rnnbench.profiling.program import MAX_CALLS, NotFollowed, Program, ProgramCall, record, steps_of
 from rnnbench.profiling.replay import replay
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
@@ -190,7 +190,7 @@ def test_a_program_without_end_is_not_held_in_memory() -> None:
             tensor.dim()
         return tensor
 
-    with pytest.raises(TooLong):
+    with pytest.raises(NotFollowed):
         record(run)
 
 

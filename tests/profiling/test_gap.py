@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -14,9 +15,8 @@ from rnnbench.profiling.gap import (
     gaps,
     of_profiled,
     take_apart,
-    worth_saying,
 )
-from rnnbench.store.profiles import Products, Profile
+from rnnbench.store.profiles import Cause, Products, Profile
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
@@ -56,12 +56,18 @@ def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
     doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)
     causes = [certain, small_one, doubtful, hoisting]
-    assert worth_saying(causes, 100e-6) == [hoisting, certain]
-    assert worth_saying(causes, 100e-6, ("loop", "hoisted")) == [certain]
-    assert worth_saying([cause(seconds=1.0)], 100.0)  # exactly a hundredth
-    assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # 0 in half of the rounds
-    once = replace(certain, seconds=(10e-6,))
-    assert worth_saying([once], 100e-6) == [once]  # one round can't show whether it is chance
+    often_zero = replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)
+    one_round = replace(certain, seconds=(10e-6,))  # can't show whether it is chance
+    call = dict.fromkeys(range(3), 100e-6)
+
+    def kinds(causes: Sequence[Cause], **rungs: dict[int, float]) -> list[str]:
+        return [step.kind for step in take_apart({"loop": call} | rungs, call, causes).steps if step.what]
+
+    assert kinds(causes) == ["not hoisted", "copy"]
+    assert kinds(causes, hoisted=call) == ["copy"]
+    assert kinds([cause(seconds=1.01e-6, spread=0.0)]) == ["copy"]  # a hundredth of the call
+    assert kinds([often_zero]) == []
+    assert kinds([one_round]) == ["copy"]
 
 
 def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from rnnbench.kernels.libraries import DIRECT_PACKED, Matrix, torch_library
 from rnnbench.profiling.operators import Factors, listing
 from rnnbench.profiling.products import IDLE, IN, STACKED, STEPWISE, product_replays
+from rnnbench.store.profiles import Products
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.planted_causes import Clean
 
@@ -28,7 +29,8 @@ def call(module: nn.Module, *, trained: bool = False) -> TimedCall:
 
 
 def test_the_products_of_a_call_are_listed_with_how_their_factors_are_stored() -> None:
-    hoisted, steps = ((kind.product, kind.calls) for kind in listing(call(Clean(INPUT, HIDDEN))).kinds if kind.product)
+    kinds = listing(call(Clean(INPUT, HIDDEN))).kinds
+    hoisted, steps = ((kind.product, kind.operator.calls) for kind in kinds if kind.product)
     assert hoisted == (
         Factors(
             Matrix((STEPS * BATCH, INPUT), (INPUT, 1)),
@@ -44,28 +46,24 @@ def test_the_products_of_a_call_are_listed_with_how_their_factors_are_stored() -
 @pytest.mark.parametrize("trained", [False, True])
 def test_products_are_made_in_each_library_and_weight_gradients_step_by_step_and_at_once(*, trained: bool) -> None:
     listed, before = listing(call(Clean(INPUT, HIDDEN), trained=trained)), torch.get_rng_state()
-    replays = product_replays(listed, trained=trained)
+    products, arms, differences = product_replays(listed, trained=trained)
     assert torch.equal(torch.get_rng_state(), before)
-    assert replays.library == TORCH
-    assert replays.calls == (STEPS + 1) * (1 if not trained else 2) + (STEPS - 1 if trained else 0)
-    assert {IN + TORCH, IDLE + TORCH} <= set(replays.arms)
-    assert ({STEPWISE, STACKED} <= set(replays.arms)) == trained
-    assert IN + DIRECT_PACKED not in replays.arms  # only what rnnbench's code can't read where it lies is packed
-    for arm in replays.arms.values():
+    assert products == Products(TORCH, (STEPS + 1) * (1 if not trained else 2) + (STEPS - 1 if trained else 0))
+    assert {IN + TORCH, IDLE + TORCH} <= set(arms)
+    assert ({STEPWISE, STACKED} <= set(arms)) == trained
+    assert IN + DIRECT_PACKED not in arms  # only what rnnbench's code can't read where it lies is packed
+    for arm in arms.values():
         with arm.mode():
             arm.call()
-    times = {arm: (float(index), float(index + 1)) for index, arm in enumerate(replays.arms)}
-    stored = replays.products(times | {IN + TORCH: (5.0, 5.0)})
-    assert stored.seconds[TORCH] == (5.0, 5.0)
-    assert set(stored.seconds) == set(stored.idle_seconds) >= {TORCH}
-    measured = [(cause.kind, cause.calls, arms) for cause, arms in replays.differences.items()]
+    measured = [(cause.kind, cause.calls, of_cause) for cause, of_cause in differences.items()]
     assert measured == ([("weight gradients", STEPS, (STEPWISE, STACKED))] if trained else [])
 
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, trained: bool) -> None:
     timed = call(nn.LSTM(INPUT, HIDDEN), trained=trained)
-    replays = product_replays(listing(timed), trained=trained)
+    products, arms, _ = product_replays(listing(timed), trained=trained)
     is_fused = torch.backends.mkldnn.is_available()
-    assert replays.library == (("oneDNN" if trained else "oneDNN with packed weights") if is_fused else TORCH)
-    assert bool(replays.arms) != is_fused
+    assert products is not None
+    assert products.library == (("oneDNN" if trained else "oneDNN with packed weights") if is_fused else TORCH)
+    assert bool(arms) != is_fused
