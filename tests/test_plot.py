@@ -37,7 +37,7 @@ ONE_PANEL: dict[str, dict[str, Any]] = {
 @cache
 def _grid() -> pd.DataFrame:
     """LSTMs in inference on one thread, at three sizes of each axis."""
-    cases = summary_of(suites.read("cpu").groups({}, None, most=20_000))
+    cases = summary_of(suites.read("cpu").groups({}, None))
     return cases.query("reference == 'lstm' and threads == 1 and phase == 'inference'")
 
 
@@ -49,7 +49,7 @@ def grid() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def ladder() -> pd.DataFrame:
     """Many implementations in two phases."""
-    cases = summary_of(suites.read("ladder").groups({}, None, most=20_000))
+    cases = summary_of(suites.read("ladder").groups({}, None))
     return cases.query("reference == 'lstm' or cell == 'combined'")
 
 
@@ -156,7 +156,7 @@ def test_axes_of_the_caller_are_drawn_on_in_the_callers_style(
 def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select(
     ax: Axes, snapshot: SnapshotAssertion
 ) -> None:
-    quick = summary_of(suites.read("quick").groups({}, None, most=None))
+    quick = summary_of(suites.read("quick").groups({}, None))
     one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
     names = ("ratio", "ratio_by_size", "scaling")
     messages = {name: told(partial(getattr(plot, name), quick, ax)) for name in names}

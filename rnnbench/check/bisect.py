@@ -35,7 +35,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
-from rnnbench.suite.suites import MAX_CASES, Suite, cases_of, with_cases
+from rnnbench.suite.suites import Suite, cases_of, with_cases
 from rnnbench.text import plural
 
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
@@ -59,7 +59,6 @@ def bisect(
     out: Path,
     resume: Path | None,
     budget_seconds: float,
-    any_number: bool,
     command: str,
     sources: Sequence[str] = (),
     on_step: Callable[[str, float], None] = lambda words, left: None,
@@ -77,7 +76,7 @@ def bisect(
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     every = commits_between(repository, first, last)
     path = without_documents(repository, every, within)
-    groups = suite.groups(only, device, most=None if any_number else MAX_CASES)
+    groups = suite.groups(only, device)
     groups = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")

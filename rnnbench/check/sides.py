@@ -223,17 +223,16 @@ def _interpreter(given: str | None) -> str:
 
 
 def select(
-    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
+    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None
 ) -> tuple[list[Group], list[Finding]]:
     """Return the groups of the cases that `only` keeps and both sides have, and the findings of those on one side.
 
     torch.nn's own cases are kept only if the interpreters differ. Raises UserError if no case is on both sides.
     """
-    most = None if any_number else suites.MAX_CASES
     cases_by_side = {}
     for side in (head, base):  # the head first: its suite must have everything that `only` names
         with side.errors_in_words():
-            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
+            groups = side.suite.groups(only, device, knows_all=side is head)
         cases_by_side[side.name] = {
             case.key: case
             for case in suites.cases_of(groups)

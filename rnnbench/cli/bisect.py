@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, refuse_other_out, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, adding, refuse_other_out, takes, takes_suite, typed
 
 if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
@@ -23,7 +23,6 @@ UNDECIDED = 3
 @click.option("--resume", type=FILE, metavar="FOLDER", help="Go on with an interrupted search.")
 @takes("out")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
-@takes("yes")
 @click.pass_context
 def bisect(
     context: click.Context,
@@ -37,7 +36,6 @@ def bisect(
     resume: Path | None,
     out: Path,
     as_json: bool,
-    yes: bool,
 ) -> None:
     """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
 
@@ -59,12 +57,11 @@ def bisect(
     from rnnbench.report.verdicts import bisection
     from rnnbench.store.folder import write_whole
     from rnnbench.suite.expressions import parse_only
-    from rnnbench.suite.suites import TooManyCases
     from rnnbench.text import encoded, rounded_up
 
     if resume is not None:
         refuse_other_out(context, resume, out)
-    with adding(CONFIRM, TooManyCases), adding("(--resume goes on from there)", Interrupted):
+    with adding("(--resume goes on from there)", Interrupted):
         folder, answer = search(
             suite,
             good,
@@ -75,7 +72,6 @@ def bisect(
             sources=sources,
             resume=resume,
             budget_seconds=budget,
-            any_number=yes,
             command=typed(),
             on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
         )

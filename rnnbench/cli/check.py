@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import CONFIRM, DURATION, FILE, TEXT, adding, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, selected, takes, takes_suite, typed
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ instructions_option = click.option(
 @click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
 @instructions_option
-@takes("out", "on-undecided", "json", "yes")
+@takes("out", "on-undecided", "json")
 @click.pass_context
 def check(
     context: click.Context,
@@ -57,7 +57,6 @@ def check(
     out: Path,
     on_undecided: "OnUndecided",
     as_json: bool,
-    yes: bool,
 ) -> None:
     """Did SUITE become slower? Head is the working tree; base a revision, a folder, an interpreter or a stored run.
 
@@ -84,7 +83,6 @@ def check(
     from rnnbench.check.sides import NewSuite, select, sides
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only
-    from rnnbench.suite.suites import TooManyCases
 
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
     suite = suite.with_check(**given)
@@ -92,7 +90,7 @@ def check(
     if base and (Path(base) / "run.json").is_file():
         if sources or base_python or instructions:
             raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
-        groups = selected(suite, only, device, yes=yes)
+        groups = selected(suite, only, device)
         settings = suite.settings.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
@@ -100,8 +98,7 @@ def check(
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
             with sides(suite, base, base_python, sources) as (first, second):
-                with adding(CONFIRM, TooManyCases):
-                    groups, others = select(first, second, expression, device, any_number=yes)
+                groups, others = select(first, second, expression, device)
                 how |= {"instructions": instructions, "everything": everything}
                 with shown_progress() as on_progress:
                     folder, comparison = live.check(

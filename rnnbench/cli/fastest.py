@@ -40,7 +40,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     if save is not None and os.path.lexists(save):
         raise UserError(f"{save} already exists; give the name of a new file")
     chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
-    modules, left_out = wanted(cases_of(selected(chosen, only, device, yes=True)))
+    modules, left_out = wanted(cases_of(selected(chosen, only, device)))
     if not modules:
         raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
     if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:

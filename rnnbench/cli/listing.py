@@ -36,7 +36,7 @@ def list_suites() -> None:
     for name, file in suites.shipped().items():
         try:
             suite = suites.read(str(file))
-            count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
+            count = sum(len(group.cases) for group in suite.groups({}, None))
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue
@@ -81,13 +81,11 @@ def list_metrics() -> None:
 @takes_suite
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
-@takes("yes")
 def list_cases(
     suite: "Suite",
     only: tuple[str, ...],
     device: str | None,
     full: bool,
-    yes: bool,
 ) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
@@ -103,7 +101,7 @@ def list_cases(
     from rnnbench.suite.expressions import common, expression, telling
     from rnnbench.suite.suites import cases_of
 
-    cases = cases_of(selected(suite, only, device, yes=yes))
+    cases = cases_of(selected(suite, only, device))
     axes = AXES if full else telling(cases, suite.values(device))
     if not full:
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))

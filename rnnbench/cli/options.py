@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rnnbench.store.records import Group
     from rnnbench.suite.suites import Suite
 
-CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
 EMPTY = "the value is empty (is a shell variable unset?)"
 
 
@@ -85,7 +84,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "out": _option("--out", type=FILE, default=Path("results"), show_default=True, help="Folder for runs."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
-    "yes": click.option("--yes", is_flag=True, help="Allow more than 20,000 cases."),
     "margin": _option("--margin", type=PERCENT, help="How much slower is too slow.  [default: the suite's]"),
     "on-undecided": click.option(
         "--on-undecided",
@@ -190,14 +188,11 @@ def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
         raise click.UsageError(f"--resume goes on in {resume}, which is not in --out {out}; leave out --out")
 
 
-def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
+def selected(suite: "Suite", only: tuple[str, ...], device: str | None) -> "list[Group]":
     """Return the cases of a suite that the command line selects, in groups."""
-    from rnnbench.suite import suites
     from rnnbench.suite.expressions import parse_only
 
-    with adding(CONFIRM, suites.TooManyCases):
-        expression = parse_only(only, "--only", arguments=suite.arguments)
-        return suite.groups(expression, device, most=None if yes else suites.MAX_CASES)
+    return suite.groups(parse_only(only, "--only", arguments=suite.arguments), device)
 
 
 @contextmanager

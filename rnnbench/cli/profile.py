@@ -22,10 +22,7 @@ RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 @takes_suite
 @takes("out", "only", "device")
 @click.option("--budget", type=DURATION, help="Stop when about this much time is spent, half of it on profiles.")
-@takes("yes")
-def profile(
-    suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
-) -> None:
+def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None) -> None:
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
     The last line is the path of the report. It has a page for each cell with waterfalls, breakdowns and the hottest
@@ -47,7 +44,7 @@ def profile(
     from rnnbench.store.folder import last_measurements
     from rnnbench.store.records import NOT_REACHED
 
-    groups, settings = selected(suite, only, device, yes=yes), suite.settings
+    groups, settings = selected(suite, only, device), suite.settings
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()

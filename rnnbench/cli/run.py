@@ -61,7 +61,7 @@ ACCEPT = "with --allow-missing this is no error"
 @click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
 @click.option("--full", "is_full", is_flag=True, help="Print every case, however many there are.")
-@takes("json", "yes")
+@takes("json")
 @click.pass_context
 def run(
     context: click.Context,
@@ -78,7 +78,6 @@ def run(
     allow_missing: bool,
     is_full: bool,
     as_json: bool,
-    yes: bool,
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print the ratios to torch.nn.
 
@@ -109,7 +108,7 @@ def run(
             raise click.UsageError(
                 "--resume goes on with the run's own cases; leave out --only, --device and --groups-per-job"
             )
-    groups = [] if resume else selected(suite, only, device, yes=yes)
+    groups = [] if resume else selected(suite, only, device)
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = suite.settings.model_copy(update=changes)

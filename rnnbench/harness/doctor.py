@@ -35,7 +35,7 @@ def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
     """Return the environment as a run records it, and the noise of a run of about 15 seconds that is not kept."""
     suite = suites.read("quick")
-    groups = suite.groups(parse_only(CASES), None, most=None)
+    groups = suite.groups(parse_only(CASES), None)
     with scratch("doctor") as out:
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, SETTINGS, out=out, command=command, on_progress=on_progress)

@@ -78,7 +78,7 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     try:
         suite = suites.read(option if option is not None else str(beside) if beside.is_file() else name)
         only = parse_only(config.getoption("rnnbench_only"), arguments=suite.arguments)
-        cases = cases_of(suite.groups(only, None, most=suites.MAX_CASES))
+        cases = cases_of(suite.groups(only, None))
     except UserError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     own = metafunc.definition.get_closest_marker("benchmark")  # a case's own marker hides the test's

@@ -30,12 +30,7 @@ from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.suite.file import CheckSettings, Settings, SuiteFile, Sweep, read_file
 from rnnbench.text import nearest
 
-MAX_CASES = 20_000  # more need a confirmation; a larger sweep is mostly a typo
-MAX_CONFIRMED_CASES = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
-
-
-class TooManyCases(UserError):
-    """The suite has more cases than are measured without a confirmation."""
+MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
 
 
 @dataclass(frozen=True)
@@ -69,23 +64,20 @@ class Suite:
         sweeps = self.content.sweep
         return list(dict.fromkeys(name for sweep in sweeps for cell in sweep.cells for name in _arguments(cell)))
 
-    def groups(
-        self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None, knows_all: bool = True
-    ) -> list[Group]:
+    def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
         """Return the cases that `only` selects, grouped by workload in the order of the file.
 
         The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
-        no case or more than `most` cases are left. With `knows_all`, also raises UserError if `only` has a value that
+        no case or more than MAX_CASES are left. With `knows_all`, also raises UserError if `only` has a value that
         the suite does not have: a typo would otherwise leave out cases unnoticed.
         """
         if knows_all and (faults := _unknown(only, self.values(device))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
-        if count > (MAX_CONFIRMED_CASES if most is None else most):
-            raise TooManyCases(
-                f"{self.file}: the sweeps have {count:,} cases, more than {most or MAX_CONFIRMED_CASES:,}; "
-                "select some of them"
+        if count > MAX_CASES:
+            raise UserError(
+                f"{self.file}: the sweeps have {count:,} cases, more than {MAX_CASES:,}; select fewer values"
             )
         cases = dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes))
         groups = grouped(case for case in cases if case.is_reference or _is_wanted(case, only))

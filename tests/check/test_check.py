@@ -144,7 +144,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         runner.__dict__.update(attributes)
         monkeypatch.setattr(module, "PairedRunner", lambda *_: runner)
         monkeypatch.setattr(module, "library_notes", list)
-        chosen = select(base, head, {}, None, any_number=False)
+        chosen = select(base, head, {}, None)
         result = check(
             base, head, *chosen, out=tmp_path / "out", command="rnnbench check", on_progress=lambda step: None
         )
@@ -231,7 +231,7 @@ def test_an_interrupted_check_gives_no_verdict_and_says_where_its_data_are(
 def test_a_case_that_fails_on_a_side_is_told_and_not_measured_again_and_notes_name_the_revision(
     tmp_path: Path, run: Run, failed: str, verdict: str, reason: str
 ) -> None:
-    key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None, any_number=False)[0][0].cases[0].key
+    key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None)[0][0].cases[0].key
 
     def in_tree(side: Side) -> Side:
         return replace(side, tree=tmp_path / "tree", revision="main") if side.name == "base" else side
@@ -248,26 +248,26 @@ def test_a_case_that_fails_on_a_side_is_told_and_not_measured_again_and_notes_na
 
 def test_only_what_a_commit_can_change_is_compared(tmp_path: Path) -> None:
     base, head = (side(tmp_path, name, sizes=(1,)) for name in ("base", "head"))
-    assert not any(case.is_reference for case in cases_of(select(base, head, {}, None, any_number=False)[0]))
-    other, _ = select(replace(base, python="another"), head, {}, None, any_number=False)
+    assert not any(case.is_reference for case in cases_of(select(base, head, {}, None)[0]))
+    other, _ = select(replace(base, python="another"), head, {}, None)
     assert sum(case.is_reference for case in cases_of(other)) == 1
     for each in (base, head):  # another cell that is the reference is a part of the code
         each.suite.file.write_text(each.suite.file.read_text() + 'reference = "ugrnn"\n')
     base, head = (replace(each, suite=suites.read(str(each.suite.file))) for each in (base, head))
-    selected, _ = select(base, head, {}, None, any_number=False)
+    selected, _ = select(base, head, {}, None)
     assert [case.cell for case in cases_of(selected)] == ["ugrnn", "vanilla", "combined"]
 
 
 def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
-    selected, others = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
+    selected, others = select(base, head, {"batch_size": ["2", "3"]}, None)
     assert {case.workload.batch_size for case in cases_of(selected)} == {2}
     assert {(found.case.axes()["batch_size"], found.reason) for found in others} == {(3, "only in the head")}
     with pytest.raises(UserError, match=r"base \(the base\) and head \(the head\) have no case in common"):
-        select(side(tmp_path, "base", sizes=(1,)), side(tmp_path, "head", sizes=(2,)), {}, None, any_number=False)
+        select(side(tmp_path, "base", sizes=(1,)), side(tmp_path, "head", sizes=(2,)), {}, None)
     for values in (["2", "4"], ["1", "2"]):
         with pytest.raises(UserError, match=r"head.*batch_size=\d: the suite has batch_size=2,3"):
-            select(base, head, {"batch_size": values}, None, any_number=False)
+            select(base, head, {"batch_size": values}, None)
 
 
 def test_with_time_for_some_cases_those_that_look_slowest_are_decided_and_nothing_is_wasted(run: Run) -> None:
@@ -290,7 +290,7 @@ def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> Non
     loose = loose.replace("[check]", "[measure]\nwindow_seconds = 5.0\n[check]")
     head.suite.file.write_text(loose.format(sizes=[1, 2, 3]))
     head = replace(head, suite=suites.read(str(head.suite.file)))
-    cases = [case for group in select(base, head, {}, None, any_number=False)[0] for case in group.cases]
+    cases = [case for group in select(base, head, {}, None)[0] for case in group.cases]
     suite, allowed, notes = strictest(base.suite, head.suite, cases)
     assert {(case.workload.batch_size, allowed[case.key]) for case in cases} == {(1, 0.025), (2, 0.025), (3, 0.01)}
     assert (suite.content.check.budget_seconds, suite.settings) == (60.0, base.suite.settings)

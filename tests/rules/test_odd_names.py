@@ -65,7 +65,7 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     command = f"rnnbench run {folder / 'odd.toml'}"
     path = run_suite(
         suite,
-        suite.groups({}, None, most=None),
+        suite.groups({}, None),
         suite.settings,
         out=folder,
         command=command,

@@ -67,7 +67,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         chosen = suites.read(str(suite))
         return run_by_slurm(
             chosen,
-            chosen.groups({}, None, most=None),
+            chosen.groups({}, None),
             chosen.settings,
             out=tmp_path / "results",
             command="rnnbench run tiny.toml",

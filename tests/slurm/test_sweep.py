@@ -181,7 +181,7 @@ def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQu
     """A run of three parts of one group each, and Slurm's place."""
     chosen = suites.read(str(suite))
     folder = RunFolder.create(tmp_path, "tiny")
-    sweep.write_parts(folder.path, sweep.split(chosen.groups({}, None, most=None), 1))
+    sweep.write_parts(folder.path, sweep.split(chosen.groups({}, None), 1))
     folder.close()
     fake = FakeQueue(folder.path)
     monkeypatch.setattr(queue, "submit", fake.submit)
@@ -223,7 +223,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     monkeypatch.setattr(Watch, "until_done", refuse)
     options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
     with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
-        sweep.run_by_slurm(chosen, chosen.groups({}, None, most=None), chosen.settings, out=tmp_path, **options)
+        sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.settings, out=tmp_path, **options)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(sweep, "_go_on", go_on)
     options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda *step: None}
-    groups = chosen.groups({}, None, most=None)
+    groups = chosen.groups({}, None)
     path = sweep.run_by_slurm(chosen, groups, settings, out=tmp_path, groups_per_job=1, **options)
     for changes in ({}, {"budget_seconds": 50.0}, {}):
         sweep.resume_by_slurm(path, chosen, changes=changes, **options)
@@ -305,10 +305,10 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
 
 def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path) -> None:
     chosen = suites.read(str(suite))
-    groups = chosen.groups({}, None, most=None)
+    groups = chosen.groups({}, None)
     assert sweep.split(groups, 2) == [groups[:1], groups[1:]]
     with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
-        sweep.split([*groups, *chosen.groups({}, "cuda", most=None)], 16)
+        sweep.split([*groups, *chosen.groups({}, "cuda")], 16)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -171,7 +171,7 @@ def suite_files() -> Target:
     def use(content: bytes) -> None:
         file.write_bytes(content)
         chosen = suites.read(str(file))
-        groups = chosen.groups({}, None, most=suites.MAX_CASES)
+        groups = chosen.groups({}, None)
         suites.margins(chosen.content.check, [case for group in groups for case in group.cases])
 
     def text(tree: Any) -> bytes:
@@ -189,7 +189,7 @@ def only_expressions() -> Target:
     suite = suites.read("quick")
 
     def use(text: str) -> None:
-        suite.groups(parse_only([text]), None, most=suites.MAX_CASES)
+        suite.groups(parse_only([text]), None)
 
     parts = st.lists(st.sampled_from(PARTS), max_size=9).map("".join)
     terms = st.lists(st.sampled_from(TERMS), max_size=4).map(" ".join)

@@ -76,7 +76,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         suite = suites.read(str(head / "planted.toml")).with_check(margin=NO_MARGIN, budget_seconds=budget_seconds)
         clock = PairClock()
         with sides(suite, str(base), None) as (first, second):
-            selection = select(first, second, {}, None, any_number=False)
+            selection = select(first, second, {}, None)
             folder, _ = check(first, second, *selection, out=Path(scratch), command="", on_progress=clock)
         seconds = clock.seconds()
         times = [read(folder / name).replicates for name in ("base", "head")]

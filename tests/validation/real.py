@@ -61,7 +61,7 @@ def one_run() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The times of each replicate of a run of `repeated.toml`, and its windows."""
     suite = suites.read(str(SUITE))
     with tempfile.TemporaryDirectory() as out:
-        groups = suite.groups({}, None, most=None)
+        groups = suite.groups({}, None)
         path = run_suite(suite, groups, suite.settings, out=Path(out), command="", on_progress=lambda step: None)
         return times_of(path), counted_windows(path)
 

@@ -62,7 +62,7 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: 
 def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) -> None:
     suite = suites.read(str(Path(__file__).parent / file))
     only = parse_only(["batch_size=16 phase=inference"])
-    for group in suite.groups(only, None, most=None):
+    for group in suite.groups(only, None):
         for case in group.cases:
             if not case.is_reference:
                 assert "weights_from = None" in observe(build(case, suite.file.parent)).parity
@@ -77,7 +77,7 @@ def test_the_commits_of_the_gate_change_what_they_say_and_their_cells_run(tmp_pa
     assert len(subjects) == 12
     repository.git(tmp_path / "repo", "checkout", "--quiet", "HEAD~1")  # the last one's cell fails
     suite = suites.read(str(tmp_path / "repo" / "speed.toml"))
-    cells = [case.cell for group in suite.groups({}, None, most=None) for case in group.cases]
+    cells = [case.cell for group in suite.groups({}, None) for case in group.cases]
     assert set(cells) == set(gate.CELLS)
     code = "import torch; from tinycells import gated, leaky, paired\n" + "".join(
         f"assert {module}.{name}(3, 5)(torch.randn(2, 3), torch.zeros(2, 5)).shape == (2, 5)\n"

@@ -64,7 +64,7 @@ def one_check(plan: Plan, budget_seconds: float, device: str | None = None) -> C
         with sides(suite, str(base), None) as (base_side, second):
             # The larger budget of both suites applies.
             first = replace(base_side, suite=base_side.suite.with_check(budget_seconds=budget_seconds))
-            selection = select(first, second, {}, device, any_number=False)
+            selection = select(first, second, {}, device)
             return check(first, second, *selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
 
 

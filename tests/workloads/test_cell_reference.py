@@ -118,7 +118,7 @@ def test_a_suite_has_the_reference_in_each_group(tmp_path: Path) -> None:
     text = 'name = "s"\n[[sweep]]\ncell = ["mine.py:New", "gru"]\nreference = "mine.py:Old"\nbatch_size = [1, 2]'
     (tmp_path / "s.toml").write_text(text)
     suite = suites.read(str(tmp_path / "s.toml"))
-    for group in suite.groups({"cell": ["mine.py:New"]}, None, most=None):
+    for group in suite.groups({"cell": ["mine.py:New"]}, None):
         assert [(case.cell, case.implementation, case.is_reference) for case in group.cases] == [
             ("mine.py:Old", "reference", True),
             ("mine.py:New", "loop", False),

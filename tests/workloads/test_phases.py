@@ -137,7 +137,7 @@ optimizer = ["sgd", "adam"]
 clip = [0.0, 1.0]
 """
     (tmp_path / "s.toml").write_text(text)
-    groups = suites.read(str(tmp_path / "s.toml")).groups({}, None, most=None)
+    groups = suites.read(str(tmp_path / "s.toml")).groups({}, None)
     assert [(w.phase, w.optimizer, w.clip) for w in (group.workload for group in groups)] == [
         ("training", "adam", 0.0),
         ("step", "sgd", 0.0),

@@ -40,7 +40,7 @@ hidden_size = 4
 def run(folder: Path, on_progress: Any = lambda step: None) -> Path:
     (folder / "tiny.toml").write_text(SUITE)
     suite = suites.read(str(folder / "tiny.toml"))
-    groups = suite.groups({}, None, most=None)
+    groups = suite.groups({}, None)
     return run_suite(suite, groups, suite.settings, out=folder / "out", command="x", on_progress=on_progress)
 
 
@@ -81,7 +81,7 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
 def test_no_device_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(SUITE)
     suite = suites.read(str(tmp_path / "tiny.toml"))
-    groups = suite.groups({}, "tpu", most=None)
+    groups = suite.groups({}, "tpu")
     with pytest.raises(session.NoDevice, match="no device 'tpu'"):
         run_suite(suite, groups, suite.settings, out=tmp_path / "out", command="x", on_progress=lambda step: None)
     assert not (tmp_path / "out").exists()
