@@ -1,7 +1,10 @@
-"""The module that `fastest` returns: the given weights under their own names, and the way for each shape."""
+"""The module that `fastest` returns: the given weights under their own names, a way for each shape, and later changes.
+
+Whatever a user changes after the search, each call computes what the module itself does, or says why not.
+"""
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,17 +12,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_sequence
 
-from rnnbench.adapt.kinds import Kind, RunModule
+import rnnbench
 from rnnbench.cells.gru import GRUCell
-from rnnbench.report.notebook.live import FastestModule
-from rnnbench.speedup import ways
-from rnnbench.speedup.module import CallShape, ways_table
+from rnnbench.speedup import search, ways
+from rnnbench.speedup.module import CallShape
 from rnnbench.speedup.ways import WayName
 from rnnbench.workloads import compiled
+from tests.adapt.test_kinds import CHANGES, Plain
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_not_compiled")
+INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
+LAYERS = [nn.GRU, nn.LSTM, nn.RNN]
 
 
 @pytest.fixture
@@ -31,91 +37,66 @@ def _not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ways.way.cache_clear()
 
 
-def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:
-    return CallShape(seq_len, batch_size, 4, dtype, "cpu", 1, "training" if trains else "inference")
-
-
-RATIO = {"seconds": 1e-3, "ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6}
+def shape(seq_len: int = 7, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:
+    return CallShape(seq_len, batch_size, 5, dtype, "cpu", 1, "training" if trains else "inference")
 
 
 def row(at: CallShape, way: WayName, **more: Any) -> dict[str, Any]:
-    return {**asdict(at), "way": way, **RATIO, **more}
+    return {**asdict(at), "way": way, "seconds": 1e-3, "ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6, **more}
 
 
-def chosen(*choices: tuple[CallShape, WayName]) -> list[dict[str, Any]]:
-    return [row(*choice) for choice in choices]
+def fast(given: nn.Module, way: WayName = "hoisted", input: Any = INPUT, rows: Any = ()) -> Any:
+    """The module in this way with gradients and without them, or as `rows` say, without a search."""
+    return rnnbench.fastest(given, input, ways=rows or [row(shape(trains=trains), way) for trains in (False, True)])
 
 
-HOISTED = chosen((shape(), "hoisted"), (shape(trains=True), "hoisted"))
-
-
-def fast(
-    given: nn.Module,
-    kind: Kind = "layer",
-    rows: Sequence[dict[str, Any]] | Path = HOISTED,
-    zero_state: Sequence[tuple[int, int]] = ((1, 6),),
-) -> FastestModule:
-    is_batch_first = getattr(given, "batch_first", False)
-    like = tuple(torch.zeros(layers, 1, size) for layers, size in zero_state)
-    return FastestModule(RunModule(given, kind, like, is_batch_first=is_batch_first), ways_table(rows))
-
-
-LAYERS = [
-    (nn.GRU(4, 6), ((1, 6),)),
-    (nn.RNN(4, 6), ((1, 6),)),
-    (nn.LSTM(4, 6), ((1, 6), (1, 6))),
-    (nn.GRU(4, 6, bias=False), ((1, 6),)),
-    (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ((4, 6), (4, 6))),
-    (nn.GRU(4, 6, num_layers=3, batch_first=True), ((3, 6),)),
-]
-
-
-@pytest.mark.parametrize(("layer", "zero_state"), LAYERS)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.GRU(5, 6),
+        nn.RNN(5, 6),
+        nn.LSTM(5, 6),
+        nn.GRU(5, 6, bias=False),
+        nn.LSTM(5, 6, num_layers=2, bidirectional=True),
+        nn.GRU(5, 6, num_layers=3, batch_first=True),
+    ],
+)
 @pytest.mark.parametrize("has_state", [True, False])
-def test_a_layer_s_outputs_states_and_gradients_are_those_of_the_layer(
-    layer: nn.Module, zero_state: Any, has_state: bool
-) -> None:
-    torch.manual_seed(0)
-    by_step = torch.randn(5, 3, 4)
-    input = by_step.transpose(0, 1).contiguous() if getattr(layer, "batch_first", False) else by_step
-    states = tuple(torch.randn(layers, 3, hidden) for layers, hidden in zero_state)
-    state = None if not has_state else states if len(states) > 1 else states[0]
-    module = fast(layer, zero_state=zero_state)
-    torch.testing.assert_close(module(input, state), layer(input, state))
-    expected = torch.autograd.grad(layer(input, state)[0].square().sum(), list(layer.parameters()))
-    gradients = torch.autograd.grad(module(input, state)[0].square().sum(), list(module.parameters()))
-    torch.testing.assert_close(gradients, expected)
+def test_a_layer_s_outputs_states_and_gradients_are_those_of_the_layer(layer: nn.RNNBase, has_state: bool) -> None:
+    input, results = INPUT.transpose(0, 1).contiguous() if layer.batch_first else INPUT, []
+    with torch.no_grad():
+        state = layer(input)[1] if has_state else None
+    for run in (layer, fast(layer, input=input)):
+        outputs, final = run(input, state)
+        gradients = torch.autograd.grad(outputs.square().sum(), list(run.parameters()))
+        results.append((outputs, final, gradients))
+    torch.testing.assert_close(*results)
 
 
-def test_names_of_weights_are_those_of_the_given_module_also_inside_another_model() -> None:
-    layer = nn.LSTM(4, 6)
-    module = fast(layer, zero_state=((1, 6), (1, 6)))
-    assert [name for name, _ in module.named_parameters()] == [name for name, _ in layer.named_parameters()]
-    model, plain = (nn.Sequential(each, nn.Identity()) for each in (module, nn.LSTM(4, 6)))
+def test_it_has_the_names_the_attributes_and_the_class_of_the_given_module() -> None:
+    layer: Any = nn.LSTM(5, 6)
+    module = fast(layer)
+    assert isinstance(module, nn.LSTM)
+    model, plain = (nn.Sequential(each, nn.Identity()) for each in (module, nn.LSTM(5, 6)))
     model.load_state_dict(plain.state_dict())
     torch.testing.assert_close(dict(model.state_dict()), dict(plain.state_dict()))
+    torch.testing.assert_close(pickle.loads(pickle.dumps(module))(INPUT), layer(INPUT))
+    module.eval().note = "mine"
+    assert (layer.training, layer.note, module.hidden_size) == (False, "mine", 6)
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = module.no_such
 
 
 @pytest.mark.parametrize("way", ["as given", "hoisted", "compiled", "prepacked"])
-@pytest.mark.parametrize("kind", ["layer", "cell"])
-def test_every_change_of_the_weights_is_seen(way: WayName, kind: Kind) -> None:
-    torch.manual_seed(0)
-    input = torch.randn(5, 3, 4)
-    given: nn.Module = nn.GRU(4, 6) if kind == "layer" else GRUCell(4, 6)
-    module = fast(given, kind, [*chosen((shape(), way)), *chosen((shape(trains=True), way))])
-    name = "weight_hh_l0" if kind == "layer" else "weight_hh"
-
-    def check() -> None:
-        anew: nn.Module = nn.GRU(4, 6) if kind == "layer" else GRUCell(4, 6)
-        anew.load_state_dict(module.state_dict())
-        expected = fast(anew, kind, chosen((shape(), "as given")))(input)
-        torch.testing.assert_close(module(input), expected)
-        with torch.inference_mode():
-            torch.testing.assert_close(module(input)[0], expected[0])
+@pytest.mark.parametrize("kind", [nn.GRU, GRUCell])
+def test_every_change_of_the_weights_is_seen(way: WayName, kind: Any) -> None:
+    given = kind(5, 6)
+    module, itself = fast(given, way), given if kind is nn.GRU else rnnbench.unroll(given)
+    name = "weight_hh_l0" if kind is nn.GRU else "weight_hh"
 
     def train() -> None:
         optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
-        module(input)[0].square().sum().backward()
+        module(INPUT)[0].square().sum().backward()
         optimizer.step()
 
     other = {key: torch.randn_like(value) for key, value in module.state_dict().items()}
@@ -129,26 +110,21 @@ def test_every_change_of_the_weights_is_seen(way: WayName, kind: Kind) -> None:
         lambda: setattr(given, name, nn.Parameter(torch.randn_like(getattr(given, name)))),
     ):
         change()
-        check()
+        expected = itself(INPUT)
+        torch.testing.assert_close(module(INPUT), expected)
+        with torch.inference_mode():
+            torch.testing.assert_close(module(INPUT)[0], expected[0])
 
 
-def test_it_can_be_pickled_and_its_state_saved(tmp_path: Any) -> None:
-    module, input = fast(nn.LSTM(4, 6), zero_state=((1, 6), (1, 6))), torch.randn(5, 3, 4)
-    torch.testing.assert_close(pickle.loads(pickle.dumps(module))(input), module(input))
-    torch.save(module.state_dict(), tmp_path / "weights.pt")
-    plain = nn.LSTM(4, 6)
-    plain.load_state_dict(torch.load(tmp_path / "weights.pt"))
-    torch.testing.assert_close(plain(input), module(input))
-
-
-def test_all_attributes_are_those_of_the_given_module() -> None:
-    layer: Any = nn.GRU(4, 6, num_layers=2, dropout=0.5)
-    module: Any = fast(layer, zero_state=((2, 6),))
-    assert isinstance(module, nn.GRU)
-    module.eval().note = "mine"
-    assert (layer.training, layer.note, module.hidden_size) == (False, "mine", 6)
-    with pytest.raises(AttributeError, match="no_such"):
-        _ = module.no_such
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["weight_hh_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, change: str) -> None:
+    layer = kind(5, 6)
+    found = fast(layer)
+    found(INPUT)
+    CHANGES[change](layer, name)
+    torch.testing.assert_close(found(INPUT), layer(INPUT))
 
 
 @pytest.mark.parametrize(
@@ -164,16 +140,29 @@ def test_all_attributes_are_those_of_the_given_module() -> None:
     ],
 )
 def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
-    module = fast(
-        nn.GRU(4, 6),
-        rows=chosen((shape(5, 3), "hoisted"), (shape(64, 3), "compiled"), (shape(5, 64), "prepacked")),
-    )
-    assert module.way_for(asked) == way
+    rows = [row(shape(5, 3), "hoisted"), row(shape(64, 3), "compiled"), row(shape(5, 64), "prepacked")]
+    assert fast(nn.GRU(5, 6), rows=rows).way_for(asked) == way
 
 
 def test_a_state_may_be_named_as_torch_s_layers_name_it() -> None:
-    layer, input, h = nn.GRU(4, 6), torch.randn(5, 3, 4), torch.randn(1, 3, 6)
-    torch.testing.assert_close(fast(layer)(input, hx=h), layer(input, hx=h))
+    layer, h = nn.GRU(5, 6), torch.randn(1, 3, 6)
+    torch.testing.assert_close(fast(layer)(INPUT, hx=h), layer(INPUT, hx=h))
+
+
+@pytest.mark.parametrize(
+    ("module", "states"),
+    [
+        (nn.GRU(5, 6), [(3, 6), (1, 1, 6), (2, 3, 6), (1, 3, 5)]),
+        (nn.GRU(5, 8, num_layers=2), [(4, 3, 8), (2, 1, 8), (3, 8)]),
+        (nn.GRUCell(5, 6), [(3, 6), (1, 1, 6), (3, 3, 6)]),
+    ],
+)
+def test_a_state_of_another_shape_is_an_error(module: nn.Module, states: list[tuple[int, ...]]) -> None:
+    run = fast(module) if isinstance(module, nn.GRU) else rnnbench.unroll(module)
+    run(INPUT)
+    for state in states:
+        with pytest.raises(ValueError, match=r"state: expected \(\d, 3, \d\) as \(layers, batch, ...\), found \("):
+            run(INPUT, torch.zeros(state))
 
 
 class Masked(nn.Module):
@@ -181,41 +170,82 @@ class Masked(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.GRU(4, 6)
+        self.layer = nn.GRU(5, 6)
+        self.first = nn.Parameter(torch.rand(1, 1, 6))
 
     def forward(self, input: Tensor, state: Tensor | None = None, mask: Tensor | None = None) -> Any:
-        return self.layer(input if mask is None else input * mask, state)
+        h = self.first.expand(1, input.shape[1], 6).contiguous() if state is None else state
+        return self.layer(input if mask is None else input * mask, h)
 
 
 def test_more_arguments_go_to_a_module_for_whole_sequences_and_are_an_error_for_a_cell() -> None:
-    module, input, mask = Masked(), torch.randn(5, 3, 4), torch.zeros(5, 3, 1)
-    made = fast(module, "sequence", zero_state=())
-    torch.testing.assert_close(made(input, mask=mask), module(input, mask=mask))
+    module, mask = Masked(), torch.zeros(7, 3, 1)
+    torch.testing.assert_close(fast(module)(INPUT, mask=mask), module(INPUT, mask=mask))
     with pytest.raises(TypeError, match="mask: a cell takes only an input and a state"):
-        fast(GRUCell(4, 6), "cell")(input, mask=mask)
+        fast(GRUCell(5, 6))(INPUT, mask=mask)
 
 
-def test_packed_and_unbatched_sequences_run_as_given() -> None:
-    layer = nn.GRU(4, 6)
-    module = fast(layer)
-    packed = pack_sequence([torch.randn(5, 4), torch.randn(2, 4)])
-    torch.testing.assert_close(module(packed)[0].data, layer(packed)[0].data)
-    torch.testing.assert_close(module(torch.ones(5, 4)), layer(torch.ones(5, 4)))
+def test_a_module_found_with_a_state_makes_its_own_without_one() -> None:
+    module = Masked()
+    found = fast(module, "compiled", (INPUT, torch.zeros(1, 3, 6)))
+    with torch.no_grad():
+        torch.testing.assert_close(found(INPUT), module(INPUT))
+
+
+def test_packed_and_unbatched_sequences_of_a_layer_run_as_given_and_a_cell_runs_batches_alone() -> None:
+    layer, unbatched, packed = nn.GRU(5, 6), INPUT[:, 0], pack_sequence([INPUT[:, 0], INPUT[:2, 1]])
+    for input in (unbatched, packed):
+        torch.testing.assert_close(tuple(fast(layer)(input)[0]), tuple(layer(input)[0]))
+        with pytest.raises(ValueError, match=r"input: expected \(seq, batch, features\), found"):
+            fast(nn.LSTMCell(5, 6), "as given")(input)
 
 
 def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) -> None:
     failed = row(shape(), "prepacked", is_chosen=False, reason="there is no compiler")
     given = row(shape(), "as given", is_chosen=False)
-    module = fast(nn.GRU(4, 6), rows=[given, *chosen((shape(), "hoisted")), failed])
+    module = fast(nn.GRU(5, 6), rows=[given, row(shape(), "hoisted"), failed])
     table = module.frame
     assert list(table["way"]) == ["as given", "hoisted", "prepacked"]
     assert list(table["is_chosen"]) == [False, True, False]
-    assert set(table["phase"]) == {"inference"}
     assert repr(module).splitlines() == [
-        "Fastest way to run GRU(4, 6)",
-        "  batch 3, length 5, inference: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
+        "Fastest way to run GRU(5, 6)",
+        "  batch 3, length 7, inference: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
     table.to_csv(tmp_path / "ways.csv", index=False)
-    assert repr(fast(nn.GRU(4, 6), rows=tmp_path / "ways.csv")) == repr(module)
+    assert repr(fast(nn.GRU(5, 6), rows=tmp_path / "ways.csv")) == repr(module)
+    with pytest.raises(ValueError, match=r"ways: a row needs seq_len, .*, way; a way is one of as given, hoisted, "):
+        fast(nn.GRU(5, 6), rows=[row(shape(), "by magic")])  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_forward_mode_and_transforms_are_those_of_the_module() -> None:
+    cell, input = Plain(), INPUT[:2]
+    found, unrolled = fast(cell, "compiled", input), rnnbench.unroll(cell)
+    found(input)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(input, torch.ones_like(input))
+        ours, theirs = (forward_ad.unpack_dual(module(dual)[0]).tangent for module in (found, unrolled))
+        assert ours is not None
+        torch.testing.assert_close(ours, theirs)
+    inputs = torch.randn(4, 2, 3, 5)
+    each = torch.stack([unrolled(input)[0] for input in inputs])
+    torch.testing.assert_close(torch.vmap(lambda input: found(input)[0])(inputs), each)
+
+
+@torch.no_grad()
+def test_a_search_within_autocast_is_for_calls_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "names", lambda *_: ["as given", "hoisted"])
+    layer = nn.LSTM(5, 6).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = rnnbench.fastest(layer, INPUT, budget=0.1, progress=False)
+        torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0.05, atol=0.05)
+        assert "autocast to bfloat16" in found.frame.dtype[0]
+    torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0, atol=0)
+
+
+def test_an_unrolled_cell_that_was_never_called_can_be_compiled() -> None:
+    cell = nn.GRUCell(5, 6)
+    run = torch.compile(rnnbench.unroll(cell), backend="eager")
+    torch.testing.assert_close(run(INPUT), rnnbench.unroll(cell)(INPUT))

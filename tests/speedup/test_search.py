@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_map_only
 
 import rnnbench
 from rnnbench.adapt.kinds import RunModule
-from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
@@ -464,26 +463,12 @@ def test_cases_of_one_module_become_its_shapes() -> None:
 def test_modules_are_built_as_the_case_says() -> None:
     stack = small.reference_case("lstm", num_layers=2, bidirectional=True, dtype="float32")
     cell, layer = wanted([case(dtype="float64"), stack])[0]
-    module = build(cell, Path())
+    module, built = build(cell, Path()), build(layer, Path())
     assert isinstance(module, GRUCell)
     assert module.weight_hh.dtype == torch.float64
-    sizes = cell.workload
-    assert title(cell) == f"gru, input size {sizes.input_size}, hidden size {sizes.hidden_size}, float64, cpu, 1 thread"
-    built = build(layer, Path())
     assert isinstance(built, nn.LSTM)
     assert (built.num_layers, built.bidirectional) == (2, True)
     assert "2 layers, bidirectional" in title(layer)
-
-
-def test_a_class_is_built_from_its_file(tmp_path: Path) -> None:
-    alone = small.workload(reference="none", dtype="float32")
-    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
-    [module] = wanted([Case("mine.py:Mine", "loop", alone)])[0]
-    assert type(build(module, tmp_path)).__name__ == "Mine"
-    (tmp_path / "odd.py").write_text("from torch import nn\nclass Odd(nn.Module):\n    def __init__(self): ...\n")
-    [odd] = wanted([Case("odd.py:Odd", "loop", alone)])[0]
-    with pytest.raises(CellError, match=r"Odd\(\) takes no sizes"):
-        build(odd, tmp_path)
 
 
 def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:
