@@ -18,10 +18,10 @@ from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api.errors import for_users
 from rnnbench.errors import UserError
 from rnnbench.report.cases import answer
-from rnnbench.report.changes import changes
 from rnnbench.report.environment import table_of_environment
 from rnnbench.report.notebook.result import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
+from rnnbench.report.verdicts.page import changes
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.frames import step_frame, window_frame, with_categories, without_categories
 from rnnbench.store.windows import SCHEMA, window_tables

@@ -55,7 +55,7 @@ def write(
 
 def read_all(folders: Iterable[Path]) -> list[DatedCheck]:
     """The checks in these folders that ended with verdicts, the oldest first."""
-    return sorted(filter(None, map(read_check, folders)), key=lambda check: (check.head.started, check.name))
+    return sorted(filter(None, map(read_check, folders)), key=lambda check: (check.checked, check.name))
 
 
 def _info(side: str, pairs: int, *, is_finished: bool) -> RunInfo:

@@ -1,17 +1,23 @@
-"""The page of a check: the answer, and the change of every case; and the section on the checks of a suite over time."""
+"""The page of a check, with the figure of every change, and the section on the checks of a suite over time."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.verdict import CHANGED
-from rnnbench.report.changes import changes
-from rnnbench.report.drawing.sheet import picture
+from rnnbench.report.colors import VERDICTS
+from rnnbench.report.drawing.draw import REFERENCE, log_ticks, most_rows, rows, rows_high
+from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, picture, sheet
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
     LEFT_OUT,
@@ -25,10 +31,12 @@ from rnnbench.report.table import (
     table,
     where_new,
 )
-from rnnbench.report.verdicts.verdicts import COLUMNS, Verdicts, read
+from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
+    GLYPHS,
     MISSING,
+    change,
     change_cell,
     count,
     duration,
@@ -41,6 +49,11 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
+MARKER_OF = {"regressed": "^", "incomparable": "X", "undecided": "D", "improved": "v", "unchanged": "o"}
+ENDS = ["change", "change_low", "change_high"]
+MAX_ROWS = 40  # the last row counts the others
+REACH = 1.5  # times the farthest mark: the axis goes no farther, however long an interval is
+MIN_REACH = 2.0  # margins from no change to the ends of the axis, at least
 CHANGES = (
     "One row for each case, the worst on top: the change that its verdict speaks of, with its 95% interval. An "
     "interval that reaches the edge continues beyond it. The grey band is the margin: a change within it is no "
@@ -134,20 +147,66 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     return table("sides", "The two sides", "", [Column("what", of("what")), *cells], frame, machine=frame)
 
 
-@dataclass(frozen=True)
-class DatedCheck:
-    """A check, and the runs of its two sides."""
+def changes(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
+    """Draw the change of each case with its interval, the margin as a band, and the verdict; the worst on top.
 
+    `frame`: that of `Verdicts`. None if no case has a change of its time.
+    """
+    compared = frame[frame["verdict"].notna()]
+    if compared["change"].isna().all():
+        return None
+    # What has no time comes first in its verdict.
+    ranked = compared.assign(rank=compared["verdict"].map(RANKS), faster=-compared["change"].fillna(math.inf))
+    ordered = ranked.sort_values(["rank", "faster"], kind="stable")
+    wide = width or PAGE
+    room = min(MAX_ROWS, most_rows(ax, wide, height))
+    shown = ordered if len(ordered) <= room else ordered[: room - 1]
+    points = shown[ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(shown)))
+    points["shade"], points["marker"] = (list(shown["verdict"].map(looks)) for looks in (VERDICTS, MARKER_OF))
+    points["hollow"] = shown["verdict"].eq("undecided")
+    names = list(map(str, shown["name"]))
+    with sheet(ax, wide, rows_high(len(names) + (len(ordered) > room), wide), height=height) as drawn:
+        texts = [_verdict(row, is_short=drawn.is_narrow) for row in shown.to_dict("records")]
+        if others := Counter(ordered["verdict"][len(shown) :]):
+            names.append(f"{', '.join(f'{others[word]:,} {word}' for word in RANKS if others[word])} not drawn")
+            texts.append("")
+        rows(drawn, drawn.axes, names, points[points["value"].notna()], texts=texts, thick=2)
+        for row, margin in enumerate(shown["margin"]):
+            band = 1 / (1 + margin), 1 + margin
+            drawn.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=drawn.ink("faint"), zorder=0)
+        drawn.axes.axvline(1, color=drawn.ink(), **REFERENCE)
+        logs = np.abs(np.log(points[["value", "low", "high"]].where(lambda values: values > 0)))
+        farthest = min(np.nanmax(logs) * 1.05, REACH * np.nanmax(logs["value"]))
+        end = math.exp(max(MIN_REACH * math.log1p(shown["margin"].max()), farthest))
+        log_ticks(drawn, drawn.axes.xaxis, 1 / end, end, change)
+        about = "change of the time from base to head"
+        drawn.axes.set_xlabel(about if drawn.is_narrow else f"{about}: slower to the right")
+        label = f"margin {span(*map(round_percent, (shown['margin'].min(), shown['margin'].max())))}"
+        band_key = Patch(facecolor=drawn.ink("faint"), edgecolor=drawn.ink("line"), label=label)
+        looks = {word: drawn.ink(VERDICTS[word]) for word in shown["verdict"].unique()}
+        marks = [Line2D([], [], color=looks[word], marker=MARKER_OF[word], markersize=5, label=word) for word in looks]
+        drawn.legend([*marks, band_key])
+    return drawn.figure
+
+
+def _verdict(row: Mapping[Any, Any], *, is_short: bool) -> str:
+    """Write a verdict: its glyph, its word, what decided, and the change."""
+    told = change(row["change"]) or "without a time"
+    if is_short:
+        return f"{GLYPHS[row['verdict']]} {told}"
+    witnesses = {"counts": "by counts", "instructions": "by instructions"}
+    how = witnesses.get(row["decided_by"], "in the mean" if row["described_by"] == "mean_ratio" else "")
+    interval = interval_cell(row["change_low"], row["change_high"]) if row["change"] > 0 else ""
+    return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, told, interval]))
+
+
+class DatedCheck(NamedTuple):
+    """A check that ended with verdicts."""
+
+    checked: str  # when it began
     name: str  # of its folder
-    base: RunInfo
-    head: RunInfo
+    commits: str  # `1a2b3c4 → 5e6f7a8`, or what was compared in other words
     verdicts: Verdicts
-
-    @property
-    def commits(self) -> str:
-        """Return `1a2b3c4 → 5e6f7a8`: the commits that were compared, or what they were called."""
-        sides = ((self.base, self.verdicts.base), (self.head, self.verdicts.head))
-        return " → ".join(commit(info) or called for info, called in sides)
 
 
 def read_check(folder: Path) -> DatedCheck | None:
@@ -155,45 +214,46 @@ def read_check(folder: Path) -> DatedCheck | None:
     if (verdicts := read(folder)) is None:
         return None
     base, head = (read_info(folder / side) for side in ("base", "head"))
-    return DatedCheck(folder.resolve().name, base, head, verdicts)
+    commits = f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}"
+    return DatedCheck(when(head), folder.resolve().name, commits, verdicts)
 
 
 def section_of_checks(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
     """Return words and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
     cases = frame_of_checks(checks)
-    judged, days = cases[cases["verdict"].notna()], span(when(checks[0].head)[:10], when(checks[-1].head)[:10])
+    judged, days = cases[cases["verdict"].notna()], span(checks[0].checked[:10], checks[-1].checked[:10])
     counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
     told = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
     over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
     which = " and ".join(told) if told else "none regressed and none improved"
     words = f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
-    tables = (_changes(cases, checks), _every(cases, checks))
+    tables = (_changed(cases), _every(cases, checks))
     return of_runs("checks", "What the checks found", [words], {LEFT_OUT: left_out}, (), tables)
 
 
 def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
-    """Return a row for each case of each check: that of `Verdicts.frame`, and `check`, its place in the sequence.
+    """Return a row for each case of each check: that of `Verdicts.frame`, and the check; `place` is that of the check.
 
     A `name` tells its case apart from those of all checks.
     """
     name_of, _ = names(row.subject for check in checks for row in check.verdicts.rows)
     parts = [
-        check.verdicts.frame.assign(check=index, name=[name_of(row.subject) for row in check.verdicts.rows])
-        for index, check in enumerate(checks)
+        check.verdicts.frame.assign(
+            check=check.name,
+            commits=check.commits,
+            checked=check.checked,
+            place=place,
+            name=[name_of(row.subject) for row in check.verdicts.rows],
+        )
+        for place, check in enumerate(checks)
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "check"])
+    return pd.concat(parts, ignore_index=True)
 
 
-def _changes(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+def _changed(cases: pd.DataFrame) -> Table:
     """Return the table of what regressed or improved, the largest change first."""
-    changed = cases[cases["verdict"].isin(CHANGED)]
+    changed = cases[cases["verdict"].isin(CHANGED)].drop(columns="place")
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
-    of_row = [checks[int(number)] for number in changed["check"]]
-    changed = changed.assign(
-        check=[check.name for check in of_row],
-        commits=[check.commits for check in of_row],
-        checked=[when(check.head) for check in of_row],
-    )
     columns = [*SHOWN, *(Column(name, of(name)) for name in ("commits", "checked", "why"))]
     return table(
         "checks_changes", "What regressed or improved", "", columns, changed.drop(columns="case"), machine=changed
@@ -202,13 +262,13 @@ def _changes(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
 
 def _every(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
     """Return the table of the checks, the newest first."""
-    counts = pd.crosstab(cases["check"], cases["verdict"])
+    counts = pd.crosstab(cases["place"], cases["verdict"]).reindex(range(len(checks)), fill_value=0)
     verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
     frame = pd.DataFrame(
         {
-            "checked": [when(check.head) for check in checks],
+            "checked": [check.checked for check in checks],
             "commits": [check.commits for check in checks],
-            **{verdict: counts[verdict].reindex(range(len(checks)), fill_value=0) for verdict in verdicts},
+            **{verdict: counts[verdict] for verdict in verdicts},
             "answer": [check.verdicts.answer for check in checks],
             "check": [check.name for check in checks],
         }
