@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -95,9 +95,9 @@ def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = 
             return json.load(reply)
     except HTTPError as refusal:
         words = " ".join(refusal.read().decode(errors="replace").split())[:200]
-        hint = "; does the token have the right to write comments?" if refusal.code in (401, 403, 404) else ""
-        raise UserError(f"{url}: refused with {refusal.code}: {words}{hint}") from None
-    except (URLError, TimeoutError, ValueError) as fault:
+        hint = "does the token have the right to write comments?"
+        raise UserError(f"{url}: refused with {refusal.code}: {words}; {hint}") from None
+    except (OSError, ValueError) as fault:
         raise UserError(f"{url}: no answer that can be used: {fault}") from None
 
 

@@ -6,7 +6,6 @@ from rnnbench.analysis.comparison import Change, Finding
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_span, count, memory, percent, slower
-from rnnbench.store.metrics import METRICS
 from rnnbench.text import plural
 
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
@@ -28,7 +27,11 @@ def why(finding: Finding) -> str:
     elif finding.verdict == "unchanged":
         clauses = [f"counts that differ: {differences(finding.changes)}" if finding.changes else ""]
     else:
-        clauses += [_in_the_mean(finding), _cause(finding, work)]
+        mean, low = finding.mean, finding.low
+        if finding.decided_by == "mean" and not finding.is_by_counts and mean:
+            typical = f", for the typical call {slower(low.value)}" if low else ""
+            clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
+        clauses.append(_cause(finding, work))
     return shortened("; ".join(filter(None, [*clauses, _instructions(finding)])))
 
 
@@ -39,31 +42,21 @@ def shortened(text: str) -> str:
 
 def differences(changes: Iterable[Change]) -> str:
     """Return `96 more operator calls (412 -> 508, +23%), 700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)`."""
-    return ", ".join(map(_difference, changes))
-
-
-def _difference(one: Change) -> str:
-    more, is_bytes = abs(one.head - one.base), one.metric.unit == "bytes"
-    write = memory if is_bytes else count
-    label = one.metric.label.removesuffix("s") if more == 1 else one.metric.label
-    comparative = "more" if one.head > one.base else "less" if is_bytes else "fewer"
-    share = change(one.ratio)
-    values = f"{write(one.base)} -> {write(one.head)}{f', {share}' if share not in ('', '0.0%') else ''}"
-    return f"{write(more)} {comparative} {label} ({values})"
+    texts = []
+    for each in changes:
+        more, is_bytes = abs(each.head - each.base), each.metric.unit == "bytes"
+        write = memory if is_bytes else count
+        label = each.metric.label.removesuffix("s") if more == 1 else each.metric.label
+        comparative = "more" if each.head > each.base else "less" if is_bytes else "fewer"
+        share = change(each.ratio)
+        values = f"{write(each.base)} -> {write(each.head)}{f', {share}' if share not in ('', '0.0%') else ''}"
+        texts.append(f"{write(more)} {comparative} {label} ({values})")
+    return ", ".join(texts)
 
 
 def _direction(finding: Finding) -> int:
     """Return 1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
     return {"regressed": 1, "improved": -1}.get(finding.time_verdict or "", 0)
-
-
-def _in_the_mean(finding: Finding) -> str:
-    """Return by how much the mean changed if it decided, and by how much the typical call did."""
-    mean, low = finding.mean, finding.low
-    if finding.decided_by != "mean" or finding.is_by_counts or mean is None:
-        return ""
-    by_mean = f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)})"
-    return f"{by_mean}, for the typical call {slower(low.value)}" if low else by_mean
 
 
 def _cause(finding: Finding, work: list[Change]) -> str:
@@ -75,8 +68,7 @@ def _cause(finding: Finding, work: list[Change]) -> str:
         return f"likely cause: {along}{f', but {against}' if against else ''}"
     if not sign or finding.judged_changes or finding.decided_by == "mean":  # of the mean, some calls may be the cause
         return against or differences(work)
-    *labels, last = (metric.label for metric in METRICS if metric.time_follows)
-    what = f"despite {against}" if against else f"no known difference in {', '.join(labels)} or {last}"
+    what = f"despite {against}" if against else "no known difference in counts"
     if finding.instructions is not None:  # which are told next, and leave nothing to guess
         return what
     return f"{what}: {'slower' if sign > 0 else 'faster'} kernels, or other code between them"
