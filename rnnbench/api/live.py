@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from rnnbench.harness.live.stop import MINE, THAN, Factor
 from rnnbench.profiling.profile import explain as explain_live
 from rnnbench.report.notebook.live import FastestModule, explained, judged, measured, swept
 from rnnbench.report.notebook.result import FrameResult
-from rnnbench.report.screen.progress import shown_points, shown_rounds
+from rnnbench.report.screen.progress import at_point, shown_rounds
 from rnnbench.report.words.live import names, unequal_outputs
 from rnnbench.speedup.module import ways_table
 from rnnbench.speedup.search import find, recognised
@@ -145,8 +146,8 @@ def sweep(
         "phase": [phase] if isinstance(phase, str) else list(phase),
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
-    with shown_points(is_wanted=progress) as shown:
-        points = each_point(modules, input, axes, reference, settings, shown)
+    with shown_rounds(is_wanted=progress) as show:
+        points = each_point(modules, input, axes, reference, settings, partial(at_point, show))
         return swept(points, list(modules), settings, axes)
 
 

@@ -11,7 +11,7 @@ from rnnbench.analysis.summary import Noise
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
 from rnnbench.report.words.ratios import reached, reference_name
-from rnnbench.report.words.units import change, duration, half_width, memory, rate
+from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, scaled
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import plural
@@ -144,23 +144,18 @@ def _show(key: str, value: Any) -> str:
         case Processor():
             return identity(value)
         case Ceiling():
-            return _limits(value)
+            parts = [f"arithmetic {scaled(value.macs_per_second, PREFIXES, 'MAC/s')} at best"]
+            for kind, rates in (("copies", value.copies), ("reads", value.reads)):
+                if rates:
+                    parts.append(f"{kind} {scaled(max(rate.value for rate in rates), PREFIXES, 'B/s')} at best")
+            parts.append(f"{duration(value.dispatch_seconds)} an operator")
+            if value.launch_seconds is not None:
+                parts.append(f"{duration(value.launch_seconds)} a kernel in a queue")
+            return "; ".join(parts)
         case list():
             return ", ".join(_show(key, item) for item in value) or "none"
         case _:
             return str(value)
-
-
-def _limits(ceiling: Ceiling) -> str:
-    """Return the best rates of a machine, in words; the file of the table has all."""
-    sized, launch = {"copies": ceiling.copies, "reads": ceiling.reads}, ceiling.launch_seconds
-    parts = [
-        f"arithmetic {rate(max(product.value for product in ceiling.products), 'MAC')} at best",
-        *(f"{kind} {rate(max(each.value for each in sizes), 'B')} at best" for kind, sizes in sized.items() if sizes),
-        f"{duration(ceiling.dispatch_seconds)} an operator",
-        *([f"{duration(launch)} a kernel in a queue"] if launch is not None else []),
-    ]
-    return "; ".join(parts)
 
 
 def _plain(value: Any) -> str:

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet as parquet_files
 
 from rnnbench.analysis.environments import processor
 from rnnbench.analysis.run_times import RunTimes, noted, read_whole
@@ -27,7 +25,7 @@ from rnnbench.report.table import csv, latex, markdown
 from rnnbench.report.verdicts.verdicts import read
 from rnnbench.report.words.names import case_name, group_name, identity
 from rnnbench.store.folder import is_check
-from rnnbench.store.frames import with_categories
+from rnnbench.store.frames import category, with_categories
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.pytest_benchmark import ORIGIN
 from rnnbench.store.record import MAX_INTEGER
@@ -48,7 +46,8 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     its axes, verdict, ratios and reason. Raises UserError if the format has no place for verdicts, or there are none.
     """
     if is_check(folder):
-        return _of_frame(_verdicts(folder, to), to), []
+        frame = _verdicts(folder, to)
+        return parquet(frame) if to == "parquet" else encoded(csv(frame)), []
     info, _, times = read_whole(folder)
     summary, notes = summarize(times), noted(info)
     if to == "pytest-benchmark":
@@ -58,11 +57,8 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     if to in ("markdown", "latex"):
         write = markdown if to == "markdown" else latex
         return encoded(write(table_of_cases(summary, info))), notes
-    return _of_frame(frame_of_run(info, summary if windows is None else windows), to), notes
-
-
-def _of_frame(frame: pd.DataFrame, to: str) -> bytes:
-    return parquet(frame) if to == "parquet" else encoded(csv(frame))
+    frame = frame_of_run(info, summary if windows is None else windows)
+    return parquet(frame) if to == "parquet" else encoded(csv(frame)), notes
 
 
 def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
@@ -92,14 +88,9 @@ def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
 
 def parquet(frame: pd.DataFrame) -> bytes:
     """Return a frame as the bytes of a Parquet file; its types do not depend on what is known of the cases."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    for index, field in enumerate(table.schema):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_null(kind):  # no row has a text
-            empty = pa.array([None] * len(table), pa.string()).dictionary_encode()
-            table = table.set_column(index, field.name, empty)
+    unknown = [str(name) for name in frame if frame[name].dtype.kind == "O" and frame[name].isna().all()]
     out = io.BytesIO()
-    parquet_files.write_table(table, out)
+    frame.assign(**{name: category(frame[name]) for name in unknown}).to_parquet(out, index=False)
     return out.getvalue()
 
 

@@ -51,6 +51,10 @@ def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
     predicted = predict(summary, asked)
     names = with_series(summary).drop_duplicates(SERIES)[[*SERIES, "series"]]
     rows = predicted.merge(names, on=SERIES, how="left")
+    rows["mostly"] = [
+        f"{row['spent_on']} {whole_percent(row[row['spent_on']])}" if row["spent_on"] else MISSING
+        for row in predicted.to_dict("records")
+    ]
     sizes = [axis for axis in MOVING if axis in asked or rows[axis].nunique() > 1]
     columns = [
         Column("cell", of("series", one_line)),
@@ -61,7 +65,7 @@ def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
         *(Column(word(axis), of(axis, str), numeric=True) for axis in sizes),
         Column("predicted time", of("seconds", duration), numeric=True),
         Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
-        Column("mostly spent on", _spent_on),
+        Column("mostly spent on", of("mostly")),
         Column("notes", _notes),
     ]
     return table(
@@ -74,10 +78,6 @@ def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
         machine=predicted,
         breaks=where_new(rows["cell"]),
     )
-
-
-def _spent_on(row: dict[str, Any]) -> str:
-    return f"{row['spent_on']} {whole_percent(row[row['spent_on']])}" if row["spent_on"] else MISSING
 
 
 def _notes(row: dict[str, Any]) -> str:
@@ -110,9 +110,8 @@ def growth(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    name = reference_name(summary)
-    how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "are_cases": True}
-    return over_sizes(measured, sizes, ways, looks, value, name, least, **how)
+    size: dict[str, Any] = {"ax": ax, "width": width, "height": height}
+    return over_sizes(measured, sizes, ways, looks, value, reference_name(summary), least, are_cases=True, **size)
 
 
 def over_sizes(
@@ -209,9 +208,8 @@ def of_sweep(
         raise ValueError(f"along: expected one of {', '.join(numbers) or 'no size'}, found {along!r}")
     hues = hues_of(measured["module"].astype(str))
     looks = {one_line(name): CellMark(HUES[hue], marker, filled=True) for name, (hue, marker) in hues.items()}
-    how: dict[str, Any] = {"ax": ax, "width": width, "height": height}
-    ways = numbers if along is None else [along]
-    figure = over_sizes(cases, varied, ways, looks, value, "the reference", **how)
+    size: dict[str, Any] = {"ax": ax, "width": width, "height": height}
+    figure = over_sizes(cases, varied, [along] if along else numbers, looks, value, "the reference", **size)
     if figure is None:
         raise ValueError("no size was measured at two values, so there is no axis to draw along")
     return figure

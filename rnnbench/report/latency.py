@@ -30,9 +30,8 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
         *(Column(quantile_name(name), of(_ends(name), _with_interval), numeric=True) for name in QUANTILES),
     ]
     if len(periods):
-        columns.append(
-            Column(f"later than {' or '.join(map(duration, periods))}", of(_ends(LATE), _late), numeric=True)
-        )
+        header = f"later than {' or '.join(map(duration, periods))}"
+        columns.append(Column(header, of(_ends(LATE), _late), numeric=True))
     values = [column for name in (*QUANTILES, LATE) for column in _ends(name)]
     return table(
         "latency",
@@ -71,9 +70,7 @@ def _late(share: float, low: float, high: float) -> str:
 
 def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
     """Draw how long a step of each stream takes: a mark at its median, and a line to its highest known quantile."""
-    frame, wide = with_series(summary), width or PAGE
-    if (streams := _by_workload(measured_streams(summary))).empty:
-        return None
+    frame, wide, streams = with_series(summary), width or PAGE, _by_workload(measured_streams(summary))
     streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
     if streams.empty:
         return None

@@ -29,7 +29,12 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
     console = Console(stderr=True)
     is_drawn = console.is_terminal
     with bar(console, "starting a worker", auto_refresh=False) if is_drawn else nullcontext() as draw:
-        yield _drawn(draw, words, "replicate") if draw else _lines(console, words)
+        if draw is None:
+            yield _lines(console, words)
+        else:
+            yield lambda step: draw(
+                words or _stage(step, "replicate"), step.visits_done, step.visits, step.seconds_left
+            )
 
 
 @contextmanager
@@ -42,24 +47,19 @@ def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
     elif is_wanted and console.is_terminal:
         drawing = bar(console, "checking outputs", auto_refresh=False)
     with drawing as draw:
-        yield _forward(_drawn(draw, "", "round")) if draw else lambda step: None
+        yield _forward(draw) if draw else lambda step: None
 
 
-@contextmanager
-def shown_points(*, is_wanted: bool = True) -> Iterator[Callable[[int, int], ShowRun]]:
-    """Like `shown_rounds`, for a sweep: yields what shows the rounds of point `number` of so many `points`."""
-    with shown_rounds(is_wanted=is_wanted) as show:
+def at_point(show: ShowRun, number: int, points: int) -> ShowRun:
+    """Return a function that shows the rounds of point `number` of a sweep of so many `points`."""
 
-        def at_point(number: int, points: int) -> ShowRun:
-            def show_point(step: RunProgress) -> None:
-                visits = max(1, step.visits)
-                left = None if step.seconds_left is None else step.seconds_left * (points - number)
-                done = number * visits + step.visits_done
-                show(replace(step, visits_done=done, visits=points * visits, seconds_left=left))
+    def show_point(step: RunProgress) -> None:
+        visits = max(1, step.visits)
+        left = None if step.seconds_left is None else step.seconds_left * (points - number)
+        done = number * visits + step.visits_done
+        show(replace(step, visits_done=done, visits=points * visits, seconds_left=left))
 
-            return show_point
-
-        yield at_point
+    return show_point
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _in_notebook() -> Iterator[Draw]:
     shown: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def draw(words: str, done: float, total: int, seconds_left: float | None) -> None:
-        full = int(BAR_WIDTH * done // max(1, total))
+        full = int(BAR_WIDTH * done / max(1, total))
         drawn = "█" * full + "░" * (BAR_WIDTH - full)
         shown.update({"text/plain": f"{words} {drawn} {time_left(seconds_left)}"}, raw=True)
 
@@ -101,19 +101,15 @@ def _in_notebook() -> Iterator[Draw]:
         shown.update({"text/plain": ""}, raw=True)
 
 
-def _drawn(draw: Draw, words: str, unit: str) -> ShowRun:
-    return lambda step: draw(words or _stage(step, unit), step.visits_done, step.visits, step.seconds_left)
-
-
-def _forward(show: ShowRun) -> ShowRun:
-    """Show now and then how far it is, by a bar that never goes back, although more rounds may be needed."""
+def _forward(draw: Draw) -> ShowRun:
+    """Draw now and then how far it is, by a bar that never goes back, although more rounds may be needed."""
     furthest, last = 0.0, -REDRAW_SECONDS
 
     def forward(step: RunProgress) -> None:
         nonlocal furthest, last
         furthest = max(furthest, step.visits_done / max(1, step.visits) if step.replicate else 0.0)
         if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
-            show(replace(step, visits_done=round(1000 * furthest), visits=1000))
+            draw(_stage(step, "round"), furthest, 1, step.seconds_left)
             last = time.monotonic()
 
     return forward

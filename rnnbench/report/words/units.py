@@ -141,11 +141,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
-def rate(value: float, what: str = "") -> str:
-    """Return `12.3 G/s`, or with a unit `51.9 GMAC/s`."""
-    return scaled(value, PREFIXES, f"{what}/s")
-
-
 def quantity(value: float, unit: Unit) -> str:
     """Return a metric's value with its unit."""
     return FORMATS[unit](value) if math.isfinite(value) else MISSING
@@ -177,7 +172,7 @@ FORMATS: dict[Unit, Callable[[float], str]] = {
     "count": lambda value: count(value) if abs(value) < MAX_PLAIN_COUNT else scaled(value, PREFIXES),
     "bytes": memory,
     "joules": lambda joules: scaled(joules, ENERGIES),
-    "per second": rate,
+    "per second": lambda value: scaled(value, PREFIXES, "/s"),
     "seconds": duration,
     "times": ratio,
 }
@@ -241,14 +236,7 @@ def slower(ratio: float) -> str:
 def between(estimate: Estimate) -> str:
     """Return `between 1.2% faster and 3.9% slower`."""
     low, high = slower(estimate.lower), slower(estimate.upper)
-    if low == high:
-        return low
-    size, way = low.rsplit(" ", 1)
-    if way == "different":
-        return f"between {size} and {high}"
-    if high.endswith("different"):
-        return f"between {low} and {high.rsplit(' ', 1)[0]}"
-    return f"between {size if way == high.rsplit(' ', 1)[1] else low} and {high}"
+    return low if low == high else f"between {low} and {high}"
 
 
 def _size(ratio: float) -> str:
