@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -147,7 +146,9 @@ def sweep(
         "threads": list(threads) if isinstance(threads, Sequence) else [threads],
     }
     with shown_rounds(is_wanted=progress) as show:
-        points = each_point(modules, input, axes, reference, settings, partial(at_point, show))
+        points = each_point(
+            modules, input, axes, reference, settings, lambda number, total: at_point(show, number, total)
+        )
         return swept(points, list(modules), settings, axes)
 
 
