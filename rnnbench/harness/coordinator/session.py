@@ -151,7 +151,8 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         notes += [f"{BUDGET}{len(unreached):,} of {plural(len(known), 'case')} {were} not reached"]
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
-        needed = max(needed or 0.0, seconds * len(known) / reached) if reached else None
+        before = info.stage_seconds["ceilings"]
+        needed = max(needed or 0.0, before + (seconds - before) * len(known) / reached) if reached else None
     elif needed is None:
         notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
     elif not notes:
