@@ -88,10 +88,7 @@ CARD, JOULES = "H100", 0.5  # the model of each card, and the energy of a call t
 
 
 class Failing(Exception):
-    """Raised by a fault: the worker gives this reply, in a case's turn to the whole visit."""
-
-    def __init__(self, reply: dict[str, Any]) -> None:
-        self.reply = reply
+    """Raised by a fault with a reply, which the worker gives, in a case's turn to the whole visit."""
 
 
 class FakeWorker:
@@ -134,7 +131,7 @@ class FakeWorker:
         try:
             self._fault(message)
         except Failing as failing:
-            return failing.reply
+            return dict(failing.args[0])
         return self._edit(message, self._answer(message))
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +179,7 @@ class FakeWorker:
                 try:
                     self._fault({"op": "turn", "case": key})
                 except Failing as failing:
-                    return failing.reply
+                    return dict(failing.args[0])
                 seconds = self._seconds(key)
                 self._clock.seconds += seconds * calls
                 taken[number].append(seconds)
@@ -244,15 +241,10 @@ def run_into(
     settings: Settings,
     *,
     workers: FakeWorkers | None = None,
-    start_worker: Callable[..., Any] | None = None,
-    now: Callable[[], float] | None = None,
     **options: Any,
 ) -> Runner:
     """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner."""
-    if workers:
-        start_worker, now = workers, workers.clock
-    overrides: dict[str, Any] = {"start_worker": start_worker, "now": now}
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given: dict[str, Any] = {"start_worker": workers, "now": workers.clock} if workers else {}
     with started(groups, settings, **given) as start:
         runner = Runner(groups, settings, start, folder, root=folder.path.parent, **given, **options)
         folder.write_info(INFO)

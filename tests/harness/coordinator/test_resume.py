@@ -14,7 +14,7 @@ from rnnbench.harness.coordinator.resume import (
 )
 from rnnbench.store.folder import RunFolder
 from tests.doubles import workload as small
-from tests.doubles.stored import INFO, PROCESSOR, folder, on, window
+from tests.doubles.stored import INFO, PROCESSOR, folder, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -59,9 +59,3 @@ def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, 
     with pytest.raises(UserError, match=words):
         refuse_other_machine(tmp_path, THEN, THEN.environment | environment)
     refuse_other_machine(tmp_path, THEN, THEN.environment)
-
-
-def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:
-    older = replace(THEN, environment=on(None).environment)
-    with pytest.raises(UserError, match="the run was made by an rnnbench that did not record the machine's identity; "):
-        refuse_other_machine(tmp_path, older, THEN.environment)
