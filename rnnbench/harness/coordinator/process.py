@@ -55,15 +55,13 @@ def compiler_cache() -> Iterator[None]:
     So each case is compiled once in a run, and an earlier run can't make that look cheaper. A cache that the shell
     names (`TORCHINDUCTOR_CACHE_DIR`) is used instead; what is found there is reported as not compiled anew.
     """
-    if COMPILER_CACHE in os.environ:
-        yield
-        return
     with scratch("compiled") as folder:
-        os.environ[COMPILER_CACHE] = str(folder)
+        is_own = os.environ.setdefault(COMPILER_CACHE, str(folder)) == str(folder)
         try:
             yield
         finally:
-            del os.environ[COMPILER_CACHE]
+            if is_own:
+                del os.environ[COMPILER_CACHE]
 
 
 class WorkerLost(Exception):
