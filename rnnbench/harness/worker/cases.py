@@ -5,7 +5,7 @@ import os
 import random
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,33 +33,11 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
-NUMBER = struct.Struct("i")  # of the case in turn, in memory that the coordinator shares
+NUMBER, NO_CASE = struct.Struct("i"), -1  # of the case in turn, in memory that the coordinator shares
+TOKEN = b"t"  # which two workers hand each other when the other's turns begin
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 MakeImportable = Callable[[str, Path], None]  # lets a user's cell be imported; its file's path is relative to a root
-
-
-class Relay:
-    """A token that two workers hand each other through pipes, and a number in memory that the coordinator shares."""
-
-    def __init__(self, marks: int | None = None, token_from: int = -1, token_to: int = -1) -> None:
-        """All are descriptors; `marks` is None if there is no coordinator, the others are -1 if no other side."""
-        self._marks = None if marks is None else mmap.mmap(marks, NUMBER.size)
-        self._token_from, self._token_to = token_from, token_to
-
-    def mark(self, case: int | None) -> None:
-        """Show which case of the visit is being called; None between turns."""
-        if self._marks is not None:
-            NUMBER.pack_into(self._marks, 0, -1 if case is None else case)
-
-    def wait(self) -> None:
-        """Wait until the other side has finished its turns: if it has ended, until this process is ended too."""
-        while not os.read(self._token_from, 1):
-            time.sleep(1)
-
-    def pass_on(self) -> None:
-        """Let the other side take its turns."""
-        os.write(self._token_to, b"t")
 
 
 @dataclass(frozen=True)
@@ -75,10 +53,17 @@ class PreparedCase:
 class Cases:
     """Builds cases under the settings of torch that they need; holds those of the current group, and times them."""
 
-    def __init__(self, layout: random.Random, guard: CaseGuard, make_importable: MakeImportable, relay: Relay) -> None:
-        """`layout` draws where a case's memory begins."""
+    def __init__(
+        self, layout: random.Random, guard: CaseGuard, make_importable: MakeImportable, relay: Mapping[str, int]
+    ) -> None:
+        """`layout` draws where a case's memory begins.
+
+        `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
+        another side's worker the ends of two pipes, `token_from` and `token_to`.
+        """
         self._layout, self._streams = layout, guard.streams
         self._make_importable, self._relay = make_importable, relay
+        self._marks = mmap.mmap(relay["marks"], NUMBER.size) if "marks" in relay else bytearray(NUMBER.size)
         self._state = self._wanted = global_state.capture()
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}
@@ -163,25 +148,26 @@ class Cases:
         number = next(self._visits)
         self.restore_for(ready[0].built.case)
         for index, case in enumerate(ready):
-            self._relay.mark(index)
+            NUMBER.pack_into(self._marks, 0, index)
             # The cases of a group get equal inputs, so that they do equal work.
             case.timed.renew(f"visit {number}")
-        self._relay.mark(None)
+        NUMBER.pack_into(self._marks, 0, NO_CASE)
         if sides[0] != side:
-            self._relay.pass_on()  # this side is ready, too
+            os.write(self._relay["token_to"], TOKEN)  # this side is ready, too
         for place, (name, index) in enumerate(request["order"]):
             if name != side:
                 continue
             if takes_turns and (place == 0 or sides[place - 1] != side):
-                self._relay.wait()
-            self._relay.mark(index)
+                while not os.read(self._relay["token_from"], 1):
+                    time.sleep(1)  # the other side has ended: so will this process
+            NUMBER.pack_into(self._marks, 0, index)
             printed = self._streams.printed_bytes()
             clocked[index].append(_take_turn(ready[index], plans[index]))
             if self._streams.printed_bytes() != printed:
                 printing.add(index)
-            self._relay.mark(None)
+            NUMBER.pack_into(self._marks, 0, NO_CASE)
             if place + 1 < len(sides) and sides[place + 1] != side:
-                self._relay.pass_on()
+                os.write(self._relay["token_to"], TOKEN)
         # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
         windows = [
             _window(case, plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half])

@@ -4,10 +4,11 @@ import gc
 import random
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call
 from rnnbench.harness.worker import ceilings, instructions
-from rnnbench.harness.worker.cases import Cases, MakeImportable, Relay
+from rnnbench.harness.worker.cases import Cases, MakeImportable
 from rnnbench.harness.worker.guard import CaseGuard
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
@@ -51,11 +52,11 @@ class Operations:
         guard: CaseGuard,
         files: UsedFiles | None = None,
         make_importable: MakeImportable = lambda cell, root: None,
-        relay: Relay | None = None,
+        relay: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """`layout` draws where a case's memory begins."""
         self._guard, self._files = guard, files or UsedFiles()
-        self._cases = Cases(layout, guard, make_importable, relay or Relay())
+        self._cases = Cases(layout, guard, make_importable, relay)
 
     def handle(self, request: Request) -> Reply:
         """The reply to one request; an error of a case becomes a reply, too."""
@@ -96,8 +97,7 @@ class Operations:
             "release": self._cases.release,
         }
         if (module := ABOVE.get(request["op"])) is not None:
-            reply: Reply = import_module(module).answer(self._cases.build(request), request)
-            return reply
+            return dict(import_module(module).answer(self._cases.build(request), request))
         return operations[request["op"]](request)
 
     def _put_back(self, request: Request) -> Reply:

@@ -33,7 +33,7 @@ MAX_OBJECTS = 200_000  # that a case may hold; more are not looked through
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 INSTALLED = {"site-packages", "dist-packages"}
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
-# A function that uses one of these, as a name or an attribute, may run any code of the tree.
+# Code that uses one of these, as a name or an attribute, may run any code of the tree.
 DYNAMIC = {
     "__globals__",
     "__import__",
@@ -45,7 +45,6 @@ DYNAMIC = {
     "spec_from_file_location",
 }
 RUNS_ANY = {"eval", "exec", "globals", "sys.modules", *DYNAMIC, *(f".{name}" for name in DYNAMIC)}
-IN_LAMBDAS = {name.rpartition(".")[2] for name in RUNS_ANY}
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
 STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -60,7 +59,6 @@ class Tracer:
 
     def __init__(self) -> None:
         self.doubts: dict[str, None] = {}  # about all cases
-        self.imported: dict[str, list[Variables]] = defaultdict(list)  # file -> names of modules it let import
         self._tree = ""  # ends with a separator
         self._ran: Ran | None = None
         self._doubts: dict[str, None] = {}  # about what runs now
@@ -95,15 +93,9 @@ class Tracer:
     def _follow(self, frame: FrameType, event: str, _argument: object) -> None:
         code, variables, ran = frame.f_code, frame.f_globals, self._ran
         place = id(code), id(variables)
-        if event != "call" or ran is None or place in ran or not self.own(variables, code):
-            return
-        if code.co_name == "<module>":
-            importer = frame.f_back
-            while importer is not None and not (file := self.own(importer.f_globals, importer.f_code)):
-                importer = importer.f_back
-            if importer is not None:
-                self.imported[file].append(variables)
-        elif code.co_flags & inspect.CO_OPTIMIZED:  # not a class's statements, which count as its module's
+        if event != "call" or ran is None or place in ran or not code.co_flags & inspect.CO_OPTIMIZED:
+            return  # statements of a module or class count as the module's
+        if self.own(variables, code):
             ran[place] = code, variables, [*frame.f_locals.values()]
 
     def _audit(self, event: str, _arguments: object) -> None:
@@ -192,8 +184,6 @@ class CaseCode:
     def _add_code(self, code: CodeType, variables: Variables) -> None:
         """Add the outermost function or class that code of the tree is in."""
         if file := self._tracer.own(variables, code):
-            # A lambda may stand among a module's statements.
-            self.may_run_any |= code.co_name == "<lambda>" and not IN_LAMBDAS.isdisjoint(code.co_names)
             self._add_module(variables)
             self._add_part(file, code.co_qualname.partition(".")[0], variables)
 
@@ -204,8 +194,6 @@ class CaseCode:
             return
         self._added.add((id(variables), is_whole))
         self._add_import(str(variables["__name__"]).rpartition(".")[0], is_function="__spec__" not in variables)
-        for imported in self._tracer.imported.get(file, ()):
-            self._add_module(imported)
         for name in self._tracer.parts(file) if is_whole else [STATEMENTS]:
             self._add_part(file, name, variables)
         if is_whole:
@@ -224,7 +212,7 @@ class CaseCode:
             is_from_module = attribute and isinstance(value, ModuleType)
             self._todo.append(vars(value).get(attribute, value) if is_from_module else value)
         is_function = name != STATEMENTS or "__spec__" not in variables  # a function imports what is not loaded
-        self.may_run_any |= is_function and not RUNS_ANY.isdisjoint(part.names)
+        self.may_run_any |= not RUNS_ANY.isdisjoint(part.names)
         package = variables.get("__package__")
         for module, members in part.imports:
             if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone

@@ -9,7 +9,7 @@ import pytest
 from rnnbench.harness import protocol
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.cases import NUMBER, Relay
+from rnnbench.harness.worker.cases import NUMBER
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns
@@ -73,7 +73,10 @@ def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
 ) -> None:
     cases, names = [small.case("gru"), small.case("vanilla")], ("base", "head")
     marks, (to_base, to_head) = {name: shared_mark() for name in names}, (os.pipe(), os.pipe())
-    relays = Relay(marks["base"], to_base[0], to_head[1]), Relay(marks["head"], to_head[0], to_base[1])
+    relays = (
+        {"marks": marks["base"], "token_from": to_base[0], "token_to": to_head[1]},
+        {"marks": marks["head"], "token_from": to_head[0], "token_to": to_base[1]},
+    )
     workers = {name: operations(relay=relay) for name, relay in zip(names, relays, strict=True)}
     for worker in workers.values():
         assert all(prepare(worker, case)["ok"] for case in cases)
@@ -97,7 +100,7 @@ def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
 
 def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     cases, mark = [small.case("gru"), small.case("vanilla")], shared_mark()
-    worker = operations(relay=Relay(mark))
+    worker = operations(relay={"marks": mark})
     for case in cases:
         prepare(worker, case)
     clock, good = Cpu.clock, iter(range(2))
