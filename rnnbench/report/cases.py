@@ -21,18 +21,7 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import (
-    NO_REFERENCE,
-    known,
-    known_ratios,
-    missed,
-    not_known,
-    reference_name,
-    tally,
-    undecided,
-)
 from rnnbench.report.words.units import (
-    count,
     digits,
     duration,
     duration_interval,
@@ -40,11 +29,14 @@ from rnnbench.report.words.units import (
     quantity,
     ratio,
     ratio_interval,
+    round_percent,
     span,
 )
-from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES
+from rnnbench.store import metrics
+from rnnbench.store.frames import missing_reasons
+from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES, is_cell_reference
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural, rounded_up
+from rnnbench.text import plural, printable, rounded_up
 
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 OTHERS = {  # what is compared with a reference, by its name
@@ -53,6 +45,9 @@ OTHERS = {  # what is compared with a reference, by its name
     "the fastest": "cells",
     "the reference": "the others",
 }
+NO_REFERENCE = "no reference"
+FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
+MEDIANS_OF = ("ratio", "lowest", "highest", "cases", "compared", "undecided", "parity")
 MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
 
 
@@ -85,11 +80,11 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     if alone and reference_name(own) != "the fastest":
         notes.append(f"Time only, without a reference: {', '.join(alone)}.")
     numbers = tally(counted)
-    total, undecided = sum(numbers.values()), numbers.pop("undecided", 0)
+    total, open_ones = sum(numbers.values()), numbers.pop("undecided", 0)
     if total > max(1, numbers.get("without an interval", 0)):
         parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
         more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
-        parts += [f"{undecided:,} undecided{more}"] if undecided else []
+        parts += [f"{open_ones:,} undecided{more}"] if open_ones else []
         notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}.")
     return [*_late_steps(measured), _range(counted, info), *notes]
 
@@ -221,6 +216,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
     best = fastest(summary)
     frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
     frame = frame.sort_values(["part", *SIZES], kind="stable")
+    costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
@@ -240,7 +236,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
                 is_optional=True,
                 about=metric.about,
             )
-            for metric in known(frame)
+            for metric in costs
         ),
         Column("backend", of("backend", one_line), is_optional=True),
         Column("limit set by", of("bound_by", one_line), is_optional=True),
@@ -262,7 +258,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
 def table_of_medians(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
     keys, frame = _keys(summary), with_series(summary)
-    costs = known(frame)
+    costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
     references = frame.loc[is_reference(frame), [*same, *names]].drop_duplicates(same)
@@ -273,27 +269,31 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     rows = []
     for key, cases in frame.groupby(keys, sort=False):
         ratios = known_ratios(cases)["ratio"].dropna()
-        parities = set(cases.loc[cases["status"] == "measured", "parity"])
-        compared = int(cases["ratio"].notna().sum())
+        # Without the reasons, which stand beside the cases.
+        parities = {parity.partition(":")[0] for parity in cases.loc[cases["status"] == "measured", "parity"]}
+        parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
+        compared, open_ones = int(cases["ratio"].notna().sum()), tally(cases).get("undecided", 0)
+        number = plural(len(cases), "case")
+        told = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
+        told += [f"{open_ones:,} undecided"] if open_ones else []
         rows.append(
             dict(zip(keys, key, strict=True))
             | {"ratio": ratios.median(), "lowest": ratios.min(), "highest": ratios.max()}
-            | {"cases": len(cases), "compared": compared, "undecided": tally(cases).get("undecided", 0)}
-            | {"parity": _all(parities)}
+            | {"cases": len(cases), "compared": compared, "undecided": open_ones, "parity": parity}
+            | {"told": "; ".join([*told, one_line(parity)])}
             | over.loc[cases.index].median().to_dict()
         )
-    medians = pd.DataFrame(
-        rows, columns=[*keys, "ratio", "lowest", "highest", "cases", "compared", "undecided", "parity", *names]
-    )
+    medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", *names])
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
         Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="95% interval"),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
-        Column("cases", _of_cases, below="notes"),
+        Column("cases", of("told"), below="notes"),
     ]
-    return table("medians", "Medians over all sizes", MEDIANS, columns, medians, machine=medians)
+    machine = medians.drop(columns="told")
+    return table("medians", "Medians over all sizes", MEDIANS, columns, medians, machine=machine)
 
 
 def about(summary: pd.DataFrame) -> str:
@@ -313,12 +313,6 @@ def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
     return "; ".join(filter(None, said))
 
 
-def _all(parities: set[str]) -> str:
-    """Return what holds for all cases of a series, without the reason, which stands beside each case."""
-    said = {parity.partition(":")[0] for parity in parities}
-    return said.pop() if len(said) == 1 else "not all agree" if said else "not measured"
-
-
 def _ends(low: float, high: float) -> str:
     """Return an interval or a range; empty if it has one value, as for the case to which the ratios are."""
     return "" if low == high else ratio_interval(low, high)
@@ -329,8 +323,78 @@ def _keys(summary: pd.DataFrame) -> list[str]:
     return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
 
 
-def _of_cases(row: Mapping[str, Any]) -> str:
-    compared = "" if row["compared"] in (0, row["cases"]) else f"{row['compared']:,} of "
-    undecided = f"{row['undecided']:,} undecided" if row["undecided"] else ""
-    cases = f"{compared}{count(row['cases'])} {'case' if row['cases'] == 1 else 'cases'}"
-    return "; ".join(filter(None, [cases, undecided, one_line(row["parity"])]))
+# What the ratios are to, and how well each is known
+
+
+def reference_name(summary: pd.DataFrame) -> str:
+    """Return what the ratios of a run are to: `torch.nn`, a cell, `per_item` for data sets, or `the reference` of each.
+
+    Without references it is `the fastest` of each group, or `NO_REFERENCE` if there are no ratios.
+    """
+    references = [str(reference) for reference in summary["reference"].unique()]
+    if references == ["none"]:
+        return "the fastest" if "ratio" in summary and summary["ratio"].notna().any() else NO_REFERENCE
+    if any(map(is_cell_reference, references)):
+        return printable(references[0]) if len(references) == 1 else "the reference"
+    loads = summary["phase"] == "loading"
+    return "torch.nn" if not loads.any() else "per_item" if loads.all() else "the reference"
+
+
+def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
+    """Return `interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
+    precision = info.resolved.get("measure", {}).get("precision")
+    if precision is None or not is_wider(row["ratio_low"], row["ratio_high"], precision):
+        return ""
+    return f"interval wider than ±{round_percent(precision)}"
+
+
+def undecided(row: Mapping[Any, Any]) -> str:
+    """Return `undecided: the interval includes 1` for such a case; empty for all others, and for references."""
+    if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"]:
+        return "undecided: the interval includes 1"
+    return "undecided: the interval is too wide" if row["ratio_high"] > FAR_APART * row["ratio_low"] else ""
+
+
+def is_known(cases: pd.DataFrame) -> "pd.Series[bool]":
+    """Return the boolean mask of the ratios whose size is known: the ends of the 95% interval are not far apart."""
+    return cases["ratio_high"] <= FAR_APART * cases["ratio_low"]
+
+
+def is_wider(low: Any, high: Any, precision: float) -> Any:
+    """Return whether an interval is wider than a precision, on a log scale as in the planner; false without one."""
+    return high > low * (1 + precision) ** 2
+
+
+def tally(cases: pd.DataFrame) -> dict[str, int]:
+    """Count the cases with a ratio by its 95% interval, without the zeros.
+
+    The fastest case of a group, to which the ratios may be, is left out. `undecided`: the interval includes 1, or
+    is too wide.
+    """
+    cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
+    known, has_interval = is_known(cases), cases["ratio_low"].notna()
+    slower, faster = known & (cases["ratio_low"] > 1), known & (cases["ratio_high"] < 1)
+    masks = {
+        "slower": slower,
+        "faster": faster,
+        "undecided": has_interval & ~slower & ~faster,
+        "without an interval": ~has_interval,
+    }
+    return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
+
+
+def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases whose ratio may stand in a range or a median: the known ones, or all if none has an interval."""
+    return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases
+
+
+def not_known(frame: pd.DataFrame) -> str:
+    """Say which metrics no measured case has, and why, if a reason was recorded."""
+    measured = frame[frame["status"] == "measured"]
+    labels: dict[str, dict[str, None]] = {}
+    for reasons in map(missing_reasons, measured["missing"].unique()):
+        for metric in metrics.METRICS:
+            if metric.name in reasons and measured[metric.name].isna().all():
+                labels.setdefault(one_line(reasons[metric.name]), {})[metric.label] = None
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in labels.items()]
+    return f"Not known: {'; '.join(parts)}." if parts else ""

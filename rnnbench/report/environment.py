@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
+from rnnbench.report.cases import is_wider, reference_name
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
-from rnnbench.report.words.names import SETTINGS, SIZES, identity, one_line, say_all, several, with_series
-from rnnbench.report.words.ratios import reached, reference_name
-from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, scaled
+from rnnbench.report.words.names import SETTINGS, SIZES, identity, is_reference, one_line, say_all, several, with_series
+from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, round_percent, scaled
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import plural
@@ -22,18 +22,8 @@ NAMED = 3  # workloads that are named; more are only counted
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
-    missing = [Lines("Without a time:", lines)] if (lines := not_measured(summary)) else []
-    return [
-        Section("measured", "How it was measured", _measured(summary, noise, info, commands), is_folded=True),
-        Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
-        Section("missing", "Skipped and failed", missing, is_folded=True),
-    ]
-
-
-def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[SectionPart]:
-    measured = summary[summary["status"] == "measured"]
-    low, high = (int(measured["replicates"].min()), int(measured["replicates"].max())) if len(measured) else (0, 0)
-    name = reference_name(summary)
+    replicates, name = summary.loc[summary["status"] == "measured", "replicates"], reference_name(summary)
+    low, high = (int(replicates.min()), int(replicates.max())) if len(replicates) else (0, 0)
     what = "The batches of each way" if name == "per_item" else "Outputs and gradients of each case"
     compared = f"{what} were compared with those of {name} before it was timed"
     if set(summary["reference"]) == {"none"}:
@@ -44,10 +34,30 @@ def _measured(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequ
         "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
         f"Of 100 intervals about 5 miss the true value. {compared}."
     )
-    notes = [Lines("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
-    precise = f"{reached(summary, info)} {noise_sentence(noise)}".strip()
-    again = Lines("To measure again, and to make this page again:", tuple(commands), are_commands=True)
-    return [how, precise, *notes, again]
+    measured: list[SectionPart] = [how, f"{reached(summary, info)} {noise_sentence(noise)}".strip()]
+    measured += [Lines("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
+    measured.append(Lines("To measure again, and to make this page again:", tuple(commands), are_commands=True))
+    missing = [Lines("Without a time:", lines)] if (lines := not_measured(summary)) else []
+    return [
+        Section("measured", "How it was measured", measured, is_folded=True),
+        Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
+        Section("missing", "Skipped and failed", missing, is_folded=True),
+    ]
+
+
+def reached(summary: pd.DataFrame, info: RunInfo) -> str:
+    """Say how many ratios have the requested precision, and how precise they are; empty if none has an interval."""
+    cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
+    if cases.empty:
+        return ""
+    half, target = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, "No precision was asked for."
+    precision = info.resolved.get("measure", {}).get("precision")
+    if precision is not None:
+        met = len(cases) - int(is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
+        target = (
+            f"The target was ±{round_percent(precision)} for every ratio; {met:,} of all {len(cases):,} reached it."
+        )
+    return f"{target} Intervals are {half_width(half.median())} in the median, {half_width(half.max())} at the widest."
 
 
 def noise_sentence(noise: Noise) -> str:
@@ -107,7 +117,13 @@ def table_of_environment(info: RunInfo) -> Table:
         Column("what", lambda row: one_line(_label(row["about"], row["what"]))),
         Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
     ]
-    machine = frame.assign(value=[_plain(value) for value in frame["value"]])
+    exact = [
+        json.dumps(value.to_json())
+        if isinstance(value, Ceiling | Processor)
+        else "; ".join(map(str, value if isinstance(value, list) else [value]))
+        for value in frame["value"].where(frame["value"].notna(), "")
+    ]
+    machine = frame.assign(value=exact)
     return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
 
 
@@ -156,10 +172,3 @@ def _show(key: str, value: Any) -> str:
             return ", ".join(_show(key, item) for item in value) or "none"
         case _:
             return str(value)
-
-
-def _plain(value: Any) -> str:
-    """Return the exact value as text, for programs; empty if it is not known."""
-    if isinstance(value, Ceiling | Processor):
-        return json.dumps(value.to_json())
-    return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
+from rnnbench.report.cases import reference_name
 from rnnbench.report.colors import HUES
 from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import CellMark, hues_of, marks, plain_and_fastest
@@ -27,7 +28,6 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import reference_name
 from rnnbench.report.words.units import (
     MISSING,
     duration,

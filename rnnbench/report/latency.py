@@ -71,9 +71,9 @@ def _late(share: float, low: float, high: float) -> str:
 def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
     """Draw how long a step of each stream takes: a mark at its median, and a line to its highest known quantile."""
     frame, wide, streams = with_series(summary), width or PAGE, _by_workload(measured_streams(summary))
-    streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
-    if streams.empty:
+    if streams.empty or streams["latency_p50"].isna().all():
         return None
+    streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
     look_of, varied = marks(frame), several(streams, (*SETTINGS, *SIZES))
     names = [
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
+from rnnbench.report.cases import known_ratios, reference_name, undecided
 from rnnbench.report.colors import FASTER, HEAT, INKS, ON_AREAS, SLOWER, level
 from rnnbench.report.drawing.draw import MAX_NAME, SHORT_NAME, key, most_rows, ratio_axes, rows, rows_high, short
 from rnnbench.report.drawing.marks import OF_TORCH, CellMark, plain_and_fastest
@@ -36,7 +37,6 @@ from rnnbench.report.words.names import (
     with_series,
     word,
 )
-from rnnbench.report.words.ratios import known_ratios, reference_name, undecided
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
 from rnnbench.report.words.units import ratio as ratio_text
 from rnnbench.store.records import LOADS, OF_DATA

@@ -9,9 +9,18 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.report.cases import answer, counts, notes, table_of_cases, table_of_fastest, where
+from rnnbench.report.cases import (
+    answer,
+    counts,
+    missed,
+    notes,
+    table_of_cases,
+    table_of_fastest,
+    tally,
+    undecided,
+    where,
+)
 from rnnbench.report.table import Table, markdown
-from rnnbench.report.words.ratios import tally
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.run_info import RunInfo
@@ -220,3 +229,39 @@ def test_poor_runs_have_a_table_too(quick: pd.DataFrame, info: RunInfo, poor: st
     for text in map(markdown, (table, table.heads)):
         assert "nan" not in text.replace("reference, nan", "")
     table.files()
+
+
+# How well a ratio is known
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "precision", "words"),
+    [
+        (1.97, 2.03, 0.02, ""),
+        (1.95, 2.05, 0.02, "interval wider than ±2%"),
+        (1.99, 2.01, 0.004, "interval wider than ±0.4%"),
+        (1.0, 3.0, None, ""),
+        (float("nan"), float("nan"), 0.02, ""),
+    ],
+)
+def test_a_ratio_is_marked_where_it_is_wider_than_asked(
+    low: float, high: float, precision: float | None, words: str, info: RunInfo
+) -> None:
+    asked = info_with(info, resolved={"measure": {"precision": precision}})
+    assert missed({"ratio": 2.0, "ratio_low": low, "ratio_high": high}, asked) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.98, 1.03, "undecided: the interval includes 1"),
+        (1.0, 1.2, "undecided: the interval includes 1"),
+        (1.01, 1.2, ""),
+        (1.1, 33, "undecided: the interval is too wide"),
+        (0.8, 0.99, ""),
+        (1.0, 1.0, ""),  # the reference itself
+        (float("nan"), float("nan"), ""),
+    ],
+)
+def test_an_interval_that_holds_1_or_is_wide_decides_nothing(low: float, high: float, words: str) -> None:
+    assert undecided({"ratio_low": low, "ratio_high": high}) == words

@@ -10,6 +10,7 @@ from rnnbench.report.environment import (
     facts,
     noise_sentence,
     not_measured,
+    reached,
     readiness,
     sections,
     table_of_environment,
@@ -70,3 +71,14 @@ def test_what_was_not_measured_is_told_once_for_each_series_and_reason(quick: pd
     where = "1 of 16: inference, batch 1, length 16, hidden 64, 1 layer"
     assert first == f"gru loop, failed ({where}): ValueError: on purpose"
     assert second.startswith("combined hoisted, skipped (all 16): combined has one product")
+
+
+def test_the_precision_reached_counts_what_met_what_was_asked(
+    quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion
+) -> None:
+    measured = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
+    quick.loc[measured, ["ratio_low", "ratio_high"]] = [2 / 1.01, 2 * 1.01]
+    quick.loc[measured[:5], ["ratio_low", "ratio_high"]] = [2 / 1.05, 2 * 1.05]
+    with_target = info_with(info, resolved={"measure": {"precision": 0.02}})
+    assert {"asked": reached(quick, with_target), "not asked": reached(quick, info)} == snapshot
+    assert reached(quick.head(0), with_target) == ""

@@ -12,7 +12,6 @@ from rnnbench.report.drawing.sheet import Picture, picture
 from rnnbench.report.page.page import Page
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
-from rnnbench.report.words.ratios import reference_name
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
 from rnnbench.store.run_info import RunInfo
 
@@ -57,7 +56,7 @@ def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict
 
     `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
-    pictures, name_of = {}, reference_name(summary)
+    pictures, name_of = {}, cases.reference_name(summary)
     for name, draw, title, caption in FIGURES:
         figure = draw(summary, noise_floor=noise_floor) if name == "ratio" else draw(summary)
         if figure is not None:

@@ -18,9 +18,9 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.summary import Noise
 from rnnbench.report import cases
-from rnnbench.report.environment import noise_sentence
+from rnnbench.report.environment import noise_sentence, reached
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.words import ratios, units
+from rnnbench.report.words import units
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import screens
 from tests.doubles.workload import case
@@ -123,8 +123,8 @@ def test_a_run(
     with_target = replace(info, resolved={"measure": {"precision": asked}})
     texts = [cases.answer(frame, with_target), cases.counts(frame)]
     texts += [
-        ratios.reached(frame, with_target),
-        *(ratios.missed(row, with_target) for row in frame.to_dict("records")),
+        reached(frame, with_target),
+        *(cases.missed(row, with_target) for row in frame.to_dict("records")),
     ]
     assert not faults("; ".join(texts))
     assert not faults(screens.of_run(frame, with_target, 200))
