@@ -14,17 +14,15 @@ from rnnbench.api.errors import for_users
 from rnnbench.cells.headed import Headed
 from rnnbench.cells.headed import with_head as headed
 from rnnbench.cells.weights import copy_weights
+from rnnbench.harness.live.loop import MINE, THAN, Factor
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
-from rnnbench.harness.live.stop import MINE, THAN, Factor
 from rnnbench.profiling.profile import explain as explain_live
-from rnnbench.report.notebook.live import FastestModule, explained, judged, measured, swept
-from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.notebook import FastestModule, FrameResult, explained, judged, measured, swept
 from rnnbench.report.screen.progress import at_point, shown_rounds
 from rnnbench.report.words.live import names, unequal_outputs
-from rnnbench.speedup.module import ways_table
 from rnnbench.speedup.search import find, recognised
-from rnnbench.speedup.ways import Unrolled
+from rnnbench.speedup.ways import Unrolled, ways_table
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of

@@ -19,7 +19,7 @@ from rnnbench.api.errors import for_users
 from rnnbench.errors import UserError
 from rnnbench.report.cases import answer
 from rnnbench.report.environment import table_of_environment
-from rnnbench.report.notebook.result import Frame, FrameResult
+from rnnbench.report.notebook import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import changes
 from rnnbench.report.words.names import SETTINGS, SIZES, several

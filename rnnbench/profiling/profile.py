@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from rnnbench.harness import devices
-from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.live.put_back import undisturbed
-from rnnbench.harness.live.stop import Precision
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from rnnbench.api.live import assert_not_slower
-from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.notebook import FrameResult
 from rnnbench.store.records import Phase
 
 if TYPE_CHECKING:

@@ -27,21 +27,22 @@ from rnnbench.cells.states import BATCHED, State, convert, leaves
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_gradients
-from rnnbench.harness.live.loop import LiveTurns, named
+from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
-from rnnbench.harness.live.stop import Fastest
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.raised import ending, place
-from rnnbench.speedup.module import CallShape, RunInWays, ways_table
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     COMPILED,
     INFERENCE_STEPS,
     TRAINING_STEPS,
+    CallShape,
+    RunInWays,
     WayName,
     names,
     way,
+    ways_table,
 )
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import as_budget, error_in_words, first_line, plural, rounded_up

@@ -22,7 +22,7 @@ from rnnbench import measure
 from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.notebook import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up

@@ -22,7 +22,7 @@ from tests.doubles import workload as small
 from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.errors import told
 from tests.doubles.stored import folder
-from tests.report.notebook.test_live import measured
+from tests.report.test_notebook import measured
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 SKIPPED = small.case("lstm", batch_size=9)

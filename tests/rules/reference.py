@@ -14,8 +14,7 @@ PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": [],  # only its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
-    "rnnbench.report.notebook.result": ["FrameResult"],
-    "rnnbench.report.notebook.live": ["FastestModule"],
+    "rnnbench.report.notebook": ["FrameResult", "FastestModule"],
     "rnnbench.errors": ["UserError"],
 }
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import rnnbench
-from rnnbench.report.notebook.live import FastestModule
-from rnnbench.report.notebook.result import FrameResult
+from rnnbench.report.notebook import FastestModule, FrameResult
 
 FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
@@ -60,6 +59,5 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
         "rnnbench/pytest_plugin/assertions.html",
-        "rnnbench/report/notebook/live.html",
-        "rnnbench/report/notebook/result.html",
+        "rnnbench/report/notebook.html",
     }

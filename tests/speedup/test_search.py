@@ -19,7 +19,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live import cases
-from rnnbench.harness.live.stop import GOOD_ENOUGH, STAGES, Fastest
+from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.speedup import search, ways
 from rnnbench.speedup.search import build, title, wanted
 from rnnbench.speedup.ways import names, way

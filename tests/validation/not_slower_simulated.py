@@ -21,8 +21,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.rounds import Answer, Question, widened, widening
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import LiveTurns
-from rnnbench.harness.live.stop import MINE, THAN, Factor
+from rnnbench.harness.live.loop import MINE, THAN, Factor, LiveTurns
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine

@@ -26,9 +26,8 @@ from rnnbench.harness.live.cases import (
     timed_call,
     uneven,
 )
-from rnnbench.harness.live.loop import LiveTurns, named
+from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
-from rnnbench.harness.live.stop import Precision, Stop
 from rnnbench.harness.machine import variables
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase

@@ -8,11 +8,11 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import CONFIDENCE
+from rnnbench.harness.live.loop import MINE, Factor
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.harness.live.stop import MINE, Factor
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, round_percent, span
-from rnnbench.speedup.module import SHAPE
+from rnnbench.speedup.ways import SHAPE
 from rnnbench.text import as_budget, plural
 
 AS_GIVEN = "as given"

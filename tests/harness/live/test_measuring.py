@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import rnnbench
 from rnnbench.analysis.rounds import FIRST_LOOK, Question
-from rnnbench.harness.live.stop import MINE, THAN, Factor
+from rnnbench.harness.live.loop import MINE, THAN, Factor
 from tests.harness.live.modules import INPUT, QUICK, pair
 from tests.harness.live.test_loop import Machine
 

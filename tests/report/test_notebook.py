@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
-from rnnbench.report.notebook.live import SHOWN, note, swept
-from rnnbench.report.notebook.result import MAX_ROWS, FrameResult
+from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, swept
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady
 

@@ -18,8 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import search, ways
-from rnnbench.speedup.module import CallShape
-from rnnbench.speedup.ways import WayName
+from rnnbench.speedup.ways import CallShape, WayName
 from rnnbench.workloads import compiled
 from tests.adapt.test_kinds import CHANGES, Plain
 

@@ -1,1 +1,0 @@
-"""What `rnnbench.measure` and `rnnbench.explain` return."""
