@@ -74,8 +74,13 @@ def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_p
     products = {rate.work: rate for rate in ceiling.products}
     assert (REGISTERS in products) == multiplies
     assert multiplies or dtype in ("bfloat16", "float16")
-    # Wide of what noise does: a kernel for another type would be half as fast.
-    assert not multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
+    best = ceiling  # a kernel for another type would be half as fast; a busy machine can make any look so for a while
+    for _ in range(20 if multiplies else 0):
+        if next(rate.value for rate in best.products if rate.work == REGISTERS) > 0.6 * best.macs_per_second:
+            break
+        best = best.joined(ceilings.measure(Cpu(), dtype, 1, native, again=True))
+    else:
+        assert not multiplies
     assert [rate.work for rate in ceiling.reads] == [1 << 15]  # the largest is only copied
     assert [rate.work for rate in ceiling.copies] == [1 << 15, 1 << 18]
     values = [rate.value for rate in ceiling.products] + [rate.value for rate in ceiling.copies]
